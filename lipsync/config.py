@@ -35,12 +35,39 @@ class RetimeConfig:
     """Choosing a target frame for every output row (lipsync/retime.py)."""
 
     length: str = "speech"  # "speech": retimed, exactly as long as the speech; or a fixed policy: "cut", "loop", "bounce", "hold"
-    enabled: bool = True  # False = play the target from its start
+    enabled: bool = True  # False = play the target from its start at its own pace, back and forth when it runs out
+    # Costs, per row of 1/25 s where a row is meant; motion 1 = a lively frame of the target (its 90th percentile)
+    still: float = 1.0  # a silent row that shows motion 1
+    onset: float = 0.5  # gained by a row just after speech begins that shows motion 1
+    onset_s: float = 0.4  # how long "just after" lasts
+    pause_s: float = 0.2  # a shorter silence is not a pause
+    repeat: float = 0.25  # one half-step more
+    repeat_motion: float = 0.5  # the same, per motion of the step it divides
+    skip: float = 0.8  # one frame left out
+    skip_motion: float = 0.4  # skip no step with more motion than this
+    seek: float = 20.0  # a jump, also the target's own cuts
+    seek_voiced: float = 200.0  # more, if the voice sounds
+    seek_motion: float = 4.0  # more, per motion at either end
+    jump: float = 8.0  # more, per unit of distance: jump_deg of pose or jump_distance of position
+    jump_deg: float = 5.0
+    jump_distance: float = 0.1
+    land_s: float = 0.5  # land no closer than this before the end of a shot
+    invalid: float = 1.0  # a voiced row whose mouth cannot be drawn
+    start: float = 0.01  # beginning one second later
 
 
 @dataclass(frozen=True, slots=True)
 class MedianConfig:
     """The weighted-median mouth texture (lipsync/textures/median.py)."""
+
+    candidates: int = 32  # real mouths fused for one row
+    n: int = 16  # the n best of them hold the share alpha of the weight
+    alpha: float = 0.9
+    gap_weight: float = 1.0  # weight of the inner-lip gaps in the distance
+    pose_weight: float = 0.001  # eye distances per degree of yaw and pitch
+    sharpness_power: float = 1.0  # how much a blurred mouth's weight falls with its sharpness
+    trajectory: tuple[float, ...] = (0.1, 0.2, 0.4, 0.2, 0.1)  # weights of the neighbouring frames in the distance
+    fade: tuple[float, ...] = (0.1, 0.2, 0.4, 0.2, 0.1)  # weights are averaged over neighbouring rows
 
 
 @dataclass(frozen=True, slots=True)

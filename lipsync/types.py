@@ -191,7 +191,7 @@ class TextureQuery:
     """What a texture method is asked to draw: B rows with r = method.radius rows of context on either side.
 
     lips: (B+2r,18,2) float32 torch, face frame; crop: (B,3,Hm,Wm) float32 torch in [0,1], the target's own mouth under these rows;
-    pose: (B,3) float32 torch degrees; source: (B,) int64 torch target frame shown in each row.
+    pose: (B+2r,3) float32 torch, degrees, of the target frames shown; source: (B,) int64 torch target frame shown in each row.
     """
 
     lips: object
@@ -200,8 +200,8 @@ class TextureQuery:
     source: object
 
     def __post_init__(self) -> None:
-        if self.lips.shape[1:] != (N_LIPS, 2) or len(self.lips) < len(self.crop):
-            raise ValueError(f"TextureQuery: lips {tuple(self.lips.shape)} for crops {tuple(self.crop.shape)}")
+        if self.lips.shape[1:] != (N_LIPS, 2) or len(self.lips) < len(self.crop) or len(self.pose) != len(self.lips):
+            raise ValueError(f"TextureQuery: lips {tuple(self.lips.shape)}, pose {tuple(self.pose.shape)}, crops {tuple(self.crop.shape)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,65 @@
+"""What a texture method is: one file that draws mouths for wanted lips (`TextureMethod`), and finding it by name or path."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import pkgutil
+from pathlib import Path
+from typing import Protocol, Self
+
+from lipsync.errors import LipsyncError, UsageError
+from lipsync.types import MouthTexture, TargetAnalysis, TextureQuery
+
+_NOT_METHODS = {"base", "nets"}
+
+
+class TextureMethod(Protocol):
+    """Draws the mouth for wanted lips. Every method is one file of `lipsync/textures/` with one class `Method`."""
+
+    name: str  # the only place the name is written: must equal the file's name, "-" for "_"
+    radius: int  # lip rows needed before and after each rendered row
+
+    def __init__(self, config: object) -> None:
+        """config: the method's section of `DubConfig`, or None."""
+
+    def prepare(self, subject: TargetAnalysis, device: object) -> Self:
+        """The method ready to draw this person: index built, weights loaded."""
+
+    def render(self, query: TextureQuery) -> MouthTexture:
+        """The drawn mouths. Pure: no files, no state, no randomness."""
+
+
+def method_names() -> list[str]:
+    """Names of the built-in methods, without importing any of them."""
+    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name not in _NOT_METHODS)
+
+
+def get_method(name: str, config: object) -> TextureMethod:
+    """A new, unprepared method: a built-in name, or the path of a Python file with a class `Method`.
+
+    config: the whole `DubConfig`; the method receives its section of the same name, or None. Raises UsageError for an unknown name and
+    LipsyncError for a file that breaks the protocol.
+    """
+    if name.endswith(".py"):
+        module = _load_file(Path(name))
+    elif name in method_names():
+        module = importlib.import_module(f"lipsync.textures.{name.replace('-', '_')}")
+    else:
+        near = difflib.get_close_matches(name, method_names(), 1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(method_names())}."
+        raise UsageError(f"Unknown texture method {name!r}. {hint}")
+    method = getattr(module, "Method", None)
+    missing = [a for a in ("name", "radius", "prepare", "render") if not hasattr(method, a)]
+    if missing:
+        raise LipsyncError(f"{name} is not a texture method: its class Method lacks {', '.join(missing)}. See lipsync/textures/base.py.")
+    return method(getattr(config, method.name.replace("-", "_"), None))
+
+
+def _load_file(path: Path):
+    if not path.is_file():
+        raise LipsyncError(f"The texture method file {path} does not exist. Give the path of a Python file with a class Method.")
+    spec = importlib.util.spec_from_file_location(f"lipsync_method_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
