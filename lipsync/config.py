@@ -74,6 +74,14 @@ class MedianConfig:
 class CompositeConfig:
     """Putting the mouth into the frame (lipsync/composite.py)."""
 
+    softness: float = 0.12  # width of the blend region's soft edge
+    levels: int = 4  # of the Laplacian pyramid
+    colour_sigma: float = 0.22  # how locally colours are matched
+    lip_margin: float = 0.03  # skin this near to the lips is left out of the colour match
+    jaw_reach: float = 0.22  # how far the jaw correction reaches
+    jaw_limit: float = 0.15  # the farthest the target's jaw is moved
+    fade_rows: int = 3  # rows over which the drawn mouth comes and goes beside passed-through frames
+
 
 @dataclass(frozen=True, slots=True)
 class WriteConfig:
