@@ -1,0 +1,49 @@
+"""A person in a video says a new recording.
+
+    from lipsync import DubConfig, dub
+    dub("target.mp4", "speech.wav", "out.mp4", DubConfig(device="cpu"))
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+
+__version__ = "0.1.0"
+
+#: Public name -> module that has it; nothing is imported before it is asked for.
+_HOME = {
+    "dub": "lipsync.dub",
+    "analyse": "lipsync.analyse",
+    "Cache": "lipsync.cache",
+    "DubConfig": "lipsync.config",
+    "load_config": "lipsync.config_file",
+    "LipsyncError": "lipsync.errors",
+    "UsageError": "lipsync.errors",
+}
+_NAME_THERE = {"load_config": "load"}
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lipsync' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), _NAME_THERE.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})
+
+
+class _Package(types.ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        # Importing lipsync/dub.py must not hide the function of the same name behind its module.
+        if name in ("dub", "analyse") and isinstance(value, types.ModuleType):
+            value = getattr(value, name, value)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -24,6 +24,15 @@ class FaceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AnalysisConfig:
+    """Collecting the target's mouths (lipsync/analyse.py)."""
+
+    crop_scale: float = 1.25  # crop pixels per video pixel: above 1, so that resampling twice loses nothing
+    max_mouths: int = 8000  # at most this many mouths are kept, the most different ones
+    max_bank_gib: float = 2.0  # and at most this much disk
+
+
+@dataclass(frozen=True, slots=True)
 class LipsConfig:
     """Speech to lips (lipsync/speech_to_lips.py) and closing the mouth in silence (lipsync/lips.py)."""
 
@@ -47,7 +56,7 @@ class RetimeConfig:
     skip_motion: float = 0.4  # skip no step with more motion than this
     seek: float = 20.0  # a jump, also the target's own cuts
     seek_voiced: float = 200.0  # more, if the voice sounds
-    seek_motion: float = 4.0  # more, per motion at either end
+    seek_motion: float = 12.0  # more, per motion at either end
     jump: float = 8.0  # more, per unit of distance: jump_deg of pose or jump_distance of position
     jump_deg: float = 5.0
     jump_distance: float = 0.1
@@ -68,6 +77,11 @@ class MedianConfig:
     sharpness_power: float = 1.0  # how much a blurred mouth's weight falls with its sharpness
     trajectory: tuple[float, ...] = (0.1, 0.2, 0.4, 0.2, 0.1)  # weights of the neighbouring frames in the distance
     fade: tuple[float, ...] = (0.1, 0.2, 0.4, 0.2, 0.1)  # weights are averaged over neighbouring rows
+
+
+@dataclass(frozen=True, slots=True)
+class TeethConfig:
+    """Choosing teeth references and transferring their detail (lipsync/teeth.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,13 @@ class WriteConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheConfig:
+    """Kept analyses and models (lipsync/cache.py)."""
+
+    folder: str = ""  # empty = the environment variable LIPSYNC_CACHE, else the user's cache folder
+
+
+@dataclass(frozen=True, slots=True)
 class DubConfig:
     """A whole dub."""
 
@@ -100,8 +121,11 @@ class DubConfig:
     device: str = "auto"
     batch: int = 8  # output rows rendered together
     face: FaceConfig = field(default_factory=FaceConfig)
+    analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
     lips: LipsConfig = field(default_factory=LipsConfig)
     retime: RetimeConfig = field(default_factory=RetimeConfig)
     median: MedianConfig = field(default_factory=MedianConfig)
+    teeth: TeethConfig = field(default_factory=TeethConfig)
     composite: CompositeConfig = field(default_factory=CompositeConfig)
     write: WriteConfig = field(default_factory=WriteConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)

@@ -1,0 +1,215 @@
+"""One `DubConfig` from a TOML file, `section.key=value` settings and named options; and a configuration as plain values or TOML text.
+
+Later wins: defaults, file, settings, named options. Every unknown name or wrong value is a UsageError that names the nearest known name.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import json
+import math
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+
+from lipsync import config as sections
+from lipsync.config import DubConfig
+from lipsync.errors import UsageError
+
+_NONE = ("", "none", "null")
+
+
+def load(file: str | Path | None = None, settings: Sequence[str] = (), named: Mapping[str, object] | None = None) -> DubConfig:
+    """The configuration of one dub.
+
+    settings: "section.key=value" as on the command line; named: {"section.key": value}, where None means not given.
+    """
+    tree = read_toml(file) if file else {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting!r} has no value. Write --set section.key=value, for example --set write.crf=18.")
+        _put(tree, name.strip(), _Text(text.strip()))
+    for name, value in (named or {}).items():
+        if value is not None:
+            _put(tree, name, value)
+    return checked(from_plain(tree, str(file) if file else ""))
+
+
+def read_toml(file: str | Path) -> dict:
+    """The tables of a TOML file."""
+    try:
+        return tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"The configuration file {file} cannot be read: {error.strerror or error}. Check the name.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"The configuration file {file} is not TOML: {error}. `lipsync config` prints an example.") from error
+
+
+def from_plain(tree: Mapping[str, object], source: str = "") -> DubConfig:
+    """A `DubConfig` from nested plain values; what is not there keeps its default. source: file named in messages."""
+    return _build(DubConfig, tree, "", f" in {source}" if source else "")
+
+
+def to_plain(config: object) -> dict:
+    """Nested plain values (tuples as lists), ready for JSON."""
+    return json.loads(json.dumps(asdict(config)))
+
+
+def checked(config: DubConfig) -> DubConfig:
+    """The same configuration, if its names exist and its numbers make sense; else UsageError."""
+    from lipsync.textures import method_names
+
+    if not config.texture.endswith(".py"):
+        _one_of("texture", config.texture, method_names(), " or the path of a Python file with your own method")
+    _one_of("retime.length", config.retime.length, ("speech", "cut", "loop", "bounce", "hold"))
+    _one_of("face.backend", config.face.backend, ("mediapipe", "dlib"))
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
+        raise UsageError(f"Unknown device {config.device!r}. Known: auto, cpu, cuda, cuda:N.")
+    if config.batch < 1:
+        raise UsageError(f"batch must be at least 1, not {config.batch}.")
+    return config
+
+
+def to_toml(config: DubConfig = DubConfig()) -> str:
+    """TOML text of a whole configuration, with the comments of lipsync/config.py; `load` gives the same configuration back."""
+    lines, comments = ["# Every option of a dub. Delete what you do not change.", ""], _comments(DubConfig)
+    tables = []
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if is_dataclass(value):
+            tables.append((f.name, value))
+        else:
+            lines.append(_toml_line(f.name, value, comments))
+    for name, table in tables:
+        lines += ["", f"[{name}]  # {inspect.getdoc(type(table)).splitlines()[0]}"]
+        comments = _comments(type(table))
+        lines += [_toml_line(f.name, getattr(table, f.name), comments) for f in fields(table)]
+    return "\n".join(lines) + "\n"
+
+
+class _Text(str):
+    """A value typed on the command line: becomes what its option needs."""
+
+
+def _put(tree: dict, name: str, value: object) -> None:
+    *path, key = name.split(".")
+    for part in path:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise UsageError(f"{name!r}: {part!r} is an option, not a section.")
+    tree[key] = value
+
+
+def _build(kind: type, tree: object, prefix: str, where: str) -> object:
+    if not isinstance(tree, Mapping):
+        raise UsageError(f"{prefix[:-1]!r}{where} is a section, not an option: set {prefix}KEY instead.")
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for name, value in tree.items():
+        if name not in hints:
+            raise UsageError(f"Unknown option {prefix + name!r}{where}. {_nearest(prefix + name, _all_names())}")
+        build = _build(hints[name], value, f"{prefix}{name}.", where) if is_dataclass(hints[name]) else None
+        values[name] = build if build is not None else _coerce(value, hints[name], prefix + name, where)
+    return kind(**values)
+
+
+def _coerce(value: object, kind: object, name: str, where: str) -> object:
+    """`value` as the annotated `kind`, or UsageError."""
+    try:
+        return _as(value, kind)
+    except (TypeError, ValueError):
+        shown = str(value) if isinstance(value, str) else repr(value)
+        raise UsageError(f"{name}{where} must be {_describe(kind)}, not {shown!r}.") from None
+
+
+def _as(value: object, kind: object) -> object:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        if value is None or (isinstance(value, _Text) and value.lower() in _NONE):
+            return None
+        return _as(value, next(a for a in args if a is not type(None)))
+    if origin is tuple:
+        if isinstance(value, _Text):
+            value = [_Text(part.strip()) for part in value.strip("[]() ").split(",") if part.strip()]
+        if not isinstance(value, (list, tuple)):
+            raise TypeError
+        kinds = [args[0]] * len(value) if args[1:] == (Ellipsis,) else args
+        return tuple(_as(v, k) for v, k in zip(value, kinds, strict=True))
+    if kind is str:
+        if not isinstance(value, str):
+            raise TypeError
+        return str(value)
+    if kind is bool:
+        if isinstance(value, _Text):
+            value = {"true": True, "false": False}[value.lower()] if value.lower() in ("true", "false") else value
+        if not isinstance(value, bool):
+            raise TypeError
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float, _Text)):
+        raise TypeError
+    number = kind(value)
+    if not math.isfinite(number) or (kind is int and not isinstance(value, _Text) and number != value):
+        raise ValueError
+    return number
+
+
+def _describe(kind: object) -> str:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+            return _describe(next(a for a in args if a is not type(None))) + " or none"
+    if origin is tuple:
+        return "a list of numbers" if args[1:] == (Ellipsis,) else f"{len(args)} numbers"
+    return {str: "text", bool: "true or false", int: "a whole number", float: "a number"}[kind]
+
+
+def _all_names() -> list[str]:
+    names = []
+    for name, hint in typing.get_type_hints(DubConfig).items():
+        names.append(name)
+        names += [f"{name}.{f.name}" for f in fields(hint)] if is_dataclass(hint) else []
+    return names
+
+
+def _one_of(name: str, value: str, known: Iterable[str], more: str = "") -> None:
+    if value not in known:
+        raise UsageError(f"Unknown {name} {value!r}. {_nearest(value, known)} Known: {', '.join(known)}{more}.")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    if not near:  # a right key in the wrong section
+        near = [k for k in known if k.rpartition(".")[2] == name.rpartition(".")[2]][:1]
+    return f"Did you mean {near[0]!r}?" if near else "`lipsync config` prints all options."
+
+
+def _comments(kind: type) -> dict[str, str]:
+    """The comment at the end of each field's line in lipsync/config.py."""
+    lines = inspect.getsource(sections).splitlines()
+    body = next(n for n in ast.parse("\n".join(lines)).body if isinstance(n, ast.ClassDef) and n.name == kind.__name__).body
+    found = {}
+    for node in body:
+        if isinstance(node, ast.AnnAssign):
+            _, mark, comment = lines[node.end_lineno - 1].encode()[node.end_col_offset:].decode().partition("#")
+            found[node.target.id] = comment.strip() if mark else ""
+    return found
+
+
+def _toml_line(name: str, value: object, comments: Mapping[str, str]) -> str:
+    comment = f"  # {comments[name]}" if comments.get(name) else ""
+    if value is None:
+        return f"# {name} =  # not set{'; ' + comments[name] if comments.get(name) else ''}"
+    return f"{name} = {_toml(value)}{comment}"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,80 @@
+"""Progress: `hook(step, done, total)`; total 0 = unknown. Every hook is also a context manager that ends what it shows."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+Hook = Callable[[str, int, int], None]
+
+
+def silent(step: str, done: int, total: int) -> None:
+    """Shows nothing."""
+
+
+class Lines:
+    """A line when a step starts, one when it ends, and one about every `every_s` seconds between."""
+
+    def __init__(self, stream: TextIO, every_s: float = 10.0, now: Callable[[], float] = time.monotonic) -> None:
+        self.stream, self.every_s, self.now = stream, every_s, now
+        self.step: str | None = None
+        self.started_s = self.shown_s = 0.0
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stream.flush()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        now_s = self.now()
+        new, ended = step != self.step, 0 < total <= done
+        if new:
+            self.started_s = now_s
+        elif not ended and now_s - self.shown_s < self.every_s:
+            return
+        self.step, self.shown_s = (None if ended else step), now_s
+        self.show(step, done, total, now_s - self.started_s)
+
+    def show(self, step: str, done: int, total: int, elapsed_s: float) -> None:
+        """Writes one line."""
+        of = f"/{total}" if total else ""
+        when = f"  {elapsed_s:.1f} s" if done else ""
+        self.stream.write(f"{step}  {done}{of}{when}\n")
+        self.stream.flush()
+
+
+class JsonLines(Lines):
+    """The same moments as JSON objects, one a line: step, done, total, elapsed_s."""
+
+    def show(self, step: str, done: int, total: int, elapsed_s: float) -> None:
+        self.stream.write(json.dumps({"step": step, "done": done, "total": total, "elapsed_s": round(elapsed_s, 3)}) + "\n")
+        self.stream.flush()
+
+
+class Bars:
+    """One bar a step, for a terminal (rich). The bars go away at the end: the summary tells what stays."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.progress = Progress(
+            TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+            console=Console(file=stream), transient=True,
+        )
+        self.tasks: dict[str, object] = {}
+
+    def __enter__(self) -> Bars:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        if step not in self.tasks:
+            self.tasks[step] = self.progress.add_task(step, total=total or None)
+        self.progress.update(self.tasks[step], completed=done, total=total or None)
