@@ -147,7 +147,7 @@ def test_steady_target_is_played_from_its_start():
 def test_long_speech_cuts_back_in_pauses_to_calm_frames():
     pauses = [(k, k + 20) for k in range(120, 3000, 140)]
     voiced = speech_with_pauses(3000, pauses)
-    motion, valid, shot = moving_target()
+    motion, valid, shot = moving_target(400, [(k, k + 15) for k in range(0, 400, 45)])
     timing = retime(voiced, motion, valid, shot, 25)
     check_promises(timing, shot, 3000)
     assert 7 <= len(timing.seeks) <= 30
