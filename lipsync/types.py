@@ -103,9 +103,8 @@ class MouthSpace:
 
 @dataclass(frozen=True, slots=True)
 class MouthBank:
-    """The target's own mouths. crops: (K,3,Hm,Wm) uint8, memory-mapped; source: (K,) int64 row of the bank's face track (see
-    `TargetAnalysis.bank`); lips: (K,18,2) and jaw: (K,17,2) face frame; pose: (K,3) degrees; sharpness: (K,) variance of Laplacian in the
-    mouth; shot: (K,) int64 numbers, unique over all footage; neighbours in time of crop k are k-1 and k+1 where source and shot say so."""
+    """The target's own mouths. crops: (K,3,Hm,Wm) uint8, memory-mapped; source: (K,) int64 frame in its own video; lips: (K,18,2) and jaw: (K,17,2) face frame; pose: (K,3) degrees; sharpness: (K,) variance of Laplacian in the
+    mouth; shot: (K,) int64 numbers, unique over all footage. Neighbouring rows are neighbours in time where shot is equal and source differs by 1."""
 
     crops: np.ndarray
     source: np.ndarray
@@ -174,15 +173,27 @@ class TargetVideo:
 
 
 @dataclass(frozen=True, slots=True)
+class Footage:
+    """One video and the face followed through it. stream: `video.read.VideoStream`; people: most faces seen at once; key: of the cache."""
+
+    video: TargetVideo
+    stream: object
+    track: FaceTrack
+    people: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class TargetAnalysis:
-    """Everything learnt from one pass over a target. motion: (T,) head motion and blinks, eye distances per frame.
-    mouths: alias `bank`; with footage, the bank holds the footage's mouths too."""
+    """Everything learnt about a target. motion: (T,) head motion and blinks, eye distances per frame; bank: the mouths of the target and
+    of all other footage; films: the target first, then the other footage with a usable face; key: cache key of the bank."""
 
     video: TargetVideo
     track: FaceTrack
     bank: MouthBank
     motion: np.ndarray
     teeth: TeethReference
+    films: tuple[Footage, ...]
     key: str
 
 

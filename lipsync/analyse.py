@@ -1,0 +1,165 @@
+"""Everything to learn from a target video before the first word is dubbed: its face, its mouths, its teeth. Step by step, through the cache."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from lipsync.cache import Cache, content_hash, step_key
+from lipsync.config import DubConfig
+from lipsync.errors import LipsyncError
+from lipsync.face.track import FaceTracker, head_motion
+from lipsync.geometry import apply, crop_mouth, mouth_space
+from lipsync.hooks import Hook, silent
+from lipsync.lips import LIPS_FROM_68
+from lipsync.teeth import choose_teeth
+from lipsync.types import REASONS, FaceTrack, Footage, LipTrack, MouthBank, MouthSpace, TargetAnalysis, TargetVideo, TeethReference
+from video.frames import FrameClock
+from video.read import VideoStream, probe, read_frames
+from video.shots import ShotDetector
+
+#: Raise a step's number whenever the same inputs would give other numbers: old cache entries are then left alone.
+VERSIONS = {"track": 1, "mouths": 1, "teeth": 1}
+_TRACK_ARRAYS = ("pixel_from_face", "landmarks", "pose", "eyes", "valid", "reason", "shot")
+_BANK_ARRAYS = ("source", "lips", "jaw", "pose", "sharpness", "shot")
+
+
+def analyse(target: Path, config: DubConfig, cache: Cache, hook: Hook = silent, footage: tuple[Path, ...] = ()) -> TargetAnalysis:
+    """The target's face track, mouth bank and teeth; `footage` adds more mouths and speech of the same person.
+
+    Raises VideoError for files that cannot be read and LipsyncError where no frame shows a usable face.
+    """
+    films = [follow_face(Path(path), config, cache, hook) for path in (target, *footage)]
+    subject = films[0]
+    if not subject.track.valid.any():
+        raise LipsyncError(f"No usable face in {target}: {why_not(subject.track)}. Check with `lipsync analyse`, or choose another face with --face or --face-at.")
+    space = mouth_space(eye_distance_px(subject.track) * config.analysis.crop_scale)
+    usable = [film for film in films if film.track.valid.any()]
+    bank, key = collect_mouths(usable, space, config, cache, hook)
+    teeth = find_teeth(bank, key, config, cache)
+    return TargetAnalysis(subject.video, subject.track, bank, head_motion(subject.track), teeth, tuple(usable), key)
+
+
+def follow_face(path: Path, config: DubConfig, cache: Cache, hook: Hook = silent) -> Footage:
+    """One person's face in every frame of a video (cached by content)."""
+    stream = probe(path)
+    sha256 = content_hash(path)
+    key = step_key("track", VERSIONS["track"], asdict(config.face), [sha256])
+    folder = cache.get_or_make("track", key, lambda where: _make_track(stream, config, where, hook))
+    arrays = load_file(folder / "track.safetensors")
+    facts = json.loads((folder / "facts.json").read_text())
+    lips = LipTrack(arrays["lips"], arrays["lips_valid"], stream.clock)
+    track = FaceTrack(lips=lips, **{name: arrays[name] for name in _TRACK_ARRAYS})
+    video = TargetVideo(path, stream.clock, stream.width, stream.height, sha256)
+    return Footage(video, stream, track, facts["people"], key)
+
+
+def _make_track(stream: VideoStream, config: DubConfig, where: Path, hook: Hook) -> None:
+    tracker, shots = FaceTracker(config.face, stream.width, stream.height), ShotDetector()
+    for batch in read_frames(stream, config.batch):
+        for rgb in batch.rgb.permute(0, 2, 3, 1).numpy():
+            tracker.push(rgb, shots.push(rgb))
+        hook("faces", int(batch.index[-1]) + 1, len(stream.clock))
+    track = tracker.finish(stream.clock)
+    arrays = {name: np.ascontiguousarray(getattr(track, name)) for name in _TRACK_ARRAYS}
+    save_file(arrays | {"lips": track.lips.points, "lips_valid": track.lips.valid}, where / "track.safetensors")
+    (where / "facts.json").write_text(json.dumps({"people": tracker.people, "video": str(stream.path)}))
+
+
+def collect_mouths(films: list[Footage], space: MouthSpace, config: DubConfig, cache: Cache, hook: Hook = silent) -> tuple[MouthBank, str]:
+    """The mouths of all films in one bank (cached by content), and its key."""
+    key = step_key("mouths", VERSIONS["mouths"], {"analysis": asdict(config.analysis), "space": asdict(space)}, [film.key for film in films])
+    folder = cache.get_or_make("mouths", key, lambda where: _make_mouths(films, space, config, where, hook))
+    arrays = load_file(folder / "bank.safetensors")
+    crops = np.load(folder / "crops.npy", mmap_mode="r")
+    return MouthBank(crops=crops, space=space, **{name: arrays[name] for name in _BANK_ARRAYS}), key
+
+
+def _make_mouths(films: list[Footage], space: MouthSpace, config: DubConfig, where: Path, hook: Hook) -> None:
+    chosen = choose_rows([film.track for film in films], _room(space, config))
+    total = sum(len(rows) for rows in chosen)
+    crops = np.lib.format.open_memmap(where / "crops.npy", "w+", np.uint8, (total, 3, space.height, space.width))
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in _BANK_ARRAYS}
+    done, first_shot = 0, 0
+    for film, rows in zip(films, chosen):
+        track, wanted = film.track, set(rows.tolist())
+        for batch in read_frames(film.stream, config.batch):
+            for index, rgb in zip(batch.index, batch.rgb):
+                if int(index) in wanted:
+                    crop = crop_mouth(rgb.permute(1, 2, 0).numpy(), track.pixel_from_face[index], space)
+                    crops[done] = crop.transpose(2, 0, 1)
+                    columns["sharpness"].append(sharpness(crop, track.lips.points[index], space))
+                    done += 1
+            hook("mouths", done, total)
+        columns["source"].append(rows)
+        columns["lips"].append(track.lips.points[rows])
+        columns["jaw"].append(jaw_in_face(track)[rows])
+        columns["pose"].append(track.pose[rows])
+        columns["shot"].append(track.shot[rows].astype(np.int64) + first_shot)
+        first_shot += int(track.shot.max()) + 1
+    crops.flush()
+    columns["sharpness"] = [np.array(columns["sharpness"], np.float32)]
+    save_file({name: np.concatenate(parts) for name, parts in columns.items()}, where / "bank.safetensors")
+
+
+def choose_rows(tracks: list[FaceTrack], room: int, run: int = 8) -> list[np.ndarray]:
+    """Per track, the (K,) int64 frames worth keeping: all valid ones where they fit, else the most different runs of `run` frames.
+
+    Runs, because candidates are compared over neighbouring frames; most different by farthest-point sampling of lip trajectories.
+    """
+    valid = [np.flatnonzero(track.valid) for track in tracks]
+    if sum(map(len, valid)) <= room:
+        return valid
+    runs = [(i, rows[at : at + run]) for i, rows in enumerate(valid) for at in range(0, len(rows), run)]
+    shapes = np.stack([tracks[i].lips.points[rows[[0, len(rows) // 2, -1]]].ravel() for i, rows in runs]).astype(np.float32)
+    keep, nearest = [0], np.full(len(runs), np.inf, np.float32)
+    for _ in range(min(room // run, len(runs)) - 1):
+        nearest = np.minimum(nearest, ((shapes - shapes[keep[-1]]) ** 2).sum(1))
+        keep.append(int(nearest.argmax()))
+    picked = [[rows for j in sorted(keep) for i, rows in [runs[j]] if i == t] for t in range(len(tracks))]
+    return [np.concatenate(rows) if rows else np.zeros(0, np.int64) for rows in picked]
+
+
+def _room(space: MouthSpace, config: DubConfig) -> int:
+    return max(200, min(config.analysis.max_mouths, int(config.analysis.max_bank_gib * 2**30) // (3 * space.height * space.width)))
+
+
+def jaw_in_face(track: FaceTrack) -> np.ndarray:
+    """(T,17,2) float32 jaw line in the face frame."""
+    return apply(np.linalg.inv(track.pixel_from_face), track.landmarks[:, :17]).astype(np.float32)
+
+
+def sharpness(crop: np.ndarray, lips: np.ndarray, space: MouthSpace) -> float:
+    """Variance of the Laplacian (grey levels squared) in the box around the lips of an (Hm,Wm,3) crop."""
+    import cv2
+
+    inside = apply(space.mouth_from_face, lips)
+    (x0, y0), (x1, y1) = np.clip(inside.min(0) - 2, 0, None).astype(int), inside.max(0).astype(int) + 3
+    return float(cv2.Laplacian(cv2.cvtColor(crop[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
+
+
+def find_teeth(bank: MouthBank, bank_key: str, config: DubConfig, cache: Cache) -> TeethReference:
+    """The sharp teeth of the bank (cached by content)."""
+    key = step_key("teeth", VERSIONS["teeth"], asdict(config.teeth), [bank_key])
+
+    def make(where: Path) -> None:
+        teeth = choose_teeth(bank, config.teeth)
+        save_file(asdict(teeth), where / "teeth.safetensors")
+
+    return TeethReference(**load_file(cache.get_or_make("teeth", key, make) / "teeth.safetensors"))
+
+
+def eye_distance_px(track: FaceTrack) -> float:
+    """Median outer-eye-corner distance over the usable frames, pixels."""
+    return float(np.median(np.sqrt(np.abs(np.linalg.det(track.pixel_from_face[track.valid][:, :2, :2])))))
+
+
+def why_not(track: FaceTrack) -> str:
+    """The reasons for unusable frames, most frequent first: '12 x no face, 3 x blurred'."""
+    counts = np.bincount(track.reason, minlength=len(REASONS))
+    order = [i for i in np.argsort(-counts) if i > 0 and counts[i] > 0]
+    return ", ".join(f"{counts[i]} frames: {REASONS[i]}" for i in order) or "every frame is usable"
