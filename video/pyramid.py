@@ -1,0 +1,79 @@
+"""Blending of pictures by Laplacian pyramids (Burt and Adelson 1983), on the tensor's own device."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+_TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+
+
+def blend(under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor, levels: int) -> torch.Tensor:
+    """`over` where mask is 1, `under` where it is 0, each frequency band joined over a distance that suits it.
+
+    under, over: (B,3,H,W) float32; mask: (B,1,H,W) in [0, 1]; any size. levels: bands above the coarsest; as many as the size allows are
+    used. Exactly `under` for a picture whose mask is 0 everywhere. A pixel can only change within about 2**(levels + 2) pixels of the mask.
+    """
+    if under.shape != over.shape or mask.shape != (under.shape[0], 1, *under.shape[2:]):
+        raise ValueError(f"blend: under {tuple(under.shape)}, over {tuple(over.shape)}, mask {tuple(mask.shape)} do not fit")
+    # Pyramids are linear, so that only the difference needs one: result = under + blended difference, and no difference stays exactly none.
+    change = over - under
+    weights = [mask]
+    bands = []
+    for _ in range(levels):
+        if min(change.shape[-2:]) < 4:
+            break
+        smaller = _down(change)
+        bands.append(change - _up(smaller, change.shape[-2:]))
+        weights.append(_down(weights[-1]))
+        change = smaller
+    out = change * weights[-1]
+    for band, weight in zip(reversed(bands), reversed(weights[:-1])):
+        out = _up(out, band.shape[-2:]) + band * weight
+    return under + out
+
+
+def gaussian_blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
+    """`x` (B,C,H,W) float, blurred by a Gaussian of `sigma` pixels; edges replicated; the same size. sigma 0 returns `x`."""
+    if sigma <= 0:
+        return x
+    radius = max(1, round(3 * sigma))
+    at = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
+    taps = torch.exp(-0.5 * (at / sigma) ** 2)
+    return _separable(x, taps / taps.sum())
+
+
+def _separable(x: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
+    n, c, h, w = x.shape
+    r = len(taps) // 2
+    flat = x.reshape(n * c, 1, h, w)
+    flat = F.conv2d(F.pad(flat, (r, r, 0, 0), mode="replicate"), taps.view(1, 1, 1, -1))
+    flat = F.conv2d(F.pad(flat, (0, 0, r, r), mode="replicate"), taps.view(1, 1, -1, 1))
+    return flat.reshape(n, c, h, w)
+
+
+def _taps(x: torch.Tensor) -> torch.Tensor:
+    return torch.tensor(_TAPS, device=x.device, dtype=x.dtype)
+
+
+def _down(x: torch.Tensor) -> torch.Tensor:
+    """Half the size, rounded up; the new pixel centres lie on the even old ones."""
+    n, c, h, w = x.shape
+    taps = _taps(x)
+    flat = F.pad(x.reshape(n * c, 1, h, w), (2, 2, 2, 2), mode="replicate")
+    flat = F.conv2d(flat, taps.view(1, 1, 1, -1), stride=(1, 2))
+    flat = F.conv2d(flat, taps.view(1, 1, -1, 1), stride=(2, 1))
+    return flat.reshape(n, c, *flat.shape[-2:])
+
+
+def _up(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """The inverse sampling: even pixels weigh (1, 6, 1) / 8, odd ones (1, 1) / 2 of their neighbours."""
+    for dim in (2, 3):
+        n, target = x.shape[dim], size[dim - 2]
+        padded = torch.cat([x.narrow(dim, 0, 1), x, x.narrow(dim, n - 1, 1)], dim)
+        before, here, after = (padded.narrow(dim, k, n) for k in range(3))
+        even, odd = (before + 6 * here + after) / 8, (here + after) / 2
+        shape = list(x.shape)
+        shape[dim] = 2 * n
+        x = torch.stack([even, odd], dim + 1).reshape(shape).narrow(dim, 0, target)
+    return x
