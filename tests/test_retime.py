@@ -184,6 +184,15 @@ def test_shots_are_crossed_by_seeks_only_and_a_fitting_stretch_is_found():
     check_promises(retime(voiced, motion, valid, shot, 25), shot, 500)
 
 
+def test_seeks_land_well_before_the_end_of_a_shot():
+    shot = np.repeat([0, 1, 2], [20, 3, 10])
+    args = np.zeros(5, bool), np.zeros(33, np.float32), np.ones(33, bool), shot, 25
+    may_land = np.isfinite(costs_of(*args, RetimeConfig(land_s=0.2)).land)
+    assert np.flatnonzero(may_land).tolist() == [*range(15), *range(23, 28)]
+    only_the_best = np.isfinite(costs_of(*args, RetimeConfig(land_s=10)).land)
+    assert np.flatnonzero(only_the_best).tolist() == [0]
+
+
 def test_frames_without_a_mouth_are_avoided_while_voiced():
     motion, valid, shot = np.full(300, 0.01, np.float32), np.ones(300, bool), np.zeros(300, int)
     valid[20:60] = False
