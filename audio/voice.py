@@ -19,7 +19,7 @@ START_DB, STOP_DB = 9.0, 5.0
 #: and room noise stay below.
 QUIET_DB, START_RANGE_DB, STOP_RANGE_DB = -65.0, 20.0, 34.0
 NOISE_WINDOW_S = 12
-GAP_S, BLIP_S, HANG_S = 0.16, 0.06, 0.03
+GAP_S, BLIP_S, HANG_S = 0.16, 0.1, 0.03
 
 
 def voice_activity(wave: Waveform) -> np.ndarray:
