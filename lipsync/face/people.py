@@ -1,0 +1,129 @@
+"""Who is who: detections of frame after frame sorted into people, across gaps and cuts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lipsync.face.backend import DetectedFace, overlap
+from lipsync.face.canonical import RIGID_68, canonical_68
+from lipsync.face.occlusion import Thumbnails
+from lipsync.geometry import similarity_fit, warp_frame
+
+#: A face seen again after a cut or a long gap is the same person when its small portrait correlates this well with the known one.
+SAME_PORTRAIT = 0.75
+#: Frames after which position alone no longer says who it is.
+POSITION_LASTS = 12
+_PORTRAIT = np.array([[20, 0, 16], [0, 20, 26], [0, 0, 1.0]])
+
+
+@dataclass(slots=True)
+class Person:
+    """One person's appearances. frames[i] is the frame of landmarks[i]; sharpness is log variance of Laplacian."""
+
+    frames: list[int] = field(default_factory=list)
+    landmarks: list[np.ndarray] = field(default_factory=list)
+    sharpness: list[float] = field(default_factory=list)
+    thumbnails: Thumbnails = field(default_factory=Thumbnails)
+    portrait: np.ndarray | None = None
+
+    @property
+    def presence(self) -> float:
+        """Frames seen, each weighed with the face's size in pixels: the largest and most lasting face has the most."""
+        return float(sum(np.linalg.norm(mark[45] - mark[36]) for mark in self.landmarks))
+
+    @property
+    def box(self) -> np.ndarray:
+        """(4,) pixels, where last seen."""
+        return np.concatenate([self.landmarks[-1].min(0), self.landmarks[-1].max(0)])
+
+
+def rough_pixel_from_face(landmarks: np.ndarray) -> np.ndarray:
+    """(3,3) similarity from eyes and nose of one (68,2) face, without head pose."""
+    return similarity_fit(landmarks[RIGID_68], canonical_68()[RIGID_68, :2])
+
+
+def portrait(rgb: np.ndarray, pixel_from_face: np.ndarray) -> np.ndarray:
+    """(32*32*3,) float32, zero mean, unit length: the upright face from brows to upper lip, comparable by dot product."""
+    # Centre the crop between eyes and nose: 0.6 eye distances above the mouth.
+    crop = warp_frame(rgb, _PORTRAIT @ np.linalg.inv(pixel_from_face), 32, 32).astype(np.float32)
+    crop -= crop.mean((0, 1))
+    return crop.ravel() / max(float(np.linalg.norm(crop)), 1e-6)
+
+
+def sharpness(rgb: np.ndarray, landmarks: np.ndarray) -> float:
+    """Log variance of the Laplacian of the face from brows to chin, at the video's own resolution (shrunk above 160 px eye distance)."""
+    import cv2
+
+    low = np.maximum(np.floor(landmarks[17:].min(0)).astype(int), 0)
+    high = np.ceil(landmarks[17:].max(0)).astype(int)
+    part = rgb[low[1]:high[1], low[0]:high[0]]
+    if part.shape[0] < 4 or part.shape[1] < 4:
+        return 0.0
+    grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
+    shrink = float(np.linalg.norm(landmarks[45] - landmarks[36])) / 160
+    if shrink > 1:
+        grey = cv2.resize(grey, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
+    return float(np.log(cv2.Laplacian(grey, cv2.CV_32F).var() + 1e-2))
+
+
+class People:
+    """Everybody seen so far. Detections go to the person they continue, or found a new one."""
+
+    def __init__(self) -> None:
+        self.persons: list[Person] = []
+        self._shot_start = 0
+
+    def add(self, rgb: np.ndarray, frame: int, faces: list[DetectedFace], cut: bool) -> None:
+        """Sort the faces of one frame. cut: the picture does not continue the last one."""
+        if cut:
+            self._shot_start = frame
+        poses = [rough_pixel_from_face(face.landmarks) for face in faces]
+        portraits = [portrait(rgb, pose) for pose in poses]
+        scores = np.array([[self._likeness(person, frame, face, look) for person in self.persons] for face, look in zip(faces, portraits)])
+        free = set(range(len(self.persons)))
+        owner: dict[int, int] = {}
+        for flat in np.argsort(-scores, axis=None) if scores.size else ():
+            f, p = divmod(int(flat), len(self.persons))
+            if scores[f, p] > 0 and f not in owner and p in free:
+                owner[f] = p
+                free.remove(p)
+        for f, face in enumerate(faces):
+            if f in owner:
+                person = self.persons[owner[f]]
+            else:
+                person = Person()
+                self.persons.append(person)
+            self._record(person, rgb, frame, face, poses[f], portraits[f])
+
+    def _likeness(self, person: Person, frame: int, face: DetectedFace, look: np.ndarray) -> float:
+        """> 0 where the face may be this person; larger is likelier."""
+        same_look = float(look @ person.portrait) / max(float(np.linalg.norm(person.portrait)), 1e-6)
+        if person.frames[-1] >= self._shot_start and frame - person.frames[-1] <= POSITION_LASTS:
+            last = person.landmarks[-1]
+            distance = float(np.linalg.norm(face.landmarks - last, axis=-1).mean()) / max(float(np.linalg.norm(last[45] - last[36])), 1.0)
+            if distance < 0.8 and overlap(face.box, person.box) > 0.3:
+                return 2 - distance + same_look
+        return same_look if same_look > SAME_PORTRAIT else 0.0
+
+    def _record(self, person: Person, rgb, frame: int, face: DetectedFace, pose: np.ndarray, look: np.ndarray) -> None:
+        person.frames.append(frame)
+        person.landmarks.append(face.landmarks)
+        person.sharpness.append(sharpness(rgb, face.landmarks))
+        person.thumbnails.add(rgb, pose)
+        # A slow average follows light and turning of the head; the first frames count fully.
+        share = max(1 / len(person.frames), 0.05)
+        person.portrait = look if person.portrait is None else person.portrait + share * (look - person.portrait)
+
+    def choose(self, index: int, at: tuple[float, float] | None) -> Person | None:
+        """The person asked for; by default the one with most presence. None where nobody was seen; IndexError names a bad index."""
+        if not self.persons:
+            return None
+        if at is not None:
+            return min(self.persons, key=lambda p: float(np.linalg.norm(p.landmarks[0].mean(0) - np.asarray(at))))
+        if index < 0:
+            return max(self.persons, key=lambda p: p.presence)
+        first = min(p.frames[0] for p in self.persons)
+        order = sorted(self.persons, key=lambda p: (p.frames[0] != first, p.frames[0], float(p.landmarks[0][:, 0].mean())))
+        return order[index]

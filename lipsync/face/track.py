@@ -1,0 +1,157 @@
+"""One person's face through a video: frames are pushed as they come, the track is made at the end."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lipsync.config import FaceConfig
+from lipsync.errors import LipsyncError, UsageError
+from lipsync.face.backend import Backend, get_backend
+from lipsync.face.canonical import RIGID_68
+from lipsync.face.occlusion import covered
+from lipsync.face.people import People, Person
+from lipsync.face.pose import fit_pose, own_shape, pixel_from_face, smooth, yaw_pitch_roll
+from lipsync.geometry import apply
+from lipsync.lips import LIPS_FROM_68, opening
+from lipsync.types import REASONS, FaceTrack, LipTrack
+from video.frames import FrameClock
+
+#: Gaps up to BRIDGE frames are filled between their ends; those up to BRIDGE_VALID count as seen.
+BRIDGE, BRIDGE_VALID = 3, 2
+#: A frame is blurred when its log sharpness is this far below the person's median, and this many robust deviations.
+BLUR_DROP, BLUR_DEVIATIONS = 1.2, 5.0
+#: Half width of the lips' own filter, seconds: removes the mesh's jitter, keeps closures.
+LIP_SMOOTH_S = 0.02
+_USABLE, _NO_FACE, _TURNED, _BLURRED, _COVERED, _SMALL = range(len(REASONS))
+
+
+class FaceTracker:
+    """Follows the faces of one video. `push` every frame in order, then `finish`; `people` is how many were seen by then."""
+
+    def __init__(self, config: FaceConfig, width: int, height: int, backend: Backend | None = None) -> None:
+        if config.at is not None and not (0 <= config.at[0] <= width and 0 <= config.at[1] <= height):
+            raise UsageError(f"The face position {config.at[0]:g},{config.at[1]:g} lies outside the picture of {width}x{height} pixels (face.at).")
+        self._config = config
+        self._backend = backend or get_backend(config.backend, config)
+        self._people = People()
+        self._shot: list[int] = []
+
+    @property
+    def people(self) -> int:
+        """How many different people were seen for at least half a second's worth of frames (12), or at all where nobody was."""
+        persons = self._people.persons
+        return sum(len(p.frames) >= 12 for p in persons) or len(persons)
+
+    def push(self, rgb: np.ndarray, cut: bool = False) -> None:
+        """The next frame, (H,W,3) uint8. cut: it starts a new shot."""
+        cut = cut and bool(self._shot)
+        if cut:
+            self._backend.reset()
+        self._shot.append((self._shot[-1] if self._shot else 0) + cut)
+        self._people.add(rgb, len(self._shot) - 1, self._backend.detect(rgb), cut)
+
+    def finish(self, clock: FrameClock) -> FaceTrack:
+        """The chosen person's track. LipsyncError where no face was seen at all, UsageError where `index` names nobody."""
+        if len(clock) != len(self._shot):
+            raise ValueError(f"FaceTracker.finish: {len(self._shot)} frames were pushed, the clock has {len(clock)}")
+        config = self._config
+        try:
+            person = self._people.choose(config.index, config.at)
+        except IndexError:
+            raise UsageError(f"There is no face {config.index}: {len(self._people.persons)} people were seen; count from 0, from the left (face.index).")
+        if person is None:
+            raise LipsyncError(
+                f"No face was found in any of the {len(clock)} frames; the target must show a face from the front, "
+                f"at least {config.min_eye_distance_px:g} pixels from eye to eye."
+            )
+        return _track(person, np.array(self._shot, np.int32), clock, config)
+
+
+def _bridged(person: Person, shot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(T,68,2) float64 landmarks in every frame, and (T,) how long the gap is that the frame lies in (0 = seen, large = not bridged)."""
+    n = len(shot)
+    frames = np.array(person.frames)
+    marks = np.stack(person.landmarks).astype(np.float64)
+    nearest = np.abs(np.arange(n)[:, None] - frames[None, :]).argmin(1) if n * len(frames) < 10**6 else _nearest(frames, n)
+    out = marks[nearest]
+    gap = np.full(n, n + BRIDGE)
+    gap[frames] = 0
+    for i in np.flatnonzero((np.diff(frames) > 1) & (np.diff(frames) <= BRIDGE + 1)):
+        a, b = frames[i], frames[i + 1]
+        if shot[a] == shot[b]:
+            share = (np.arange(a + 1, b) - a)[:, None, None] / (b - a)
+            out[a + 1:b] = (1 - share) * marks[i] + share * marks[i + 1]
+            gap[a + 1:b] = b - a - 1
+    return out, gap
+
+
+def _nearest(frames: np.ndarray, n: int) -> np.ndarray:
+    """(n,) index into the sorted `frames` of the one nearest to each of 0..n-1."""
+    after = np.searchsorted(frames, np.arange(n)).clip(0, len(frames) - 1)
+    before = (after - 1).clip(0)
+    return np.where(np.abs(frames[before] - np.arange(n)) <= np.abs(frames[after] - np.arange(n)), before, after)
+
+
+def _track(person: Person, shot: np.ndarray, clock: FrameClock, config: FaceConfig) -> FaceTrack:
+    marks, gap = _bridged(person, shot)
+    present = gap <= BRIDGE
+    shape = own_shape(marks[:, RIGID_68], (gap == 0).astype(np.float64))
+    raw = fit_pose(marks[:, RIGID_68], shape)
+    params = smooth(raw, clock.seconds, present.astype(np.float64), shot, config.smooth_s)
+    pose = yaw_pitch_roll(params[:, :3])
+    reason = _reasons(person, params, pose, gap, config)
+    valid = reason == _USABLE
+
+    origin = _resting_mouth(marks, params, valid if valid.any() else present)
+    affine = pixel_from_face(params, origin)
+    face = apply(np.linalg.inv(affine), marks)
+    face = smooth(face.reshape(len(face), -1), clock.seconds, present.astype(np.float64), shot, LIP_SMOOTH_S).reshape(face.shape)
+    lips = face[:, LIPS_FROM_68].astype(np.float32)
+    return FaceTrack(
+        pixel_from_face=affine,
+        landmarks=apply(affine, face).astype(np.float32),
+        lips=LipTrack(lips, valid, clock),
+        pose=pose,
+        eyes=_eye_opening(face).astype(np.float32),
+        valid=valid,
+        reason=reason,
+        shot=shot,
+    )
+
+
+def _reasons(person: Person, params: np.ndarray, pose: np.ndarray, gap: np.ndarray, config: FaceConfig) -> np.ndarray:
+    """(T,) int8 index into REASONS; where several hold, the one that says most about the frame."""
+    seen = np.array(person.frames)
+    reason = np.zeros(len(gap), np.int8)
+    hidden, soft = np.zeros(len(gap), bool), np.zeros(len(gap), bool)
+    hidden[seen] = covered(person.thumbnails)
+    soft[seen] = _blurred(np.array(person.sharpness))
+    reason[soft] = _BLURRED
+    reason[hidden] = _COVERED
+    reason[(np.abs(pose[:, 0]) > config.max_yaw_deg) | (np.abs(pose[:, 1]) > config.max_pitch_deg)] = _TURNED
+    reason[np.exp(params[:, 3]) < config.min_eye_distance_px] = _SMALL
+    reason[gap > BRIDGE_VALID] = _NO_FACE
+    return reason
+
+
+def _blurred(sharpness: np.ndarray) -> np.ndarray:
+    """(n,) bool: far below this person's usual log sharpness."""
+    below = np.median(sharpness) - sharpness
+    spread = 1.4826 * np.median(np.abs(below))
+    return below > np.maximum(BLUR_DROP, BLUR_DEVIATIONS * spread)
+
+
+def _resting_mouth(marks: np.ndarray, params: np.ndarray, use: np.ndarray) -> np.ndarray:
+    """(3,) the midpoint of the resting mouth corners on this person's face: the median over the fifth of frames with the smallest opening."""
+    plane = pixel_from_face(params[use], np.zeros(3))
+    lips = apply(np.linalg.inv(plane), marks[use][:, LIPS_FROM_68])
+    gap = opening(lips)
+    rest = gap <= np.quantile(gap, 0.2)
+    middle = np.median(lips[rest][:, [0, 6]].mean(1), axis=0)
+    return np.array([middle[0], middle[1], 0.0])
+
+
+def _eye_opening(face: np.ndarray) -> np.ndarray:
+    """(T,) mean gap between the lids of (T,68,2) face-frame landmarks."""
+    upper, lower = face[:, [37, 38, 43, 44], 1], face[:, [41, 40, 47, 46], 1]
+    return np.maximum(lower - upper, 0).mean(1)
