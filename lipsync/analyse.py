@@ -13,9 +13,8 @@ from lipsync.cache import Cache, content_hash, step_key
 from lipsync.config import DubConfig
 from lipsync.errors import LipsyncError
 from lipsync.face.track import FaceTracker, head_motion
-from lipsync.geometry import apply, crop_mouth, mouth_space
+from lipsync.geometry import apply, mouth_space, warp_frame
 from lipsync.hooks import Hook, silent
-from lipsync.lips import LIPS_FROM_68
 from lipsync.teeth import choose_teeth
 from lipsync.types import REASONS, FaceTrack, Footage, LipTrack, MouthBank, MouthSpace, TargetAnalysis, TargetVideo, TeethReference
 from video.frames import FrameClock
@@ -90,7 +89,8 @@ def _make_mouths(films: list[Footage], space: MouthSpace, config: DubConfig, whe
         for batch in read_frames(film.stream, config.batch):
             for index, rgb in zip(batch.index, batch.rgb):
                 if int(index) in wanted:
-                    crop = crop_mouth(rgb.permute(1, 2, 0).numpy(), track.pixel_from_face[index], space)
+                    mouth_from_pixel = space.mouth_from_face @ np.linalg.inv(track.pixel_from_face[index])
+                    crop = warp_frame(rgb.permute(1, 2, 0).numpy(), mouth_from_pixel, space.height, space.width)
                     crops[done] = crop.transpose(2, 0, 1)
                     columns["sharpness"].append(sharpness(crop, track.lips.points[index], space))
                     done += 1

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from lipsync.config import CompositeConfig
+from lipsync.geometry import apply
+from lipsync.plan import Shown
 from lipsync.types import MouthSpace, MouthTexture
 from video.pyramid import blend, gaussian_blur
 
@@ -17,24 +19,23 @@ _OUTER_LIPS = slice(0, 12)
 
 
 def composite(
-    frames: torch.Tensor, mouth: MouthTexture, lips: torch.Tensor, target_lips: torch.Tensor, target_jaw: torch.Tensor,
-    pixel_from_face: torch.Tensor, strength: torch.Tensor, space: MouthSpace, config: CompositeConfig,
+    frames: torch.Tensor, mouth: MouthTexture, lips: np.ndarray, shown: Shown, rows: slice, space: MouthSpace, config: CompositeConfig
 ) -> torch.Tensor:
-    """(B,3,H,W) uint8 frames with the mouths in place.
-
-    frames: (B,3,H,W) uint8; lips: (B,18,2) drawn; target_lips: (B,18,2) and target_jaw: (B,17,2) of the frames shown, face frame;
-    pixel_from_face: (B,3,3); strength: (B,) in [0,1], 0 = leave the frame as it is.
-    """
+    """(B,3,H,W) uint8 frames with the mouths in place. frames: (B,3,H,W) uint8; lips: (B,18,2) drawn, face frame; shown: the plan's faces."""
+    pixel_from_face = torch.from_numpy(shown.pixel_from_face[rows]).to(frames.device)
+    lips, target_lips, target_jaw, strength = (
+        torch.from_numpy(a).to(frames.device) for a in (lips, shown.lips[rows], shown.jaw[rows], shown.strength[rows])
+    )
     out = frames.clone()
     corners = torch.cat([target_jaw, mouth.jaw, _CHEEKS.to(target_jaw).expand(len(frames), -1, -1)], 1)
-    left, top, height, width = _boxes(_apply(pixel_from_face, corners), frames.shape[2:], pixel_from_face, config)
+    left, top, height, width = _boxes(apply(pixel_from_face, corners), frames.shape[2:], pixel_from_face, config)
     rows = torch.arange(height, device=frames.device)
     columns = torch.arange(width, device=frames.device)
     y, x = top[:, None] + rows, left[:, None] + columns
     at = (torch.arange(len(frames), device=frames.device)[:, None, None], slice(None), y[:, :, None], x[:, None, :])
     under = frames[at].permute(0, 3, 1, 2).float() / 255
     pixel = torch.stack([(x + 0.5)[:, None, :].expand(-1, height, -1), (y + 0.5)[:, :, None].expand(-1, -1, width)], -1)
-    face = _apply(torch.linalg.inv(pixel_from_face), pixel.reshape(len(frames), -1, 2).to(pixel_from_face)).reshape(pixel.shape).float()
+    face = apply(torch.linalg.inv(pixel_from_face), pixel.reshape(len(frames), -1, 2).to(pixel_from_face)).reshape(pixel.shape).float()
 
     bent, reach = _bend_jaw(under, face, mouth.jaw, target_jaw, pixel_from_face, pixel, left, top, config)
     over = _sample(mouth.rgb, (face - face.new_tensor([space.left, space.top])) * space.scale)
@@ -120,8 +121,3 @@ def _sample(image: torch.Tensor, at: torch.Tensor, mode: str = "bicubic") -> tor
     size = at.new_tensor([image.shape[3], image.shape[2]])
     grid = (at * 2 / size - 1).to(image)
     return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False).clamp(0, 1)
-
-
-def _apply(matrix: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """(B,n,2) points through (B,3,3) affine matrices."""
-    return points.to(matrix) @ matrix[:, :2, :2].transpose(1, 2) + matrix[:, None, :2, 2]

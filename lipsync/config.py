@@ -83,6 +83,15 @@ class MedianConfig:
 class TeethConfig:
     """Choosing teeth references and transferring their detail (lipsync/teeth.py)."""
 
+    references: int = 12
+    tried: int = 200  # the most open, sharpest mouths looked at
+    min_gap: float = 0.04  # a mouth opened less shows no usable teeth
+    min_area: float = 0.002  # square eye distances of teeth that a reference must show
+    min_contrast: float = 0.12  # between teeth and the rest of the open mouth, of full scale
+    detail: float = 0.025  # blur that parts detail from the rest
+    nearness: float = 0.02  # lip distance over which a reference loses its say
+    strength: float = 0.8  # share of the detail that is replaced
+
 
 @dataclass(frozen=True, slots=True)
 class CompositeConfig:

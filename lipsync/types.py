@@ -131,11 +131,13 @@ class MouthBank:
 @dataclass(frozen=True, slots=True)
 class TeethReference:
     """Sharp teeth of the target in the mouth frame. detail: (R,3,Hm,Wm) float32 high frequencies; mask: (R,Hm,Wm) float32 in [0,1];
-    lips: (R,18,2) face frame of the reference frames. R may be 0: no visible teeth."""
+    lips: (R,18,2) face frame of the reference frames; level: (2,) whiteness where teeth begin, and over which it becomes certain.
+    R may be 0: no visible teeth."""
 
     detail: np.ndarray
     mask: np.ndarray
     lips: np.ndarray
+    level: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)

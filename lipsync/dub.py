@@ -1,0 +1,139 @@
+"""The page: a person in a target video says a given speech. Stages as in Suwajanakorn, Seitz, Kemelmacher-Shlizerman 2017."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audio.load import Waveform, load_speech
+from audio.voice import voice_activity
+from lipsync.analyse import analyse
+from lipsync.cache import Cache, content_hash
+from lipsync.composite import composite
+from lipsync.config import DubConfig
+from lipsync.config_file import checked, to_plain
+from lipsync.errors import LipsyncError
+from lipsync.hooks import Hook, silent
+from lipsync.lip_model import lip_model_for, resting_lips
+from lipsync.lips import close_when_silent
+from lipsync.plan import ask, make_plan, shown_face, shown_frames
+from lipsync.receipt import Receipt, Stopwatch, own_version, receipt_path, spans_passed_through, versions
+from lipsync.retime import Timing, pause_motion
+from lipsync.teeth import sharpen_teeth
+from lipsync.textures import get_method
+from lipsync.timebase import lips_at, output_clock, voiced_at
+from lipsync.types import DubPlan, TargetAnalysis
+from video.write import VideoWriter
+
+
+def dub(
+    target: str | Path, speech: str | Path, out: str | Path, config: DubConfig = DubConfig(), *, footage: tuple = (),
+    preview_s: float | None = None, cache: Cache | None = None, hook: Hook = silent, force: bool = False,
+) -> Receipt:  # fmt: skip
+    """Writes the video in which the person of `target` says `speech`, and its receipt beside it.
+
+    footage: more videos of the same person; preview_s: only the first seconds; force: overwrite `out`.
+    Raises UsageError for options, LipsyncError, VideoError or AudioError for material that cannot be used; nothing is left behind then.
+    """
+    target, speech, out, footage = Path(target), Path(speech), Path(out), tuple(map(Path, footage))
+    checked(config)
+    check_output(out, (target, speech, *footage), force)
+    device = pick_device(config.device)
+    cache = cache or Cache(config.cache.folder or None)
+    hook = Stopwatch(hook)
+
+    wave = load_speech(speech)
+    subject = analyse(target, config, cache, hook, footage)
+    model = lip_model_for(subject, config.lips, cache, device, hook)
+    length_s = wave.duration_s if preview_s is None else min(wave.duration_s, Fraction(preview_s).limit_denominator(1000))
+    clock = output_clock(length_s, like=subject.video.clock)
+    voiced = voiced_at(voice_activity(wave), clock)
+    lips = close_when_silent(lips_at(model.speak(wave), clock), voiced, resting_lips(subject))
+    plan = make_plan(lips, voiced, subject, config)
+    shown = shown_face(subject.track, plan, config.composite.fade_rows)
+    method = get_method(config.texture, config).prepare(subject, device)
+    space = subject.bank.space
+
+    with open_writer(out, subject, plan, speech, length_s, config) as writer:
+        for rows, frames in shown_frames(subject.films[0].stream, plan, config.batch):
+            frames = frames.to(device)
+            mouth = method.render(ask(plan, shown, space, rows, frames, method.radius))
+            mouth = sharpen_teeth(mouth, subject.teeth, plan.lips.points[rows], space, config.teeth)
+            writer.write(composite(frames, mouth, plan.lips.points[rows], shown, rows, space, config.composite))
+            hook("dub", rows.stop, len(plan))
+
+    receipt = write_up(config, wave, subject, model, plan, voiced, writer, hook)
+    receipt.save(receipt_path(out))
+    return receipt
+
+
+def pick_device(name: str) -> torch.device:
+    """The torch device for "auto", "cpu" or "cuda:N". Raises LipsyncError where it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise LipsyncError(f"There is no device {name} here ({torch.cuda.device_count()} CUDA devices). Use --device cpu or auto.")
+    return device
+
+
+def check_output(out: Path, inputs: tuple[Path, ...], force: bool) -> None:
+    """Raises LipsyncError where `out` would overwrite an input, or another file without `force`."""
+    for path in inputs:
+        if path.exists() and out.exists() and path.samefile(out):
+            raise LipsyncError(f"The output {out} is also an input. Choose another name with -o.")
+    if out.exists() and not force:
+        raise LipsyncError(f"{out} already exists. Choose another name with -o, or overwrite it with --force.")
+
+
+def open_writer(out: Path, subject: TargetAnalysis, plan: DubPlan, speech: Path, length_s: Fraction, config: DubConfig) -> VideoWriter:
+    """The output file: the target's size, clock and colours, the speech, and metadata that say what this video is."""
+    stream = subject.films[0].stream
+    origin = f"target sha256 {subject.video.sha256}, speech sha256 {content_hash(speech)}"
+    metadata = {
+        "title": f"{subject.video.path.stem} (AI-edited: lips re-synthesised to match other speech)",
+        "comment": f"AI-edited by lipsync {own_version()} (texture: {config.texture}): the mouth in this video was synthesised. Made from {origin}.",
+        "digital_source_type": "compositeWithTrainedAlgorithmicMedia",
+    }
+    return VideoWriter(
+        out, width=stream.width, height=stream.height, clock=plan.clock, colour=stream.colour, codec=config.write.codec,
+        crf=config.write.crf, preset=config.write.preset, speech=speech, audio_end_s=length_s, metadata=metadata,
+        sample_aspect=stream.sample_aspect,
+    )  # fmt: skip
+
+
+def write_up(config, wave: Waveform, subject: TargetAnalysis, model, plan: DubPlan, voiced: np.ndarray, writer: VideoWriter, watch: Stopwatch) -> Receipt:
+    """The receipt of a finished dub."""
+    timing = Timing(plan.source, plan.half, plan.seeks)
+    straight = np.arange(len(plan)) % len(subject.track)
+    played = Timing(straight, np.zeros(len(plan), bool), np.flatnonzero(np.diff(straight, prepend=straight[0]) != 1))
+    notes = [*wave.notes, *subject.films[0].stream.notes, *model.report.get("warnings", [])]
+    return Receipt({
+        "made_by": versions(),
+        "ai_edited": "the mouth in this video was synthesised to match other speech",
+        "inputs": {
+            "target": {"path": str(subject.video.path), "sha256": subject.video.sha256},
+            "speech": {"path": wave.name, "duration_s": float(wave.duration_s)},
+            "footage": [{"path": str(f.video.path), "sha256": f.video.sha256} for f in subject.films[1:]],
+        },
+        "config": to_plain(config),
+        "output": {
+            "path": str(writer.path), "frames": len(plan), "duration_s": float(plan.clock.duration_s),
+            "rate": str(plan.clock.rate), "bytes": writer.facts.n_bytes, "speech": writer.facts.audio,
+        },
+        "lips": model.report,
+        "mouths": len(subject.bank),
+        "retiming": {
+            "pause_motion": pause_motion(timing, voiced, subject.motion),
+            "pause_motion_without": pause_motion(played, voiced, subject.motion),
+            "seeks": plan.seeks.tolist(), "half_steps": int(plan.half.sum()),
+        },
+        "plan": {"source": plan.source.tolist(), "half": plan.half.astype(int).tolist()},
+        "rendered_share": float(plan.render.mean()),
+        "passed_through": spans_passed_through(plan, subject.track),
+        "notes": notes,
+        "seconds": watch.seconds,
+    })  # fmt: skip

@@ -1,0 +1,62 @@
+"""The speech-to-lips model for one subject: the user's file, or trained on the subject's own speech and lips (cached by content)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audio import AudioError
+from audio.load import load_track
+from audio.voice import voice_activity
+from lipsync.cache import Cache, step_key
+from lipsync.config import LipsConfig
+from lipsync.errors import LipsyncError
+from lipsync.hooks import Hook, silent
+from lipsync.lips import rest_shape
+from lipsync.speech_to_lips import LipModel, SpokenLips, train_lip_model
+from lipsync.timebase import voiced_at
+from lipsync.types import TargetAnalysis
+
+#: Raise whenever the same footage would train another model.
+VERSION = 1
+
+
+def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, device: torch.device, hook: Hook = silent) -> LipModel:
+    """The model that says new speech with this subject's lips. Raises LipsyncError where the footage holds no usable speech."""
+    if config.model:
+        return LipModel.load(Path(config.model))
+    key = step_key("lips", VERSION, asdict(config), [film.key for film in subject.films])
+
+    def make(where: Path) -> None:
+        train_lip_model(spoken_lips(subject), config, hook, device).save(where / "model.safetensors")
+
+    return LipModel.load(cache.get_or_make("lips", key, make, label=subject.video.path.name) / "model.safetensors")
+
+
+def resting_lips(subject: TargetAnalysis) -> np.ndarray:
+    """(18,2) face frame: the subject's lips, closed and at rest, from the frames of the target in which nobody speaks."""
+    track, clock = subject.track, subject.video.clock
+    try:
+        voiced = voiced_at(voice_activity(load_track(subject.video.path)), clock)
+    except AudioError:
+        voiced = np.zeros(len(track), bool)
+    return rest_shape(track.lips.points, track.lips.valid & track.valid, voiced)
+
+
+def spoken_lips(subject: TargetAnalysis) -> list[SpokenLips]:
+    """Speech with the lips that said it, one per film that has sound."""
+    examples = []
+    for film in subject.films:
+        try:
+            examples.append(SpokenLips(load_track(film.video.path), film.track.lips, film.track.shot))
+        except AudioError:
+            continue
+    if not examples:
+        raise LipsyncError(
+            f"{subject.video.path.name} has no sound to learn lips from. Add footage of the same person speaking with --footage, "
+            "or give a trained model with --set lips.model=FILE."
+        )
+    return examples

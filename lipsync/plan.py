@@ -1,0 +1,106 @@
+"""From a plan to pictures: which target frames the output rows show, where the face is in them, and what a texture method is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lipsync.config import DubConfig
+from lipsync.geometry import apply, warp
+from lipsync.retime import Timing, retime
+from lipsync.types import DubPlan, FaceTrack, LipTrack, MouthSpace, TargetAnalysis, TextureQuery
+from video.flow import half_step
+from video.frames import FrameClock
+from video.read import VideoStream, read_rows
+
+
+def make_plan(lips: LipTrack, voiced: np.ndarray, subject: TargetAnalysis, config: DubConfig) -> DubPlan:
+    """What every output row shows: a target frame chosen by `retime`, and the lips to draw there."""
+    track = subject.track
+    origin = track.pixel_from_face[:, :2, 2] / np.array([subject.video.width, subject.video.height])
+    timing = retime(
+        voiced, subject.motion, track.valid, track.shot, float(subject.video.clock.rate), config.retime, pose=track.pose, origin=origin
+    )
+    n = len(timing)
+    clock = lips.clock if n == len(lips) else FrameClock(lips.clock.pts[:n], lips.clock.base, int(lips.clock.pts[n]))
+    lips = LipTrack(lips.points[:n], lips.valid[:n], clock)
+    render = track.valid[timing.source] & track.valid[_following(timing)]
+    return DubPlan(timing.source, timing.half, lips, render, clock, timing.seeks)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The face in the target frame shown at each of N output rows; between two frames where the plan shows a half-step.
+
+    pixel_from_face: (N,3,3); lips: (N,18,2) and jaw: (N,17,2) face frame, as filmed; pose: (N,3) degrees;
+    strength: (N,) in [0,1], how much of the drawn mouth is seen: 0 where the frame passes through, rising over `fade_rows` beside it.
+    """
+
+    pixel_from_face: np.ndarray
+    lips: np.ndarray
+    jaw: np.ndarray
+    pose: np.ndarray
+    strength: np.ndarray
+
+
+def shown_face(track: FaceTrack, plan: DubPlan, fade_rows: int) -> Shown:
+    """The track read along the plan."""
+    after, part = _following(plan), 0.5 * plan.half
+
+    def along(values: np.ndarray) -> np.ndarray:
+        w = part.reshape(-1, *[1] * (values.ndim - 1))
+        return (1 - w) * values[plan.source] + w * values[after]
+
+    jaw = apply(np.linalg.inv(track.pixel_from_face), track.landmarks[:, :17].astype(np.float64))
+    return Shown(
+        along(track.pixel_from_face), along(track.lips.points).astype(np.float32), along(jaw).astype(np.float32),
+        along(track.pose).astype(np.float32), fade(plan.render, plan.seeks, fade_rows),
+    )  # fmt: skip
+
+
+def fade(render: np.ndarray, seeks: np.ndarray, rows: int) -> np.ndarray:
+    """(N,) float32 in [0,1]: 0 where `render` is False, rising linearly over `rows` rows beside such rows, never across a seek."""
+    distance = np.where(render, rows + 1, 0)
+    cut = np.zeros(len(render) + 1, bool)
+    cut[seeks] = True
+    for i in range(1, len(render)):
+        if not cut[i]:
+            distance[i] = min(distance[i], distance[i - 1] + 1)
+    for i in range(len(render) - 2, -1, -1):
+        if not cut[i + 1]:
+            distance[i] = min(distance[i], distance[i + 1] + 1)
+    return (distance / (rows + 1)).clip(0, 1).astype(np.float32)
+
+
+def shown_frames(stream: VideoStream, plan: DubPlan, batch: int) -> Iterator[tuple[slice, torch.Tensor]]:
+    """(rows, (B,3,H,W) uint8 frames) along the plan; half-steps are drawn by optical flow."""
+    for rows, frames, following in read_rows(stream, plan.source, batch, also_next=plan.half):
+        rgb = frames.rgb
+        for b in np.flatnonzero(plan.half[rows]):
+            between = half_step(rgb[b].permute(1, 2, 0).numpy(), following[b].permute(1, 2, 0).numpy())
+            rgb[b] = torch.from_numpy(between).permute(2, 0, 1)
+        yield rows, rgb
+
+
+def ask(plan: DubPlan, shown: Shown, space: MouthSpace, rows: slice, frames: torch.Tensor, radius: int) -> TextureQuery:
+    """The question for a texture method: rows with `radius` rows of context, the first and last row repeated at the ends.
+
+    frames: (B,3,H,W) uint8 of the rows; the query's tensors are on their device.
+    """
+    around = np.clip(np.arange(rows.start - radius, rows.stop + radius), 0, len(plan) - 1)
+    mouth_from_pixel = space.mouth_from_face @ np.linalg.inv(shown.pixel_from_face[rows])
+    device = frames.device
+    return TextureQuery(
+        lips=torch.from_numpy(plan.lips.points[around]).to(device),
+        crop=warp(frames.float() / 255, torch.from_numpy(mouth_from_pixel).to(device), (space.height, space.width)),
+        pose=torch.from_numpy(shown.pose[around]).to(device),
+        source=torch.from_numpy(plan.source[rows]).to(device),
+    )
+
+
+def _following(timing: Timing | DubPlan) -> np.ndarray:
+    """(N,) the second frame that a row shows: source + 1 at half-steps, else source."""
+    return timing.source + timing.half
