@@ -6,7 +6,11 @@ edge of the upper lip, left to right (61-63); 15-17 the inner edge of the lower 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+
+from lipsync.types import LipTrack
 
 #: Rows of the iBUG-68 layout that are lip points.
 LIPS_FROM_68 = np.array([48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 62, 63, 65, 66, 67])
@@ -24,3 +28,88 @@ def opening(lips: np.ndarray) -> np.ndarray:
 def width(lips: np.ndarray) -> np.ndarray:
     """(...,) distance between the mouth corners of (...,18,2) lips, in their unit."""
     return np.linalg.norm(lips[..., RIGHT_CORNER, :] - lips[..., LEFT_CORNER, :], axis=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class LipBasis:
+    """Principal components of one person's lips. mean: (18,2); components: (K,18,2) orthonormal, largest first; spread: (K,) their std."""
+
+    mean: np.ndarray
+    components: np.ndarray
+    spread: np.ndarray
+
+    @classmethod
+    def fit(cls, points: np.ndarray, valid: np.ndarray, n_components: int = 20) -> LipBasis:
+        """The basis of the valid rows of (N,18,2) lips; fewer components where there are fewer rows."""
+        rows = points[valid].reshape(-1, 36).astype(np.float64)
+        if len(rows) == 0:
+            raise ValueError("LipBasis.fit: no valid lips")
+        mean = rows.mean(0)
+        _, scale, axes = np.linalg.svd(rows - mean, full_matrices=False)
+        k = min(n_components, len(scale))
+        spread = scale[:k] / np.sqrt(len(rows))
+        return cls(mean.reshape(18, 2).astype(np.float32), axes[:k].reshape(k, 18, 2).astype(np.float32), spread.astype(np.float32))
+
+    def encode(self, points: np.ndarray) -> np.ndarray:
+        """(N,K) coefficients of (N,18,2) lips."""
+        return (points - self.mean).reshape(len(points), 36) @ self.components.reshape(-1, 36).T
+
+    def decode(self, coefficients: np.ndarray) -> np.ndarray:
+        """(N,18,2) lips of (N,K) coefficients."""
+        return (self.mean + (coefficients @ self.components.reshape(-1, 36)).reshape(-1, 18, 2)).astype(np.float32)
+
+
+def uncrossed(points: np.ndarray) -> np.ndarray:
+    """The (...,18,2) lips with the inner edges met half-way wherever the upper lay below the lower."""
+    upper, lower = points[..., UPPER_INNER, 1], points[..., LOWER_INNER, 1]
+    crossed, middle = upper > lower, (upper + lower) / 2
+    fixed = points.copy()
+    fixed[..., UPPER_INNER, 1] = np.where(crossed, middle, upper)
+    fixed[..., LOWER_INNER, 1] = np.where(crossed, middle, lower)
+    return fixed
+
+
+def rest_shape(points: np.ndarray, valid: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+    """(18,2) the person's closed, resting lips: the median of the most closed fifth of the silent frames (of all, where none is silent).
+
+    points: (N,18,2); valid, voiced: (N,) bool.
+    """
+    if not valid.any():
+        raise ValueError("rest_shape: no valid lips")
+    silent = valid & ~voiced
+    candidates = points[silent if silent.sum() >= 5 else valid]
+    gap = opening(candidates)
+    share = 0.2 if silent.sum() >= 5 else 0.05
+    return uncrossed(np.median(candidates[gap <= np.quantile(gap, share)], axis=0)).astype(np.float32)
+
+
+def close_when_silent(
+    lips: LipTrack, voiced: np.ndarray, rest: np.ndarray, pause_s: float = 0.3, close_s: float = 0.14, open_s: float = 0.14, lead_s: float = 0.06
+) -> LipTrack:
+    """The lips, eased to the closed `rest` (18,2) in every pause of at least `pause_s`; exactly `rest` inside, never a step.
+
+    Closing starts when speech ends and takes `close_s`; opening takes `open_s` and is over `lead_s` before speech starts, for lips move
+    before the sound. voiced: (N,) bool on the clock of `lips`. Pauses too short for both movements are left alone.
+    """
+    seconds = lips.clock.seconds if lips.clock is not None else np.arange(len(lips)) / 100
+    closed = np.zeros(len(lips))
+    edges = np.flatnonzero(np.diff(voiced.astype(np.int8), prepend=1, append=1))
+    for first, after in zip(edges[::2], edges[1::2]):
+        at_start, at_end = first == 0, after == len(lips)
+        start_s = -np.inf if at_start else seconds[first]
+        stop_s = np.inf if at_end else seconds[after]
+        if stop_s - start_s < max(pause_s, close_s + open_s + lead_s):
+            continue
+        row = slice(first, after)
+        leaving = _smooth_step((seconds[row] - start_s) / close_s)
+        arriving = _smooth_step((stop_s - lead_s - seconds[row]) / open_s)
+        closed[row] = np.minimum(leaving, arriving)
+    weight = closed[:, None, None].astype(np.float32)
+    points = np.where(weight == 1, rest, lips.points * (1 - weight) + rest * weight).astype(np.float32)
+    return LipTrack(points, lips.valid | (closed == 1), lips.clock)
+
+
+def _smooth_step(x: np.ndarray) -> np.ndarray:
+    """0 below 0, 1 above 1, and level at both ends."""
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
