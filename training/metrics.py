@@ -1,0 +1,223 @@
+"""How good a dub is, in numbers: lips against lips, silence, picture against picture. Pure functions; `training.evaluate` feeds them.
+
+Lengths are in eye distances (distance of the outer eye corners), pictures uint8 RGB unless a function says otherwise. CPBD (Narvekar and
+Karam 2011) is left out: it counts edges in blocks of 64 x 64 pixels, and a mouth is often less than one block.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lipsync.face.canonical import RIGID_68, canonical_68
+from lipsync.geometry import apply, similarity_fit
+from lipsync.lips import LIPS_FROM_68
+
+#: The mouth region of the picture measures, in the face frame (eye distances): left, top, right, bottom.
+MOUTH_REGION = (-0.5, -0.25, 0.5, 0.5)
+#: A mouth is closed when its opening is at most this much above the person's own resting gap.
+CLOSED_TOLERANCE = 0.02
+#: Best PSNR reported, dB: equal pictures.
+PSNR_CAP = 100.0
+_EYE_CORNERS = [int(np.flatnonzero(RIGID_68 == 36)[0]), int(np.flatnonzero(RIGID_68 == 45)[0])]
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+# --- lips ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def rigid_reference(landmarks: np.ndarray) -> np.ndarray:
+    """(13,2) mean eyes and nose of (N,68,2) landmarks, outer eye corners at distance 1: what lips are aligned on."""
+    rigid = landmarks[:, RIGID_68]
+    shape = canonical_68()[RIGID_68, :2].astype(np.float64)
+    for _ in range(2):  # once onto the average face, once onto the person's own
+        shape = apply(similarity_fit(shape, rigid), rigid.astype(np.float64)).mean(0)
+    return shape / np.linalg.norm(shape[_EYE_CORNERS[1]] - shape[_EYE_CORNERS[0]])
+
+
+def aligned_lips(landmarks: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """(N,18,2) lips in eye distances, each frame's eyes and nose laid on `reference` by a similarity. landmarks: (N,68,2) in any unit."""
+    fit = similarity_fit(reference, landmarks[:, RIGID_68])
+    return apply(fit, landmarks[:, LIPS_FROM_68].astype(np.float64))
+
+
+def lmd(ours: np.ndarray, real: np.ndarray, remove_means: bool = False) -> float:
+    """Mean distance between lip points of (N,18,2) aligned lips. remove_means: subtract each clip's mean shape first."""
+    if remove_means:
+        ours, real = ours - ours.mean(0), real - real.mean(0)
+    return float(np.linalg.norm(ours - real, axis=-1).mean())
+
+
+def opening_r(ours: np.ndarray, real: np.ndarray) -> float:
+    """Pearson correlation of two (N,) mouth openings over time; 0 where either never changes."""
+    a, b = ours - ours.mean(), real - real.mean()
+    norm = np.sqrt((a * a).sum() * (b * b).sum())
+    return float((a * b).sum() / norm) if norm > 1e-12 else 0.0
+
+
+def articulation(ours: np.ndarray, real: np.ndarray) -> float:
+    """Spread of our (N,) mouth opening relative to the real one's; 1 = speaks as widely."""
+    return float(ours.std() / max(real.std(), 1e-9))
+
+
+def rigid_distance(ours: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """(N,) mean distance of eyes and nose of two (N,68,2) pixel landmarks in one picture, in the real face's eye distances."""
+    eyes = np.linalg.norm(real[:, 45] - real[:, 36], axis=-1)
+    return np.linalg.norm(ours[:, RIGID_68] - real[:, RIGID_68], axis=-1).mean(1) / eyes
+
+
+# --- silence ------------------------------------------------------------------------------------------------------------------------------
+
+
+def long_silences(voiced: np.ndarray, frame_rate: float, shortest_s: float = 0.3) -> list[slice]:
+    """Silent runs of at least `shortest_s` in (N,) voiced."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], np.asarray(voiced, bool), [True]]).astype(np.int8)))
+    return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2]) if (b - a) / frame_rate >= shortest_s - 1e-9]
+
+
+def silent_lip_std(opening: np.ndarray, silences: list[slice]) -> float | None:
+    """Spread of the (N,) mouth opening inside silences (each about its own mean; pooled over frames). None without silence."""
+    if not silences:
+        return None
+    inside = np.concatenate([opening[s] - opening[s].mean() for s in silences])
+    return float(np.sqrt((inside**2).mean()))
+
+
+def resting_gap(opening: np.ndarray, silences: list[slice]) -> float:
+    """A person's opening with closed lips: the median in silence, or without silence the 5th percentile of all."""
+    if silences:
+        return float(np.median(np.concatenate([opening[s] for s in silences])))
+    return float(np.quantile(opening, 0.05))
+
+
+def closed(opening: np.ndarray, rest: float) -> np.ndarray:
+    """(N,) bool mouth closed: opening at most CLOSED_TOLERANCE above the resting gap."""
+    return opening <= rest + CLOSED_TOLERANCE
+
+
+def lip_leak(opening: np.ndarray, rest: float, silent: np.ndarray, target_speaks: np.ndarray | None = None) -> float | None:
+    """Share of frames with an open mouth among those where our sound is silent and the target was speaking (KeySync).
+
+    target_speaks None: all silent frames. None where there is no such frame.
+    """
+    counted = silent if target_speaks is None else silent & target_speaks
+    return float((~closed(opening, rest))[counted].mean()) if counted.any() else None
+
+
+# --- pictures -----------------------------------------------------------------------------------------------------------------------------
+
+
+def region_box(pixel_from_face: np.ndarray, height: int, width: int) -> tuple[slice, slice]:
+    """(rows, columns) of the mouth region in a picture: the upright box around it, inside the picture."""
+    left, top, right, bottom = MOUTH_REGION
+    corners = apply(pixel_from_face, np.array([[left, top], [right, top], [right, bottom], [left, bottom]]))
+    low = np.clip(np.floor(corners.min(0)), 0, [width, height]).astype(int)
+    high = np.clip(np.ceil(corners.max(0)), 0, [width, height]).astype(int)
+    return slice(low[1], high[1]), slice(low[0], high[0])
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """(H,W) float32 in 0..255 (BT.601 weights) of (H,W,3)."""
+    return rgb.astype(np.float32) @ _LUMA
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """Peak signal-to-noise ratio over all channels of two uint8 pictures, dB, at most PSNR_CAP."""
+    error = float(((a.astype(np.float32) - b.astype(np.float32)) ** 2).mean())
+    return PSNR_CAP if error == 0 else min(PSNR_CAP, 10 * np.log10(255.0**2 / error))
+
+
+def ssim(a, b, peak: float = 1.0):
+    """(B,) structural similarity (Wang et al. 2004) of torch pictures (B,C,H,W), computed where the input lives.
+
+    11 x 11 Gaussian window of sigma 1.5, K = 0.01, 0.03, mean over channels and over all windows that lie fully inside the picture.
+    """
+    import torch
+    from torch.nn.functional import conv2d
+
+    if min(a.shape[-2:]) < 11 or a.shape != b.shape:
+        raise ValueError(f"ssim: pictures of equal shape, at least 11 x 11, got {tuple(a.shape)} and {tuple(b.shape)}")
+    n_channels = a.shape[1]
+    tap = torch.exp(-((torch.arange(11, dtype=a.dtype, device=a.device) - 5) ** 2) / (2 * 1.5**2))
+    tap = (tap / tap.sum()).expand(n_channels, 1, 1, 11)
+
+    def mean(x):
+        return conv2d(conv2d(x, tap, groups=n_channels), tap.transpose(2, 3), groups=n_channels)
+
+    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
+    mean_a, mean_b = mean(a), mean(b)
+    var_a, var_b, cov = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2, mean(a * b) - mean_a * mean_b
+    score = (2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+    return score.mean((1, 2, 3))
+
+
+def ssim_luma(a: np.ndarray, b: np.ndarray) -> float:
+    """SSIM of the luma of two (H,W,3) uint8 pictures."""
+    import torch
+
+    first, second = (torch.from_numpy(luma(x))[None, None] / 255 for x in (a, b))
+    return float(ssim(first, second)[0])
+
+
+def sharpness(rgb: np.ndarray) -> float:
+    """Variance of the Laplacian (4 neighbours) of the luma, grey levels squared."""
+    y = luma(rgb)
+    laplacian = y[:-2, 1:-1] + y[2:, 1:-1] + y[1:-1, :-2] + y[1:-1, 2:] - 4 * y[1:-1, 1:-1]
+    return float(laplacian.var())
+
+
+def flicker(before: np.ndarray, after: np.ndarray, margin: int = 0) -> float:
+    """What optical flow cannot explain between neighbouring frames: mean |after - before moved along the flow|, grey levels.
+
+    before, after: (H,W,3) uint8 of the same region; `margin` pixels at the border help the flow but are not counted.
+    """
+    import cv2
+
+    from video.flow import flow
+
+    back = flow(after, before)
+    x, y = np.meshgrid(np.arange(back.shape[1], dtype=np.float32), np.arange(back.shape[0], dtype=np.float32))
+    moved = cv2.remap(before, x + back[..., 0], y + back[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    residual = np.abs(moved.astype(np.float32) - after).mean(2)
+    inner = residual[margin : residual.shape[0] - margin, margin : residual.shape[1] - margin]
+    return float((inner if inner.size else residual).mean())
+
+
+def seam(rgb: np.ndarray, mask: np.ndarray, reach_px: float = 2.0) -> tuple[float, float]:
+    """(colour step, gradient step) across the border of (H,W) bool `mask`, grey levels; divide by the real frame's.
+
+    Colour: mean RGB distance between points `reach_px` inside and outside, along the border's normal. Gradient: mean difference between
+    the luma gradients (grey levels per pixel) at the same points. (0, 0) where the mask has no border.
+    """
+    import cv2
+
+    inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
+    outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    signed = cv2.GaussianBlur(np.where(mask, inside - 0.5, 0.5 - outside).astype(np.float32), (0, 0), 1.0)
+    rows, columns = np.nonzero(np.abs(np.where(mask, inside, outside)) <= 1.0)
+    if not (mask.any() and (~mask).any()):
+        return 0.0, 0.0
+    normal_y, normal_x = np.gradient(signed)
+    normal = np.stack([normal_x, normal_y], -1)[rows, columns]
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
+    at = np.stack([columns, rows], 1) - signed[rows, columns, None] * normal
+    y = luma(rgb)
+    layers = np.dstack([rgb.astype(np.float32), *np.gradient(y)]).astype(np.float32)
+
+    def fetched(points):
+        x, y = points.astype(np.float32).T
+        planes = [cv2.remap(np.ascontiguousarray(layers[..., k]), x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] for k in range(5)]
+        return np.stack(planes, 1)
+
+    step = fetched(at + reach_px * normal) - fetched(at - reach_px * normal)
+    return float(np.linalg.norm(step[:, :3], axis=1).mean()), float(np.linalg.norm(step[:, 3:], axis=1).mean())
+
+
+# --- many clips ---------------------------------------------------------------------------------------------------------------------------
+
+
+def bootstrap_interval(values, level: float = 0.95, n_draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean over clips; the same for the same seed."""
+    values = np.asarray(values, np.float64)
+    draws = np.random.default_rng(seed).integers(0, len(values), (n_draws, len(values)))
+    low, high = np.quantile(values[draws].mean(1), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
