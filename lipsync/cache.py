@@ -10,9 +10,9 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -149,9 +149,11 @@ class Cache:
         try:
             (self.folder / step).mkdir(parents=True, exist_ok=True)
             self._sweep()
-            return Path(tempfile.mkdtemp(prefix=f"{key[:16]}.{os.getpid()}.", suffix=".part", dir=self.folder / step))
+            part = self.folder / step / f"{key[:16]}.{os.getpid()}.{secrets.token_hex(4)}.part"
+            part.mkdir()
         except OSError as error:
             raise LipsyncError(f"The cache folder {self.folder} cannot be written: {error.strerror or error}. {_CURE}") from error
+        return part
 
     def _sweep(self) -> None:
         for part in [*self.folder.glob("*.*.*.part"), *self.folder.glob("*/*.*.*.part")]:

@@ -1,0 +1,64 @@
+# make demo        environment, installation, and the shipped sample dubbed to demo/dubbed.mp4
+# make test        environment with the test extras, and the quick tests
+# make test-slow   the tests that take minutes
+# make clean       removes what the above made
+# PYTHON=...       another interpreter (3.11 or 3.12)
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+ifeq ($(origin PYTHON), undefined)
+PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
+endif
+
+.PHONY: demo test test-slow install install-test clean
+
+demo: $(VENV)/.installed
+	@test -f samples/target.mp4 && test -f samples/speech.wav || { echo "samples/target.mp4 or samples/speech.wav is missing: clone the whole repository."; exit 1; }
+	@mkdir -p demo
+	$(BIN)/python -m lipsync dub samples/target.mp4 samples/speech.wav -o demo/dubbed.mp4 --force
+	@echo
+	@echo "The dubbed video: $(CURDIR)/demo/dubbed.mp4"
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -ra
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -ra -m slow
+
+install: $(VENV)/.installed
+install-test: $(VENV)/.installed-test
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 with the module venv is needed (Debian: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Making the environment $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+# The small CPU build of torch first, where it can be had: the ordinary one brings gigabytes of GPU libraries.
+$(VENV)/.installed: pyproject.toml ci-constraints.txt | $(VENV)/bin/python
+	@echo "Installing (minutes the first time)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check "torch==2.13.0+cpu" 2>/dev/null || true
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c ci-constraints.txt -e . || $(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@$(mend_opencv)
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	@echo "Installing the test extras"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c ci-constraints.txt -e ".[test,dlib]" || $(BIN)/python -m pip install -q --disable-pip-version-check -e ".[test]"
+	@$(mend_opencv)
+	@touch $@
+
+# opencv-contrib-python needs libGL and GLib from the system; its headless twin, the same but for windows, does not.
+define mend_opencv
+$(BIN)/python -c 'import cv2' 2>/dev/null || { \
+	echo "A system library that OpenCV's windows need is missing: taking its headless build"; \
+	version=$$($(BIN)/python -c 'from importlib.metadata import version; print(version("opencv-contrib-python"))') && \
+	$(BIN)/python -m pip uninstall -q -y opencv-contrib-python opencv-contrib-python-headless && \
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps "opencv-contrib-python-headless==$$version" && \
+	$(BIN)/python -c 'import cv2'; }
+endef
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info .pytest_cache
+	find audio video lipsync training tests samples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,294 @@
+"""The command line: dub, analyse, evaluate, doctor, cache, config. The only module that prints."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+import lipsync
+from lipsync.errors import LipsyncError
+
+app = typer.Typer(
+    name="lipsync", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="The person in a video says a new recording. Offline; without a GPU, or with one.",
+)
+cache_app = typer.Typer(no_args_is_help=True, help="Kept analyses and models.")
+app.add_typer(cache_app, name="cache")
+
+Target = Annotated[Path, typer.Argument(metavar="TARGET", help="Video of one person talking.")]
+ConfigFile = Annotated[Optional[Path], typer.Option("--config", metavar="FILE", help="TOML file; `lipsync config` prints one.")]
+Set = Annotated[Optional[list[str]], typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One option of `lipsync config`. Repeatable.")]
+Device = Annotated[Optional[str], typer.Option(metavar="auto|cpu|cuda:N", help="Where to compute.")]
+Face = Annotated[Optional[int], typer.Option(metavar="N", help="Which face: 0 = leftmost when first seen.")]
+FaceAt = Annotated[Optional[str], typer.Option(metavar="X,Y", help="The face nearest this pixel when first seen.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="More lines; a traceback with an error.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no summary.")]
+Json = Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")]
+
+
+def main() -> None:
+    """The console command."""
+    # MediaPipe's own C++ notices would surround our one sentence.
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    app()
+
+
+def _said_clearly(command: Callable) -> Callable:
+    """The command, with failures as one sentence on standard error and their exit status."""
+
+    @functools.wraps(command)
+    def run(*args: object, verbose: bool = False, **options: object) -> None:
+        try:
+            _refuse_intruders()
+            command(*args, verbose=verbose, **options)
+        except KeyboardInterrupt:
+            typer.echo("lipsync: interrupted; nothing was written.", err=True)
+            raise typer.Exit(130) from None
+        except Exception as error:
+            sentence, status = _sentence(error)
+            if sentence is None:
+                raise
+            if verbose:
+                import traceback
+
+                traceback.print_exc()
+            typer.echo(f"lipsync: {sentence}", err=True)
+            raise typer.Exit(status) from None
+
+    return run
+
+
+def _sentence(error: Exception) -> tuple[str | None, int]:
+    """What to tell the user, and the exit status; (None, 1) = a fault of ours, to be seen in full."""
+    if isinstance(error, LipsyncError):
+        return str(error), error.exit_status
+    kinds = {(kind.__module__, kind.__name__) for kind in type(error).__mro__}
+    if kinds & {("video", "VideoError"), ("audio", "AudioError")}:
+        return str(error), LipsyncError.exit_status
+    if isinstance(error, ImportError):
+        from lipsync.doctor import cure_for_import
+
+        return cure_for_import(error), LipsyncError.exit_status
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}.", LipsyncError.exit_status
+    return None, 1
+
+
+def _refuse_intruders() -> None:
+    from lipsync.doctor import misplaced
+
+    sentences = misplaced()
+    if sentences:
+        raise LipsyncError(" ".join(sentences))
+
+
+def _progress(quiet: bool, as_json: bool):
+    from lipsync import hooks
+
+    if quiet:
+        return contextlib.nullcontext(hooks.silent)
+    if as_json:
+        return hooks.JsonLines(sys.stderr)
+    return hooks.Bars(sys.stderr) if sys.stderr.isatty() else hooks.Lines(sys.stderr)
+
+
+def _settings(settings: list[str] | None, face_at: str | None) -> list[str]:
+    return [*(settings or []), *([f"face.at={face_at}"] if face_at is not None else [])]
+
+
+def _print_json(plain: object) -> None:
+    typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(f"lipsync {lipsync.__version__}")
+        raise typer.Exit()
+
+
+@app.command()
+@_said_clearly
+def dub(
+    target: Target,
+    speech: Annotated[Path, typer.Argument(metavar="SPEECH", help="What to say: an audio file, or a video with sound.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="The video to write; its receipt is OUT.json.")],
+    texture: Annotated[Optional[str], typer.Option(metavar="NAME", help="How the mouth is drawn: a method's name or a .py file.")] = None,
+    footage: Annotated[Optional[list[Path]], typer.Option(metavar="FILE", help="More video of the same person. Repeatable.")] = None,
+    device: Device = None,
+    face: Face = None,
+    face_at: FaceAt = None,
+    preview: Annotated[Optional[float], typer.Option(metavar="SECONDS", min=0.04, help="Only the first seconds.")] = None,
+    length: Annotated[Optional[str], typer.Option(metavar="speech|cut|loop|bounce|hold", help="How long, and from which frames.")] = None,
+    no_retime: Annotated[bool, typer.Option("--no-retime", help="Keep the target's own head motion.")] = False,
+    config: ConfigFile = None,
+    set_: Set = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Dub TARGET: its person says SPEECH."""
+    from lipsync.cache import Cache
+    from lipsync.config_file import load
+    from lipsync.paths import check_paths
+
+    named = {"texture": texture, "device": device, "face.index": face, "retime.length": length, "retime.enabled": False if no_retime else None}
+    options = load(config, _settings(set_, face_at), named)
+    check_paths(target, speech, out, footage or (), force)
+    with _progress(quiet, as_json) as hook:
+        from lipsync.dub import dub as make
+
+        receipt = make(
+            target, speech, out, options, footage=tuple(footage or ()), preview_s=preview, cache=Cache(options.cache.folder), hook=hook, force=force
+        )
+    if as_json:
+        _print_json(receipt.to_plain())
+    elif not quiet:
+        typer.echo("\n".join(receipt.summary()))
+
+
+@app.command()
+@_said_clearly
+def analyse(
+    target: Target,
+    device: Device = None,
+    face: Face = None,
+    face_at: FaceAt = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Look at TARGET: what a dub can use, and why not the rest."""
+    from lipsync.cache import Cache
+    from lipsync.config_file import load
+    from lipsync.paths import check_readable
+
+    options = load(config, _settings(set_, face_at), {"device": device, "face.index": face})
+    check_readable(target, "target video")
+    with _progress(quiet, as_json) as hook:
+        from lipsync.analyse import quick_look
+
+        look = quick_look(target, options, Cache(options.cache.folder), hook)
+    if as_json:
+        _print_json(look.to_plain())
+    else:
+        typer.echo("\n".join(look.lines()))
+
+
+@app.command()
+@_said_clearly
+def evaluate(
+    real: Annotated[Path, typer.Argument(metavar="REAL", help="The right answer: the person really saying it.")],
+    dubbed: Annotated[Path, typer.Argument(metavar="DUBBED", help="The dub.")],
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> None:
+    """Measure DUBBED against REAL: lips, sharpness, flicker."""
+    from lipsync.paths import check_readable
+
+    check_readable(real, "real video")
+    check_readable(dubbed, "dubbed video")
+    from training.evaluate import evaluate as measure
+
+    measures = measure(real, dubbed)
+    if as_json:
+        _print_json(measures)
+    else:
+        typer.echo("\n".join(_lines(measures)))
+
+
+def _lines(plain: Mapping, prefix: str = "") -> list[str]:
+    lines = []
+    for name, value in plain.items():
+        if isinstance(value, Mapping):
+            lines += _lines(value, f"{prefix}{name}.")
+        else:
+            lines.append(f"{prefix + name:<36} {f'{value:.4g}' if isinstance(value, float) else value}")
+    return lines
+
+
+@app.command()
+@_said_clearly
+def doctor(verbose: Verbose = False, as_json: Json = False) -> None:
+    """Check this machine: libraries, devices, codecs, cache."""
+    from lipsync.doctor import examine
+
+    report = examine()
+    if as_json:
+        _print_json(report.to_plain())
+    else:
+        typer.echo("\n".join(report.lines()))
+    if not report.well:
+        raise typer.Exit(LipsyncError.exit_status)
+
+
+@app.command()
+@_said_clearly
+def config(file: ConfigFile = None, set_: Set = None, verbose: Verbose = False) -> None:
+    """Print every option as TOML: `lipsync config > my.toml`."""
+    from lipsync.config_file import load, to_toml
+
+    typer.echo(to_toml(load(file, set_ or [])), nl=False)
+
+
+def _cache(file: Path | None, settings: list[str] | None):
+    from lipsync.cache import Cache
+    from lipsync.config_file import load
+
+    return Cache(load(file, settings or []).cache.folder)
+
+
+@cache_app.command("list")
+@_said_clearly
+def cache_list(config: ConfigFile = None, set_: Set = None, verbose: Verbose = False, as_json: Json = False) -> None:
+    """List what is kept."""
+    cache = _cache(config, set_)
+    entries = cache.entries()
+    if as_json:
+        rows = [{"step": e.step, "key": e.key, "label": e.label, "size_bytes": e.size_bytes, "age_s": round(e.age_s)} for e in entries]
+        _print_json({"folder": str(cache.folder), "entries": rows})
+        return
+    for e in entries:
+        typer.echo(f"{e.step:<12} {_size(e.size_bytes):>9} {_age(e.age_s):>8}  {e.label}")
+    typer.echo(f"{len(entries)} results, {_size(sum(e.size_bytes for e in entries))} in {cache.folder}")
+
+
+@cache_app.command("clear")
+@_said_clearly
+def cache_clear(
+    step: Annotated[Optional[str], typer.Option(metavar="STEP", help="Only results of this step.")] = None,
+    older_than_days: Annotated[float, typer.Option(metavar="DAYS", min=0, help="Only results older than this.")] = 0.0,
+    config: ConfigFile = None,
+    set_: Set = None,
+    verbose: Verbose = False,
+) -> None:
+    """Remove what is kept; it is made again when needed."""
+    n, size_bytes = _cache(config, set_).clear(step, older_than_days * 24 * 3600)
+    typer.echo(f"{n} results removed, {_size(size_bytes)} freed")
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000 or unit == "GB":
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+
+
+def _age(age_s: float) -> str:
+    for unit, length_s in (("d", 86400), ("h", 3600), ("min", 60)):
+        if age_s >= length_s:
+            return f"{age_s / length_s:.0f} {unit}"
+    return f"{age_s:.0f} s"
