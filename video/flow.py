@@ -16,8 +16,7 @@ def flow(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def half_step(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The frame half way in time between uint8 RGB frames `a` and `b`, same layout and type (numpy) as `a`.
 
-    Each frame is warped half its flow towards the other and the two are averaged; where the two flows contradict each other by more than
-    a pixel (occlusion), the nearer of the warped pictures to both inputs is not known and the average is kept.
+    Each frame is warped half its flow towards the other, and the two are averaged.
     """
     import cv2
 

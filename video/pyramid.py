@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.nn import functional as F
 
-_TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+_TAPS = [6 / 16, 4 / 16, 1 / 16]  # centre, then outwards
 
 
 def blend(under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor, levels: int) -> torch.Tensor:
@@ -38,32 +40,33 @@ def gaussian_blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
     if sigma <= 0:
         return x
     radius = max(1, round(3 * sigma))
-    at = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
-    taps = torch.exp(-0.5 * (at / sigma) ** 2)
-    return _separable(x, taps / taps.sum())
+    half = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(radius + 1)]
+    total = half[0] + 2 * sum(half[1:])
+    return _filtered(x, [tap / total for tap in half], stride=1)
 
 
-def _separable(x: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
-    n, c, h, w = x.shape
-    r = len(taps) // 2
-    flat = x.reshape(n * c, 1, h, w)
-    flat = F.conv2d(F.pad(flat, (r, r, 0, 0), mode="replicate"), taps.view(1, 1, 1, -1))
-    flat = F.conv2d(F.pad(flat, (0, 0, r, r), mode="replicate"), taps.view(1, 1, -1, 1))
-    return flat.reshape(n, c, h, w)
+def _filtered(x: torch.Tensor, half: list[float], stride: int) -> torch.Tensor:
+    """x filtered by the symmetric kernel half[r]..half[0]..half[r] along height and width; edges replicated.
 
+    Sums of shifted slices: on a CPU ten times faster than torch's convolution of one channel.
+    """
+    r = len(half) - 1
+    for dim in (2, 3):
+        padded = F.pad(x, (0, 0, r, r) if dim == 2 else (r, r, 0, 0), mode="replicate")
+        span = x.shape[dim]
 
-def _taps(x: torch.Tensor) -> torch.Tensor:
-    return torch.tensor(_TAPS, device=x.device, dtype=x.dtype)
+        def shifted(k: int) -> torch.Tensor:
+            return padded.narrow(dim, r + k, span)[(slice(None),) * dim + (slice(None, None, stride),)]
+
+        x = shifted(0) * half[0]
+        for k in range(1, r + 1):
+            x.add_(shifted(-k) + shifted(k), alpha=half[k])
+    return x
 
 
 def _down(x: torch.Tensor) -> torch.Tensor:
     """Half the size, rounded up; the new pixel centres lie on the even old ones."""
-    n, c, h, w = x.shape
-    taps = _taps(x)
-    flat = F.pad(x.reshape(n * c, 1, h, w), (2, 2, 2, 2), mode="replicate")
-    flat = F.conv2d(flat, taps.view(1, 1, 1, -1), stride=(1, 2))
-    flat = F.conv2d(flat, taps.view(1, 1, -1, 1), stride=(2, 1))
-    return flat.reshape(n, c, *flat.shape[-2:])
+    return _filtered(x, _TAPS, stride=2)
 
 
 def _up(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -119,6 +119,12 @@ def read_rows(
     yield from ahead(_batches(stream, source, batch, wanted), depth=2)
 
 
+def decoded_pictures(stream: VideoStream) -> Iterator[av.VideoFrame]:
+    """Every frame as the decoder gives it, in the file's own pixel format, not rotated."""
+    with _open(stream.path) as container:
+        yield from _decode(container, _picture_track(container, stream.path))
+
+
 def _batches(stream: VideoStream, source: np.ndarray, batch: int, wanted: np.ndarray) -> Iterator:
     with _Reel(stream) as reel:
         for begin in range(0, len(source), batch):

@@ -39,9 +39,11 @@ class SpeechTrack:
             self._packets = self._copied()
         else:
             name = "libopus" if suffix == ".webm" else "aac"
-            self._stream = output.add_stream(name, rate=48000 if name == "libopus" else self._track.codec_context.sample_rate)
-            self._stream.codec_context.layout = self._track.codec_context.layout.name
-            self._stream.codec_context.bit_rate = _BIT_RATE * min(2, self._track.codec_context.layout.nb_channels)
+            layout = self._track.codec_context.layout
+            self._stream = output.add_stream(name, rate=_supported_rate(name, self._track.codec_context.sample_rate))
+            # WAV files often do not say which channel is which.
+            self._stream.codec_context.layout = {1: "mono", 2: "stereo"}.get(layout.nb_channels, layout.name)
+            self._stream.codec_context.bit_rate = _BIT_RATE * min(2, layout.nb_channels)
             self._packets = self._encoded()
             self.notes.append(f"speech ({codec}) was encoded as {name}, because {suffix} files do not take it as it is")
 
@@ -66,54 +68,58 @@ class SpeechTrack:
                 continue
             packet.pts = None if packet.pts is None else packet.pts - self._shift
             packet.dts = None if packet.dts is None else packet.dts - self._shift
-            if self._end_s is not None and packet.pts is not None and packet.pts * packet.time_base >= self._end_s:
-                return
+            packet.duration = max(1, (packet.duration or 0) - round(_padding(packet) / self._track.time_base))
+            if self._end_s is not None and packet.pts is not None:
+                left = int(self._end_s / packet.time_base) - packet.pts
+                if left <= 0:
+                    return
+                packet.duration = min(packet.duration, left)
             packet.stream = self._stream
             yield packet
 
     def _encoded(self):
-        context = self._stream.codec_context
-        resampler = av.AudioResampler(format=context.format.name, layout=context.layout.name, rate=context.sample_rate)
-        left = None if self._end_s is None else round(self._end_s * context.sample_rate)
-        fifo = av.AudioFifo()
+        rate = self._track.codec_context.sample_rate
+        left = None if self._end_s is None else round(self._end_s * rate)
         n_done = 0
-        for frame in _frames(self._container, self._track, resampler):
-            if left is not None:
-                if left <= 0:
-                    break
-                if frame.samples > left:
-                    frame = _cut(frame, left)
-                left -= frame.samples
-            frame.pts = None
-            fifo.write(frame)
-            while (block := fifo.read(context.frame_size or 1024)) is not None:
-                yield from self._block(block, n_done)
-                n_done += block.samples
-        if (block := fifo.read(context.frame_size or 1024, partial=True)) is not None:
-            yield from self._block(block, n_done)
+        for frame in _decoded(self._container, self._track):
+            if left is not None and n_done + frame.samples > left:
+                frame = _cut(frame, left - n_done)
+            if frame is None:
+                break
+            frame.pts, frame.time_base = n_done, Fraction(1, rate)
+            n_done += frame.samples
+            yield from self._stream.encode(frame)
         yield from self._stream.encode(None)
 
-    def _block(self, block: av.AudioFrame, at: int):
-        block.pts, block.time_base = at, Fraction(1, self._stream.codec_context.sample_rate)
-        return self._stream.encode(block)
+
+def _padding(packet: av.Packet) -> Fraction:
+    """Seconds at the packet's end that its file says are not part of the recording."""
+    for side in packet.iter_sidedata():
+        if side.data_type == "skip_samples":
+            return Fraction(int.from_bytes(bytes(side)[4:8], "little"), packet.stream.codec_context.sample_rate)
+    return Fraction(0)
 
 
-def _frames(container, track, resampler):
+def _supported_rate(encoder: str, rate: int) -> int:
+    """The rate itself where the encoder takes it, otherwise the nearest one above, or the highest."""
+    known = sorted(av.Codec(encoder, "w").audio_rates or [rate])
+    return rate if rate in known else next((r for r in known if r > rate), known[-1])
+
+
+def _decoded(container, track):
     for packet in container.demux(track):
         try:
-            frames = packet.decode()
+            yield from packet.decode()
         except av.error.InvalidDataError:
             continue
-        for frame in frames:
-            frame.pts = None
-            yield from resampler.resample(frame)
-    yield from resampler.resample(None)
 
 
-def _cut(frame: av.AudioFrame, n: int) -> av.AudioFrame:
-    samples = frame.to_ndarray()
+def _cut(frame: av.AudioFrame, n: int) -> av.AudioFrame | None:
+    """The first n samples; None where there are none."""
+    if n <= 0:
+        return None
     width = n if frame.format.is_planar else n * frame.layout.nb_channels
-    out = av.AudioFrame.from_ndarray(samples[:, :width].copy(), format=frame.format.name, layout=frame.layout.name)
+    out = av.AudioFrame.from_ndarray(frame.to_ndarray()[:, :width].copy(), format=frame.format.name, layout=frame.layout.name)
     out.sample_rate = frame.sample_rate
     return out
 
@@ -134,12 +140,7 @@ def _open(path: Path) -> av.container.InputContainer:
 def _first_sample_s(path: Path) -> Fraction:
     """Time on the file's own clock of the first sample a player lets sound."""
     with _open(path) as container:
-        track = container.streams.audio[0]
-        for packet in container.demux(track):
-            try:
-                frames = packet.decode()
-            except av.error.InvalidDataError:
-                continue
-            if frames and frames[0].pts is not None:
-                return frames[0].pts * Fraction(frames[0].time_base)
+        for frame in _decoded(container, container.streams.audio[0]):
+            if frame.pts is not None:
+                return frame.pts * Fraction(frame.time_base)
     raise VideoError(f"{path}: its sound cannot be decoded. Convert it to WAV.")
