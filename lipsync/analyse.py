@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
-from lipsync.cache import Cache, content_hash, step_key
+from lipsync.cache import Cache, content_hash, save_arrays, step_key
 from lipsync.config import DubConfig
 from lipsync.errors import LipsyncError
 from lipsync.face.track import FaceTracker, head_motion
@@ -64,8 +64,8 @@ def _make_track(stream: VideoStream, config: DubConfig, where: Path, hook: Hook)
             tracker.push(rgb, shots.push(rgb))
         hook("faces", int(batch.index[-1]) + 1, len(stream.clock))
     track = tracker.finish(stream.clock)
-    arrays = {name: np.ascontiguousarray(getattr(track, name)) for name in _TRACK_ARRAYS}
-    save_file(arrays | {"lips": track.lips.points, "lips_valid": track.lips.valid}, where / "track.safetensors")
+    arrays = {name: getattr(track, name) for name in _TRACK_ARRAYS}
+    save_arrays(where / "track.safetensors", arrays | {"lips": track.lips.points, "lips_valid": track.lips.valid})
     (where / "facts.json").write_text(json.dumps({"people": tracker.people, "video": str(stream.path)}))
 
 
@@ -103,7 +103,7 @@ def _make_mouths(films: list[Footage], space: MouthSpace, config: DubConfig, whe
         first_shot += int(track.shot.max()) + 1
     crops.flush()
     columns["sharpness"] = [np.array(columns["sharpness"], np.float32)]
-    save_file({name: np.concatenate(parts) for name, parts in columns.items()}, where / "bank.safetensors")
+    save_arrays(where / "bank.safetensors", {name: np.concatenate(parts) for name, parts in columns.items()})
 
 
 def choose_rows(tracks: list[FaceTrack], room: int, run: int = 8) -> list[np.ndarray]:
@@ -148,7 +148,7 @@ def find_teeth(bank: MouthBank, bank_key: str, config: DubConfig, cache: Cache) 
 
     def make(where: Path) -> None:
         teeth = choose_teeth(bank, config.teeth)
-        save_file(asdict(teeth), where / "teeth.safetensors")
+        save_arrays(where / "teeth.safetensors", asdict(teeth))
 
     return TeethReference(**load_file(cache.get_or_make("teeth", key, make) / "teeth.safetensors"))
 

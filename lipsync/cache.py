@@ -172,3 +172,11 @@ def _alive(pid: str) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def save_arrays(path: Path, arrays: dict) -> None:
+    """Writes numpy arrays by name as safetensors. Made contiguous first: safetensors would store a transposed array's bytes as they lie."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)

@@ -28,14 +28,14 @@ def composite(
     )
     out = frames.clone()
     corners = torch.cat([target_jaw, mouth.jaw, _CHEEKS.to(target_jaw).expand(len(frames), -1, -1)], 1)
-    left, top, height, width = _boxes(apply(pixel_from_face, corners), frames.shape[2:], pixel_from_face, config)
+    left, top, height, width = _boxes(apply(pixel_from_face, corners.double()), frames.shape[2:], pixel_from_face, config)
     rows = torch.arange(height, device=frames.device)
     columns = torch.arange(width, device=frames.device)
     y, x = top[:, None] + rows, left[:, None] + columns
     at = (torch.arange(len(frames), device=frames.device)[:, None, None], slice(None), y[:, :, None], x[:, None, :])
     under = frames[at].permute(0, 3, 1, 2).float() / 255
     pixel = torch.stack([(x + 0.5)[:, None, :].expand(-1, height, -1), (y + 0.5)[:, :, None].expand(-1, -1, width)], -1)
-    face = apply(torch.linalg.inv(pixel_from_face), pixel.reshape(len(frames), -1, 2).to(pixel_from_face)).reshape(pixel.shape).float()
+    face = apply(torch.linalg.inv(pixel_from_face), pixel.reshape(len(frames), -1, 2).double()).reshape(pixel.shape).float()
 
     bent, reach = _bend_jaw(under, face, mouth.jaw, target_jaw, pixel_from_face, pixel, left, top, config)
     over = _sample(mouth.rgb, (face - face.new_tensor([space.left, space.top])) * space.scale)
