@@ -38,14 +38,14 @@ $(VENV)/bin/python:
 # The small CPU build of torch first, where it can be had: the ordinary one brings gigabytes of GPU libraries.
 $(VENV)/.installed: pyproject.toml ci-constraints.txt | $(VENV)/bin/python
 	@echo "Installing (minutes the first time)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check "torch==2.13.0+cpu" 2>/dev/null || true
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c ci-constraints.txt -e . || $(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check "torch==2.13.0+cpu" 2>/dev/null || true
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c ci-constraints.txt -e . || $(BIN)/python -m pip install -q --disable-pip-version-check -e .
 	@$(mend_opencv)
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "Installing the test extras"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c ci-constraints.txt -e ".[test,dlib]" || $(BIN)/python -m pip install -q --disable-pip-version-check -e ".[test]"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c ci-constraints.txt -e ".[test,dlib]" || $(BIN)/python -m pip install -q --disable-pip-version-check -e ".[test]"
 	@$(mend_opencv)
 	@touch $@
 
@@ -54,8 +54,8 @@ define mend_opencv
 $(BIN)/python -c 'import cv2' 2>/dev/null || { \
 	echo "A system library that OpenCV's windows need is missing: taking its headless build"; \
 	version=$$($(BIN)/python -c 'from importlib.metadata import version; print(version("opencv-contrib-python"))') && \
-	$(BIN)/python -m pip uninstall -q -y opencv-contrib-python opencv-contrib-python-headless && \
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps "opencv-contrib-python-headless==$$version" && \
+	$(BIN)/python -m pip uninstall -qq -y opencv-contrib-python opencv-contrib-python-headless && \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps "opencv-contrib-python-headless==$$version" && \
 	$(BIN)/python -c 'import cv2'; }
 endef
 
