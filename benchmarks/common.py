@@ -1,0 +1,134 @@
+"""What the benchmarks share: where footage is, one place that dubs, one shape of answer."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lipsync.cache import Cache
+from lipsync.config import DubConfig
+from lipsync.config_file import load
+from training.metrics import bootstrap_interval
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLES = ROOT / "samples"
+DATA = Path(os.environ.get("LIPSYNC_DATA", ROOT.parent / "shared" / "data"))
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Options of every benchmark: a folder for its files (kept, so that a second run is warm) and configuration settings."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lipsync-benchmarks", help="folder for dubs and the cache")
+    made.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    return made
+
+
+def config_of(args: argparse.Namespace) -> DubConfig:
+    """The configuration of the options, with the cache inside the work folder."""
+    args.work.mkdir(parents=True, exist_ok=True)
+    config = load(None, args.set)
+    return replace(config, cache=replace(config.cache, folder=str(args.work / "cache")))
+
+
+def make_dub(target: Path, speech: Path, out: Path, config: DubConfig, footage: tuple[Path, ...] = ()) -> dict:
+    """Dubs, and returns the receipt's facts."""
+    from lipsync.dub import dub
+
+    return dub(target, speech, out, config, footage=footage, cache=Cache(config.cache.folder), force=True).to_plain()
+
+
+def dub_apart(target: Path, speech: Path, out: Path, config_set: list[str], cache: Path) -> dict:
+    """Dubs in a process of its own: the receipt's facts, and "peak_rss_mib" of that process."""
+    command = [sys.executable, "-m", "lipsync", "dub", str(target), str(speech), "-o", str(out), "--force", "--quiet", "--set", f"cache.folder={cache}"]
+    for setting in config_set:
+        command += ["--set", setting]
+    child = subprocess.Popen(command, cwd=ROOT)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with status {child.returncode}")
+    facts = json.loads(out.with_name(out.name + ".json").read_text())
+    return facts | {"peak_rss_mib": usage.ru_maxrss / 1024}
+
+
+def grid_clips(split: str) -> list[Path]:
+    """Clips of GRID speaker s1 in the manifest's order. Ends the benchmark where the footage is absent."""
+    manifest = DATA / "grid" / "MANIFEST.tsv"
+    if not manifest.exists():
+        raise SystemExit(f"There is no GRID footage at {manifest.parent}; set LIPSYNC_DATA.")
+    with manifest.open(newline="") as rows:
+        return [DATA / "grid" / row["file"] for row in csv.DictReader(rows, delimiter="\t") if row["split"] == split and row["speaker"] == "s1"]
+
+
+def joined(clips: list[Path], out: Path) -> Path:
+    """The clips as one video, made once."""
+    from video.concat import join_clips
+
+    if not out.exists():
+        join_clips(clips, out)
+    return out
+
+
+def sample_target() -> Path:
+    """The presenter's target clip. Ends the benchmark where it has not been rendered."""
+    path = SAMPLES / "target.mp4"
+    if not path.exists():
+        raise SystemExit(f"{path} is missing; render it with: python -m samples.presenter target -o {path}")
+    return path
+
+
+def with_interval(values: list[float]) -> dict:
+    """Mean over clips and its 95 % bootstrap interval."""
+    low, high = bootstrap_interval(values)
+    return {"mean": float(np.mean(values)), "low": low, "high": high, "n": len(values)}
+
+
+def means_of(rows: list[dict]) -> dict:
+    """`with_interval` of every number in equally built nested dictionaries; None and text are left out."""
+    out = {}
+    for name, first in rows[0].items():
+        column = [row.get(name) for row in rows]
+        if isinstance(first, dict):
+            out[name] = means_of([value for value in column if isinstance(value, dict)])
+        else:
+            numbers = [float(value) for value in column if isinstance(value, (int, float)) and not isinstance(value, bool)]
+            if numbers:
+                out[name] = with_interval(numbers)
+    return out
+
+
+def report(benchmark: str, measures: dict) -> None:
+    """Prints one JSON object: the measures, the commit they were taken at, and the machine."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    print(json.dumps({"benchmark": benchmark, "commit": git("rev-parse", "HEAD"), "changed_since": bool(git("status", "--porcelain")), "machine": machine()} | measures, indent=1))
+
+
+def machine() -> dict:
+    """What the figures were taken on."""
+    import torch
+
+    names = [line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")]
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "cpu": names[0] if names else platform.processor(), "cores": cores, "gpus": gpus,
+        "python": platform.python_version(), "torch": torch.__version__,
+    }  # fmt: skip
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
