@@ -148,7 +148,7 @@ class _Reel:
         self._convert = Converter(stream.colour.resolved(*stored), *stored)
         self._pts = stream.clock.pts.tolist()
         self._keys = stream.keyframes.tolist()
-        self._recent: dict[int, torch.Tensor] = {}
+        self._recent: dict[int, tuple[np.ndarray, ...]] = {}  # planes of the last frames
         self._container = None
         self._may_seek = not stream.by_count and len(self._keys) > 1
         self._restart()
@@ -164,16 +164,12 @@ class _Reel:
     def copy(self, i: int, out: torch.Tensor) -> None:
         """Fills out, (3,H,W) uint8, with frame i."""
         if i not in self._recent:
-            picture = torch.empty_like(out)
-            self._draw(self._frame(i), picture)
+            planes = self._convert.planes(self._frame(i))
             # Two are enough for a repeated source and for a frame with its follower.
-            self._recent = {j: old for j, old in self._recent.items() if abs(j - i) <= 1}
-            self._recent[i] = picture
-        out.copy_(self._recent[i])
-
-    def _draw(self, frame: av.VideoFrame, out: torch.Tensor) -> None:
+            self._recent = {j: old for j, old in self._recent.items() if abs(j - i) == 1}
+            self._recent[i] = planes
         flip_x, flip_y, transpose = self.stream.orientation
-        for plane, target in zip(self._convert.planes(frame), out.numpy()):
+        for plane, target in zip(self._recent[i], out.numpy()):
             plane = plane.T if transpose else plane
             target[:] = plane[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
 
