@@ -1,0 +1,147 @@
+"""Everything that is not skin: eyeballs, teeth, gums, tongue, mouth cavity, lashes, hair, torso. Head frame, at rest."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .geometry import Sheet, join, loft
+from .head import EYE_RADIUS, LIDS
+
+
+def eyeball() -> Sheet:
+    """Front half of a sphere around the origin looking along -z; uv = direction x, y of the surface point (unit sphere)."""
+    ring, turn = np.meshgrid(np.linspace(0, 1.45, 22), np.linspace(0, 2 * np.pi, 33), indexing="ij")
+    d = np.stack([np.sin(ring) * np.cos(turn), np.sin(ring) * np.sin(turn), -np.cos(ring)], -1)
+    s = loft(d * EYE_RADIUS)
+    return Sheet(s.points, s.triangles[:, ::-1], d.reshape(-1, 3)[:, :2].copy(), s.occ)
+
+
+_WIDTHS_UPPER = (0.092, 0.072, 0.080, 0.074, 0.072, 0.10)
+_WIDTHS_LOWER = (0.058, 0.062, 0.070, 0.074, 0.076, 0.105)
+
+
+def _arch(s: np.ndarray, half: float, front: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Point (x, z) of the dental arch and outward normal angle at arc position s (0 = midline)."""
+    a = s / (half * 1.12)
+    x = half * np.sin(a) + 0.05 * half * a
+    z = front + 0.46 * (1 - np.cos(a))
+    return x, z, np.arctan2(0.46 * np.sin(a), half * np.cos(a) + 0.05 * half)
+
+
+def _tooth(centre_s: float, width: float, top: float, edge: float, half: float, front: float, pointed: float) -> Sheet:
+    """One crown: a bulging patch with rounded corners; y from `top` (gum) to `edge` (biting edge)."""
+    rows, cols = 9, 9
+    v, u = np.meshgrid(np.linspace(0, 1, rows), np.linspace(-1, 1, cols), indexing="ij")
+    narrow = 0.86 + 0.14 * np.sin(v * np.pi * 0.62)
+    s = centre_s + u * width / 2 * 0.985 * narrow
+    x, z, a = _arch(s, half, front)
+    drop = 1 - 0.10 * np.abs(u) ** 3 * v**2 - pointed * np.abs(u) * v**2
+    y = top + (edge - top) * v * drop + (edge - top) * 0.10 * (np.abs(u) ** 2) * (1 - v) ** 3
+    bulge = 0.018 * (1 - np.abs(u) ** 4) * np.sin(np.pi * (0.12 + 0.76 * v)) ** 0.7 - 0.030 * (np.abs(u) ** 6) - 0.02 * v**6
+    x, z = x + bulge * np.sin(a), z - bulge * np.cos(a)
+    occ = 0.95 - 0.45 * np.abs(u) ** 8 - 0.25 * (1 - v) ** 6
+    return loft(np.stack([x, y, z], -1), occ=occ)
+
+
+def _gum(top: float, base: float, half: float, front: float, sign: float) -> Sheet:
+    s = np.linspace(-0.47, 0.47, 60)
+    x, z, a = _arch(s, half, front)
+    scallop = 0.012 * np.cos(s / 0.085 * 2 * np.pi)
+    rows = [np.stack([x + o * np.sin(a), y + 0 * x, z - o * np.cos(a)], -1)
+            for o, y in ((-0.02, base + sign * 0.02 + scallop), (0.004, base + scallop * 0.7), (0.012, base - sign * 0.03), (0.02, top))]
+    return loft(np.stack(rows), occ=np.repeat([[0.7], [0.8], [0.7], [0.4]], 60, 1))
+
+
+def teeth() -> tuple[Sheet, Sheet, Sheet, Sheet]:
+    """Upper teeth, upper gum, lower teeth, lower gum (the lower ones move with the jaw)."""
+    rows = []
+    for widths, top, edge, half, front in ((_WIDTHS_UPPER, -0.105, 0.028, 0.262, -0.088), (_WIDTHS_LOWER, 0.125, 0.020, 0.240, -0.062)):
+        crowns, s = [], 0.0
+        for k, width in enumerate(widths):
+            short = (0.0, 0.010, 0.002, 0.014, 0.018, 0.020)[k] * np.sign(edge - top)
+            for side in (-1, 1):
+                crowns.append(_tooth(side * (s + width / 2), width, top, edge - short, half, front, 0.10 if k == 2 else 0.0))
+            s += width
+        rows.append(join(crowns))
+    return rows[0], _gum(-0.26, -0.092, 0.262, -0.088, 1), rows[1], _gum(0.26, 0.112, 0.240, -0.062, -1)
+
+
+def tongue() -> Sheet:
+    """A rounded blade lying behind the lower teeth."""
+    v, u = np.meshgrid(np.linspace(0, 1, 16), np.linspace(-1, 1, 17), indexing="ij")
+    half = 0.185 * np.sqrt(np.clip(1 - np.square(1 - np.minimum(v / 0.45, 1)), 0.0, 1)) + 0.001
+    x = u * half
+    z = 0.0 + 0.48 * v
+    y = 0.085 - 0.060 * np.sin(np.pi * np.clip(v * 0.8 + 0.1, 0, 1)) + 0.09 * np.abs(u) ** 3 + 0.012 * np.exp(-np.square(u / 0.16))
+    return loft(np.stack([x, y, z], -1), occ=0.85 - 0.5 * v)
+
+
+def cavity() -> Sheet:
+    """The dark back of the mouth."""
+    v, u = np.meshgrid(np.linspace(-0.25, 0.36, 5), np.linspace(-0.30, 0.30, 5), indexing="ij")
+    return loft(np.stack([u, v, 0.36 + 0 * u], -1), occ=0.2)
+
+
+def lashes(edge: np.ndarray, centre: np.ndarray, length: float, lift: float) -> Sheet:
+    """A fringe outwards from a lid edge (k,3); uv: along the lid, root to tip."""
+    t = np.linspace(0, 1, 5)[:, None, None]
+    away = edge - centre
+    away = away / np.linalg.norm(away, axis=1, keepdims=True)
+    grow = away * 0.7 + np.array([0, lift, 0]) * 0.6 + np.array([0.45, 0, 0]) * np.sign(centre[0]) * np.abs(edge[:, :1] - centre[0]) * 4
+    curl = np.array([0, lift, 0]) * 0.35
+    s = loft(edge[None] + length * (grow[None] * t + curl * t**2))
+    return Sheet(s.points, s.triangles, s.uv, s.occ)
+
+
+def lid_edges(fine: np.ndarray, border: list[int], side: int, upper: bool) -> np.ndarray:
+    """(k,3) points of one lid edge from outer to inner corner."""
+    top, bottom, outer, inner = LIDS[side]
+    loop = border[border.index(outer):] + border[:border.index(outer)]
+    if (top[3] in loop[:loop.index(inner)]) != upper:
+        loop = [loop[0]] + loop[:0:-1]
+    return fine[loop[:loop.index(inner) + 1]]
+
+
+def hair(person: int) -> Sheet:
+    """Shoulder-length hair parted near the middle, one sheet per side; uv: across strands, root to tip."""
+    length = (1.15, 0.75)[person % 2]
+    sides = []
+    for side in (-1, 1):
+        p = np.linspace(0, 1, 90)[:, None]
+        part = 0.10 if person % 2 == 0 else -0.08
+        root = np.concatenate([part * (1 - 0.6 * p), -1.60 - 0.58 * np.sin(np.pi * np.clip(p * 0.9 + 0.06, 0, 1)) ** 0.8 + 0.75 * p**6,
+                               -0.10 + 2.05 * p**0.95], 1)
+        fall = np.concatenate([side * (0.90 + 0.07 * np.sin(np.pi * p)) * np.sqrt(np.clip(1 - p**4 * 0.95, 0.03, 1)), -0.70 + 0.1 * p, 0.36 + 1.50 * p], 1)
+        wave = 0.020 * np.sin(23 * p + 2 * side) + 0.012 * np.sin(61 * p + side)
+        tip = fall + np.concatenate([-side * (0.13 - 0.18 * np.sin(np.pi * p)) + wave, length + 0.70 + wave, 0.10 - 0.25 * p], 1)
+        rows = []
+        for t in np.linspace(0, 1, 40):
+            if t < 0.5:
+                a = t / 0.5
+                mid = np.concatenate([fall[:, :1] * 1.02, root[:, 1:2] + 0.06, (root[:, 2:] + fall[:, 2:]) / 2 - 0.05], 1)
+                q = (1 - a) ** 2 * root + 2 * a * (1 - a) * mid + a * a * fall
+            else:
+                a = (t - 0.5) / 0.5
+                q = fall + (tip - fall) * a
+                q[:, 0] += side * 0.05 * np.sin(np.pi * a)
+            q = q + np.stack([wave[:, 0] * side * t, 0 * p[:, 0], wave[:, 0] * 0.8 * t], 1)
+            rows.append(q)
+        occ = np.linspace(0.75, 1, 40)[:, None] * np.ones((1, 90))
+        sides.append(loft(np.stack(rows), occ=occ))
+    return join(sides)
+
+
+def torso() -> Sheet:
+    """Shoulders and chest in a knitted crew-neck top; uv in eye distances for the knit."""
+    rows = []
+    for t in np.linspace(0, 1, 26):
+        a = np.linspace(-np.pi, np.pi, 97)
+        e = np.clip(t / 0.45, 0, 1)
+        half = 0.58 + 0.10 * np.clip(t / 0.06, 0, 1) + 1.38 * e**0.9 * (1 - 0.28 * e) + 0.30 * t
+        depth = 0.54 + 0.55 * t
+        y = 1.08 + 0.10 * np.cos(a) * -1 * (1 - t) + 0.62 * e**1.6 + 2.2 * np.clip(t - 0.30, 0, 1) ** 1.2
+        x = half * np.sin(a)
+        z = 1.05 - depth * np.cos(a) * (1 + 0.05 * t)
+        rows.append(np.stack([x, y + 0.0 * a, z], -1))
+    s = loft(np.stack(rows), occ=np.linspace(0.8, 1.0, 26)[:, None] * np.ones((1, 97)))
+    return Sheet(s.points, s.triangles[:, ::-1], s.points[:, [0, 1]] * 1.0, s.occ)
