@@ -1,7 +1,11 @@
 """The drawn mouth put into the target frame: colour match, jaw correction, Laplacian-pyramid blend (Suwajanakorn et al. 2017, section on
-compositing). Works on the tensor's device, inside a box around the lower face; every pixel outside the blend region stays as decoded."""
+compositing). Works on the tensor's device, inside a box around the lower face; every pixel outside the blend region stays as decoded.
+
+Everything that varies slowly (masks, displacements, colour differences) is computed on a coarse grid of every 4th pixel."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,108 +20,142 @@ from video.pyramid import blend, gaussian_blur
 _CHIN = slice(3, 14)  # jaw points that bound the blend region
 _CHEEKS = torch.tensor([[0.50, -0.12], [0.30, -0.27], [0.0, -0.20], [-0.30, -0.27], [-0.50, -0.12]])  # its upper edge, right to left
 _OUTER_LIPS = slice(0, 12)
+_STEP = 4  # pixels between nodes of the coarse grid
 
 
 def composite(
     frames: torch.Tensor, mouth: MouthTexture, lips: np.ndarray, shown: Shown, rows: slice, space: MouthSpace, config: CompositeConfig
 ) -> torch.Tensor:
     """(B,3,H,W) uint8 frames with the mouths in place. frames: (B,3,H,W) uint8; lips: (B,18,2) drawn, face frame; shown: the plan's faces."""
-    pixel_from_face = torch.from_numpy(shown.pixel_from_face[rows]).to(frames.device)
-    lips, target_lips, target_jaw, strength = (
-        torch.from_numpy(a).to(frames.device) for a in (lips, shown.lips[rows], shown.jaw[rows], shown.strength[rows])
+    lips, target_lips, target_jaw, strength, pixel_from_face = (
+        torch.from_numpy(a).to(frames.device).float() for a in (lips, shown.lips[rows], shown.jaw[rows], shown.strength[rows], shown.pixel_from_face[rows])
     )
-    out = frames.clone()
-    corners = torch.cat([target_jaw, mouth.jaw, _CHEEKS.to(target_jaw).expand(len(frames), -1, -1)], 1)
-    left, top, height, width = _boxes(apply(pixel_from_face, corners.double()), frames.shape[2:], pixel_from_face, config)
-    rows = torch.arange(height, device=frames.device)
-    columns = torch.arange(width, device=frames.device)
-    y, x = top[:, None] + rows, left[:, None] + columns
-    at = (torch.arange(len(frames), device=frames.device)[:, None, None], slice(None), y[:, :, None], x[:, None, :])
-    under = frames[at].permute(0, 3, 1, 2).float() / 255
-    pixel = torch.stack([(x + 0.5)[:, None, :].expand(-1, height, -1), (y + 0.5)[:, :, None].expand(-1, -1, width)], -1)
-    face = apply(torch.linalg.inv(pixel_from_face), pixel.reshape(len(frames), -1, 2).double()).reshape(pixel.shape).float()
+    box = Box.around(torch.cat([target_jaw, mouth.jaw], 1), pixel_from_face, frames.shape[2:], config)
+    under = box.cut(frames)
+    coarse = box.positions(_STEP)
+    strength = strength[:, None, None, None]
+    region = blend_region(mouth.jaw, coarse, config)
+    inside = _sample(mouth.alpha, space.scale * (coarse - coarse.new_tensor([space.left, space.top])), "bilinear")
+    mask, support = box.fine((region[0] * inside * strength)), box.fine(region[1] * strength)
 
-    bent, reach = _bend_jaw(under, face, mouth.jaw, target_jaw, pixel_from_face, pixel, left, top, config)
-    over = _sample(mouth.rgb, (face - face.new_tensor([space.left, space.top])) * space.scale)
-    inside = _sample(mouth.alpha, (face - face.new_tensor([space.left, space.top])) * space.scale, mode="bilinear")
-    mask = region(mouth.jaw, face, config) * inside * strength[:, None, None, None]
-    over = _match_colour(over, bent, mask, lips, target_lips, face, config)
-    blended = blend(bent, over, mask, config.levels)
-    # the pyramid spreads a little beyond the mask: fade that out, so that the region of change is bounded
-    support = (region(mouth.jaw, face, config, grow=config.softness) * strength[:, None, None, None]).clamp(0, 1)
-    result = torch.lerp(bent, blended, support)
-    result = torch.where((support > 0) | (reach > 0), torch.lerp(under, result, strength[:, None, None, None]), under)
-    out[at] = (result * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-    return out
+    bent, reach = _bend_jaw(under, box, coarse, mouth.jaw, target_jaw, config)
+    over = _sample(mouth.rgb, space.scale * (box.positions(1) - coarse.new_tensor([space.left, space.top])), "bicubic")
+    skin = region[0] * (_depth(lips[:, _OUTER_LIPS], coarse) < -config.lip_margin) * (_depth(target_lips[:, _OUTER_LIPS], coarse) < -config.lip_margin)
+    over = over + box.fine(_slow_difference(bent, over, skin, config.colour_sigma * box.scale / _STEP))
+    # the pyramid spreads a little beyond the mask: the wider support fades that out and bounds what changes
+    result = torch.lerp(bent, blend(bent, over, mask, config.levels), support)
+    result = torch.lerp(under, result, torch.maximum(support, box.fine(reach) * strength).sign() * strength.clamp(0, 1))
+    return box.paste(frames, (result * 255).round().clamp(0, 255).to(torch.uint8))
 
 
-def region(jaw: torch.Tensor, face: torch.Tensor, config: CompositeConfig, grow: float = 0.0) -> torch.Tensor:
-    """(B,1,h,w) soft blend region in [0,1]: the lower face from under the nose to the jaw line, 0 outside, softened inwards.
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Equal pixel boxes around B lower faces. left, top: (B,) int64; face_from_pixel: (B,3,3); scale: pixels per eye distance."""
 
-    jaw: (B,17,2); face: (B,h,w,2) face-frame position of every pixel; grow: eye distances by which the region is widened.
+    left: torch.Tensor
+    top: torch.Tensor
+    height: int
+    width: int
+    face_from_pixel: torch.Tensor
+    scale: float
+
+    @classmethod
+    def around(cls, jaws: torch.Tensor, pixel_from_face: torch.Tensor, size: torch.Size, config: CompositeConfig) -> Box:
+        """Boxes that hold (B,P,2) jaw points, the cheeks and everything that may change around them, inside a frame of (height, width) `size`."""
+        points = apply(pixel_from_face, torch.cat([jaws, _CHEEKS.to(jaws).expand(len(jaws), -1, -1)], 1))
+        scale = float(torch.linalg.det(pixel_from_face[:, :2, :2]).abs().sqrt().mean())
+        margin = scale * (config.jaw_reach + 0.02) + _STEP
+        low = (points.amin(1) - margin).floor().long()
+        span = ((points.amax(1) + margin).ceil().long() - low).amax(0)
+        width, height = min(int(span[0]), size[1]), min(int(span[1]), size[0])
+        return cls(low[:, 0].clamp(0, size[1] - width), low[:, 1].clamp(0, size[0] - height), height, width, torch.linalg.inv(pixel_from_face), scale)
+
+    def cut(self, frames: torch.Tensor) -> torch.Tensor:
+        """(B,3,h,w) float32 in [0,1]."""
+        parts = [f[:, y : y + self.height, x : x + self.width] for f, x, y in zip(frames, self.left.tolist(), self.top.tolist())]
+        return torch.stack(parts).float() / 255
+
+    def paste(self, frames: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        """A copy of the frames with the boxes written into them."""
+        out = frames.clone()
+        for f, part, x, y in zip(out, boxes, self.left.tolist(), self.top.tolist()):
+            f[:, y : y + self.height, x : x + self.width] = part
+        return out
+
+    def pixels(self, step: int) -> torch.Tensor:
+        """(B,h,w,2) pixel positions of the box's pixel centres, every `step`-th one and one beyond the edge."""
+        extra = 0 if step == 1 else step
+        y = torch.arange(0, self.height + extra, step, device=self.left.device) + 0.5
+        x = torch.arange(0, self.width + extra, step, device=self.left.device) + 0.5
+        grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+        return grid + torch.stack([self.left, self.top], -1)[:, None, None]
+
+    def positions(self, step: int) -> torch.Tensor:
+        """(B,h,w,2) face-frame positions of `pixels(step)`."""
+        pixels = self.pixels(step)
+        return apply(self.face_from_pixel, pixels.flatten(1, 2)).reshape(pixels.shape)
+
+    def fine(self, coarse: torch.Tensor) -> torch.Tensor:
+        """(B,C,height,width) bilinear between the nodes of (B,C,h,w) `coarse`."""
+        size = [(n - 1) * _STEP + 1 for n in coarse.shape[2:]]
+        return F.interpolate(coarse, size=size, mode="bilinear", align_corners=True)[:, :, : self.height, : self.width]
+
+
+def blend_region(jaw: torch.Tensor, face: torch.Tensor, config: CompositeConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B,1,h,w) blend mask in [0,1], the lower face from under the nose to the jaw line softened inwards, and the wider support around it.
+
+    jaw: (B,17,2); face: (B,h,w,2) positions; both face frame. The support is 1 wherever the mask is not 0.
     """
     polygon = torch.cat([jaw[:, _CHIN], _CHEEKS.to(jaw).expand(len(jaw), -1, -1)], 1)
-    depth = _depth_inside(polygon, face) + grow
-    t = (depth / config.softness).clamp(0, 1)
-    return (t * t * (3 - 2 * t))[:, None]
+    depth = _depth(polygon, face)
+    return _soft_step(depth / config.softness), _soft_step(1 + depth / (0.5 * config.softness))
 
 
-def _boxes(points: torch.Tensor, size: torch.Size, pixel_from_face: torch.Tensor, config: CompositeConfig):
-    """Left, top (B,) and common height, width of pixel boxes around (B,P,2) points with the jaw's reach, inside the frame."""
-    margin = pixel_from_face[:, :2, :2].abs().sum(2).max() * (config.jaw_reach + config.softness)
-    low = (points.amin(1) - margin).floor().long()
-    span = ((points.amax(1) + margin).ceil().long() - low).amax(0)
-    width, height = min(int(span[0]), size[1]), min(int(span[1]), size[0])
-    left = low[:, 0].clamp(0, size[1] - width)
-    top = low[:, 1].clamp(0, size[0] - height)
-    return left, top, height, width
+def _bend_jaw(under: torch.Tensor, box: Box, face: torch.Tensor, drawn: torch.Tensor, target: torch.Tensor, config: CompositeConfig):
+    """The target's pixels moved so that its jaw line lies on the drawn one, and (coarse) where any moved.
 
-
-def _bend_jaw(under, face, drawn_jaw, target_jaw, pixel_from_face, pixel, left, top, config):
-    """The target's pixels moved so that its jaw line lies on the drawn one, and how strongly each moved (0 = untouched).
-
-    Displacements of the jaw points are spread by compact kernels of radius `jaw_reach` (eye distances), so that nothing farther moves.
+    Displacements of the jaw points are spread by compact kernels of radius `jaw_reach` (eye distances): nothing farther away moves.
     """
-    moved = (drawn_jaw - target_jaw)[:, _CHIN].clamp(-config.jaw_limit, config.jaw_limit)
-    distance = torch.cdist(face.flatten(1, 2), drawn_jaw[:, _CHIN])
+    moved = (drawn - target)[:, _CHIN].clamp(-config.jaw_limit, config.jaw_limit)
+    distance = torch.cdist(face.flatten(1, 2), drawn[:, _CHIN])
     kernel = (1 - (distance / config.jaw_reach) ** 2).clamp_min(0) ** 2
     total = kernel.sum(-1, keepdim=True)
     shift = (kernel @ moved) / (total + 0.5)
-    shift = (shift @ pixel_from_face[:, :2, :2].transpose(1, 2).float()).reshape(face.shape)
-    corner = torch.stack([left, top], -1)[:, None, None].to(shift)
-    bent = _sample(under, pixel - corner - shift)
-    reach = (total.reshape(face.shape[:3])[:, None] > 0) & (shift.abs().amax(-1)[:, None] > 0.02)
-    return torch.where(reach, bent, under), reach.float()
+    pixel_from_face = torch.linalg.inv(box.face_from_pixel)
+    shift = (shift @ pixel_from_face[:, :2, :2].transpose(1, 2)).reshape(face.shape).permute(0, 3, 1, 2)
+    corner = torch.stack([box.left, box.top], -1)[:, None, None]
+    bent = _sample(under, box.pixels(1) - corner - box.fine(shift).permute(0, 2, 3, 1), "bilinear")
+    reach = (total.reshape(face.shape[:3]) > 0).float()[:, None]
+    return torch.where(box.fine(reach) > 0, bent, under), reach
 
 
-def _match_colour(over, under, mask, lips, target_lips, face, config):
-    """The drawn mouth with the slow colour difference to the frame removed, measured on skin (both pairs of lips left out)."""
-    skin = (mask > 0.02).float()
-    for shape in (lips, target_lips):
-        skin = skin * (_depth_inside(shape[:, _OUTER_LIPS], face)[:, None] < -config.lip_margin).float()
-    pooled = F.avg_pool2d(torch.cat([(under - over) * skin, skin], 1), 4, ceil_mode=True, count_include_pad=False)
-    unit = 1 / (4 * (face[:, 0, 1] - face[:, 0, 0]).norm(dim=-1).mean())
-    smooth = gaussian_blur(pooled, float(unit * config.colour_sigma))
-    difference = smooth[:, :3] / (smooth[:, 3:] + 1e-3)
-    return over + F.interpolate(difference, size=over.shape[2:], mode="bilinear", align_corners=False)
+def _slow_difference(under: torch.Tensor, over: torch.Tensor, weight: torch.Tensor, sigma: float) -> torch.Tensor:
+    """(B,3,h,w) coarse: under - over, averaged over Gaussians of `sigma` nodes with the coarse (B,1,h,w) weight."""
+    difference = F.interpolate(F.avg_pool2d(under - over, _STEP, ceil_mode=True, count_include_pad=False), size=weight.shape[2:], mode="nearest")
+    smooth = gaussian_blur(torch.cat([difference * weight, weight], 1), sigma)
+    return smooth[:, :3] / (smooth[:, 3:] + 1e-3)
 
 
-def _depth_inside(polygon: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """(B,h,w) distance to the edge of the (B,P,2) polygon, positive inside, negative outside."""
+def _depth(polygon: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """(B,1,h,w) distance of (B,h,w,2) points to the edge of the (B,P,2) polygon, positive inside, negative outside."""
     a, b = polygon, polygon.roll(-1, 1)
     flat = points.flatten(1, 2)[:, :, None]
-    edge = (b - a)[:, None]
-    rel = flat - a[:, None]
+    edge, rel = (b - a)[:, None], flat - a[:, None]
     t = ((rel * edge).sum(-1) / (edge * edge).sum(-1).clamp_min(1e-12)).clamp(0, 1)
     distance = (rel - t[..., None] * edge).square().sum(-1).amin(-1).sqrt()
-    above = a[:, None, :, 1] > flat[..., 1]
-    crosses = (above != (b[:, None, :, 1] > flat[..., 1])) & (rel[..., 0] * edge[..., 1] < edge[..., 0] * rel[..., 1]).logical_xor(edge[..., 1] < 0)
-    inside = crosses.sum(-1) % 2 == 1
-    return torch.where(inside, distance, -distance).reshape(points.shape[:3])
+    spans = (a[:, None, :, 1] > flat[..., 1]) != (b[:, None, :, 1] > flat[..., 1])
+    left = (rel[..., 0] * edge[..., 1] < edge[..., 0] * rel[..., 1]) != (edge[..., 1] < 0)
+    inside = (spans & left).sum(-1) % 2 == 1
+    return torch.where(inside, distance, -distance).reshape(len(points), 1, *points.shape[1:3])
 
 
-def _sample(image: torch.Tensor, at: torch.Tensor, mode: str = "bicubic") -> torch.Tensor:
+def _sample(image: torch.Tensor, at: torch.Tensor, mode: str) -> torch.Tensor:
     """(B,C,h,w) values of `image` at (B,h,w,2) positions (pixel-centre rule)."""
     size = at.new_tensor([image.shape[3], image.shape[2]])
-    grid = (at * 2 / size - 1).to(image)
-    return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False).clamp(0, 1)
+    return F.grid_sample(image, at * 2 / size - 1, mode=mode, padding_mode="border", align_corners=False)
+
+
+def _soft_step(x: torch.Tensor) -> torch.Tensor:
+    """0 below 0, 1 above 1, smooth between."""
+    x = x.clamp(0, 1)
+    return x * x * (3 - 2 * x)
