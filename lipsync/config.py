@@ -37,6 +37,10 @@ class LipsConfig:
     """Speech to lips (lipsync/speech_to_lips.py) and closing the mouth in silence (lipsync/lips.py)."""
 
     model: str = ""  # path of a trained model; empty = train on the target's own speech
+    network: str = "wide"  # or "paper": the network of Suwajanakorn et al. 2017, one unidirectional LSTM of 60 units, 200 ms late
+    members: int = 0  # networks averaged; 0 = 3 (paper: 1)
+    steps: int = 0  # training steps of each; 0 = 250 to 1000 by the amount of speech
+    pause_s: float = 0.3  # shorter pauses do not close the mouth
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class RetimeConfig:
     onset: float = 0.5  # gained by a row just after speech begins that shows motion 1
     onset_s: float = 0.4  # how long "just after" lasts
     pause_s: float = 0.2  # a shorter silence is not a pause
-    repeat: float = 0.25  # one half-step more
+    repeat: float = 0.4  # one half-step more
     repeat_motion: float = 0.5  # the same, per motion of the step it divides
     skip: float = 0.8  # one frame left out
     skip_motion: float = 0.4  # skip no step with more motion than this

@@ -1,0 +1,150 @@
+"""Speech with its real lips, as rows to learn from: features and lip shapes at 100 per second, held-out parts, varied excerpts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from audio.features import FeatureSpec, speech_features
+from audio.load import Waveform
+from audio.voice import voice_activity
+from lipsync.timebase import shot_at_features, to_feature_clock
+from lipsync.types import LipTrack
+
+#: Rows (10 ms) on either side of a held-out stretch that nobody learns from.
+GUARD = 30
+N_FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenLips:
+    """One recording with its picture. wave: sample 0 sounds at the first frame (`audio.load.load_track`); lips: on the frames' clock;
+    shot: (T,) shot number of each frame."""
+
+    wave: Waveform
+    lips: LipTrack
+    shot: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class LipRows:
+    """Rows of all examples, one after the other. features: (R,D) float32 torch; points: (R,18,2); valid, voiced: (R,) bool;
+    fold: (R,) int, the stretch's part of the recording, 0 to N_FOLDS - 1."""
+
+    features: torch.Tensor
+    points: np.ndarray
+    valid: np.ndarray
+    voiced: np.ndarray
+    fold: np.ndarray
+
+    def learnable(self, fold: int) -> np.ndarray:
+        """(R,) bool: valid and at least GUARD rows from everything held out with `fold`."""
+        held = np.convolve(self.fold == fold, np.ones(2 * GUARD + 1), "same") > 0.5
+        return self.valid & ~held
+
+
+def lip_rows(examples: Sequence[SpokenLips], spec: FeatureSpec) -> LipRows:
+    """The examples as rows; the last row of each is never valid, so that nothing is interpolated from one into the next."""
+    features, points, valid, voiced, piece = [], [], [], [], []
+    total = sum(len(e.wave.samples) for e in examples) // 160
+    longest = int(np.clip(total / (3 * N_FOLDS), 50, 300))
+    for example in examples:
+        values = speech_features(example.wave, spec).values
+        track = to_feature_clock(example.lips, len(values), example.shot)
+        track.valid[-1] = False
+        features.append(values)
+        points.append(track.points)
+        valid.append(track.valid)
+        voiced.append(voice_activity(example.wave))
+        first = piece[-1][-1] + 1 if piece else 0
+        piece.append(first + _pieces(shot_at_features(example.shot, example.lips.clock, len(values)), longest))
+    fold = np.concatenate(piece) % N_FOLDS
+    return LipRows(torch.cat(features), np.concatenate(points), np.concatenate(valid), np.concatenate(voiced), fold)
+
+
+def _pieces(shot: np.ndarray, longest: int) -> np.ndarray:
+    """(F,) number of the stretch each row belongs to: shots, the long ones cut into equal pieces of at most `longest` rows."""
+    edges = np.flatnonzero(np.diff(shot)) + 1
+    starts, ends = np.r_[0, edges], np.r_[edges, len(shot)]
+    lengths = np.concatenate([_even(end - start, longest) for start, end in zip(starts, ends)])
+    return np.repeat(np.arange(len(lengths)), lengths)
+
+
+def _even(n: int, longest: int) -> np.ndarray:
+    k = -(-n // longest)
+    return np.diff(np.round(np.linspace(0, n, k + 1)).astype(int))
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """How much excerpts differ from the recording; features are log-mel bands, so sound is varied there (natural logarithm of power).
+
+    speed: share, both ways; noise: ceiling of added steady noise over the floor; tilt: std of the spectral tilt; gain: std;
+    formants: share by which the bands move; masks: short losses per excerpt; mask_bands: widest lost band.
+    """
+
+    speed: float = 0.1
+    noise: float = 4.0
+    tilt: float = 0.3
+    gain: float = 0.2
+    formants: float = 0.03
+    masks: int = 1
+    mask_bands: int = 4
+
+
+NO_VARIATION = Variation(0, 0, 0, 0, 0, 0, 0)
+
+
+def excerpts(
+    features: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, n: int, length: int, vary: Variation, dice: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`n` random stretches of `length` rows: features (n,length,D), targets (n,length,K), weight (n,length), varied alike in speed."""
+    room = len(features) - int(length * (1 + vary.speed)) - 2
+    pace = 1 + (2 * torch.rand(n, 1, generator=dice) - 1) * vary.speed
+    position = torch.rand(n, 1, generator=dice) * room + torch.arange(length)[None] * pace
+    row = position.long()
+    part = (position - row)[..., None].to(features.device)
+    row = row.to(features.device)
+    blend = lambda rows: rows[row] * (1 - part) + rows[row + 1] * part  # noqa: E731
+    return varied(blend(features), vary, dice), blend(targets), weight[row] * weight[row + 1]
+
+
+def varied(log_mel: torch.Tensor, vary: Variation, dice: torch.Generator) -> torch.Tensor:
+    """(n,L,M) log-mel as another microphone, voice or room would have given it."""
+    n, length, n_bands = log_mel.shape
+    device = log_mel.device
+    slope = torch.linspace(-1, 1, n_bands, device=device)
+    normal = lambda *shape: torch.randn(*shape, generator=dice).to(device)  # noqa: E731
+    uniform = lambda *shape: torch.rand(*shape, generator=dice).to(device)  # noqa: E731
+    if vary.formants:
+        log_mel = _moved_bands(log_mel, 1 + (2 * uniform(n, 1) - 1) * vary.formants)
+    if vary.noise:
+        floor = log_mel.amin((1, 2), keepdim=True) + uniform(n, 1, 1) * vary.noise + normal(n, 1, 1) * slope
+        log_mel = torch.logaddexp(log_mel, floor + 0.5 * normal(n, length, n_bands))
+    log_mel = log_mel + normal(n, 1, 1) * vary.tilt * slope + normal(n, 1, 1) * vary.gain
+    for _ in range(vary.masks):
+        lost = _stretch(uniform(n, 1), uniform(n, 1) * 8, length)
+        log_mel = torch.where(lost[..., None], log_mel.mean((1, 2), keepdim=True), log_mel)
+    if vary.mask_bands:
+        lost = _stretch(uniform(n, 1), uniform(n, 1) * vary.mask_bands, n_bands)
+        log_mel = torch.where(lost[:, None], log_mel.mean(1, keepdim=True), log_mel)
+    return log_mel
+
+
+def _stretch(start: torch.Tensor, width: torch.Tensor, size: int) -> torch.Tensor:
+    """(n,size) bool: True for `width` rows from the relative position `start`."""
+    rows = torch.arange(size, device=start.device)[None] - (start * size).floor()
+    return (rows >= 0) & (rows < width.floor())
+
+
+def _moved_bands(log_mel: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Bands stretched by (n,1) `scale`, as a shorter or longer vocal tract does."""
+    n, length, n_bands = log_mel.shape
+    position = (torch.arange(n_bands, device=log_mel.device)[None] * scale).clamp(0, n_bands - 1.001)
+    low = position.long()
+    part = (position - low)[:, None]
+    index = low[:, None].expand(n, length, n_bands)
+    return log_mel.gather(2, index) * (1 - part) + log_mel.gather(2, index + 1) * part
