@@ -1,5 +1,6 @@
 """The command line: what it passes on, what it prints where, and its exit status. The dub itself is a stand-in here."""
 
+import io
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import lipsync
+from lipsync import hooks
 from lipsync.cli import app
 from lipsync.config import DubConfig
 from lipsync.errors import LipsyncError
@@ -226,7 +228,8 @@ def test_doctor_says_what_is_missing(run, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
-def test_ctrl_c_ends_a_real_process_with_130(tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_a_real_process_with_130(tmp_path, sent):
     for name in ("target.mp4", "speech.wav"):
         (tmp_path / name).write_bytes(b"x")
     code = (
@@ -239,6 +242,33 @@ def test_ctrl_c_ends_a_real_process_with_130(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(HOME)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130 and said == "lipsync: interrupted; nothing was written.\n"
+
+
+def test_lines_start_end_and_every_ten_seconds():
+    clock, stream = [0.0], io.StringIO()
+    hook = hooks.Lines(stream, now=lambda: clock[0])
+    for second in range(26):
+        clock[0] = float(second)
+        hook("faces", second, 25)
+    hook("dub", 0, 0)
+    assert stream.getvalue().splitlines() == ["faces  0/25", "faces  10/25  10.0 s", "faces  20/25  20.0 s", "faces  25/25  25.0 s", "dub  0"]
+
+
+def test_json_lines_are_objects():
+    stream = io.StringIO()
+    with hooks.JsonLines(stream) as hook:
+        hook("faces", 0, 2)
+        hook("faces", 2, 2)
+    assert [json.loads(line)["done"] for line in stream.getvalue().splitlines()] == [0, 2]
+
+
+def test_bars_count_every_step():
+    with hooks.Bars(io.StringIO()) as bars:
+        bars("faces", 1, 4)
+        bars("dub", 0, 0)
+        bars("faces", 4, 4)
+        bars("dub", 3, 7)
+        assert [(t.description, t.completed, t.total) for t in bars.progress.tasks] == [("faces", 4, 4), ("dub", 3, 7)]
