@@ -118,7 +118,7 @@ def check_promises(timing, shot, n):
 
 def test_head_rests_while_speech_pauses():
     voiced = speech_with_pauses(250, [(0, 10), (100, 125), (235, 250)])
-    motion, valid, shot = moving_target(400, ((0, 12), (90, 115), (240, 270)))
+    motion, valid, shot = moving_target(400, ((0, 12), (90, 115), (225, 255)))
     timing = retime(voiced, motion, valid, shot, 25)
     check_promises(timing, shot, 250)
     plain = retime(voiced, motion, valid, shot, 25, RetimeConfig(enabled=False))
