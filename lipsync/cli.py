@@ -181,7 +181,7 @@ def analyse(
     options = load(config, _settings(set_, face_at), {"device": device, "face.index": face})
     check_readable(target, "target video")
     with _progress(quiet, as_json) as hook:
-        from lipsync.analyse import quick_look
+        from lipsync.look import quick_look
 
         look = quick_look(target, options, Cache(options.cache.folder), hook)
     if as_json:
