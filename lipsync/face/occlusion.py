@@ -11,6 +11,14 @@ ROWS, COLUMNS, _SCALE = 24, 32, 26.0
 _THUMB_FROM_FACE = np.array([[_SCALE, 0, COLUMNS / 2], [0, _SCALE, 9], [0, 0, 1.0]])
 
 
+#: Components of the model as it grows, frames it learns from at most, frames below which nothing is said.
+RANKS, LEARN_FROM, FEWEST = (1, 2, 4, 6, 8, 8), 500, 25
+#: Covered: this many robust deviations and at least this many grey levels worse than the usual frame; widened by MARGIN frames.
+DEVIATIONS, LEAST_MISFIT, MARGIN = 8.0, 16.0, 1
+#: Frames that miss by less than this above the usual are learnt from.
+LEARN_BELOW = 11.0
+
+
 class Thumbnails:
     """One person's mouths, small: luma 24x32 and chroma 12x16, 1152 bytes a frame."""
 
@@ -34,6 +42,54 @@ class Thumbnails:
         return np.stack(self._rows) if self._rows else np.zeros((0, ROWS * COLUMNS * 3 // 2), np.uint8)
 
 
-def covered(thumbnails: Thumbnails) -> np.ndarray:
-    """(T,) bool: something lies over the mouth."""
-    return np.zeros(len(thumbnails), bool)
+def covered(thumbnails: np.ndarray) -> np.ndarray:
+    """(T,) bool: something lies over the mouth in these (T,1152) thumbnails of one person.
+
+    A low-rank model of the person's own mouths (principal components; the quarter it explains worst is left out and the rest refitted) is asked
+    to redraw every frame. A frame is covered where its worst tenth of pixels misses by far more than this person's usual frame does.
+    """
+    if len(thumbnails) < FEWEST:
+        return np.zeros(len(thumbnails), bool)
+    error = misfit(thumbnails)
+    usual = np.median(error)
+    spread = 1.4826 * np.median(np.abs(error - usual))
+    out = error > usual + np.maximum(DEVIATIONS * spread, LEAST_MISFIT)
+    # The frames in which a hand arrives and leaves are covered in part.
+    return np.convolve(out, np.ones(2 * MARGIN + 1), "same") > 0.5
+
+
+def misfit(thumbnails: np.ndarray) -> np.ndarray:
+    """(T,) float32: mean error, in grey levels, of each frame's worst-explained tenth."""
+    step = max(1, len(thumbnails) // LEARN_FROM)
+    learn = _levelled(thumbnails[::step])
+    mean, basis = np.median(learn, axis=0), np.zeros((0, learn.shape[1]), np.float32)
+    # Starting from the median, and growing, the model never learns a strange thing seen in less than a quarter of the frames; a mouth that
+    # only opens wider than usual misses by less, and is learnt.
+    for rank in RANKS:
+        error = _worst_tenth(learn, mean, basis)
+        mean, basis = _components(learn[error <= max(np.quantile(error, 0.75), np.median(error) + LEARN_BELOW)], rank)
+    chunks = [thumbnails[i:i + 1024] for i in range(0, len(thumbnails), 1024)]
+    return np.concatenate([_worst_tenth(_levelled(chunk), mean, basis) for chunk in chunks])
+
+
+def _levelled(thumbnails: np.ndarray) -> np.ndarray:
+    """(T,1152) float32, every frame's luma and chroma moved to their own middle: brighter light alone is not a thing before the mouth."""
+    values = thumbnails.astype(np.float32)
+    luma, chroma = values[:, :ROWS * COLUMNS], values[:, ROWS * COLUMNS:].reshape(len(values), -1, 2)
+    luma -= np.median(luma, axis=1, keepdims=True)
+    chroma -= np.median(chroma, axis=1, keepdims=True)
+    return values
+
+
+def _components(rows: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (d,) and the leading `rank` directions (k,d) of (n,d) rows."""
+    mean = rows.mean(0)
+    _, _, directions = np.linalg.svd(rows - mean, full_matrices=False)
+    return mean, directions[:min(rank, len(rows) // 6)]
+
+
+def _worst_tenth(rows: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    centred = rows - mean
+    missed = np.abs(centred - (centred @ basis.T) @ basis)
+    tenth = missed.shape[1] // 10
+    return np.partition(missed, -tenth, axis=1)[:, -tenth:].mean(1)

@@ -124,7 +124,7 @@ def _reasons(person: Person, params: np.ndarray, pose: np.ndarray, gap: np.ndarr
     seen = np.array(person.frames)
     reason = np.zeros(len(gap), np.int8)
     hidden, soft = np.zeros(len(gap), bool), np.zeros(len(gap), bool)
-    hidden[seen] = covered(person.thumbnails)
+    hidden[seen] = covered(person.thumbnails.stacked())
     soft[seen] = _blurred(np.array(person.sharpness))
     reason[soft] = _BLURRED
     reason[hidden] = _COVERED
