@@ -60,6 +60,14 @@ def test_every_frame_in_any_order(tmp_path, name):
     assert seen == list(range(len(source)))
 
 
+@pytest.mark.parametrize("name", ["H.264 in AVI", "bare H.264, no times at all"])
+def test_where_times_mean_nothing_the_rate_is_constant(tmp_path, name):
+    file, how = CLIPS[name]
+    stream = probe(write_clip(tmp_path / file, **how))
+    assert stream.by_count and "constant 25 fps" in stream.notes[0]
+    assert np.allclose(stream.clock.seconds, np.arange(60) / 25) and stream.clock.duration_s == Fraction(60, 25)
+
+
 def test_variable_rate_clock_is_exact(tmp_path):
     pts = [p * 7 for p in VFR]
     clock = probe(write_clip(tmp_path / "v.mp4", pts=pts, base=Fraction(1, 90000))).clock

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import av
+import av.filter
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -54,14 +55,19 @@ class ColourTags:
 
 
 class Converter:
-    """YUV frames to planar RGB and back with exact matrices and ranges. `tags` must be resolved. Not for two threads at once."""
+    """YUV frames to planar RGB and back with exact matrices and ranges. `tags` must be resolved. Not for two threads at once.
 
-    def __init__(self, tags: ColourTags, width: int, height: int) -> None:
+    left: made YUV has its colour samples at the left pixel of each pair, as players of H.264 and H.265 assume; otherwise between the two.
+    (When reading, each frame says so itself.) The wrong one moves colour by half a pixel at every re-encoding.
+    """
+
+    def __init__(self, tags: ColourTags, width: int, height: int, left: bool = False) -> None:
         if tags.matrix not in _COEFFICIENTS or not tags.range:
             raise ValueError(f"Converter wants resolved colour tags, got {tags}")
         self.tags, self.width, self.height = tags, width, height
         self._coefficients = _COEFFICIENTS[tags.matrix]
         self._scale = VideoReformatter()
+        self._packed = _left_sited(width, height) if left else av.VideoFrame(width, height, "gbrp")
 
     def planes(self, frame: av.VideoFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Red, green, blue: three (H,W) uint8 arrays, valid while they are referenced."""
@@ -73,16 +79,35 @@ class Converter:
 
     def frame(self, rgb: np.ndarray, pix_fmt: str) -> av.VideoFrame:
         """A frame of `pix_fmt`, tagged, from (3,H,W) uint8."""
-        packed = av.VideoFrame(self.width, self.height, "gbrp")
         for channel, plane in zip(rgb, (2, 0, 1)):
-            _plane(packed, plane)[:, : self.width] = channel
+            _plane(self._packed, plane)[:, : self.width] = channel
         out = self._scale.reformat(
-            packed, self.width, self.height, pix_fmt, interpolation=_SCALING,
+            self._packed, self.width, self.height, pix_fmt, interpolation=_SCALING,
             dst_colorspace=self._coefficients, src_color_range=FULL, dst_color_range=self.tags.range,
         )  # fmt: skip
         out.colorspace, out.color_range = self.tags.matrix, self.tags.range
         out.color_primaries, out.color_trc = self.tags.primaries, self.tags.transfer
         return out
+
+
+def _left_sited(width: int, height: int) -> av.VideoFrame:
+    """A planar RGB frame whose conversions put colour samples to the left. PyAV has no setter for this; a filter does."""
+    graph = av.filter.Graph()
+    try:
+        nodes = [
+            graph.add("buffer", f"video_size={width}x{height}:pix_fmt=gbrp:time_base=1/25"),
+            graph.add("setparams", "chroma_location=left"),
+            graph.add("buffersink"),
+        ]
+        for a, b in zip(nodes, nodes[1:]):
+            a.link_to(b)
+        graph.configure()
+    except (av.error.FFmpegError, ValueError):  # a filter older than the option: its scaler does not ask for it either
+        return av.VideoFrame(width, height, "gbrp")
+    frame = av.VideoFrame(width, height, "gbrp")
+    frame.pts = 0
+    graph.push(frame)
+    return graph.pull()
 
 
 def _plane(frame: av.VideoFrame, k: int) -> np.ndarray:

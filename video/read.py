@@ -368,9 +368,14 @@ def _decoded_times(path: Path, base: Fraction, rate: Fraction, notes: list[str])
         if (np.diff(pts) > 0).all():
             keys = keys if len(keys) and keys[0] == 0 else np.zeros(1, np.int64)
             return pts, _end(pts, seen[-1][2], step), keys, False
-    pts = _repaired(times, step)
     wrong = missing or int(sum(b <= a for a, b in zip(times, times[1:])))
-    notes.append(f"{wrong} of {len(pts)} frames had missing, repeated or backward times; they were put in order at about {float(rate):.3g} fps")
+    if wrong > len(times) // 10:  # AVI with B-frames, bare streams: the times mean nothing
+        pts = np.array([round(i / (rate * base)) for i in range(len(times))], np.int64)
+        repair = f"the video is taken as constant {float(rate):.4g} fps"
+    else:
+        pts = _repaired(times, step)
+        repair = "they were put in order"
+    notes.append(f"{wrong} of {len(pts)} frames had missing, repeated or backward times; {repair}")
     return pts, _end(pts, 0, step), np.zeros(1, np.int64), True
 
 

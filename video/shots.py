@@ -9,7 +9,6 @@ import numpy as np
 _LINES = 36  # of the thumbnail's short side
 _LEAST = 3.5  # rms difference in levels below which no join is visible; neighbours inside GRID clips stay under 2.4 (99.9 %), joins over 4.4 (99.5 %)
 _SUDDEN = 2.6  # times the change seen just before: steady motion, zooms and noise explain themselves
-_FIRST = 2 * _LEAST  # asked of the second frame of a shot, where nothing was seen before
 _MEMORY = 8  # frames
 
 
@@ -36,11 +35,8 @@ class ShotDetector:
         change = thumb - last
         change -= change.mean((1, 2), keepdims=True)
         size = float(np.sqrt(np.square(np.abs(change).mean(0)).mean()))
-        if self._changes:
-            usual = max(float(np.median(self._changes)), self._changes[-1])
-            cut = size > max(_LEAST, _SUDDEN * usual)
-        else:
-            cut = size > _FIRST
+        # Just after a cut nothing is known of the new shot's motion; calling its second frame a cut would break a pan into single frames.
+        cut = bool(self._changes) and size > max(_LEAST, _SUDDEN * float(np.median(self._changes)), _SUDDEN * self._changes[-1])
         if cut:
             self._changes.clear()
         else:

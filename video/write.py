@@ -29,6 +29,7 @@ ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
     "ffv1": ("bgr0", "bgr0", None, {"level": "3", "slices": "4"}),
 }
 _PRESET_ENCODERS = ("libx264", "libx265")
+_LEFT_ENCODERS = ("libx264", "libx265", "h264_nvenc", "hevc_nvenc")
 
 
 def available_encoders() -> list[str]:
@@ -200,7 +201,8 @@ class VideoWriter:
             self._failed = error
 
     def _encode_all(self) -> None:
-        convert = Converter(self._colour, self.width, self.height)
+        left = self._codec in _LEFT_ENCODERS and self._pix_fmt == "yuv420p"
+        convert = Converter(self._colour, self.width, self.height, left)
         ticks = self.clock.pts - self.clock.pts[0]
         durations = dict(zip(ticks.tolist(), np.diff(self.clock.pts, append=self.clock.end).tolist()))
         row = 0
