@@ -35,36 +35,19 @@ def _smooth(x: np.ndarray, low: float, high: float) -> np.ndarray:
 def _own_proportions(points: np.ndarray, person: int) -> np.ndarray:
     """The average face changed into one that is nobody's; origin and unit restored."""
     p = points.astype(float).copy()
-    taper, chin, nose, wide = ((0.07, -0.03, 0.92, 0.98), (-0.03, 0.05, 1.12, 1.03))[person % 2]
+    taper, chin, nose, wide = ((0.05, -0.03, 0.88, 1.00), (-0.03, 0.05, 1.12, 1.03))[person % 2]
     p[:, 0] *= wide * (1 - taper * _smooth(p[:, 1], -0.35, 0.5))
     p[:, 1] += chin * _smooth(p[:, 1], 0.15, 0.5)
     on_nose = np.exp(-np.square(p[:, 0] / 0.22)) * _smooth(p[:, 1], -0.95, -0.6) * (1 - _smooth(p[:, 1], -0.3, -0.16))
     p[:, 0] *= 1 - (1 - nose) * on_nose
     p[:, 2] += 0.03 * on_nose * (1.3 - nose)
-    both = np.union1d(UPPER_EDGE, LOWER_EDGE)
     for u, v in zip(UPPER_EDGE, LOWER_EDGE):  # a mouth that is shut
         seam = (p[u] + p[v]) / 2
-        seam[1] = 0.012 - 0.10 * seam[0] ** 2 + 0.004 * np.cos(seam[0] * 30)
+        seam[1] = 0.000 - 0.10 * seam[0] ** 2 + 0.004 * np.cos(seam[0] * 30)
         p[u] = p[v] = seam
-    p[LOWER_RIM, 1] = np.where(p[LOWER_RIM, 1] > 0.02, p[LOWER_RIM, 1] * 0.86, p[LOWER_RIM, 1])
-    for upper, lower, rim_u, rim_v in ((UPPER_EDGE, UPPER_RIM, 0.35, 0.65), (LOWER_EDGE, LOWER_RIM, 0.35, 0.65)):
-        pass
-    del both
+    p[LOWER_RIM, 1] = np.where(p[LOWER_RIM, 1] > 0.02, p[LOWER_RIM, 1] * 0.80, p[LOWER_RIM, 1])
     p -= (p[61] + p[291]) / 2
     return p / np.linalg.norm(p[33, :2] - p[263, :2])
-
-
-def _between_lips(points: np.ndarray, triangles: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Mesh vertices between seam and rim, as (vertex, nearest seam vertex, nearest rim vertex) per lip."""
-    lips = []
-    near = {k: set() for k in range(len(points))}
-    for t in triangles:
-        for a in t:
-            near[a].update(t)
-    for edge, rim in ((UPPER_EDGE, UPPER_RIM), (LOWER_EDGE, LOWER_RIM)):
-        inner = set().union(*(near[k] for k in edge[1:-1])) - set(UPPER_EDGE) - set(LOWER_EDGE) - set(rim)
-        lips.append(inner)
-    return lips
 
 
 class Head:
@@ -161,14 +144,11 @@ class Head:
                 value[k] = corner + (1 - corner) * r if lower else corner * (1 - r) ** 1.5
         still = np.flatnonzero((np.arange(n) < self.n_mesh) & (p[:, 1] < -0.30))
         value |= {k: 0.0 for k in still}
-        first = len(value)
         grown = np.arange(self.n_mesh, n)
-        oval_jaw = {0: 1.0, 1: 0.6, 2: 0.25}
         ring = (grown - self.n_mesh) // 36
         for k, r in zip(grown, ring):
             if r >= 2:
                 value[k] = 0.0
-        del first, oval_jaw
         fixed = np.array(sorted(value))
         return np.clip(biharmonic(n, self.coarse_triangles, fixed) @ np.array([value[k] for k in fixed]), 0, 1.05)
 
@@ -215,7 +195,7 @@ class Head:
         for names, sign in ((("ue", "ur"), -1), (("le", "lr"), 1)):
             for name in names:
                 k = r[name]
-                raise_ = (0.050 * upper if sign < 0 else 0.055 * lower)
+                raise_ = self._pull(name, upper, lower, jaw)
                 d[k, 1] += sign * raise_ * middle[k] ** 0.7
         d[r["ue"], 1] -= 0.030 * rounded * middle[r["ue"]] ** 0.6
         d[r["le"], 1] += 0.034 * rounded * middle[r["le"]] ** 0.6
@@ -224,10 +204,16 @@ class Head:
         d[r["lr"], 1] -= 0.026 * press * middle[r["lr"]]
         for name in ("ue", "le", "ur", "lr"):
             d[r[name], 2] += 0.02 * press * middle[r[name]]
-        d[r["le"], 1] -= 0.040 * tuck * middle[r["le"]]
-        d[r["le"], 2] += 0.055 * tuck * middle[r["le"]]
+        d[r["le"], 1] -= 0.010 * tuck * middle[r["le"]]
+        d[r["le"], 2] += 0.050 * tuck * middle[r["le"]]
         d[r["lr"], 1] -= 0.022 * tuck * middle[r["lr"]]
         return d
+
+    @staticmethod
+    def _pull(name: str, upper: float, lower: float, jaw: float) -> float:
+        """How far raising (upper) and lowering (lower lip) pulls a lip contour at the middle; lips get thinner as they stretch."""
+        return {"ue": 0.062 * upper + 0.022 * jaw, "ur": 0.030 * upper - 0.004 * jaw, "le": 0.052 * lower + 0.010 * jaw,
+                "lr": 0.036 * lower - 0.004 * jaw}[name]
 
     def face(self, mouth: np.ndarray, blink: float, brow: float) -> np.ndarray:
         """(n,3) fine surface vertices; the first 478 are MediaPipe's."""
@@ -269,7 +255,7 @@ class Head:
         loop = np.array(self.mouth_border)
         edge = fine[loop]
         upper = self._is_upper_border()[:, None]
-        depth = ((0.0, 0.0), (0.020, 0.010), (0.055, 0.040), (0.085, 0.11), (0.10, 0.20))
+        depth = ((0.0, 0.0), (0.020, 0.008), (0.055, 0.030), (0.085, 0.07), (0.13, 0.11))
         rest = self.rest[loop]
         scale = np.clip(1 - np.square(rest[:, :1] / 0.26), 0.15, 1)
         rings = [edge + np.concatenate([0 * edge[:, :1], np.where(upper, -dy, dy) * scale, 0 * scale + dz * (0.4 + 0.6 * scale)], 1)

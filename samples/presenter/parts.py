@@ -48,7 +48,7 @@ def _gum(top: float, base: float, half: float, front: float, sign: float) -> She
     x, z, a = _arch(s, half, front)
     scallop = 0.012 * np.cos(s / 0.085 * 2 * np.pi)
     rows = [np.stack([x + o * np.sin(a), y + 0 * x, z - o * np.cos(a)], -1)
-            for o, y in ((-0.02, base + sign * 0.02 + scallop), (0.004, base + scallop * 0.7), (0.012, base - sign * 0.03), (0.02, top))]
+            for o, y in ((-0.02, base + sign * 0.02 + scallop), (0.004, base + scallop * 0.7), (-0.01, base - sign * 0.03), (-0.05, top))]
     return loft(np.stack(rows), occ=np.repeat([[0.7], [0.8], [0.7], [0.4]], 60, 1))
 
 
@@ -63,7 +63,7 @@ def teeth() -> tuple[Sheet, Sheet, Sheet, Sheet]:
                 crowns.append(_tooth(side * (s + width / 2), width, top, edge - short, half, front, 0.10 if k == 2 else 0.0))
             s += width
         rows.append(join(crowns))
-    return rows[0], _gum(-0.26, -0.092, 0.262, -0.088, 1), rows[1], _gum(0.26, 0.112, 0.240, -0.062, -1)
+    return rows[0], _gum(-0.26, -0.092, 0.262, -0.088, 1), rows[1], _gum(0.16, 0.112, 0.240, -0.062, -1)
 
 
 def tongue() -> Sheet:

@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numba import njit
 
-SKIN, LINING, TEETH, GUM, TONGUE, CAVITY, EYE, LASH, HAIR, CLOTH, HAND = range(11)
+#: Materials; those from EYE on have detail finer than a pixel.
+SKIN, LINING, TEETH, GUM, TONGUE, CAVITY, CLOTH, HAND, EYE, LASH, HAIR = range(11)
 
 
 @njit(cache=True)
@@ -23,7 +24,7 @@ def hash01(x, y):
 @njit(cache=True)
 def streak(u, v, fine, salt):
     """Smooth noise in [0, 1): `fine` cells across u, few along v."""
-    x, y = u * fine, v * 3.0 + hash01(int(math.floor(u * fine)), salt) * 0.0
+    x, y = u * fine, v * 3.0
     i, j = int(math.floor(x)), int(math.floor(y))
     f, g = x - i, y - j
     f, g = f * f * (3 - 2 * f), g * g * (3 - 2 * g)
@@ -83,26 +84,27 @@ def rasterise(points, triangles, material, uv, depth, index, x0, y0, x1, y1):
                 index[r, q] = t
 
 
-@njit(cache=True)
-def _srgb(x):
-    x = x / (1.0 + 0.18 * x) * 1.18 if x > 0 else 0.0
-    return 12.92 * x if x < 0.0031308 else 1.055 * x ** (1 / 2.4) - 0.055
+def tone_curve() -> np.ndarray:
+    """(4096,) sRGB 0..1 of linear light 0..2, with a soft shoulder."""
+    x = np.linspace(0, 2, 4096)
+    x = x / (1 + 0.18 * x) * 1.18
+    return np.where(x < 0.0031308, 12.92 * x, 1.055 * np.maximum(x, 1e-9) ** (1 / 2.4) - 0.055).astype(np.float32)
 
 
 @njit(cache=True)
-def _texel(texture, u, v, out):
+def _texel(texture, u, v, n, out):
     h, w = texture.shape[0], texture.shape[1]
     x = min(max(u * w - 0.5, 0.0), w - 1.001)
     y = min(max(v * h - 0.5, 0.0), h - 1.001)
     i, j = int(x), int(y)
     f, g = x - i, y - j
-    for c in range(out.shape[0]):
+    for c in range(n):
         out[c] = ((texture[j, i, c] * (1 - f) + texture[j, i + 1, c] * f) * (1 - g)
                   + (texture[j + 1, i, c] * (1 - f) + texture[j + 1, i + 1, c] * f) * g)
 
 
 @njit(cache=True)
-def _flat_colour(m, u, v, nz, base, out):
+def _flat_colour(m, u, v, base, out):
     """Reflectance of every material but skin into out[:3]; out[3] = gloss."""
     out[3] = 0.04
     if m == EYE:
@@ -135,88 +137,118 @@ def _flat_colour(m, u, v, nz, base, out):
             out[3] = 0.09
 
 
-@njit(cache=True)
-def shade(points, triangles, material, uv, normals, light, index, texture, base, lights, picture, x0, y0, x1, y1):
-    """Colours of covered samples into picture (H,W,3) float32, sRGB 0..1.
+@njit(cache=True, fastmath=True)
+def _shade_one(x, y, t, points, triangles, material, uv, normals, light, texture, base, lights, work, out):
+    """Colour of triangle t at sample position (x, y) into out[:3], sRGB 0..1. work: (4, 8) scratch."""
+    skin, colour, near, n = work[0], work[1], work[2], work[3]
+    a, b, c = triangles[t]
+    ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
+    inv = 1.0 / ((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
+    w0 = min(max(((bx - x) * (cy - y) - (by - y) * (cx - x)) * inv, 0.0), 1.0)
+    w1 = min(max(((cx - x) * (ay - y) - (cy - y) * (ax - x)) * inv, 0.0), 1.0 - w0)
+    w2 = 1.0 - w0 - w1
+    u = w0 * uv[a, 0] + w1 * uv[b, 0] + w2 * uv[c, 0]
+    v = w0 * uv[a, 1] + w1 * uv[b, 1] + w2 * uv[c, 1]
+    for k in range(3):
+        n[k] = w0 * normals[a, k] + w1 * normals[b, k] + w2 * normals[c, k]
+    ambient = w0 * light[a, 0] + w1 * light[b, 0] + w2 * light[c, 0]
+    key = w0 * light[a, 1] + w1 * light[b, 1] + w2 * light[c, 1]
+    m = material[t]
+    if m == SKIN:
+        th, tw = texture.shape[0], texture.shape[1]
+        _texel(texture, u, v, 5, skin)
+        _texel(texture, u + 1.0 / tw, v, 5, near)
+        n[0] -= near[4] - skin[4]
+        _texel(texture, u, v + 1.0 / th, 5, near)
+        n[1] -= near[4] - skin[4]
+        for k in range(4):
+            colour[k] = skin[k]
+    else:
+        _flat_colour(m, u, v, base, colour)
+    size = math.sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2]) + 1e-9
+    if n[2] > 0 and (m == HAIR or m == LASH):
+        size = -size
+    for k in range(3):
+        n[k] /= size
+    _illuminate(m, n, ambient, key, lights, colour, out)
 
-    uv of skin runs 0..1 over `texture` (h,w,5: linear RGB, gloss, height). light: (n,2) share of ambient and of key light that arrives.
-    lights: rows key, fill, rim: direction towards it (3), colour (3); last rows: sky and ground colour in columns 0-2.
+
+@njit(cache=True, fastmath=True)
+def _illuminate(m, n, ambient, key, lights, colour, out):
+    """Light of the three lamps and the room on a surface with unit normal n; skin lets red light wrap around."""
+    flesh = m == SKIN or m == HAND
+    sky = 0.5 - 0.5 * n[1]
+    shine, red, green, blue = 0.0, 0.0, 0.0, 0.0
+    wr, wg, wb = (0.34, 0.16, 0.11) if flesh else ((0.3, 0.3, 0.3) if m == HAIR else (0.08, 0.08, 0.08))
+    for s in range(3):
+        dot = n[0] * lights[s, 0] + n[1] * lights[s, 1] + n[2] * lights[s, 2]
+        reach = key if s == 0 else ambient
+        red += lights[s, 3] * max((dot + wr) / (1 + wr), 0.0) * reach
+        green += lights[s, 4] * max((dot + wg) / (1 + wg), 0.0) * reach
+        blue += lights[s, 5] * max((dot + wb) / (1 + wb), 0.0) * reach
+        if s < 2 or m == HAIR:
+            hx, hy, hz = lights[s, 0], lights[s, 1], lights[s, 2] - 1.0
+            d = max((n[0] * hx + n[1] * hy + n[2] * hz) / (math.sqrt(hx * hx + hy * hy + hz * hz) + 1e-9), 0.0)
+            if d > 0.5:
+                d2 = d * d
+                d8 = d2 * d2 * d2 * d2
+                d16 = d8 * d8
+                d48 = d16 * d16 * d16
+                if m == EYE:
+                    shine += d48 * d48 * d48 * d48 * d48 * d48 * d48 * d48 * 1.3 * lights[s, 3]
+                elif flesh:
+                    shine += (0.55 * d16 + 0.9 * d48) * lights[s, 3] * reach
+                elif m == HAIR:
+                    shine += d8 * lights[s, 3] * reach
+                else:
+                    shine += 2.0 * d48 * lights[s, 3] * reach
+    red += (lights[3, 0] * sky + lights[4, 0] * (1 - sky)) * ambient
+    green += (lights[3, 1] * sky + lights[4, 1] * (1 - sky)) * ambient
+    blue += (lights[3, 2] * sky + lights[4, 2] * (1 - sky)) * ambient
+    out[0] = colour[0] * red + colour[3] * shine
+    out[1] = colour[1] * green + colour[3] * shine
+    out[2] = colour[2] * blue + colour[3] * shine
+
+
+@njit(cache=True, fastmath=True)
+def shade(points, triangles, material, uv, normals, light, depth, index, texture, base, lights, tone, times, picture, box):
+    """Draw the covered pixels of `box` (x0, y0, x1, y1) over what `picture` (H,W,3; sRGB 0..1) holds.
+
+    points, depth, index: in samples, `times` per pixel side. uv of skin runs 0..1 over `texture` (h,w,5: linear RGB, gloss, height). light:
+    (n,2) share of ambient and of key light that arrives. lights: rows key, fill, rim: direction (3), colour (3); then sky and ground.
+    tone: (4096,) sRGB of linear 0..2. A pixel inside one smooth surface is shaded once, others once per sample.
     """
-    skin = np.zeros(texture.shape[2])
-    colour = np.zeros(4)
-    near = np.zeros(texture.shape[2])
-    n = np.zeros(3)
-    lit = np.zeros(3)
-    th, tw = texture.shape[0], texture.shape[1]
-    for r in range(y0, y1):
-        for q in range(x0, x1):
-            t = index[r, q]
-            if t < 0:
-                continue
-            a, b, c = triangles[t]
-            ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
-            inv = 1.0 / ((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
-            x, y = q + 0.5, r + 0.5
-            w0 = ((bx - x) * (cy - y) - (by - y) * (cx - x)) * inv
-            w1 = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) * inv
-            w2 = 1.0 - w0 - w1
-            u = w0 * uv[a, 0] + w1 * uv[b, 0] + w2 * uv[c, 0]
-            v = w0 * uv[a, 1] + w1 * uv[b, 1] + w2 * uv[c, 1]
-            for k in range(3):
-                n[k] = w0 * normals[a, k] + w1 * normals[b, k] + w2 * normals[c, k]
-            ambient = w0 * light[a, 0] + w1 * light[b, 0] + w2 * light[c, 0]
-            key = w0 * light[a, 1] + w1 * light[b, 1] + w2 * light[c, 1]
-            m = material[t]
-            if m == SKIN:
-                _texel(texture, u, v, skin)
-                _texel(texture, u + 1.0 / tw, v, near)
-                slope_x = near[4] - skin[4]
-                _texel(texture, u, v + 1.0 / th, near)
-                slope_y = near[4] - skin[4]
-                n[0] -= slope_x
-                n[1] -= slope_y
-                colour[0], colour[1], colour[2], colour[3] = skin[0], skin[1], skin[2], skin[3]
-            else:
-                _flat_colour(m, u, v, n[2], base, colour)
-            size = math.sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2]) + 1e-9
-            if n[2] > 0 and (m == HAIR or m == LASH):
-                size = -size
-            n[0], n[1], n[2] = n[0] / size, n[1] / size, n[2] / size
-            sky = 0.5 - 0.5 * n[1]
-            for k in range(3):
-                lit[k] = (lights[3, k] * sky + lights[4, k] * (1 - sky)) * ambient
-            shine = 0.0
-            for s in range(3):
-                dot = n[0] * lights[s, 0] + n[1] * lights[s, 1] + n[2] * lights[s, 2]
-                reach = key if s == 0 else ambient
-                for k in range(3):
-                    wrap = (0.34, 0.16, 0.11)[k] if m == SKIN or m == HAND else (0.3 if m == HAIR else 0.08)
-                    lit[k] += lights[s, 3 + k] * max((dot + wrap) / (1 + wrap), 0.0) * reach
-                if s < 2 or m == HAIR:
-                    hx, hy, hz = lights[s, 0], lights[s, 1], lights[s, 2] - 1.0
-                    hs = math.sqrt(hx * hx + hy * hy + hz * hz) + 1e-9
-                    d = max((n[0] * hx + n[1] * hy + n[2] * hz) / hs, 0.0)
-                    if m == EYE:
-                        shine += (d ** 400) * 2.2 * lights[s, 3] * 0.6
-                    elif m == SKIN or m == HAND:
-                        shine += (0.55 * d**14 + 0.9 * d**48) * lights[s, 3] * reach
-                    elif m == HAIR:
-                        shine += d**10 * lights[s, 3] * reach
-                    else:
-                        shine += 2.0 * d**60 * lights[s, 3] * reach
-            for k in range(3):
-                picture[r, q, k] = _srgb(colour[k] * lit[k] + colour[3] * shine)
-
-
-@njit(cache=True)
-def reduce_samples(picture, index, background, times, out):
-    """Average times x times samples per pixel over the background (H,W,3) where nothing was hit; out (H,W,3) float32."""
+    work, out, total = np.zeros((4, 8)), np.zeros(3), np.zeros(3)
     share = 1.0 / (times * times)
-    for r in range(out.shape[0]):
-        for q in range(out.shape[1]):
-            for k in range(3):
-                out[r, q, k] = 0.0
+    for r in range(box[1], box[3]):
+        for q in range(box[0], box[2]):
+            first = index[r * times, q * times]
+            simple = first >= 0 and material[first] < EYE
+            z = depth[r * times, q * times]
+            covered = 0
             for i in range(r * times, (r + 1) * times):
                 for j in range(q * times, (q + 1) * times):
-                    for k in range(3):
-                        out[r, q, k] += (background[r, q, k] if index[i, j] < 0 else picture[i, j, k]) * share
+                    t = index[i, j]
+                    covered += t >= 0
+                    simple = simple and t >= 0 and material[t] == material[first] and abs(depth[i, j] - z) < 0.05
+            if covered == 0:
+                continue
+            total[:] = 0.0
+            if simple:
+                _shade_one((q + 0.5) * times, (r + 0.5) * times, index[r * times + times // 2, q * times + times // 2], points, triangles, material, uv,
+                           normals, light, texture, base, lights, work, out)
+                for k in range(3):
+                    total[k] = tone[min(int(max(out[k], 0.0) * 2047.5), 4095)]
+            else:
+                for i in range(r * times, (r + 1) * times):
+                    for j in range(q * times, (q + 1) * times):
+                        t = index[i, j]
+                        if t < 0:
+                            for k in range(3):
+                                total[k] += picture[r, q, k] * share
+                            continue
+                        _shade_one(j + 0.5, i + 0.5, t, points, triangles, material, uv, normals, light, texture, base, lights, work, out)
+                        for k in range(3):
+                            total[k] += tone[min(int(max(out[k], 0.0) * 2047.5), 4095)] * share
+            for k in range(3):
+                picture[r, q, k] = total[k]

@@ -59,7 +59,7 @@ class Presenter:
         self.pauses = np.zeros((0, 2)) if pauses is None else np.asarray(pauses, float)
         self.head = Head(seed)
         self.scale = 0.212 * self.height
-        self._texture = paint(self.head, float(np.clip(self.scale * samples * 0.9, 60, 420)), seed)
+        self._texture = paint(self.head, float(np.clip(self.scale * 1.3, 60, 420)), seed)
         self._fixed_parts()
         self._light()
         self._background = _backdrop(self.width, self.height, seed)
@@ -67,6 +67,7 @@ class Presenter:
         self._noise = gaussian_filter(np.random.default_rng(5).normal(0, 1, (self.height + n, self.width + n)).astype(np.float32), 0.45) * (1.5 / 255)
         self._base = _base_colours(seed)
         self._lights = lights()
+        self._tone = raster.tone_curve()
 
     # -- scene ---------------------------------------------------------------------------------------------------
 
@@ -138,12 +139,10 @@ class Presenter:
         points = points * np.array([n, n, 1.0])
         shape = (self.height * n, self.width * n)
         depth, index = np.full(shape, 1e9), np.full(shape, -1, np.int32)
-        x0, y0 = np.maximum(np.floor(points[:, :2].min(0)).astype(int), 0)
-        x1, y1 = np.minimum(np.ceil(points[:, :2].max(0)).astype(int) + 1, (shape[1], shape[0]))
-        raster.rasterise(points, triangles, material, uv, depth, index, x0, y0, x1, y1)
-        samples = np.empty((*shape, 3), np.float32)
-        raster.shade(points, triangles, material, uv, normals, light, index, self._texture, self._base, self._lights, samples, x0, y0, x1, y1)
-        raster.reduce_samples(samples, index, self._background, n, picture)
+        low, high = np.floor(points[:, :2].min(0) / n).astype(int), np.ceil(points[:, :2].max(0) / n).astype(int)
+        box = np.array([*np.maximum(low, 0), *np.minimum(high, (self.width, self.height))])
+        raster.rasterise(points, triangles, material, uv, depth, index, *(box * n))
+        raster.shade(points, triangles, material, uv, normals, light, depth, index, self._texture, self._base, self._lights, self._tone, n, picture, box)
 
     def _scene(self, head_t: float, mouth: np.ndarray):
         """All surfaces of one frame: pixel points, triangles, material, uv, camera-frame normals, light."""

@@ -102,7 +102,7 @@ def paint(head: Head, density: float, person: int = 0) -> np.ndarray:
     colour *= 1 + red * np.array([0.02, -0.13, -0.12])
     colour *= 1 - flush(0.30, -0.68, 0.17, 0.05) * np.array([0.10, 0.13, 0.10])  # under the eyes
     colour *= 1 - flush(0.32, -0.93, 0.20, 0.05) * np.array([0.06, 0.10, 0.10])  # upper lids
-    colour *= 1 - flush(0.085, -0.275, 0.03, 0.018) * np.array([0.75, 0.82, 0.85])  # nostrils
+    colour *= 1 - flush(0.078, -0.305, 0.036, 0.017) * np.array([0.80, 0.88, 0.90])  # nostrils
     height = np.zeros((h, w))
     for scale, size in ((28, 0.05), (55, 0.07), (95, 0.07), (150, 0.06)):
         if scale < density * 0.5:
@@ -128,12 +128,12 @@ def _lips(head, uv, colour, gloss, height, p, density, person):
     h, w = gloss.shape
     outline = np.concatenate([uv[UPPER_RIM], uv[LOWER_RIM][-2:0:-1]])
     mask = _inside(_rounded(outline), (h, w), 0.010 * density)
-    lip = np.array(((0.42, 0.125, 0.115), (0.26, 0.095, 0.085))[person % 2])
+    lip = np.array(((0.37, 0.105, 0.098), (0.26, 0.095, 0.085))[person % 2])
     crease = _noise(p * np.array([1.0, 0.22, 0.6]), 62, 40).reshape(h, w) + 0.6 * _noise(p * np.array([1.0, 0.3, 0.6]), 30, 41).reshape(h, w)
-    seam = _inside(np.concatenate([uv[UPPER_EDGE] - [0, 0.010 * density], (uv[LOWER_EDGE] + [0, 0.010 * density])[::-1]]), (h, w), 0.008 * density)
-    shade_ = lip * (1 + 0.10 * crease[..., None]) * (1 - 0.35 * seam[..., None])
+    seam = _inside(np.concatenate([uv[UPPER_EDGE] - [0, 0.007 * density], (uv[LOWER_EDGE] + [0, 0.006 * density])[::-1]]), (h, w), 0.006 * density)
+    shade_ = lip * (1 + 0.10 * crease[..., None]) * (1 - 0.75 * seam[..., None])
     m = mask[..., None] * 0.92
-    return colour * (1 - m) + shade_ * m, gloss * (1 - mask) + mask * (0.13 + 0.04 * crease), height * (1 - mask) + mask * 0.16 * crease
+    return colour * (1 - m) + shade_ * m, gloss * (1 - mask) + mask * (0.10 + 0.03 * crease), height * (1 - mask) + mask * 0.16 * crease
 
 
 def _rounded(polygon: np.ndarray) -> np.ndarray:
