@@ -22,6 +22,8 @@ WINDOW, DRIFT = 2.0, 1.4
 WINDOW_PX = 448
 #: Frames between searches for further faces while one is being followed, and while none is found in small tiles.
 SEARCH_EVERY, TILES_EVERY = 25, 12
+#: Detectors report from this confidence on; whether it is a face, the mesh decides.
+SUSPECT = 0.4
 #: A lost face is looked for in its old window for this many frames.
 PATIENCE = 5
 
@@ -61,7 +63,9 @@ class _Follower:
 
     def __init__(self, solutions) -> None:
         with _quiet():
-            self._mesh = solutions.face_mesh.FaceMesh(static_image_mode=False, max_num_faces=1, refine_landmarks=True)
+            self._mesh = solutions.face_mesh.FaceMesh(
+                static_image_mode=False, max_num_faces=1, refine_landmarks=True, min_detection_confidence=SUSPECT
+            )
             self._mesh.process(np.zeros((64, 64, 3), np.uint8))
         self.box = np.zeros(4)
         self.score = 0.0
@@ -138,7 +142,7 @@ class MediaPipeBackend:
         self._solutions = _solutions()
         with _quiet():
             detection = self._solutions.face_detection
-            self._detectors = [detection.FaceDetection(model_selection=m, min_detection_confidence=0.5) for m in (0, 1)]
+            self._detectors = [detection.FaceDetection(model_selection=m, min_detection_confidence=SUSPECT) for m in (0, 1)]
             for detector in self._detectors:
                 detector.process(np.zeros((64, 64, 3), np.uint8))
         self._idle: list[_Follower] = []
