@@ -72,8 +72,11 @@ def retime(
     return _cheapest(costs)
 
 
-def pause_motion(timing: Timing, voiced: np.ndarray, motion: np.ndarray) -> float:
-    """Mean motion shown in silent rows, eye distances per frame; 0 without a silent row. The jump of a seek is not counted."""
+def pause_motion(timing: Timing, voiced: np.ndarray, motion: np.ndarray, valid: np.ndarray | None = None) -> float:
+    """Mean motion shown in silent rows, eye distances per frame; 0 without a silent row. The jump of a seek is not counted.
+
+    valid: (T,) bool; rows that show other frames, whose motion is unknown, are left out.
+    """
     source, half = timing.source, timing.half
     position = source + 0.5 * half
     cumulated = np.concatenate([[0.0], np.cumsum(motion[1:], dtype=np.float64)])
@@ -81,6 +84,8 @@ def pause_motion(timing: Timing, voiced: np.ndarray, motion: np.ndarray) -> floa
     shown = np.abs(np.diff(path, prepend=path[0]))
     shown[timing.seeks] = 0
     silent = ~np.asarray(voiced[: len(source)], bool)
+    if valid is not None:
+        silent &= np.asarray(valid, bool)[source]
     return float(shown[silent].mean()) if silent.any() else 0.0
 
 

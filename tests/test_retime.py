@@ -246,3 +246,5 @@ def test_pause_motion_is_the_motion_shown():
     motion = np.array([9, 1, 2, 3, 4], np.float32)
     assert pause_motion(timing, np.zeros(5, bool), motion) == pytest.approx((0 + 2 + 2 + 0 + 1) / 5)
     assert pause_motion(timing, np.array([1, 0, 1, 1, 1], bool), motion) == pytest.approx(2)
+    known = np.array([1, 1, 1, 0, 1], bool)
+    assert pause_motion(timing, np.zeros(5, bool), motion, known) == pytest.approx((2 + 0 + 1) / 3)
