@@ -63,7 +63,10 @@ def _make_track(stream: VideoStream, config: DubConfig, where: Path, hook: Hook)
         for rgb in batch.rgb.permute(0, 2, 3, 1).numpy():
             tracker.push(rgb, shots.push(rgb))
         hook("faces", int(batch.index[-1]) + 1, len(stream.clock))
-    track = tracker.finish(stream.clock)
+    try:
+        track = tracker.finish(stream.clock)
+    except LipsyncError as error:
+        raise LipsyncError(f"{stream.path}: {error}") from error
     arrays = {name: getattr(track, name) for name in _TRACK_ARRAYS}
     save_arrays(where / "track.safetensors", arrays | {"lips": track.lips.points, "lips_valid": track.lips.valid})
     (where / "facts.json").write_text(json.dumps({"people": tracker.people, "video": str(stream.path)}))

@@ -147,7 +147,7 @@ def dub(
 
     named = {"texture": texture, "device": device, "face.index": face, "retime.length": length, "retime.enabled": False if no_retime else None}
     options = load(config, _settings(set_, face_at), named)
-    check_paths(target, speech, out, footage or (), force)
+    check_paths(target, speech, out, footage or (), force)  # dub() does so too, but torch takes seconds to come
     with _progress(quiet, as_json) as hook:
         from lipsync.dub import dub as make
 

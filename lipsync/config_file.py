@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lipsync import config as sections
 from lipsync.config import DubConfig
-from lipsync.errors import UsageError
+from lipsync.errors import LipsyncError, UsageError
 
 _NONE = ("", "none", "null")
 
@@ -63,17 +63,21 @@ def to_plain(config: object) -> dict:
 
 
 def checked(config: DubConfig) -> DubConfig:
-    """The same configuration, if its names exist and its numbers make sense; else UsageError."""
+    """The same configuration, if its names exist and its numbers make sense; else UsageError, or LipsyncError for a file that is not there."""
     from lipsync.textures import method_names
 
+    if config.texture.endswith(".py") and not Path(config.texture).is_file():
+        raise LipsyncError(f"The texture method file {config.texture} does not exist. Give the path of a Python file with a class Method.")
     if not config.texture.endswith(".py"):
         _one_of("texture", config.texture, method_names(), " or the path of a Python file with your own method")
     _one_of("retime.length", config.retime.length, ("speech", "cut", "loop", "bounce", "hold"))
     _one_of("face.backend", config.face.backend, ("mediapipe", "dlib"))
+    _one_of("lips.network", config.lips.network, ("wide", "paper"))
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
         raise UsageError(f"Unknown device {config.device!r}. Known: auto, cpu, cuda, cuda:N.")
-    if config.batch < 1:
-        raise UsageError(f"batch must be at least 1, not {config.batch}.")
+    for name, value, low, high in (("batch", config.batch, 1, 1024), ("write.crf", config.write.crf, 0, 63)):
+        if not low <= value <= high:
+            raise UsageError(f"{name} must be from {low} to {high}, not {value}.")
     return config
 
 

@@ -19,8 +19,9 @@ from lipsync.errors import LipsyncError
 from lipsync.hooks import Hook, silent
 from lipsync.lip_model import lip_model_for, resting_lips
 from lipsync.lips import close_when_silent
+from lipsync.paths import check_encoder, check_paths, receipt_path
 from lipsync.plan import ask, make_plan, shown_face, shown_frames
-from lipsync.receipt import Receipt, Stopwatch, own_version, receipt_path, spans_passed_through, versions
+from lipsync.receipt import Receipt, Stopwatch, own_version, spans_passed_through, versions
 from lipsync.retime import Timing, pause_motion
 from lipsync.teeth import sharpen_teeth
 from lipsync.textures import get_method
@@ -40,7 +41,8 @@ def dub(
     """
     target, speech, out, footage = Path(target), Path(speech), Path(out), tuple(map(Path, footage))
     checked(config)
-    check_output(out, (target, speech, *footage), force)
+    check_paths(target, speech, out, footage, force)
+    check_encoder(out, config.write)
     device = pick_device(config.device)
     cache = cache or Cache(config.cache.folder or None)
     hook = Stopwatch(hook)
@@ -78,15 +80,6 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise LipsyncError(f"There is no device {name} here ({torch.cuda.device_count()} CUDA devices). Use --device cpu or auto.")
     return device
-
-
-def check_output(out: Path, inputs: tuple[Path, ...], force: bool) -> None:
-    """Raises LipsyncError where `out` would overwrite an input, or another file without `force`."""
-    for path in inputs:
-        if path.exists() and out.exists() and path.samefile(out):
-            raise LipsyncError(f"The output {out} is also an input. Choose another name with -o.")
-    if out.exists() and not force:
-        raise LipsyncError(f"{out} already exists. Choose another name with -o, or overwrite it with --force.")
 
 
 def open_writer(out: Path, subject: TargetAnalysis, plan: DubPlan, speech: Path, length_s: Fraction, config: DubConfig) -> VideoWriter:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
+from lipsync.config import WriteConfig
 from lipsync.errors import LipsyncError
 
 
@@ -48,6 +51,25 @@ def check_paths(target: str | Path, speech: str | Path, out: str | Path, footage
         if written.exists() and not force:
             raise LipsyncError(f"{written} exists already. Add --force to replace it, or choose another name with -o.")
     _check_writable(out.parent)
+
+
+def check_encoder(out: str | Path, write: WriteConfig) -> None:
+    """VideoError where a file named like `out` cannot be written with these settings: known before the work, not after it."""
+    import torch
+
+    from video import VideoError
+    from video.frames import FrameClock
+    from video.write import VideoWriter
+
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / Path(out).name
+        try:
+            with VideoWriter(
+                trial, width=256, height=256, clock=FrameClock.constant(1, Fraction(25)), codec=write.codec, crf=write.crf, preset=write.preset
+            ) as writer:
+                writer.write(torch.zeros((1, 3, 256, 256), dtype=torch.uint8))
+        except VideoError as error:
+            raise VideoError(str(error).replace(str(trial), str(out))) from error
 
 
 def _check_writable(folder: Path) -> None:

@@ -48,11 +48,6 @@ class Receipt:
             part.unlink(missing_ok=True)
 
 
-def receipt_path(out: Path) -> Path:
-    """`OUT.json`: the receipt's place beside its output."""
-    return out.with_name(out.name + ".json")
-
-
 class Stopwatch:
     """A hook that passes every call on and counts the seconds of each step; `seconds` holds them by step name, and "total"."""
 

@@ -1,6 +1,7 @@
 """Bad input through the real command line: one clear sentence, the right exit status, no traceback, nothing left behind."""
 
 import os
+import signal
 import subprocess
 import sys
 from fractions import Fraction
@@ -166,7 +167,7 @@ def test_noise_bytes_as_speech(place):
 
 
 def test_video_without_sound_as_speech(place):
-    dub(place, "target.mp4", "target.mp4", words=["target.mp4", "sound"])
+    dub(place, "target.mp4", "target.mp4", words=["target.mp4 has no"])
 
 
 def test_folder_as_speech(place):
@@ -288,3 +289,125 @@ def test_a_real_process_says_one_sentence(place, target, speech, status):
     assert result.returncode == status and result.stdout == ""
     assert result.stderr.startswith("lipsync: ") and result.stderr.count("\n") == 1, result.stderr
     assert tree(place) == before
+
+
+# With a face: what must work in spite of its looks, and what must stop cleanly
+
+SAMPLE = HOME / "samples" / "target.mp4"
+QUICK = ["--set", "lips.network=paper", "--set", "lips.members=1", "--set", "lips.steps=5", "--device", "cpu"]
+N_FACE, FPS = 125, 25
+
+
+@pytest.fixture(scope="module")
+def face_media(tmp_path_factory):
+    """(folder, cache): face.mp4, five seconds of the presenter at half size with her speech; one cache for all tests that use it."""
+    if not SAMPLE.is_file():
+        pytest.skip("samples/target.mp4 is not there")
+    folder = tmp_path_factory.mktemp("face")
+    with av.open(str(SAMPLE)) as source, av.open(str(folder / "face.mp4"), "w", options={"movflags": "+faststart"}) as out:
+        picture = out.add_stream("libx264", rate=FPS)
+        picture.width, picture.height, picture.pix_fmt = 640, 360, "yuv420p"
+        sound = out.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None and packet.pts * packet.time_base < N_FACE / FPS:
+                packet.stream = sound
+                out.mux(packet)
+        source.seek(0)
+        for i, frame in zip(range(N_FACE), source.decode(video=0)):
+            small = frame.reformat(640, 360, "yuv420p")
+            small.pts, small.time_base = i, Fraction(1, FPS)
+            out.mux(picture.encode(small))
+        out.mux(picture.encode(None))
+    return folder, tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def face(face_media, place, monkeypatch):
+    """The working folder of `place`, with face.mp4."""
+    folder, cache = face_media
+    monkeypatch.setenv("LIPSYNC_CACHE", str(cache))
+    (place / "face.mp4").write_bytes((folder / "face.mp4").read_bytes())
+    return place
+
+
+def worked(place, target, speech, out, *more, n_frames):
+    """Dubs, and expects `n_frames` pictures in `out` and nothing else new but the receipt."""
+    before = set(tree(place))
+    result = CliRunner().invoke(app, ["dub", str(target), str(speech), "-o", str(out), *QUICK, *more, "-q"])
+    assert result.exit_code == 0, f"{result.output}\n{result.exception!r}"
+    new = set(tree(place)) - before
+    assert {Path(name).name for name in new} == {Path(out).name, Path(out).name + ".json"}
+    with av.open(str(out)) as made:
+        assert sum(1 for _ in made.decode(video=0)) == n_frames
+        assert made.streams.audio
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "subtype"),
+    [(RATE, 1, "PCM_U8"), (96000, 2, "PCM_24"), (48000, 6, "PCM_16"), (8000, 1, "ULAW"), (44100, 1, "FLOAT")],
+)
+def test_unusual_speech_works(face, rate, channels, subtype):
+    soundfile.write(face / "odd.wav", tone(0.4, rate, channels), rate, subtype=subtype)
+    worked(face, "face.mp4", "odd.wav", "out.mp4", n_frames=10)
+
+
+def test_silent_speech_works(face):
+    soundfile.write(face / "silent.wav", np.zeros(RATE // 2), RATE)
+    worked(face, "face.mp4", "silent.wav", "out.mp4", n_frames=12)
+
+
+def test_speech_from_a_video_works(face):
+    worked(face, "face.mp4", "face.mp4", "out.mp4", "--preview", "0.4", n_frames=10)
+
+
+def test_odd_names_work(face):
+    name = "a b.c 'd' \"e\" ñ日本 #%d;&"
+    folder = face / name
+    folder.mkdir()
+    (folder / f"{name}.mp4").write_bytes((face / "face.mp4").read_bytes())
+    soundfile.write(folder / f"{name}.wav", tone(0.4), RATE)
+    worked(face, folder / f"{name}.mp4", folder / f"{name}.wav", folder / f"{name} out.mp4", n_frames=10)
+
+
+def test_one_frame_with_a_face_ends_cleanly(face):
+    with av.open(str(face / "face.mp4")) as source, av.open(str(face / "one.mp4"), "w") as out:
+        stream = out.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        frame = next(source.decode(video=0))
+        frame.pts, frame.time_base = 0, Fraction(1, FPS)
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    dub(face, "one.mp4", "speech.wav", "out.mp4", *QUICK, words=["one.mp4"])
+
+
+def test_target_cut_off_in_the_middle_ends_cleanly(face):
+    whole = (face / "face.mp4").read_bytes()
+    (face / "cut.mp4").write_bytes(whole[: len(whole) * 2 // 3])
+    before = set(tree(face))
+    result = CliRunner().invoke(app, ["dub", "cut.mp4", "speech.wav", "-o", "out.mp4", *QUICK, "-q"])
+    assert result.exit_code in (0, 3) and not isinstance(result.exception, Exception), f"{result.output}\n{result.exception!r}"
+    assert set(tree(face)) - before == (set() if result.exit_code else {"out.mp4", "out.mp4.json"})
+
+
+def test_extension_that_cannot_be_written(face):
+    dub(face, "face.mp4", "speech.wav", "out.xyz", *QUICK, words=["out.xyz"])
+
+
+@pytest.mark.parametrize("setting", ["write.codec=h265", "write.preset=warp"])
+def test_encoder_settings_that_do_not_exist(face, setting):
+    dub(face, "face.mp4", "speech.wav", "out.mp4", *QUICK, "--set", setting, words=["out.mp4" if "codec" not in setting else "h265"])
+
+
+def test_ctrl_c_leaves_nothing(face, face_media):
+    soundfile.write(face / "long.wav", tone(20), RATE)
+    before = tree(face)
+    command = [sys.executable, "-m", "lipsync", "dub", "face.mp4", "long.wav", "-o", "out.mp4", *QUICK, "--json"]
+    env = {**os.environ, "PYTHONPATH": str(HOME), "LIPSYNC_CACHE": str(face_media[1])}
+    with subprocess.Popen(command, cwd=face, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        for line in running.stderr:
+            if '"step": "dub"' in line:
+                break
+        running.send_signal(signal.SIGINT)
+        rest = running.stderr.read().splitlines()
+    assert running.returncode == 130 and rest[-1] == "lipsync: interrupted; nothing was written.", rest
+    assert tree(face) == before

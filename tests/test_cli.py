@@ -156,10 +156,10 @@ def test_config_prints_what_it_was_given(run):
 
 
 def test_analyse_prints_what_it_saw(run, monkeypatch):
-    module = types.ModuleType("lipsync.analyse")
+    module = types.ModuleType("lipsync.look")
     look = types.SimpleNamespace(to_plain=lambda: {"faces": 1}, lines=lambda: ["one face"])
     module.quick_look = lambda target, config, cache, hook: look if config.face.index == 1 else None
-    monkeypatch.setitem(sys.modules, "lipsync.analyse", module)
+    monkeypatch.setitem(sys.modules, "lipsync.look", module)
     assert run("analyse", "target.mp4", "--face", 1).stdout == "one face\n"
     assert json.loads(run("analyse", "target.mp4", "--face", 1, "--json").stdout) == {"faces": 1}
 
