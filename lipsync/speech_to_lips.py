@@ -52,7 +52,7 @@ class Shape:
 
 SHAPES = {
     "paper": Shape(FeatureSpec(), 60, False, 1, 20, 0.0, 0.0, 1, 3e-3, 100, 100, NO_VARIATION),
-    "wide": Shape(FeatureSpec("logmel", differences=False), 96, True, 2, 0, 0.3, 0.5, 3, 3e-3, 32, 200, Variation()),
+    "wide": Shape(FeatureSpec("logmel", differences=False), 64, True, 2, 0, 0.3, 0.5, 3, 3e-3, 32, 200, Variation()),
 }
 
 
