@@ -99,7 +99,7 @@ def write_mp4(path: str | Path, frames: Iterable[np.ndarray], size: tuple[int, i
         video = out.add_stream(codec, rate=fps)
         video.width, video.height, video.pix_fmt = size[0] - size[0] % 2, size[1] - size[1] % 2, "yuv420p"
         video.time_base = 1 / fps
-        video.options = {"crf": str(crf), "preset": "slow"} if codec in ("libx264", "libx265") else {}
+        video.options = {"crf": str(crf), "preset": "medium"} if codec in ("libx264", "libx265") else {}
         video.codec_context.color_primaries = video.codec_context.color_trc = video.codec_context.colorspace = 1
         video.codec_context.color_range = 1
         sound = _add_sound(out, wav_path) if wav_path else None

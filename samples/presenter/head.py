@@ -45,7 +45,8 @@ def _own_proportions(points: np.ndarray, person: int) -> np.ndarray:
         seam = (p[u] + p[v]) / 2
         seam[1] = 0.000 - 0.10 * seam[0] ** 2 + 0.004 * np.cos(seam[0] * 30)
         p[u] = p[v] = seam
-    p[LOWER_RIM, 1] = np.where(p[LOWER_RIM, 1] > 0.02, p[LOWER_RIM, 1] * 0.80, p[LOWER_RIM, 1])
+    p[LOWER_RIM, 1] = np.where(p[LOWER_RIM, 1] > 0.02, p[LOWER_RIM, 1] * 0.74, p[LOWER_RIM, 1])
+    p[UPPER_RIM[2:-2], 1] *= 0.88
     p -= (p[61] + p[291]) / 2
     return p / np.linalg.norm(p[33, :2] - p[263, :2])
 
@@ -63,8 +64,8 @@ class Head:
         self.coarse, self.coarse_triangles, self.triangles = points, triangles, fine
         self.fine_from_coarse = (second @ first).tocsr()
         self._make_fields()
-        self.mouth_border = next(loop for loop in border_loops(fine) if 13 in loop)
-        self.eye_borders = [next(loop for loop in border_loops(fine) if k in loop) for k in (33, 263)]
+        borders = border_loops(fine)
+        self.mouth_border, *self.eye_borders = [next(loop for loop in borders if k in loop) for k in (13, 33, 263)]
         rest = self.fine_from_coarse @ points
         self.rest = rest
         self.follow_fine = np.clip(self.fine_from_coarse @ self.follow, 0, 1)

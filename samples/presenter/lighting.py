@@ -16,7 +16,7 @@ def lights() -> np.ndarray:
     out = np.zeros((5, 6))
     for row, (direction, colour) in enumerate(((KEY, (0.98, 0.93, 0.86)), (FILL, (0.20, 0.22, 0.25)), (RIM, (0.30, 0.30, 0.32)))):
         out[row, :3], out[row, 3:] = direction / np.linalg.norm(direction), colour
-    out[3, :3], out[4, :3] = (0.40, 0.41, 0.44), (0.24, 0.20, 0.18)
+    out[3, :3], out[4, :3] = (0.36, 0.37, 0.40), (0.19, 0.16, 0.145)
     return out
 
 

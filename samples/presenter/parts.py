@@ -103,45 +103,38 @@ def lid_edges(fine: np.ndarray, border: list[int], side: int, upper: bool) -> np
 
 
 def hair(person: int) -> Sheet:
-    """Shoulder-length hair parted near the middle, one sheet per side; uv: across strands, root to tip."""
-    length = (1.15, 0.75)[person % 2]
+    """A bob parted near the middle, one sheet per side; uv: front to back, root to tip."""
+    length, part = ((1.42, 0.09), (1.10, -0.07))[person % 2]
     sides = []
     for side in (-1, 1):
-        p = np.linspace(0, 1, 90)[:, None]
-        part = 0.10 if person % 2 == 0 else -0.08
-        root = np.concatenate([part * (1 - 0.6 * p), -1.60 - 0.58 * np.sin(np.pi * np.clip(p * 0.9 + 0.06, 0, 1)) ** 0.8 + 0.75 * p**6,
+        p = np.linspace(0, 1, 110)[:, None]
+        root = np.concatenate([part * (1 - 0.6 * p), -1.53 - 0.68 * np.sin(np.pi * np.clip(p * 0.93 + 0.04, 0, 1)) ** 0.75 + 0.75 * p**6,
                                -0.10 + 2.05 * p**0.95], 1)
-        fall = np.concatenate([side * (0.90 + 0.07 * np.sin(np.pi * p)) * np.sqrt(np.clip(1 - p**4 * 0.95, 0.03, 1)), -0.70 + 0.1 * p, 0.36 + 1.50 * p], 1)
-        wave = 0.020 * np.sin(23 * p + 2 * side) + 0.012 * np.sin(61 * p + side)
-        tip = fall + np.concatenate([-side * (0.13 - 0.18 * np.sin(np.pi * p)) + wave, length + 0.70 + wave, 0.10 - 0.25 * p], 1)
+        fall = np.concatenate([side * (0.86 + 0.14 * np.sin(np.pi * np.clip(p * 1.3, 0, 1))) * np.sqrt(np.clip(1 - p**4 * 0.95, 0.03, 1)),
+                               -0.66 + 0.06 * p, 0.26 + 1.60 * p], 1)
+        mid = np.concatenate([fall[:, :1] * (0.86 + 0.16 * np.clip(p * 4, 0, 1)), root[:, 1:2] + 0.14 * (1 - np.clip(p * 4, 0, 1)),
+                              (root[:, 2:] + fall[:, 2:]) / 2 - 0.08], 1)
+        wave = 0.016 * np.sin(19 * p + 2 * side) + 0.010 * np.sin(53 * p + side) + 0.006 * np.sin(131 * p)
+        tip = fall + np.concatenate([-side * (0.10 - 0.10 * np.sin(np.pi * p)) + wave, length - 0.18 * (1 - p) ** 2 + wave, 0.14 - 0.30 * p], 1)
         rows = []
-        for t in np.linspace(0, 1, 40):
-            if t < 0.5:
-                a = t / 0.5
-                mid = np.concatenate([fall[:, :1] * 1.02, root[:, 1:2] + 0.06, (root[:, 2:] + fall[:, 2:]) / 2 - 0.05], 1)
-                q = (1 - a) ** 2 * root + 2 * a * (1 - a) * mid + a * a * fall
-            else:
-                a = (t - 0.5) / 0.5
-                q = fall + (tip - fall) * a
-                q[:, 0] += side * 0.05 * np.sin(np.pi * a)
-            q = q + np.stack([wave[:, 0] * side * t, 0 * p[:, 0], wave[:, 0] * 0.8 * t], 1)
-            rows.append(q)
-        occ = np.linspace(0.75, 1, 40)[:, None] * np.ones((1, 90))
-        sides.append(loft(np.stack(rows), occ=occ))
+        for t in np.linspace(0, 1, 44):
+            a = min(t / 0.5, 1.0)
+            b = max((t - 0.5) / 0.5, 0.0)
+            q = (1 - a) ** 2 * root + 2 * a * (1 - a) * mid + a * a * fall + (tip - fall) * b
+            out = 0.12 * np.sin(np.pi * b**1.5) - 0.04 * b**4
+            rows.append(q + np.concatenate([side * (wave * t + out), 0 * p, wave * 0.8 * t], 1))
+        occ = np.linspace(0.75, 1, 44)[:, None] * np.ones((1, 110))
+        s = loft(np.stack(rows), occ=occ)
+        sides.append(Sheet(s.points, s.triangles if side < 0 else s.triangles[:, ::-1], s.uv, s.occ))
     return join(sides)
 
 
 def torso() -> Sheet:
     """Shoulders and chest in a knitted crew-neck top; uv in eye distances for the knit."""
-    rows = []
-    for t in np.linspace(0, 1, 26):
-        a = np.linspace(-np.pi, np.pi, 97)
-        e = np.clip(t / 0.45, 0, 1)
-        half = 0.58 + 0.10 * np.clip(t / 0.06, 0, 1) + 1.38 * e**0.9 * (1 - 0.28 * e) + 0.30 * t
-        depth = 0.54 + 0.55 * t
-        y = 1.08 + 0.10 * np.cos(a) * -1 * (1 - t) + 0.62 * e**1.6 + 2.2 * np.clip(t - 0.30, 0, 1) ** 1.2
-        x = half * np.sin(a)
-        z = 1.05 - depth * np.cos(a) * (1 + 0.05 * t)
-        rows.append(np.stack([x, y + 0.0 * a, z], -1))
-    s = loft(np.stack(rows), occ=np.linspace(0.8, 1.0, 26)[:, None] * np.ones((1, 97)))
+    a = np.linspace(-np.pi, np.pi, 97)
+    rings = [(0.520, 0.47, 1.10), (0.535, 0.49, 0.985), (0.560, 0.515, 0.965), (0.590, 0.54, 0.985), (0.605, 0.56, 1.05)]  # the rolled collar
+    rings += [(0.62 + 1.40 * e, 0.57 + 0.32 * e, 1.06 + 0.42 * e**1.35) for e in np.linspace(0.02, 1, 14)]
+    rings += [(2.02 + 0.26 * np.sin(f), 0.89 + 0.2 * f, 1.48 + 1.5 * (1 - np.cos(f)) + 0.10 * f) for f in np.linspace(0.12, 1.4, 12)]
+    rows = [np.stack([half * np.sin(a), y - 0.07 * np.cos(a) * min(1.0, 0.9 / half) * -1, 1.04 - depth * np.cos(a)], -1) for half, depth, y in rings]
+    s = loft(np.stack(rows), occ=0.9)
     return Sheet(s.points, s.triangles[:, ::-1], s.points[:, [0, 1]] * 1.0, s.occ)

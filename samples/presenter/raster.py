@@ -42,10 +42,10 @@ def _kept(material, u, v):
         offset = abs(cell - k - 0.5 - 0.25 * (hash01(k, 7) - 0.5))
         return offset < 0.42 * (1 - v) and v < 0.55 + 0.45 * hash01(k, 9)
     if material == HAIR:
-        if v > 0.86:
-            return streak(u, v, 160.0, 3) > (v - 0.86) / 0.14
-        if u < 0.035:
-            return streak(u, v, 420.0, 5) > 0.75 - u / 0.035
+        if v > 0.93 and streak(u, v, 220.0, 3) < (v - 0.93) / 0.07:
+            return False
+        if u < 0.05:
+            return streak(u, v, 500.0, 5) > 0.85 - u / 0.05
     return True
 
 
@@ -168,6 +168,7 @@ def _shade_one(x, y, t, points, triangles, material, uv, normals, light, texture
     size = math.sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2]) + 1e-9
     if n[2] > 0 and (m == HAIR or m == LASH):
         size = -size
+        ambient, key = 0.30 * ambient, 0.12 * key  # the inside of the hair
     for k in range(3):
         n[k] /= size
     _illuminate(m, n, ambient, key, lights, colour, out)

@@ -189,9 +189,9 @@ class Presenter:
             p = head.in_jaw(sheet.points, mouth) if jaw else sheet.points
             below = p[:, 1] - np.interp(p[:, 0], upper[:, 0], upper[:, 1])
             above = np.interp(p[:, 0], lower[:, 0], lower[:, 1]) - p[:, 1]
-            lit = np.clip((below + 0.02) / 0.10, 0.10, 1) ** 0.8 * np.clip((above + 0.05) / 0.08, 0.25, 1)
+            lit = np.clip((below + 0.03) / 0.075, 0.22, 1) ** 0.8 * np.clip((above + 0.05) / 0.08, 0.25, 1)
             lit *= 0.35 + 0.65 * np.clip(gap / 0.10, 0, 1)
-            lit *= np.exp(-np.square(p[:, 0] / 0.24)) * np.exp(-np.clip(p[:, 2] + 0.02, 0, None) / 0.16)
+            lit *= np.exp(-np.square(p[:, 0] / 0.27)) * np.exp(-np.clip(p[:, 2] + 0.02, 0, None) / 0.16)
             out.append((Sheet(p, sheet.triangles, sheet.uv, sheet.occ * lit), kind))
         return out
 
@@ -259,7 +259,7 @@ def _base_colours(seed: int) -> np.ndarray:
     """(11,3) linear reflectance of each material."""
     out = np.zeros((11, 3))
     out[raster.LINING] = (0.34, 0.10, 0.09)
-    out[raster.TEETH] = (0.80, 0.76, 0.66)
+    out[raster.TEETH] = (0.86, 0.81, 0.70)
     out[raster.GUM] = (0.42, 0.13, 0.12)
     out[raster.TONGUE] = (0.42, 0.15, 0.14)
     out[raster.CAVITY] = (0.05, 0.012, 0.010)
@@ -285,6 +285,9 @@ def _backdrop(width: int, height: int, seed: int) -> np.ndarray:
         patch(0.49 + 0.065 * k, 0.40, 0.026, 0.13, c)
         patch(0.50 + 0.065 * k, 0.75, 0.026, 0.12, c[::-1])
     patch(-0.72, 0.30, 0.16, 0.32, (0.66, 0.69, 0.72))
-    leaf = np.hypot((x + 0.52) / 0.13, (y - 0.72) / 0.22) < 1
-    wall[leaf] = (0.22, 0.30, 0.20)
-    return np.stack([gaussian_filter(wall[..., k], height * 0.032) for k in range(3)], -1).astype(np.float32)
+    for k in range(9):  # a plant
+        turn, far = -1.2 + 0.3 * k, 0.16 + 0.05 * (k % 3)
+        dx, dy = x + 0.52 - far * np.sin(turn), y - 0.95 + far * 1.5 * np.cos(turn)
+        along, across = dx * np.sin(turn) - dy * np.cos(turn), dx * np.cos(turn) + dy * np.sin(turn)
+        wall[np.hypot(along / 0.17, across / 0.032) < 1] = (0.20 + 0.02 * (k % 3), 0.27 + 0.015 * k, 0.19)
+    return np.stack([gaussian_filter(wall[..., k], height * 0.024) for k in range(3)], -1).astype(np.float32)

@@ -110,11 +110,7 @@ def paint(head: Head, density: float, person: int = 0) -> np.ndarray:
     pores = height.copy()
     colour *= 1 + 0.10 * pores[..., None]
     uv = unwrap(head.rest) * (w, h)
-    n = 130 if person % 2 == 0 else 25
-    for _ in range(n):
-        fx, fy = rng.normal(0, 0.30), rng.normal(-0.52, 0.16)
-        near = np.exp(-(np.square(x - fx) + np.square(y - fy)) / (2 * rng.uniform(0.003, 0.007) ** 2)) if density > 60 else np.zeros_like(x)
-        colour *= 1 - (rng.uniform(0.08, 0.28) * near)[..., None] * np.array([0.7, 1.0, 1.1])
+    _freckle(colour, x, y, density, rng, 130 if person % 2 == 0 else 25)
     gloss = np.full((h, w), 0.075) + 0.05 * flush(0, -0.75, 0.10, 0.5)[..., 0] + 0.03 * flush(0, -1.2, 0.4, 0.2)[..., 0]
     gloss *= 1 + 0.8 * pores
     colour, gloss, height = _lips(head, uv, colour, gloss, height, p, density, person)
@@ -122,6 +118,19 @@ def paint(head: Head, density: float, person: int = 0) -> np.ndarray:
     out = np.concatenate([colour, gloss[..., None], height[..., None] * 0.55 * min(1.0, 220 / density)], 2).astype(np.float32)
     out[~hit, :3] = tone
     return out
+
+
+def _freckle(colour: np.ndarray, x: np.ndarray, y: np.ndarray, density: float, rng: np.random.Generator, count: int) -> None:
+    """Darken `count` small spots on nose and cheeks, in place."""
+    middle, row = colour.shape[1] // 2, np.arange(len(y))
+    for _ in range(count):
+        fx, fy, size, dark = rng.normal(0, 0.30), rng.normal(-0.52, 0.16), rng.uniform(0.003, 0.007), rng.uniform(0.08, 0.28)
+        r = int((fy - TOP) / (BOTTOM - TOP) * len(row))
+        rows = slice(r - int(4 * size * density) - 2, r + int(4 * size * density) + 3)
+        c = int(np.argmin(np.abs(x[r] - fx) + 9 * (np.abs(np.arange(x.shape[1]) - middle) > x.shape[1] // 3)))
+        cols = slice(c - int(6 * size * density) - 2, c + int(6 * size * density) + 3)
+        near = np.exp(-(np.square(x[rows, cols] - fx) + np.square(y[rows, cols] - fy)) / (2 * size**2))
+        colour[rows, cols] *= 1 - dark * near[..., None] * np.array([0.7, 1.0, 1.1])
 
 
 def _lips(head, uv, colour, gloss, height, p, density, person):
@@ -162,10 +171,13 @@ def _brows_and_lids(head, uv, colour, density, rng, person):
         cover = np.clip(0.42 * brow + 0.75 * hairs, 0, 0.92)[..., None]
         colour = colour * (1 - cover) + dark * cover
         upper_lid, lower_lid, outer, inner = LIDS[side]
-        line = uv[[outer, *upper_lid, inner]]
+        line_above = line = uv[[outer, *upper_lid, inner]]
         lid = _inside(np.concatenate([line, (line - [0, 0.016 * density])[::-1]]), (h, w), 0.006 * density)
         line = uv[[outer, *lower_lid, inner]]
         lid = np.maximum(lid, 0.45 * _inside(np.concatenate([line, (line + [0, 0.012 * density])[::-1]]), (h, w), 0.006 * density))
+        crease = line_above + [0, -0.052 * density]
+        fold = _inside(np.concatenate([crease, (crease - [0, 0.010 * density])[::-1]]), (h, w), 0.009 * density)[..., None]
+        colour = colour * (1 - fold * np.array([0.30, 0.42, 0.42]))
         cover = np.clip(lid, 0, 1)[..., None] * 0.8
         colour = colour * (1 - cover) + np.array([0.06, 0.035, 0.03]) * cover
     return colour
