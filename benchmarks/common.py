@@ -49,8 +49,8 @@ def make_dub(target: Path, speech: Path, out: Path, config: DubConfig, footage: 
 
 def dub_apart(target: Path, speech: Path, out: Path, config_set: list[str], cache: Path) -> dict:
     """Dubs in a process of its own: the receipt's facts, and "peak_rss_mib" of that process."""
-    command = [sys.executable, "-m", "lipsync", "dub", str(target), str(speech), "-o", str(out), "--force", "--quiet", "--set", f"cache.folder={cache}"]
-    for setting in config_set:
+    command = [sys.executable, "-m", "lipsync", "dub", str(target), str(speech), "-o", str(out), "--force", "--quiet"]
+    for setting in (*config_set, f"cache.folder={cache}"):
         command += ["--set", setting]
     child = subprocess.Popen(command, cwd=ROOT)
     _, status, usage = os.wait4(child.pid, 0)
@@ -67,7 +67,8 @@ def grid_clips(split: str) -> list[Path]:
     if not manifest.exists():
         raise SystemExit(f"There is no GRID footage at {manifest.parent}; set LIPSYNC_DATA.")
     with manifest.open(newline="") as rows:
-        return [DATA / "grid" / row["file"] for row in csv.DictReader(rows, delimiter="\t") if row["split"] == split and row["speaker"] == "s1"]
+        chosen = (row for row in csv.DictReader(rows, delimiter="\t") if row["split"] == split and row["speaker"] == "s1")
+        return [DATA / "grid" / row["file"] for row in chosen]
 
 
 def joined(clips: list[Path], out: Path) -> Path:
@@ -113,7 +114,8 @@ def report(benchmark: str, measures: dict) -> None:
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
-    print(json.dumps({"benchmark": benchmark, "commit": git("rev-parse", "HEAD"), "changed_since": bool(git("status", "--porcelain")), "machine": machine()} | measures, indent=1))
+    taken = {"benchmark": benchmark, "commit": git("rev-parse", "HEAD"), "changed_since": bool(git("status", "--porcelain"))}
+    print(json.dumps(taken | {"machine": machine()} | measures, indent=1))
 
 
 def machine() -> dict:

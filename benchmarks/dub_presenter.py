@@ -1,4 +1,4 @@
-"""The presenter says a new speech: the dub against the rendered truth, the same head motion saying it.  python -m benchmarks.dub_presenter"""
+"""The presenter says a new speech: the dub against the rendered truth, the same head saying it.  python -m benchmarks.dub_presenter"""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ _TABLE_BYTES = 64 << 20  # back-pointers held at once; longer tables are compute
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """source: (N,) int64 target frame; half: (N,) bool, show the middle between source and source + 1; seeks: int64 rows at which the picture
-    jumps: seeks of the programme, the restart of "loop", and the target's own cuts."""
+    """source: (N,) int64 target frame; half: (N,) bool, show the middle between source and source + 1; seeks: int64 rows at which the
+    picture jumps: seeks of the programme, the restart of "loop", and the target's own cuts."""
 
     source: np.ndarray
     half: np.ndarray
@@ -62,7 +62,7 @@ def retime(
     """
     n, t = len(voiced), len(motion)
     if n == 0 or t == 0 or len(valid) != t or len(shot) != t:
-        raise ValueError(f"retime: {n} rows from {t} frames of motion, {len(valid)} valid, {len(shot)} shot; all must be at least 1 and agree")
+        raise ValueError(f"retime: {n} rows from {t} frames of motion, {len(valid)} valid, {len(shot)} shot; 1 or more, alike")
     if config.length not in POLICIES:
         raise UsageError(f"retime.length is {config.length!r}; choose one of {', '.join(POLICIES)}.")
     if config.length != "speech" or not config.enabled or t == 1:
@@ -140,10 +140,11 @@ def costs_of(voiced, motion, valid, shot, frame_rate, config, pose=None, origin=
     calm = config.seek_motion * around
     bad = per_row * config.invalid * ~valid
     cell, between, off_cell = _pose_cells(pose, origin, t, config)
+    can_land = _may_land(joined, round(config.land_s * frame_rate))
     return Costs(
         shown=shown, voiced=(~pausing).astype(np.float64), jump=config.seek + config.seek_voiced * ~pausing,
         motion=moves, bad=bad, repeat=per_row * (config.repeat + config.repeat_motion * ahead), skip=per_row * config.skip,
-        leave=calm + off_cell, land=np.where(_may_land(joined, round(config.land_s * frame_rate)), calm + off_cell + config.seek * ~valid, np.inf),
+        leave=calm + off_cell, land=np.where(can_land, calm + off_cell + config.seek * ~valid, np.inf),
         start=config.start * np.arange(t) / frame_rate, joined=joined, skippable=skippable, cell=cell, between=between,
     )  # fmt: skip
 
@@ -270,7 +271,9 @@ def _compiled():
         return numba.njit(_rows)
 
 
-def _rows(begin, end, whole, half, table, sources, shown, voiced, jump, motion, bad, repeat, skip, leave, land, joined, skippable, cell, between):
+def _rows(
+    begin, end, whole, half, table, sources, shown, voiced, jump, motion, bad, repeat, skip, leave, land, joined, skippable, cell, between
+):  # fmt: skip
     """Costs of rows begin..end - 1 (row 0 is the start), `whole` and `half` in place; how each whole frame was reached into `table`, and
     for seeks the two best frames to leave for each cell into `sources` (two, as a frame may not seek to itself)."""
     n_frames, n_cells = len(motion), len(between)

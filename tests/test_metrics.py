@@ -12,7 +12,7 @@ INNER_LOWER = [65, 66, 67]
 
 
 def a_film(n=40, seed=0, opening=None, scale=80.0):
-    """(N,68,2) landmarks in pixels: the average face, moved, turned and scaled in every frame, with lower inner lip lowered by `opening`."""
+    """(N,68,2) pixel landmarks: the average face, moved, turned and scaled in every frame, its lower inner lip lowered by `opening`."""
     rng = np.random.default_rng(seed)
     face = np.repeat(FACE[None], n, 0)
     if opening is not None:

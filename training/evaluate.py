@@ -42,7 +42,10 @@ def evaluate(real_path, dubbed_path, face: FaceConfig = FaceConfig(), batch: int
     rows = paired(real.stream, dubbed.stream)
     usable = real.track.valid[rows] & dubbed.track.valid[: len(rows)]
     if usable.sum() < 2:
-        raise LipsyncError(f"Only {int(usable.sum())} frames show a usable face in both {real.stream.path} and {dubbed.stream.path}; nothing to compare.")
+        raise LipsyncError(
+            f"Only {int(usable.sum())} frames show a usable face in both {real.stream.path} and {dubbed.stream.path}: nothing to compare. "
+            "Look at each with `lipsync analyse`."
+        )
     same_size = (real.stream.width, real.stream.height) == (dubbed.stream.width, dubbed.stream.height)
     apart = metrics.rigid_distance(dubbed.track.landmarks[: len(rows)][usable], real.track.landmarks[rows][usable])
     distance = float(np.median(apart)) if same_size else None

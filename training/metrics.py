@@ -205,8 +205,8 @@ def seam(rgb: np.ndarray, mask: np.ndarray, reach_px: float = 2.0) -> tuple[floa
 
     def fetched(points):
         x, y = points.astype(np.float32).T
-        planes = [cv2.remap(np.ascontiguousarray(layers[..., k]), x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] for k in range(5)]
-        return np.stack(planes, 1)
+        planes = [np.ascontiguousarray(layers[..., k]) for k in range(5)]
+        return np.stack([cv2.remap(p, x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] for p in planes], 1)
 
     step = fetched(at + reach_px * normal) - fetched(at - reach_px * normal)
     return float(np.linalg.norm(step[:, :3], axis=1).mean()), float(np.linalg.norm(step[:, 3:], axis=1).mean())
