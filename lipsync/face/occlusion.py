@@ -11,12 +11,12 @@ ROWS, COLUMNS, _SCALE = 24, 32, 26.0
 _THUMB_FROM_FACE = np.array([[_SCALE, 0, COLUMNS / 2], [0, _SCALE, 9], [0, 0, 1.0]])
 
 
-#: Components of the model as it grows, frames it learns from at most, frames below which nothing is said.
-RANKS, LEARN_FROM, FEWEST = (1, 2, 4, 6, 8, 8), 500, 25
+#: Components of the model as it grows, each with the grey levels above the usual miss up to which a frame beyond the best three quarters
+#: is learnt from. Then: frames it learns from at most, frames below which nothing is said.
+RANKS = ((1, 0.0), (2, 0.0), (4, 0.0), (8, 0.0), (8, 9.0), (8, 11.0), (8, 12.0))
+LEARN_FROM, FEWEST = 500, 25
 #: Covered: this many robust deviations and at least this many grey levels worse than the usual frame; widened by MARGIN frames.
-DEVIATIONS, LEAST_MISFIT, MARGIN = 8.0, 16.0, 1
-#: Frames that miss by less than this above the usual are learnt from.
-LEARN_BELOW = 11.0
+DEVIATIONS, LEAST_MISFIT, MARGIN = 8.0, 17.0, 1
 
 
 class Thumbnails:
@@ -63,11 +63,11 @@ def misfit(thumbnails: np.ndarray) -> np.ndarray:
     step = max(1, len(thumbnails) // LEARN_FROM)
     learn = _levelled(thumbnails[::step])
     mean, basis = np.median(learn, axis=0), np.zeros((0, learn.shape[1]), np.float32)
-    # Starting from the median, and growing, the model never learns a strange thing seen in less than a quarter of the frames; a mouth that
-    # only opens wider than usual misses by less, and is learnt.
-    for rank in RANKS:
+    # Starting from the median, and growing, the model never learns a strange thing seen in less than a quarter of the frames; once it knows
+    # the common mouths, one that only opens wider than usual misses by less than a strange thing, and is learnt too.
+    for rank, admitted in RANKS:
         error = _worst_tenth(learn, mean, basis)
-        mean, basis = _components(learn[error <= max(np.quantile(error, 0.75), np.median(error) + LEARN_BELOW)], rank)
+        mean, basis = _components(learn[error <= max(np.quantile(error, 0.75), np.median(error) + admitted)], rank)
     chunks = [thumbnails[i:i + 1024] for i in range(0, len(thumbnails), 1024)]
     return np.concatenate([_worst_tenth(_levelled(chunk), mean, basis) for chunk in chunks])
 
