@@ -17,6 +17,8 @@ COPIED = {
     ".mov": {"aac", "mp3", "alac"} | _PCM,
     ".mkv": {"flac", "alac"} | _PCM,
 }
+#: Layouts that the encoders of all containers take, by number of channels.
+LAYOUTS = {1: "mono", 2: "stereo", 5: "5.0", 6: "5.1"}
 _BIT_RATE = 192_000  # of AAC, per channel up to two
 
 
@@ -42,7 +44,9 @@ class SpeechTrack:
             layout = self._track.codec_context.layout
             self._stream = output.add_stream(name, rate=_supported_rate(name, self._track.codec_context.sample_rate))
             # WAV files often do not say which channel is which.
-            self._stream.codec_context.layout = {1: "mono", 2: "stereo"}.get(layout.nb_channels, layout.name)
+            self._stream.codec_context.layout = LAYOUTS.get(layout.nb_channels, "stereo")
+            if layout.nb_channels not in LAYOUTS:
+                self.notes.append(f"the {layout.nb_channels} channels of the speech were mixed down to stereo")
             self._stream.codec_context.bit_rate = _BIT_RATE * min(2, layout.nb_channels)
             self._packets = self._encoded()
             self.notes.append(f"speech ({codec}) was encoded as {name}, because {suffix} files do not take it as it is")
@@ -130,7 +134,10 @@ def _open(path: Path) -> av.container.InputContainer:
     try:
         container = av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"{path} is not a sound file that can be opened ({getattr(error, 'strerror', None) or error}). Convert it to WAV.") from error  # fmt: skip
+        raise VideoError(
+            f"{path} is not a sound file that can be opened ({getattr(error, 'strerror', None) or error}). "
+            "Convert it to WAV."
+        ) from error
     if not container.streams.audio:
         container.close()
         raise VideoError(f"{path} has no sound track. Name a speech recording.")
