@@ -28,7 +28,10 @@ def join_clips(paths: Sequence[str | Path], out: str | Path, *, crf: int = 8, ra
     first = streams[0]
     for s in streams:
         if (s.width, s.height, s.pix_fmt, s.rotation) != (first.width, first.height, first.pix_fmt, 0):
-            raise VideoError(f"{s.path} is {s.width}x{s.height} {s.pix_fmt}, {first.path} is not. Only clips of one size and format can be joined.")
+            raise VideoError(
+                f"{s.path} is {s.width}x{s.height} {s.pix_fmt}, {first.path} is not. "
+                "Only clips of one size and format can be joined."
+            )
     out = Path(out)
     if out.suffix.lower() not in _SOUND:
         raise VideoError(f"{out}: joined clips are written as .mov, .mkv or .mp4.")
@@ -39,7 +42,10 @@ def join_clips(paths: Sequence[str | Path], out: str | Path, *, crf: int = 8, ra
             _write(container, streams, starts, crf, Fraction(rate), _SOUND[out.suffix.lower()])
         part.replace(out)
     except (av.error.FFmpegError, OSError) as error:
-        raise VideoError(f"{out} could not be written ({getattr(error, 'strerror', None) or error}). Check the folder and free disk space.") from error  # fmt: skip
+        raise VideoError(
+            f"{out} could not be written ({getattr(error, 'strerror', None) or error}). "
+            "Check the folder and free disk space."
+        ) from error
     finally:
         part.unlink(missing_ok=True)
     return starts
@@ -52,7 +58,8 @@ def _write(container, streams: list[VideoStream], starts: np.ndarray, crf: int, 
     context.width, context.height, context.pix_fmt, context.thread_type = first.width, first.height, first.pix_fmt, "AUTO"
     context.time_base, context.sample_aspect_ratio = 1 / rate, first.sample_aspect
     tags: ColourTags = first.colour.resolved(first.width, first.height)
-    context.colorspace, context.color_primaries, context.color_trc, context.color_range = tags.matrix, tags.primaries, tags.transfer, tags.range
+    context.colorspace, context.color_range = tags.matrix, tags.range
+    context.color_primaries, context.color_trc = tags.primaries, tags.transfer
     sample_rate = next((r for r in map(_sample_rate, streams) if r), None)
     sound = None
     if sample_rate:

@@ -7,6 +7,7 @@ very start and the file is never sought.
 from __future__ import annotations
 
 import bisect
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,7 +23,8 @@ from .frames import FrameBatch, FrameClock
 from .threads import ahead
 
 _EXACT_CONTAINERS = {"mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm"}  # packet times are stored, not guessed
-_DAMAGE = (av.error.InvalidDataError, av.error.EOFError)
+_HELD_AT_END = 5  # frames that may be missing at the very end before it is an error
+_PAST = 16  # decoded frames kept, so that a small step back is not a new start at the keyframe
 _SEEK_GAP = 24  # frames: decoding this many costs about as much as a seek with frame threads
 
 
@@ -31,7 +33,8 @@ class VideoStream:
     """A video file's picture track.
 
     clock: time of every frame; width, height: after rotation; orientation: (flip_x, flip_y, transpose) that makes the stored picture
-    upright: transposed first, then flipped; rotation: the same in degrees clockwise; sample_aspect: width of a pixel over its height;
+    upright: transposed first, then flipped; rotation: the same in degrees clockwise; sample_aspect: width of an upright pixel over its
+    height;
     colour: tags as in the file; audio_start_s: first audible sample minus first frame; keyframes: (K,) int64 frame numbers where decoding
     can start, only 0 where the file cannot be sought; by_count: frames are numbered from the start because times are unusable;
     notes: what was repaired, for the user.
@@ -77,11 +80,14 @@ def probe(path: str | Path) -> VideoStream:
         orientation, rotation = _orientation(first)
         base, codec = stream.time_base, stream.codec_context.name
         aspect = Fraction(stream.codec_context.sample_aspect_ratio or 1)
+        aspect = 1 / aspect if orientation[2] else aspect
         exact = not _EXACT_CONTAINERS.isdisjoint(container.format.name.split(","))
         fallback_rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     notes: list[str] = []
     if tags.high_dynamic_range:
         notes.append("high dynamic range picture is handled in eight bits: fine gradients may band")
+    if first.interlaced_frame:
+        notes.append("interlaced picture is handled as whole frames: moving edges stay combed")
     listed = _listed_times(path) if exact else None
     pts, end, keys, by_count = listed if listed else _decoded_times(path, base, fallback_rate, notes)
     clock = FrameClock(pts, base, end)
@@ -185,9 +191,13 @@ class _Reel:
         self._waiting: tuple[av.VideoFrame, int] | None = None  # decoded and numbered, not yet due
         self._shown: av.VideoFrame | None = None
         self._at = -1  # number of the shown frame
+        self._past: deque[tuple[int, av.VideoFrame]] = deque(maxlen=_PAST)
         self._count = 0  # frames taken since the start of the file, for by_count
 
     def _frame(self, i: int) -> av.VideoFrame:
+        for number, frame in self._past:
+            if number == i:
+                return frame
         key = self._keys[bisect.bisect_right(self._keys, i) - 1]
         if i < self._at or (self._may_seek and key - self._at > _SEEK_GAP):
             self._seek(i, key)
@@ -200,12 +210,12 @@ class _Reel:
         if frame is None:
             at = float(self.stream.clock.seconds[i])
             raise VideoError(
-                f"{self.stream.path}: frame {i} ({at:.2f} s) could be listed but not decoded. The file is damaged: re-encode it or copy it again."
+                f"{self.stream.path}: frame {i} ({at:.2f} s) cannot be decoded. The file is damaged: copy it again or re-encode it."
             )
         return frame
 
     def _forward(self, i: int) -> av.VideoFrame | None:
-        """Frame i; a damaged frame in the middle is held from the one before. None where decoding yields nothing usable up to i."""
+        """Frame i; where it is damaged, the one before is held. None where decoding does not get near i."""
         if self._at == i:
             return self._shown
         while (ready := self._waiting or self._next()) is not None:
@@ -217,8 +227,11 @@ class _Reel:
                 self._waiting = ready
                 break
             self._shown, self._at = frame, number
+            self._past.append((number, frame))
             if number == i:
-                break
+                return frame
+        else:
+            return self._shown if i - self._at <= _HELD_AT_END else None
         return self._shown
 
     def _next(self) -> tuple[av.VideoFrame, int | None] | None:
@@ -268,7 +281,10 @@ def _open(path: Path) -> av.container.InputContainer:
     except PermissionError as error:
         raise VideoError(f"{path} may not be read. Give yourself read permission.") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"{path} is not a video that can be opened ({_reason(error)}): cut off, damaged or of an unknown format. Copy it again or convert it to MP4.") from error  # fmt: skip
+        raise VideoError(
+            f"{path} is not a video that can be opened ({_reason(error)}): "
+            "cut off, damaged or of an unknown format. Copy it again or convert it to MP4."
+        ) from error
 
 
 def _reason(error: Exception) -> str:
@@ -292,14 +308,12 @@ def _decode(container, stream) -> Iterator[av.VideoFrame]:
     while True:
         try:
             packet = next(packets)
-        except (StopIteration, *_DAMAGE, OSError):
+        except (StopIteration, av.error.FFmpegError, OSError):
             packet = None
         try:
             yield from stream.decode(packet)
-        except _DAMAGE:
+        except av.error.FFmpegError:
             pass
-        except av.error.FFmpegError as error:
-            raise VideoError(f"{container.name}: its {stream.codec_context.name} picture cannot be decoded ({_reason(error)}). Convert it to H.264.") from error  # fmt: skip
         if packet is None or packet.dts is None and packet.size == 0:
             return
 
@@ -375,7 +389,7 @@ def _decoded_times(path: Path, base: Fraction, rate: Fraction, notes: list[str])
     else:
         pts = _repaired(times, step)
         repair = "they were put in order"
-    notes.append(f"{wrong} of {len(pts)} frames had missing, repeated or backward times; {repair}")
+    notes.append(f"{wrong} of {len(pts)} frames had missing, repeated or backward times; {repair}. Jumps in it are slow: convert it to MP4")
     return pts, _end(pts, 0, step), np.zeros(1, np.int64), True
 
 

@@ -144,7 +144,10 @@ class VideoWriter:
             return
         if isinstance(self._failed, (av.error.FFmpegError, OSError)):
             reason = getattr(self._failed, "strerror", None) or str(self._failed)
-            raise VideoError(f"{self.path} could not be written ({reason}). Check free disk space, and that {self.path.suffix} can hold {self._codec}.") from self._failed  # fmt: skip
+            raise VideoError(
+                f"{self.path} could not be written ({reason}). "
+                f"Check free disk space, and that {self.path.suffix} can hold {self._codec}."
+            ) from self._failed
         raise self._failed
 
     def _open(self) -> None:
@@ -164,7 +167,10 @@ class VideoWriter:
         except (av.error.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             others = ", ".join(name for name in available_encoders() if name != self._codec)
-            raise VideoError(f"{self.path}: encoder {self._codec} at {self.width}x{self.height} does not work here in a {self.path.suffix} file ({reason}). Try .mp4 with libx264, or one of: {others}.") from error  # fmt: skip
+            raise VideoError(
+                f"{self.path}: encoder {self._codec} at {self.width}x{self.height} fails in a {self.path.suffix} file ({reason}). "
+                f"Try .mp4 with libx264, or one of: {others}."
+            ) from error
 
     def _add_picture(self) -> av.video.stream.VideoStream:
         even, odd, quality, options = ENCODERS[self._codec]
@@ -233,7 +239,10 @@ class VideoWriter:
             try:
                 container.close()
             except (av.error.FFmpegError, OSError) as error:
-                raise VideoError(f"{self.path} could not be completed ({getattr(error, 'strerror', None) or error}). Check free disk space.") from error  # fmt: skip
+                raise VideoError(
+                    f"{self.path} could not be completed ({getattr(error, 'strerror', None) or error}). "
+                    "Check free disk space."
+                ) from error
 
     def _discard(self) -> None:
         """Ends the thread and removes the unfinished file, whatever happened before."""
