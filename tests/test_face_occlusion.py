@@ -1,0 +1,60 @@
+"""Covered mouths: a thing before a drawn mouth is found, talking is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lipsync.face.occlusion import Thumbnails, covered
+
+FRAMES = 120
+_AT = np.array([[60.0, 0, 80], [0, 60, 70], [0, 0, 1]])
+
+
+def _mouth(gap: float, shift: float, light: float) -> np.ndarray:
+    """(140,160,3) uint8 skin with lips and a dark gap."""
+    y, x = np.mgrid[:140, :160] + 0.5
+    skin = np.array([200, 150, 120]) * (0.9 + 0.1 * np.sin(x / 40))[..., None]
+    centre = 70 + 6 * gap
+    lips = ((x - 80 - shift) / 17) ** 2 + ((y - centre) / (6 + 12 * gap)) ** 2 < 1
+    dark = ((x - 80 - shift) / 12) ** 2 + ((y - centre) / (0.5 + 10 * gap)) ** 2 < 1
+    skin[lips] = [170, 90, 90]
+    skin[dark] = [60, 25, 25]
+    return np.clip(skin * light, 0, 255).astype(np.uint8)
+
+
+def _talk(seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    gaps = np.maximum(0, np.sin(np.arange(FRAMES) * 0.5)) * rng.uniform(0.3, 0.7, FRAMES)
+    return [_mouth(g, rng.normal(0, 0.7), 1 + 0.1 * np.sin(i / 20)) for i, g in enumerate(gaps)]
+
+
+def _thumbnails(frames: list[np.ndarray]) -> np.ndarray:
+    thumbnails = Thumbnails()
+    for frame in frames:
+        thumbnails.add(frame, _AT)
+    assert len(thumbnails) == len(frames)
+    return thumbnails.stacked()
+
+
+def test_talking_in_changing_light_is_not_covered():
+    rows = _thumbnails(_talk())
+    assert rows.shape == (FRAMES, 1152) and rows.dtype == np.uint8
+    assert not covered(rows).any()
+
+
+@pytest.mark.parametrize(("colour", "half"), [((205, 155, 130), (34, 18)), ((30, 30, 30), (12, 12))], ids=["hand", "microphone"])
+def test_a_hand_or_a_microphone_is_found_frame_by_frame(colour, half):
+    frames = _talk()
+    for i in range(50, 68):
+        part = frames[i][72 - half[1]:72 + half[1], 80 - half[0]:80 + half[0]]
+        part[:] = colour
+        for finger in range(0, part.shape[1], 14):
+            part[:, finger:finger + 4] = np.array(colour) // 3
+    flagged = np.flatnonzero(covered(_thumbnails(frames)))
+    assert set(range(50, 68)) <= set(flagged) <= set(range(48, 70))
+
+
+def test_too_few_frames_to_know_say_nothing():
+    assert not covered(_thumbnails(_talk()[:10])).any()
+    assert covered(Thumbnails().stacked()).shape == (0,)
