@@ -12,7 +12,8 @@ from safetensors.numpy import load_file
 from lipsync.cache import Cache, content_hash, save_arrays, step_key
 from lipsync.config import DubConfig
 from lipsync.errors import LipsyncError
-from lipsync.face.track import FaceTracker, head_motion
+from lipsync.face.motion import head_motion
+from lipsync.face.track import FaceTracker
 from lipsync.geometry import apply, mouth_space, warp_frame
 from lipsync.hooks import Hook, silent
 from lipsync.teeth import choose_teeth

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from lipsync.lips import close_when_silent
 from lipsync.paths import check_encoder, check_paths, receipt_path
 from lipsync.plan import ask, make_plan, shown_face, shown_frames
 from lipsync.receipt import Receipt, Stopwatch, own_version, spans_passed_through, versions
-from lipsync.retime import Timing, pause_motion
+from lipsync.retime import Timing, pause_motion, retime
 from lipsync.teeth import sharpen_teeth
 from lipsync.textures import get_method
 from lipsync.timebase import lips_at, output_clock, voiced_at
@@ -53,7 +54,7 @@ def dub(
     length_s = wave.duration_s if preview_s is None else min(wave.duration_s, Fraction(preview_s).limit_denominator(1000))
     clock = output_clock(length_s, like=subject.video.clock)
     voiced = voiced_at(voice_activity(wave), clock)
-    lips = close_when_silent(lips_at(model.speak(wave), clock), voiced, resting_lips(subject))
+    lips = close_when_silent(lips_at(model.speak(wave), clock), voiced, resting_lips(subject), config.lips.pause_s)
     plan = make_plan(lips, voiced, subject, config)
     shown = shown_face(subject.track, plan, config.composite.fade_rows)
     method = get_method(config.texture, config).prepare(subject, device)
@@ -100,10 +101,10 @@ def open_writer(out: Path, subject: TargetAnalysis, plan: DubPlan, speech: Path,
 
 def write_up(config, wave: Waveform, subject: TargetAnalysis, model, plan: DubPlan, voiced: np.ndarray, writer: VideoWriter, watch: Stopwatch) -> Receipt:
     """The receipt of a finished dub."""
+    track, rate = subject.track, float(subject.video.clock.rate)
     timing = Timing(plan.source, plan.half, plan.seeks)
-    straight = np.arange(len(plan)) % len(subject.track)
-    played = Timing(straight, np.zeros(len(plan), bool), np.flatnonzero(np.diff(straight, prepend=straight[0]) != 1))
-    notes = [*wave.notes, *subject.films[0].stream.notes, *model.report.get("warnings", [])]
+    played = retime(voiced, subject.motion, track.valid, track.shot, rate, replace(config.retime, enabled=False))
+    notes = [*wave.notes, *subject.films[0].stream.notes, *filter(None, [model.report.get("warning")])]
     return Receipt({
         "made_by": versions(),
         "ai_edited": "the mouth in this video was synthesised to match other speech",
@@ -120,8 +121,8 @@ def write_up(config, wave: Waveform, subject: TargetAnalysis, model, plan: DubPl
         "lips": model.report,
         "mouths": len(subject.bank),
         "retiming": {
-            "pause_motion": pause_motion(timing, voiced, subject.motion),
-            "pause_motion_without": pause_motion(played, voiced, subject.motion),
+            "pause_motion": pause_motion(timing, voiced, subject.motion, track.valid),
+            "pause_motion_without": pause_motion(played, voiced, subject.motion, track.valid),
             "seeks": plan.seeks.tolist(), "half_steps": int(plan.half.sum()),
         },
         "plan": {"source": plan.source.tolist(), "half": plan.half.astype(int).tolist()},

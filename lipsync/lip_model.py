@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from lipsync.config import LipsConfig
 from lipsync.errors import LipsyncError
 from lipsync.hooks import Hook, silent
 from lipsync.lips import rest_shape
-from lipsync.speech_to_lips import LipModel, SpokenLips, train_lip_model
+from lipsync.lip_examples import SpokenLips
+from lipsync.speech_to_lips import LipModel, train_lip_model
 from lipsync.timebase import voiced_at
 from lipsync.types import TargetAnalysis
 
@@ -31,9 +34,21 @@ def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, dev
     key = step_key("lips", VERSION, asdict(config), [film.key for film in subject.films])
 
     def make(where: Path) -> None:
-        train_lip_model(spoken_lips(subject), config, hook, device).save(where / "model.safetensors")
+        with one_thread():
+            train_lip_model(spoken_lips(subject), config, hook, device).save(where / "model.safetensors")
 
     return LipModel.load(cache.get_or_make("lips", key, make, label=subject.video.path.name) / "model.safetensors")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: the steps of a small LSTM are too short to share, and on a busy machine threads wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def resting_lips(subject: TargetAnalysis) -> np.ndarray:

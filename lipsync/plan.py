@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from lipsync.config import DubConfig
+from lipsync.analyse import eye_distance_px
 from lipsync.geometry import apply, warp
 from lipsync.retime import Timing, retime
 from lipsync.types import DubPlan, FaceTrack, LipTrack, MouthSpace, TargetAnalysis, TextureQuery
@@ -20,7 +21,7 @@ from video.read import VideoStream, read_rows
 def make_plan(lips: LipTrack, voiced: np.ndarray, subject: TargetAnalysis, config: DubConfig) -> DubPlan:
     """What every output row shows: a target frame chosen by `retime`, and the lips to draw there."""
     track = subject.track
-    origin = track.pixel_from_face[:, :2, 2] / np.array([subject.video.width, subject.video.height])
+    origin = track.pixel_from_face[:, :2, 2] / eye_distance_px(track)
     timing = retime(
         voiced, subject.motion, track.valid, track.shot, float(subject.video.clock.rate), config.retime, pose=track.pose, origin=origin
     )

@@ -31,9 +31,9 @@ class Receipt:
         """A few lines for a person."""
         out, lips, timing = self.facts["output"], self.facts["lips"], self.facts["seconds"]
         lines = [f"{out['path']}: {out['frames']} frames, {out['duration_s']:.2f} s, speech {out['speech']}, rendered in {timing['total']:.0f} s."]
-        if "held_out" in lips:
-            held = lips["held_out"]
-            lines.append(f"Lips on held-out speech: error {held['lmd']:.4f} eye distances, opening r {held['opening_r']:.2f}, articulation {held['articulation']:.2f}.")
+        lines.append(
+            f"Lips on held-out speech: error {lips['lmd']:.4f} eye distances, opening r {lips['opening_r']:.2f}, articulation {lips['articulation']:.2f}."
+        )
         for span in self.facts["passed_through"]:
             lines.append(f"Passed through unchanged: {span['from_s']:.2f}-{span['to_s']:.2f} s ({span['reason']}).")
         return lines + [f"Note: {note}" for note in self.facts["notes"]]
