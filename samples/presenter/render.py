@@ -6,6 +6,7 @@ Pixel frame: x right, y down, origin at the corner of the first pixel, centre of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -43,6 +44,28 @@ class FrameTruth:
     covered: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Rig:
+    """What does not depend on the picture's size: surfaces, and the light that reaches them at rest."""
+
+    head: Head
+    hair: Sheet
+    torso: Sheet
+    face_uv: np.ndarray
+    face_light: np.ndarray
+    hair_light: np.ndarray
+    torso_light: np.ndarray
+
+
+@cache
+def _rig(person: int) -> _Rig:
+    head, hair, torso = Head(person), parts.hair(person), parts.torso()
+    n = len(head.rest)
+    whole = join([Sheet(head.rest, head.triangles, np.zeros((n, 2)), np.ones(n)), hair, torso])
+    light = light_reaching(whole.points, whole.triangles, vertex_normals(whole.points, whole.triangles))
+    return _Rig(head, hair, torso, unwrap(head.rest), light[:n], light[n:n + len(hair.points)], light[n + len(hair.points):])
+
+
 class Presenter:
     """A rendered person who does not exist.
 
@@ -57,11 +80,11 @@ class Presenter:
         self.width, self.height = size
         self.seed, self.samples, self.yaw_override, self.absent, self.occluder, self.cut_s = seed, samples, yaw_override, absent, occluder, cut_s
         self.pauses = np.zeros((0, 2)) if pauses is None else np.asarray(pauses, float)
-        self.head = Head(seed)
+        self._rig = _rig(seed % 2)
+        self.head = self._rig.head
         self.scale = 0.212 * self.height
         self._texture = paint(self.head, float(np.clip(self.scale * 1.3, 60, 420)), seed)
-        self._fixed_parts()
-        self._light()
+        self._mouth_parts()
         self._background = _backdrop(self.width, self.height, seed)
         n = 64
         self._noise = gaussian_filter(np.random.default_rng(5).normal(0, 1, (self.height + n, self.width + n)).astype(np.float32), 0.45) * (1.5 / 255)
@@ -71,21 +94,10 @@ class Presenter:
 
     # -- scene ---------------------------------------------------------------------------------------------------
 
-    def _fixed_parts(self) -> None:
+    def _mouth_parts(self) -> None:
         self._eyeball = parts.eyeball()
         self._upper_teeth, self._upper_gum, self._lower_teeth, self._lower_gum = parts.teeth()
         self._tongue, self._cavity = parts.tongue(), parts.cavity()
-        self._hair, self._torso = parts.hair(self.seed), parts.torso()
-
-    def _light(self) -> None:
-        """Bake what light reaches skin, hair and torso at rest."""
-        face = Sheet(self.head.rest, self.head.triangles, np.zeros((len(self.head.rest), 2)), np.ones(len(self.head.rest)))
-        whole = join([face, self._hair, self._torso])
-        normals = vertex_normals(whole.points, whole.triangles)
-        got = light_reaching(whole.points, whole.triangles, normals)
-        a, b = len(face.points), len(face.points) + len(self._hair.points)
-        self._face_light, self._hair_light, self._torso_light = got[:a], got[a:b], got[b:]
-        self._face_uv = unwrap(self.head.rest)
 
     def _pose(self, head_t: float) -> Pose:
         pose = pose_at(head_t, activity(head_t, self.pauses), self.seed)
@@ -146,10 +158,10 @@ class Presenter:
 
     def _scene(self, head_t: float, mouth: np.ndarray):
         """All surfaces of one frame: pixel points, triangles, material, uv, camera-frame normals, light."""
-        pose, head = self._pose(head_t), self.head
+        pose, head, rig = self._pose(head_t), self.head, self._rig
         fine = head.face(mouth, pose.blink, pose.brow)
         inside = self._inside_mouth(fine, mouth)
-        items = [(Sheet(fine, head.triangles, self._face_uv, np.ones(len(fine))), raster.SKIN, head.follow_fine, self._face_light)]
+        items = [(Sheet(fine, head.triangles, rig.face_uv, np.ones(len(fine))), raster.SKIN, head.follow_fine, rig.face_light)]
         items += [(s, m, 1.0, np.stack([s.occ, s.occ], 1)) for s, m in inside]
         for eye, border, centre in zip((-1, 1), head.eye_borders, head.eyes):
             items.append((self._eye(centre, pose, fine, border, eye), raster.EYE, 1.0, None))
@@ -157,9 +169,9 @@ class Presenter:
                 s = parts.lashes(parts.lid_edges(fine, border, eye, upper), centre, length, lift * (1 - 1.4 * pose.blink if upper else 1))
                 items.append((s, raster.LASH, 1.0, None))
         items += [(s, raster.LINING, 1.0, np.stack([s.occ, s.occ], 1)) for s in head.lid_margins(fine)]
-        low = np.clip((self._hair.points[:, 1] - 0.1) / 1.2, 0, 1)
-        items.append((self._hair, raster.HAIR, 1 - 0.8 * low, self._hair_light))
-        items.append((self._torso, raster.CLOTH, 0.0, self._torso_light))
+        low = np.clip((rig.hair.points[:, 1] - 0.1) / 1.2, 0, 1)
+        items.append((rig.hair, raster.HAIR, 1 - 0.8 * low, rig.hair_light))
+        items.append((rig.torso, raster.CLOTH, 0.0, rig.torso_light))
         if self.occluder is not None and self.occluder[0] <= head_t < self.occluder[1]:
             items.append((self._hand(head_t), raster.HAND, 0.0, None))
         return self._gather(items, pose, head_t)

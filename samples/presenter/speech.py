@@ -76,12 +76,14 @@ class Speech:
             insists = target[:, 7] if c in (0, 6) else target[:, 8]
             weight = decay * insists + 1e-9
             state[c] = (weight * target[:, c]).sum() / weight.sum()
-        state[7] = max(self._ramp(t, self.spans(BILABIAL), 0.055, 0.06, 0.012), self._ramp(t, self.pauses(), 0.14, 0.13, -0.06))
-        state[8] = 0.8 * self._ramp(t, self.spans(BILABIAL), 0.03, 0.03, 0.02)
+        state[7] = max(self._ramp(t, self.spans(BILABIAL), 0.055, 0.06, 0.012), self._ramp(t, self.pauses(), 0.16, 0.16, 0.09))
+        state[8] = 0.8 * self._ramp(t, self.spans(BILABIAL), 0.05, 0.05, 0.02)
         return state
 
     def pauses(self) -> np.ndarray:
+        """(K,2) start and end of pauses over 0.18 s; the silences before and after the speech reach a second further."""
         spans = self.spans({"pau"})
+        spans = np.where(spans == 0, -1.0, np.where(spans == self.duration_s, spans + 1.0, spans))
         return spans[spans[:, 1] - spans[:, 0] > 0.18]
 
     @staticmethod
