@@ -11,8 +11,9 @@ from lipsync.config import FaceConfig
 from lipsync.errors import LipsyncError, UsageError
 from lipsync.face.backend import DetectedFace, get_backend
 from lipsync.face.canonical import canonical_68
+from lipsync.face.motion import head_motion
 from lipsync.face.pose import pixel_from_face, project
-from lipsync.face.track import FaceTracker, head_motion
+from lipsync.face.track import FaceTracker
 from lipsync.geometry import apply
 from lipsync.lips import LIPS_FROM_68, opening
 from lipsync.types import REASONS
