@@ -124,9 +124,32 @@ def hair(person: int) -> Sheet:
             out = 0.12 * np.sin(np.pi * b**1.5) - 0.04 * b**4
             rows.append(q + np.concatenate([side * (wave * t + out), 0 * p, wave * 0.8 * t], 1))
         occ = np.linspace(0.75, 1, 44)[:, None] * np.ones((1, 110))
-        s = loft(np.stack(rows), occ=occ)
+        s = _with_flap(np.stack(rows), occ, side)
         sides.append(Sheet(s.points, s.triangles if side < 0 else s.triangles[:, ::-1], s.uv, s.occ))
     return join(sides)
+
+
+def _with_flap(rows: np.ndarray, occ: np.ndarray, side: int) -> Sheet:
+    """The hair sheet with its front edge turned in towards the head, so that no gap shows between hair and forehead."""
+    front = rows[:, :1]
+    flap = [front + np.array([-0.14 * side, 0.06, 0.34]), front + np.array([-0.04 * side, 0.025, 0.12])]
+    s = loft(np.concatenate([*flap, rows], 1), occ=np.concatenate([0.3 * occ[:, :2], occ], 1))
+    across = np.concatenate([[0.08, 0.06], np.linspace(0, 1, rows.shape[1])])
+    return Sheet(s.points, s.triangles, np.stack([np.tile(across, len(rows)), s.uv[:, 1]], 1), s.occ)
+
+
+def hand() -> Sheet:
+    """An open hand with its forearm, fingers up; origin in the palm."""
+    v, u = np.meshgrid(np.linspace(0, 1, 22), np.linspace(0, 2 * np.pi, 25), indexing="ij")
+    cap = np.sqrt(1 - np.square(np.clip(1 - np.minimum(v, 1 - v) / 0.14, 0, 1))) + 0.001
+
+    def limb(start: tuple[float, float], end: tuple[float, float], wide: float, deep: float) -> Sheet:
+        (x0, y0), (x1, y1) = start, end
+        return loft(np.stack([x0 + (x1 - x0) * v + wide * cap * np.cos(u), y0 + (y1 - y0) * v, deep * cap * np.sin(u)], -1))
+
+    fingers = [limb((x0, -0.15), (x1, top), 0.082, 0.075) for x0, x1, top in ((-0.25, -0.34, -0.72), (-0.085, -0.10, -0.88), (0.085, 0.10, -0.84),
+                                                                           (0.245, 0.31, -0.66))]
+    return join([*fingers, limb((0.26, 0.30), (0.58, -0.22), 0.095, 0.09), limb((0, 0.48), (0, -0.36), 0.34, 0.14), limb((0.0, 0.2), (0.35, 3.2), 0.24, 0.17)])
 
 
 def torso() -> Sheet:

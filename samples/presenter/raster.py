@@ -37,10 +37,10 @@ def streak(u, v, fine, salt):
 def _kept(material, u, v):
     """False where hair and lashes are see-through."""
     if material == LASH:
-        cell = u * 34.0
+        cell = u * 26.0
         k = int(math.floor(cell))
         offset = abs(cell - k - 0.5 - 0.25 * (hash01(k, 7) - 0.5))
-        return offset < 0.42 * (1 - v) and v < 0.55 + 0.45 * hash01(k, 9)
+        return offset < 0.34 * (1 - v) and v < 0.55 + 0.45 * hash01(k, 9)
     if material == HAIR:
         if v > 0.93 and streak(u, v, 220.0, 3) < (v - 0.93) / 0.07:
             return False
@@ -166,9 +166,10 @@ def _shade_one(x, y, t, points, triangles, material, uv, normals, light, texture
     else:
         _flat_colour(m, u, v, base, colour)
     size = math.sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2]) + 1e-9
-    if n[2] > 0 and (m == HAIR or m == LASH):
+    if n[2] > 0 and m != SKIN and m != CLOTH:  # sheets seen from behind
         size = -size
-        ambient, key = 0.30 * ambient, 0.12 * key  # the inside of the hair
+        if m == HAIR:
+            ambient, key = 0.30 * ambient, 0.12 * key
     for k in range(3):
         n[k] /= size
     _illuminate(m, n, ambient, key, lights, colour, out)
@@ -189,6 +190,8 @@ def _illuminate(m, n, ambient, key, lights, colour, out):
         blue += lights[s, 5] * max((dot + wb) / (1 + wb), 0.0) * reach
         if s < 2 or m == HAIR:
             hx, hy, hz = lights[s, 0], lights[s, 1], lights[s, 2] - 1.0
+            if m == EYE:  # a low window, so that its reflection is not hidden by the lid
+                hx, hy = 0.5 * hx, 0.28 * hy
             d = max((n[0] * hx + n[1] * hy + n[2] * hz) / (math.sqrt(hx * hx + hy * hy + hz * hz) + 1e-9), 0.0)
             if d > 0.5:
                 d2 = d * d
@@ -196,7 +199,7 @@ def _illuminate(m, n, ambient, key, lights, colour, out):
                 d16 = d8 * d8
                 d48 = d16 * d16 * d16
                 if m == EYE:
-                    shine += d48 * d48 * d48 * d48 * d48 * d48 * d48 * d48 * 1.3 * lights[s, 3]
+                    shine += d48 * d48 * d48 * d48 * d48 * d48 * d48 * 1.6 * lights[s, 3]
                 elif flesh:
                     shine += (0.55 * d16 + 0.9 * d48) * lights[s, 3] * reach
                 elif m == HAIR:

@@ -165,7 +165,7 @@ class Presenter:
         items += [(s, m, 1.0, np.stack([s.occ, s.occ], 1)) for s, m in inside]
         for eye, border, centre in zip((-1, 1), head.eye_borders, head.eyes):
             items.append((self._eye(centre, pose, fine, border, eye), raster.EYE, 1.0, None))
-            for upper, length, lift in ((True, 0.050, -1.0), (False, 0.018, 1.0)):
+            for upper, length, lift in ((True, 0.042, -1.0), (False, 0.014, 1.0)):
                 s = parts.lashes(parts.lid_edges(fine, border, eye, upper), centre, length, lift * (1 - 1.4 * pose.blink if upper else 1))
                 items.append((s, raster.LASH, 1.0, None))
         items += [(s, raster.LINING, 1.0, np.stack([s.occ, s.occ], 1)) for s in head.lid_margins(fine)]
@@ -221,14 +221,11 @@ class Presenter:
         return Sheet(p + centre, s.triangles, s.uv, occ)
 
     def _hand(self, head_t: float) -> Sheet:
-        """A closed hand and forearm passing before the mouth."""
+        """A hand that rises before the mouth and sinks again."""
         start, end = self.occluder
         rise = np.sin(np.pi * np.clip((head_t - start) / (end - start), 0, 1)) ** 0.6
-        v, u = np.meshgrid(np.linspace(0, 1, 40), np.linspace(0, 2 * np.pi, 41), indexing="ij")
-        half = np.where(v < 0.3, 0.42 * np.sqrt(np.clip(1 - np.square(1 - v / 0.3), 0, 1)) + 0.001, 0.42 - 0.14 * np.clip((v - 0.3) / 0.2, 0, 1))
-        knuckles = 1 + 0.07 * np.cos(4 * u) * (v < 0.35)
-        centre_y = 3.0 - 3.2 * rise
-        return parts.loft(np.stack([half * np.cos(u) * knuckles + 0.15 * v, centre_y - 0.3 + 3.2 * v, -0.75 + 0.6 * half * np.sin(u) * knuckles], -1))
+        s = parts.hand()
+        return Sheet(s.points + np.array([0.05, 3.0 - 2.85 * rise, -0.80]), s.triangles, s.uv, s.occ)
 
     # -- truth ---------------------------------------------------------------------------------------------------
 
