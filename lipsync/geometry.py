@@ -62,7 +62,7 @@ def magnification(matrix: np.ndarray) -> np.ndarray:
 
 
 def warp_frame(rgb: np.ndarray, out_from_frame: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(height, width, C) uint8 picture of one (H,W,C) uint8 frame under the affine `out_from_frame` (3,3); bilinear, edges repeated.
+    """(height, width, C) uint8 picture of one (H,W,C) uint8 frame under the affine `out_from_frame` (3,3); bicubic, edges repeated.
 
     Shrinking by more than 1.5 is done in area-averaged halves first, on the part of the frame that is needed only.
     """
@@ -73,7 +73,7 @@ def warp_frame(rgb: np.ndarray, out_from_frame: np.ndarray, height: int, width: 
     pad = 2 + 2 * math.ceil(1 / max(float(magnification(out_from_frame)), 1e-3))
     x0, y0 = np.clip(np.floor(corners.min(0)).astype(int) - pad, 0, [rgb.shape[1] - 1, rgb.shape[0] - 1])
     x1, y1 = np.clip(np.ceil(corners.max(0)).astype(int) + pad, [x0 + 1, y0 + 1], [rgb.shape[1], rgb.shape[0]])
-    part = rgb[y0:y1, x0:x1]
+    part = np.ascontiguousarray(rgb[y0:y1, x0:x1])
     out_from_part = out_from_frame @ np.array([[1, 0, x0], [0, 1, y0], [0, 0, 1.0]])
     shrink = 1 / max(float(magnification(out_from_frame)), 1e-6)
     if shrink > 1.5:
@@ -81,7 +81,7 @@ def warp_frame(rgb: np.ndarray, out_from_frame: np.ndarray, height: int, width: 
         out_from_part = out_from_part @ np.diag([part.shape[1] / w, part.shape[0] / h, 1.0])
         part = cv2.resize(part, (w, h), interpolation=cv2.INTER_AREA)
     matrix = (_UNCENTRE @ out_from_part @ _CENTRE)[:2]
-    return cv2.warpAffine(part, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(part, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _blurred(image, shrink: float):

@@ -13,10 +13,10 @@ _THUMB_FROM_FACE = np.array([[_SCALE, 0, COLUMNS / 2], [0, _SCALE, 9], [0, 0, 1.
 
 #: Components of the model as it grows, each with the grey levels above the usual miss up to which a frame beyond the best three quarters
 #: is learnt from. Then: frames it learns from at most, frames below which nothing is said.
-RANKS = ((1, 0.0), (2, 0.0), (4, 0.0), (8, 0.0), (8, 9.0), (8, 11.0), (8, 12.0))
+RANKS = ((1, 0.0), (2, 0.0), (4, 0.0), (8, 0.0), (16, 9.0), (16, 11.0), (16, 12.0))
 LEARN_FROM, FEWEST = 500, 25
 #: Covered: this many robust deviations and at least this many grey levels worse than the usual frame; widened by MARGIN frames.
-DEVIATIONS, LEAST_MISFIT, MARGIN = 8.0, 17.0, 1
+DEVIATIONS, LEAST_MISFIT, MARGIN = 8.0, 18.0, 1
 
 
 class Thumbnails:

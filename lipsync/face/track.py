@@ -44,7 +44,7 @@ class FaceTracker:
 
     def push(self, rgb: np.ndarray, cut: bool = False) -> None:
         """The next frame, (H,W,3) uint8. cut: it starts a new shot."""
-        cut = cut and bool(self._shot)
+        rgb, cut = np.ascontiguousarray(rgb), cut and bool(self._shot)
         if cut:
             self._backend.reset()
         self._shot.append((self._shot[-1] if self._shot else 0) + cut)
