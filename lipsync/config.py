@@ -73,14 +73,15 @@ class RetimeConfig:
 class MedianConfig:
     """The weighted-median mouth texture (lipsync/textures/median.py)."""
 
-    candidates: int = 32  # real mouths fused for one row
-    n: int = 16  # the n best of them hold the share alpha of the weight
+    candidates: int = 20  # real mouths fused for one row
+    n: int = 10  # the n best of them hold the share alpha of the weight
     alpha: float = 0.9
     gap_weight: float = 1.0  # weight of the inner-lip gaps in the distance
     pose_weight: float = 0.001  # eye distances per degree of yaw and pitch
     sharpness_power: float = 1.0  # how much a blurred mouth's weight falls with its sharpness
     trajectory: tuple[float, ...] = (0.1, 0.2, 0.4, 0.2, 0.1)  # weights of the neighbouring frames in the distance
     fade: tuple[float, ...] = (0.1, 0.2, 0.4, 0.2, 0.1)  # weights are averaged over neighbouring rows
+    resharpen: float = 1.5  # most fine detail given back for the sharpness that fusing costs; 0 = none
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 Beyond the paper: candidates are chosen by lip *trajectory* (the shape now and over the neighbouring frames), which keeps the choice steady
 over time; every candidate is warped so that its lips and jaw lie where they are wanted before the median is taken, so that the median of
-many frames stays sharp and shows the wanted shape instead of their mean; blurred frames weigh less.
+many frames stays sharp and shows the wanted shape instead of their mean; blurred frames weigh less; and what sharpness fusing costs is
+measured once on mouths whose right answer is known, and given back.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from numba import njit, prange
 from lipsync.config import MedianConfig
 from lipsync.lips import LOWER_INNER, UPPER_INNER
 from lipsync.types import MouthBank, MouthSpace, MouthTexture, TargetAnalysis, TextureQuery
+from video.pyramid import gaussian_blur
 
 _NODE_STEP = 4  # mouth-frame pixels between the nodes of a displacement field
 _JAW = slice(3, 14)  # the part of the jaw line inside the crop
@@ -40,35 +42,66 @@ class Method:
         self.jaw = torch.from_numpy(bank.jaw.astype(np.float32)).to(self.device)
         self.crops = bank.crops if self.device.type == "cpu" else torch.from_numpy(np.ascontiguousarray(bank.crops)).to(self.device)
         self.warp = CandidateWarp(bank.space, self.device)
+        self.boost = self._calibrated() if self.config.resharpen else 0.0
         return self
 
     def render(self, query: TextureQuery) -> MouthTexture:
         """Drawn mouths; alpha is 1 everywhere. Rows are independent of how they are batched."""
-        index, weight = self.choose(query)
-        jaw = (self.jaw[index] * weight[..., None, None]).sum(1)
+        wanted = describe_query(query.lips, query.pose, self.config).to(self.device)
+        index, weight = self.choose(wanted)
         lips = query.lips[self.radius : self.radius + len(index)].to(self.device)
-        field = self.warp.fields(lips, jaw, self.lips[index], self.jaw[index])
-        fuse = self._fuse_numba if self.device.type == "cpu" else self._fuse_torch
-        rgb = torch.stack([fuse(index[b], weight[b], field[b]) for b in range(len(index))])
+        rgb, jaw = self._fuse(index, weight, lips)
+        rgb = (rgb + self.boost * _fine_detail(rgb)).clamp(0, 1)
         return MouthTexture(rgb=rgb, alpha=torch.ones_like(rgb[:, :1]), jaw=jaw)
 
-    def choose(self, query: TextureQuery) -> tuple[torch.Tensor, torch.Tensor]:
+    def choose(self, wanted: torch.Tensor, barred: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """(B,C) bank rows of the candidates and their (B,C) weights, which add up to 1.
 
+        wanted: (B+2f,D) trajectory descriptors with f rows of context; barred: (B+2f,K) bank rows that may not be used.
         Weights are exp(-d^2 / 2 sigma^2), sigma found by bisection so that the n best hold the share alpha of the total (paper), then
         averaged over neighbouring rows so that candidates fade in and out.
         """
         cfg = self.config
-        wanted = describe_query(query.lips, query.pose, cfg).to(self.device)
         distance = torch.cdist(wanted, self.features, compute_mode="donot_use_mm_for_euclid_dist")
+        if barred is not None:
+            distance = distance.masked_fill(barred, 1e3)
         dense = torch.zeros_like(distance)
         top = min(cfg.candidates, distance.shape[1])
         near, rows = distance.topk(top, largest=False)
         dense.scatter_(1, rows, kernel_weights(near, min(cfg.n, top), cfg.alpha) * self.trust[rows])
         dense = dense / dense.sum(1, keepdim=True)
-        faded = sum(k * dense[i : i + len(query.crop)] for i, k in enumerate(cfg.fade))
+        n_rows = len(wanted) - len(cfg.fade) + 1
+        faded = sum(k * dense[i : i + n_rows] for i, k in enumerate(cfg.fade))
         weight, index = faded.topk(min(cfg.candidates, faded.shape[1]))
         return index, weight / weight.sum(1, keepdim=True)
+
+    def _fuse(self, index: torch.Tensor, weight: torch.Tensor, lips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B,3,Hm,Wm) medians of the candidates warped onto (B,18,2) lips, and the (B,17,2) jaws they were given."""
+        jaw = (self.jaw[index] * weight[..., None, None]).sum(1)
+        field = self.warp.fields(lips, jaw, self.lips[index], self.jaw[index])
+        fuse = self._fuse_numba if self.device.type == "cpu" else self._fuse_torch
+        return torch.stack([fuse(index[b], weight[b], field[b]) for b in range(len(index))]), jaw
+
+    def _calibrated(self, tries: int = 16) -> float:
+        """How much fine detail to add so that drawn mouths are as sharp as filmed ones: mouths of the bank are drawn from the others
+        (a second around them left out), and the boost that equals the variances of the Laplacian is solved for."""
+        k = len(self.features)
+        rows = torch.linspace(0, k - 1, min(tries, k), device=self.device).round().long()
+        source, shot = torch.from_numpy(self.bank.source).to(self.device), torch.from_numpy(self.bank.shot).to(self.device)
+        near = (shot[rows, None] == shot) & ((source[rows, None] - source).abs() <= 12)
+        if bool((~near).sum(1).min() < self.config.n):
+            return 0.0
+        drawn, real = [], []
+        for row, barred in zip(rows, near):
+            still = [len(self.config.fade), 1]
+            index, weight = self.choose(self.features[row].repeat(still), barred.repeat(still))
+            drawn.append(self._fuse(index, weight, self.lips[row, None])[0])
+            real.append(torch.from_numpy(self.bank.crops[int(row)]).to(self.device)[None].float() / 255)
+        drawn, real = (_around_lips(torch.cat(parts), self.lips[rows], self.bank.space) for parts in (drawn, real))
+        a, b, wanted = _laplacian(drawn), _laplacian(_fine_detail(drawn)), _laplacian(real).square().mean()
+        aa, ab, bb = (float((x * y).mean()) for x, y in ((a, a), (a, b), (b, b)))
+        root = max(ab * ab - bb * (aa - float(wanted)), 0.0) ** 0.5
+        return min(max((root - ab) / max(bb, 1e-12), 0.0), self.config.resharpen)
 
     def _fuse_numba(self, index: torch.Tensor, weight: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
         crops = np.ascontiguousarray(self.crops[index.numpy()])
@@ -179,6 +212,23 @@ class CandidateWarp:
 
 def _spline(r: torch.Tensor) -> torch.Tensor:
     return r**2 * torch.log(r.clamp_min(1e-9))
+
+
+def _fine_detail(rgb: torch.Tensor) -> torch.Tensor:
+    return rgb - gaussian_blur(rgb, 1.2)
+
+
+def _laplacian(rgb: torch.Tensor) -> torch.Tensor:
+    grey = rgb.mean(1, keepdim=True)
+    kernel = grey.new_tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
+    return torch.nn.functional.conv2d(grey, kernel)
+
+
+def _around_lips(rgb: torch.Tensor, lips: torch.Tensor, space: MouthSpace) -> torch.Tensor:
+    """The part of the (B,3,Hm,Wm) pictures that holds all the (B,18,2) lips."""
+    corner = lips.new_tensor([space.left, space.top])
+    (x0, y0), (x1, y1) = ((p - corner) * space.scale for p in (lips.amin((0, 1)), lips.amax((0, 1))))
+    return rgb[..., max(int(y0) - 2, 0) : int(y1) + 3, max(int(x0) - 2, 0) : int(x1) + 3]
 
 
 def weighted_median(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
