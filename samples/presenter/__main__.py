@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--target-fps", type=Fraction, help="frames per second of the plan's target; default: --fps")
     parser.add_argument("--seed", type=int, default=0, help="person")
     parser.add_argument("--seconds", type=float, help="length, default: of the speech")
-    parser.add_argument("--crf", type=int, default=18)
+    parser.add_argument("--crf", type=int, default=20, help="x264 quality, lower is better")
     parser.add_argument("--yaw", type=float, help="fix the head's yaw, degrees")
     parser.add_argument("--absent", type=float, nargs=2, metavar=("FROM", "TO"), help="nobody in the picture, seconds")
     parser.add_argument("--occluder", type=float, nargs=2, metavar=("FROM", "TO"), help="a hand before the mouth, seconds")

@@ -199,7 +199,8 @@ def _illuminate(m, n, ambient, key, lights, colour, out):
                 d16 = d8 * d8
                 d48 = d16 * d16 * d16
                 if m == EYE:
-                    shine += d48 * d48 * d48 * d48 * d48 * d48 * d48 * 1.6 * lights[s, 3]
+                    d192 = d48 * d48 * d48 * d48
+                    shine += d192 * d192 * d192 * d192 * 2.2 * lights[s, 3]
                 elif flesh:
                     shine += (0.55 * d16 + 0.9 * d48) * lights[s, 3] * reach
                 elif m == HAIR:
