@@ -13,7 +13,7 @@ from lipsync.geometry import similarity_fit, warp_frame
 
 #: A face seen again after a cut or a long gap is the same person when its small portrait correlates this well with the known one; less is
 #: asked where it is in the same place. (GRID: one speaker on several days 0.62 and more, median 0.92; two speakers up to 0.77, median 0.55.)
-SAME_PORTRAIT, SAME_PORTRAIT_AND_PLACE = 0.72, 0.6
+SAME_PORTRAIT, SAME_PORTRAIT_AND_PLACE = 0.72, 0.65
 #: Frames after which position alone no longer says who it is.
 POSITION_LASTS = 12
 _PORTRAIT = np.array([[20, 0, 16], [0, 20, 26], [0, 0, 1.0]])
