@@ -100,7 +100,8 @@ def test_resting_head_is_stiller_than_a_speaking_one(phones):
 def test_clip_at_any_size_and_rate(tmp_path, phones):
     fps = Fraction(30000, 1001)
     head = np.array([3.0, 3.0, 1.0, 1.04])
-    truth = render_clip(tmp_path / "a.mp4", SAMPLES / "speech.wav", phones, size=(162, 98), fps=fps, duration_s=0.4, head_time=lambda t: 2 * t)
+    truth = render_clip(tmp_path / "a.mp4", SAMPLES / "speech.wav", phones, size=(162, 98), fps=fps, duration_s=0.4,
+                        head_time=lambda t: 2 * t)
     with av.open(str(tmp_path / "a.mp4")) as file:
         assert file.streams.video[0].average_rate == fps and len(file.streams.audio) == 1
         frames = [f.to_ndarray(format="rgb24") for f in file.decode(video=0)]

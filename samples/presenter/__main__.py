@@ -57,7 +57,8 @@ def speak(text: str, out: Path, voice: str, pause_s: float = 0.4) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m samples.presenter", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="python -m samples.presenter", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("target", "clip", "truth", "speak"))
     parser.add_argument("text", nargs="?", help="words for `speak`")
     parser.add_argument("--size", type=_size, default=(1280, 720), metavar="WxH")
@@ -65,7 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--speech", type=Path, help="sound of the clip")
     parser.add_argument("--phones", type=Path, help="its phonemes, JSON; default: beside the sound")
     parser.add_argument("--plan", type=Path, help="a dub's receipt: the head follows its rows, on the clock of the target")
-    parser.add_argument("--head-phones", type=Path, default=_SAMPLES / "target.json", help="speech in whose pauses the head rests, with --plan")
+    parser.add_argument("--head-phones", type=Path, default=_SAMPLES / "target.json",
+                        help="speech in whose pauses the head rests, with --plan")
     parser.add_argument("--target-fps", type=Fraction, help="frames per second of the plan's target; default: --fps")
     parser.add_argument("--seed", type=int, default=0, help="person")
     parser.add_argument("--seconds", type=float, help="length, default: of the speech")
@@ -95,8 +97,8 @@ def main() -> None:
     if args.what == "truth":
         truth = truth_of(presenter, phones, *clocks(seconds, args.fps, head_time))
     else:
-        truth = render_clip(args.out, args.speech, phones, size=args.size, fps=args.fps, duration_s=seconds, head_time=head_time, crf=args.crf,
-                            presenter=presenter)
+        truth = render_clip(args.out, args.speech, phones, size=args.size, fps=args.fps, duration_s=seconds, head_time=head_time,
+                            crf=args.crf, presenter=presenter)
     if args.truth:
         truth.save(args.truth)
 

@@ -1,6 +1,7 @@
 """Triangle surfaces: Loop subdivision as a matrix, smooth vertex normals, lofted sheets.
 
-Coordinates: x right, y down, z away from the camera; unit = outer-eye-corner distance. Triangles turn so that (b - a) x (c - a) points outwards.
+Coordinates: x right, y down, z away from the camera; unit = outer-eye-corner distance. Triangles turn so that
+(b - a) x (c - a) points outwards.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import numpy as np
 
 from lipsync.face.canonical import MESH_FROM_68, canonical_mesh
 
-from .geometry import Sheet, biharmonic, border_loops, grid_triangles, join, loft, loop_matrix, vertex_normals
+from .geometry import Sheet, biharmonic, border_loops, grid_triangles, loft, loop_matrix
 
 UPPER_EDGE = np.array([78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308])
 LOWER_EDGE = np.array([78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308])
@@ -24,7 +24,6 @@ _OVAL_TOP = 10
 _HINGE = np.array([0.0, -0.48, 0.74])  # the jaw's axis, near the ears
 _JAW_RAD = 0.23
 EYE_RADIUS = 0.165
-NECK_TOP_S, N_RINGS = 0.5, 9
 
 
 def _smooth(x: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -66,15 +65,11 @@ class Head:
         self._make_fields()
         borders = border_loops(fine)
         self.mouth_border, *self.eye_borders = [next(loop for loop in borders if k in loop) for k in (13, 33, 263)]
-        rest = self.fine_from_coarse @ points
-        self.rest = rest
+        self.rest = rest = self.fine_from_coarse @ points
         self.follow_fine = np.clip(self.fine_from_coarse @ self.follow, 0, 1)
         self.eyes = [self._eye_centre(rest, side) for side in (-1, 1)]
         self._near_eye = [np.flatnonzero(np.linalg.norm(rest - c, axis=1) < EYE_RADIUS + 0.12) for c in self.eyes]
-        self.resting = self.fine_from_coarse @ points
-        self.origin = (self.resting[61] + self.resting[291]) / 2
-
-    # -- building ------------------------------------------------------------------------------------------------
+        self.origin = (rest[61] + rest[291]) / 2
 
     def _with_neck(self, points: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Skull, underside of the jaw and neck grown from the face's outline: curves from each outline vertex to the collar.
@@ -90,14 +85,14 @@ class Head:
         angle = np.linspace(0, 2 * np.pi, len(oval), endpoint=False)  # 0 top, pi chin
         up = (1 + np.cos(angle)) / 2
         collar = np.stack([0.55 * np.sin(angle), np.full(len(oval), 1.30), 1.04 + 0.48 * np.cos(angle)], 1)
-        throat = np.stack([0.50 * np.sin(angle), 0.62 + 0.0 * angle, 1.0 + 0.47 * np.cos(angle)], 1)
+        throat = np.stack([0.50 * np.sin(angle), np.full(len(oval), 0.62), 1.0 + 0.47 * np.cos(angle)], 1)
         throat[:, 1] -= 0.55 * up
-        out = ring0 - np.array([0, -0.45, 0.9])
         back1 = ring0 + np.stack([0.25 * np.sin(angle) * up, -0.95 * up**2, 0.30 + 0.5 * up], 1)
-        back1[:, 0] += 0.08 * np.sign(out[:, 0]) * np.abs(np.sin(angle))
+        back1[:, 0] += 0.08 * np.sign(ring0[:, 0]) * np.abs(np.sin(angle))
         back2 = throat + np.stack([0.55 * np.sin(angle) * up, -1.3 * up**1.5, 1.1 * up**2], 1)
         chin = 1 - _smooth(up, 0.0, 0.45)
-        back1 = (1 - chin[:, None]) * back1 + chin[:, None] * (ring0 + np.array([0, 0.06, 0.16]) + np.stack([0 * angle, 0 * angle, 0.1 * up], 1))
+        under = ring0 + np.array([0, 0.06, 0.16]) + 0.1 * up[:, None] * np.array([0, 0, 1])
+        back1 = (1 - chin[:, None]) * back1 + chin[:, None] * under
         back2 = (1 - chin[:, None]) * back2 + chin[:, None] * (throat + np.array([0, -0.10, -0.14]))
         rings, follow = [], [np.ones(len(points))]
         for t in np.linspace(0, 1, 6)[1:]:
@@ -169,8 +164,6 @@ class Head:
         upper, lower, outer, inner = LIDS[side]
         lids = rest[np.concatenate([upper[2:5], lower[2:5]])].mean(0)
         return np.array([rest[[outer, inner], 0].mean(), lids[1], lids[2] + EYE_RADIUS * 0.93])
-
-    # -- moving --------------------------------------------------------------------------------------------------
 
     def jaw_matrix(self, mouth: np.ndarray) -> np.ndarray:
         """(3,3) rotation of the lower teeth and tongue about the hinge."""
@@ -285,9 +278,3 @@ class Head:
     def landmarks_68(self, fine: np.ndarray) -> np.ndarray:
         """(68,3) the iBUG-68 points."""
         return fine[MESH_FROM_68]
-
-    def normals(self, fine: np.ndarray) -> np.ndarray:
-        return vertex_normals(fine, self.triangles)
-
-
-__all__ = ["EYE_RADIUS", "Head", "join"]

@@ -20,7 +20,7 @@ def lights() -> np.ndarray:
     return out
 
 
-def _seen_from(direction: np.ndarray, points: np.ndarray, triangles: np.ndarray, normals: np.ndarray, cells: int = 300) -> np.ndarray:
+def _seen_from(direction: np.ndarray, points: np.ndarray, triangles: np.ndarray, cells: int = 300) -> np.ndarray:
     """(n,) 1 where a vertex sees the light far away in `direction`, softly 0 behind other surfaces."""
     d = direction / np.linalg.norm(direction)
     side = np.cross(d, [0.0, 1.0, 0.01])
@@ -48,10 +48,10 @@ def light_reaching(points: np.ndarray, triangles: np.ndarray, normals: np.ndarra
         if d[1] > 0.75:
             continue
         w = np.clip(normals @ d, 0, 1) + 0.05
-        total += w * _seen_from(d, points, triangles, normals)
+        total += w * _seen_from(d, points, triangles)
         weight += w
     key = np.zeros(len(points))
     spread = [np.array([a, b, 0.0]) * 0.30 for a in (-1, 0, 1) for b in (-1, 0, 1)]
     for s in spread:
-        key += _seen_from(KEY + s, points, triangles, normals) / len(spread)
+        key += _seen_from(KEY + s, points, triangles) / len(spread)
     return np.stack([0.25 + 0.75 * total / weight, key], 1)

@@ -115,7 +115,8 @@ def hair(person: int) -> Sheet:
         mid = np.concatenate([fall[:, :1] * (0.86 + 0.16 * np.clip(p * 4, 0, 1)), root[:, 1:2] + 0.14 * (1 - np.clip(p * 4, 0, 1)),
                               (root[:, 2:] + fall[:, 2:]) / 2 - 0.08], 1)
         wave = 0.016 * np.sin(19 * p + 2 * side) + 0.010 * np.sin(53 * p + side) + 0.006 * np.sin(131 * p)
-        tip = fall + np.concatenate([-side * (0.10 - 0.10 * np.sin(np.pi * p)) + wave, length - 0.18 * (1 - p) ** 2 + wave, 0.14 - 0.30 * p], 1)
+        drop = [-side * (0.10 - 0.10 * np.sin(np.pi * p)) + wave, length - 0.18 * (1 - p) ** 2 + wave, 0.14 - 0.30 * p]
+        tip = fall + np.concatenate(drop, 1)
         rows = []
         for t in np.linspace(0, 1, 44):
             a = min(t / 0.5, 1.0)
@@ -147,17 +148,20 @@ def hand() -> Sheet:
         (x0, y0), (x1, y1) = start, end
         return loft(np.stack([x0 + (x1 - x0) * v + wide * cap * np.cos(u), y0 + (y1 - y0) * v, deep * cap * np.sin(u)], -1))
 
-    fingers = [limb((x0, -0.15), (x1, top), 0.082, 0.075) for x0, x1, top in ((-0.25, -0.34, -0.72), (-0.085, -0.10, -0.88), (0.085, 0.10, -0.84),
-                                                                           (0.245, 0.31, -0.66))]
-    return join([*fingers, limb((0.26, 0.30), (0.58, -0.22), 0.095, 0.09), limb((0, 0.48), (0, -0.36), 0.34, 0.14), limb((0.0, 0.2), (0.35, 3.2), 0.24, 0.17)])
+    tips = ((-0.25, -0.34, -0.72), (-0.085, -0.10, -0.88), (0.085, 0.10, -0.84), (0.245, 0.31, -0.66))
+    fingers = [limb((x0, -0.15), (x1, top), 0.082, 0.075) for x0, x1, top in tips]
+    thumb, palm = limb((0.26, 0.30), (0.58, -0.22), 0.095, 0.09), limb((0, 0.48), (0, -0.36), 0.34, 0.14)
+    return join([*fingers, thumb, palm, limb((0.0, 0.2), (0.35, 3.2), 0.24, 0.17)])
 
 
 def torso() -> Sheet:
     """Shoulders and chest in a knitted crew-neck top; uv in eye distances for the knit."""
     a = np.linspace(-np.pi, np.pi, 97)
-    rings = [(0.520, 0.47, 1.10), (0.535, 0.49, 0.985), (0.560, 0.515, 0.965), (0.590, 0.54, 0.985), (0.605, 0.56, 1.05)]  # the rolled collar
+    # half width, depth and height of each ring: first the rolled collar, then the shoulders, then the chest
+    rings = [(0.520, 0.47, 1.10), (0.535, 0.49, 0.985), (0.560, 0.515, 0.965), (0.590, 0.54, 0.985), (0.605, 0.56, 1.05)]
     rings += [(0.62 + 1.40 * e, 0.57 + 0.32 * e, 1.06 + 0.42 * e**1.35) for e in np.linspace(0.02, 1, 14)]
     rings += [(2.02 + 0.26 * np.sin(f), 0.89 + 0.2 * f, 1.48 + 1.5 * (1 - np.cos(f)) + 0.10 * f) for f in np.linspace(0.12, 1.4, 12)]
-    rows = [np.stack([half * np.sin(a), y - 0.07 * np.cos(a) * min(1.0, 0.9 / half) * -1, 1.04 - depth * np.cos(a)], -1) for half, depth, y in rings]
+    rows = [np.stack([half * np.sin(a), y + 0.07 * np.cos(a) * min(1.0, 0.9 / half), 1.04 - depth * np.cos(a)], -1)
+            for half, depth, y in rings]
     s = loft(np.stack(rows), occ=0.9)
-    return Sheet(s.points, s.triangles[:, ::-1], s.points[:, [0, 1]] * 1.0, s.occ)
+    return Sheet(s.points, s.triangles[:, ::-1], s.points[:, :2].copy(), s.occ)

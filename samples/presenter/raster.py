@@ -122,9 +122,10 @@ def _flat_colour(m, u, v, base, out):
             out[c] *= 1 - 0.96 * pupil
         out[3] = 0.5
     elif m == HAIR:
-        tone = 0.45 + 0.55 * streak(u, v * 0.5, 260.0, 21) + 0.35 * streak(u, v * 0.3, 40.0, 22)
+        tone = 0.12 + 0.75 * streak(u, v * 0.5, 260.0, 21) + 0.50 * streak(u, v * 0.3, 46.0, 22) + 0.35 * streak(u, v * 0.2, 14.0, 23)
+        tone *= 0.35 + 0.65 * min(v / 0.05, 1.0)  # the parting
         out[0], out[1], out[2] = base[m, 0] * tone, base[m, 1] * tone, base[m, 2] * tone
-        out[3] = 0.12 * tone
+        out[3] = 0.16 * tone * tone
     elif m == CLOTH:
         knit = 0.86 + 0.14 * math.sin(u * 150.0) * math.sin(v * 110.0 + 1.5 * math.sin(u * 75.0))
         out[0], out[1], out[2] = base[m, 0] * knit, base[m, 1] * knit, base[m, 2] * knit
@@ -204,7 +205,7 @@ def _illuminate(m, n, ambient, key, lights, colour, out):
                 elif flesh:
                     shine += (0.55 * d16 + 0.9 * d48) * lights[s, 3] * reach
                 elif m == HAIR:
-                    shine += d8 * lights[s, 3] * reach
+                    shine += d16 * lights[s, 3] * reach
                 else:
                     shine += 2.0 * d48 * lights[s, 3] * reach
     red += (lights[3, 0] * sky + lights[4, 0] * (1 - sky)) * ambient
@@ -240,8 +241,9 @@ def shade(points, triangles, material, uv, normals, light, depth, index, texture
                 continue
             total[:] = 0.0
             if simple:
-                _shade_one((q + 0.5) * times, (r + 0.5) * times, index[r * times + times // 2, q * times + times // 2], points, triangles, material, uv,
-                           normals, light, texture, base, lights, work, out)
+                t = index[r * times + times // 2, q * times + times // 2]
+                _shade_one((q + 0.5) * times, (r + 0.5) * times, t, points, triangles, material, uv, normals, light, texture, base, lights,
+                           work, out)
                 for k in range(3):
                     total[k] = tone[min(int(max(out[k], 0.0) * 2047.5), 4095)]
             else:

@@ -5,7 +5,7 @@ Pixel frame: x right, y down, origin at the corner of the first pixel, centre of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -69,8 +69,8 @@ def _rig(person: int) -> _Rig:
 class Presenter:
     """A rendered person who does not exist.
 
-    size: (width, height) pixels. seed: 0 or 1 chooses the person (and the pattern of head motion). pauses: (K,2) seconds of the head clock in
-    which the head rests. samples: per pixel side. yaw_override: degrees, fixes the yaw. absent, occluder: (start, end) seconds of the head
+    size: (width, height) pixels. seed: 0 or 1 chooses the person (and the pattern of head motion). pauses: (K,2) seconds of the head
+    clock in which the head rests. samples: per pixel side. yaw_override: degrees, fixes the yaw. absent, occluder: (start, end) seconds of the head
     clock without a person, or with a hand before the mouth. cut_s: head time of a cut to a closer view.
     """
 
@@ -78,7 +78,8 @@ class Presenter:
                  yaw_override: float | None = None, absent: tuple[float, float] | None = None,
                  occluder: tuple[float, float] | None = None, cut_s: float | None = None) -> None:
         self.width, self.height = size
-        self.seed, self.samples, self.yaw_override, self.absent, self.occluder, self.cut_s = seed, samples, yaw_override, absent, occluder, cut_s
+        self.seed, self.samples = seed, samples
+        self.yaw_override, self.absent, self.occluder, self.cut_s = yaw_override, absent, occluder, cut_s
         self.pauses = np.zeros((0, 2)) if pauses is None else np.asarray(pauses, float)
         self._rig = _rig(seed % 2)
         self.head = self._rig.head
@@ -86,8 +87,8 @@ class Presenter:
         self._texture = paint(self.head, float(np.clip(self.scale * 1.3, 60, 420)), seed)
         self._mouth_parts()
         self._background = _backdrop(self.width, self.height, seed)
-        n = 64
-        self._noise = gaussian_filter(np.random.default_rng(5).normal(0, 1, (self.height + n, self.width + n)).astype(np.float32), 0.45) * (1.5 / 255)
+        grain = np.random.default_rng(5).normal(0, 1.5 / 255, (self.height + 64, self.width + 64)).astype(np.float32)
+        self._noise = gaussian_filter(grain, 0.45)
         self._base = _base_colours(seed)
         self._lights = lights()
         self._tone = raster.tone_curve()
@@ -154,7 +155,8 @@ class Presenter:
         low, high = np.floor(points[:, :2].min(0) / n).astype(int), np.ceil(points[:, :2].max(0) / n).astype(int)
         box = np.array([*np.maximum(low, 0), *np.minimum(high, (self.width, self.height))])
         raster.rasterise(points, triangles, material, uv, depth, index, *(box * n))
-        raster.shade(points, triangles, material, uv, normals, light, depth, index, self._texture, self._base, self._lights, self._tone, n, picture, box)
+        raster.shade(points, triangles, material, uv, normals, light, depth, index, self._texture, self._base, self._lights, self._tone, n,
+                     picture, box)
 
     def _scene(self, head_t: float, mouth: np.ndarray):
         """All surfaces of one frame: pixel points, triangles, material, uv, camera-frame normals, light."""
@@ -196,8 +198,10 @@ class Presenter:
         if gap < 0.004:
             return out
         raised = self._tongue.points + np.array([0, -0.085, -0.02]) * float(mouth[6])
-        for sheet, kind, jaw in ((self._upper_teeth, raster.TEETH, False), (self._upper_gum, raster.GUM, False), (self._lower_teeth, raster.TEETH, True),
-                                 (self._lower_gum, raster.GUM, True), (Sheet(raised, *_rest(self._tongue)), raster.TONGUE, True), (self._cavity, raster.CAVITY, False)):
+        tongue = replace(self._tongue, points=raised)
+        fixed = ((self._upper_teeth, raster.TEETH), (self._upper_gum, raster.GUM), (self._cavity, raster.CAVITY))
+        in_jaw = ((self._lower_teeth, raster.TEETH), (self._lower_gum, raster.GUM), (tongue, raster.TONGUE))
+        for sheet, kind, jaw in [(*item, False) for item in fixed] + [(*item, True) for item in in_jaw]:
             p = head.in_jaw(sheet.points, mouth) if jaw else sheet.points
             below = p[:, 1] - np.interp(p[:, 0], upper[:, 0], upper[:, 1])
             above = np.interp(p[:, 0], lower[:, 0], lower[:, 1]) - p[:, 1]
@@ -239,7 +243,8 @@ class Presenter:
         affine = self._pixel_from_face(pose, head_t)
         face = (np.linalg.inv(affine) @ np.concatenate([lips, np.ones((18, 1))], 1).T).T[:, :2]
         covered = self.occluder is not None and self.occluder[0] <= head_t < self.occluder[1] and self._hand_covers(lips, head_t)
-        return FrameTruth(lips, landmarks, affine, face, np.array([pose.yaw, pose.pitch, pose.roll]), float(opening(face)), pose.blink, mouth,
+        angles = np.array([pose.yaw, pose.pitch, pose.roll])
+        return FrameTruth(lips, landmarks, affine, face, angles, float(opening(face)), pose.blink, mouth,
                           not self._is_absent(head_t), covered)
 
     def _hand_covers(self, lips: np.ndarray, head_t: float) -> bool:
@@ -260,10 +265,6 @@ class Presenter:
         return (self.head.landmarks_68(self.head.face(REST, 0, 0))[LIPS_FROM_68] - self.head.origin)[:, :2]
 
 
-def _rest(sheet: Sheet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return sheet.triangles, sheet.uv, sheet.occ
-
-
 def _base_colours(seed: int) -> np.ndarray:
     """(11,3) linear reflectance of each material."""
     out = np.zeros((11, 3))
@@ -274,7 +275,7 @@ def _base_colours(seed: int) -> np.ndarray:
     out[raster.CAVITY] = (0.05, 0.012, 0.010)
     out[raster.EYE] = ((0.075, 0.085, 0.06), (0.07, 0.035, 0.015))[seed % 2]
     out[raster.LASH] = (0.012, 0.009, 0.008)
-    out[raster.HAIR] = ((0.105, 0.055, 0.030), (0.018, 0.015, 0.013))[seed % 2]
+    out[raster.HAIR] = ((0.085, 0.042, 0.022), (0.018, 0.015, 0.013))[seed % 2]
     out[raster.CLOTH] = ((0.060, 0.105, 0.150), (0.30, 0.10, 0.07))[seed % 2]
     out[raster.HAND] = ((0.60, 0.365, 0.265), (0.36, 0.205, 0.135))[seed % 2]
     return out

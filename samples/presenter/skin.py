@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from scipy.ndimage import gaussian_filter
 
-from .head import BROWS, LIDS, LOWER_EDGE, LOWER_RIM, UPPER_EDGE, UPPER_RIM, Head
+from .head import LIDS, LOWER_EDGE, LOWER_RIM, UPPER_EDGE, UPPER_RIM, Head
 from .raster import hash01, rasterise
 
 #: The texture shows this range of angle about the head's axis (radians) and of height (eye distances).
@@ -91,14 +91,15 @@ def paint(head: Head, density: float, person: int = 0) -> np.ndarray:
     rng = np.random.default_rng(77 + person)
     tone = np.array(((0.60, 0.365, 0.265), (0.36, 0.205, 0.135))[person % 2])
     blotch = (0.5 * _noise(p, 3, 1) + 0.3 * _noise(p, 7, 2) + 0.25 * _noise(p, 16, 3)).reshape(h, w, 1)
-    colour = tone * (1 + 0.05 * blotch) * np.array([1.0, 1.0, 1.0])
+    colour = tone * (1 + 0.05 * blotch)
     colour *= 1 + blotch * np.array([0.03, -0.02, -0.03])
     x, y = p[:, 0].reshape(h, w), p[:, 1].reshape(h, w)
 
     def flush(cx: float, cy: float, sx: float, sy: float) -> np.ndarray:
         return np.exp(-np.square((np.abs(x) - cx) / sx) - np.square((y - cy) / sy))[..., None]
 
-    red = 0.8 * flush(0.42, -0.42, 0.20, 0.20) + 0.7 * flush(0, -0.36, 0.14, 0.14) + 0.45 * flush(0, 0.42, 0.2, 0.10) + 0.35 * flush(0.78, -0.5, 0.1, 0.3)
+    red = 0.8 * flush(0.42, -0.42, 0.20, 0.20) + 0.7 * flush(0, -0.36, 0.14, 0.14)  # cheeks and nose
+    red += 0.45 * flush(0, 0.42, 0.2, 0.10) + 0.35 * flush(0.78, -0.5, 0.1, 0.3)  # chin and ears
     colour *= 1 + red * np.array([0.02, -0.13, -0.12])
     colour *= 1 - flush(0.30, -0.68, 0.17, 0.05) * np.array([0.10, 0.13, 0.10])  # under the eyes
     colour *= 1 - flush(0.32, -0.93, 0.20, 0.05) * np.array([0.06, 0.10, 0.10])  # upper lids
@@ -113,8 +114,8 @@ def paint(head: Head, density: float, person: int = 0) -> np.ndarray:
     _freckle(colour, x, y, density, rng, 130 if person % 2 == 0 else 25)
     gloss = np.full((h, w), 0.075) + 0.05 * flush(0, -0.75, 0.10, 0.5)[..., 0] + 0.03 * flush(0, -1.2, 0.4, 0.2)[..., 0]
     gloss *= 1 + 0.8 * pores
-    colour, gloss, height = _lips(head, uv, colour, gloss, height, p, density, person)
-    colour = _brows_and_lids(head, uv, colour, density, rng, person)
+    colour, gloss, height = _lips(uv, colour, gloss, height, p, density, person)
+    colour = _brows_and_lids(uv, colour, density, rng)
     out = np.concatenate([colour, gloss[..., None], height[..., None] * 0.55 * min(1.0, 220 / density)], 2).astype(np.float32)
     out[~hit, :3] = tone
     return out
@@ -133,16 +134,20 @@ def _freckle(colour: np.ndarray, x: np.ndarray, y: np.ndarray, density: float, r
         colour[rows, cols] *= 1 - dark * near[..., None] * np.array([0.7, 1.0, 1.1])
 
 
-def _lips(head, uv, colour, gloss, height, p, density, person):
+def _lips(uv: np.ndarray, colour: np.ndarray, gloss: np.ndarray, height: np.ndarray, p: np.ndarray, density: float,
+          person: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Colour, gloss and height with the lips painted: fine upright creases, a dark seam."""
     h, w = gloss.shape
-    outline = np.concatenate([uv[UPPER_RIM], uv[LOWER_RIM][-2:0:-1]])
-    mask = _inside(_rounded(outline), (h, w), 0.010 * density)
+    mask = _inside(_rounded(np.concatenate([uv[UPPER_RIM], uv[LOWER_RIM][-2:0:-1]])), (h, w), 0.010 * density)
     lip = np.array(((0.37, 0.105, 0.098), (0.26, 0.095, 0.085))[person % 2])
-    crease = _noise(p * np.array([1.0, 0.22, 0.6]), 62, 40).reshape(h, w) + 0.6 * _noise(p * np.array([1.0, 0.3, 0.6]), 30, 41).reshape(h, w)
-    seam = _inside(np.concatenate([uv[UPPER_EDGE] - [0, 0.007 * density], (uv[LOWER_EDGE] + [0, 0.006 * density])[::-1]]), (h, w), 0.006 * density)
-    shade_ = lip * (1 + 0.10 * crease[..., None]) * (1 - 0.75 * seam[..., None])
+    crease = _noise(p * np.array([1.0, 0.22, 0.6]), 62, 40) + 0.6 * _noise(p * np.array([1.0, 0.3, 0.6]), 30, 41)
+    crease = crease.reshape(h, w)
+    outline = np.concatenate([uv[UPPER_EDGE] - [0, 0.007 * density], (uv[LOWER_EDGE] + [0, 0.006 * density])[::-1]])
+    seam = _inside(outline, (h, w), 0.006 * density)
+    painted = lip * (1 + 0.10 * crease[..., None]) * (1 - 0.75 * seam[..., None])
     m = mask[..., None] * 0.92
-    return colour * (1 - m) + shade_ * m, gloss * (1 - mask) + mask * (0.10 + 0.03 * crease), height * (1 - mask) + mask * 0.16 * crease
+    return (colour * (1 - m) + painted * m, gloss * (1 - mask) + mask * (0.10 + 0.03 * crease),
+            height * (1 - mask) + mask * 0.16 * crease)
 
 
 def _rounded(polygon: np.ndarray) -> np.ndarray:
@@ -153,35 +158,35 @@ def _rounded(polygon: np.ndarray) -> np.ndarray:
     return polygon
 
 
-def _brows_and_lids(head, uv, colour, density, rng, person):
-    h, w = colour.shape[:2]
-    dark = np.array([0.035, 0.022, 0.016])
-    for side, (low, high) in ((-1, ((46, 53, 52, 65, 55), (70, 63, 105, 66, 107))), (1, ((276, 283, 282, 295, 285), (300, 293, 334, 296, 336)))):
-        low, high = uv[list(low)], uv[list(high)]
-        n = 330
-        s, t = rng.uniform(0, 1, n) ** 0.9, rng.uniform(0, 1, n)
-        along = s * 3.999
-        k, f = along.astype(int), (along % 1)[:, None]
-        lower, upper = low[k] * (1 - f) + low[k + 1] * f, high[k] * (1 - f) + high[k + 1] * f
-        band = 0.22 + 0.56 * s  # thin outside, fuller inside
-        root = lower + (upper - lower) * (0.62 + (t[:, None] - 0.5) * band[:, None])
-        step = density * 0.062 * np.stack([-0.9 * -side * (0.75 - 0.5 * s), -0.18 - 0.55 * s**2 + 0.35 * (1 - s)], 1) * rng.uniform(0.7, 1.2, (n, 1))
-        hairs = gaussian_filter(_strokes((h, w), root, step, rng.uniform(0.35, 0.8, n)), 0.4 + density / 500)
-        brow = _inside(np.concatenate([lower_line(low, high, 0.34), lower_line(low, high, 0.86)[::-1]]), (h, w), 0.022 * density)
-        cover = np.clip(0.42 * brow + 0.75 * hairs, 0, 0.92)[..., None]
-        colour = colour * (1 - cover) + dark * cover
-        upper_lid, lower_lid, outer, inner = LIDS[side]
-        line_above = line = uv[[outer, *upper_lid, inner]]
-        lid = _inside(np.concatenate([line, (line - [0, 0.016 * density])[::-1]]), (h, w), 0.006 * density)
-        line = uv[[outer, *lower_lid, inner]]
-        lid = np.maximum(lid, 0.45 * _inside(np.concatenate([line, (line + [0, 0.012 * density])[::-1]]), (h, w), 0.006 * density))
-        crease = line_above + [0, -0.052 * density]
-        fold = _inside(np.concatenate([crease, (crease - [0, 0.010 * density])[::-1]]), (h, w), 0.009 * density)[..., None]
-        colour = colour * (1 - fold * np.array([0.30, 0.42, 0.42]))
-        cover = np.clip(lid, 0, 1)[..., None] * 0.8
+_BROW_LINES = {-1: ((46, 53, 52, 65, 55), (70, 63, 105, 66, 107)), 1: ((276, 283, 282, 295, 285), (300, 293, 334, 296, 336))}
+
+
+def _brows_and_lids(uv: np.ndarray, colour: np.ndarray, density: float, rng: np.random.Generator) -> np.ndarray:
+    """The colour with brows (single hairs over a soft shade), lid creases and lash lines."""
+    for side, (low, high) in _BROW_LINES.items():
+        cover = _brow(uv[list(low)], uv[list(high)], side, colour.shape[:2], density, rng)[..., None]
+        colour = colour * (1 - cover) + np.array([0.035, 0.022, 0.016]) * cover
+        upper, lower, outer, inner = LIDS[side]
+        above, below = uv[[outer, *upper, inner]], uv[[outer, *lower, inner]]
+
+        def band(line: np.ndarray, thick: float, soft: float) -> np.ndarray:
+            return _inside(np.concatenate([line, (line + [0, thick * density])[::-1]]), colour.shape[:2], soft * density)[..., None]
+
+        colour = colour * (1 - band(above - [0, 0.052 * density], -0.010, 0.009) * np.array([0.30, 0.42, 0.42]))
+        cover = 0.8 * np.clip(np.maximum(band(above, -0.016, 0.006), 0.45 * band(below, 0.012, 0.006)), 0, 1)
         colour = colour * (1 - cover) + np.array([0.06, 0.035, 0.03]) * cover
     return colour
 
 
-def lower_line(low: np.ndarray, high: np.ndarray, share: float) -> np.ndarray:
-    return low + (high - low) * share
+def _brow(low: np.ndarray, high: np.ndarray, side: int, shape: tuple[int, int], density: float, rng: np.random.Generator) -> np.ndarray:
+    """(h,w) how much of the skin one brow hides; low, high: (5,2) its lower and upper line, outer end first."""
+    n = 330
+    s, t = rng.uniform(0, 1, n) ** 0.9, rng.uniform(0, 1, n)
+    k, f = (s * 3.999).astype(int), (s * 3.999 % 1)[:, None]
+    lower, upper = low[k] * (1 - f) + low[k + 1] * f, high[k] * (1 - f) + high[k + 1] * f
+    band = 0.22 + 0.56 * s  # thin outside, fuller inside
+    root = lower + (upper - lower) * (0.62 + (t[:, None] - 0.5) * band[:, None])
+    step = np.stack([0.9 * side * (0.75 - 0.5 * s), -0.18 - 0.55 * s**2 + 0.35 * (1 - s)], 1)
+    hairs = _strokes(shape, root, density * 0.062 * step * rng.uniform(0.7, 1.2, (n, 1)), rng.uniform(0.35, 0.8, n))
+    shade = _inside(np.concatenate([low + (high - low) * 0.34, (low + (high - low) * 0.86)[::-1]]), shape, 0.022 * density)
+    return np.clip(0.42 * shade + 0.75 * gaussian_filter(hairs, 0.4 + density / 500), 0, 0.92)
