@@ -1,0 +1,144 @@
+"""Whole dubs of the synthetic presenter, small and short."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lipsync.config import DubConfig, LipsConfig, RetimeConfig, WriteConfig
+from lipsync.dub import dub, pick_device
+from lipsync.errors import LipsyncError
+from video.read import probe, read_frames
+
+#: Little training: these tests are about everything but the quality of the lips.
+QUICK = DubConfig(lips=LipsConfig(members=1, steps=80), write=WriteConfig(codec="ffv1"))
+
+
+def pictures(path: Path) -> torch.Tensor:
+    return torch.cat([batch.rgb for batch in read_frames(probe(path), 50)])
+
+
+@pytest.fixture(scope="module")
+def dubbed(small_target, short_speech, shared_cache, tmp_path_factory):
+    """A lossless dub: (output path, receipt facts, steps the hook heard of)."""
+    out = tmp_path_factory.mktemp("out") / "new words.mkv"
+    steps: list[str] = []
+    receipt = dub(small_target, short_speech, out, QUICK, cache=shared_cache, hook=lambda step, done, total: steps.append(step))
+    return out, receipt.to_plain(), steps
+
+
+def test_exactly_as_many_frames_as_the_speech_lasts(dubbed):
+    out, facts, _ = dubbed
+    stream = probe(out)
+    assert len(stream) == round(Fraction(241, 100) * 25) == facts["output"]["frames"]
+    assert abs(float(stream.clock.duration_s) - 2.41) <= 0.04
+    assert abs(float(stream.audio_start_s)) < 0.005
+
+
+def test_nothing_but_the_output_and_its_receipt_is_left(dubbed):
+    out, facts, steps = dubbed
+    assert sorted(p.name for p in out.parent.iterdir()) == ["new words.mkv", "new words.mkv.json"]
+    assert json.loads((out.parent / "new words.mkv.json").read_text()) == facts
+    assert {"faces", "mouths", "lips", "dub"} <= set(steps)
+
+
+def test_the_receipt_says_what_was_made_and_how(dubbed):
+    _, facts, _ = dubbed
+    assert facts["config"]["lips"]["steps"] == 80 and facts["made_by"]["torch"]
+    assert len(facts["inputs"]["target"]["sha256"]) == 64 and len(facts["plan"]["source"]) == facts["output"]["frames"]
+    assert 0 < facts["lips"]["lmd"] < 0.1 and facts["rendered_share"] == 1.0 and facts["passed_through"] == []
+
+
+def test_the_file_itself_says_that_it_is_ai_edited(dubbed):
+    import av
+
+    with av.open(str(dubbed[0])) as container:
+        tags = {name.lower(): value for name, value in container.metadata.items()}
+    assert "AI-edited" in tags["comment"] and dubbed[1]["inputs"]["target"]["sha256"] in tags["comment"]
+
+
+def test_only_the_lower_face_changes(dubbed, small_target):
+    out, facts, _ = dubbed
+    plan = facts["plan"]
+    whole = np.flatnonzero(~np.array(plan["half"], bool))
+    target = pictures(small_target)[np.array(plan["source"])[whole]]
+    changed = (pictures(out)[whole] != target).any(1)
+    assert changed.any((1, 2)).all(), "every frame has a new mouth"
+    rows = changed.any(0).any(1).nonzero()[:, 0]
+    columns = changed.any(0).any(0).nonzero()[:, 0]
+    assert changed.float().mean() < 0.08 and len(columns) < 150 and len(rows) < 110, "and everything else is as decoded"
+
+
+def test_the_same_dub_twice_is_the_same(dubbed, small_target, short_speech, shared_cache, tmp_path):
+    again = dub(small_target, short_speech, tmp_path / "again.mkv", replace(QUICK, batch=5), cache=shared_cache)
+    assert again.to_plain()["plan"] == dubbed[1]["plan"]
+    difference = (pictures(tmp_path / "again.mkv").int() - pictures(dubbed[0]).int()).abs()
+    assert difference.max() <= 2, "rows do not depend on the batch they are rendered in"
+
+
+def test_preview_without_retiming_plays_the_target_from_its_start(small_target, short_speech, shared_cache, tmp_path):
+    config = replace(QUICK, retime=RetimeConfig(enabled=False))
+    facts = dub(small_target, short_speech, tmp_path / "p.mkv", config, cache=shared_cache, preview_s=0.6).to_plain()
+    assert facts["plan"]["source"] == list(range(15)) and len(probe(tmp_path / "p.mkv")) == 15
+
+
+def test_frames_without_a_face_pass_through_bit_for_bit(small_target, short_speech, shared_cache, tmp_path):
+    from video.write import VideoWriter
+
+    stream = probe(small_target)
+    frames = pictures(small_target)
+    frames[20:26] = 17
+    broken = tmp_path / "broken.mkv"
+    with VideoWriter(broken, width=480, height=270, clock=stream.clock, codec="ffv1", speech=small_target) as writer:
+        writer.write(frames)
+    config = replace(QUICK, retime=RetimeConfig(enabled=False))
+    facts = dub(broken, short_speech, tmp_path / "out.mkv", config, cache=shared_cache).to_plain()
+    out = pictures(tmp_path / "out.mkv")
+    assert (out[20:26] == 17).all() and (out[10] != frames[10]).any() and (out[40] != frames[40]).any()
+    assert any(span["reason"] == "no face" and span["from_row"] <= 20 and span["to_row"] >= 25 for span in facts["passed_through"])
+
+
+def test_silence_closes_the_mouth(small_target, shared_cache, tmp_path):
+    import soundfile
+
+    from lipsync.config import FaceConfig
+    from lipsync.face.track import FaceTracker
+    from lipsync.lips import opening
+
+    soundfile.write(tmp_path / "silence.wav", np.zeros(24000), 16000)
+    dub(small_target, tmp_path / "silence.wav", tmp_path / "out.mkv", QUICK, cache=shared_cache)
+    stream = probe(tmp_path / "out.mkv")
+    tracker = FaceTracker(FaceConfig(), 480, 270)
+    for rgb in pictures(tmp_path / "out.mkv").permute(0, 2, 3, 1).numpy():
+        tracker.push(rgb)
+    gaps = opening(tracker.finish(stream.clock).lips.points)
+    assert gaps.std() < 0.01 and gaps.max() < 0.05
+
+
+def test_an_interrupt_leaves_nothing_behind(small_target, short_speech, shared_cache, tmp_path):
+    def stop(step, done, total):
+        if step == "dub":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dub(small_target, short_speech, tmp_path / "out.mp4", QUICK, cache=shared_cache, hook=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_file_is_kept_unless_forced(small_target, short_speech, shared_cache, tmp_path):
+    out = tmp_path / "out.mp4"
+    out.write_text("precious")
+    with pytest.raises(LipsyncError, match="--force"):
+        dub(small_target, short_speech, out, QUICK, cache=shared_cache)
+    assert out.read_text() == "precious"
+
+
+def test_a_device_that_is_not_there():
+    with pytest.raises(LipsyncError, match="cuda:97"):
+        pick_device("cuda:97")
