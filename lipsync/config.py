@@ -39,7 +39,7 @@ class LipsConfig:
     model: str = ""  # path of a trained model; empty = train on the target's own speech
     network: str = "wide"  # or "paper": the network of Suwajanakorn et al. 2017, one unidirectional LSTM of 60 units, 200 ms late
     members: int = 0  # networks averaged; 0 = 3 (paper: 1)
-    steps: int = 0  # training steps of each; 0 = 250 to 1000 by the amount of speech
+    steps: int = 0  # training steps of each; 0 = 600 to 1200 by the amount of speech
     pause_s: float = 0.3  # shorter pauses do not close the mouth
 
 

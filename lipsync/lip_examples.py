@@ -16,7 +16,7 @@ from lipsync.types import LipTrack
 
 #: Rows (10 ms) on either side of a held-out stretch that nobody learns from.
 GUARD = 30
-N_FOLDS = 5
+N_FOLDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def lip_rows(examples: Sequence[SpokenLips], spec: FeatureSpec) -> LipRows:
     """The examples as rows; the last row of each is never valid, so that nothing is interpolated from one into the next."""
     features, points, valid, voiced, piece = [], [], [], [], []
     total = sum(len(e.wave.samples) for e in examples) // 160
-    longest = int(np.clip(total / (3 * N_FOLDS), 50, 300))
+    longest = int(np.clip(total / N_FOLDS, 50, 300))
     for example in examples:
         values = speech_features(example.wave, spec).values
         track = to_feature_clock(example.lips, len(values), example.shot)
@@ -87,12 +87,12 @@ class Variation:
     """
 
     speed: float = 0.1
-    noise: float = 4.0
-    tilt: float = 0.3
+    noise: float = 1.5
+    tilt: float = 0.15
     gain: float = 0.2
-    formants: float = 0.03
-    masks: int = 1
-    mask_bands: int = 4
+    formants: float = 0.015
+    masks: int = 0
+    mask_bands: int = 0
 
 
 NO_VARIATION = Variation(0, 0, 0, 0, 0, 0, 0)
