@@ -28,8 +28,12 @@ CLIP_S = 3
 
 
 def real_lips(clip: Path, tracks: Path) -> LipTrack:
+    """The clip's 75 frames; those that a few short clips lack are invalid."""
+    n = int(RATE) * CLIP_S
     with np.load(tracks / clip.parent.name / f"{clip.stem}.npz") as track:
-        return LipTrack(track["lips"], track["valid"], FrameClock.constant(len(track["lips"]), RATE))
+        lack = max(0, n - len(track["lips"]))
+        points, valid = np.pad(track["lips"][:n], ((0, lack), (0, 0), (0, 0))), np.pad(track["valid"][:n], (0, lack))
+    return LipTrack(points, valid, FrameClock.constant(n, RATE))
 
 
 def joined(clips: list[Path], tracks: Path) -> SpokenLips:
@@ -38,7 +42,7 @@ def joined(clips: list[Path], tracks: Path) -> SpokenLips:
     n = int(RATE) * CLIP_S
     samples = [load_track(clip).samples[: CLIP_S * 16000].numpy() for clip in clips]
     sound = np.concatenate([np.pad(s, (0, CLIP_S * 16000 - len(s))) for s in samples])
-    points, valid = np.concatenate([t.points[:n] for t in lips]), np.concatenate([t.valid[:n] for t in lips])
+    points, valid = np.concatenate([t.points for t in lips]), np.concatenate([t.valid for t in lips])
     return SpokenLips(Waveform.of(sound), LipTrack(points, valid, FrameClock.constant(len(points), RATE)), np.repeat(np.arange(len(clips)), n))
 
 

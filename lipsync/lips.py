@@ -84,12 +84,13 @@ def rest_shape(points: np.ndarray, valid: np.ndarray, voiced: np.ndarray) -> np.
 
 
 def close_when_silent(
-    lips: LipTrack, voiced: np.ndarray, rest: np.ndarray, pause_s: float = 0.3, close_s: float = 0.14, open_s: float = 0.14, lead_s: float = 0.06
+    lips: LipTrack, voiced: np.ndarray, rest: np.ndarray, pause_s: float = 0.3, close_s: float = 0.14, open_s: float = 0.14, lead_s: float = 0.3
 ) -> LipTrack:
     """The lips, eased to the closed `rest` (18,2) in every pause of at least `pause_s`; exactly `rest` inside, never a step.
 
-    Closing starts when speech ends and takes `close_s`; opening takes `open_s` and is over `lead_s` before speech starts, for lips move
-    before the sound. voiced: (N,) bool on the clock of `lips`. Pauses too short for both movements are left alone.
+    Closing starts when speech ends and takes `close_s`; opening takes `open_s` and is over `lead_s` before speech starts (sooner in short
+    pauses): a breath and the first sound's shape come well before the sound (GRID s1: real lips follow such a gate with r .92 at a lead of
+    0.06 s, .98 at 0.3 s). voiced: (N,) bool on the clock of `lips`. Pauses too short for both movements are left alone.
     """
     seconds = lips.clock.seconds if lips.clock is not None else np.arange(len(lips)) / 100
     closed = np.zeros(len(lips))
@@ -98,11 +99,13 @@ def close_when_silent(
         at_start, at_end = first == 0, after == len(lips)
         start_s = -np.inf if at_start else seconds[first]
         stop_s = np.inf if at_end else seconds[after]
-        if stop_s - start_s < max(pause_s, close_s + open_s + lead_s):
+        slack_s = stop_s - start_s - close_s - open_s
+        if stop_s - start_s < pause_s or slack_s < 0:
             continue
+        early_s = min(lead_s, slack_s / 2)
         row = slice(first, after)
         leaving = _smooth_step((seconds[row] - start_s) / close_s)
-        arriving = _smooth_step((stop_s - lead_s - seconds[row]) / open_s)
+        arriving = _smooth_step((stop_s - early_s - seconds[row]) / open_s)
         closed[row] = np.minimum(leaving, arriving)
     weight = closed[:, None, None].astype(np.float32)
     points = np.where(weight == 1, rest, lips.points * (1 - weight) + rest * weight).astype(np.float32)

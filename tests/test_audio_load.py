@@ -116,7 +116,7 @@ def test_codec_delay_is_removed(tmp_path, suffix, codec):
         box.mux(stream.encode(None))
     wave = load_speech(path)
     assert abs(peak_s(wave) - 0.5) < 1e-3
-    assert abs(float(wave.duration_s) - 1) < 0.03
+    assert abs(float(wave.duration_s) - 1) < 0.002
 
 
 @pytest.mark.parametrize("codec", ["pcm_s16le", "aac"])

@@ -70,10 +70,10 @@ def test_mouth_closes_in_pauses_without_a_step(rate):
     rest = opened(0.0)
     got = close_when_silent(lips, voiced, rest)
     gap = opening(got.points)
-    for inside in ((t < 0.75), (t > 3.2) & (t < 3.75), (t > 5.2)):
+    for inside in ((t < 0.5), (t > 3.2) & (t < 3.5), (t > 5.2)):
         assert np.array_equal(got.points[inside], np.broadcast_to(rest, got.points[inside].shape))
     assert gap[voiced] == pytest.approx(0.3) and gap[(t >= 2) & (t < 2.15)] == pytest.approx(0.3)
-    assert gap[(t > 3.95) & (t < 4)] == pytest.approx(0.3)
+    assert gap[(t > 3.72) & (t < 4)] == pytest.approx(0.3)
     assert np.abs(np.diff(gap)).max() < 0.3 * 1.6 / (0.14 * per_s)
 
 
