@@ -28,6 +28,10 @@ class SpokenLips:
     lips: LipTrack
     shot: np.ndarray
 
+    def __post_init__(self) -> None:
+        if self.lips.clock is None or self.shot.shape != (len(self.lips),):
+            raise ValueError(f"SpokenLips: {len(self.lips)} lips on a frame clock and as many shot numbers, got {self.shot.shape}, {self.lips.clock}")
+
 
 @dataclass(frozen=True, slots=True)
 class LipRows:

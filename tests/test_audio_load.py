@@ -127,6 +127,18 @@ def test_track_starts_with_the_first_picture(tmp_path, audio_at_s, codec):
     assert abs(peak_s(load_speech(tmp_path / "a.mkv")) - 0.5) < 1.5e-3
 
 
+def test_a_hole_in_the_track_is_silence(tmp_path):
+    rate, samples = 48000, click(48000, 0.5)
+    with av.open(str(tmp_path / "a.mkv"), "w") as box:
+        sound = box.add_stream("pcm_s16le", rate=rate, layout="mono")
+        for i in range(0, rate, 960):
+            frame = av.AudioFrame.from_ndarray((samples[None, i : i + 960] * 32767).astype(np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), i + (i >= rate // 4) * rate // 5
+            box.mux(sound.encode(frame))
+        box.mux(sound.encode(None))
+    assert abs(peak_s(load_track(tmp_path / "a.mkv")) - 0.7) < 1e-3
+
+
 def test_track_of_mp4_with_edit_list(tmp_path):
     write_movie(tmp_path / "a.mp4", 0.1, "aac")
     assert abs(peak_s(load_track(tmp_path / "a.mp4")) - 0.6) < 1.5e-3

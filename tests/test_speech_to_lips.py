@@ -81,7 +81,7 @@ def test_sound_of_somebody_else_is_noticed():
 
 def test_the_papers_network_undoes_its_delay():
     example = talk(30, 2)
-    model = train_lip_model([example], LipsConfig(network="paper", steps=80))
+    model = train_lip_model([example], LipsConfig(network="paper", steps=60))
     assert len(model.nets) == 1 and model.nets[0].lstm.hidden_size == 60 and not model.nets[0].lstm.bidirectional
     new = talk(6, 6)
     ours, real = opening(model.speak(new.wave).points[::4][:150]), opening(new.lips.points)
