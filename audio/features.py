@@ -1,6 +1,7 @@
 """What a network hears: 100 feature vectors a second.
 
-Default: the 28 numbers of Suwajanakorn et al. 2017: loudness-normalised speech, 13 MFCC and the log mean energy, and their first differences.
+Default: the 28 numbers of Suwajanakorn et al. 2017: 13 MFCC and the log mean energy of loudness-normalised speech, and their first
+differences.
 """
 
 from __future__ import annotations

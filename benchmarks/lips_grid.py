@@ -1,7 +1,8 @@
 """Speech to lips on GRID s1, before any picture is made.  python -m benchmarks.lips_grid TRACKS [--minutes 2 22] [--set lips.network=paper]
 
-TRACKS: the folder that `python -m benchmarks.grid_tracks TRACKS` wrote. Trains on 40 (2 minutes) and on all `train` clips, joined; tests on 20
-`val` clips. Lengths in eye distances; "centred": each clip's mean shape removed from both. Control: the real lips of another val clip.
+TRACKS: the folder that `python -m benchmarks.grid_tracks TRACKS` wrote. Trains on 40 (2 minutes) and on all `train` clips,
+joined; tests on 20 `val` clips. Lengths in eye distances; "centred": each clip's mean shape removed from both.
+Control: the real lips of another val clip.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def joined(clips: list[Path], tracks: Path) -> SpokenLips:
     samples = [load_track(clip).samples[: CLIP_S * 16000].numpy() for clip in clips]
     sound = np.concatenate([np.pad(s, (0, CLIP_S * 16000 - len(s))) for s in samples])
     points, valid = np.concatenate([t.points for t in lips]), np.concatenate([t.valid for t in lips])
-    return SpokenLips(Waveform.of(sound), LipTrack(points, valid, FrameClock.constant(len(points), RATE)), np.repeat(np.arange(len(clips)), n))
+    track = LipTrack(points, valid, FrameClock.constant(len(points), RATE))
+    return SpokenLips(Waveform.of(sound), track, np.repeat(np.arange(len(clips)), n))
 
 
 def compared(ours: LipTrack, real: LipTrack) -> dict[str, float]:
@@ -54,7 +56,8 @@ def compared(ours: LipTrack, real: LipTrack) -> dict[str, float]:
     distance = lambda x, y: float(np.linalg.norm(x - y, axis=-1).mean())  # noqa: E731
     gap_a, gap_b = opening(a), opening(b)
     r = float(np.corrcoef(gap_a, gap_b)[0, 1]) if gap_a.std() > 1e-6 else 0.0
-    return {"lmd": distance(a, b), "lmd_centred": distance(a - a.mean(0), b - b.mean(0)), "opening_r": r, "articulation": float(gap_a.std() / gap_b.std())}
+    centred = distance(a - a.mean(0), b - b.mean(0))
+    return {"lmd": distance(a, b), "lmd_centred": centred, "opening_r": r, "articulation": float(gap_a.std() / gap_b.std())}
 
 
 def summary(rows: list[dict[str, float]]) -> dict:

@@ -30,7 +30,7 @@ class SpokenLips:
 
     def __post_init__(self) -> None:
         if self.lips.clock is None or self.shot.shape != (len(self.lips),):
-            raise ValueError(f"SpokenLips: {len(self.lips)} lips on a frame clock and as many shot numbers, got {self.shot.shape}, {self.lips.clock}")
+            raise ValueError(f"SpokenLips: {len(self.lips)} lips need a frame clock and as many shot numbers; got {self.shot.shape}")
 
 
 @dataclass(frozen=True, slots=True)

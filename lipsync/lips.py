@@ -84,7 +84,8 @@ def rest_shape(points: np.ndarray, valid: np.ndarray, voiced: np.ndarray) -> np.
 
 
 def close_when_silent(
-    lips: LipTrack, voiced: np.ndarray, rest: np.ndarray, pause_s: float = 0.3, close_s: float = 0.14, open_s: float = 0.14, lead_s: float = 0.3
+    lips: LipTrack, voiced: np.ndarray, rest: np.ndarray, pause_s: float = 0.3, close_s: float = 0.14, open_s: float = 0.14,
+    lead_s: float = 0.3,
 ) -> LipTrack:
     """The lips, eased to the closed `rest` (18,2) in every pause of at least `pause_s`; exactly `rest` inside, never a step.
 

@@ -114,7 +114,8 @@ class LipModel:
         """One safetensors file that says all it needs: weights, normalisation, feature spec, basis, report."""
         from safetensors.torch import save_file
 
-        tensors = {f"net{i}.{name}": value.cpu().contiguous() for i, net in enumerate(self.nets) for name, value in net.state_dict().items()}
+        weights = ((f"net{i}.{name}", value) for i, net in enumerate(self.nets) for name, value in net.state_dict().items())
+        tensors = {name: value.cpu().contiguous() for name, value in weights}
         tensors |= {"feature_mean": self.feature_mean.cpu(), "feature_scale": self.feature_scale.cpu(), "rest": torch.from_numpy(self.rest)}
         tensors |= {f"basis.{name}": torch.from_numpy(getattr(self.basis, name)) for name in ("mean", "components", "spread")}
         about = {"network": self.network, "nets": len(self.nets), "spec": self.spec.to_dict(), "gain": self.gain, "report": self.report}
@@ -172,7 +173,8 @@ Hook = Callable[[str, int, int], None]
 
 
 def train_lip_model(
-    examples: Sequence[SpokenLips], config: LipsConfig = LipsConfig(), hook: Hook | None = None, device: torch.device | str = "cpu", seed: int = 0
+    examples: Sequence[SpokenLips], config: LipsConfig = LipsConfig(), hook: Hook | None = None, device: torch.device | str = "cpu",
+    seed: int = 0,
 ) -> LipModel:
     """The lip model of the person in `examples`; each network is stopped and measured on the part of the recording it never saw.
 
@@ -221,7 +223,7 @@ def _check_speech(rows: LipRows, speech_s: float) -> None:
         raise LipsyncError("The target's lips are never visible while its sound plays. Use a video of a face that speaks to the camera.")
     if speech_s < LEAST_SPEECH_S:
         raise LipsyncError(
-            f"The target has {speech_s:.1f} s of speech with visible lips, too little to learn its lips from (at least {LEAST_SPEECH_S:.0f} s). "
+            f"The target has {speech_s:.1f} s of speech with visible lips, too little to learn from (at least {LEAST_SPEECH_S:.0f} s). "
             "Use a longer target, add --footage of the same person, or give a trained model (--set lips.model=FILE)."
         )
 
@@ -311,12 +313,12 @@ def _report(truth: np.ndarray, guess: np.ndarray, basis: LipBasis, speech_s: flo
 def _warning(speech_s: float, r: float) -> str:
     if r < UNRELATED_R:
         return (
-            f"The target's lips hardly follow its sound (correlation {r:.2f} on a held-out part): is this another person's voice, or out of sync? "
+            f"The target's lips hardly follow its sound (held-out correlation {r:.2f}): is this another person's voice, or out of sync? "
             "Add --footage with the person's own speech."
         )
     if speech_s < ENOUGH_SPEECH_S:
         return (
-            f"Only {speech_s:.0f} s of the target's own speech to learn from (a minute or more is better); held-out correlation of mouth opening "
-            f"{r:.2f}. Add --footage of the same person."
+            f"Only {speech_s:.0f} s of the target's own speech to learn from (a minute or more is better); held-out correlation of mouth "
+            f"opening {r:.2f}. Add --footage of the same person."
         )
     return ""

@@ -1,7 +1,7 @@
 """The only conversions between the clocks: samples (16,000 a second), features (100 a second) and frames (the video's own time stamps).
 
-Time 0 is the first sample, the first feature and the first frame. Feature f is centred at f/100 s; a frame's picture belongs to the moment it
-is first shown. Positions are integer arithmetic on the frame clock's rational base, so nothing drifts.
+Time 0 is the first sample, the first feature and the first frame. Feature f is centred at f/100 s; a frame's picture belongs to the
+moment it is first shown. Positions are integer arithmetic on the frame clock's rational base, so nothing drifts.
 """
 
 from __future__ import annotations

@@ -154,7 +154,8 @@ def test_what_cannot_be_read(tmp_path):
         box.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
         box.mux(picture.encode(None))
     for name, words in {
-        "gone.wav": "no file", "": "folder", "zero.wav": "0 bytes", "junk.wav": "junk.wav", "none.wav": "0 samples", "mute.mp4": "no audio track",
+        "gone.wav": "no file", "": "folder", "zero.wav": "0 bytes", "junk.wav": "junk.wav", "none.wav": "0 samples",
+        "mute.mp4": "no audio track",
     }.items():
         with pytest.raises(AudioError, match=words):
             load_speech(tmp_path / name)
