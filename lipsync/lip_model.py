@@ -24,7 +24,7 @@ from lipsync.timebase import voiced_at
 from lipsync.types import TargetAnalysis
 
 #: Raise whenever the same footage would train another model.
-VERSION = 1
+VERSION = 2
 
 
 def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, device: torch.device, hook: Hook = silent) -> LipModel:

@@ -6,14 +6,15 @@ import numpy as np
 
 from lipsync.geometry import warp_frame
 
-#: Thumbnail of the mouth region: rows, columns, pixels per eye distance, and where the mouth's origin lies in it.
-ROWS, COLUMNS, _SCALE = 24, 32, 26.0
-_THUMB_FROM_FACE = np.array([[_SCALE, 0, COLUMNS / 2], [0, _SCALE, 9], [0, 0, 1.0]])
+#: Thumbnail of the mouth region: rows, columns, pixels per eye distance, and where the mouth's origin lies in it. It ends inside the
+#: cheeks, so that hair and background beside a turned head are not taken for a thing before the mouth.
+ROWS, COLUMNS, _SCALE = 24, 32, 38.0
+_THUMB_FROM_FACE = np.array([[_SCALE, 0, COLUMNS / 2], [0, _SCALE, 10], [0, 0, 1.0]])
 
 
 #: Components of the model as it grows, each with the grey levels above the usual miss up to which a frame beyond the best three quarters
 #: is learnt from. Then: frames it learns from at most, frames below which nothing is said.
-RANKS = ((1, 0.0), (2, 0.0), (4, 0.0), (8, 0.0), (16, 9.0), (16, 11.0), (16, 12.0))
+RANKS = ((1, 0.0), (2, 0.0), (4, 0.0), (8, 0.0), (16, 9.0), (16, 11.0), (16, 12.0), (24, 14.0), (24, 16.0), (32, 18.0), (32, 18.0))
 LEARN_FROM, FEWEST = 500, 25
 #: Covered: this many robust deviations and at least this many grey levels worse than the usual frame; widened by MARGIN frames.
 DEVIATIONS, LEAST_MISFIT, MARGIN = 8.0, 18.0, 1

@@ -24,11 +24,11 @@ _PORTRAIT = np.array([[20, 0, 16], [0, 20, 26], [0, 0, 1.0]])
 
 @dataclass(slots=True)
 class Person:
-    """One person's appearances. frames[i] is the frame of landmarks[i]; sharpness is log variance of Laplacian."""
+    """One person's appearances. frames[i] is the frame of landmarks[i] and of the two numbers of sharpness[i]."""
 
     frames: list[int] = field(default_factory=list)
     landmarks: list[np.ndarray] = field(default_factory=list)
-    sharpness: list[float] = field(default_factory=list)
+    sharpness: list[tuple[float, float]] = field(default_factory=list)
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
     portraits: list[np.ndarray] = field(default_factory=list)
 
@@ -62,17 +62,22 @@ def portrait(rgb: np.ndarray, pixel_from_face: np.ndarray) -> np.ndarray:
     return crop.ravel() / max(float(np.linalg.norm(crop)), 1e-6)
 
 
-def sharpness(rgb: np.ndarray, landmarks: np.ndarray) -> float:
-    """Log variance of the Laplacian of the face from brows to chin, at the video's own resolution (shrunk above 160 px eye distance)."""
+def sharpness(rgb: np.ndarray, landmarks: np.ndarray) -> tuple[float, float]:
+    """Log variance of the Laplacian of the upper face (brows and eyes) and of the lower (nose tip and mouth); at the video's own resolution,
+    shrunk above 160 px eye distance. Two, because a blink takes detail from the one and closed lips from the other."""
+    shrink = max(1.0, float(np.linalg.norm(landmarks[45] - landmarks[36])) / 160)
+    return _log_sharpness(rgb, landmarks[17:48], shrink), _log_sharpness(rgb, np.concatenate([landmarks[30:36], landmarks[48:]]), shrink)
+
+
+def _log_sharpness(rgb: np.ndarray, points: np.ndarray, shrink: float) -> float:
     import cv2
 
-    low = np.maximum(np.floor(landmarks[17:].min(0)).astype(int), 0)
-    high = np.ceil(landmarks[17:].max(0)).astype(int)
+    low = np.maximum(np.floor(points.min(0)).astype(int), 0)
+    high = np.ceil(points.max(0)).astype(int)
     part = rgb[low[1]:high[1], low[0]:high[0]]
     if part.shape[0] < 4 or part.shape[1] < 4:
         return 0.0
     grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
-    shrink = float(np.linalg.norm(landmarks[45] - landmarks[36])) / 160
     if shrink > 1:
         grey = cv2.resize(grey, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
     return float(np.log(cv2.Laplacian(grey, cv2.CV_32F).var() + 1e-2))

@@ -135,10 +135,10 @@ def _reasons(person: Person, params: np.ndarray, pose: np.ndarray, gap: np.ndarr
 
 
 def _blurred(sharpness: np.ndarray) -> np.ndarray:
-    """(n,) bool: far below this person's usual log sharpness."""
-    below = np.median(sharpness) - sharpness
-    spread = 1.4826 * np.median(np.abs(below))
-    return below > np.maximum(BLUR_DROP, BLUR_DEVIATIONS * spread)
+    """(n,) bool: upper and lower face, (n,2) log sharpness, both far below this person's usual."""
+    below = np.median(sharpness, axis=0) - sharpness
+    spread = 1.4826 * np.median(np.abs(below), axis=0)
+    return (below > np.maximum(BLUR_DROP, BLUR_DEVIATIONS * spread)).all(1)
 
 
 def _resting_mouth(marks: np.ndarray, params: np.ndarray, use: np.ndarray) -> np.ndarray:
