@@ -20,6 +20,8 @@ from video.pyramid import blend, gaussian_blur
 _CHIN = slice(3, 14)  # jaw points that bound the blend region
 _CHEEKS = torch.tensor([[0.50, -0.12], [0.30, -0.27], [0.0, -0.20], [-0.30, -0.27], [-0.50, -0.12]])  # its upper edge, right to left
 _OUTER_LIPS = slice(0, 12)
+#: How far each jaw point follows the drawn mouth: the chin moves with speech, the sides of the face stay the target's.
+_FOLLOWS = torch.tensor([0, 0, 0, 0, 0.15, 0.5, 0.85, 1, 1, 1, 0.85, 0.5, 0.15, 0, 0, 0, 0])[:, None]
 _STEP = 4  # pixels between nodes of the coarse grid
 
 
@@ -30,18 +32,23 @@ def composite(
     lips, target_lips, target_jaw, strength, pixel_from_face = (
         torch.from_numpy(a).to(frames.device).float() for a in (lips, shown.lips[rows], shown.jaw[rows], shown.strength[rows], shown.pixel_from_face[rows])
     )
-    box = Box.around(torch.cat([target_jaw, mouth.jaw], 1), pixel_from_face, frames.shape[2:], config)
+    moved = ((mouth.jaw - target_jaw) * _FOLLOWS.to(mouth.jaw)).clamp(-config.jaw_limit, config.jaw_limit)
+    jaw = target_jaw + moved
+    box = Box.around(torch.cat([target_jaw, jaw], 1), pixel_from_face, frames.shape[2:], config)
     under = box.cut(frames)
     coarse = box.positions(_STEP)
     strength = strength[:, None, None, None]
-    region = blend_region(mouth.jaw, coarse, config)
+    region = blend_region(jaw, coarse, config)
     inside = _sample(mouth.alpha, space.scale * (coarse - coarse.new_tensor([space.left, space.top])), "bilinear")
     mask, support = box.fine((region[0] * inside * strength)), box.fine(region[1] * strength)
 
-    bent, reach = _bend_jaw(under, box, coarse, mouth.jaw, target_jaw, config)
+    bent, reach = _bend_jaw(under, box, coarse, jaw, moved, config)
     over = _sample(mouth.rgb, space.scale * (box.positions(1) - coarse.new_tensor([space.left, space.top])), "bicubic")
-    skin = region[0] * (_depth(lips[:, _OUTER_LIPS], coarse) < -config.lip_margin) * (_depth(target_lips[:, _OUTER_LIPS], coarse) < -config.lip_margin)
-    over = over + box.fine(_slow_difference(bent, over, skin, config.colour_sigma * box.scale / _STEP))
+    off_lips = -torch.maximum(_depth(lips[:, _OUTER_LIPS], coarse), _depth(target_lips[:, _OUTER_LIPS], coarse)) - config.lip_margin
+    over = over + box.fine(_slow_difference(bent, over, region[0] * (off_lips > 0), config.colour_sigma * box.scale / _STEP))
+    # skin keeps the frame's own pores and grain, which a median of many frames has not
+    grain = _fine_detail(bent - over, config.grain * box.scale)
+    over = over + box.fine(_soft_step(off_lips / config.lip_margin)) * grain
     # the pyramid spreads a little beyond the mask: the wider support fades that out and bounds what changes
     result = torch.lerp(bent, blend(bent, over, mask, config.levels), support)
     result = torch.lerp(under, result, torch.maximum(support, box.fine(reach) * strength).sign() * strength.clamp(0, 1))
@@ -111,22 +118,25 @@ def blend_region(jaw: torch.Tensor, face: torch.Tensor, config: CompositeConfig)
     return _soft_step(depth / config.softness), _soft_step(1 + depth / (0.5 * config.softness))
 
 
-def _bend_jaw(under: torch.Tensor, box: Box, face: torch.Tensor, drawn: torch.Tensor, target: torch.Tensor, config: CompositeConfig):
-    """The target's pixels moved so that its jaw line lies on the drawn one, and (coarse) where any moved.
+def _bend_jaw(under: torch.Tensor, box: Box, face: torch.Tensor, jaw: torch.Tensor, moved: torch.Tensor, config: CompositeConfig):
+    """The target's pixels moved so that its jaw line lies on `jaw` (B,17,2), and (coarse) where any moved.
 
-    Displacements of the jaw points are spread by compact kernels of radius `jaw_reach` (eye distances): nothing farther away moves.
+    The moves (B,17,2) are spread by compact kernels of radius `jaw_reach` (eye distances): nothing farther away moves.
     """
-    moved = (drawn - target)[:, _CHIN].clamp(-config.jaw_limit, config.jaw_limit)
-    distance = torch.cdist(face.flatten(1, 2), drawn[:, _CHIN])
+    distance = torch.cdist(face.flatten(1, 2), jaw[:, _CHIN])
     kernel = (1 - (distance / config.jaw_reach) ** 2).clamp_min(0) ** 2
     total = kernel.sum(-1, keepdim=True)
-    shift = (kernel @ moved) / (total + 0.5)
+    shift = (kernel @ moved[:, _CHIN]) / (total + 0.5)
     pixel_from_face = torch.linalg.inv(box.face_from_pixel)
     shift = (shift @ pixel_from_face[:, :2, :2].transpose(1, 2)).reshape(face.shape).permute(0, 3, 1, 2)
     corner = torch.stack([box.left, box.top], -1)[:, None, None]
     bent = _sample(under, box.pixels(1) - corner - box.fine(shift).permute(0, 2, 3, 1), "bilinear")
     reach = (total.reshape(face.shape[:3]) > 0).float()[:, None]
     return torch.where(box.fine(reach) > 0, bent, under), reach
+
+
+def _fine_detail(rgb: torch.Tensor, sigma: float) -> torch.Tensor:
+    return rgb - gaussian_blur(rgb, sigma)
 
 
 def _slow_difference(under: torch.Tensor, over: torch.Tensor, weight: torch.Tensor, sigma: float) -> torch.Tensor:

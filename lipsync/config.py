@@ -81,7 +81,7 @@ class MedianConfig:
     sharpness_power: float = 1.0  # how much a blurred mouth's weight falls with its sharpness
     trajectory: tuple[float, ...] = (0.1, 0.2, 0.4, 0.2, 0.1)  # weights of the neighbouring frames in the distance
     fade: tuple[float, ...] = (0.1, 0.2, 0.4, 0.2, 0.1)  # weights are averaged over neighbouring rows
-    resharpen: float = 1.5  # most fine detail given back for the sharpness that fusing costs; 0 = none
+    resharpen: float = 2.0  # at most this much fine detail is given back for what fusing costs; 0 = none
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,7 @@ class CompositeConfig:
     levels: int = 4  # of the Laplacian pyramid
     colour_sigma: float = 0.22  # how locally colours are matched
     lip_margin: float = 0.03  # skin this near to the lips is left out of the colour match
+    grain: float = 0.015  # detail finer than this is the frame's own on skin
     jaw_reach: float = 0.22  # how far the jaw correction reaches
     jaw_limit: float = 0.15  # the farthest the target's jaw is moved
     fade_rows: int = 3  # rows over which the drawn mouth comes and goes beside passed-through frames
@@ -116,8 +117,8 @@ class WriteConfig:
     """The output file (video/write.py)."""
 
     codec: str = "libx264"
-    crf: int = 16
-    preset: str = "veryfast"
+    crf: int = 14
+    preset: str = "fast"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 Beyond the paper: candidates are chosen by lip *trajectory* (the shape now and over the neighbouring frames), which keeps the choice steady
 over time; every candidate is warped so that its lips and jaw lie where they are wanted before the median is taken, so that the median of
-many frames stays sharp and shows the wanted shape instead of their mean; blurred frames weigh less; and what sharpness fusing costs is
-measured once on mouths whose right answer is known, and given back.
+many frames stays sharp and shows the wanted shape instead of their mean; blurred frames weigh less; and each drawn mouth is given back the
+fine detail that fusing cost it, until it is as sharp as the mouths it was made of.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from numba import njit, prange
 
 from lipsync.config import MedianConfig
+from lipsync.geometry import magnification
 from lipsync.lips import LOWER_INNER, UPPER_INNER
 from lipsync.types import MouthBank, MouthSpace, MouthTexture, TargetAnalysis, TextureQuery
 
@@ -41,7 +42,7 @@ class Method:
         self.jaw = torch.from_numpy(bank.jaw.astype(np.float32)).to(self.device)
         self.crops = bank.crops if self.device.type == "cpu" else torch.from_numpy(np.ascontiguousarray(bank.crops)).to(self.device)
         self.warp = CandidateWarp(bank.space, self.device)
-        self.boost = self._calibrated() if self.config.resharpen else 0.0
+        self.trip = self._lost_on_the_way(float(np.median(magnification(subject.track.pixel_from_face[subject.track.valid]))) / bank.space.scale)
         return self
 
     def render(self, query: TextureQuery) -> MouthTexture:
@@ -49,21 +50,19 @@ class Method:
         wanted = describe_query(query.lips, query.pose, self.config).to(self.device)
         index, weight = self.choose(wanted)
         lips = query.lips[self.radius : self.radius + len(index)].to(self.device)
-        rgb, jaw = self._fuse(index, weight, lips)
-        rgb = (rgb + self.boost * _fine_detail(rgb)).clamp(0, 1)
+        jaw = (self.jaw[index] * weight[..., None, None]).sum(1)
+        field = self.warp.fields(lips, jaw, self.lips[index], self.jaw[index])
+        rgb = torch.stack([self._draw(*row) for row in zip(index, weight, field, lips)])
         return MouthTexture(rgb=rgb, alpha=torch.ones_like(rgb[:, :1]), jaw=jaw)
 
-    def choose(self, wanted: torch.Tensor, barred: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B,C) bank rows of the candidates and their (B,C) weights, which add up to 1.
+    def choose(self, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B,C) bank rows of the candidates and their (B,C) weights, which add up to 1. wanted: (B+2f,D) descriptors with f rows of context.
 
-        wanted: (B+2f,D) trajectory descriptors with f rows of context; barred: (B+2f,K) bank rows that may not be used.
         Weights are exp(-d^2 / 2 sigma^2), sigma found by bisection so that the n best hold the share alpha of the total (paper), then
         averaged over neighbouring rows so that candidates fade in and out.
         """
         cfg = self.config
         distance = torch.cdist(wanted, self.features, compute_mode="donot_use_mm_for_euclid_dist")
-        if barred is not None:
-            distance = distance.masked_fill(barred, 1e3)
         dense = torch.zeros_like(distance)
         top = min(cfg.candidates, distance.shape[1])
         near, rows = distance.topk(top, largest=False)
@@ -74,43 +73,31 @@ class Method:
         weight, index = faded.topk(min(cfg.candidates, faded.shape[1]))
         return index, weight / weight.sum(1, keepdim=True)
 
-    def _fuse(self, index: torch.Tensor, weight: torch.Tensor, lips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B,3,Hm,Wm) medians of the candidates warped onto (B,18,2) lips, and the (B,17,2) jaws they were given."""
-        jaw = (self.jaw[index] * weight[..., None, None]).sum(1)
-        field = self.warp.fields(lips, jaw, self.lips[index], self.jaw[index])
-        fuse = self._fuse_numba if self.device.type == "cpu" else self._fuse_torch
-        return torch.stack([fuse(index[b], weight[b], field[b]) for b in range(len(index))]), jaw
+    def _draw(self, index: torch.Tensor, weight: torch.Tensor, field: torch.Tensor, lips: torch.Tensor) -> torch.Tensor:
+        """(3,Hm,Wm) one mouth: the median of the warped candidates, as sharp around the lips as they are on average."""
+        if self.device.type == "cpu":
+            crops = np.ascontiguousarray(self.crops[index.numpy()])
+            out = np.empty(crops.shape[1:], np.uint8)
+            _warped_median(crops, field.numpy(), weight.numpy(), out, _NODE_STEP)
+            crops, rgb = torch.from_numpy(crops), torch.from_numpy(out).float()
+        else:
+            crops = self.crops[index]
+            rgb = weighted_median(self.warp.apply(crops.float(), field).round(), weight)
+        detail = _fine_detail(rgb[None])[0]
+        drawn, more, filmed = (_edges(_around_lips(x, lips, self.bank.space)) for x in (rgb[None], detail[None], crops.float()))
+        wanted = self.trip * (weight * filmed.square().mean((1, 2, 3))).sum()
+        aa, ab, bb = (drawn * drawn).mean(), (drawn * more).mean(), (more * more).mean()
+        boost = ((ab * ab - bb * (aa - wanted)).clamp_min(0).sqrt() - ab) / bb.clamp_min(1e-6)
+        return ((rgb + boost.clamp(0, self.config.resharpen) * detail) / 255).clamp(0, 1)
 
-    def _calibrated(self, tries: int = 16) -> float:
-        """How much fine detail to add so that drawn mouths are as sharp as filmed ones: mouths of the bank are drawn from the others
-        (a second around them left out), and the boost that equals the variances of the Laplacian is solved for."""
-        k = len(self.features)
-        rows = torch.linspace(0, k - 1, min(tries, k), device=self.device).round().long()
-        source, shot = torch.from_numpy(self.bank.source).to(self.device), torch.from_numpy(self.bank.shot).to(self.device)
-        near = (shot[rows, None] == shot) & ((source[rows, None] - source).abs() <= 12)
-        if bool((~near).sum(1).min() < self.config.n):
-            return 0.0
-        drawn, real = [], []
-        for row, barred in zip(rows, near):
-            still = [len(self.config.fade), 1]
-            index, weight = self.choose(self.features[row].repeat(still), barred.repeat(still))
-            drawn.append(self._fuse(index, weight, self.lips[row, None])[0])
-            real.append(torch.from_numpy(self.bank.crops[int(row)].astype(np.float32))[None].to(self.device) / 255)
-        drawn, real = (_around_lips(torch.cat(parts), self.lips[rows], self.bank.space) for parts in (drawn, real))
-        a, b, wanted = _laplacian(drawn), _laplacian(_fine_detail(drawn)), _laplacian(real).square().mean()
-        aa, ab, bb = (float((x * y).mean()) for x, y in ((a, a), (a, b), (b, b)))
-        root = max(ab * ab - bb * (aa - float(wanted)), 0.0) ** 0.5
-        return min(max((root - ab) / max(bb, 1e-12), 0.0), self.config.resharpen)
+    def _lost_on_the_way(self, shrink: float) -> float:
+        """How much edge energy a picture has before it is enlarged to crop pixels and brought back, over what it has then.
 
-    def _fuse_numba(self, index: torch.Tensor, weight: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
-        crops = np.ascontiguousarray(self.crops[index.numpy()])
-        out = np.empty(crops.shape[1:], np.uint8)
-        _warped_median(crops, field.numpy(), weight.numpy(), out, _NODE_STEP)
-        return torch.from_numpy(out).float() / 255
-
-    def _fuse_torch(self, index: torch.Tensor, weight: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
-        crops = self.crops[index].float()
-        return weighted_median(self.warp.apply(crops, field).round(), weight) / 255
+        shrink: from crop pixels to video pixels."""
+        rows = np.unique(np.linspace(0, len(self.bank) - 1, 16).astype(int))
+        filmed = _scaled(torch.from_numpy(self.bank.crops[rows].astype(np.float32)), shrink)
+        before, after = (_laplacian(x).square().mean() for x in (filmed, _scaled(_scaled(filmed, 1 / shrink), shrink)))
+        return float((before / after.clamp_min(1e-6)).clamp(1, 2))
 
 
 def describe(lips: np.ndarray | torch.Tensor, pose: np.ndarray | torch.Tensor, config: MedianConfig):
@@ -221,6 +208,16 @@ def _fine_detail(rgb: torch.Tensor) -> torch.Tensor:
     return rgb - soft
 
 
+def _scaled(rgb: torch.Tensor, factor: float) -> torch.Tensor:
+    size = [max(4, round(n * factor)) for n in rgb.shape[2:]]
+    return torch.nn.functional.interpolate(rgb, size=size, mode="bicubic", align_corners=False)
+
+
+def _edges(rgb: torch.Tensor) -> torch.Tensor:
+    """Laplacian of the frequencies that survive the way back into the frame."""
+    return _laplacian(torch.nn.functional.avg_pool2d(rgb, 3, 1))
+
+
 def _laplacian(rgb: torch.Tensor) -> torch.Tensor:
     grey = rgb.mean(1, keepdim=True)
     kernel = grey.new_tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
@@ -228,9 +225,9 @@ def _laplacian(rgb: torch.Tensor) -> torch.Tensor:
 
 
 def _around_lips(rgb: torch.Tensor, lips: torch.Tensor, space: MouthSpace) -> torch.Tensor:
-    """The part of the (B,3,Hm,Wm) pictures that holds all the (B,18,2) lips."""
+    """The part of the (B,3,Hm,Wm) pictures that holds the (18,2) lips."""
     corner = lips.new_tensor([space.left, space.top])
-    (x0, y0), (x1, y1) = ((p - corner) * space.scale for p in (lips.amin((0, 1)), lips.amax((0, 1))))
+    (x0, y0), (x1, y1) = ((p - corner) * space.scale for p in (lips.amin(0), lips.amax(0)))
     return rgb[..., max(int(y0) - 2, 0) : int(y1) + 3, max(int(x0) - 2, 0) : int(x1) + 3]
 
 
