@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from lipsync.hooks import Hook, silent
 from lipsync.teeth import choose_teeth
 from lipsync.types import REASONS, FaceTrack, Footage, LipTrack, MouthBank, MouthSpace, TargetAnalysis, TargetVideo, TeethReference
 from video.frames import FrameClock
-from video.read import VideoStream, probe, read_frames
+from video.read import VideoStream, probe, read_frames, read_rows
 from video.shots import ShotDetector
 
 #: Raise a step's number whenever the same inputs would give other numbers: old cache entries are then left alone.
@@ -85,29 +86,36 @@ def collect_mouths(films: list[Footage], space: MouthSpace, config: DubConfig, c
 def _make_mouths(films: list[Footage], space: MouthSpace, config: DubConfig, where: Path, hook: Hook) -> None:
     chosen = choose_rows([film.track for film in films], _room(space, config))
     total = sum(len(rows) for rows in chosen)
-    crops = np.lib.format.open_memmap(where / "crops.npy", "w+", np.uint8, (total, 3, space.height, space.width))
     columns: dict[str, list[np.ndarray]] = {name: [] for name in _BANK_ARRAYS}
-    done, first_shot = 0, 0
+    first_shot = 0
+    with open(where / "crops.npy", "wb") as file:  # written row by row: a mapped file would stay in memory
+        shape = (total, 3, space.height, space.width)
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for crop, sharp in _cropped(films, chosen, space, config.batch):
+            file.write(crop.transpose(2, 0, 1).tobytes())
+            columns["sharpness"].append(sharp)
+            hook("mouths", len(columns["sharpness"]), total)
     for film, rows in zip(films, chosen):
-        track, wanted = film.track, set(rows.tolist())
-        for batch in read_frames(film.stream, config.batch):
-            for index, rgb in zip(batch.index, batch.rgb):
-                if int(index) in wanted:
-                    mouth_from_pixel = space.mouth_from_face @ np.linalg.inv(track.pixel_from_face[index])
-                    crop = warp_frame(rgb.permute(1, 2, 0).numpy(), mouth_from_pixel, space.height, space.width)
-                    crops[done] = crop.transpose(2, 0, 1)
-                    columns["sharpness"].append(sharpness(crop, track.lips.points[index], space))
-                    done += 1
-            hook("mouths", done, total)
+        track = film.track
         columns["source"].append(rows)
         columns["lips"].append(track.lips.points[rows])
         columns["jaw"].append(jaw_in_face(track)[rows])
         columns["pose"].append(track.pose[rows])
         columns["shot"].append(track.shot[rows].astype(np.int64) + first_shot)
         first_shot += int(track.shot.max()) + 1
-    crops.flush()
     columns["sharpness"] = [np.array(columns["sharpness"], np.float32)]
     save_arrays(where / "bank.safetensors", {name: np.concatenate(parts) for name, parts in columns.items()})
+
+
+def _cropped(films: list[Footage], chosen: list[np.ndarray], space: MouthSpace, batch: int) -> Iterator[tuple[np.ndarray, float]]:
+    """The (Hm,Wm,3) uint8 crop and the sharpness of every chosen frame, film after film."""
+    for film, rows in zip(films, chosen):
+        track = film.track
+        for _, frames, _ in read_rows(film.stream, rows, batch):
+            for index, rgb in zip(frames.index, frames.rgb):
+                mouth_from_pixel = space.mouth_from_face @ np.linalg.inv(track.pixel_from_face[index])
+                crop = warp_frame(rgb.permute(1, 2, 0).numpy(), mouth_from_pixel, space.height, space.width)
+                yield crop, sharpness(crop, track.lips.points[index], space)
 
 
 def choose_rows(tracks: list[FaceTrack], room: int, run: int = 8) -> list[np.ndarray]:

@@ -24,7 +24,7 @@ def choose_teeth(bank: MouthBank, config: TeethConfig) -> TeethReference:
     if len(order) == 0:
         return _none(space)
     inside = inner_mouth(torch.from_numpy(bank.lips[order]), space)
-    rgb = torch.from_numpy(np.ascontiguousarray(bank.crops[order])).float() / 255
+    rgb = torch.from_numpy(bank.take(order)).float() / 255
     level, width = _tooth_level(whiteness(rgb)[inside > 0.9], config)
     if level is None:
         return _none(space)

@@ -40,7 +40,7 @@ class Method:
         self.trust = torch.from_numpy(np.clip(sharp, 0.1, 1.5).astype(np.float32) ** self.config.sharpness_power).to(self.device)
         self.lips = torch.from_numpy(bank.lips.astype(np.float32)).to(self.device)
         self.jaw = torch.from_numpy(bank.jaw.astype(np.float32)).to(self.device)
-        self.crops = bank.crops if self.device.type == "cpu" else torch.from_numpy(np.ascontiguousarray(bank.crops)).to(self.device)
+        self.crops = None if self.device.type == "cpu" else torch.from_numpy(bank.take(slice(None))).to(self.device)
         self.warp = CandidateWarp(bank.space, self.device)
         self.trip = self._lost_on_the_way(float(np.median(magnification(subject.track.pixel_from_face[subject.track.valid]))) / bank.space.scale)
         return self
@@ -76,7 +76,7 @@ class Method:
     def _draw(self, index: torch.Tensor, weight: torch.Tensor, field: torch.Tensor, lips: torch.Tensor) -> torch.Tensor:
         """(3,Hm,Wm) one mouth: the median of the warped candidates, as sharp around the lips as they are on average."""
         if self.device.type == "cpu":
-            crops = np.ascontiguousarray(self.crops[index.numpy()])
+            crops = self.bank.take(index.numpy())
             out = np.empty(crops.shape[1:], np.uint8)
             _warped_median(crops, field.numpy(), weight.numpy(), out, _NODE_STEP)
             crops, rgb = torch.from_numpy(crops), torch.from_numpy(out).float()
@@ -95,7 +95,7 @@ class Method:
 
         shrink: from crop pixels to video pixels."""
         rows = np.unique(np.linspace(0, len(self.bank) - 1, 16).astype(int))
-        filmed = _scaled(torch.from_numpy(self.bank.crops[rows].astype(np.float32)), shrink)
+        filmed = _scaled(torch.from_numpy(self.bank.take(rows)).float(), shrink)
         before, after = (_laplacian(x).square().mean() for x in (filmed, _scaled(_scaled(filmed, 1 / shrink), shrink)))
         return float((before / after.clamp_min(1e-6)).clamp(1, 2))
 
