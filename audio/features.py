@@ -35,11 +35,6 @@ class FeatureSpec:
         if self.kind not in ("mfcc", "logmel"):
             raise ValueError(f'FeatureSpec.kind is "mfcc" or "logmel", got {self.kind!r}')
 
-    @property
-    def size(self) -> int:
-        """D, numbers per feature vector."""
-        return (self.n_mfcc + 1 if self.kind == "mfcc" else self.n_mels) * (2 if self.differences else 1)
-
     def to_dict(self) -> dict:
         return asdict(self)
 
@@ -50,19 +45,13 @@ class FeatureSpec:
 
 @dataclass(frozen=True, slots=True)
 class AudioFeatures:
-    """values: (F,D) float32 torch; feature f is centred at f / rate seconds."""
+    """values: (F,D) float32 torch; feature f is centred at f / FEATURE_RATE seconds."""
 
     values: torch.Tensor
     spec: FeatureSpec
-    rate: int = FEATURE_RATE
 
     def __len__(self) -> int:
         return len(self.values)
-
-
-def n_features(n_samples: int) -> int:
-    """F for S samples at 16 kHz."""
-    return 1 + n_samples // HOP
 
 
 def speech_features(wave: Waveform, spec: FeatureSpec = FeatureSpec()) -> AudioFeatures:

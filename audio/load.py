@@ -25,25 +25,19 @@ SILENT_PEAK = 1e-3
 class Waveform:
     """Mono sound. samples: (S,) float32 torch in [-1, 1]; rate: samples per second.
 
-    duration_s: exact duration of the original stream (its samples over its own rate); peak, level_db: of the original, before any scaling
-    (level_db: RMS, dB relative to full scale, -120 for silence); notes: sentences for the user; name: of the file, for messages.
+    duration_s: exact duration of the original stream (its samples over its own rate); notes: sentences for the user; name: of the file,
+    for messages.
     """
 
     samples: torch.Tensor
     duration_s: Fraction
     rate: int = RATE
-    peak: float = 0.0
-    level_db: float = -120.0
     notes: tuple[str, ...] = ()
     name: str = "speech"
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 1 or self.samples.dtype != torch.float32:
             raise ValueError(f"Waveform.samples must be (S,) float32, got {tuple(self.samples.shape)} {self.samples.dtype}")
-
-    @property
-    def silent(self) -> bool:
-        return self.peak < SILENT_PEAK
 
     @classmethod
     def of(cls, samples: np.ndarray, rate: int = RATE, name: str = "speech") -> Waveform:
@@ -217,15 +211,13 @@ def _waveform(blocks: list[np.ndarray], rate: int, name: str, notes: list[str]) 
         blocks = [np.nan_to_num(b, nan=0.0, posinf=0.0, neginf=0.0) for b in blocks]
         notes = [*notes, f"{name}: {n_broken} samples were not numbers and are taken as silence."]
     peak = max(float(np.abs(b).max(initial=0)) for b in blocks)
-    rms = float(np.sqrt(sum(float(np.square(b, dtype=np.float64).sum()) for b in blocks) / n))
-    level_db = 20 * np.log10(max(rms, 1e-6))
     if peak > 1:
         blocks = [b / peak for b in blocks]
     if peak < SILENT_PEAK:
         notes = [*notes, f"{name} is silent (peak {20 * np.log10(max(peak, 1e-6)):.0f} dB); the mouth will stay closed."]
     duration_s = Fraction(n, rate)
     samples = _at_16k(blocks, rate, round(duration_s * RATE))
-    return Waveform(torch.from_numpy(samples), duration_s, RATE, peak, float(level_db), tuple(notes), name)
+    return Waveform(torch.from_numpy(samples), duration_s, RATE, tuple(notes), name)
 
 
 def _at_16k(blocks: list[np.ndarray], rate: int, n_out: int) -> np.ndarray:

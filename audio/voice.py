@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from scipy.ndimage import binary_closing, binary_opening, maximum_filter1d, uniform_filter1d
 
 from audio.features import FEATURE_RATE, mel_filters, power_spectrum

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from audio.features import FeatureSpec, speech_features
+from audio.features import HOP, FeatureSpec, speech_features
 from audio.load import Waveform
 from audio.voice import voice_activity
 from lipsync.timebase import shot_at_features, to_feature_clock
@@ -53,7 +53,7 @@ class LipRows:
 def lip_rows(examples: Sequence[SpokenLips], spec: FeatureSpec) -> LipRows:
     """The examples as rows; the last row of each is never valid, so that nothing is interpolated from one into the next."""
     features, points, valid, voiced, piece = [], [], [], [], []
-    total = sum(len(e.wave.samples) for e in examples) // 160
+    total = sum(len(e.wave.samples) for e in examples) // HOP
     longest = int(np.clip(total / N_FOLDS, 50, 300))
     for example in examples:
         values = speech_features(example.wave, spec).values
@@ -87,7 +87,7 @@ class Variation:
     """How much excerpts differ from the recording; features are log-mel bands, so sound is varied there (natural logarithm of power).
 
     speed: share, both ways; noise: ceiling of added steady noise over the floor; tilt: std of the spectral tilt; gain: std;
-    formants: share by which the bands move; masks: short losses per excerpt; mask_bands: widest lost band.
+    formants: share by which the bands move.
     """
 
     speed: float = 0.1
@@ -95,11 +95,9 @@ class Variation:
     tilt: float = 0.15
     gain: float = 0.2
     formants: float = 0.015
-    masks: int = 0
-    mask_bands: int = 0
 
 
-NO_VARIATION = Variation(0, 0, 0, 0, 0, 0, 0)
+NO_VARIATION = Variation(0, 0, 0, 0, 0)
 
 
 def excerpts(
@@ -128,20 +126,7 @@ def varied(log_mel: torch.Tensor, vary: Variation, dice: torch.Generator) -> tor
     if vary.noise:
         floor = log_mel.amin((1, 2), keepdim=True) + uniform(n, 1, 1) * vary.noise + normal(n, 1, 1) * slope
         log_mel = torch.logaddexp(log_mel, floor + 0.5 * normal(n, length, n_bands))
-    log_mel = log_mel + normal(n, 1, 1) * vary.tilt * slope + normal(n, 1, 1) * vary.gain
-    for _ in range(vary.masks):
-        lost = _stretch(uniform(n, 1), uniform(n, 1) * 8, length)
-        log_mel = torch.where(lost[..., None], log_mel.mean((1, 2), keepdim=True), log_mel)
-    if vary.mask_bands:
-        lost = _stretch(uniform(n, 1), uniform(n, 1) * vary.mask_bands, n_bands)
-        log_mel = torch.where(lost[:, None], log_mel.mean(1, keepdim=True), log_mel)
-    return log_mel
-
-
-def _stretch(start: torch.Tensor, width: torch.Tensor, size: int) -> torch.Tensor:
-    """(n,size) bool: True for `width` rows from the relative position `start`."""
-    rows = torch.arange(size, device=start.device)[None] - (start * size).floor()
-    return (rows >= 0) & (rows < width.floor())
+    return log_mel + normal(n, 1, 1) * vary.tilt * slope + normal(n, 1, 1) * vary.gain
 
 
 def _moved_bands(log_mel: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

@@ -14,20 +14,12 @@ from lipsync.types import LipTrack
 
 #: Rows of the iBUG-68 layout that are lip points.
 LIPS_FROM_68 = np.array([48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 62, 63, 65, 66, 67])
-LEFT_CORNER, RIGHT_CORNER = 0, 6
 UPPER_INNER, LOWER_INNER = np.array([12, 13, 14]), np.array([17, 16, 15])
-#: The point of the same lip on the other side of the face.
-MIRRORED = np.array([6, 5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 14, 13, 12, 17, 16, 15])
 
 
 def opening(lips: np.ndarray) -> np.ndarray:
     """(...,) mean vertical gap between the inner lip edges of (...,18,2) lips, in their unit."""
     return (lips[..., LOWER_INNER, 1] - lips[..., UPPER_INNER, 1]).mean(-1)
-
-
-def width(lips: np.ndarray) -> np.ndarray:
-    """(...,) distance between the mouth corners of (...,18,2) lips, in their unit."""
-    return np.linalg.norm(lips[..., RIGHT_CORNER, :] - lips[..., LEFT_CORNER, :], axis=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +97,15 @@ def close_when_silent(
             continue
         early_s = min(lead_s, slack_s / 2)
         row = slice(first, after)
-        leaving = _smooth_step((seconds[row] - start_s) / close_s)
-        arriving = _smooth_step((stop_s - early_s - seconds[row]) / open_s)
+        leaving = soft_step((seconds[row] - start_s) / close_s)
+        arriving = soft_step((stop_s - early_s - seconds[row]) / open_s)
         closed[row] = np.minimum(leaving, arriving)
     weight = closed[:, None, None].astype(np.float32)
     points = np.where(weight == 1, rest, lips.points * (1 - weight) + rest * weight).astype(np.float32)
     return LipTrack(points, lips.valid | (closed == 1), lips.clock)
 
 
-def _smooth_step(x: np.ndarray) -> np.ndarray:
-    """0 below 0, 1 above 1, and level at both ends."""
-    x = np.clip(x, 0, 1)
+def soft_step(x):
+    """0 below 0, 1 above 1, smooth between and level at both ends; numpy or torch, the kind of `x` is kept."""
+    x = x.clip(0, 1)
     return x * x * (3 - 2 * x)

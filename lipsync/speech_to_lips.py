@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from audio.features import FeatureSpec, speech_features
 from audio.load import Waveform
 from lipsync.config import LipsConfig
 from lipsync.errors import LipsyncError, UsageError
+from lipsync.hooks import Hook, silent
 from lipsync.lip_examples import N_FOLDS, NO_VARIATION, LipRows, SpokenLips, Variation, excerpts, lip_rows
 from lipsync.lips import LipBasis, opening, rest_shape, uncrossed
 from lipsync.types import LipTrack
@@ -169,11 +170,8 @@ def predicted(net: LipNet, rows: torch.Tensor, chunk: int = 6000, context: int =
     return np.concatenate(parts)
 
 
-Hook = Callable[[str, int, int], None]
-
-
 def train_lip_model(
-    examples: Sequence[SpokenLips], config: LipsConfig = LipsConfig(), hook: Hook | None = None, device: torch.device | str = "cpu",
+    examples: Sequence[SpokenLips], config: LipsConfig = LipsConfig(), hook: Hook = silent, device: torch.device | str = "cpu",
     seed: int = 0,
 ) -> LipModel:
     """The lip model of the person in `examples`; each network is stopped and measured on the part of the recording it never saw.
@@ -199,7 +197,7 @@ def train_lip_model(
     with torch.random.fork_rng(devices=[]):
         for member in range(members):
             fold = member % N_FOLDS
-            tell = lambda step: hook and hook("lips", member * steps + step, members * steps)  # noqa: E731
+            tell = lambda step: hook("lips", member * steps + step, members * steps)  # noqa: E731
             net = _trained(model, rows, targets, shape, fold, steps, seed + member, tell)
             model.nets.append(net)
             held = rows.valid & (rows.fold == fold)

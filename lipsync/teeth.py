@@ -8,7 +8,7 @@ import torch
 
 from lipsync.config import TeethConfig
 from lipsync.geometry import apply
-from lipsync.lips import opening
+from lipsync.lips import opening, soft_step
 from lipsync.types import MouthBank, MouthSpace, MouthTexture, TeethReference
 from video.pyramid import gaussian_blur
 
@@ -28,7 +28,7 @@ def choose_teeth(bank: MouthBank, config: TeethConfig) -> TeethReference:
     level, width = _tooth_level(whiteness(rgb)[inside > 0.9], config)
     if level is None:
         return _none(space)
-    mask = _soft_step((whiteness(rgb) - level) / width) * inside
+    mask = soft_step((whiteness(rgb) - level) / width) * inside
     detail = high_frequencies(rgb, space, config) * mask
     area = mask.sum((1, 2, 3))
     score = detail.square().mean(1, keepdim=True).sum((1, 2, 3)).sqrt() * (area > config.min_area * space.scale**2)
@@ -57,7 +57,7 @@ def sharpen_teeth(mouth: MouthTexture, teeth: TeethReference, lips: np.ndarray, 
     if not bool(rows.any()):
         return mouth
     level, width = map(float, teeth.level)
-    mask = _soft_step((whiteness(rgb) - level) / width) * inside
+    mask = soft_step((whiteness(rgb) - level) / width) * inside
     distance = torch.cdist(lips.flatten(1), torch.from_numpy(teeth.lips).to(rgb).flatten(1)) / 18**0.5
     weight = torch.softmax(-((distance / config.nearness) ** 2), 1)
     detail = torch.einsum("br,rchw->bchw", weight, torch.from_numpy(teeth.detail).to(rgb))
@@ -87,7 +87,7 @@ def inner_mouth(lips: torch.Tensor, space: MouthSpace) -> torch.Tensor:
     upper = _edge(polygon[:, :5], x, outside=torch.inf)
     lower = _edge(torch.cat([polygon[:, :1], polygon[:, 5:].flip(1), polygon[:, 4:5]], 1), x, outside=-torch.inf)
     depth = torch.minimum(y[None, :, None] - upper[:, None], lower[:, None] - y[None, :, None])
-    return _soft_step(depth / (0.015 * space.scale))[:, None]
+    return soft_step(depth / (0.015 * space.scale))[:, None]
 
 
 def _edge(points: torch.Tensor, x: torch.Tensor, outside: float) -> torch.Tensor:
@@ -123,12 +123,6 @@ def _farthest(points: np.ndarray, score: np.ndarray, n: int) -> list[int]:
         nearest = np.minimum(nearest, np.linalg.norm(points - points[taken[-1]], axis=1))
         taken.append(int(nearest.argmax()))
     return taken
-
-
-def _soft_step(x: torch.Tensor) -> torch.Tensor:
-    """0 below 0, 1 above 1, smooth between."""
-    x = x.clamp(0, 1)
-    return x * x * (3 - 2 * x)
 
 
 def _none(space: MouthSpace) -> TeethReference:

@@ -9,7 +9,7 @@ import pytest
 
 from lipsync.face.canonical import canonical_68
 from lipsync.lips import (
-    LIPS_FROM_68, LOWER_INNER, MIRRORED, UPPER_INNER, LipBasis, close_when_silent, opening, rest_shape, uncrossed,
+    LIPS_FROM_68, LOWER_INNER, UPPER_INNER, LipBasis, close_when_silent, opening, rest_shape, uncrossed,
 )
 from lipsync.types import LipTrack
 from video.frames import FrameClock
@@ -23,10 +23,6 @@ def opened(gap: np.ndarray | float) -> np.ndarray:
     lips = np.broadcast_to(REST, (*gap.shape, 18, 2)).copy()
     lips[..., LOWER_INNER, 1] = lips[..., UPPER_INNER, 1] + gap[..., None]
     return lips
-
-
-def test_mirroring_is_symmetric_on_the_average_face():
-    assert np.abs(REST[MIRRORED] * [-1, 1] - REST).max() < 0.02
 
 
 def test_basis_finds_the_two_ways_lips_were_moved():

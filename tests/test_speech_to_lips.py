@@ -154,7 +154,7 @@ def test_held_out_rows_are_guarded_and_shots_are_pieces():
 def test_excerpts_keep_sound_and_lips_together():
     ramp = torch.arange(1000.0)[:, None]
     dice = torch.Generator().manual_seed(0)
-    speed = Variation(0.1, 0, 0, 0, 0, 0, 0)
+    speed = Variation(0.1, 0, 0, 0, 0)
     heard, wanted, weight = excerpts(ramp.expand(-1, 40), ramp, torch.ones(1000), 16, 100, speed, dice)
     assert heard.shape == (16, 100, 40) and torch.allclose(heard[..., :1], wanted, atol=1e-2)
     pace = (wanted[:, -1] - wanted[:, 0])[:, 0] / 99

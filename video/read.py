@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from . import VideoError
-from .colour import FULL, LIMITED, ColourTags, Converter
+from .colour import FULL, ColourTags, Converter
 from .frames import FrameBatch, FrameClock
 from .threads import ahead
 
