@@ -96,16 +96,15 @@ class MouthSpace:
         s = self.scale
         return np.array([[s, 0, -s * self.left], [0, s, -s * self.top], [0, 0, 1.0]])
 
-    @property
-    def face_from_mouth(self) -> np.ndarray:
-        """(3,3) float64."""
-        return np.linalg.inv(self.mouth_from_face)
-
 
 @dataclass(frozen=True, slots=True)
 class MouthBank:
-    """The target's own mouths. crops: (K,3,Hm,Wm) uint8, memory-mapped; source: (K,) int64 frame in its own video; lips: (K,18,2) and jaw: (K,17,2) face frame; pose: (K,3) degrees; sharpness: (K,) variance of Laplacian in the
-    mouth; shot: (K,) int64 numbers, unique over all footage. Neighbouring rows are neighbours in time where shot is equal and source differs by 1."""
+    """The mouths of the target and of all other footage, film after film.
+
+    crops: (K,3,Hm,Wm) uint8, memory-mapped; source: (K,) int64 frame in its own video; lips: (K,18,2) and jaw: (K,17,2) face frame;
+    pose: (K,3) yaw, pitch, roll in degrees; sharpness: (K,) variance of the Laplacian around the lips; shot: (K,) int64 numbers, unique
+    over all footage. Neighbouring rows are neighbours in time where shot is equal and source differs by 1.
+    """
 
     crops: np.ndarray
     source: np.ndarray
@@ -151,8 +150,12 @@ class TeethReference:
 
 @dataclass(frozen=True, slots=True)
 class DubPlan:
-    """What each output row shows. source: (N,) int64 target frame; half: (N,) bool, show the flow half-step between source and source + 1;
-    lips: LipTrack of N rows on the output clock; render: (N,) bool, False = pass the frame through; seeks: rows where the source jumps."""
+    """What each output row shows.
+
+    source: (N,) int64 target frame; half: (N,) bool, show the flow half-step between source and source + 1; lips: N wanted rows on the
+    output clock; render: (N,) bool, False = pass the frame through; clock: of the output; seeks: int64 rows at which the picture jumps,
+    the target's own cuts among them.
+    """
 
     source: np.ndarray
     half: np.ndarray
@@ -185,7 +188,8 @@ class TargetVideo:
 
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """One video and the face followed through it. stream: `video.read.VideoStream`; people: most faces seen at once; key: of the cache."""
+    """One video and the face followed through it. stream: `video.read.VideoStream`; people: how many different ones were seen;
+    key: of the track in the cache."""
 
     video: TargetVideo
     stream: object
@@ -196,8 +200,9 @@ class Footage:
 
 @dataclass(frozen=True, slots=True)
 class TargetAnalysis:
-    """Everything learnt about a target. motion: (T,) head motion and blinks, eye distances per frame; bank: the mouths of the target and
-    of all other footage; films: the target first, then the other footage with a usable face; key: cache key of the bank."""
+    """Everything learnt about a target. video, track: those of films[0]; motion: (T,) head motion and blinks, eye distances per frame;
+    bank: the mouths of the target and of all other footage; films: the target first, then the other footage with a usable face;
+    key: of the bank in the cache."""
 
     video: TargetVideo
     track: FaceTrack
@@ -212,8 +217,9 @@ class TargetAnalysis:
 class TextureQuery:
     """What a texture method is asked to draw: B rows with r = method.radius rows of context on either side.
 
-    lips: (B+2r,18,2) float32 torch, face frame; crop: (B,3,Hm,Wm) float32 torch in [0,1], the target's own mouth under these rows;
-    pose: (B+2r,3) float32 torch, degrees, of the target frames shown; source: (B,) int64 torch target frame shown in each row.
+    lips: (B+2r,18,2) float32 torch, face frame, wanted; crop: (B,3,Hm,Wm) float32 torch in [0,1], the target's own mouth under these rows;
+    pose: (B+2r,3) float32 torch, yaw, pitch, roll in degrees of the target frames shown; source: (B,) int64 torch, those frames' numbers.
+    "median" reads lips and pose only; crop and source are for methods that redraw the target's own mouth.
     """
 
     lips: object
@@ -228,7 +234,8 @@ class TextureQuery:
 
 @dataclass(frozen=True, slots=True)
 class MouthTexture:
-    """Drawn mouths. rgb: (B,3,Hm,Wm) float32 torch in [0,1]; alpha: (B,1,Hm,Wm); jaw: (B,17,2) face-frame jaw of the drawn mouths."""
+    """Drawn mouths. rgb: (B,3,Hm,Wm) float32 torch in [0,1]; alpha: (B,1,Hm,Wm) in [0,1], how much of it the blend takes (within its own
+    soft region); jaw: (B,17,2) float32 torch, jaw line of the drawn mouths, face frame."""
 
     rgb: object
     alpha: object

@@ -63,7 +63,7 @@ def test_mouth_space_shows_the_mouth_and_is_even():
     for eye_distance in (31.7, 64.0, 203.1):
         space = mouth_space(eye_distance)
         assert space.height % 2 == space.width % 2 == 0
-        corners = apply(space.face_from_mouth, np.array([[0.0, 0.0], [space.width, space.height]]))
+        corners = apply(np.linalg.inv(space.mouth_from_face), np.array([[0.0, 0.0], [space.width, space.height]]))
         assert (corners[0] <= [-0.72, -0.42]).all() and (corners[1] >= [0.72, 0.72]).all()
         assert (np.abs(corners - [[-0.72, -0.42], [0.72, 0.72]]) < 2 / eye_distance).all()
     with pytest.raises(ValueError, match="eye distance"):
