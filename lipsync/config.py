@@ -1,4 +1,4 @@
-"""Every option of a dub, once, with its default and unit. Command line, Python and batch build the same `DubConfig`.
+"""Every option of a dub, once, with its default and unit. Command line and Python build the same `DubConfig`.
 
 One section per stage; a section belongs to the stage of that name. Seconds end in `_s`, pixels in `_px`; lengths without a unit are in
 eye distances (the face frame).
@@ -15,7 +15,7 @@ class FaceConfig:
 
     backend: str = "mediapipe"  # or "dlib"
     dlib_predictor: str = ""  # path of a 68-point predictor file; empty = the one of package face_recognition_models
-    index: int = -1  # which face, 0 = leftmost in the first frame that has faces; -1 = the one that speaks most of the time (largest)
+    index: int = -1  # which face, 0 = leftmost in the first frame that has faces; -1 = the largest and most often seen
     at: tuple[float, float] | None = None  # or: the face nearest this pixel position when first seen
     max_yaw_deg: float = 40.0
     max_pitch_deg: float = 35.0
@@ -37,8 +37,8 @@ class LipsConfig:
     """Speech to lips (lipsync/speech_to_lips.py) and closing the mouth in silence (lipsync/lips.py)."""
 
     model: str = ""  # path of a trained model; empty = train on the target's own speech
-    network: str = "wide"  # or "paper": the network of Suwajanakorn et al. 2017, one unidirectional LSTM of 60 units, 200 ms late
-    members: int = 0  # networks averaged; 0 = 3 (paper: 1)
+    network: str = "wide"  # bidirectional LSTMs on 40 log-mel bands; or "paper": one LSTM of 60 units on 28 numbers, 0.2 s late
+    members: int = 0  # networks averaged; 0 = 3 of "wide", 1 of "paper"
     steps: int = 0  # training steps of each; 0 = 600 to 1200 by the amount of speech
     pause_s: float = 0.3  # shorter pauses do not close the mouth
 

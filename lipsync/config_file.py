@@ -63,16 +63,20 @@ def to_plain(config: object) -> dict:
 
 
 def checked(config: DubConfig) -> DubConfig:
-    """The same configuration, if its names exist and its numbers make sense; else UsageError, or LipsyncError for a file that is not there."""
+    """The same configuration, if names and numbers make sense; else UsageError, or LipsyncError for a file that is not there."""
+    from lipsync.face.backend import NAMES
+    from lipsync.retime import POLICIES
     from lipsync.textures import method_names
 
     if config.texture.endswith(".py") and not Path(config.texture).is_file():
         raise LipsyncError(f"The texture method file {config.texture} does not exist. Give the path of a Python file with a class Method.")
     if not config.texture.endswith(".py"):
         _one_of("texture", config.texture, method_names(), " or the path of a Python file with your own method")
-    _one_of("retime.length", config.retime.length, ("speech", "cut", "loop", "bounce", "hold"))
-    _one_of("face.backend", config.face.backend, ("mediapipe", "dlib"))
-    _one_of("lips.network", config.lips.network, ("wide", "paper"))
+    _one_of("retime.length", config.retime.length, POLICIES)
+    _one_of("face.backend", config.face.backend, NAMES)
+    _one_of("lips.network", config.lips.network, ("wide", "paper"))  # speech_to_lips.SHAPES, which would load torch
+    if config.lips.model and not Path(config.lips.model).is_file():
+        raise LipsyncError(f"The lip model {config.lips.model} does not exist. Check lips.model, or leave it out to learn from the target.")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
         raise UsageError(f"Unknown device {config.device!r}. Known: auto, cpu, cuda, cuda:N.")
     for name, value, low, high in (("batch", config.batch, 1, 1024), ("write.crf", config.write.crf, 0, 63)):
@@ -167,7 +171,7 @@ def _as(value: object, kind: object) -> object:
 def _describe(kind: object) -> str:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-            return _describe(next(a for a in args if a is not type(None))) + " or none"
+        return _describe(next(a for a in args if a is not type(None))) + " or none"
     if origin is tuple:
         return "a list of numbers" if args[1:] == (Ellipsis,) else f"{len(args)} numbers"
     return {str: "text", bool: "true or false", int: "a whole number", float: "a number"}[kind]

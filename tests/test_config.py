@@ -7,7 +7,7 @@ import pytest
 
 from lipsync.config import DubConfig, FaceConfig, WriteConfig
 from lipsync.config_file import from_plain, load, to_plain, to_toml
-from lipsync.errors import UsageError
+from lipsync.errors import LipsyncError, UsageError
 
 
 def test_nothing_given_is_the_default():
@@ -30,7 +30,7 @@ def test_later_wins(tmp_path):
         ("face.at=[10,20]", "face", "at", (10.0, 20.0)),
         ("face.at=", "face", "at", None),
         ("retime.enabled=False", "retime", "enabled", False),
-        ("lips.model=a=b.safetensors", "lips", "model", "a=b.safetensors"),
+        ("face.dlib_predictor=a=b.dat", "face", "dlib_predictor", "a=b.dat"),
         ("median.fade=1,2,1", "median", "fade", (1.0, 2.0, 1.0)),
     ],
 )
@@ -119,6 +119,14 @@ def test_a_wrong_file_is_named(tmp_path, text, says):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UsageError, match="none.toml"):
         load(tmp_path / "none.toml")
+
+
+def test_a_missing_lip_model_is_named_before_any_work(tmp_path):
+    with pytest.raises(LipsyncError, match="gone.safetensors") as caught:
+        load(settings=[f"lips.model={tmp_path / 'gone.safetensors'}"])
+    assert caught.value.exit_status == 3
+    (tmp_path / "mine.safetensors").touch()
+    assert load(settings=[f"lips.model={tmp_path / 'mine.safetensors'}"]).lips.model
 
 
 def test_whole_numbers_do_for_numbers_in_a_file():

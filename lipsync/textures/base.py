@@ -11,8 +11,6 @@ from typing import Protocol, Self
 from lipsync.errors import LipsyncError, UsageError
 from lipsync.types import MouthTexture, TargetAnalysis, TextureQuery
 
-_NOT_METHODS = {"base", "nets"}
-
 
 class TextureMethod(Protocol):
     """Draws the mouth for wanted lips. Every method is one file of `lipsync/textures/` with one class `Method`."""
@@ -32,7 +30,7 @@ class TextureMethod(Protocol):
 
 def method_names() -> list[str]:
     """Names of the built-in methods, without importing any of them."""
-    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name not in _NOT_METHODS)
+    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name != "base")
 
 
 def get_method(name: str, config: object) -> TextureMethod:
