@@ -229,8 +229,9 @@ def _backend(name: str) -> str:
     from lipsync.config import FaceConfig
     from lipsync.face.backend import get_backend
 
-    get_backend(name, FaceConfig(backend=name)).detect(np.full((240, 320, 3), 128, np.uint8))
-    return "loads and looks at a picture"
+    backend = get_backend(name, FaceConfig(backend=name))
+    backend.detect(np.full((240, 320, 3), 128, np.uint8))
+    return " ".join(["loads and looks at a picture.", getattr(backend, "notice", "")]).strip()
 
 
 def _files() -> Iterator[Finding]:

@@ -13,7 +13,7 @@ import numpy as np
 from lipsync.errors import LipsyncError
 from lipsync.face.backend import MAX_FACES, DetectedFace, overlap
 
-#: Said once a predictor is loaded, and kept as `DlibBackend.notice`.
+#: Kept as `DlibBackend.notice`; `lipsync doctor` says it.
 NOTICE = (
     "The 68-point predictor of dlib was trained on the iBUG 300-W pictures, whose licence excludes commercial use; "
     "lipsync neither ships nor recommends it for commercial work."
