@@ -122,13 +122,13 @@ class Head:
         row = {k: i for i, k in enumerate(lips)}
         self._rows = {name: np.array([row[k] for k in rows]) for name, rows in
                       dict(ue=UPPER_EDGE, le=LOWER_EDGE, ur=UPPER_RIM, lr=LOWER_RIM).items()}
-        self._jaw = self._jaw_weight(row)
+        self._jaw = self._jaw_weight()
         self._blinks = {side: self._lid_field(side) for side in (-1, 1)}
         far = every[(every >= self.n_mesh) | (p[:, 1] > -0.95) | (np.abs(p[:, 0]) > 0.72)]
         far = np.setdiff1d(far, BROWS)
         self._brow = biharmonic(n, self.coarse_triangles, np.concatenate([BROWS, far]))[:, :len(BROWS)].sum(1)
 
-    def _jaw_weight(self, row: dict[int, int]) -> np.ndarray:
+    def _jaw_weight(self) -> np.ndarray:
         p, n = self.coarse, len(self.coarse)
         value = {k: 1.0 for k in (152, 148, 176, 149, 150, 377, 400, 378, 379, 175, 199, 200, 171, 396, 201, 421, 208, 428)}
         value |= {k: v for pair, v in (((136, 365), 0.92), ((172, 397), 0.8), ((58, 288), 0.5), ((132, 361), 0.2)) for k in pair}

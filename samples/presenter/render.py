@@ -86,7 +86,7 @@ class Presenter:
         self.scale = 0.212 * self.height
         self._texture = paint(self.head, float(np.clip(self.scale * 1.3, 60, 420)), seed)
         self._mouth_parts()
-        self._background = _backdrop(self.width, self.height, seed)
+        self._background = _backdrop(self.width, self.height)
         grain = np.random.default_rng(5).normal(0, 1.5 / 255, (self.height + 64, self.width + 64)).astype(np.float32)
         self._noise = gaussian_filter(grain, 0.45)
         self._base = _base_colours(seed)
@@ -281,7 +281,7 @@ def _base_colours(seed: int) -> np.ndarray:
     return out
 
 
-def _backdrop(width: int, height: int, seed: int) -> np.ndarray:
+def _backdrop(width: int, height: int) -> np.ndarray:
     """(H,W,3) float32 sRGB: a room far out of focus."""
     y, x = np.mgrid[0:height, 0:width] / height
     x = x - width / height / 2
