@@ -1,6 +1,5 @@
 # make demo        environment, installation, and the shipped sample dubbed to demo/dubbed.mp4
-# make test        environment with the test extras, and the quick tests
-# make test-slow   the tests that take minutes
+# make test        environment with the test extras, and the tests
 # make clean       removes what the above made
 # PYTHON=...       another interpreter (3.11 or 3.12)
 
@@ -12,7 +11,7 @@ PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 endif
 
-.PHONY: demo test test-slow install install-test clean
+.PHONY: demo test install install-test clean
 
 demo: $(VENV)/.installed
 	@test -f samples/target.mp4 && test -f samples/speech.wav || { echo "samples/target.mp4 or samples/speech.wav is missing: clone the whole repository."; exit 1; }
@@ -23,9 +22,6 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -ra
-
-test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -ra -m slow
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
@@ -61,4 +57,4 @@ endef
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info .pytest_cache
-	find audio video lipsync training tests samples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find audio video lipsync training tests samples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
