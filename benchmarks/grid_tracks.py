@@ -5,7 +5,6 @@ OUTDIR/<speaker>/<clip>.npz: lips (75,18,2) float32 face frame, valid (75,), pos
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from fractions import Fraction
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.common import DATA
 from lipsync.config import FaceConfig
 from lipsync.face.track import FaceTracker
 from lipsync.types import FaceTrack
@@ -51,6 +51,6 @@ def main(out: Path, clips: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    root = Path(os.environ.get("LIPSYNC_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "grid"
+    root = DATA / "grid"
     chosen = [Path(p) for p in sys.argv[2:]] or sorted(root.glob("s1/*.mpg")) + sorted(root.glob("others/*/*.mpg"))
     main(Path(sys.argv[1]), chosen)

@@ -84,22 +84,6 @@ def warp_frame(rgb: np.ndarray, out_from_frame: np.ndarray, height: int, width: 
     return cv2.warpAffine(part, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _blurred(image, shrink: float):
-    """Gaussian-blurred (B,C,H,W) `image`, so that taking every `shrink`-th pixel does not alias."""
-    import torch
-    import torch.nn.functional as F
-
-    sigma = 0.5 * math.sqrt(shrink * shrink - 1)
-    radius = max(1, math.ceil(3 * sigma))
-    x = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
-    kernel = torch.exp(-0.5 * (x / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    channels = image.shape[1]
-    for shape, pad in (((1, 1, 1, -1), (radius, radius, 0, 0)), ((1, 1, -1, 1), (0, 0, radius, radius))):
-        image = F.conv2d(F.pad(image, pad, mode="replicate"), kernel.view(shape).expand(channels, *kernel.view(shape).shape[1:]), groups=channels)
-    return image
-
-
 def warp(image, out_from_in, size: tuple[int, int], padding: str = "border"):
     """(B,C,height,width) pictures of float (B,C,H,W) `image` under affines `out_from_in` (B,3,3), on the image's device; bilinear.
 
@@ -109,12 +93,14 @@ def warp(image, out_from_in, size: tuple[int, int], padding: str = "border"):
     import torch
     import torch.nn.functional as F
 
+    from video.pyramid import gaussian_blur
+
     matrices = torch.as_tensor(np.asarray(out_from_in, np.float64) if isinstance(out_from_in, np.ndarray) else out_from_in)
     in_from_out = torch.linalg.inv(matrices.to(dtype=torch.float64, device="cpu"))
     height, width = size
     shrink = float(torch.linalg.det(in_from_out[:, :2, :2]).abs().sqrt().max())
     if shrink > 1.2:
-        image = _blurred(image, shrink)
+        image = gaussian_blur(image, 0.5 * math.sqrt(shrink * shrink - 1))  # so that taking every shrink-th pixel does not alias
     # Pixel coordinates to grid_sample's [-1, 1], which with align_corners=False puts -1 and 1 on the outer pixel edges.
     unit_from_in = torch.tensor([[2 / image.shape[3], 0, -1], [0, 2 / image.shape[2], -1], [0, 0, 1]], dtype=torch.float64)
     theta = (unit_from_in @ in_from_out)[:, :2].to(image)

@@ -176,8 +176,6 @@ class VideoWriter:
         even, odd, quality, options = ENCODERS[self._codec]
         is_odd = self.width % 2 or self.height % 2
         self._pix_fmt = odd if is_odd else even
-        if not self._pix_fmt:
-            raise VideoError(f"{self.path}: {self._codec} cannot hold the odd size {self.width}x{self.height}. Use libx264.")
         if is_odd and odd != even:
             self._notes.append(f"odd size {self.width}x{self.height} is kept by writing {odd}; some players only play {even}")
         if self._pix_fmt == "bgr0":
