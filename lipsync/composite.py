@@ -28,7 +28,20 @@ _STEP = 4  # pixels between nodes of the coarse grid
 def composite(
     frames: torch.Tensor, mouth: MouthTexture, lips: np.ndarray, shown: Shown, rows: slice, space: MouthSpace, config: CompositeConfig
 ) -> torch.Tensor:
-    """(B,3,H,W) uint8 frames with the mouths in place. frames: (B,3,H,W) uint8; lips: (B,18,2) drawn, face frame; shown: the plan's faces."""
+    """(B,3,H,W) uint8 frames with the mouths in place. frames: (B,3,H,W) uint8; lips: (B,18,2) drawn, face frame; shown: the plan's faces.
+
+    Row by row, each in its own box, so that a row is the same in any batch.
+    """
+    out = frames.clone()
+    for b, row in enumerate(range(rows.start, rows.stop)):
+        if shown.strength[row] > 0:
+            here = slice(b, b + 1)
+            one = MouthTexture(mouth.rgb[here], mouth.alpha[here], mouth.jaw[here])
+            out[here] = _composited(frames[here], one, lips[here], shown, slice(row, row + 1), space, config)
+    return out
+
+
+def _composited(frames, mouth, lips, shown, rows, space, config) -> torch.Tensor:
     lips, target_lips, target_jaw, strength, pixel_from_face = (
         torch.from_numpy(a).to(frames.device).float() for a in (lips, shown.lips[rows], shown.jaw[rows], shown.strength[rows], shown.pixel_from_face[rows])
     )
