@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ from lipsync.geometry import apply, mouth_space, warp_frame
 from lipsync.hooks import Hook, silent
 from lipsync.teeth import choose_teeth
 from lipsync.types import REASONS, FaceTrack, Footage, LipTrack, MouthBank, MouthSpace, TargetAnalysis, TargetVideo, TeethReference
-from video.frames import FrameClock
 from video.read import VideoStream, probe, read_frames, read_rows
 from video.shots import ShotDetector
 
@@ -34,15 +33,35 @@ def analyse(target: Path, config: DubConfig, cache: Cache, hook: Hook = silent, 
 
     Raises VideoError for files that cannot be read and LipsyncError where no frame shows a usable face.
     """
-    films = [follow_face(Path(path), config, cache, hook) for path in (target, *footage)]
-    subject = films[0]
+    subject = follow_face(Path(target), config, cache, hook)
     if not subject.track.valid.any():
-        raise LipsyncError(f"No usable face in {target}: {why_not(subject.track)}. Check with `lipsync analyse`, or choose another face with --face or --face-at.")
+        raise LipsyncError(
+            f"No usable face in {target}: {why_not(subject.track)}. Check with `lipsync analyse`, or choose another face with --face or --face-at."
+        )
+    more, notes = _usable_footage(footage, config, cache, hook)
+    films = (subject, *more)
     space = mouth_space(eye_distance_px(subject.track) * config.analysis.crop_scale)
-    usable = [film for film in films if film.track.valid.any()]
-    bank, key = collect_mouths(usable, space, config, cache, hook)
+    bank, key = collect_mouths(films, space, config, cache, hook)
     teeth = find_teeth(bank, key, config, cache)
-    return TargetAnalysis(subject.video, subject.track, bank, head_motion(subject.track), teeth, tuple(usable), key)
+    return TargetAnalysis(subject.video, subject.track, bank, head_motion(subject.track), teeth, films, key, notes)
+
+
+def _usable_footage(paths: tuple[Path, ...], config: DubConfig, cache: Cache, hook: Hook) -> tuple[list[Footage], tuple[str, ...]]:
+    """The other films that show a usable face, and a note for each that does not. In footage the most present face is followed: which face
+    of the target is meant (`face.index`, `face.at`) says nothing about another film."""
+    config = replace(config, face=replace(config.face, index=-1, at=None))
+    films, notes = [], []
+    for path in map(Path, paths):
+        try:
+            film = follow_face(path, config, cache, hook)
+            reason = "" if film.track.valid.any() else why_not(film.track)
+        except LipsyncError as error:
+            reason = str(error)
+        if reason:
+            notes.append(f"Footage {path.name} is of no use: {reason}")
+        else:
+            films.append(film)
+    return films, tuple(notes)
 
 
 def follow_face(path: Path, config: DubConfig, cache: Cache, hook: Hook = silent) -> Footage:
@@ -50,7 +69,7 @@ def follow_face(path: Path, config: DubConfig, cache: Cache, hook: Hook = silent
     stream = probe(path)
     sha256 = content_hash(path)
     key = step_key("track", VERSIONS["track"], asdict(config.face), [sha256])
-    folder = cache.get_or_make("track", key, lambda where: _make_track(stream, config, where, hook))
+    folder = cache.get_or_make("track", key, lambda where: _make_track(stream, config, where, hook), label=path.name)
     arrays = load_file(folder / "track.safetensors")
     facts = json.loads((folder / "facts.json").read_text())
     lips = LipTrack(arrays["lips"], arrays["lips_valid"], stream.clock)
@@ -74,16 +93,16 @@ def _make_track(stream: VideoStream, config: DubConfig, where: Path, hook: Hook)
     (where / "facts.json").write_text(json.dumps({"people": tracker.people, "video": str(stream.path)}))
 
 
-def collect_mouths(films: list[Footage], space: MouthSpace, config: DubConfig, cache: Cache, hook: Hook = silent) -> tuple[MouthBank, str]:
+def collect_mouths(films: tuple[Footage, ...], space: MouthSpace, config: DubConfig, cache: Cache, hook: Hook = silent) -> tuple[MouthBank, str]:
     """The mouths of all films in one bank (cached by content), and its key."""
     key = step_key("mouths", VERSIONS["mouths"], {"analysis": asdict(config.analysis), "space": asdict(space)}, [film.key for film in films])
-    folder = cache.get_or_make("mouths", key, lambda where: _make_mouths(films, space, config, where, hook))
+    folder = cache.get_or_make("mouths", key, lambda where: _make_mouths(films, space, config, where, hook), label=films[0].video.path.name)
     arrays = load_file(folder / "bank.safetensors")
     crops = np.load(folder / "crops.npy", mmap_mode="r")
     return MouthBank(crops=crops, space=space, **{name: arrays[name] for name in _BANK_ARRAYS}), key
 
 
-def _make_mouths(films: list[Footage], space: MouthSpace, config: DubConfig, where: Path, hook: Hook) -> None:
+def _make_mouths(films: tuple[Footage, ...], space: MouthSpace, config: DubConfig, where: Path, hook: Hook) -> None:
     chosen = choose_rows([film.track for film in films], _room(space, config))
     total = sum(len(rows) for rows in chosen)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in _BANK_ARRAYS}
@@ -107,7 +126,7 @@ def _make_mouths(films: list[Footage], space: MouthSpace, config: DubConfig, whe
     save_arrays(where / "bank.safetensors", {name: np.concatenate(parts) for name, parts in columns.items()})
 
 
-def _cropped(films: list[Footage], chosen: list[np.ndarray], space: MouthSpace, batch: int) -> Iterator[tuple[np.ndarray, float]]:
+def _cropped(films: tuple[Footage, ...], chosen: list[np.ndarray], space: MouthSpace, batch: int) -> Iterator[tuple[np.ndarray, float]]:
     """The (Hm,Wm,3) uint8 crop and the sharpness of every chosen frame, film after film."""
     for film, rows in zip(films, chosen):
         track = film.track

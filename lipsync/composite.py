@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from lipsync.config import CompositeConfig
 from lipsync.geometry import apply
+from lipsync.lips import soft_step
 from lipsync.plan import Shown
 from lipsync.types import MouthSpace, MouthTexture
 from video.pyramid import blend, gaussian_blur
@@ -61,7 +62,7 @@ def _composited(frames, mouth, lips, shown, rows, space, config) -> torch.Tensor
     over = over + box.fine(_slow_difference(bent, over, region[0] * (off_lips > 0), config.colour_sigma * box.scale / _STEP))
     # skin keeps the frame's own pores and grain, which a median of many frames has not
     grain = _fine_detail(bent - over, config.grain * box.scale)
-    over = over + box.fine(_soft_step(off_lips / config.lip_margin)) * grain
+    over = over + box.fine(soft_step(off_lips / config.lip_margin)) * grain
     # the pyramid spreads a little beyond the mask: the wider support fades that out and bounds what changes
     result = torch.lerp(bent, blend(bent, over, mask, config.levels), support)
     result = torch.lerp(under, result, torch.maximum(support, box.fine(reach) * strength).sign() * strength.clamp(0, 1))
@@ -128,7 +129,7 @@ def blend_region(jaw: torch.Tensor, face: torch.Tensor, config: CompositeConfig)
     """
     polygon = torch.cat([jaw[:, _CHIN], _CHEEKS.to(jaw).expand(len(jaw), -1, -1)], 1)
     depth = _depth(polygon, face)
-    return _soft_step(depth / config.softness), _soft_step(1 + depth / (0.5 * config.softness))
+    return soft_step(depth / config.softness), soft_step(1 + depth / (0.5 * config.softness))
 
 
 def _bend_jaw(under: torch.Tensor, box: Box, face: torch.Tensor, jaw: torch.Tensor, moved: torch.Tensor, config: CompositeConfig):
@@ -176,9 +177,3 @@ def _sample(image: torch.Tensor, at: torch.Tensor, mode: str) -> torch.Tensor:
     """(B,C,h,w) values of `image` at (B,h,w,2) positions (pixel-centre rule)."""
     size = at.new_tensor([image.shape[3], image.shape[2]])
     return F.grid_sample(image, at * 2 / size - 1, mode=mode, padding_mode="border", align_corners=False)
-
-
-def _soft_step(x: torch.Tensor) -> torch.Tensor:
-    """0 below 0, 1 above 1, smooth between."""
-    x = x.clamp(0, 1)
-    return x * x * (3 - 2 * x)

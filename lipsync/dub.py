@@ -48,7 +48,7 @@ def dub(
     cache = cache or Cache(config.cache.folder or None)
     hook = Stopwatch(hook)
 
-    wave = load_speech(speech)
+    wave, speech_sha256 = load_speech(speech), content_hash(speech)
     subject = analyse(target, config, cache, hook, footage)
     model = lip_model_for(subject, config.lips, cache, device, hook)
     length_s = wave.duration_s if preview_s is None else min(wave.duration_s, Fraction(preview_s).limit_denominator(1000))
@@ -60,7 +60,7 @@ def dub(
     method = get_method(config.texture, config).prepare(subject, device)
     space = subject.bank.space
 
-    with open_writer(out, subject, plan, speech, length_s, config) as writer:
+    with open_writer(out, subject, plan, speech, speech_sha256, length_s, config) as writer:
         for rows, frames in shown_frames(subject.films[0].stream, plan, config.batch):
             frames = frames.to(device)
             mouth = method.render(ask(plan, shown, space, rows, frames, method.radius))
@@ -68,7 +68,7 @@ def dub(
             writer.write(composite(frames, mouth, plan.lips.points[rows], shown, rows, space, config.composite))
             hook("dub", rows.stop, len(plan))
 
-    receipt = write_up(config, wave, subject, model, plan, voiced, writer, hook)
+    receipt = write_up(config, wave, speech_sha256, subject, model, plan, voiced, writer, hook)
     receipt.save(receipt_path(out))
     return receipt
 
@@ -83,10 +83,12 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def open_writer(out: Path, subject: TargetAnalysis, plan: DubPlan, speech: Path, length_s: Fraction, config: DubConfig) -> VideoWriter:
+def open_writer(
+    out: Path, subject: TargetAnalysis, plan: DubPlan, speech: Path, speech_sha256: str, length_s: Fraction, config: DubConfig
+) -> VideoWriter:
     """The output file: the target's size, clock and colours, the speech, and metadata that say what this video is."""
     stream = subject.films[0].stream
-    origin = f"target sha256 {subject.video.sha256}, speech sha256 {content_hash(speech)}"
+    origin = f"target sha256 {subject.video.sha256}, speech sha256 {speech_sha256}"
     metadata = {
         "title": f"{subject.video.path.stem} (AI-edited: lips re-synthesised to match other speech)",
         "comment": f"AI-edited by lipsync {own_version()} (texture: {config.texture}): the mouth in this video was synthesised. Made from {origin}.",
@@ -94,23 +96,26 @@ def open_writer(out: Path, subject: TargetAnalysis, plan: DubPlan, speech: Path,
     }
     return VideoWriter(
         out, width=stream.width, height=stream.height, clock=plan.clock, colour=stream.colour, codec=config.write.codec,
-        crf=config.write.crf, preset=config.write.preset, speech=speech, audio_end_s=length_s, metadata=metadata,
-        sample_aspect=stream.sample_aspect,
+        crf=config.write.crf, preset=config.write.preset, speech=speech, metadata=metadata, sample_aspect=stream.sample_aspect,
+        audio_end_s=min(length_s, plan.clock.duration_s + 1 / plan.clock.rate),
     )  # fmt: skip
 
 
-def write_up(config, wave: Waveform, subject: TargetAnalysis, model, plan: DubPlan, voiced: np.ndarray, writer: VideoWriter, watch: Stopwatch) -> Receipt:
+def write_up(
+    config, wave: Waveform, speech_sha256: str, subject: TargetAnalysis, model, plan: DubPlan, voiced: np.ndarray, writer: VideoWriter, watch: Stopwatch
+) -> Receipt:
     """The receipt of a finished dub."""
     track, rate = subject.track, float(subject.video.clock.rate)
     timing = Timing(plan.source, plan.half, plan.seeks)
     played = retime(voiced, subject.motion, track.valid, track.shot, rate, replace(config.retime, enabled=False))
-    notes = [*wave.notes, *subject.films[0].stream.notes, *filter(None, [model.report.get("warning")])]
+    of_films = [note for film in subject.films for note in film.stream.notes]
+    notes = [*wave.notes, *subject.notes, *of_films, *writer.facts.notes, *filter(None, [model.report.get("warning")])]
     return Receipt({
         "made_by": versions(),
         "ai_edited": "the mouth in this video was synthesised to match other speech",
         "inputs": {
             "target": {"path": str(subject.video.path), "sha256": subject.video.sha256},
-            "speech": {"path": wave.name, "duration_s": float(wave.duration_s)},
+            "speech": {"path": wave.name, "sha256": speech_sha256, "duration_s": float(wave.duration_s)},
             "footage": [{"path": str(f.video.path), "sha256": f.video.sha256} for f in subject.films[1:]],
         },
         "config": to_plain(config),

@@ -71,7 +71,6 @@ def spoken_lips(subject: TargetAnalysis) -> list[SpokenLips]:
             continue
     if not examples:
         raise LipsyncError(
-            f"{subject.video.path.name} has no sound to learn lips from. Add footage of the same person speaking with --footage, "
-            "or give a trained model with --set lips.model=FILE."
+            f"{subject.video.path.name} has no sound to learn lips from. Add footage of the same person speaking with --footage."
         )
     return examples

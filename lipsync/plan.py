@@ -92,14 +92,24 @@ def ask(plan: DubPlan, shown: Shown, space: MouthSpace, rows: slice, frames: tor
     frames: (B,3,H,W) uint8 of the rows; the query's tensors are on their device.
     """
     around = np.clip(np.arange(rows.start - radius, rows.stop + radius), 0, len(plan) - 1)
-    mouth_from_pixel = space.mouth_from_face @ np.linalg.inv(shown.pixel_from_face[rows])
+    pixel_from_mouth = shown.pixel_from_face[rows] @ np.linalg.inv(space.mouth_from_face)
+    part, pixel_from_part = _part_with(pixel_from_mouth, frames, space)
+    mouth_from_part = np.linalg.inv(pixel_from_mouth) @ pixel_from_part
     device = frames.device
     return TextureQuery(
         lips=torch.from_numpy(plan.lips.points[around]).to(device),
-        crop=warp(frames.float() / 255, torch.from_numpy(mouth_from_pixel).to(device), (space.height, space.width)),
+        crop=warp(part.float() / 255, mouth_from_part, (space.height, space.width)),
         pose=torch.from_numpy(shown.pose[around]).to(device),
         source=torch.from_numpy(plan.source[rows]).to(device),
     )
+
+
+def _part_with(pixel_from_mouth: np.ndarray, frames: torch.Tensor, space: MouthSpace) -> tuple[torch.Tensor, np.ndarray]:
+    """The box of the (B,3,H,W) frames that holds all their mouth crops with some margin, and its `pixel_from_part` (3,3)."""
+    corners = apply(pixel_from_mouth, np.array([[0.0, 0], [space.width, 0], [0, space.height], [space.width, space.height]]))
+    low, high = corners.min((0, 1)).astype(int) - 8, corners.max((0, 1)).astype(int) + 9
+    (x0, y0), (x1, y1) = np.clip(low, 0, [frames.shape[3] - 1, frames.shape[2] - 1]), np.clip(high, 1, [frames.shape[3], frames.shape[2]])
+    return frames[:, :, y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)], np.array([[1.0, 0, x0], [0, 1, y0], [0, 0, 1]])
 
 
 def _following(timing: Timing | DubPlan) -> np.ndarray:

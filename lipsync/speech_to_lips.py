@@ -222,7 +222,7 @@ def _check_speech(rows: LipRows, speech_s: float) -> None:
     if speech_s < LEAST_SPEECH_S:
         raise LipsyncError(
             f"The target has {speech_s:.1f} s of speech with visible lips, too little to learn from (at least {LEAST_SPEECH_S:.0f} s). "
-            "Use a longer target, add --footage of the same person, or give a trained model (--set lips.model=FILE)."
+            "Use a longer target, or add --footage of the same person."
         )
 
 

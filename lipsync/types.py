@@ -211,6 +211,7 @@ class TargetAnalysis:
     teeth: TeethReference
     films: tuple[Footage, ...]
     key: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

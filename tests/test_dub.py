@@ -139,6 +139,21 @@ def test_an_existing_file_is_kept_unless_forced(small_target, short_speech, shar
     assert out.read_text() == "precious"
 
 
+def test_cut_ends_sound_and_picture_with_the_target(dubbed, small_target, short_speech, shared_cache, tmp_path):
+    from audio.load import load_speech
+    from video.frames import FrameClock
+    from video.write import VideoWriter
+
+    short = tmp_path / "one second.mkv"
+    with VideoWriter(short, width=480, height=270, clock=FrameClock.constant(25, Fraction(25)), codec="ffv1") as writer:
+        writer.write(pictures(small_target)[:25])
+    trained = next(shared_cache.folder.glob("lips/*/model.safetensors"))
+    config = replace(QUICK, lips=LipsConfig(model=str(trained)), retime=RetimeConfig(length="cut"))
+    facts = dub(short, short_speech, tmp_path / "out.mkv", config, cache=shared_cache).to_plain()
+    assert facts["plan"]["source"] == list(range(25)) and len(probe(tmp_path / "out.mkv")) == 25
+    assert abs(float(load_speech(tmp_path / "out.mkv").duration_s) - 1) <= 0.041
+
+
 def test_a_device_that_is_not_there():
     with pytest.raises(LipsyncError, match="cuda:97"):
         pick_device("cuda:97")

@@ -77,9 +77,21 @@ class SpeechTrack:
                 left = int(self._end_s / packet.time_base) - packet.pts
                 if left <= 0:
                     return
-                packet.duration = min(packet.duration, left)
+                if left < packet.duration:
+                    packet = self._shortened(packet, left)
             packet.stream = self._stream
             yield packet
+
+    def _shortened(self, packet: av.Packet, left: int) -> av.Packet:
+        """The packet's first `left` ticks. Uncompressed sound is cut there; of other codecs only the duration says so."""
+        if self._track.codec_context.name in _PCM:
+            whole = packet
+            n_bytes = packet.size * left // packet.duration
+            frame_bytes = self._track.codec_context.format.bytes * self._track.codec_context.layout.nb_channels
+            packet = av.Packet(bytes(whole)[: n_bytes - n_bytes % frame_bytes])
+            packet.pts, packet.dts, packet.time_base = whole.pts, whole.dts, whole.time_base
+        packet.duration = left
+        return packet
 
     def _encoded(self):
         rate = self._track.codec_context.sample_rate
