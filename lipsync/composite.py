@@ -19,10 +19,13 @@ from lipsync.types import MouthSpace, MouthTexture
 from video.pyramid import blend, gaussian_blur
 
 _CHIN = slice(3, 14)  # jaw points that bound the blend region
-_CHEEKS = torch.tensor([[0.50, -0.12], [0.30, -0.27], [0.0, -0.20], [-0.30, -0.27], [-0.50, -0.12]])  # its upper edge, right to left
+_CHEEKS = torch.tensor([[0.45, -0.12], [0.28, -0.26], [0.0, -0.20], [-0.28, -0.26], [-0.45, -0.12]])  # its upper edge, right to left
 _OUTER_LIPS = slice(0, 12)
 #: How far each jaw point follows the drawn mouth: the chin moves with speech, the sides of the face stay the target's.
 _FOLLOWS = torch.tensor([0, 0, 0, 0, 0.15, 0.5, 0.85, 1, 1, 1, 0.85, 0.5, 0.15, 0, 0, 0, 0])[:, None]
+#: How far out, of the way to each jaw point, the blend region reaches: to the chin's edge, but not to the sides of the face, where a head
+#: turned otherwise shows hair or background.
+_INSET = torch.tensor([0.62, 0.68, 0.8, 0.92, 1, 1, 1, 0.92, 0.8, 0.68, 0.62])[:, None]
 _STEP = 4  # pixels between nodes of the coarse grid
 
 
@@ -127,7 +130,7 @@ def blend_region(jaw: torch.Tensor, face: torch.Tensor, config: CompositeConfig)
 
     jaw: (B,17,2); face: (B,h,w,2) positions; both face frame. The support is 1 wherever the mask is not 0.
     """
-    polygon = torch.cat([jaw[:, _CHIN], _CHEEKS.to(jaw).expand(len(jaw), -1, -1)], 1)
+    polygon = torch.cat([jaw[:, _CHIN] * _INSET.to(jaw), _CHEEKS.to(jaw).expand(len(jaw), -1, -1)], 1)
     depth = _depth(polygon, face)
     return soft_step(depth / config.softness), soft_step(1 + depth / (0.5 * config.softness))
 
