@@ -77,7 +77,7 @@ class MedianConfig:
     n: int = 10  # the n best of them hold the share alpha of the weight
     alpha: float = 0.9
     gap_weight: float = 1.0  # weight of the inner-lip gaps in the distance
-    pose_weight: float = 0.002  # eye distances per degree of yaw and pitch
+    pose_weight: float = 0.005  # eye distances per degree of yaw and pitch
     sharpness_power: float = 1.0  # how much a blurred mouth's weight falls with its sharpness
     trajectory: tuple[float, ...] = (0.1, 0.2, 0.4, 0.2, 0.1)  # weights of the neighbouring frames in the distance
     fade: tuple[float, ...] = (0.1, 0.2, 0.4, 0.2, 0.1)  # weights are averaged over neighbouring rows
@@ -117,7 +117,7 @@ class WriteConfig:
     """The output file (video/write.py)."""
 
     codec: str = "libx264"
-    crf: int = 14
+    crf: int = 12
     preset: str = "fast"
 
 
