@@ -15,7 +15,7 @@ from lipsync.config import DubConfig
 from lipsync.errors import LipsyncError
 from lipsync.face.motion import head_motion
 from lipsync.face.track import FaceTracker
-from lipsync.geometry import apply, mouth_space, warp_frame
+from lipsync.geometry import apply, farthest_points, magnification, mouth_space, warp_frame
 from lipsync.hooks import Hook, silent
 from lipsync.teeth import choose_teeth
 from lipsync.types import REASONS, FaceTrack, Footage, LipTrack, MouthBank, MouthSpace, TargetAnalysis, TargetVideo, TeethReference
@@ -147,10 +147,7 @@ def choose_rows(tracks: list[FaceTrack], room: int, run: int = 8) -> list[np.nda
         return valid
     runs = [(i, rows[at : at + run]) for i, rows in enumerate(valid) for at in range(0, len(rows), run)]
     shapes = np.stack([tracks[i].lips.points[rows[[0, len(rows) // 2, -1]]].ravel() for i, rows in runs]).astype(np.float32)
-    keep, nearest = [0], np.full(len(runs), np.inf, np.float32)
-    for _ in range(min(room // run, len(runs)) - 1):
-        nearest = np.minimum(nearest, ((shapes - shapes[keep[-1]]) ** 2).sum(1))
-        keep.append(int(nearest.argmax()))
+    keep = farthest_points(shapes, room // run)
     picked = [[rows for j in sorted(keep) for i, rows in [runs[j]] if i == t] for t in range(len(tracks))]
     return [np.concatenate(rows) if rows else np.zeros(0, np.int64) for rows in picked]
 
@@ -186,7 +183,7 @@ def find_teeth(bank: MouthBank, bank_key: str, config: DubConfig, cache: Cache) 
 
 def eye_distance_px(track: FaceTrack) -> float:
     """Median outer-eye-corner distance over the usable frames, pixels."""
-    return float(np.median(np.sqrt(np.abs(np.linalg.det(track.pixel_from_face[track.valid][:, :2, :2])))))
+    return float(np.median(magnification(track.pixel_from_face[track.valid])))
 
 
 def why_not(track: FaceTrack) -> str:

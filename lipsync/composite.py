@@ -41,11 +41,11 @@ def composite(
         if shown.strength[row] > 0:
             here = slice(b, b + 1)
             one = MouthTexture(mouth.rgb[here], mouth.alpha[here], mouth.jaw[here])
-            out[here] = _composited(frames[here], one, lips[here], shown, slice(row, row + 1), space, config)
+            _draw_over(out[here], one, lips[here], shown, slice(row, row + 1), space, config)
     return out
 
 
-def _composited(frames, mouth, lips, shown, rows, space, config) -> torch.Tensor:
+def _draw_over(frames, mouth, lips, shown, rows, space, config) -> None:
     lips, target_lips, target_jaw, strength, pixel_from_face = (
         torch.from_numpy(a).to(frames.device).float() for a in (lips, shown.lips[rows], shown.jaw[rows], shown.strength[rows], shown.pixel_from_face[rows])
     )
@@ -69,7 +69,7 @@ def _composited(frames, mouth, lips, shown, rows, space, config) -> torch.Tensor
     # the pyramid spreads a little beyond the mask: the wider support fades that out and bounds what changes
     result = torch.lerp(bent, blend(bent, over, mask, config.levels), support)
     result = torch.lerp(under, result, torch.maximum(support, box.fine(reach) * strength).sign() * strength.clamp(0, 1))
-    return box.paste(frames, (result * 255).round().clamp(0, 255).to(torch.uint8))
+    box.paste(frames, (result * 255).round().clamp(0, 255).to(torch.uint8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +99,10 @@ class Box:
         parts = [f[:, y : y + self.height, x : x + self.width] for f, x, y in zip(frames, self.left.tolist(), self.top.tolist())]
         return torch.stack(parts).float() / 255
 
-    def paste(self, frames: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-        """A copy of the frames with the boxes written into them."""
-        out = frames.clone()
-        for f, part, x, y in zip(out, boxes, self.left.tolist(), self.top.tolist()):
+    def paste(self, frames: torch.Tensor, boxes: torch.Tensor) -> None:
+        """Writes the boxes into the frames."""
+        for f, part, x, y in zip(frames, boxes, self.left.tolist(), self.top.tolist()):
             f[:, y : y + self.height, x : x + self.width] = part
-        return out
 
     def pixels(self, step: int) -> torch.Tensor:
         """(B,h,w,2) pixel positions of the box's pixel centres, every `step`-th one and one beyond the edge."""

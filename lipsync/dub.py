@@ -23,7 +23,7 @@ from lipsync.lips import close_when_silent
 from lipsync.paths import check_encoder, check_paths, receipt_path
 from lipsync.plan import ask, make_plan, shown_face, shown_frames
 from lipsync.receipt import Receipt, Stopwatch, own_version, spans_passed_through, versions
-from lipsync.retime import Timing, pause_motion, retime
+from lipsync.retime import pause_motion, retime
 from lipsync.teeth import sharpen_teeth
 from lipsync.textures import get_method
 from lipsync.timebase import lips_at, output_clock, voiced_at
@@ -106,7 +106,6 @@ def write_up(
 ) -> Receipt:
     """The receipt of a finished dub."""
     track, rate = subject.track, float(subject.video.clock.rate)
-    timing = Timing(plan.source, plan.half, plan.seeks)
     played = retime(voiced, subject.motion, track.valid, track.shot, rate, replace(config.retime, enabled=False))
     of_films = [note for film in subject.films for note in film.stream.notes]
     notes = [*wave.notes, *subject.notes, *of_films, *writer.facts.notes, *filter(None, [model.report.get("warning")])]
@@ -126,7 +125,7 @@ def write_up(
         "lips": model.report,
         "mouths": len(subject.bank),
         "retiming": {
-            "pause_motion": pause_motion(timing, voiced, subject.motion, track.valid),
+            "pause_motion": pause_motion(plan, voiced, subject.motion, track.valid),
             "pause_motion_without": pause_motion(played, voiced, subject.motion, track.valid),
             "seeks": plan.seeks.tolist(), "half_steps": int(plan.half.sum()),
         },

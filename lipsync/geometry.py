@@ -61,6 +61,15 @@ def magnification(matrix: np.ndarray) -> np.ndarray:
     return np.sqrt(np.abs(np.linalg.det(np.asarray(matrix, np.float64)[..., :2, :2])))
 
 
+def farthest_points(points: np.ndarray, n: int, first: int = 0) -> list[int]:
+    """Up to n rows of (K,D) `points`: `first`, then again and again the one farthest from all those taken (farthest-point sampling)."""
+    taken, nearest = [first], np.full(len(points), np.inf, np.float32)
+    while len(taken) < min(n, len(points)):
+        nearest = np.minimum(nearest, ((points - points[taken[-1]]) ** 2).sum(1))
+        taken.append(int(nearest.argmax()))
+    return taken
+
+
 def warp_frame(rgb: np.ndarray, out_from_frame: np.ndarray, height: int, width: int) -> np.ndarray:
     """(height, width, C) uint8 picture of one (H,W,C) uint8 frame under the affine `out_from_frame` (3,3); bicubic, edges repeated.
 

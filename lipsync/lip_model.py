@@ -21,7 +21,7 @@ from lipsync.lips import rest_shape
 from lipsync.lip_examples import SpokenLips
 from lipsync.speech_to_lips import LipModel, train_lip_model
 from lipsync.timebase import voiced_at
-from lipsync.types import TargetAnalysis
+from lipsync.types import Footage, TargetAnalysis
 
 #: Raise whenever the same footage would train another model.
 VERSION = 2
@@ -53,12 +53,16 @@ def one_thread() -> Iterator[None]:
 
 def resting_lips(subject: TargetAnalysis) -> np.ndarray:
     """(18,2) face frame: the subject's lips, closed and at rest, from the frames of the target in which nobody speaks."""
-    track, clock = subject.track, subject.video.clock
+    track = subject.track
+    return rest_shape(track.lips.points, track.lips.valid & track.valid, voiced_frames(subject.films[0]))
+
+
+def voiced_frames(film: Footage) -> np.ndarray:
+    """(T,) bool: frames of the film during which somebody speaks; all False where it has no sound."""
     try:
-        voiced = voiced_at(voice_activity(load_track(subject.video.path)), clock)
+        return voiced_at(voice_activity(load_track(film.video.path)), film.video.clock)
     except AudioError:
-        voiced = np.zeros(len(track), bool)
-    return rest_shape(track.lips.points, track.lips.valid & track.valid, voiced)
+        return np.zeros(len(film.track), bool)
 
 
 def spoken_lips(subject: TargetAnalysis) -> list[SpokenLips]:

@@ -7,15 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from audio import AudioError
-from audio.load import load_track
-from audio.voice import voice_activity
 from lipsync.analyse import analyse, eye_distance_px
 from lipsync.cache import Cache
 from lipsync.config import DubConfig
 from lipsync.hooks import Hook, silent
-from lipsync.timebase import voiced_at
-from lipsync.types import REASONS, Footage
+from lipsync.lip_model import voiced_frames
+from lipsync.types import REASONS
 
 _SHAPE_RADIUS = 0.02  # lips nearer than this (mean over points, eye distances) count as one shape
 
@@ -61,7 +58,7 @@ def quick_look(target: str | Path, config: DubConfig = DubConfig(), cache: Cache
     subject = analyse(Path(target), config, cache or Cache(config.cache.folder or None), hook)
     film, track = subject.films[0], subject.track
     counts = np.bincount(track.reason, minlength=len(REASONS))
-    speech_s = _speech_s(film)
+    speech_s = float((voiced_frames(film) & track.valid).sum() / film.video.clock.rate)
     found = {
         "usable_share": float(track.valid.mean()), "eye_distance_px": eye_distance_px(track),
         "mouth_shapes": count_shapes(track.lips.points[track.valid]), "speech_s": speech_s,
@@ -81,14 +78,6 @@ def count_shapes(lips: np.ndarray, radius: float = _SHAPE_RADIUS) -> int:
         far = np.linalg.norm(left - left[0], axis=2).mean(1) > radius
         left, count = left[far], count + 1
     return count
-
-
-def _speech_s(film: Footage) -> float:
-    try:
-        voiced = voiced_at(voice_activity(load_track(film.video.path)), film.video.clock)
-    except AudioError:
-        return 0.0
-    return float((voiced & film.track.valid).sum() / film.video.clock.rate)
 
 
 def _verdict(usable_share: float, eye_distance_px: float, mouth_shapes: int, speech_s: float) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from lipsync.analyse import eye_distance_px, jaw_in_face
 from lipsync.config import DubConfig
-from lipsync.analyse import eye_distance_px
 from lipsync.geometry import apply, warp
 from lipsync.retime import Timing, retime
 from lipsync.types import DubPlan, FaceTrack, LipTrack, MouthSpace, TargetAnalysis, TextureQuery
@@ -55,9 +55,8 @@ def shown_face(track: FaceTrack, plan: DubPlan, fade_rows: int) -> Shown:
         w = part.reshape(-1, *[1] * (values.ndim - 1))
         return (1 - w) * values[plan.source] + w * values[after]
 
-    jaw = apply(np.linalg.inv(track.pixel_from_face), track.landmarks[:, :17].astype(np.float64))
     return Shown(
-        along(track.pixel_from_face), along(track.lips.points).astype(np.float32), along(jaw).astype(np.float32),
+        along(track.pixel_from_face), along(track.lips.points).astype(np.float32), along(jaw_in_face(track)).astype(np.float32),
         along(track.pose).astype(np.float32), fade(plan.render, plan.seeks, fade_rows),
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ from functools import cache
 import numpy as np
 
 from lipsync.config import RetimeConfig
+from lipsync.types import DubPlan
 from lipsync.errors import UsageError
 
 POLICIES = ("speech", "cut", "loop", "bounce", "hold")
@@ -72,7 +73,7 @@ def retime(
     return _cheapest(costs)
 
 
-def pause_motion(timing: Timing, voiced: np.ndarray, motion: np.ndarray, valid: np.ndarray | None = None) -> float:
+def pause_motion(timing: Timing | DubPlan, voiced: np.ndarray, motion: np.ndarray, valid: np.ndarray | None = None) -> float:
     """Mean motion shown in silent rows, eye distances per frame; 0 without a silent row. The jump of a seek is not counted.
 
     valid: (T,) bool; rows that show other frames, whose motion is unknown, are left out.

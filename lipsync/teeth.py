@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from lipsync.config import TeethConfig
-from lipsync.geometry import apply
+from lipsync.geometry import apply, farthest_points
 from lipsync.lips import opening, soft_step
 from lipsync.types import MouthBank, MouthSpace, MouthTexture, TeethReference
 from video.pyramid import gaussian_blur
@@ -35,7 +35,7 @@ def choose_teeth(bank: MouthBank, config: TeethConfig) -> TeethReference:
     good = np.flatnonzero((score > 0.5 * score.max()).numpy() & (score > 0).numpy())
     if len(good) == 0:
         return _none(space)
-    picked = _farthest(bank.lips[order[good]].reshape(len(good), -1), score[good].numpy(), config.references)
+    picked = farthest_points(bank.lips[order[good]].reshape(len(good), -1), config.references, first=int(score[good].argmax()))
     rows = good[picked]
     return TeethReference(
         detail=detail[rows].numpy(), mask=mask[rows, 0].numpy(), lips=bank.lips[order[rows]].astype(np.float32),
@@ -114,15 +114,6 @@ def _tooth_level(white: torch.Tensor, config: TeethConfig) -> tuple[float | None
     if mean_above[best] - mean_below[best] < config.min_contrast:
         return None, 0.0
     return float(edges[best + 1]), float(0.25 * (mean_above[best] - mean_below[best]))
-
-
-def _farthest(points: np.ndarray, score: np.ndarray, n: int) -> list[int]:
-    """Up to n rows: the best, then again and again the one farthest from those taken (farthest-point sampling)."""
-    taken, nearest = [int(score.argmax())], np.full(len(points), np.inf)
-    while len(taken) < min(n, len(points)):
-        nearest = np.minimum(nearest, np.linalg.norm(points - points[taken[-1]], axis=1))
-        taken.append(int(nearest.argmax()))
-    return taken
 
 
 def _none(space: MouthSpace) -> TeethReference:
