@@ -17,9 +17,9 @@ import torch
 from audio.load import Waveform, load_track
 from audio.voice import voice_activity
 from benchmarks.common import config_of, grid_clips, parser, report, with_interval
-from lipsync.lip_examples import SpokenLips
+from training.lip_examples import SpokenLips
 from lipsync.lips import close_when_silent, opening, uncrossed
-from lipsync.speech_to_lips import train_lip_model
+from training.lips import train_lip_model
 from lipsync.timebase import lips_at, voiced_at
 from lipsync.types import LipTrack
 from video.frames import FrameClock

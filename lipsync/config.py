@@ -37,8 +37,8 @@ class LipsConfig:
     """Speech to lips (lipsync/speech_to_lips.py) and closing the mouth in silence (lipsync/lips.py)."""
 
     model: str = ""  # path of a trained model; empty = train on the target's own speech
-    network: str = "wide"  # bidirectional LSTMs on 40 log-mel bands; "paper": one LSTM of 60 units on 28 numbers, 0.2 s late
-    members: int = 0  # networks averaged; 0 = 3 of "wide", 1 of "paper"
+    network: str = "bidirectional"  # hears the whole speech; "causal": 0.09 s ahead, for live use; "paper": 60 units, 28 numbers, 0.2 s late
+    members: int = 0  # networks averaged; 0 = 3 of "bidirectional", 1 of the others
     steps: int = 0  # training steps of each; 0 = 600 to 1200 by the amount of speech
     pause_s: float = 0.3  # shorter pauses do not close the mouth
 

@@ -74,7 +74,7 @@ def checked(config: DubConfig) -> DubConfig:
         _one_of("texture", config.texture, method_names(), " or the path of a Python file with your own method")
     _one_of("retime.length", config.retime.length, POLICIES)
     _one_of("face.backend", config.face.backend, NAMES)
-    _one_of("lips.network", config.lips.network, ("wide", "paper"))  # speech_to_lips.SHAPES, which would load torch
+    _one_of("lips.network", config.lips.network, ("bidirectional", "causal", "paper"))  # speech_to_lips.SHAPES, which would load torch
     if config.lips.model and not Path(config.lips.model).is_file():
         raise LipsyncError(f"The lip model {config.lips.model} does not exist. Check lips.model, or leave it out to learn from the target.")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):

@@ -18,13 +18,12 @@ from lipsync.config import LipsConfig
 from lipsync.errors import LipsyncError
 from lipsync.hooks import Hook, silent
 from lipsync.lips import rest_shape
-from lipsync.lip_examples import SpokenLips
-from lipsync.speech_to_lips import LipModel, train_lip_model
+from lipsync.speech_to_lips import LipModel
 from lipsync.timebase import voiced_at
 from lipsync.types import Footage, TargetAnalysis
 
 #: Raise whenever the same footage would train another model.
-VERSION = 2
+VERSION = 3
 
 
 def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, device: torch.device, hook: Hook = silent) -> LipModel:
@@ -34,6 +33,8 @@ def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, dev
     key = step_key("lips", VERSION, asdict(config), [film.key for film in subject.films])
 
     def make(where: Path) -> None:
+        from training.lips import train_lip_model
+
         with one_thread():
             train_lip_model(spoken_lips(subject), config, hook, device).save(where / "model.safetensors")
 
@@ -65,8 +66,10 @@ def voiced_frames(film: Footage) -> np.ndarray:
         return np.zeros(len(film.track), bool)
 
 
-def spoken_lips(subject: TargetAnalysis) -> list[SpokenLips]:
-    """Speech with the lips that said it, one per film that has sound."""
+def spoken_lips(subject: TargetAnalysis) -> list:
+    """Speech with the lips that said it (`training.lip_examples.SpokenLips`), one per film that has sound."""
+    from training.lip_examples import SpokenLips
+
     examples = []
     for film in subject.films:
         try:

@@ -13,10 +13,11 @@ from audio.load import Waveform
 from lipsync.config import LipsConfig
 from lipsync.errors import LipsyncError, UsageError
 from lipsync.face.canonical import canonical_68
-from lipsync.lip_examples import N_FOLDS, NO_VARIATION, SpokenLips, Variation, excerpts, lip_rows, varied
+from training.lip_examples import N_FOLDS, NO_VARIATION, SpokenLips, Variation, excerpts, lip_rows, varied
 from lipsync.lips import LIPS_FROM_68, LOWER_INNER, UPPER_INNER, opening
-from lipsync.speech_to_lips import SHAPES, LipModel, LipNet, predicted, train_lip_model
+from lipsync.speech_to_lips import SHAPES, LipModel, LipNet, predicted
 from lipsync.types import LipTrack
+from training.lips import train_lip_model
 from video.frames import FrameClock
 
 QUICK = LipsConfig(members=1, steps=60)
@@ -70,7 +71,7 @@ def test_the_report_is_of_parts_the_networks_never_saw(model):
     report = model.report
     assert report["opening_r"] > 0.85 and report["lmd"] < 0.6 * report["mean_shape_lmd"]
     assert report["speech_minutes"] < 0.5 and "Only" in report["warning"]
-    assert report["steps"] == 60 and report["network"] == "wide"
+    assert report["steps"] == 60 and report["network"] == "bidirectional"
 
 
 def test_sound_of_somebody_else_is_noticed():
@@ -128,7 +129,7 @@ def test_no_usable_speech_is_an_error_and_names_the_cure():
 
 def test_a_chunked_answer_has_no_seams():
     torch.manual_seed(0)
-    for name, size in (("wide", 40), ("paper", 28)):
+    for name, size in (("bidirectional", 40), ("paper", 28)):
         net = LipNet(size, 4, SHAPES[name]).eval()
         rows = torch.randn(901, size)
         assert np.abs(predicted(net, rows, chunk=250, context=200) - predicted(net, rows)).max() < 1e-3
