@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from lipsync.config import LipsConfig
 from lipsync.errors import LipsyncError, UsageError
@@ -16,6 +17,7 @@ from lipsync.hooks import Hook, silent
 from lipsync.lips import LipBasis, opening, rest_shape, uncrossed
 from lipsync.speech_to_lips import SHAPES, LipModel, LipNet, predicted, scale_of
 from training.lip_examples import N_FOLDS, NO_VARIATION, LipRows, SpokenLips, Variation, excerpts, lip_rows
+from training.loop import Judged, Player, train
 
 #: Less voiced speech than this with visible lips is too little to learn from, and too little to learn well from.
 LEAST_SPEECH_S, ENOUGH_SPEECH_S = 3.0, 60.0
@@ -26,67 +28,77 @@ UNRELATED_R = 0.25
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How a network is trained. flatten: exponent by which small components count less than when standardised (0 = standardised,
-    1 = by their size); members: networks averaged, each with another part of the recording held out."""
+    1 = by their size); members: networks averaged, each with another part of the recording held out; rate, adapt_rate: of learning, from
+    nothing and from a prior; length: rows of an excerpt."""
 
     flatten: float
     members: int
     rate: float
+    adapt_rate: float
     batch: int
     length: int
     vary: Variation
 
 
 RECIPES = {
-    "paper": Recipe(0.0, 1, 3e-3, 100, 100, NO_VARIATION),
-    "causal": Recipe(0.5, 1, 6e-3, 16, 100, Variation()),
-    "bidirectional": Recipe(0.5, 3, 6e-3, 16, 100, Variation()),
+    "paper": Recipe(0.0, 1, 3e-3, 1e-3, 100, 100, NO_VARIATION),
+    "causal": Recipe(0.5, 1, 6e-3, 2e-3, 16, 100, Variation()),
+    "bidirectional": Recipe(0.5, 3, 6e-3, 2e-3, 16, 100, Variation()),
 }
+#: Judgements without a better one after which training ends.
+PATIENCE = 8
 
 
 def train_lip_model(
     examples: Sequence[SpokenLips], config: LipsConfig = LipsConfig(), hook: Hook = silent, device: torch.device | str = "cpu",
-    seed: int = 0,
-) -> LipModel:
+    seed: int = 0, prior: LipModel | None = None, keep: Path | None = None,
+) -> LipModel:  # fmt: skip
     """The lip model of the person in `examples`; each network is stopped and measured on the part of the recording it never saw.
 
-    Deterministic for a seed on one machine. LipsyncError: hardly any speech with visible lips.
+    prior: a model of the same network to start from, instead of from nothing; keep: a folder in which an interrupted training waits to be
+    continued by the same call. Deterministic for a seed on one machine. LipsyncError: hardly any speech with visible lips.
     """
     if config.network not in SHAPES:
         raise UsageError(f"There is no lip network {config.network!r}; known: {', '.join(SHAPES)}.")
     began = time.perf_counter()
-    shape, recipe = SHAPES[config.network], RECIPES[config.network]
-    rows = lip_rows(examples, shape.spec)
+    recipe = RECIPES[config.network]
+    rows = lip_rows(examples, SHAPES[config.network].spec)
     speech_s = (rows.valid & rows.voiced).sum() / 100
     _check_speech(rows, speech_s)
-    basis = LipBasis.fit(rows.points[::4], rows.valid[::4], 20)
-    features = rows.features.to(device)
-    mean, scale = features.mean(0), features.std(0) + 1e-3
-    rest = rest_shape(rows.points, rows.valid, rows.voiced)
-    steps = config.steps or default_steps(speech_s)
+    model = _untrained(rows, config.network, prior).to(device)
+    lesson = Lesson.of(rows, model, recipe)
+    steps = config.steps or (adapting_steps(speech_s) if prior else default_steps(speech_s))
     members = config.members or recipe.members
-    model = LipModel(config.network, [], mean, scale, basis, rest)
-    targets = torch.from_numpy(basis.encode(rows.points) / scale_of(basis)).float().to(device)
-    truth, guess = [], []
+    name = _name_of(rows, config, prior, seed)
+    waiting = lambda member: keep and keep / f"{name}.{member}.safetensors"  # noqa: E731
+    truth, guess, curve = [], [], []
     with torch.random.fork_rng(devices=[]):
         for member in range(members):
-            fold = member % N_FOLDS
             tell = lambda step: hook("lips", member * steps + step, members * steps)  # noqa: E731
-            net = _trained(model, rows, targets, recipe, fold, steps, seed + member, tell)
+            start = prior.nets[member % len(prior.nets)] if prior else None
+            net, judged = _trained(model, lesson, recipe, member, steps, seed + member, start, tell, waiting(member))
             model.nets.append(net)
-            held = rows.valid & (rows.fold == fold)
-            out = basis.decode((predicted(net, model.standardised(features))[held] * scale_of(basis)).astype(np.float32))
-            truth.append(rows.points[held])
-            guess.append(out)
+            truth.append(rows.points[lesson.held(member)])
+            guess.append(lesson.answer(net, model)[lesson.held(member)])
+            curve += [[member, *row] for row in judged.curve]
+    for member in range(members if keep else 0):
+        waiting(member).unlink(missing_ok=True)
     truth, guess = np.concatenate(truth), np.concatenate(guess)
     model.gain = _gain(truth, guess)
-    model.report = _report(truth, uncrossed(model.exaggerated(guess)), basis, speech_s, model.gain)
+    model.report = _report(truth, uncrossed(model.exaggerated(guess)), model.basis, speech_s, model.gain)
     model.report |= {"training_s": round(time.perf_counter() - began, 1), "steps": steps, "members": members, "network": config.network}
+    model.report |= {"from_prior": prior is not None, "curve": curve}
     return model
 
 
 def default_steps(speech_s: float) -> int:
-    """Training steps for each network: more where there is more to learn."""
+    """Training steps for each network that starts from nothing: more where there is more to learn."""
     return int(np.clip(580 + 0.7 * speech_s, 600, 1200))
+
+
+def adapting_steps(speech_s: float) -> int:
+    """Training steps for each network that starts from a prior."""
+    return int(np.clip(60 + 2 * speech_s, 80, 800))
 
 
 def _check_speech(rows: LipRows, speech_s: float) -> None:
@@ -99,61 +111,86 @@ def _check_speech(rows: LipRows, speech_s: float) -> None:
         )
 
 
-def _trained(model: LipModel, rows: LipRows, targets: torch.Tensor, recipe: Recipe, fold: int, steps: int, seed: int, tell) -> LipNet:
-    """A network that has not seen `fold`, with its averaged weights from where they were best on it."""
+def _untrained(rows: LipRows, network: str, prior: LipModel | None) -> LipModel:
+    """The person's basis and rest, and the scale of the features, without networks."""
+    rest = rest_shape(rows.points, rows.valid, rows.voiced)
+    if prior is not None:
+        basis = LipBasis(prior.basis.mean + rest - prior.rest, prior.basis.components, prior.basis.spread)
+        return LipModel(network, [], prior.feature_mean, prior.feature_scale, basis, rest)
+    basis = LipBasis.fit(rows.points[::4], rows.valid[::4], 20)
+    return LipModel(network, [], rows.features.mean(0), rows.features.std(0) + 1e-3, basis, rest)
+
+
+def _name_of(rows: LipRows, config: LipsConfig, prior: LipModel | None, seed: int) -> str:
+    """Tells one training's waiting files from another's."""
+    digest = hashlib.sha256(f"{config.network} {config.steps} {config.members} {seed} {prior is not None}".encode())
+    digest.update(rows.features.numpy().tobytes())
+    digest.update(rows.points.tobytes())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A person's rows as a network sees them. features: (R,D); targets: (R,K) standardised coefficients; importance: (K,) of each."""
+
+    rows: LipRows
+    features: torch.Tensor
+    targets: torch.Tensor
+    importance: torch.Tensor
+
+    @classmethod
+    def of(cls, rows: LipRows, model: LipModel, recipe: Recipe) -> Lesson:
+        scale = scale_of(model.basis)
+        importance = torch.from_numpy((scale / scale[0]) ** (2 * recipe.flatten)).float()
+        device = model.feature_mean.device
+        targets = torch.from_numpy(model.basis.encode(rows.points) / scale).float().to(device)
+        return cls(rows, rows.features.to(device), targets, (importance / importance.sum()).to(device))
+
+    def held(self, member: int) -> np.ndarray:
+        """(R,) bool: valid rows of the part that this member never sees."""
+        return self.rows.valid & (self.rows.fold == member % N_FOLDS)
+
+    def answer(self, net: LipNet, model: LipModel) -> np.ndarray:
+        """(R,18,2) the network's lips for all rows."""
+        return model.basis.decode((predicted(net, model.standardised(self.features)) * scale_of(model.basis)).astype(np.float32))
+
+    def error(self, net: LipNet, model: LipModel, member: int) -> float:
+        """Weighted squared error on the held-out rows."""
+        held = self.held(member)
+        if not held.any():
+            return 0.0
+        out = predicted(net, model.standardised(self.features))[held]
+        wanted = self.targets[torch.from_numpy(held).to(self.targets.device)].cpu().numpy()
+        return float((((out - wanted) ** 2) * self.importance.cpu().numpy()).sum(1).mean())
+
+
+def _trained(
+    model: LipModel, lesson: Lesson, recipe: Recipe, member: int, steps: int, seed: int, start: LipNet | None, tell, keep: Path | None
+) -> tuple[LipNet, Judged]:
+    """A network that has not seen its member's fold, with its averaged weights from where they were best on it."""
     shape = SHAPES[model.network]
     torch.manual_seed(seed)
     dice = torch.Generator().manual_seed(seed)
-    device = targets.device
-    spread = torch.from_numpy(scale_of(model.basis)).to(device)
-    importance = (spread / spread[0]) ** (2 * recipe.flatten)
-    importance /= importance.sum()
-    features = rows.features.to(device)
-    weight = torch.from_numpy(rows.learnable(fold)).float().to(device)
-    length = min(recipe.length, (len(features) - 4) * 10 // 11) // shape.stack * shape.stack
-    net = LipNet(features.shape[1], targets.shape[1], shape).to(device)
-    best, average = (np.inf, None), [p.detach().clone() for p in net.parameters()]
-    optimiser = torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=steps, pct_start=0.15)
-    for step in range(1, steps + 1):
-        net.train()
-        heard, wanted, counts = excerpts(features, targets, weight, recipe.batch, length, recipe.vary, dice)
+    device = lesson.features.device
+    weight = torch.from_numpy(lesson.rows.learnable(member % N_FOLDS)).float().to(device)
+    length = min(recipe.length, (len(lesson.features) - 4) * 10 // 11) // shape.stack * shape.stack
+    net = LipNet(lesson.features.shape[1], lesson.targets.shape[1], shape).to(device)
+    if start is not None:
+        net.load_state_dict(start.state_dict())
+    rate = recipe.rate if start is None else recipe.adapt_rate
+
+    def terms(step: int) -> dict[str, torch.Tensor]:
+        heard, wanted, counts = excerpts(lesson.features, lesson.targets, weight, recipe.batch, length, recipe.vary, dice)
         said = net(model.standardised(heard))[:, -(-shape.delay // shape.stack) :]
         wanted, counts = (full[:, : length - shape.delay : shape.stack] for full in (wanted, counts))
-        loss = (((said - wanted) ** 2 * importance).sum(-1) * counts).sum() / counts.sum().clamp(min=1)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        for kept, value in zip(average, net.parameters()):
-            kept.lerp_(value.detach(), 1 - min(0.99, step / (step + 9)))
-        if step % 50 == 0 and step >= steps // 2 or step == steps:
-            error = _held_out_error(net, average, model, rows, features, targets, importance, fold)
-            if error < best[0]:
-                best = (error, [kept.clone() for kept in average])
-        tell(step)
-    _assign(net, best[1])
-    return net.eval()
+        square = ((said - wanted) ** 2 * lesson.importance).sum(-1)
+        return {"coefficients": (square * counts).sum() / counts.sum().clamp(min=1)}
 
-
-def _assign(net: LipNet, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Sets the parameters; the old ones come back."""
-    old = [p.detach().clone() for p in net.parameters()]
-    with torch.no_grad():
-        for p, value in zip(net.parameters(), values):
-            p.copy_(value)
-    return old
-
-
-def _held_out_error(net, average, model, rows, features, targets, importance, fold) -> float:
-    """Weighted squared error of the averaged weights on the held-out rows."""
-    current = _assign(net, average)
-    held = rows.valid & (rows.fold == fold)
-    out = predicted(net.eval(), model.standardised(features))[held]
-    _assign(net, current)
-    wanted = targets[torch.from_numpy(held).to(targets.device)].cpu().numpy()
-    return float((((out - wanted) ** 2) * importance.cpu().numpy()).sum(1).mean()) if held.any() else 0.0
+    optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.15)
+    judge_at = lambda step: step >= steps // 2 and step % max(10, steps // 24) == 0  # noqa: E731
+    player = Player("lips", net, optimiser, terms, schedule)
+    return net, train([player], steps, dice, lambda: lesson.error(net, model, member), judge_at, tell, keep, patience=PATIENCE)
 
 
 def _gain(truth: np.ndarray, guess: np.ndarray) -> float:
@@ -173,7 +210,7 @@ def _report(truth: np.ndarray, guess: np.ndarray, basis: LipBasis, speech_s: flo
     flat = real.std() < 1e-4 or ours.std() < 1e-6
     r = 0.0 if flat else float(np.corrcoef(real, ours)[0, 1])
     report = {
-        "lmd": distance(truth, guess), "lmd_mean_removed": distance(centred(truth), centred(guess)),
+        "floor_lmd": distance(truth, basis.decode(basis.encode(truth))), "lmd": distance(truth, guess), "lmd_mean_removed": distance(centred(truth), centred(guess)),
         "mean_shape_lmd": distance(truth, basis.mean[None]), "mean_shape_lmd_mean_removed": distance(centred(truth), 0 * truth),
         "opening_r": r, "articulation": 0.0 if flat else float(ours.std() / real.std()),
         "speech_minutes": speech_s / 60, "held_out_s": len(truth) / 100, "gain": gain,
