@@ -55,7 +55,6 @@ _ENGLISH = ("gmw/en", "gmw/en-GB-x-rp", "gmw/en-US", "gmw/en-GB-scotland", "gmw/
             "gmw/en-029")
 _LANGUAGES = {"de": "gmw/de", "fr": "roa/fr", "es": "roa/es", "pl": "zlw/pl", "nl": "gmw/nl", "pt": "roa/pt", "cs": "zlw/cs", "da": "gmq/da"}
 #: Languages and variants (larynx and vocal tract) that nothing is trained on.
-HELD_OUT_LANGUAGES = ("it", "sv", "tr")
 _HELD_OUT_LANGUAGES = {"it": "roa/it", "sv": "gmq/sv", "tr": "trk/tr"}
 _VARIANTS = ("f1", "m1", "f2", "m2", "f3", "m3", "f5", "m4", "m5", "m6", "m8", "Andy", "Annie", "Alex", "Andrea", "belinda", "edward", "linda",
              "steph", "quincy", "david", "antonio", "gustave", "pablo", "max")
@@ -69,6 +68,7 @@ def _espeak(accents: dict[str, tuple[str, ...]], variants: tuple[str, ...]) -> t
 _FOREIGN = {language: (name,) for language, name in _LANGUAGES.items()}
 TRAIN_VOICES = FLITE_VOICES + _espeak({"en": _ENGLISH} | _FOREIGN, _VARIANTS)
 HELD_OUT_VOICES = _espeak({"en": _ENGLISH[:4]}, _HELD_OUT_VARIANTS)
+HELD_OUT_LANGUAGES = tuple(_HELD_OUT_LANGUAGES)
 HELD_OUT_LANGUAGE_VOICES = _espeak({language: (name,) for language, name in _HELD_OUT_LANGUAGES.items()}, ("m1", "f2", "f4", "m7"))
 
 
