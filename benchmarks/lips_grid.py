@@ -1,14 +1,24 @@
-"""Speech to lips on GRID s1, before any picture is made.  python -m benchmarks.lips_grid TRACKS [--minutes 2 22] [--set lips.network=paper]
+"""Speech to lips on GRID, before any picture is made.  python -m benchmarks.lips_grid TRACKS [--rows full two_minutes ...] [--prior FILE]
 
-TRACKS: the folder that `python -m benchmarks.grid_tracks TRACKS` wrote. Trains on 40 (2 minutes) and on all `train` clips,
-joined; tests on 20 `val` clips. Lengths in eye distances; "centred": each clip's mean shape removed from both.
-Control: the real lips of another val clip.
+TRACKS: the folder that `python -m benchmarks.grid_tracks TRACKS` wrote. Each set of test clips is compared with its own real lips, as
+predicted and with the mouth closed in pauses as in a dub. Lengths in eye distances; "centred": each clip's mean shape removed from both.
+Closures: training/closures.py. Controls: the real lips of another clip, and a shape that never moves.
+
+Rows
+    full         s1 `val` by networks trained on all `train` clips
+    two_minutes  the same from the first 40 `train` clips
+    zero_shot    the speakers of `others/`, by a model that knows nothing of them but their lips at rest
+    s26          adapted to 8 clips of s26, tested on the other 2, all 5 rotations
+    speed        training on 20 minutes, adapting to 30 s, predicting; on the threads of --threads
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,36 +26,64 @@ import torch
 
 from audio.load import Waveform, load_track
 from audio.voice import voice_activity
-from benchmarks.common import config_of, grid_clips, parser, report, with_interval
-from training.lip_examples import SpokenLips
-from lipsync.lips import close_when_silent, opening, uncrossed
-from training.lips import train_lip_model
+from benchmarks.common import DATA, config_of, grid_clips, parser, report, with_interval
+from lipsync.config import LipsConfig
+from lipsync.lips import close_when_silent, opening, rest_shape, uncrossed
+from lipsync.speech_to_lips import SHAPES, LipModel
 from lipsync.timebase import lips_at, voiced_at
 from lipsync.types import LipTrack
+from training.closures import Closures, closures, grid_phones, grid_words
+from training.lip_examples import SpokenLips
+from training.lips import train_lip_model
+from training.metrics import bootstrap_interval
 from video.frames import FrameClock
 
 RATE = Fraction(25)
 CLIP_S = 3
+N_FRAMES = int(RATE) * CLIP_S
+#: Networks of which "full" trains one each; "two_minutes" trains those of --networks too.
+NETWORKS = tuple(SHAPES)
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One GRID clip. wave: at least 3 s; lips: (75,) real ones; voiced: (75,) bool; bilabials: none where there is no alignment."""
+
+    wave: Waveform
+    lips: LipTrack
+    voiced: np.ndarray
+    bilabials: tuple
+
+    @property
+    def rest(self) -> np.ndarray:
+        """(18,2) the lips at rest, from the frames in which nobody speaks."""
+        return rest_shape(self.lips.points, self.lips.valid, self.voiced)
+
+
+@cache
+def clip_of(path: Path, tracks: Path) -> Clip:
+    wave, lips = load_track(path), real_lips(path, tracks)
+    words = path.with_suffix(".align")
+    bilabials = tuple(grid_phones(grid_words(words))) if words.exists() else ()
+    return Clip(wave, lips, voiced_at(voice_activity(wave), lips.clock), bilabials)
 
 
 def real_lips(clip: Path, tracks: Path) -> LipTrack:
     """The clip's 75 frames; those that a few short clips lack are invalid."""
-    n = int(RATE) * CLIP_S
     with np.load(tracks / clip.parent.name / f"{clip.stem}.npz") as track:
-        lack = max(0, n - len(track["lips"]))
-        points, valid = np.pad(track["lips"][:n], ((0, lack), (0, 0), (0, 0))), np.pad(track["valid"][:n], (0, lack))
-    return LipTrack(points, valid, FrameClock.constant(n, RATE))
+        lack = max(0, N_FRAMES - len(track["lips"]))
+        points, valid = np.pad(track["lips"][:N_FRAMES], ((0, lack), (0, 0), (0, 0))), np.pad(track["valid"][:N_FRAMES], (0, lack))
+    return LipTrack(points, valid, FrameClock.constant(N_FRAMES, RATE))
 
 
-def joined(clips: list[Path], tracks: Path) -> SpokenLips:
+def joined(clips: Sequence[Path], tracks: Path) -> SpokenLips:
     """The clips as one target, a shot each."""
-    lips = [real_lips(clip, tracks) for clip in clips]
-    n = int(RATE) * CLIP_S
-    samples = [load_track(clip).samples[: CLIP_S * 16000].numpy() for clip in clips]
+    read = [clip_of(clip, tracks) for clip in clips]
+    samples = [clip.wave.samples[: CLIP_S * 16000].numpy() for clip in read]
     sound = np.concatenate([np.pad(s, (0, CLIP_S * 16000 - len(s))) for s in samples])
-    points, valid = np.concatenate([t.points for t in lips]), np.concatenate([t.valid for t in lips])
+    points, valid = np.concatenate([c.lips.points for c in read]), np.concatenate([c.lips.valid for c in read])
     track = LipTrack(points, valid, FrameClock.constant(len(points), RATE))
-    return SpokenLips(Waveform.of(sound), track, np.repeat(np.arange(len(clips)), n))
+    return SpokenLips(Waveform.of(sound), track, np.repeat(np.arange(len(clips)), N_FRAMES))
 
 
 def compared(ours: LipTrack, real: LipTrack) -> dict[str, float]:
@@ -60,45 +98,202 @@ def compared(ours: LipTrack, real: LipTrack) -> dict[str, float]:
     return {"lmd": distance(a, b), "lmd_centred": centred, "opening_r": r, "articulation": float(gap_a.std() / gap_b.std())}
 
 
-def summary(rows: list[dict[str, float]]) -> dict:
-    return {name: with_interval([row[name] for row in rows]) for name in rows[0]}
+def measured(ours: Iterable[LipTrack], clips: Sequence[Clip]) -> dict:
+    """Means over clips with intervals, and the closures of all where the words are known."""
+    ours = list(ours)
+    rows = [compared(lips, clip.lips) for lips, clip in zip(ours, clips, strict=True)]
+    out = {name: with_interval([row[name] for row in rows]) for name in rows[0]}
+    counts = [closures(clip.bilabials, lips, clip.lips) for lips, clip in zip(ours, clips)]
+    return out | ({"closures": closure_summary(counts)} if any(c.asked for c in counts) else {})
 
 
-def trial(train: list[Path], test: list[Path], args) -> dict:
-    """Figures of a model trained on `train`, as predicted and with the mouth closed in pauses."""
-    config = config_of(args).lips
-    example = joined(train, args.tracks)
+def closure_summary(counts: Sequence[Closures], n_draws: int = 2000) -> dict:
+    """The counts of all clips, the share closed and its 95 % bootstrap interval over clips."""
+    total = sum(counts, Closures())
+    both, real = np.array([c.both for c in counts]), np.array([c.real for c in counts])
+    drawn = np.random.default_rng(0).integers(0, len(counts), (n_draws, len(counts)))
+    shares = both[drawn].sum(1) / np.maximum(real[drawn].sum(1), 1)
+    low, high = np.quantile(shares, [0.025, 0.975])
+    return asdict(total) | {"share": total.share, "low": float(low), "high": float(high), "false_share": total.false_share}
+
+
+def moved(lips: LipTrack, by: np.ndarray) -> LipTrack:
+    return LipTrack(lips.points + by, lips.valid, lips.clock)
+
+
+def spoken(model: LipModel, clip: Clip, rest: np.ndarray | None = None) -> LipTrack:
+    """What the model says at the clip's frames; with `rest` (18,2): as a person with these lips at rest."""
+    lips = lips_at(model.speak(clip.wave), clip.lips.clock)
+    return lips if rest is None else moved(lips, rest - model.rest)
+
+
+def eased(lips: LipTrack, clip: Clip, rest: np.ndarray, pause_s: float) -> LipTrack:
+    """The lips as a dub shows them: closed in pauses."""
+    closed = close_when_silent(lips, clip.voiced, rest, pause_s)
+    return LipTrack(uncrossed(closed.points), closed.valid, closed.clock)
+
+
+def still(shape: np.ndarray, clip: Clip) -> LipTrack:
+    return LipTrack(np.broadcast_to(shape, clip.lips.points.shape), clip.lips.valid, clip.lips.clock)
+
+
+def next_clips(clips: Sequence[Clip]) -> list[LipTrack]:
+    """Another clip's real lips for each clip."""
+    return [clip.lips for clip in (*clips[1:], clips[0])]
+
+
+class Bench:
+    """What the rows share: options, clips, the prior. Models made for one row serve the next."""
+
+    def __init__(self, args) -> None:
+        self.args, self.config = args, config_of(args).lips
+        self.train, self.val = grid_clips("train"), [self.clip(path) for path in grid_clips("val")]
+        self.models: dict = {}
+
+    def clip(self, path: Path) -> Clip:
+        return clip_of(path, self.args.tracks)
+
+    @cached_property
+    def prior(self) -> LipModel | None:
+        """The model that training starts from; None = from nothing."""
+        if self.args.prior == "none":
+            return None
+        if self.args.prior == "bundled":
+            from lipsync.lip_model import bundled_lip_model
+
+            return bundled_lip_model()
+        return LipModel.load(self.args.prior)
+
+    def learnt(self, paths: Sequence[Path], network: str) -> tuple[LipModel, dict]:
+        """A model of the clips, from the prior where that is of the same network; and what it cost."""
+        key = (tuple(paths), network)
+        if key not in self.models:
+            example, config = joined(paths, self.args.tracks), replace(self.config, network=network)
+            prior = self.prior
+            start, cpu = time.perf_counter(), time.process_time()
+            if prior is not None and prior.network == network:
+                model = train_lip_model([example], config, prior=prior)
+            else:
+                model = train_lip_model([example], config)
+            cost = {"training_s": time.perf_counter() - start, "training_cpu_s": time.process_time() - cpu}
+            self.models[key] = model, cost | {"train_clips": len(paths), "own_report": model.report}
+            if self.args.save:
+                self.args.save.mkdir(parents=True, exist_ok=True)
+                model.save(self.args.save / f"{network}_{len(paths)}_{paths[0].parent.name}_{paths[0].stem}.safetensors")
+        return self.models[key]
+
+    def on_val(self, model: LipModel) -> dict:
+        """The model's figures on all `val` clips and on the first 20 of them."""
+        said = [spoken(model, clip) for clip in self.val]
+        closed = [eased(lips, clip, model.rest, self.config.pause_s) for lips, clip in zip(said, self.val)]
+        flat = [still(model.basis.mean, clip) for clip in self.val]
+        tracks = {"predicted": said, "closed_in_pauses": closed, "mean_shape": flat, "control_other_clip": next_clips(self.val)}
+        tests = {"val_58": slice(None), "val_first_20": slice(20)}
+        return {test: {name: measured(lips[part], self.val[part]) for name, lips in tracks.items()} for test, part in tests.items()}
+
+    def starts_from(self, network: str) -> str:
+        prior = self.prior
+        if prior is None or prior.network != network:
+            return "nothing"
+        return "the bundled prior, which has seen s1 `train`" if self.args.prior == "bundled" else str(self.args.prior)
+
+
+def on_s1(bench: Bench, paths: Sequence[Path], networks: Sequence[str]) -> dict:
+    out = {}
+    for network in networks:
+        model, facts = bench.learnt(paths, network)
+        out[network] = {"starts_from": bench.starts_from(network)} | bench.on_val(model) | facts
+    return out
+
+
+def full(bench: Bench) -> dict:
+    if bench.args.model:
+        return {str(bench.args.model): bench.on_val(LipModel.load(bench.args.model))}
+    return on_s1(bench, bench.train, bench.args.networks)
+
+
+def two_minutes(bench: Bench) -> dict:
+    return on_s1(bench, bench.train[:40], bench.args.networks)
+
+
+def zero_shot(bench: Bench) -> dict:
+    """Rest shape known only: the model's movements from its own rest, from the speaker's rest of the same clip."""
+    model = LipModel.load(bench.args.model) if bench.args.model else bench.prior or bench.learnt(bench.train, "bidirectional")[0]
+    paths = sorted((DATA / "grid" / "others").glob("*/*.mpg"))
+    clips = {path: bench.clip(path) for path in paths}
+    s26 = [clips[path] for path in paths if path.parent.name == "s26"]
+    groups = {"all": list(clips.values()), "s26": s26, "not_s26": [c for p, c in clips.items() if p.parent.name != "s26"]}
+    out = {"model": str(bench.args.model or bench.args.prior)}
+    for name, group in groups.items():
+        said = [spoken(model, clip, clip.rest) for clip in group]
+        closed = [eased(lips, clip, clip.rest, bench.config.pause_s) for lips, clip in zip(said, group)]
+        flat = [still(clip.rest + model.basis.mean - model.rest, clip) for clip in group]
+        tracks = {"predicted": said, "closed_in_pauses": closed, "mean_shape": flat, "rest_shape": [still(c.rest, c) for c in group]}
+        out[name] = {kind: measured(lips, group) for kind, lips in tracks.items()}
+    others = [moved(wrong.lips, clip.rest - wrong.rest) for wrong, clip in zip((*s26[1:], s26[0]), s26)]
+    out["s26"]["control_other_clip"] = measured(others, s26)
+    return out
+
+
+def s26(bench: Bench) -> dict:
+    """Adapted to 8 clips, tested on the other 2: each clip is tested once."""
+    paths = sorted((DATA / "grid" / "others" / "s26").glob("*.mpg"))
+    said, closed, flat, clips, facts = [], [], [], [], []
+    for fold in range(5):
+        test = [bench.clip(path) for path in paths[2 * fold : 2 * fold + 2]]
+        model, fact = bench.learnt([*paths[: 2 * fold], *paths[2 * fold + 2 :]], bench.config.network)
+        new = [spoken(model, clip) for clip in test]
+        clips += test
+        said += new
+        closed += [eased(lips, clip, model.rest, bench.config.pause_s) for lips, clip in zip(new, test)]
+        flat += [still(model.basis.mean, clip) for clip in test]
+        facts.append(fact)
+    tracks = {"predicted": said, "closed_in_pauses": closed, "mean_shape": flat, "control_other_clip": next_clips(clips)}
+    out = {name: measured(lips, clips) for name, lips in tracks.items()}
+    ratio = [compared(lips, clip.lips)["lmd"] / compared(mean, clip.lips)["lmd"] for lips, mean, clip in zip(said, flat, clips)]
+    low, high = bootstrap_interval(ratio)
+    mean_lmd, flat_lmd = (out[kind]["lmd"]["mean"] for kind in ("predicted", "mean_shape"))
+    below = {"below_mean_shape": 1 - mean_lmd / flat_lmd, "below_mean_shape_by_clip": [1 - high, 1 - low]}
+    return out | below | {"starts_from": bench.starts_from(bench.config.network), "rotations": facts}
+
+
+def speed(bench: Bench) -> dict:
+    """Wall-clock and processor seconds; on a busy machine the processor's are the ones to trust."""
+    bench.models.clear()
+    network = bench.config.network
+    model, whole = bench.learnt(bench.train, network)
+    _, half_minute = bench.learnt(bench.train[:10], network)
+    wave = joined(bench.train, bench.args.tracks).wave
     start, cpu = time.perf_counter(), time.process_time()
-    model = train_lip_model([example], config)
-    spent = {"training_s": time.perf_counter() - start, "training_cpu_s": time.process_time() - cpu}
-    spoken, closed, flat = [], [], []
-    for clip in test:
-        real, wave = real_lips(clip, args.tracks), load_track(clip)
-        said = lips_at(model.speak(wave), real.clock)
-        voiced = voiced_at(voice_activity(wave), real.clock)
-        eased = close_when_silent(said, voiced, model.rest, config.pause_s)
-        spoken.append(compared(said, real))
-        closed.append(compared(LipTrack(uncrossed(eased.points), eased.valid, real.clock), real))
-        mean = np.broadcast_to(model.basis.mean, real.points.shape)
-        flat.append(compared(LipTrack(mean, real.valid, real.clock), real))
-    measures = {"predicted": summary(spoken), "closed_in_pauses": summary(closed), "mean_shape": summary(flat)}
-    return measures | spent | {"own_report": model.report, "train_clips": len(train)}
+    model.speak(wave)
+    wall, cpu = time.perf_counter() - start, time.process_time() - cpu
+    seconds = len(wave.samples) / wave.rate
+    prediction = {"speech_s": seconds, "times_real_time": seconds / wall, "times_real_time_cpu": seconds / cpu}
+    cost = lambda facts: {name: facts[name] for name in ("training_s", "training_cpu_s", "train_clips")}  # noqa: E731
+    return {
+        "network": network, "threads": torch.get_num_threads(), "starts_from": bench.starts_from(network),
+        "train_20_min": cost(whole), "adapt_30_s": cost(half_minute), "prediction": prediction,
+    }  # fmt: skip
+
+
+ROWS: dict[str, Callable[[Bench], dict]] = {
+    "full": full, "two_minutes": two_minutes, "zero_shot": zero_shot, "s26": s26, "speed": speed,
+}  # fmt: skip
 
 
 def main() -> None:
     options = parser(__doc__.splitlines()[0])
     options.add_argument("tracks", type=Path)
-    options.add_argument("--minutes", type=int, nargs="+", default=[2, 22])
-    options.add_argument("--threads", type=int, default=0)
+    options.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    options.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="of the rows full and two_minutes")
+    options.add_argument("--prior", default="none", metavar="none|bundled|FILE", help="what training starts from, and what zero_shot asks")
+    options.add_argument("--model", type=Path, help="a trained model to measure instead, in the rows full and zero_shot")
+    options.add_argument("--save", type=Path, help="a folder for the models that are trained")
+    options.add_argument("--threads", type=int, default=1)
     args = options.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    train, val = grid_clips("train"), grid_clips("val")
-    test = val[:20]
-    others = [real_lips(clip, args.tracks) for clip in val[1:21]]
-    control = summary([compared(other, real_lips(clip, args.tracks)) for other, clip in zip(others, test)])
-    trials = {f"{m}_min": trial(train[: 20 * m] if m < 20 else train, test, args) for m in args.minutes}
-    report("lips_grid", trials | {"control_other_clip": control})
+    torch.set_num_threads(args.threads)
+    bench = Bench(args)
+    report("lips_grid", {"prior": args.prior} | {row: ROWS[row](bench) for row in args.rows})
 
 
 if __name__ == "__main__":
