@@ -13,6 +13,7 @@ from functools import lru_cache
 import torch
 
 from audio.load import RATE, Waveform
+from audio.selfsupervised import PREFIX, parsed_kind, self_supervised_features
 
 FEATURE_RATE = 100
 HOP = RATE // FEATURE_RATE
@@ -20,7 +21,8 @@ HOP = RATE // FEATURE_RATE
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """How sound becomes numbers. kind: "mfcc" (n_mfcc + log mean energy) or "logmel" (n_mels); floor_db: quieter than this is not heard."""
+    """How sound becomes numbers. kind: "mfcc" (n_mfcc + log mean energy) or "logmel" (n_mels) or "ssl:NAME", "ssl:NAME:LAYER" of
+    `audio.selfsupervised`, which only heeds loudness_db; floor_db: quieter than this is not heard."""
 
     kind: str = "mfcc"
     n_mels: int = 40
@@ -32,8 +34,10 @@ class FeatureSpec:
     floor_db: float = -75.0
 
     def __post_init__(self) -> None:
-        if self.kind not in ("mfcc", "logmel"):
-            raise ValueError(f'FeatureSpec.kind is "mfcc" or "logmel", got {self.kind!r}')
+        if self.kind.startswith(PREFIX):
+            parsed_kind(self.kind)
+        elif self.kind not in ("mfcc", "logmel"):
+            raise ValueError(f'FeatureSpec.kind is "mfcc", "logmel" or "{PREFIX}NAME", got {self.kind!r}')
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -57,6 +61,8 @@ class AudioFeatures:
 def speech_features(wave: Waveform, spec: FeatureSpec = FeatureSpec()) -> AudioFeatures:
     """(F,D) features, F = 1 + S // 160, on the device of `wave.samples`."""
     samples = loudness_normalised(wave.samples, spec.loudness_db)
+    if spec.kind.startswith(PREFIX):
+        return AudioFeatures(self_supervised_features(samples, spec.kind), spec)
     power = power_spectrum(samples, spec.n_fft, round(spec.window_s * RATE))
     floor = 10 ** (spec.floor_db / 10)
     log_mel = torch.log(power @ mel_filters(spec.n_mels, spec.n_fft, power.device).T + floor)
