@@ -38,7 +38,7 @@ def analyse(target: Path, config: DubConfig, cache: Cache, hook: Hook = silent, 
         raise LipsyncError(
             f"No usable face in {target}: {why_not(subject.track)}. Check with `lipsync analyse`, or choose another face with --face or --face-at."
         )
-    more, notes = _usable_footage(footage, config, cache, hook)
+    more, notes = usable_footage(footage, config, cache, hook)
     films = (subject, *more)
     space = mouth_space(eye_distance_px(subject.track) * config.analysis.crop_scale)
     bank, key = collect_mouths(films, space, config, cache, hook)
@@ -46,7 +46,7 @@ def analyse(target: Path, config: DubConfig, cache: Cache, hook: Hook = silent, 
     return TargetAnalysis(subject.video, subject.track, bank, head_motion(subject.track), teeth, films, key, notes)
 
 
-def _usable_footage(paths: tuple[Path, ...], config: DubConfig, cache: Cache, hook: Hook) -> tuple[list[Footage], tuple[str, ...]]:
+def usable_footage(paths: tuple[Path, ...], config: DubConfig, cache: Cache, hook: Hook) -> tuple[list[Footage], tuple[str, ...]]:
     """The other films that show a usable face, and a note for each that does not. In footage the most present face is followed: which face
     of the target is meant (`face.index`, `face.at`) says nothing about another film."""
     config = replace(config, face=replace(config.face, index=-1, at=None))

@@ -1,4 +1,4 @@
-"""The command line: dub, analyse, evaluate, doctor, cache, config. The only module that prints."""
+"""The command line: dub, lips, train, analyse, evaluate, doctor, cache, config. The only module that prints."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 import lipsync
-from lipsync.errors import LipsyncError
+from lipsync.errors import LipsyncError, UsageError
 
 app = typer.Typer(
     name="lipsync", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -24,6 +25,8 @@ app = typer.Typer(
 )
 cache_app = typer.Typer(no_args_is_help=True, help="Kept analyses and models.")
 app.add_typer(cache_app, name="cache")
+train_app = typer.Typer(no_args_is_help=True, help="Learn a model from footage, to keep and to use again.")
+app.add_typer(train_app, name="train")
 
 Target = Annotated[Path, typer.Argument(metavar="TARGET", help="Video of one person talking.")]
 ConfigFile = Annotated[Optional[Path], typer.Option("--config", metavar="FILE", help="TOML file; `lipsync config` prints one.")]
@@ -31,6 +34,7 @@ Set = Annotated[Optional[list[str]], typer.Option("--set", metavar="SECTION.KEY=
 Device = Annotated[Optional[str], typer.Option(metavar="auto|cpu|cuda:N", help="Where to compute.")]
 Face = Annotated[Optional[int], typer.Option(metavar="N", help="Which face: 0 = leftmost when first seen.")]
 FaceAt = Annotated[Optional[str], typer.Option(metavar="X,Y", help="The face nearest this pixel when first seen.")]
+Lips = Annotated[Optional[Path], typer.Option("--lips", metavar="MODEL", help="A lip model of `lipsync train lips`.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="More lines; a traceback with an error.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no summary.")]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")]
@@ -53,8 +57,8 @@ def _said_clearly(command: Callable) -> Callable:
         try:
             _refuse_intruders()
             command(*args, verbose=verbose, **options)
-        except KeyboardInterrupt:
-            typer.echo("lipsync: interrupted; nothing was written.", err=True)
+        except KeyboardInterrupt as stop:
+            typer.echo(f"lipsync: interrupted; {stop or 'nothing was written.'}", err=True)
             raise typer.Exit(130) from None
         except Exception as error:
             sentence, status = _sentence(error)
@@ -108,6 +112,10 @@ def _settings(settings: list[str] | None, face_at: str | None) -> list[str]:
     return [*(settings or []), *([f"face.at={face_at}"] if face_at is not None else [])]
 
 
+def _lips_setting(model: Path | None) -> dict[str, str | None]:
+    return {"lips.model": None if model is None else str(model)}
+
+
 def _print_json(plain: object) -> None:
     typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
 
@@ -127,6 +135,7 @@ def dub(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="The video to write; its receipt is OUT.json.")],
     texture: Annotated[Optional[str], typer.Option(metavar="NAME", help="How the mouth is drawn: a method's name or a .py file.")] = None,
     footage: Annotated[Optional[list[Path]], typer.Option(metavar="FILE", help="More video of the same person. Repeatable.")] = None,
+    lips: Lips = None,
     device: Device = None,
     face: Face = None,
     face_at: FaceAt = None,
@@ -143,10 +152,12 @@ def dub(
     """Dub TARGET: its person says SPEECH."""
     from lipsync.cache import Cache
     from lipsync.config_file import load
-    from lipsync.paths import check_paths
+    from lipsync.paths import check_paths, check_readable
 
     named = {"texture": texture, "device": device, "face.index": face, "retime.length": length, "retime.enabled": False if no_retime else None}
-    options = load(config, _settings(set_, face_at), named)
+    options = load(config, _settings(set_, face_at), named | _lips_setting(lips))
+    if lips is not None:
+        check_readable(lips, "lip model")
     check_paths(target, speech, out, footage or (), force)  # dub() does so too, but torch takes seconds to come
     with _progress(quiet, as_json) as hook:
         from lipsync.dub import dub as make
@@ -188,6 +199,96 @@ def analyse(
         _print_json(look.to_plain())
     else:
         typer.echo("\n".join(look.lines()))
+
+
+@app.command()
+@_said_clearly
+def lips(
+    speech: Annotated[Path, typer.Argument(metavar="SPEECH", help="What to say: an audio file, or a video with sound.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="The file to write: .json, .csv or .mp4; .tsv for mouth cues.")],
+    kind: Annotated[
+        Optional[str], typer.Option("--format", metavar="json|csv|mp4|rhubarb-json|rhubarb-tsv", help="Where OUT's ending does not say it.")
+    ] = None,
+    model: Lips = None,
+    target: Annotated[Optional[Path], typer.Option(metavar="VIDEO", help="Lips learnt from this video's person, as in a dub.")] = None,
+    fps: Annotated[Optional[str], typer.Option(metavar="RATE", help="Rows a second, such as 25 or 30000/1001; else 100, and 25 drawn.")] = None,
+    device: Device = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """The lips of SPEECH alone: as numbers, as mouth cues, or drawn."""
+    from lipsync.cache import Cache
+    from lipsync.config_file import load
+    from lipsync.paths import check_files, lips_format
+
+    options = load(config, set_ or [], {"device": device} | _lips_setting(model))
+    rate = _rate(fps)
+    kind = lips_format(out, kind, rate)
+    given = [(speech, "speech file"), (target, "target video"), (options.lips.model or None, "lip model")]
+    check_files([(path, role) for path, role in given if path is not None], [out], force)
+    with _progress(quiet, as_json) as hook:
+        from lipsync.lips_only import lips_of
+
+        made = lips_of(speech, out, options, target=target, kind=kind, rate=rate, cache=Cache(options.cache.folder), hook=hook, force=force)
+    if as_json:
+        _print_json(made)
+    elif not quiet:
+        seconds, what = made["speech"]["duration_s"], "cues" if kind.startswith("rhubarb") else "rows"
+        typer.echo(f"{made['path']}: {made['rows']} {what}, {seconds:.2f} s, lips of {made['model']['source']}.")
+        for note in made["notes"]:
+            typer.echo(f"Note: {note}")
+
+
+def _rate(text: str | None) -> Fraction | None:
+    try:
+        return None if text is None else Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"--fps {text!r} is not a rate: write a number or a fraction, such as 25 or 30000/1001.") from None
+
+
+@train_app.command("lips")
+@_said_clearly
+def train_lips(
+    footage: Annotated[list[Path], typer.Argument(metavar="FOOTAGE", help="Videos of one person who speaks.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="MODEL", help="The model to write, .safetensors; its curve is MODEL.curve.png.")],
+    network: Annotated[Optional[str], typer.Option(metavar="bidirectional|causal|paper", help="Which network.")] = None,
+    no_prior: Annotated[bool, typer.Option("--no-prior", help="Start from nothing, not from the model that ships.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget an interrupted training of the same; else it goes on.")] = False,
+    device: Device = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace MODEL if it exists.")] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Learn the lips of the person in FOOTAGE; `lipsync dub --lips MODEL` uses them."""
+    from lipsync.cache import Cache
+    from lipsync.config_file import load
+    from lipsync.paths import check_files, curve_path
+
+    options = load(config, set_ or [], {"device": device, "lips.network": network})
+    if out.suffix != ".safetensors":
+        raise UsageError(f"A lip model is a .safetensors file: name it {out.with_suffix('.safetensors')}.")
+    check_files([(path, "footage") for path in footage], [out, curve_path(out)], force)
+    with _progress(quiet, as_json) as hook:
+        from lipsync.train_lips import train_lips as learn
+
+        try:
+            made = learn(footage, out, options, use_prior=not no_prior, fresh=fresh, cache=Cache(options.cache.folder), hook=hook, force=force)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("the same command goes on from here.") from None
+    if as_json:
+        _print_json(made)
+    elif not quiet:
+        from training.training_report import summary
+
+        beside = f", its curve {made['picture']}" if made["picture"] else ""
+        typer.echo("\n".join([f"{made['path']}{beside}", *summary(made["report"]), *(f"Note: {note}" for note in made["notes"])]))
 
 
 @app.command()

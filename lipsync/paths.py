@@ -4,17 +4,47 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 from lipsync.config import WriteConfig
-from lipsync.errors import LipsyncError
+from lipsync.errors import LipsyncError, UsageError
 
 
 def receipt_path(out: str | Path) -> Path:
     """The receipt beside a dubbed video: its name and `.json`."""
     return Path(f"{out}.json")
+
+
+def curve_path(out: str | Path) -> Path:
+    """The picture of a training beside the model it made: model.curve.png beside model.safetensors."""
+    return Path(out).with_suffix(".curve.png")
+
+
+#: What `lipsync lips` writes, with the endings that fit; the first format with an ending is meant by it.
+LIPS_FORMATS = {
+    "json": (".json",), "csv": (".csv",), "mp4": (".mp4", ".mov", ".mkv"), "rhubarb-json": (".json",), "rhubarb-tsv": (".tsv", ".txt"),
+}  # fmt: skip
+
+
+def lips_format(out: str | Path, kind: str | None, rate: Fraction | None) -> str:
+    """The format of `out`, asked for or by its ending. UsageError: unknown, does not fit the ending, or has no `rate`."""
+    ending = Path(out).suffix.lower()
+    if kind is None:
+        kind = next((name for name, endings in LIPS_FORMATS.items() if ending in endings), None)
+        if kind is None:
+            raise UsageError(f"Which format {out} should have is not clear from its ending. Name it .json, .csv or .mp4, or add --format.")
+    if kind not in LIPS_FORMATS:
+        raise UsageError(f"There is no format {kind!r}; known: {', '.join(LIPS_FORMATS)}.")
+    if ending not in LIPS_FORMATS[kind]:
+        raise UsageError(f"The format {kind} does not fit the name {out}: end it in {' or '.join(LIPS_FORMATS[kind])}.")
+    if rate is not None and kind.startswith("rhubarb"):
+        raise UsageError("Mouth cues have times, not frames: leave out --fps.")
+    if rate is not None and not 1 <= rate <= 1000:
+        raise UsageError(f"--fps {float(rate):g} is out of range: 1 to 1000 rows a second.")
+    return kind
 
 
 def check_readable(path: str | Path, role: str) -> None:
@@ -36,21 +66,39 @@ def check_readable(path: str | Path, role: str) -> None:
 def check_paths(target: str | Path, speech: str | Path, out: str | Path, footage: Sequence[str | Path] = (), force: bool = False) -> None:
     """LipsyncError where an input cannot be read, or `out` (or its receipt) is an input, exists already, or cannot be written."""
     inputs = [(target, "target video"), (speech, "speech file"), *((path, "footage") for path in footage)]
+    check_files(inputs, [Path(out), receipt_path(out)], force)
+
+
+def check_files(inputs: Sequence[tuple[str | Path, str]], written: Sequence[Path], force: bool = False) -> None:
+    """LipsyncError where one of the inputs (path, role) cannot be read, or a file to be written, the output first, is one of them, exists
+    already, or cannot be written."""
     for path, role in inputs:
         check_readable(path, role)
-    out = Path(out)
-    for written in (out, receipt_path(out)):
+    out = written[0]
+    for file in written:
         for path, role in inputs:
-            if written.exists() and os.path.samefile(written, path):
-                raise LipsyncError(f"The output {written} is the {role} itself. Choose another name with -o.")
+            if file.exists() and os.path.samefile(file, path):
+                raise LipsyncError(f"The output {file} is the {role} itself. Choose another name with -o.")
     if out.is_dir():
         raise LipsyncError(f"The output {out} is a folder. Name the file to write, for example {out / 'dubbed.mp4'}.")
     if not out.parent.is_dir():
         raise LipsyncError(f"The output folder {out.parent} does not exist. Create it, or choose another with -o.")
-    for written in (out, receipt_path(out)):
-        if written.exists() and not force:
-            raise LipsyncError(f"{written} exists already. Add --force to replace it, or choose another name with -o.")
+    for file in written:
+        if file.exists() and not force:
+            raise LipsyncError(f"{file} exists already. Add --force to replace it, or choose another name with -o.")
     _check_writable(out.parent)
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """A hidden name beside `path` to write to; it becomes `path` at a clean exit, and after an exception nothing is left."""
+    path = Path(path)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def check_encoder(out: str | Path, write: WriteConfig) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lipsync.hooks import Hook
+from lipsync.paths import written_whole
 from lipsync.types import REASONS, DubPlan, FaceTrack
 
 _PACKAGES = ("torch", "numpy", "opencv-contrib-python", "mediapipe", "av")
@@ -40,12 +40,8 @@ class Receipt:
 
     def save(self, path: Path) -> None:
         """Writes the JSON file under a temporary name, then renames it."""
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
+        with written_whole(path) as part:
             part.write_text(json.dumps(self.facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 class Stopwatch:

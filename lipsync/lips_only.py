@@ -1,0 +1,123 @@
+"""The lips of a speech, without a video of a person: numbers, mouth cues, or a drawn animation."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audio.load import Waveform, load_speech
+from audio.voice import voice_activity
+from lipsync import lip_model
+from lipsync.analyse import analyse
+from lipsync.cache import Cache, content_hash
+from lipsync.config import DubConfig
+from lipsync.config_file import checked
+from lipsync.cues import Cue, mouth_cues, rhubarb_json, rhubarb_tsv
+from lipsync.draw_lips import HEIGHT, WIDTH, LipFilm
+from lipsync.dub import pick_device
+from lipsync.errors import LipsyncError
+from lipsync.hooks import Hook, silent
+from lipsync.lip_files import lips_csv, lips_json
+from lipsync.lips import close_when_silent
+from lipsync.paths import check_encoder, check_files, lips_format, written_whole
+from lipsync.receipt import own_version
+from lipsync.speech_to_lips import LipModel
+from lipsync.timebase import lips_at, voiced_at
+from lipsync.types import LipTrack
+from video.frames import FrameClock
+from video.write import VideoWriter
+
+#: Rows a second where none are asked for: of numbers, and of the animation.
+NUMBERS_RATE, FILM_RATE = Fraction(100), Fraction(25)
+
+
+def lips_of(
+    speech: str | Path, out: str | Path, config: DubConfig = DubConfig(), *, target: str | Path | None = None, kind: str | None = None,
+    rate: Fraction | None = None, cache: Cache | None = None, hook: Hook = silent, force: bool = False,
+) -> dict:  # fmt: skip
+    """Writes the lips that say `speech` and returns what was written, plain values.
+
+    kind: "json", "csv", "mp4", "rhubarb-json" or "rhubarb-tsv"; None = by the ending of `out`. rate: rows a second. The model is
+    config.lips.model, else the one of `target`'s own speech, else the bundled one. UsageError: kind and ending do not fit; LipsyncError,
+    AudioError or VideoError: material that cannot be used; nothing is left behind then.
+    """
+    speech, out = Path(speech), Path(out)
+    checked(config)
+    kind = lips_format(out, kind, rate)
+    check_files([(speech, "speech file"), *([(target, "target video")] if target else [])], [out], force)
+    if kind == "mp4":
+        check_encoder(out, config.write)
+    device = pick_device(config.device)
+    wave = load_speech(speech)
+    model, rest, source = _model_for(target, config, cache or Cache(config.cache.folder or None), device, hook)
+    voice = voice_activity(wave)
+    said = model.to(device).speak(wave)
+    clock = FrameClock.constant(max(1, round(wave.duration_s * _rate(kind, rate))), _rate(kind, rate))
+    voiced = voiced_at(voice, clock)
+    lips = close_when_silent(lips_at(said, clock), voiced, rest, config.lips.pause_s)
+    cues = mouth_cues(close_when_silent(said, voice, rest, config.lips.pause_s), voice, rest, wave.duration_s)
+    about = {
+        "made_by": f"lipsync {own_version()}",
+        "speech": {"file": speech.name, "sha256": content_hash(speech), "duration_s": round(float(wave.duration_s), 6)},
+        "model": {"source": source, "network": model.network, **{k: v for k, v in model.report.items() if k not in ("network", "curve")}},
+    }
+    if kind == "mp4":
+        _write_film(out, speech, wave, lips, cues, rest, about, config, hook)
+    else:
+        texts = {
+            "json": lambda: lips_json(lips, voiced, rest, about), "csv": lambda: lips_csv(lips, voiced),
+            "rhubarb-json": lambda: rhubarb_json(cues, speech), "rhubarb-tsv": lambda: rhubarb_tsv(cues),
+        }  # fmt: skip
+        with written_whole(out) as part:
+            part.write_text(texts[kind](), encoding="utf-8")
+    notes = [*wave.notes, *filter(None, [model.report.get("warning")])]
+    rows = len(cues) if kind.startswith("rhubarb") else len(lips)
+    return {"path": str(out), "format": kind, "rows": rows, **about, "notes": notes}
+
+
+def _rate(kind: str, rate: Fraction | None) -> Fraction:
+    return rate or (FILM_RATE if kind == "mp4" else NUMBERS_RATE)
+
+
+def _model_for(
+    target: str | Path | None, config: DubConfig, cache: Cache, device: torch.device, hook: Hook
+) -> tuple[LipModel, np.ndarray, str]:
+    """The model, the closed resting lips that go with it, and where both are from."""
+    if target:
+        subject = analyse(Path(target), config, cache, hook)
+        model = lip_model.lip_model_for(subject, config.lips, cache, device, hook)
+        return model, lip_model.resting_lips(subject), config.lips.model or Path(target).name
+    if config.lips.model:
+        model = LipModel.load(Path(config.lips.model))
+        return model, model.rest, Path(config.lips.model).name
+    model = bundled_model()
+    if model is None:
+        raise LipsyncError("This version brings no lip model of its own. Name one with --lips MODEL, or a video of the speaker with --target.")
+    return model, model.rest, "the bundled model"
+
+
+def bundled_model() -> LipModel | None:
+    """The model that ships; None where none does."""
+    load = getattr(lip_model, "bundled_lip_model", None)
+    return load() if load else None
+
+
+def _write_film(
+    out: Path, speech: Path, wave: Waveform, lips: LipTrack, cues: list[Cue], rest: np.ndarray, about: dict, config: DubConfig, hook: Hook
+) -> None:
+    metadata = {
+        "title": f"{speech.stem} (AI-generated lip animation)",
+        "comment": f"AI-generated by {about['made_by']}: a drawing of lips predicted from sound. Speech sha256 {about['speech']['sha256']}.",
+        "digital_source_type": "compositeWithTrainedAlgorithmicMedia",
+    }
+    film = LipFilm(lips, wave.samples.numpy(), wave.rate, cues, rest, "lips predicted from the sound by lipsync")
+    with VideoWriter(
+        out, width=WIDTH, height=HEIGHT, clock=lips.clock, codec=config.write.codec, crf=config.write.crf, preset=config.write.preset,
+        speech=speech, metadata=metadata, audio_end_s=lips.clock.duration_s + 1 / lips.clock.rate,
+    ) as writer:  # fmt: skip
+        for row, picture in enumerate(film.frames()):
+            writer.write(torch.from_numpy(picture).permute(2, 0, 1)[None].contiguous())
+            hook("drawing", row + 1, len(lips))

@@ -1,0 +1,97 @@
+"""A lip model from footage of one person, to keep and to use with `--lips`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audio import AudioError
+from audio.load import load_track
+from lipsync.analyse import usable_footage
+from lipsync.cache import Cache, step_key
+from lipsync.config import DubConfig
+from lipsync.config_file import checked
+from lipsync.dub import pick_device
+from lipsync.errors import LipsyncError
+from lipsync.hooks import Hook, silent
+from lipsync.lip_model import VERSION, one_thread
+from lipsync.lips_only import bundled_model
+from lipsync.paths import check_files, curve_path, written_whole
+from lipsync.speech_to_lips import LipModel
+from lipsync.types import Footage
+
+
+def train_lips(
+    footage: Sequence[str | Path], out: str | Path, config: DubConfig = DubConfig(), *, use_prior: bool = True, fresh: bool = False,
+    cache: Cache | None = None, hook: Hook = silent, force: bool = False,
+) -> dict:  # fmt: skip
+    """Writes the model of the person in `footage` and, beside it, a picture of its training; returns the report, plain values.
+
+    An interrupted training goes on where it stopped when the same is asked for again, unless `fresh`. use_prior: start from the bundled
+    model. LipsyncError, VideoError, AudioError: footage that cannot be used; nothing is left at `out` then.
+    """
+    footage, out = tuple(map(Path, footage)), Path(out)
+    checked(config)
+    check_files([(path, "footage") for path in footage], [out, curve_path(out)], force)
+    device = pick_device(config.device)
+    cache = cache or Cache(config.cache.folder or None)
+    films, notes = usable_footage(footage, config, cache, hook)
+    examples, more = _spoken(films)
+    notes = [*notes, *more]
+    if not examples:
+        raise LipsyncError(" ".join([*notes, "There is nothing to learn lips from: give footage of a face that speaks, with its sound."]))
+    key = step_key("train-lips", VERSION, {"lips": config.lips, "prior": use_prior}, [film.key for film in films])
+    keep = cache.folder / "unfinished" / key[:24]
+    if fresh:
+        shutil.rmtree(keep, ignore_errors=True)
+    model = _trained(examples, config, use_prior, keep, device, hook)
+    with written_whole(out) as part:
+        model.save(part)
+    shutil.rmtree(keep, ignore_errors=True)
+    picture = _write_curve(model.report, curve_path(out))
+    if picture is None:
+        curve_path(out).unlink(missing_ok=True)  # of an earlier model of this name
+    return {"path": str(out), "picture": picture, "footage": [str(film.video.path) for film in films], "report": model.report, "notes": notes}
+
+
+def _spoken(films: Sequence[Footage]) -> tuple[list, list[str]]:
+    """Speech with its lips, one of each film that has sound, and a note for each that has none."""
+    from training.lip_examples import SpokenLips
+
+    examples, notes = [], []
+    for film in films:
+        try:
+            examples.append(SpokenLips(load_track(film.video.path), film.track.lips, film.track.shot))
+        except AudioError as error:
+            notes.append(f"Footage {film.video.path.name} is of no use: {error}")
+    return examples, notes
+
+
+def _trained(examples: list, config: DubConfig, use_prior: bool, keep: Path, device: torch.device, hook: Hook) -> LipModel:
+    from training.lips import train_lip_model
+
+    prior = bundled_model() if use_prior else None
+    if prior is not None and prior.network != config.lips.network:
+        prior = None  # of another network; that one starts from nothing
+    keep.mkdir(parents=True, exist_ok=True)
+    with one_thread():
+        return train_lip_model(examples, config.lips, hook, device, prior=prior, keep=keep)
+
+
+def _write_curve(report: dict, path: Path) -> str | None:
+    """The picture's name; None where the report holds no curve."""
+    import cv2
+
+    from training.training_report import curve_picture
+
+    picture = curve_picture(report)
+    if picture is None:
+        return None
+    with written_whole(path) as part:
+        _, png = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))
+        part.write_bytes(png.tobytes())
+    return str(path)
