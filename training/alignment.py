@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-import torch
 from scipy.ndimage import uniform_filter1d
 
 from audio.features import FEATURE_RATE, FeatureSpec, speech_features

@@ -49,7 +49,7 @@ def grid_sentence(dice: np.random.Generator) -> str:
 
 
 #: A thousand everyday English words in which every phone occurs before and after many others.
-ENGLISH_WORDS = tuple("""
+_ENGLISH = """
 about above across after again against air all almost along already also although always among and angry animal another answer any apple
 arm around arrive art ask asleep at autumn away baby back bad bag ball banana bank bath be beach beautiful because bed been before began
 behind believe bell below beside best better between big bird birthday bite black blanket blue board boat body boil book boot border both
@@ -92,7 +92,8 @@ valley van vase vegetable very video view village violin vision visit voice vote
 water wave way we weak wear weather web wedding week weigh welcome well west wet whale what wheat wheel when where which while whisper
 white who whole why wide wife wild will win wind window wine wing winter wish with without wolf woman wonder wood wool word work world
 worm worry worth would write wrong yacht yard year yellow yes yesterday yet yoghurt you young your youth zebra zero zoo
-""".split())
+"""
+ENGLISH_WORDS = tuple(_ENGLISH.split())
 #: Ways of saying words together, so that the voice rises, falls and pauses.
 _ENDS = (".", ".", ".", "?", "!", "")
 
