@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from fractions import Fraction
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import lips_grid
+from audio.load import Waveform
+from benchmarks import lips_grid, lips_study
 from lipsync.face.canonical import canonical_68
+from lipsync.config import LipsConfig
 from lipsync.lips import LIPS_FROM_68, LOWER_INNER, UPPER_INNER, opening
 from lipsync.types import LipTrack
 from training.closures import Closures
@@ -55,3 +61,72 @@ def test_the_interval_of_closures_is_over_clips():
 def test_the_control_is_another_clip():
     clips = [clip(np.full(75, g)) for g in (0.1, 0.2, 0.3)]
     assert [opening(t.points).mean() for t in lips_grid.next_clips(clips)] == pytest.approx([0.2, 0.3, 0.1])
+
+
+@cache
+def loud_when_open(path: Path, tracks: Path) -> lips_grid.Clip:
+    """A clip whose noise is as loud as its mouth is open, different for each name."""
+    dice = np.random.default_rng(int(path.stem))
+    syllables = np.interp(np.arange(48000), np.sort(dice.uniform(8000, 40000, 8)), np.tile([0, 1.0], 4), 0, 0)
+    wave = Waveform.of(syllables * dice.normal(size=48000) * 0.1)
+    gap = 0.15 * syllables[::640]
+    return lips_grid.Clip(wave, lips(gap), gap > 0.01, ((0.5, 0.5, "b"),))
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """Clips "0", "1", ... in place of GRID's."""
+    clips = {"train": [Path(str(i)) for i in range(60)], "val": [Path(str(i)) for i in range(500, 506)]}
+    for module in (lips_grid, lips_study):
+        monkeypatch.setattr(module, "grid_clips", clips.get)
+    monkeypatch.setattr(lips_grid, "clip_of", loud_when_open)
+    return clips
+
+
+def test_clips_of_the_study_are_evenly_spaced():
+    clips = [Path(str(i)) for i in range(402)]
+    assert [path.name for path in lips_study.spaced(clips, 0.25)] == ["0", "80", "160", "241", "321"]
+    assert len(set(lips_study.spaced(clips, 20))) == 400
+    with pytest.raises(SystemExit, match="600 clips"):
+        lips_study.spaced(clips, 30)
+
+
+def test_a_speaker_is_given_their_own_rest(made_up):
+    """What zero_shot and 0 minutes do: movements from the model's rest, on top of the speaker's."""
+    clip = loud_when_open(Path("7"), None)
+
+    class Model:
+        rest = REST
+
+        def speak(self, wave):
+            return LipTrack(np.broadcast_to(REST + np.float32(0.5), (301, 18, 2)).copy(), np.ones(301, bool))
+
+    said = lips_grid.spoken(Model(), clip, REST + np.float32([0.1, 0.2]))
+    assert said.points == pytest.approx(np.broadcast_to(REST + np.float32([0.6, 0.7]), (75, 18, 2)), abs=1e-5)
+
+
+def test_the_study_writes_its_table_and_picture(made_up, monkeypatch, tmp_path, capsys):
+    short = LipsConfig(steps=20, members=1, network="bidirectional")
+    prior = lips_study.train_lip_model([lips_grid.joined(made_up["train"][:5], Path())], short)
+    prior.save(tmp_path / "prior.safetensors")
+    folders = ["--out", str(tmp_path), "--work", str(tmp_path), "--prior", str(tmp_path / "prior.safetensors")]
+    options = ["--quick", "--minutes", "0", "0.25", *folders]
+    monkeypatch.setattr(sys, "argv", ["lips_study", str(tmp_path), *options])
+    lips_study.main()
+    found = json.loads((tmp_path / "lips_study.json").read_text())
+    curves = found["curves"]
+    assert set(curves[lips_study.ADAPTED]) == {"0", "0.25"} and set(curves[lips_study.PAPER]) == {"0.25"} and found["test_clips"] == 4
+    assert curves[lips_study.ADAPTED]["0"]["opening_r"]["mean"] > 0.5 and found["floor"]["mean shape"]["opening_r"]["mean"] == 0
+    table = (tmp_path / "lips_study.md").read_text().splitlines()
+    assert len(table) == 2 + 4 + 3 and all(line.count("|") == 8 for line in table)
+    assert "prior, adapted" in capsys.readouterr().out and (tmp_path / "lips_study.png").stat().st_size > 10_000
+
+
+def test_rows_of_the_benchmark_say_what_they_start_from(made_up, monkeypatch, tmp_path, capsys):
+    options = ["--rows", "two_minutes", "--networks", "paper", "--set", "lips.steps=20", "--work", str(tmp_path), "--save", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["lips_grid", str(tmp_path), *options])
+    lips_grid.main()
+    row = json.loads(capsys.readouterr().out)["two_minutes"]["paper"]
+    assert row["starts_from"] == "nothing" and row["train_clips"] == 40
+    assert row["val_58"]["predicted"]["lmd"]["n"] == 6 and row["val_58"]["predicted"]["opening_r"]["mean"] > 0.3
+    assert row["val_58"]["predicted"]["closures"]["asked"] == 6 and len(list(tmp_path.glob("paper_40_*.safetensors"))) == 1

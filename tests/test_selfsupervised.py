@@ -1,4 +1,4 @@
-"""Self-supervised speech features: the clock, the chunks and the messages, with a stand-in network; the real ones where torchaudio loads."""
+"""Self-supervised speech features: the clock, the chunks and the messages, with a stand-in network; a real one where torchaudio loads."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_pipeline_that_is_missing_or_listens_otherwise(bundle):
         load_network("HUBERT_BASE")
 
 
-@pytest.mark.parametrize("trouble", [ImportError("No module named 'torchaudio'"), OSError("no such library"), RuntimeError("CUDA 13\nmore")])
+@pytest.mark.parametrize("trouble", [ImportError("No module named torchaudio"), OSError("no library"), RuntimeError("CUDA 13\nmore")])
 def test_a_library_that_does_not_load(monkeypatch, trouble):
     """All three happen: docs say which torch goes with which torchaudio, pip does not."""
     import builtins
