@@ -254,7 +254,7 @@ def _rate(text: str | None) -> Fraction | None:
 @_said_clearly
 def train_lips(
     footage: Annotated[list[Path], typer.Argument(metavar="FOOTAGE", help="Videos of one person who speaks.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="MODEL", help="The model to write, .safetensors; its curve is MODEL.curve.png.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="MODEL", help="The .safetensors to write; beside it its .curve.png.")],
     network: Annotated[Optional[str], typer.Option(metavar="bidirectional|causal|paper", help="Which network.")] = None,
     no_prior: Annotated[bool, typer.Option("--no-prior", help="Start from nothing, not from the model that ships.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget an interrupted training of the same; else it goes on.")] = False,
@@ -279,7 +279,8 @@ def train_lips(
         from lipsync.train_lips import train_lips as learn
 
         try:
-            made = learn(footage, out, options, use_prior=not no_prior, fresh=fresh, cache=Cache(options.cache.folder), hook=hook, force=force)
+            cache = Cache(options.cache.folder)
+            made = learn(footage, out, options, use_prior=not no_prior, fresh=fresh, cache=cache, hook=hook, force=force)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("the same command goes on from here.") from None
     if as_json:

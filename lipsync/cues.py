@@ -26,25 +26,28 @@ NAMES = {
     "A": "closed", "B": "slightly open", "C": "open", "D": "wide open", "E": "slightly rounded", "F": "puckered", "G": "lower lip at teeth",
     "X": "idle",
 }  # fmt: skip
-#: What each shape looks like: inner gap, drop of the lower lip (both as shares of the speaker's reach), width over resting width.
-#: Medians at moments of words that have the sound, GRID s1, clips of `train`.
+#: What each shape looks like: inner gap, drop of the lower lip (shares of the speaker's reach), width over resting width.
+#: Near the medians at moments of words that have the sound, GRID s1, clips of `train`.
 LOOKS = {
     "A": [(0.0, 0.1, 1.0), (0.02, 0.28, 0.975)],
-    "B": [(0.40, 0.30, 1.0), (0.62, 0.46, 1.01), (0.90, 0.52, 1.03)],
+    "B": [(0.30, 0.20, 1.04), (0.40, 0.30, 1.0), (0.62, 0.46, 1.01), (0.90, 0.52, 1.03)],
     "C": [(0.80, 0.68, 1.015), (0.98, 0.80, 1.03)],
-    "D": [(0.95, 1.10, 1.0), (1.15, 1.05, 1.05), (1.5, 1.5, 1.0)],
+    "D": [(0.95, 1.02, 1.0), (1.15, 1.05, 1.05), (1.5, 1.5, 1.0)],
     "E": [(0.60, 0.70, 0.95), (0.38, 0.40, 0.975)],
     "F": [(0.28, 0.50, 0.92), (0.02, 0.35, 0.935)],
     "G": [(0.22, 0.02, 1.0), (0.36, 0.12, 1.0)],
 }  # fmt: skip
 #: How far each of the three must differ to count alike.
 SCALE = np.array([0.2, 0.2, 0.035])
-#: The guess G must be this much better than the others.
+#: The guess G must be this much better than the others, and A than X where nobody speaks.
 DOUBT = 0.6
-#: The reach is the 95th percentile of the gap while speaking, kept within these shares of the resting width.
-REACH = (0.15, 0.45)
+#: The reach is the 95th percentile while speaking: of the gap, kept within these shares of the resting width; of the drop, DROP of it
+#: (in GRID s1 the lower lip drops so much of what the gap opens), kept within these shares of the gap's reach.
+REACH, DROP, DROP_REACH = (0.15, 0.45), 0.9, (0.5, 1.3)
 #: No cue is shorter (rows of 10 ms), and a change must be worth this much, summed over its rows.
 SHORTEST, CHANGE = 6, 5.0
+#: No row speaks louder than this against a shape: single odd ones change nothing.
+WORST = 8.0
 #: Silence shorter than this (rows) is not idle.
 IDLE = 15
 
@@ -77,16 +80,21 @@ def _costs(points: np.ndarray, voiced: np.ndarray, rest: np.ndarray) -> np.ndarr
     """(F,8) how little each row of (F,18,2) lips looks like each shape."""
     width = np.linalg.norm(rest[6] - rest[0])
     gap, drop = opening(points), points[:, 9, 1] - rest[9, 1]
-    spoken = gap[voiced]
-    reach = np.clip(np.quantile(spoken, 0.95) if len(spoken) else 0.0, REACH[0] * width, REACH[1] * width)
-    looks = np.stack([gap / reach, drop / reach, np.linalg.norm(points[:, 6] - points[:, 0], axis=-1) / width], 1)
+    reach = np.clip(_highest(gap[voiced]), REACH[0] * width, REACH[1] * width)
+    drop_reach = np.clip(_highest(drop[voiced]) / DROP, DROP_REACH[0] * reach, DROP_REACH[1] * reach)
+    looks = np.stack([gap / reach, drop / drop_reach, np.linalg.norm(points[:, 6] - points[:, 0], axis=-1) / width], 1)
     costs = np.empty((len(points), len(SHAPES)))
     for column, shape in enumerate(SHAPES[:-1]):
         away = (looks[:, None] - np.array(LOOKS[shape])) / SCALE
-        costs[:, column] = (away**2).sum(-1).min(1) + (DOUBT if shape == "G" else 0)
+        costs[:, column] = np.minimum((away**2).sum(-1).min(1), WORST) + (DOUBT if shape == "G" else 0)
     idle = _long_runs(~voiced, IDLE)
+    costs[idle, 0] += DOUBT
     costs[:, -1] = np.where(idle, 0.15 * costs[:, 0], 1e3)
-    return np.minimum(costs, 1e3)
+    return costs
+
+
+def _highest(values: np.ndarray) -> float:
+    return float(np.quantile(values, 0.95)) if len(values) else 0.0
 
 
 def _long_runs(flags: np.ndarray, shortest: int) -> np.ndarray:

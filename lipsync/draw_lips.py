@@ -18,9 +18,9 @@ STAGE_PX = 470
 #: Drawn larger by this and shrunk: smooth edges.
 FINE = 2
 #: Longest stretch of sound shown at once; longer speech turns the page.
-PAGE_S = 8.0
+PAGE_S = 10.0
 #: Points of each drawn arc.
-N_ARC = 48
+N_ARC = 97
 
 SKIN, SKIN_EDGE = (238, 203, 184), (212, 168, 148)
 UPPER, LOWER, SHINE, SEAM, DARK = (178, 78, 84), (204, 98, 100), (236, 158, 152), (122, 44, 52), (42, 14, 20)
@@ -139,7 +139,7 @@ class LipFilm:
     def __init__(self, lips: LipTrack, samples: np.ndarray, rate: int, cues: Sequence[Cue], rest: np.ndarray, caption: str) -> None:
         self.lips, self.samples, self.rate, self.cues, self.caption = lips, samples, rate, cues, caption
         self.duration_s = len(samples) / rate
-        self.page_s = min(PAGE_S, max(self.duration_s, 0.5))
+        self.page_s = max(self.duration_s / np.ceil(self.duration_s / PAGE_S), 0.5)
         self._arcs = LipArcs(rest)
         low, high = (f(np.concatenate([lips.points.reshape(-1, 2), rest]), axis=0) for f in (np.min, np.max))
         self._centre = tuple((low + high) / 2)

@@ -32,7 +32,7 @@ def lips_json(lips: LipTrack, voiced: np.ndarray, rest: np.ndarray, about: Mappi
         "frames": len(lips),
         "unit": "distance between the outer eye corners of the same face",
         "frame_of_reference": "head pose removed; origin midway between the resting mouth corners; x right and y down on the picture",
-        "point_order": "outer contour clockwise on the picture from the left corner; inner upper edge left to right; inner lower edge right to left",
+        "point_order": "outer contour clockwise from the picture's left corner; inner upper edge left to right; inner lower edge right to left",
         "points": list(POINTS),
         "points_ibug68": list(IBUG_68),
     }

@@ -95,7 +95,7 @@ def _model_for(
         return model, model.rest, Path(config.lips.model).name
     model = bundled_model()
     if model is None:
-        raise LipsyncError("This version brings no lip model of its own. Name one with --lips MODEL, or a video of the speaker with --target.")
+        raise LipsyncError("No lip model ships with this version. Name one with --lips MODEL, or a video of the speaker with --target.")
     return model, model.rest, "the bundled model"
 
 

@@ -18,9 +18,9 @@ PLOT, BARS = (84, 92, 700, 486), (800, 130, 1060, 486)
 def summary(report: Mapping) -> list[str]:
     """A few lines for a person. Lengths are in eye distances; figures that a report does not hold are left out."""
     say = lambda name, digits=4: f"{report[name]:.{digits}f}"  # noqa: E731
-    lines = [f"Network {report.get('network', '?')}, {report.get('members', 1)} of {report.get('steps', '?')} steps, {report.get('training_s', 0):.0f} s."]
+    lines = [f"{_networks(report)}, at most {report.get('steps', '?')} steps each, {report.get('training_s', 0):.0f} s."]
     if "speech_minutes" in report:
-        lines.append(f"Learnt from {60 * report['speech_minutes']:.0f} s of speech; measured on {report.get('held_out_s', 0):.0f} s of it, held out.")
+        lines.append(f"Learnt from {60 * report['speech_minutes']:.0f} s of speech; {report.get('held_out_s', 0):.0f} s of footage held out to measure.")
     if "lmd" in report:
         beside = [f"floor of the lip basis {say('floor_lmd')}"] if "floor_lmd" in report else []
         beside += [f"the mean shape alone {say('mean_shape_lmd')}"] if "mean_shape_lmd" in report else []
@@ -29,6 +29,12 @@ def summary(report: Mapping) -> list[str]:
         articulation = f"articulation {report.get('articulation', 0):.2f} (1 = moves as much as the real lips)"
         lines.append(f"Mouth opening: correlation {say('opening_r', 2)}, {articulation}.")
     return lines + ([f"Note: {report['warning']}"] if report.get("warning") else [])
+
+
+def _networks(report: Mapping) -> str:
+    n = report.get("members", 1)
+    start = "adapted from the prior" if report.get("from_prior") else "from nothing"
+    return f"{n} {report.get('network', '')} network{'s' if n > 1 else ''}, {start}"
 
 
 def curve_picture(report: Mapping) -> np.ndarray | None:
@@ -55,13 +61,17 @@ def _draw_curve(picture: np.ndarray, curve: np.ndarray) -> None:
     if len(values) == 0:
         return
     low, high = np.log10(values.min()) - 0.05, np.log10(values.max()) + 0.05
-    last = max(curve[:, 1].max(), 1)
-    place = lambda step, value: (left + (right - left) * step / last, bottom - (bottom - top) * (np.log10(value) - low) / (high - low))  # noqa: E731
+    first, last = curve[:, 1].min(), max(curve[:, 1].max(), curve[:, 1].min() + 1)
+
+    def place(step: float, value: float) -> tuple[float, float]:
+        along, up = (step - first) / (last - first), (np.log10(value) - low) / (high - low)
+        return left + (right - left) * along, bottom - (bottom - top) * up
+
     for value in _round_values(10**low, 10**high):
-        y = place(0, value)[1]
+        y = place(first, value)[1]
         _line(picture, [(left, y), (right, y)], GRID, 1)
         _text(picture, f"{value:g}", (left - 52, y + 5), 0.42, FAINT)
-    for step in np.linspace(0, last, 5):
+    for step in np.linspace(first, last, 5):
         x = place(step, 1)[0]
         _line(picture, [(x, bottom), (x, bottom + 5)], AXIS, 1)
         _text(picture, f"{step:.0f}", (x - 12, bottom + 22), 0.42, FAINT)
