@@ -58,7 +58,7 @@ def _said_clearly(command: Callable) -> Callable:
             _refuse_intruders()
             command(*args, verbose=verbose, **options)
         except KeyboardInterrupt as stop:
-            typer.echo(f"lipsync: interrupted; {stop or 'nothing was written.'}", err=True)
+            typer.echo(f"lipsync: interrupted; {str(stop) or 'nothing was written.'}", err=True)
             raise typer.Exit(130) from None
         except Exception as error:
             sentence, status = _sentence(error)
