@@ -17,27 +17,30 @@ from torch import nn
 
 from audio.features import FEATURE_RATE
 from lipsync.errors import LipsyncError
-from lipsync.lips import LOWER_INNER, UPPER_INNER
+from lipsync.lips import LOWER_INNER, UPPER_INNER, opening
 from lipsync.types import LipTrack
 from training.phones import BILABIALS, DIPHTHONGS, PHONES, SILENCE, VOWELS, Phones
 
 FORMAT = "lipsync-coarticulation-1"
-#: How a sound is made, 0 to 1: open jaw, rounded, spread, bilabial closure, lip to teeth, teeth together, tongue tip, tongue back.
+#: How a sound is made, 0 to 1: open jaw, rounded, spread, bilabial closure, lip to teeth, teeth together, tongue tip, tongue back, tongue
+#: behind the gums.
 _MADE = {
-    "aa": (1.0, 0.1, 0, 0, 0, 0, 0, 0), "ae": (0.85, 0, 0.4, 0, 0, 0, 0, 0), "ah": (0.65, 0.1, 0, 0, 0, 0, 0, 0),
-    "ao": (0.75, 0.6, 0, 0, 0, 0, 0, 0), "ax": (0.4, 0.1, 0, 0, 0, 0, 0, 0), "eh": (0.6, 0, 0.4, 0, 0, 0, 0, 0),
-    "er": (0.4, 0.5, 0, 0, 0, 0, 0, 0), "ih": (0.35, 0, 0.5, 0, 0, 0, 0, 0), "iy": (0.2, 0, 1.0, 0, 0, 0, 0, 0),
-    "uh": (0.3, 0.6, 0, 0, 0, 0, 0, 0), "uw": (0.2, 1.0, 0, 0, 0, 0, 0, 0), "w": (0.1, 1.0, 0, 0, 0, 0, 0, 0.3),
-    "y": (0.2, 0, 0.7, 0, 0, 0, 0, 0.3), "r": (0.25, 0.6, 0, 0, 0, 0, 0.3, 0), "l": (0.3, 0, 0.2, 0, 0, 0, 1, 0),
-    "p": (0, 0, 0, 1, 0, 0, 0, 0), "b": (0, 0, 0, 1, 0, 0, 0, 0), "m": (0, 0, 0, 1, 0, 0, 0, 0), "f": (0, 0, 0.2, 0, 1, 0, 0, 0),
-    "v": (0, 0, 0.2, 0, 1, 0, 0, 0), "th": (0.2, 0, 0.2, 0, 0, 0.3, 1, 0), "dh": (0.2, 0, 0.2, 0, 0, 0.3, 1, 0),
-    "t": (0.1, 0, 0.2, 0, 0, 0.6, 0.8, 0), "d": (0.1, 0, 0.2, 0, 0, 0.6, 0.8, 0), "n": (0.15, 0, 0.2, 0, 0, 0.4, 0.8, 0),
-    "s": (0, 0, 0.4, 0, 0, 1, 0.5, 0), "z": (0, 0, 0.4, 0, 0, 1, 0.5, 0), "sh": (0, 0.8, 0, 0, 0, 1, 0.2, 0),
-    "zh": (0, 0.8, 0, 0, 0, 1, 0.2, 0), "ch": (0, 0.75, 0, 0, 0, 1, 0.4, 0), "jh": (0, 0.75, 0, 0, 0, 1, 0.4, 0),
-    "k": (0.3, 0, 0.1, 0, 0, 0, 0, 1), "g": (0.3, 0, 0.1, 0, 0, 0, 0, 1), "ng": (0.3, 0, 0.1, 0, 0, 0, 0, 1),
-    "hh": (0.4, 0, 0.1, 0, 0, 0, 0, 0.2),
+    "aa": (1.0, 0.1, 0, 0, 0, 0, 0, 0, 0), "ae": (0.85, 0, 0.4, 0, 0, 0, 0, 0, 0), "ah": (0.65, 0.1, 0, 0, 0, 0, 0, 0, 0),
+    "ao": (0.75, 0.6, 0, 0, 0, 0, 0, 0, 0), "ax": (0.4, 0.1, 0, 0, 0, 0, 0, 0, 0), "eh": (0.6, 0, 0.4, 0, 0, 0, 0, 0, 0),
+    "er": (0.4, 0.5, 0, 0, 0, 0, 0, 0, 0), "ih": (0.35, 0, 0.5, 0, 0, 0, 0, 0, 0), "iy": (0.2, 0, 1.0, 0, 0, 0, 0, 0, 0),
+    "uh": (0.3, 0.6, 0, 0, 0, 0, 0, 0, 0), "uw": (0.2, 1.0, 0, 0, 0, 0, 0, 0, 0), "w": (0.1, 1.0, 0, 0, 0, 0, 0, 0.3, 0),
+    "y": (0.2, 0, 0.7, 0, 0, 0, 0, 0.3, 0), "r": (0.25, 0.6, 0, 0, 0, 0, 0.3, 0, 0), "l": (0.3, 0, 0.2, 0, 0, 0, 1, 0, 0),
+    "p": (0, 0, 0, 1, 0, 0, 0, 0, 0), "b": (0, 0, 0, 1, 0, 0, 0, 0, 0), "m": (0, 0, 0, 1, 0, 0, 0, 0, 0),
+    "f": (0, 0, 0.2, 0, 1, 0, 0, 0, 0), "v": (0, 0, 0.2, 0, 1, 0, 0, 0, 0), "th": (0.2, 0, 0.2, 0, 0, 0.3, 1, 0, 0),
+    "dh": (0.2, 0, 0.2, 0, 0, 0.3, 1, 0, 0), "t": (0.1, 0, 0.2, 0, 0, 0.6, 0.8, 0, 0), "d": (0.1, 0, 0.2, 0, 0, 0.6, 0.8, 0, 0),
+    "n": (0.15, 0, 0.2, 0, 0, 0.4, 0.8, 0, 0), "s": (0, 0, 0.4, 0, 0, 1, 0.5, 0, 0), "z": (0, 0, 0.4, 0, 0, 1, 0.5, 0, 0),
+    "sh": (0, 0.8, 0, 0, 0, 1, 0.2, 0, 1), "zh": (0, 0.8, 0, 0, 0, 1, 0.2, 0, 1), "ch": (0, 0.75, 0, 0, 0, 1, 0.4, 0, 1),
+    "jh": (0, 0.75, 0, 0, 0, 1, 0.4, 0, 1), "k": (0.3, 0, 0.1, 0, 0, 0, 0, 1, 0), "g": (0.3, 0, 0.1, 0, 0, 0, 0, 1, 0),
+    "ng": (0.3, 0, 0.1, 0, 0, 0, 0, 1, 0), "hh": (0.4, 0, 0.1, 0, 0, 0, 0, 0.2, 0),
 }
 _GLIDES = {"aw": ("aa", "uh"), "ay": ("aa", "ih"), "ey": ("eh", "iy"), "ow": ("ao", "uw"), "oy": ("ao", "ih")}
+#: Sounds without a residue of their own: GRID says them in "three" and "with" only, where their neighbours' rounding would pass for theirs.
+LIKE_THEIR_KIND = ("th", "dh")
 #: Silence, the last moments of it before speech and the first after, the plain sounds, and both halves of the diphthongs.
 BEFORE, AFTER = "before speech", "after speech"
 UNITS = (SILENCE, BEFORE, AFTER, *_MADE, *(f"{d}{half}" for d in sorted(DIPHTHONGS) for half in "12"))
@@ -48,18 +51,25 @@ N_COMPONENTS = 10
 #: Components that share a dominance: opening, rounding, the third, all the smaller ones.
 GROUP_OF = np.array([0, 1, 2] + [3] * (N_COMPONENTS - 3))
 N_GROUPS = 4
+#: Fitting: clips at a time; how dear residues are; how far and at what price boundaries may move, because an alignment errs by some 20 ms
+#: and lips fitted to wrong times come out slow and small.
+BATCH = 48
+RESIDUE = 4e-3
+SLIP_S, SLIP = 0.02, 0.05
+#: Squared error makes lips move too little; they are made to open as far as the real ones, at most this many times further.
+MOST_GAIN = 1.15
 
 
 def articulation() -> torch.Tensor:
-    """(U,11) how each unit is made, with a constant for all that sounds, and one each for vowels and silences."""
-    rows = np.zeros((len(UNITS), 11), np.float32)
+    """(U,12) how each unit is made, with a constant for all that sounds, and one each for vowels and silences."""
+    rows = np.zeros((len(UNITS), 12), np.float32)
     for k, name in enumerate(UNITS):
         plain = _GLIDES[name[:-1]][int(name[-1]) - 1] if name[-1] in "12" else name
         if plain in _MADE:
-            rows[k, :8] = _MADE[plain]
-            rows[k, 8], rows[k, 9] = 1, plain in VOWELS
+            rows[k, :9] = _MADE[plain]
+            rows[k, 9], rows[k, 10] = 1, plain in VOWELS
         else:
-            rows[k, 10] = 1
+            rows[k, 11] = 1
     return torch.from_numpy(rows)
 
 
@@ -113,17 +123,16 @@ class _Muscles(nn.Module):
         self.pull_own = nn.Parameter(torch.zeros(4, n_units, N_GROUPS))
         self.sharp = nn.Parameter(torch.zeros(N_GROUPS))
         self.core = nn.Parameter(torch.zeros(N_GROUPS))
-        sounding = torch.ones(n_units, 1)
-        sounding[_UNIT[SILENCE]] = 0
-        self.register_buffer("sounding", sounding)
+        self.register_buffer("has_own", torch.tensor([[float(name not in (SILENCE, *LIKE_THEIR_KIND))] for name in UNITS]))
+        self.register_buffer("sounding", torch.tensor([[float(name != SILENCE)] for name in UNITS]))
 
     def targets(self) -> torch.Tensor:
         """(U,K); silence is rest, 0."""
-        return (self.made @ self.shape + self.shape_own) * self.sounding
+        return (self.made @ self.shape + self.shape_own * self.has_own) * self.sounding
 
     def dominances(self) -> tuple[torch.Tensor, ...]:
         """(U,G) each: logarithm of strength, rise and fall in seconds, lead in seconds."""
-        strength, rise, fall, lead = self.made @ self.pull + self.pull_own
+        strength, rise, fall, lead = self.made @ self.pull + self.pull_own * self.has_own
         return strength.clamp(-4, 4), 0.05 * torch.exp(rise.clamp(-2, 2)), 0.05 * torch.exp(fall.clamp(-2, 2)), 0.02 + 0.05 * torch.tanh(lead)
 
     def forward(self, seconds: torch.Tensor, unit: torch.Tensor, start: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
@@ -161,6 +170,8 @@ class Coarticulation:
         components = np.ascontiguousarray(axes, np.float32).reshape(-1, 18, 2)
         muscles = _fitted(pairs, components, steps, seed, tell)
         model = cls(components, muscles)
+        real, said = (np.concatenate(rows) for rows in zip(*((opening(t.points[t.valid]), opening(model.lips(p, len(t))[t.valid])) for p, t in pairs)))
+        model.gain = float(np.clip(real.std() / max(said.std(), 1e-6), 1.0, MOST_GAIN))
         return model
 
     def lips(self, phones: Phones, n_rows: int) -> np.ndarray:
@@ -215,19 +226,22 @@ def _fitted(pairs: Sequence[tuple[Phones, LipTrack]], components: np.ndarray, st
     seconds, unit, start, end, wanted, counts, closed = _padded(pairs, components)
     scale = wanted[counts].square().sum(-1).mean()
     gap = torch.from_numpy((components[:, LOWER_INNER, 1] - components[:, UPPER_INNER, 1]).mean(-1))
-    optimiser = torch.optim.Adam(muscles.parameters(), 0.03)
+    slip = nn.Parameter(torch.zeros(unit.shape[0], unit.shape[1] + 1))  # of each boundary, in SLIP_S
+    optimiser = torch.optim.Adam([*muscles.parameters(), slip], 0.03)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.03, total_steps=steps, pct_start=0.1)
     size = float(scale.sqrt())
     for step in range(1, steps + 1):
         chosen = torch.randperm(len(unit), generator=dice)[:BATCH]
-        said = muscles(seconds, unit[chosen], start[chosen], end[chosen]) * size
+        moved = SLIP_S * slip[chosen]
+        said = muscles(seconds, unit[chosen], start[chosen] + moved[:, :-1], end[chosen] + moved[:, 1:]) * size
         real, use = wanted[chosen], counts[chosen].float()
         off = ((said - real).square().sum(-1) * use).sum() / use.sum() / scale
         speed = said.diff(dim=1) - real.diff(dim=1)
         off_speed = (speed.square().sum(-1) * use[:, 1:] * use[:, :-1]).sum() / use.sum() / scale
         shut = use * closed[chosen]
         too_open = ((said - real) @ gap).square() * (1 + 8 * shut)
-        loss = off + 4 * off_speed + 4 * (too_open * use).sum() / use.sum() / scale + 1e-3 * _residue(muscles)
+        loss = off + 4 * off_speed + 4 * (too_open * use).sum() / use.sum() / scale + RESIDUE * _residue(muscles)
+        loss = loss + SLIP * slip[chosen].square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -238,9 +252,6 @@ def _fitted(pairs: Sequence[tuple[Phones, LipTrack]], components: np.ndarray, st
         muscles.shape *= size
         muscles.shape_own *= size
     return muscles.eval()
-
-
-BATCH = 48
 
 
 def _residue(muscles: _Muscles) -> torch.Tensor:
