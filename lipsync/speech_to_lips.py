@@ -22,15 +22,16 @@ from lipsync.errors import LipsyncError
 from lipsync.lips import LipBasis, uncrossed
 from lipsync.types import LipTrack
 
-FORMAT = "lipsync-lips-1"
+FORMAT = "lipsync-lips-2"
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Size of a network. stack: rows read per step; delay: rows (10 ms) the output comes late."""
+    """Size of a network. hidden: units of each of `layers`; stack: rows read per step; delay: rows (10 ms) the output comes late."""
 
     spec: FeatureSpec
     hidden: int
+    layers: int
     bidirectional: bool
     stack: int
     delay: int
@@ -44,9 +45,9 @@ class Shape:
 
 LOG_MEL = FeatureSpec("logmel", differences=False)
 SHAPES = {
-    "paper": Shape(FeatureSpec(), 60, False, 1, 20, 0.0),
-    "causal": Shape(LOG_MEL, 128, False, 2, 8, 0.1),
-    "bidirectional": Shape(LOG_MEL, 96, True, 2, 0, 0.2),
+    "paper": Shape(FeatureSpec(), 60, 1, False, 1, 20, 0.0),
+    "causal": Shape(LOG_MEL, 128, 2, False, 2, 8, 0.1),
+    "bidirectional": Shape(LOG_MEL, 128, 2, True, 2, 0, 0.2),
 }
 
 
@@ -58,7 +59,10 @@ class LipNet(nn.Module):
         self.stack, self.delay = shape.stack, shape.delay
         reads_pairs = shape.stack > 1
         self.enter = nn.Sequential(nn.Linear(n_in * shape.stack, shape.hidden), nn.ReLU()) if reads_pairs else nn.Identity()
-        self.lstm = nn.LSTM(shape.hidden if reads_pairs else n_in, shape.hidden, batch_first=True, bidirectional=shape.bidirectional)
+        self.lstm = nn.LSTM(
+            shape.hidden if reads_pairs else n_in, shape.hidden, shape.layers, batch_first=True, bidirectional=shape.bidirectional,
+            dropout=shape.dropout if shape.layers > 1 else 0.0,
+        )  # fmt: skip
         self.drop = nn.Dropout(shape.dropout)
         self.leave = nn.Linear(shape.hidden * (2 if shape.bidirectional else 1), n_out)
 
@@ -71,15 +75,16 @@ class LipNet(nn.Module):
 class LipModel:
     """One person's lips for any speech.
 
-    nets: the averaged networks; feature_mean, feature_scale: (D,) float32 torch; rest: (18,2) closed resting lips; gain: how far lips move
-    from rest, relative to the networks' answer; report: what was measured in training.
+    nets: the averaged networks; feature_mean, feature_scale: (D,) float32 torch; rest: (18,2) closed resting lips; gain: (18,2) how far
+    each coordinate moves from rest, relative to the networks' answer; report: what was measured in training.
     """
 
     def __init__(
         self, network: str, nets: Sequence[LipNet], feature_mean: torch.Tensor, feature_scale: torch.Tensor, basis: LipBasis,
-        rest: np.ndarray, gain: float = 1.0, report: Mapping | None = None,
+        rest: np.ndarray, gain: np.ndarray | float = 1.0, report: Mapping | None = None,
     ) -> None:
-        self.network, self.nets, self.basis, self.rest, self.gain = network, list(nets), basis, rest, gain
+        self.network, self.nets, self.basis, self.rest = network, list(nets), basis, rest
+        self.gain = np.broadcast_to(np.asarray(gain, np.float32), rest.shape)
         self.feature_mean, self.feature_scale = feature_mean, feature_scale
         self.spec = SHAPES[network].spec
         self.report = dict(report or {})
@@ -96,23 +101,28 @@ class LipModel:
         return (features - self.feature_mean) / self.feature_scale
 
     def exaggerated(self, points: np.ndarray) -> np.ndarray:
-        """Lips `gain` times as far from rest: networks trained on squared error move too little."""
+        """Lips `gain` times as far from rest: networks trained on squared error move too little, and people differ."""
         return self.rest + self.gain * (points - self.rest)
+
+    def on(self, rest: np.ndarray, style: np.ndarray | float = 1.0) -> LipModel:
+        """The same speech on another person: their (18,2) resting lips, and how far theirs move relative to these ((18,2) or a number)."""
+        basis = LipBasis(self.basis.mean + rest - self.rest, self.basis.components, self.basis.spread)
+        return LipModel(self.network, self.nets, self.feature_mean, self.feature_scale, basis, rest, self.gain * style, self.report)
 
     def to(self, device: torch.device | str) -> LipModel:
         nets = [net.to(device) for net in self.nets]
         mean, scale = self.feature_mean.to(device), self.feature_scale.to(device)
         return LipModel(self.network, nets, mean, scale, self.basis, self.rest, self.gain, self.report)
 
-    def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
-        """One safetensors file that says all it needs: weights, normalisation, feature spec, basis, report."""
+    def save(self, path: str | Path, metadata: Mapping[str, str] | None = None, weights: torch.dtype = torch.float32) -> None:
+        """One safetensors file that says all it needs: weights (of this kind), normalisation, feature spec, basis, report."""
         from safetensors.torch import save_file
 
-        weights = ((f"net{i}.{name}", value) for i, net in enumerate(self.nets) for name, value in net.state_dict().items())
-        tensors = {name: value.cpu().contiguous() for name, value in weights}
-        tensors |= {"feature_mean": self.feature_mean.cpu(), "feature_scale": self.feature_scale.cpu(), "rest": torch.from_numpy(self.rest)}
+        named = ((f"net{i}.{name}", value) for i, net in enumerate(self.nets) for name, value in net.state_dict().items())
+        tensors = {name: value.to("cpu", weights).contiguous() for name, value in named}
+        tensors |= {"feature_mean": self.feature_mean.cpu(), "feature_scale": self.feature_scale.cpu(), "rest": torch.from_numpy(self.rest), "gain": torch.from_numpy(self.gain.copy())}
         tensors |= {f"basis.{name}": torch.from_numpy(getattr(self.basis, name)) for name in ("mean", "components", "spread")}
-        about = {"network": self.network, "nets": len(self.nets), "spec": self.spec.to_dict(), "gain": self.gain, "report": self.report}
+        about = {"network": self.network, "nets": len(self.nets), "spec": self.spec.to_dict(), "report": self.report}
         save_file(tensors, str(path), {**(metadata or {}), "format": FORMAT, "lips": json.dumps(about)})
 
     @classmethod
@@ -137,10 +147,10 @@ class LipModel:
         for i in range(about["nets"]):
             net = LipNet(len(tensors["feature_mean"]), len(basis.spread), shape).eval()
             prefix = f"net{i}."
-            net.load_state_dict({name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)})
+            net.load_state_dict({name.removeprefix(prefix): value.float() for name, value in tensors.items() if name.startswith(prefix)})
             nets.append(net)
         rest = tensors["rest"].numpy()
-        return cls(about["network"], nets, tensors["feature_mean"], tensors["feature_scale"], basis, rest, about["gain"], about["report"])
+        return cls(about["network"], nets, tensors["feature_mean"], tensors["feature_scale"], basis, rest, tensors["gain"].numpy(), about["report"])
 
 
 def scale_of(basis: LipBasis) -> np.ndarray:

@@ -17,7 +17,7 @@ from torch import nn
 
 from audio.features import FEATURE_RATE
 from lipsync.errors import LipsyncError
-from lipsync.lips import LOWER_INNER, UPPER_INNER, opening
+from lipsync.lips import LOWER_INNER, UPPER_INNER, opening, soft_step
 from lipsync.types import LipTrack
 from training.phones import BILABIALS, DIPHTHONGS, PHONES, SILENCE, VOWELS, Phones
 
@@ -47,6 +47,8 @@ UNITS = (SILENCE, BEFORE, AFTER, *_MADE, *(f"{d}{half}" for d in sorted(DIPHTHON
 _UNIT = {name: k for k, name in enumerate(UNITS)}
 #: Seconds of a pause, at its ends, that are not quite rest: the breath before speech, the lips' way home after it.
 BREATH_S, HOME_S = 0.24, 0.2
+#: How long lips take to close for a bilabial, and to open after it, at most.
+CLOSING_S = 0.06
 N_COMPONENTS = 10
 #: Components that share a dominance: opening, rounding, the third, all the smaller ones.
 GROUP_OF = np.array([0, 1, 2] + [3] * (N_COMPONENTS - 3))
@@ -175,8 +177,23 @@ class Coarticulation:
         return model
 
     def lips(self, phones: Phones, n_rows: int) -> np.ndarray:
-        """(n_rows,18,2) float32 offsets from rest, face frame, 100 a second."""
-        return (self.coefficients(phones, n_rows) @ self.components.reshape(len(self.components), 36)).reshape(-1, 18, 2) * np.float32(self.gain)
+        """(n_rows,18,2) float32 offsets from rest, face frame, 100 a second; never open at /p b m/, however short.
+
+        Added to a rest shape, inner edges may cross by a little where lips press; `lipsync.lips.uncrossed` mends it.
+        """
+        offsets = (self.coefficients(phones, n_rows) @ self.components.reshape(-1, 36)).reshape(-1, 18, 2) * np.float32(self.gain)
+        return self._closed(offsets, phones)
+
+    def _closed(self, offsets: np.ndarray, phones: Phones) -> np.ndarray:
+        """The offsets without what they open, along the first component, in the middle of bilabials."""
+        seconds, shut = np.arange(len(offsets)) / FEATURE_RATE, np.zeros(len(offsets))
+        for name, start, end in zip(phones.name, phones.start_s, phones.end_s):
+            if name in BILABIALS:
+                near = slice(max(0, int((start - 0.2) * FEATURE_RATE)), int((end + 0.2) * FEATURE_RATE))
+                away = np.abs(seconds[near] - (start + end) / 2) - max((end - start) / 2 - 0.02, 0.01)
+                shut[near] = np.maximum(shut[near], soft_step(1 - away / CLOSING_S))
+        too_open = np.maximum(opening(offsets), 0) * shut / opening(self.components[0])
+        return (offsets - too_open[:, None, None] * self.components[0]).astype(np.float32)
 
     @torch.no_grad()
     def coefficients(self, phones: Phones, n_rows: int) -> np.ndarray:

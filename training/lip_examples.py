@@ -87,7 +87,7 @@ class Variation:
     """How much excerpts differ from the recording; features are log-mel bands, so sound is varied there (natural logarithm of power).
 
     speed: share, both ways; noise: ceiling of added steady noise over the floor; tilt: std of the spectral tilt; gain: std;
-    formants: share by which the bands move.
+    formants: share by which the bands move; colour: std of three slow waves over the bands.
     """
 
     speed: float = 0.1
@@ -95,6 +95,7 @@ class Variation:
     tilt: float = 0.15
     gain: float = 0.2
     formants: float = 0.015
+    colour: float = 0.0
 
 
 NO_VARIATION = Variation(0, 0, 0, 0, 0)
@@ -126,6 +127,9 @@ def varied(log_mel: torch.Tensor, vary: Variation, dice: torch.Generator) -> tor
     if vary.noise:
         floor = log_mel.amin((1, 2), keepdim=True) + uniform(n, 1, 1) * vary.noise + normal(n, 1, 1) * slope
         log_mel = torch.logaddexp(log_mel, floor + 0.5 * normal(n, length, n_bands))
+    if vary.colour:
+        waves = torch.cos(torch.pi * torch.arange(1, 4, device=device)[:, None] * (torch.arange(n_bands, device=device) + 0.5) / n_bands)
+        log_mel = log_mel + (vary.colour * normal(n, 3) @ waves)[:, None]
     return log_mel + normal(n, 1, 1) * vary.tilt * slope + normal(n, 1, 1) * vary.gain
 
 

@@ -84,8 +84,9 @@ def train_lip_model(
     for member in range(members if keep else 0):
         waiting(member).unlink(missing_ok=True)
     truth, guess = np.concatenate(truth), np.concatenate(guess)
-    model.gain = _gain(truth, guess)
-    model.report = _report(truth, uncrossed(model.exaggerated(guess)), model.basis, speech_s, model.gain)
+    gain = _gain(truth, guess)
+    model = LipModel(model.network, model.nets, model.feature_mean, model.feature_scale, model.basis, model.rest, gain)
+    model.report = _report(truth, uncrossed(model.exaggerated(guess)), model.basis, speech_s, gain)
     model.report |= {"training_s": round(time.perf_counter() - began, 1), "steps": steps, "members": members, "network": config.network}
     model.report |= {"from_prior": prior is not None, "curve": curve}
     return model
@@ -194,12 +195,9 @@ def _trained(
 
 
 def _gain(truth: np.ndarray, guess: np.ndarray) -> float:
-    """How much further from rest lips should go than predicted, 1 to 1.4: from the openings' spread on the held-out parts.
-
-    Seven tenths of the lack: each network answered there alone and without that part, so the average of all lacks less.
-    """
+    """How much further from rest lips should go than predicted, 1 to 1.4: from the openings' spread on the held-out parts."""
     spread = opening(uncrossed(guess)).std()
-    return float(np.clip(1 + 0.7 * (opening(truth).std() / spread - 1), 1.0, 1.4)) if spread > 1e-6 else 1.0
+    return float(np.clip(opening(truth).std() / spread, 1.0, 1.4)) if spread > 1e-6 else 1.0
 
 
 def _report(truth: np.ndarray, guess: np.ndarray, basis: LipBasis, speech_s: float, gain: float) -> dict:

@@ -1,0 +1,182 @@
+"""What the prior learns from: many voices in many rooms over real lips (GRID s1), and synthetic speech over coarticulated lips.
+
+The real lips come with their own sound, that sound from a smaller or larger speaker, and with synthetic voices that say the same sentence,
+laid onto its time by dynamic time warping: one pair of lips, dozens of voices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audio.features import FEATURE_RATE, FeatureSpec, speech_features
+from audio.load import Waveform
+from audio.voice import voice_activity
+from lipsync.hooks import Hook, silent
+from lipsync.lips import rest_shape
+from lipsync.timebase import to_feature_clock, voiced_at
+from training import grid
+from training.alignment import time_map
+from training.coarticulation import Coarticulation
+from training.rooms import heard_elsewhere, resized_speaker
+from training.sentences import sentence_of, text_for
+from training.voices import Voice, say
+
+#: Kinds of pieces: a real voice over its lips; another voice over real lips; a synthetic voice over synthetic lips.
+REAL, REVOICED, SYNTHETIC = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One stretch of sound with lips. first, n: its feature rows; lips: its first lip row; kind: REAL, ...; part: of the material, for
+    holding out: pieces of one sentence share it."""
+
+    first: int
+    n: int
+    lips: int
+    kind: int
+    part: int
+
+
+class Corpus:
+    """Pieces of sound over lips.
+
+    features: (R,D) float16 in blocks; offsets: (L,18,2) float32 lips less the person's resting lips, face frame, 100 per second, in blocks;
+    valid: (L,) bool in blocks.
+    """
+
+    def __init__(self) -> None:
+        self.features: list[np.ndarray] = []
+        self.offsets: list[np.ndarray] = []
+        self.valid: list[np.ndarray] = []
+        self.pieces: list[Piece] = []
+        self.n_features = self.n_lips = 0
+
+    def add(self, part: int, offsets: np.ndarray, valid: np.ndarray, sounds: Sequence[tuple[int, np.ndarray]]) -> None:
+        """Lips, and the (kind, features) of all that sounds over them."""
+        for kind, features in sounds:
+            self.pieces.append(Piece(self.n_features, len(features), self.n_lips, kind, part))
+            self.features.append(features.astype(np.float16))
+            self.n_features += len(features)
+        self.offsets.append(offsets.astype(np.float32))
+        self.valid.append(valid)
+        self.n_lips += len(offsets)
+
+    def stacked(self) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+        """features (R,D), offsets (L,18,2), valid (L,) of the whole corpus."""
+        return torch.from_numpy(np.concatenate(self.features)), np.concatenate(self.offsets), np.concatenate(self.valid)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is made. resized: for each real clip, its own sound from this many other sizes of speaker; voices: synthetic voices per clip;
+    size: the farthest size, as a factor; seed."""
+
+    resized: int = 4
+    voices: int = 8
+    size: float = 1.35
+    seed: int = 0
+
+
+Sounding = tuple[np.ndarray, np.ndarray, list[tuple[int, np.ndarray]]]
+
+
+def real_clip(number: int, clip: Path, tracks: Path, spec: FeatureSpec, voices: Sequence[Voice], plan: Plan) -> Sounding:
+    """Offsets, validity, and sounds over them: the clip's own, that of other sizes of speaker, and other voices. tracks: of `grid.follow`."""
+    dice = np.random.default_rng((plan.seed, number))
+    wave = grid.sound(clip)
+    rows = np.arange(1 + len(wave.samples) * FEATURE_RATE // wave.rate)
+    sounds = [(REAL, _features(wave, spec, rows, 1.0, None))]
+    for k in range(plan.resized):
+        sounds.append((REAL, _features(wave, spec, rows, 1.0 if k == 0 else _size(plan, dice), dice)))
+    text = sentence_of(clip.with_suffix(".align"))
+    for voice in _some(voices, plan.voices, dice):
+        said = say(text, voice, speed=dice.uniform(0.8, 1.2), pitch=dice.uniform(0.85, 1.2))
+        elsewhere = None if dice.random() < 0.4 else dice
+        sounds.append((REVOICED, _features(said.wave, spec, time_map(wave, said.wave), _size(plan, dice), elsewhere)))
+    return *settled(grid.lips(clip, tracks), wave, len(rows)), sounds
+
+
+def synthetic_text(number: int, mouth: Coarticulation, spec: FeatureSpec, voices: Sequence[Voice], plan: Plan) -> Sounding:
+    """The same of a text that a synthetic voice says, with the lips that `mouth` gives its phones."""
+    dice = np.random.default_rng((plan.seed, number))
+    pair = _some(voices, 2, dice)
+    voice = pair[dice.integers(len(pair))]
+    said = say(text_for(voice.language, dice), voice, speed=dice.uniform(0.75, 1.25), pitch=dice.uniform(0.85, 1.2))
+    rows = np.arange(1 + len(said.wave.samples) * FEATURE_RATE // said.wave.rate)
+    features = _features(said.wave, spec, rows, _size(plan, dice), None if dice.random() < 0.4 else dice)
+    return mouth.lips(said.phones, len(rows)), np.ones(len(rows), bool), [(SYNTHETIC, features)]
+
+
+def gather(corpus: Corpus, make: Callable[[int], Sounding], numbers: Sequence[int], step: str, hook: Hook = silent, workers: int = 1) -> None:
+    """Adds what `make` makes of each number, in order; in `workers` processes, with the same result. The number is the part."""
+    if workers < 2:
+        for done, number in enumerate(numbers):
+            corpus.add(number, *make(number))
+            hook(step, done + 1, len(numbers))
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for done, (number, made) in enumerate(zip(numbers, pool.map(make, numbers, chunksize=4))):
+            corpus.add(number, *made)
+            hook(step, done + 1, len(numbers))
+
+
+def settled(lips, wave: Waveform, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n,18,2) offsets from this clip's own resting lips (a turned head leaks into them, and differs from clip to clip), (n,) valid."""
+    rest = rest_shape(lips.points, lips.valid, voiced_at(voice_activity(wave), lips.clock))
+    track = to_feature_clock(lips, n)
+    return track.points - rest, track.valid
+
+
+def _some(voices: Sequence[Voice], n: int, dice: np.random.Generator) -> list[Voice]:
+    """`n` voices, half of them (as far as there are any) flite's, which are made from people."""
+    human = [v for v in voices if v.engine == "flite"]
+    other = [v for v in voices if v.engine != "flite"]
+    k = min(len(human), n // 2) if other else n
+    return [human[i] for i in dice.permutation(len(human))[:k]] + [other[i] for i in dice.permutation(len(other))[: n - k]]
+
+
+def _size(plan: Plan, dice: np.random.Generator) -> float:
+    return plan.size ** dice.uniform(-1, 1)
+
+
+def _features(wave: Waveform, spec: FeatureSpec, rows: np.ndarray, size: float, dice: np.random.Generator | None) -> np.ndarray:
+    """(R,D) features of the sound at its `rows` (fractions), from a speaker of another size, elsewhere where there are dice."""
+    if size != 1:
+        before = len(wave.samples)
+        wave = resized_speaker(wave, size)
+        rows = rows * (len(wave.samples) / before)
+    if dice is not None:
+        wave = heard_elsewhere(wave, dice)
+    values = speech_features(wave, spec).values.numpy()
+    first = np.clip(rows.astype(int), 0, len(values) - 2)
+    part = np.clip(rows - first, 0, 1)[:, None].astype(np.float32)
+    return values[first] * (1 - part) + values[first + 1] * part
+
+
+def save_corpus(corpus: Corpus, path: Path) -> None:
+    """One safetensors file, complete or not there."""
+    from lipsync.cache import save_arrays
+
+    features, offsets, valid = corpus.stacked()
+    pieces = np.array([[p.first, p.n, p.lips, p.kind, p.part] for p in corpus.pieces], np.int64)
+    part = path.with_name(path.name + ".part")
+    save_arrays(part, {"features": features.numpy(), "offsets": offsets, "valid": valid, "pieces": pieces})
+    part.replace(path)
+
+
+def load_corpus(path: Path) -> Corpus:
+    """What `save_corpus` wrote."""
+    from safetensors.numpy import load_file
+
+    rows, corpus = load_file(path), Corpus()
+    corpus.features, corpus.offsets, corpus.valid = [rows["features"]], [rows["offsets"]], [rows["valid"]]
+    corpus.pieces = [Piece(*map(int, piece)) for piece in rows["pieces"]]
+    corpus.n_features, corpus.n_lips = len(rows["features"]), len(rows["offsets"])
+    return corpus

@@ -1,0 +1,249 @@
+"""The bundled prior: speech to lips for any speaker, learned from GRID s1's lips under many voices and from synthetic speech.
+
+`python -m training lips --recipe prior` makes it again.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
+from hashlib import sha256
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audio.features import FEATURE_RATE
+from lipsync.errors import LipsyncError, UsageError
+from lipsync.hooks import Hook, silent
+from lipsync.lips import LipBasis, opening
+from lipsync.speech_to_lips import SHAPES, LipModel, LipNet, predicted, scale_of
+from lipsync.types import LipTrack
+from training import grid
+from training.alignment import phones_of
+from training.coarticulation import Coarticulation
+from training.corpus import (
+    REAL, REVOICED, SYNTHETIC, Corpus, Piece, Plan, Sounding, gather, load_corpus, real_clip, save_corpus, settled, synthetic_text,
+)  # fmt: skip
+from training.lip_examples import N_FOLDS, Variation, varied
+from training.loop import Player, train
+from training.phones import Phones
+from training.sentences import sentence_of
+from training.voices import FLITE_VOICES, TRAIN_VOICES, engine_missing, say
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True, slots=True)
+class PriorRecipe:
+    """How a prior is made. texts: synthetic ones; real: learn from real recordings, too (False: from synthetic speech alone);
+    shares: of the pieces of a batch that are real, revoiced, synthetic; flatten: see training.lips.Recipe; reach: how far people's lips move,
+    relative to the speaker of the real ones."""
+
+    network: str = "bidirectional"
+    members: int = 2
+    steps: int = 5000
+    rate: float = 4e-3
+    batch: int = 24
+    length: int = 160
+    flatten: float = 0.5
+    seed: int = 0
+    texts: int = 2400
+    real: bool = True
+    shares: tuple[float, float, float] = (0.3, 0.45, 0.25)
+    reach: float = 1.0
+    plan: Plan = field(default_factory=Plan)
+    vary: Variation = field(default_factory=lambda: Variation(0.12, 2.0, 0.5, 0.3, 0.08, 0.3))
+
+    @classmethod
+    def load(cls, name: str) -> PriorRecipe:
+        """The recipe of a TOML file, or of that name in training/recipes. UsageError: no such file, or unknown keys in it."""
+        path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+        if not path.exists():
+            known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+            raise UsageError(f"There is no recipe {name!r}; known: {known}.")
+        rows = tomllib.loads(path.read_text(encoding="utf-8"))
+        unknown = sorted(set(rows) - {f.name for f in fields(cls)})
+        if unknown:
+            raise UsageError(f"{path.name}: unknown keys {', '.join(unknown)}.")
+        rows = {key: tuple(value) if isinstance(value, list) else value for key, value in rows.items()}
+        if "plan" in rows:
+            rows["plan"] = Plan(**rows["plan"])
+        if "vary" in rows:
+            rows["vary"] = Variation(**rows["vary"])
+        return cls(**rows)
+
+
+def make_prior(recipe: PriorRecipe, work: Path, hook: Hook = silent, workers: int = 2) -> LipModel:
+    """The prior of a recipe, from nothing: GRID s1 `train`, flite and espeak-ng must be there. work: a folder for all that is made on the way;
+    what lies there is used again. LipsyncError: footage or a synthesiser is missing."""
+    for engine in ("flite", "espeak"):
+        if missing := engine_missing(engine):
+            raise LipsyncError(missing)
+    work.mkdir(parents=True, exist_ok=True)
+    clips, tracks = grid.clips("train"), work / "tracks"
+    grid.follow(clips, tracks, hook)
+    mouth = _mouth(clips, tracks, work / "mouth.safetensors", hook, workers)
+    corpus = _corpus(recipe, clips, tracks, mouth, work, hook, workers)
+    rest = np.median([grid.rest(clip, tracks) for clip in clips], axis=0).astype(np.float32)
+    return train_prior(corpus, rest, recipe, hook, work)
+
+
+def _mouth(clips: Sequence[Path], tracks: Path, path: Path, hook: Hook, workers: int) -> Coarticulation:
+    """Phones to lips, fitted to the real lips of the clips."""
+    if not path.exists():
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            pairs = []
+            for pair in pool.map(partial(spoken_clip, tracks=tracks), clips, chunksize=4):
+                pairs.append(pair)
+                hook("phones", len(pairs), len(clips))
+        Coarticulation.fit(pairs).save(path)
+    return Coarticulation.load(path)
+
+
+def spoken_clip(clip: Path, tracks: Path) -> tuple[Phones, LipTrack]:
+    """What a clip says, phone by phone, and its lips as offsets from rest at 100 per second."""
+    wave = grid.sound(clip)
+    phones = phones_of(wave, [say(sentence_of(clip.with_suffix(".align")), voice) for voice in FLITE_VOICES])
+    offsets, valid = settled(grid.lips(clip, tracks), wave, 1 + len(wave.samples) * FEATURE_RATE // wave.rate)
+    return phones, LipTrack(offsets, valid)
+
+
+def _corpus(recipe: PriorRecipe, clips: Sequence[Path], tracks: Path, mouth: Coarticulation, work: Path, hook: Hook, workers: int) -> Corpus:
+    spec = SHAPES[recipe.network].spec
+    name = sha256(json.dumps([asdict(recipe.plan), recipe.texts, recipe.real, spec.to_dict()]).encode()).hexdigest()[:12]
+    path = work / f"corpus-{name}.safetensors"
+    if not path.exists():
+        corpus = Corpus()
+        if recipe.real:
+            make = partial(numbered_clip, clips=clips, tracks=tracks, spec=spec, voices=TRAIN_VOICES, plan=recipe.plan)
+            gather(corpus, make, range(len(clips)), "voices", hook, workers)
+        make = partial(synthetic_text, mouth=mouth, spec=spec, voices=TRAIN_VOICES, plan=recipe.plan)
+        gather(corpus, make, range(1000, 1000 + recipe.texts), "texts", hook, workers)
+        save_corpus(corpus, path)
+    return load_corpus(path)
+
+
+def numbered_clip(number: int, clips: Sequence[Path], **how) -> Sounding:
+    """`real_clip` of the clip of this number."""
+    return real_clip(number, clips[number], **how)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The corpus as tensors. features: (R,D) float16; offsets: (L,18,2); targets: (L,K) standardised; valid: (L,) float; basis: of offsets."""
+
+    features: torch.Tensor
+    offsets: np.ndarray
+    targets: torch.Tensor
+    valid: torch.Tensor
+    basis: LipBasis
+    corpus: Corpus
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> Material:
+        features, offsets, valid = corpus.stacked()
+        basis = LipBasis.fit(offsets[::3], valid[::3], 20)
+        targets = torch.from_numpy(basis.encode(offsets) / scale_of(basis)).float()
+        return cls(features, offsets, targets, torch.from_numpy(valid).float(), basis, corpus)
+
+    def scale_of_features(self, pieces: Sequence[Piece]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and spread (D,) over some of the pieces."""
+        rows = torch.cat([self.features[p.first : p.first + p.n].float() for p in pieces[::7]])
+        return rows.mean(0), rows.std(0) + 1e-3
+
+
+def batch_of(
+    material: Material, pieces: dict[int, list[Piece]], recipe: PriorRecipe, dice: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Random stretches: features (B,L,D), targets (B,L,K), weight (B,L); pieces shorter than a stretch count as far as they go."""
+    n, length = recipe.batch, recipe.length
+    share = torch.tensor([recipe.shares[kind] if pieces[kind] else 0.0 for kind in (REAL, REVOICED, SYNTHETIC)])
+    kinds = torch.multinomial(share, n, True, generator=dice).tolist()
+    drawn = [pieces[k][int(torch.randint(len(pieces[k]), (1,), generator=dice))] for k in kinds]
+    first, size, lips = (torch.tensor([getattr(p, name) for p in drawn])[:, None] for name in ("first", "n", "lips"))
+    pace = 1 + (2 * torch.rand(n, 1, generator=dice) - 1) * recipe.vary.speed
+    room = (size - 2 - length * pace).clamp(min=0)
+    position = torch.rand(n, 1, generator=dice) * room + torch.arange(length)[None] * pace
+    beyond = position > size - 2.01
+    position = torch.minimum(position, size - 2.01)
+    row = position.long()
+    part = (position - row)[..., None]
+    heard = material.features[first + row].float() * (1 - part) + material.features[first + row + 1].float() * part
+    wanted = material.targets[lips + row] * (1 - part) + material.targets[lips + row + 1] * part
+    weight = material.valid[lips + row] * material.valid[lips + row + 1] * ~beyond
+    return varied(heard, recipe.vary, dice), wanted, weight
+
+
+def train_prior(corpus: Corpus, rest: np.ndarray, recipe: PriorRecipe, hook: Hook = silent, keep: Path | None = None) -> LipModel:
+    """The prior. rest: (18,2) resting lips it is drawn on. Each network is judged on the sentences (and on the voices over them) that it never
+    learned from: part of the material number `member` of N_FOLDS."""
+    material = Material.of(corpus)
+    mean, scale = material.scale_of_features(corpus.pieces)
+    basis = LipBasis((material.basis.mean + rest).astype(np.float32), material.basis.components, material.basis.spread)
+    model = LipModel(recipe.network, [], mean, scale, basis, rest)
+    truth, guess = [], []
+    with torch.random.fork_rng(devices=[]):
+        for member in range(recipe.members):
+            held = [p for p in corpus.pieces if p.part % N_FOLDS == member]
+            tell = lambda step: hook("prior", member * recipe.steps + step, recipe.members * recipe.steps)  # noqa: E731
+            net = _trained(material, model, recipe, member, held, tell, keep and keep / f"member{member}.safetensors")
+            model.nets.append(net)
+            real, ours = _answers(material, model, net, held)
+            truth.append(real)
+            guess.append(ours)
+    real, ours = np.concatenate(truth), np.concatenate(guess)
+    lack = float(np.clip(opening(real + rest).std() / opening(ours + rest).std(), 1.0, 1.4))
+    report = {
+        "lmd": float(np.linalg.norm(real - ours, axis=-1).mean()), "mean_shape_lmd": float(np.linalg.norm(real - real.mean(0), axis=-1).mean()),
+        "opening_r": float(np.corrcoef(opening(real), opening(ours))[0, 1]), "articulation": lack * float(opening(ours).std() / opening(real).std()),
+        "held_out_s": len(real) / 100,
+    }  # fmt: skip
+    report = {name: round(value, 4) for name, value in report.items()} | {"network": recipe.network, "members": recipe.members}
+    return LipModel(recipe.network, model.nets, mean, scale, basis, rest, lack * recipe.reach, report)
+
+
+def _trained(material: Material, model: LipModel, recipe: PriorRecipe, member: int, held: Sequence[Piece], tell, keep: Path | None) -> LipNet:
+    shape = SHAPES[recipe.network]
+    torch.manual_seed(recipe.seed + member)
+    dice = torch.Generator().manual_seed(recipe.seed + member)
+    inside = {p for p in held}
+    pieces = {kind: [p for p in material.corpus.pieces if p.kind == kind and p not in inside] for kind in (REAL, REVOICED, SYNTHETIC)}
+    importance = torch.from_numpy((scale_of(model.basis) / scale_of(model.basis)[0]) ** (2 * recipe.flatten)).float()
+    importance /= importance.sum()
+    net = LipNet(material.features.shape[1], material.targets.shape[1], shape)
+
+    def terms(step: int) -> dict[str, torch.Tensor]:
+        heard, wanted, weight = batch_of(material, pieces, recipe, dice)
+        said = net(model.standardised(heard))[:, -(-shape.delay // shape.stack) :]
+        wanted, weight = (full[:, : recipe.length - shape.delay : shape.stack] for full in (wanted, weight))
+        return {"coefficients": (((said - wanted) ** 2 * importance).sum(-1) * weight).sum() / weight.sum().clamp(min=1)}
+
+    def judge() -> float:
+        real, ours = _answers(material, model, net, held[::2])
+        return float(np.square(real - ours).sum((1, 2)).mean())
+
+    optimiser = torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=recipe.steps, pct_start=0.15)
+    judge_at = lambda step: step % 250 == 0  # noqa: E731
+    train([Player("prior", net, optimiser, terms, schedule)], recipe.steps, dice, judge, judge_at, tell, keep)
+    return net
+
+
+def _answers(material: Material, model: LipModel, net: LipNet, pieces: Sequence[Piece]) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets (N,18,2) from rest, real (or coarticulated) and predicted, of all valid rows of the pieces that have real lips."""
+    real, ours = [], []
+    offset_mean = model.basis.mean - model.rest
+    for p in pieces:
+        if p.kind == SYNTHETIC:
+            continue
+        out = predicted(net, model.standardised(material.features[p.first : p.first + p.n].float())) * scale_of(model.basis)
+        ok = material.valid[p.lips : p.lips + p.n].numpy() > 0
+        real.append(material.offsets[p.lips : p.lips + p.n][ok])
+        ours.append((offset_mean + (out.astype(np.float32) @ model.basis.components.reshape(-1, 36)).reshape(-1, 18, 2))[ok])
+    return np.concatenate(real), np.concatenate(ours)
