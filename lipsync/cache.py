@@ -112,6 +112,16 @@ class Cache:
             shutil.rmtree(part, ignore_errors=True)
         return done
 
+    def unfinished(self, step: str, key: str, *, label: str = "") -> Path:
+        """A folder in which work on `key` waits to be continued: the same at every call, listed and cleared like results. Whoever finishes
+        the work removes it."""
+        folder = self.folder / step / key
+        if not (folder / _LABEL).exists():
+            shutil.rmtree(self._new_part(step, key), ignore_errors=True)  # raises, with a cure, where nothing can be kept
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / _LABEL).write_text(json.dumps({"step": step, "label": label}), encoding="utf-8")
+        return folder
+
     def entries(self) -> list[CacheEntry]:
         """All complete results, newest first."""
         now = time.time()

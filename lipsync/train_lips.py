@@ -24,6 +24,9 @@ from lipsync.paths import check_files, curve_path, written_whole
 from lipsync.speech_to_lips import LipModel
 from lipsync.types import Footage
 
+#: Step of the cache under which interrupted trainings wait.
+UNFINISHED = "unfinished"
+
 
 def train_lips(
     footage: Sequence[str | Path], out: str | Path, config: DubConfig = DubConfig(), *, use_prior: bool = True, fresh: bool = False,
@@ -45,9 +48,9 @@ def train_lips(
     if not examples:
         raise LipsyncError(" ".join([*notes, "There is nothing to learn lips from: give footage of a face that speaks, with its sound."]))
     key = step_key("train-lips", VERSION, {"lips": config.lips, "prior": use_prior}, [film.key for film in films])
-    keep = cache.folder / "unfinished" / key[:24]
     if fresh:
-        shutil.rmtree(keep, ignore_errors=True)
+        shutil.rmtree(cache.folder / UNFINISHED / key, ignore_errors=True)
+    keep = cache.unfinished(UNFINISHED, key, label=", ".join(film.video.path.name for film in films))
     model = _trained(examples, config, use_prior, keep, device, hook)
     with written_whole(out) as part:
         model.save(part)
@@ -77,9 +80,12 @@ def _trained(examples: list, config: DubConfig, use_prior: bool, keep: Path, dev
     prior = bundled_model() if use_prior else None
     if prior is not None and prior.network != config.lips.network:
         prior = None  # of another network; that one starts from nothing
-    keep.mkdir(parents=True, exist_ok=True)
-    with one_thread():
-        return train_lip_model(examples, config.lips, hook, device, prior=prior, keep=keep)
+    try:
+        with one_thread():
+            return train_lip_model(examples, config.lips, hook, device, prior=prior, keep=keep)
+    except LipsyncError:
+        shutil.rmtree(keep, ignore_errors=True)  # it would fail again
+        raise
 
 
 def _write_curve(report: dict, path: Path) -> str | None:

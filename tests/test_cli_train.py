@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from audio.load import Waveform
 from lipsync import train_lips as training_module
 from lipsync.cli import app
+from lipsync.errors import LipsyncError
 from lipsync.lips import LipBasis
 from lipsync.speech_to_lips import SHAPES, LipModel, LipNet
 from lipsync.types import LipTrack
@@ -57,7 +58,7 @@ def calls(monkeypatch):
     got = []
 
     def train_lip_model(examples, config, hook, device, *, prior, keep):
-        got.append(types.SimpleNamespace(examples=examples, config=config, prior=prior, keep=keep, found=sorted(p.name for p in keep.iterdir())))
+        got.append(types.SimpleNamespace(examples=examples, config=config, prior=prior, keep=keep, found=[p.name for p in keep.glob("state")]))
         (keep / "state").write_text("half-way")
         hook("lips", 1, 1)
         return small_model(REPORT)
@@ -99,9 +100,19 @@ def test_an_interrupted_training_goes_on(run, calls, monkeypatch, tmp_path, agai
         patch.setattr("training.lips.train_lip_model", interrupted)
         result = run("one.mp4", "-o", "m.safetensors")
     assert result.exit_code == 130 and result.stderr.splitlines()[-1] == "lipsync: interrupted; the same command goes on from here."
-    assert not list(tmp_path.glob("*m.*"))
+    assert not list(tmp_path.glob("*m.*")) and "one.mp4" in CliRunner().invoke(app, ["cache", "list"]).stdout
     assert run("one.mp4", "-o", "other.safetensors", *again).exit_code == 0
     assert [call.found for call in calls] == [[], found]
+
+
+def test_a_training_that_cannot_be_leaves_nothing(run, monkeypatch, tmp_path):
+    def hopeless(*args, **options):
+        raise LipsyncError("Too little speech. Use more.")
+
+    monkeypatch.setattr("training.lips.train_lip_model", hopeless)
+    result = run("one.mp4", "-o", "m.safetensors")
+    assert result.exit_code == 3 and result.stderr == "lipsync: Too little speech. Use more.\n"
+    assert not list(tmp_path.glob("*m.*")) and not list(tmp_path.glob("cache/unfinished/*"))
 
 
 @pytest.mark.parametrize(("option", "expected"), [([], True), (["--no-prior"], False), (["--network", "paper"], False)])
