@@ -138,8 +138,9 @@ def loaded_after(code):
     return set(out.stdout.splitlines()[-1].split())
 
 
-def test_help_loads_nothing_heavy():
-    code = "import sys\nsys.argv = ['lipsync', 'dub', '--help']\nfrom lipsync.cli import main\ntry: main()\nexcept SystemExit: pass"
+@pytest.mark.parametrize("command", [["dub"], ["lips"], ["train", "lips"]])
+def test_help_loads_nothing_heavy(command):
+    code = f"import sys\nsys.argv = ['lipsync', *{command}, '--help']\nfrom lipsync.cli import main\ntry: main()\nexcept SystemExit: pass"
     assert not loaded_after(code) & (HEAVY | {"numpy"})
 
 
