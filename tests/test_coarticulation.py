@@ -9,7 +9,13 @@ import torch
 from lipsync.errors import LipsyncError
 from lipsync.lips import LOWER_INNER, UPPER_INNER, opening
 from lipsync.types import LipTrack
-from training.coarticulation import N_COMPONENTS, UNITS, Coarticulation, _Muscles, units_of
+from training.coarticulation import (
+    N_COMPONENTS,
+    UNITS,
+    Coarticulation,
+    _Muscles,
+    units_of,
+)
 from training.phones import PHONES, Phones
 
 

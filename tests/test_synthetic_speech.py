@@ -9,8 +9,24 @@ from audio.features import FeatureSpec, speech_features
 from audio.load import Waveform
 from training.alignment import features_under, phones_of, time_map
 from training.phones import PHONES, Phones, arpabet_of
-from training.sentences import ENGLISH_WORDS, grid_sentence, sentence_of, sentence_of_name, text_for, texts
-from training.voices import FLITE_VOICES, HELD_OUT_LANGUAGE_VOICES, HELD_OUT_VOICES, TRAIN_VOICES, Utterance, Voice, engine_missing, say
+from training.sentences import (
+    ENGLISH_WORDS,
+    grid_sentence,
+    sentence_of,
+    sentence_of_name,
+    text_for,
+    texts,
+)
+from training.voices import (
+    FLITE_VOICES,
+    HELD_OUT_LANGUAGE_VOICES,
+    HELD_OUT_VOICES,
+    TRAIN_VOICES,
+    Utterance,
+    Voice,
+    engine_missing,
+    say,
+)
 
 needs_flite = pytest.mark.skipif(bool(engine_missing("flite")), reason=engine_missing("flite") or "-")
 needs_espeak = pytest.mark.skipif(bool(engine_missing("espeak")), reason=engine_missing("espeak") or "-")
@@ -86,7 +102,7 @@ def test_phones_and_features_carried_over():
     real, synthetic = spoken(real_s, 1), spoken(synthetic_s, 2)
     names = ["pau", *PHONES[1:15], "pau"]
     read = Utterance(synthetic, Phones.of_ends(names, np.cumsum(synthetic_s)), "", Voice("flite", "none"))
-    other = Utterance(synthetic, Phones.of_ends(["pau", *PHONES[15:29], "pau"], np.cumsum(synthetic_s)), "", Voice("flite", "none"))
+    other = Utterance(synthetic, Phones.of_ends(["pau", *PHONES[15:25], "pau"], np.cumsum(synthetic_s[:12])), "", Voice("flite", "none"))
     carried = phones_of(real, [read, other, read])
     assert carried.name == tuple(names)
     assert np.median(np.abs(carried.end_s - np.cumsum(real_s))) < 0.02
@@ -98,7 +114,8 @@ def test_phones_and_features_carried_over():
     centred = lambda x: x - x.mean(0)  # noqa: E731
     r = lambda a, b: np.corrcoef(centred(a).ravel(), centred(b).ravel())[0, 1]  # noqa: E731
     unwarped = speech_features(synthetic, spec).values.numpy()
-    assert r(laid, heard) > 0.8 > 0.5 > r(unwarped[: len(heard)], heard[: len(unwarped)])
+    assert r(laid, heard) > 0.8
+    assert r(unwarped[: len(heard)], heard[: len(unwarped)]) < 0.5
 
 
 def test_grid_clip_names_and_alignments_agree(tmp_path):
