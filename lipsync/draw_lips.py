@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cache
 
@@ -144,7 +145,7 @@ class LipFilm:
         low, high = (f(np.concatenate([lips.points.reshape(-1, 2), rest]), axis=0) for f in (np.min, np.max))
         self._centre = tuple((low + high) / 2)
         self._scale = float(min(0.62 * WIDTH / (high[0] - low[0]), 0.78 * STAGE_PX / (high[1] - low[1])))
-        self._gap = opening(lips.points)
+        self._gap, self._starts = opening(lips.points), [cue.start for cue in cues]
         self._page: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def frames(self) -> Iterator[np.ndarray]:
@@ -155,7 +156,7 @@ class LipFilm:
     def frame(self, row: int, second: float) -> np.ndarray:
         import cv2
 
-        cue = next((cue for cue in self.cues if cue.start <= second * 100 < cue.end), self.cues[-1])
+        cue = self.cues[max(bisect_right(self._starts, second * 100) - 1, 0)]
         mouth = draw_mouth(self.lips.points[row], self._arcs, WIDTH, STAGE_PX, self._scale, self._centre)
         _badge(mouth, cue.shape)
         strip = self._strip(int(second / self.page_s)).copy()
