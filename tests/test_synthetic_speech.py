@@ -25,6 +25,7 @@ from training.voices import (
     Utterance,
     Voice,
     engine_missing,
+    _with_closures,
     say,
 )
 
@@ -140,6 +141,16 @@ def test_held_out_voices_are_not_trained_on():
 
 def same(a: Utterance, b: Utterance) -> bool:
     return a.phones.name == b.phones.name and np.array_equal(a.wave.samples, b.wave.samples)
+
+
+def test_a_stop_begins_with_its_closure():
+    """espeak-ng marks bursts: the silence before one belongs to the stop, and so does the end of a pause."""
+    rate = 16000
+    loudness = np.concatenate([np.zeros(3200), np.full(1600, 0.5), np.zeros(800), np.full(800, 0.3), np.full(1600, 0.5)])
+    name, end = ["pau", "t", "aa", "p", "iy"], np.array([3200.0, 4000.0, 5600.0, 6400.0, 8000.0])
+    moved = _with_closures(name, end, loudness, rate) / rate
+    assert moved[0] == pytest.approx(0.2 - 0.055) and moved[2] == pytest.approx(0.3, abs=0.006)
+    assert moved[[1, 3, 4]] * rate == pytest.approx(end[[1, 3, 4]])
 
 
 @needs_espeak
