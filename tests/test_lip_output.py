@@ -224,6 +224,14 @@ def test_the_command_writes_every_format(run, model, tmp_path, short_speech):
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["a.csv", "a.json", "a.tsv", "b.csv", "r.json"]
 
 
+def test_without_a_model_the_bundled_one_speaks(run, model, tmp_path, monkeypatch):
+    from lipsync import lip_model
+
+    monkeypatch.setattr(lip_model, "bundled_lip_model", lambda: LipModel.load(model), raising=False)
+    assert run("-o", "a.csv").exit_code == 0 and run("-o", "b.csv", "--lips", model).exit_code == 0
+    assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
+
+
 def test_the_command_draws(run, model, tmp_path):
     import av
 
