@@ -9,25 +9,9 @@ from audio.features import FeatureSpec, speech_features
 from audio.load import Waveform
 from training.alignment import features_under, phones_of, time_map
 from training.phones import PHONES, Phones, arpabet_of
-from training.sentences import (
-    ENGLISH_WORDS,
-    grid_sentence,
-    sentence_of,
-    sentence_of_name,
-    text_for,
-    texts,
-)
-from training.voices import (
-    FLITE_VOICES,
-    HELD_OUT_LANGUAGE_VOICES,
-    HELD_OUT_VOICES,
-    TRAIN_VOICES,
-    Utterance,
-    Voice,
-    engine_missing,
-    _with_closures,
-    say,
-)
+from training.sentences import ENGLISH_WORDS, grid_sentence, sentence_of, sentence_of_name, text_for, texts
+from training.voices import FLITE_VOICES, HELD_OUT_LANGUAGE_VOICES, HELD_OUT_VOICES, TRAIN_VOICES, Utterance, Voice
+from training.voices import _with_closures, engine_missing, say
 
 needs_flite = pytest.mark.skipif(bool(engine_missing("flite")), reason=engine_missing("flite") or "-")
 needs_espeak = pytest.mark.skipif(bool(engine_missing("espeak")), reason=engine_missing("espeak") or "-")

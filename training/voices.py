@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import json
 import math
+import os
 import shutil
 import struct
 import subprocess
@@ -98,7 +99,7 @@ def engine_missing(engine: str) -> str:
     if engine == "flite":
         return "" if shutil.which("flite") else "The speech synthesiser flite is not installed (Debian package `flite`)."
     try:
-        _worker()
+        _worker(os.getpid())
     except LipsyncError as trouble:
         return str(trouble)
     return ""
@@ -125,7 +126,7 @@ def _flite(text: str, voice: Voice, speed: float, pitch: float) -> tuple[Wavefor
 
 
 def _espeak_ng(text: str, voice: Voice, speed: float, pitch: float) -> tuple[Waveform, list[str], np.ndarray]:
-    worker, rate = _worker()
+    worker, rate = _worker(os.getpid())
     wpm, height = round(WORDS_PER_MINUTE * speed), round(min(99, max(0, 50 + 50 * math.log2(pitch))))
     worker.stdin.write(json.dumps({"text": text, "voice": voice.name, "words_per_minute": wpm, "pitch": height}).encode() + b"\n")
     worker.stdin.flush()
@@ -180,8 +181,11 @@ def _with_closures(name: list[str], end: np.ndarray, loudness: np.ndarray, rate:
 
 
 @lru_cache(maxsize=1)
-def _worker() -> tuple[subprocess.Popen, int]:
-    """The process in which espeak-ng waits, and its sample rate. LipsyncError: not installed."""
+def _worker(owner: int) -> tuple[subprocess.Popen, int]:
+    """The process in which espeak-ng waits, and its sample rate; `owner`, a process number, gives forked processes one each.
+
+    LipsyncError: not installed.
+    """
     script = Path(__file__).with_name("espeak.py")
     worker = subprocess.Popen([sys.executable, "-I", "-S", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     rate = int(worker.stdout.readline() or 0)
