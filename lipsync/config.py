@@ -38,6 +38,7 @@ class LipsConfig:
 
     model: str = ""  # path of a trained model; empty = train on the target's own speech
     network: str = "bidirectional"  # hears the whole speech; "causal": 0.09 s ahead, for live use; "paper": 60 units, 28 numbers, 0.2 s late
+    prior: str = "bundled"  # what learning starts from: "bundled", "none", or the path of a model; for network "bidirectional"
     members: int = 0  # networks averaged; 0 = 3 of "bidirectional", 1 of the others
     steps: int = 0  # training steps of each; 0 = 600 to 1200 by the amount of speech
     pause_s: float = 0.3  # shorter pauses do not close the mouth

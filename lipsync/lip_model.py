@@ -13,9 +13,9 @@ import torch
 from audio import AudioError
 from audio.load import load_track
 from audio.voice import voice_activity
-from lipsync.cache import Cache, step_key
+from lipsync.cache import Cache, content_hash, step_key
 from lipsync.config import LipsConfig
-from lipsync.errors import LipsyncError
+from lipsync.errors import LipsyncError, UsageError
 from lipsync.hooks import Hook, silent
 from lipsync.lips import rest_shape
 from lipsync.speech_to_lips import LipModel
@@ -23,22 +23,49 @@ from lipsync.timebase import voiced_at
 from lipsync.types import Footage, TargetAnalysis
 
 #: Raise whenever the same footage would train another model.
-VERSION = 3
+VERSION = 4
 
 
 def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, device: torch.device, hook: Hook = silent) -> LipModel:
     """The model that says new speech with this subject's lips. Raises LipsyncError where the footage holds no usable speech."""
     if config.model:
         return LipModel.load(Path(config.model))
-    key = step_key("lips", VERSION, asdict(config), [film.key for film in subject.films])
+    prior = prior_for(config)
+    key = step_key("lips", VERSION, asdict(config), prior and content_hash(prior_path(config)), [film.key for film in subject.films])
 
     def make(where: Path) -> None:
-        from training.lips import train_lip_model
+        from training.person import lips_of_person
 
+        visible = [film.track.lips for film in subject.films]
         with one_thread():
-            train_lip_model(spoken_lips(subject), config, hook, device).save(where / "model.safetensors")
+            model = lips_of_person(spoken_lips(subject, need=prior is None), visible, resting_lips(subject), config, prior, hook, device)
+        model.save(where / "model.safetensors")
 
     return LipModel.load(cache.get_or_make("lips", key, make, label=subject.video.path.name) / "model.safetensors")
+
+
+#: The prior that ships with the program.
+BUNDLED = Path(__file__).parent / "weights" / "lips-prior.safetensors"
+
+
+def bundled_lip_model() -> LipModel:
+    """The prior that ships with the program: anybody's lips for anybody's speech."""
+    return LipModel.load(BUNDLED)
+
+
+def prior_path(config: LipsConfig) -> Path | None:
+    """The file that learning starts from, if any."""
+    return None if config.prior == "none" else BUNDLED if config.prior == "bundled" else Path(config.prior)
+
+
+def prior_for(config: LipsConfig) -> LipModel | None:
+    """The model that learning starts from; None = from nothing. UsageError: a file of another network."""
+    if prior_path(config) is None or (config.prior == "bundled" and config.network != "bidirectional"):
+        return None
+    prior = LipModel.load(prior_path(config))
+    if prior.network != config.network:
+        raise UsageError(f"lips.prior {prior_path(config).name} is a {prior.network} network, not {config.network}.")
+    return prior
 
 
 @contextmanager
@@ -66,8 +93,8 @@ def voiced_frames(film: Footage) -> np.ndarray:
         return np.zeros(len(film.track), bool)
 
 
-def spoken_lips(subject: TargetAnalysis) -> list:
-    """Speech with the lips that said it (`training.lip_examples.SpokenLips`), one per film that has sound."""
+def spoken_lips(subject: TargetAnalysis, need: bool = True) -> list:
+    """Speech with the lips that said it (`training.lip_examples.SpokenLips`), one per film that has sound. LipsyncError: none, if there is `need`."""
     from training.lip_examples import SpokenLips
 
     examples = []
@@ -76,7 +103,7 @@ def spoken_lips(subject: TargetAnalysis) -> list:
             examples.append(SpokenLips(load_track(film.video.path), film.track.lips, film.track.shot))
         except AudioError:
             continue
-    if not examples:
+    if need and not examples:
         raise LipsyncError(
             f"{subject.video.path.name} has no sound to learn lips from. Add footage of the same person speaking with --footage."
         )

@@ -31,9 +31,7 @@ class Receipt:
         """A few lines for a person."""
         out, lips, timing = self.facts["output"], self.facts["lips"], self.facts["seconds"]
         lines = [f"{out['path']}: {out['frames']} frames, {out['duration_s']:.2f} s, speech {out['speech']}, rendered in {timing['total']:.0f} s."]
-        lines.append(
-            f"Lips on held-out speech: error {lips['lmd']:.4f} eye distances, opening r {lips['opening_r']:.2f}, articulation {lips['articulation']:.2f}."
-        )
+        lines.append(_of_lips(lips))
         for span in self.facts["passed_through"]:
             lines.append(f"Passed through unchanged: {span['from_s']:.2f}-{span['to_s']:.2f} s ({span['reason']}).")
         return lines + [f"Note: {note}" for note in self.facts["notes"]]
@@ -93,3 +91,12 @@ def own_version() -> str:
         return version("lipsync-dub")
     except PackageNotFoundError:
         return "source"
+
+
+def _of_lips(lips: dict) -> str:
+    """Where the lips come from, and how good they are where that could be measured."""
+    source = {"prior": "the bundled model in this person's style", "prior and own speech": "the bundled model and the person's own speech"}
+    text = "Lips from " + source.get(lips.get("lips_from"), "the person's own speech")
+    if "lmd" not in lips:
+        return f"{text}; not measured on this person."
+    return f"{text}; on held-out speech: error {lips['lmd']:.4f} eye distances, opening r {lips['opening_r']:.2f}, articulation {lips['articulation']:.2f}."

@@ -91,11 +91,14 @@ class LipModel:
 
     def speak(self, wave: Waveform) -> LipTrack:
         """(F,18,2) lips for the whole of `wave`, 100 per second, face frame; as many as it has features."""
-        features = speech_features(wave, self.spec).values.to(self.feature_mean.device)
-        spread = scale_of(self.basis)
-        coefficients = np.mean([predicted(net, self.standardised(features)) for net in self.nets], axis=0) * spread
-        points = self.exaggerated(self.basis.decode(coefficients.astype(np.float32)))
-        return LipTrack(uncrossed(points), np.ones(len(points), bool))
+        points = self.answer(speech_features(wave, self.spec).values)
+        return LipTrack(points, np.ones(len(points), bool))
+
+    def answer(self, features: torch.Tensor) -> np.ndarray:
+        """(F,18,2) lips for (F,D) features."""
+        rows = self.standardised(features.to(self.feature_mean.device))
+        coefficients = np.mean([predicted(net, rows) for net in self.nets], axis=0) * scale_of(self.basis)
+        return uncrossed(self.exaggerated(self.basis.decode(coefficients.astype(np.float32))))
 
     def standardised(self, features: torch.Tensor) -> torch.Tensor:
         return (features - self.feature_mean) / self.feature_scale

@@ -68,6 +68,13 @@ class Corpus:
         self.valid.append(valid)
         self.n_lips += len(offsets)
 
+    def real_lips(self) -> np.ndarray:
+        """(L,) bool: lips of real people."""
+        real = np.zeros(self.n_lips, bool)
+        for p in self.pieces:
+            real[p.lips : p.lips + p.n] |= p.kind != SYNTHETIC
+        return real
+
     def stacked(self) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
         """features (R,D), offsets (L,18,2), valid (L,) of the whole corpus."""
         return torch.from_numpy(np.concatenate(self.features)), np.concatenate(self.offsets), np.concatenate(self.valid)

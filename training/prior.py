@@ -148,7 +148,8 @@ class Material:
     @classmethod
     def of(cls, corpus: Corpus) -> Material:
         features, offsets, valid = corpus.stacked()
-        basis = LipBasis.fit(offsets[::3], valid[::3], 20)
+        shown = valid & corpus.real_lips()  # synthetic lips know only a few components
+        basis = LipBasis.fit(offsets[::3], (shown if shown.any() else valid)[::3], 20)
         targets = torch.from_numpy(basis.encode(offsets) / scale_of(basis)).float()
         return cls(features, offsets, targets, torch.from_numpy(valid).float(), basis, corpus)
 
