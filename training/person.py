@@ -121,5 +121,6 @@ def style_of(prior: LipModel, visible: Sequence[LipTrack], rest: np.ndarray) -> 
         return np.ones((18, 2), np.float32)
     spread = np.sqrt((prior.basis.components**2 * (prior.basis.spread**2)[:, None, None]).sum(0)) * prior.gain
     ratio = np.clip(points.std(0) / np.maximum(spread, 1e-4), LEAST_STYLE, MOST_STYLE)
+    ratio = np.where(spread > 0.05 * spread.max(), ratio, 1.0)
     trust = len(moving) / (len(moving) + HALF_BELIEVED)
     return np.exp(trust * np.log(ratio)).astype(np.float32)
