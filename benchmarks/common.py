@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import platform
@@ -18,6 +17,8 @@ import numpy as np
 from lipsync.cache import Cache
 from lipsync.config import DubConfig
 from lipsync.config_file import load
+from lipsync.errors import LipsyncError
+from training import grid
 from training.metrics import bootstrap_interval
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,12 +64,10 @@ def dub_apart(target: Path, speech: Path, out: Path, config_set: list[str], cach
 
 def grid_clips(split: str) -> list[Path]:
     """Clips of GRID speaker s1 in the manifest's order. Ends the benchmark where the footage is absent."""
-    manifest = DATA / "grid" / "MANIFEST.tsv"
-    if not manifest.exists():
-        raise SystemExit(f"There is no GRID footage at {manifest.parent}; set LIPSYNC_DATA.")
-    with manifest.open(newline="") as rows:
-        chosen = (row for row in csv.DictReader(rows, delimiter="\t") if row["split"] == split and row["speaker"] == "s1")
-        return [DATA / "grid" / row["file"] for row in chosen]
+    try:
+        return grid.clips(split)
+    except LipsyncError as trouble:
+        raise SystemExit(str(trouble)) from None
 
 
 def joined(clips: list[Path], out: Path) -> Path:

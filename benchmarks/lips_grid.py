@@ -17,37 +17,33 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
 from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from audio.load import Waveform, load_track
+from audio.load import Waveform
 from audio.voice import voice_activity
 from benchmarks.common import DATA, config_of, grid_clips, parser, report, with_interval
-from lipsync.config import LipsConfig
 from lipsync.lips import close_when_silent, opening, rest_shape, uncrossed
 from lipsync.speech_to_lips import SHAPES, LipModel
 from lipsync.timebase import lips_at, voiced_at
 from lipsync.types import LipTrack
+from training import grid
 from training.closures import Closures, closures, grid_phones, grid_words
 from training.lip_examples import SpokenLips
 from training.lips import train_lip_model
 from training.metrics import bootstrap_interval
 from video.frames import FrameClock
 
-RATE = Fraction(25)
-CLIP_S = 3
-N_FRAMES = int(RATE) * CLIP_S
 #: Networks of which "full" trains one each; "two_minutes" trains those of --networks too.
 NETWORKS = tuple(SHAPES)
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One GRID clip. wave: at least 3 s; lips: (75,) real ones; voiced: (75,) bool; bilabials: none where there is no alignment."""
+    """One GRID clip. wave: 3 s; lips: (75,) real ones; voiced: (75,) bool; bilabials: none where there is no alignment."""
 
     wave: Waveform
     lips: LipTrack
@@ -62,28 +58,19 @@ class Clip:
 
 @cache
 def clip_of(path: Path, tracks: Path) -> Clip:
-    wave, lips = load_track(path), real_lips(path, tracks)
+    wave, lips = grid.sound(path), grid.lips(path, tracks)
     words = path.with_suffix(".align")
     bilabials = tuple(grid_phones(grid_words(words))) if words.exists() else ()
     return Clip(wave, lips, voiced_at(voice_activity(wave), lips.clock), bilabials)
 
 
-def real_lips(clip: Path, tracks: Path) -> LipTrack:
-    """The clip's 75 frames; those that a few short clips lack are invalid."""
-    with np.load(tracks / clip.parent.name / f"{clip.stem}.npz") as track:
-        lack = max(0, N_FRAMES - len(track["lips"]))
-        points, valid = np.pad(track["lips"][:N_FRAMES], ((0, lack), (0, 0), (0, 0))), np.pad(track["valid"][:N_FRAMES], (0, lack))
-    return LipTrack(points, valid, FrameClock.constant(N_FRAMES, RATE))
-
-
 def joined(clips: Sequence[Path], tracks: Path) -> SpokenLips:
     """The clips as one target, a shot each."""
     read = [clip_of(clip, tracks) for clip in clips]
-    samples = [clip.wave.samples[: CLIP_S * 16000].numpy() for clip in read]
-    sound = np.concatenate([np.pad(s, (0, CLIP_S * 16000 - len(s))) for s in samples])
+    sound = torch.cat([clip.wave.samples for clip in read])
     points, valid = np.concatenate([c.lips.points for c in read]), np.concatenate([c.lips.valid for c in read])
-    track = LipTrack(points, valid, FrameClock.constant(len(points), RATE))
-    return SpokenLips(Waveform.of(sound), track, np.repeat(np.arange(len(clips)), N_FRAMES))
+    track = LipTrack(points, valid, FrameClock.constant(len(points), grid.FRAME_RATE))
+    return SpokenLips(Waveform.of(sound), track, np.repeat(np.arange(len(clips)), grid.N_FRAMES))
 
 
 def compared(ours: LipTrack, real: LipTrack) -> dict[str, float]:

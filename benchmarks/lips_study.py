@@ -20,10 +20,11 @@ import torch
 
 from benchmarks import lips_grid
 from benchmarks.common import config_of, grid_clips, parser, report
-from benchmarks.lips_grid import CLIP_S, measured, next_clips, spoken, still
+from benchmarks.lips_grid import measured, next_clips, spoken, still
 from lipsync.config import LipsConfig
 from lipsync.lips import rest_shape
 from lipsync.speech_to_lips import LipModel
+from training import grid
 from training.lips import train_lip_model
 
 MINUTES = (0, 0.25, 1, 5, 20)
@@ -34,7 +35,7 @@ Learner = Callable[[Sequence[Path]], LipModel | None]
 
 def spaced(clips: Sequence[Path], minutes: float) -> list[Path]:
     """So many minutes of the clips, evenly spaced."""
-    n = round(minutes * 60 / CLIP_S)
+    n = round(minutes * 60 / grid.CLIP_S)
     if n > len(clips):
         raise SystemExit(f"{minutes} minutes are {n} clips; there are {len(clips)}.")
     return [clips[i * len(clips) // n] for i in range(n)]

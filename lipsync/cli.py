@@ -271,7 +271,7 @@ def train_lips(
     from lipsync.config_file import load
     from lipsync.paths import check_files, curve_path
 
-    options = load(config, set_ or [], {"device": device, "lips.network": network})
+    options = load(config, set_ or [], {"device": device, "lips.network": network, "lips.prior": "none" if no_prior else None})
     if out.suffix != ".safetensors":
         raise UsageError(f"A lip model is a .safetensors file: name it {out.with_suffix('.safetensors')}.")
     check_files([(path, "footage") for path in footage], [out, curve_path(out)], force)
@@ -280,7 +280,7 @@ def train_lips(
 
         try:
             cache = Cache(options.cache.folder)
-            made = learn(footage, out, options, use_prior=not no_prior, fresh=fresh, cache=cache, hook=hook, force=force)
+            made = learn(footage, out, options, fresh=fresh, cache=cache, hook=hook, force=force)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("the same command goes on from here.") from None
     if as_json:

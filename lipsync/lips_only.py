@@ -18,7 +18,6 @@ from lipsync.config_file import checked
 from lipsync.cues import Cue, mouth_cues, rhubarb_json, rhubarb_tsv
 from lipsync.draw_lips import HEIGHT, WIDTH, LipFilm
 from lipsync.dub import pick_device
-from lipsync.errors import LipsyncError
 from lipsync.hooks import Hook, silent
 from lipsync.lip_files import lips_csv, lips_json
 from lipsync.lips import close_when_silent
@@ -93,16 +92,8 @@ def _model_for(
     if config.lips.model:
         model = LipModel.load(Path(config.lips.model))
         return model, model.rest, Path(config.lips.model).name
-    model = bundled_model()
-    if model is None:
-        raise LipsyncError("No lip model ships with this version. Name one with --lips MODEL, or a video of the speaker with --target.")
+    model = lip_model.bundled_lip_model()
     return model, model.rest, "the bundled model"
-
-
-def bundled_model() -> LipModel | None:
-    """The model that ships; None where none does."""
-    load = getattr(lip_model, "bundled_lip_model", None)
-    return load() if load else None
 
 
 def _write_film(

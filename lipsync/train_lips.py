@@ -12,14 +12,13 @@ import torch
 from audio import AudioError
 from audio.load import load_track
 from lipsync.analyse import usable_footage
-from lipsync.cache import Cache, step_key
+from lipsync.cache import Cache, content_hash, step_key
 from lipsync.config import DubConfig
 from lipsync.config_file import checked
 from lipsync.dub import pick_device
 from lipsync.errors import LipsyncError
 from lipsync.hooks import Hook, silent
-from lipsync.lip_model import VERSION, one_thread
-from lipsync.lips_only import bundled_model
+from lipsync.lip_model import VERSION, one_thread, prior_for, prior_path
 from lipsync.paths import check_files, curve_path, written_whole
 from lipsync.speech_to_lips import LipModel
 from lipsync.types import Footage
@@ -29,13 +28,12 @@ UNFINISHED = "unfinished"
 
 
 def train_lips(
-    footage: Sequence[str | Path], out: str | Path, config: DubConfig = DubConfig(), *, use_prior: bool = True, fresh: bool = False,
-    cache: Cache | None = None, hook: Hook = silent, force: bool = False,
+    footage: Sequence[str | Path], out: str | Path, config: DubConfig = DubConfig(), *, fresh: bool = False, cache: Cache | None = None,
+    hook: Hook = silent, force: bool = False,
 ) -> dict:  # fmt: skip
     """Writes the model of the person in `footage` and, beside it, a picture of its training; returns the report, plain values.
 
-    An interrupted training goes on where it stopped when the same is asked for again, unless `fresh`. use_prior: start from the bundled
-    model. LipsyncError, VideoError, AudioError: footage that cannot be used; nothing is left at `out` then.
+    An interrupted training goes on where it stopped when the same is asked for again, unless `fresh`. LipsyncError, VideoError, AudioError: footage that cannot be used; nothing is left at `out` then.
     """
     footage, out = tuple(map(Path, footage)), Path(out)
     checked(config)
@@ -47,11 +45,12 @@ def train_lips(
     notes = [*notes, *more]
     if not examples:
         raise LipsyncError(" ".join([*notes, "There is nothing to learn lips from: give footage of a face that speaks, with its sound."]))
-    key = step_key("train-lips", VERSION, {"lips": config.lips, "prior": use_prior}, [film.key for film in films])
+    prior = prior_for(config.lips)
+    key = step_key("train-lips", VERSION, {"lips": config.lips}, [*(film.key for film in films), prior and content_hash(prior_path(config.lips))])
     if fresh:
         shutil.rmtree(cache.folder / UNFINISHED / key, ignore_errors=True)
     keep = cache.unfinished(UNFINISHED, key, label=", ".join(film.video.path.name for film in films))
-    model = _trained(examples, config, use_prior, keep, device, hook)
+    model = _trained(examples, config, prior, keep, device, hook)
     with written_whole(out) as part:
         model.save(part)
     shutil.rmtree(keep, ignore_errors=True)
@@ -74,12 +73,9 @@ def _spoken(films: Sequence[Footage]) -> tuple[list, list[str]]:
     return examples, notes
 
 
-def _trained(examples: list, config: DubConfig, use_prior: bool, keep: Path, device: torch.device, hook: Hook) -> LipModel:
+def _trained(examples: list, config: DubConfig, prior: LipModel | None, keep: Path, device: torch.device, hook: Hook) -> LipModel:
     from training.lips import train_lip_model
 
-    prior = bundled_model() if use_prior else None
-    if prior is not None and prior.network != config.lips.network:
-        prior = None  # of another network; that one starts from nothing
     try:
         with one_thread():
             return train_lip_model(examples, config.lips, hook, device, prior=prior, keep=keep)

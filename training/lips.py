@@ -17,6 +17,7 @@ from lipsync.hooks import Hook, silent
 from lipsync.lips import LipBasis, opening, rest_shape, uncrossed
 from lipsync.speech_to_lips import SHAPES, LipModel, LipNet, predicted, scale_of
 from training.lip_examples import N_FOLDS, NO_VARIATION, LipRows, SpokenLips, Variation, excerpts, lip_rows
+from training.losses import OpeningLoss
 from training.loop import Judged, Player, train
 
 #: Less voiced speech than this with visible lips is too little to learn from, and too little to learn well from.
@@ -28,10 +29,11 @@ UNRELATED_R = 0.25
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How a network is trained. flatten: exponent by which small components count less than when standardised (0 = standardised,
-    1 = by their size); members: networks averaged, each with another part of the recording held out; rate, adapt_rate: of learning, from
+    1 = by their size); opening: weight of losses.OpeningLoss; members: networks averaged, each with another part of the recording held out; rate, adapt_rate: of learning, from
     nothing and from a prior; length: rows of an excerpt."""
 
     flatten: float
+    opening: float
     members: int
     rate: float
     adapt_rate: float
@@ -41,9 +43,9 @@ class Recipe:
 
 
 RECIPES = {
-    "paper": Recipe(0.0, 1, 3e-3, 1e-3, 100, 100, NO_VARIATION),
-    "causal": Recipe(0.5, 1, 6e-3, 2e-3, 16, 100, Variation()),
-    "bidirectional": Recipe(0.5, 3, 6e-3, 2e-3, 16, 100, Variation()),
+    "paper": Recipe(0.0, 0.0, 1, 3e-3, 1e-3, 100, 100, NO_VARIATION),
+    "causal": Recipe(0.5, 0.05, 1, 6e-3, 2e-3, 16, 100, Variation()),
+    "bidirectional": Recipe(0.5, 0.05, 3, 6e-3, 2e-3, 16, 100, Variation()),
 }
 #: Judgements without a better one after which training ends.
 PATIENCE = 8
@@ -179,13 +181,15 @@ def _trained(
     if start is not None:
         net.load_state_dict(start.state_dict())
     rate = recipe.rate if start is None else recipe.adapt_rate
+    closeness = OpeningLoss(model.basis, device)
 
     def terms(step: int) -> dict[str, torch.Tensor]:
         heard, wanted, counts = excerpts(lesson.features, lesson.targets, weight, recipe.batch, length, recipe.vary, dice)
         said = net(model.standardised(heard))[:, -(-shape.delay // shape.stack) :]
         wanted, counts = (full[:, : length - shape.delay : shape.stack] for full in (wanted, counts))
         square = ((said - wanted) ** 2 * lesson.importance).sum(-1)
-        return {"coefficients": (square * counts).sum() / counts.sum().clamp(min=1)}
+        mean = lambda each: (each * counts).sum() / counts.sum().clamp(min=1)  # noqa: E731
+        return {"coefficients": mean(square)} | ({"opening": recipe.opening * mean(closeness(said, wanted))} if recipe.opening else {})
 
     optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.15)

@@ -31,6 +31,7 @@ from training.corpus import (
     REAL, REVOICED, SYNTHETIC, Corpus, Piece, Plan, Sounding, gather, load_corpus, real_clip, save_corpus, settled, synthetic_text,
 )  # fmt: skip
 from training.lip_examples import N_FOLDS, Variation, varied
+from training.losses import OpeningLoss
 from training.loop import Player, train
 from training.phones import Phones
 from training.sentences import sentence_of
@@ -42,7 +43,7 @@ RECIPES = Path(__file__).parent / "recipes"
 @dataclass(frozen=True, slots=True)
 class PriorRecipe:
     """How a prior is made. texts: synthetic ones; real: learn from real recordings, too (False: from synthetic speech alone);
-    shares: of the pieces of a batch that are real, revoiced, synthetic; flatten: see training.lips.Recipe; reach: how far people's lips move,
+    shares: of the pieces of a batch that are real, revoiced, synthetic; flatten, opening: see training.lips.Recipe; reach: how far people's lips move,
     relative to the speaker of the real ones."""
 
     network: str = "bidirectional"
@@ -52,13 +53,19 @@ class PriorRecipe:
     batch: int = 24
     length: int = 160
     flatten: float = 0.5
+    opening: float = 0.05
     seed: int = 0
     texts: int = 2400
     real: bool = True
     shares: tuple[float, float, float] = (0.3, 0.45, 0.25)
     reach: float = 1.0
     plan: Plan = field(default_factory=Plan)
-    vary: Variation = field(default_factory=lambda: Variation(0.12, 2.0, 0.5, 0.3, 0.08, 0.3))
+    vary: Variation = field(default_factory=lambda: Variation(0.12, 2.5, 0.6, 0.3, 0.1, 0.5))
+
+    def name(self) -> str:
+        """Tells recipes with other networks or material apart."""
+        told = {key: value for key, value in asdict(self).items() if key not in ("members", "reach")}
+        return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
     @classmethod
     def load(cls, name: str) -> PriorRecipe:
@@ -193,7 +200,7 @@ def train_prior(corpus: Corpus, rest: np.ndarray, recipe: PriorRecipe, hook: Hoo
         for member in range(recipe.members):
             held = [p for p in corpus.pieces if p.part % N_FOLDS == member]
             tell = lambda step: hook("prior", member * recipe.steps + step, recipe.members * recipe.steps)  # noqa: E731
-            net = _trained(material, model, recipe, member, held, tell, keep and keep / f"member{member}.safetensors")
+            net = _trained(material, model, recipe, member, held, tell, keep and keep / f"{recipe.name()}-member{member}.safetensors")
             model.nets.append(net)
             real, ours = _answers(material, model, net, held)
             truth.append(real)
@@ -218,12 +225,14 @@ def _trained(material: Material, model: LipModel, recipe: PriorRecipe, member: i
     importance = torch.from_numpy((scale_of(model.basis) / scale_of(model.basis)[0]) ** (2 * recipe.flatten)).float()
     importance /= importance.sum()
     net = LipNet(material.features.shape[1], material.targets.shape[1], shape)
+    closeness = OpeningLoss(model.basis)
 
     def terms(step: int) -> dict[str, torch.Tensor]:
         heard, wanted, weight = batch_of(material, pieces, recipe, dice)
         said = net(model.standardised(heard))[:, -(-shape.delay // shape.stack) :]
         wanted, weight = (full[:, : recipe.length - shape.delay : shape.stack] for full in (wanted, weight))
-        return {"coefficients": (((said - wanted) ** 2 * importance).sum(-1) * weight).sum() / weight.sum().clamp(min=1)}
+        mean = lambda each: (each * weight).sum() / weight.sum().clamp(min=1)  # noqa: E731
+        return {"coefficients": mean(((said - wanted) ** 2 * importance).sum(-1)), "opening": recipe.opening * mean(closeness(said, wanted))}
 
     def judge() -> float:
         real, ours = _answers(material, model, net, held[::2])
