@@ -9,6 +9,8 @@ Rows
     two_minutes  the same from the first 40 `train` clips
     zero_shot    the speakers of `others/`, by a model that knows nothing of them but their lips at rest
     s26          adapted to 8 clips of s26, tested on the other 2, all 5 rotations
+    voices       synthetic voices never trained on say the sentences of `val`
+    languages    synthetic voices in languages never trained on, against the coarticulation model's lips
     speed        training on 20 minutes, adapting to 30 s, predicting; on the threads of --threads
 """
 
@@ -228,12 +230,14 @@ def s26(bench: Bench) -> dict:
     said, closed, flat, clips, facts = [], [], [], [], []
     for fold in range(5):
         test = [bench.clip(path) for path in paths[2 * fold : 2 * fold + 2]]
-        model, fact = bench.learnt([*paths[: 2 * fold], *paths[2 * fold + 2 :]], bench.config.network)
+        learnt_from = [*paths[: 2 * fold], *paths[2 * fold + 2 :]]
+        model, fact = bench.learnt(learnt_from, bench.config.network)
+        shown = joined(learnt_from, bench.args.tracks).lips
         new = [spoken(model, clip) for clip in test]
         clips += test
         said += new
         closed += [eased(lips, clip, model.rest, bench.config.pause_s) for lips, clip in zip(new, test)]
-        flat += [still(model.basis.mean, clip) for clip in test]
+        flat += [still(shown.points[shown.valid].mean(0), clip) for clip in test]
         facts.append(fact)
     tracks = {"predicted": said, "closed_in_pauses": closed, "mean_shape": flat, "control_other_clip": next_clips(clips)}
     out = {name: measured(lips, clips) for name, lips in tracks.items()}
@@ -242,6 +246,45 @@ def s26(bench: Bench) -> dict:
     mean_lmd, flat_lmd = (out[kind]["lmd"]["mean"] for kind in ("predicted", "mean_shape"))
     below = {"below_mean_shape": 1 - mean_lmd / flat_lmd, "below_mean_shape_by_clip": [1 - high, 1 - low]}
     return out | below | {"starts_from": bench.starts_from(bench.config.network), "rotations": facts}
+
+
+def voices(bench: Bench) -> dict:
+    """Synthetic voices that nothing was trained on say the sentences of s1 `val`, laid onto their time: the real lips are the truth."""
+    from training.alignment import time_map
+    from training.sentences import sentence_of
+    from training.voices import HELD_OUT_VOICES, say
+
+    model = LipModel.load(bench.args.model) if bench.args.model else bench.prior
+    said, flat = [], []
+    for i, (path, clip) in enumerate(zip(grid_clips("val"), bench.val)):
+        utterance = say(sentence_of(path.with_suffix(".align")), HELD_OUT_VOICES[i % len(HELD_OUT_VOICES)])
+        lips = model.on(clip.rest).speak(utterance.wave).points
+        rows = np.clip(np.round(time_map(clip.wave, utterance.wave)).astype(int), 0, len(lips) - 1)
+        said.append(lips_at(LipTrack(lips[rows], np.ones(len(rows), bool)), clip.lips.clock))
+        flat.append(still(clip.rest + model.basis.mean - model.rest, clip))
+    return {"predicted": measured(said, bench.val), "mean_shape": measured(flat, bench.val), "control_other_clip": measured(next_clips(bench.val), bench.val)}
+
+
+def languages(bench: Bench) -> dict:
+    """Synthetic voices in languages that nothing was trained on; the truth is what --mouth (training.coarticulation) makes of their phones."""
+    from training.coarticulation import Coarticulation
+    from training.sentences import text_for
+    from training.voices import HELD_OUT_LANGUAGE_VOICES, say
+
+    model = LipModel.load(bench.args.model) if bench.args.model else bench.prior
+    if bench.args.mouth is None:
+        return {"left out": "needs --mouth"}
+    mouth, dice = Coarticulation.load(bench.args.mouth), np.random.default_rng(0)
+    out = {}
+    for language in sorted({voice.language for voice in HELD_OUT_LANGUAGE_VOICES}):
+        rows = []
+        for voice in [v for v in HELD_OUT_LANGUAGE_VOICES if v.language == language] * 5:
+            utterance = say(text_for(language, dice), voice)
+            ours = model.speak(utterance.wave)
+            real = LipTrack(uncrossed(model.rest + mouth.lips(utterance.phones, len(ours))), ours.valid)
+            rows.append(compared(ours, real))
+        out[language] = {name: with_interval([row[name] for row in rows]) for name in rows[0]}
+    return out
 
 
 def speed(bench: Bench) -> dict:
@@ -264,7 +307,8 @@ def speed(bench: Bench) -> dict:
 
 
 ROWS: dict[str, Callable[[Bench], dict]] = {
-    "full": full, "two_minutes": two_minutes, "zero_shot": zero_shot, "s26": s26, "speed": speed,
+    "full": full, "two_minutes": two_minutes, "zero_shot": zero_shot, "s26": s26, "voices": voices, "languages": languages,
+    "speed": speed,
 }  # fmt: skip
 
 
@@ -275,6 +319,7 @@ def main() -> None:
     options.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="of the rows full and two_minutes")
     options.add_argument("--prior", default="none", metavar="none|bundled|FILE", help="what training starts from, and what zero_shot asks")
     options.add_argument("--model", type=Path, help="a trained model to measure instead, in the rows full and zero_shot")
+    options.add_argument("--mouth", type=Path, help="for the row languages: mouth.safetensors of the prior's training")
     options.add_argument("--save", type=Path, help="a folder for the models that are trained")
     options.add_argument("--threads", type=int, default=1)
     args = options.parse_args()

@@ -27,9 +27,10 @@ VERSION = 4
 
 
 def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, device: torch.device, hook: Hook = silent) -> LipModel:
-    """The model that says new speech with this subject's lips. Raises LipsyncError where the footage holds no usable speech."""
+    """The model that says new speech with this subject's lips, from their rest in the target. LipsyncError: nothing to learn from, no prior."""
+    rest = resting_lips(subject)
     if config.model:
-        return LipModel.load(Path(config.model))
+        return LipModel.load(Path(config.model)).on(rest)
     prior = prior_for(config)
     key = step_key("lips", VERSION, asdict(config), prior and content_hash(prior_path(config)), [film.key for film in subject.films])
 
@@ -38,10 +39,10 @@ def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, dev
 
         visible = [film.track.lips for film in subject.films]
         with one_thread():
-            model = lips_of_person(spoken_lips(subject, need=prior is None), visible, resting_lips(subject), config, prior, hook, device)
+            model = lips_of_person(spoken_lips(subject, need=prior is None), visible, rest, config, prior, hook, device)
         model.save(where / "model.safetensors")
 
-    return LipModel.load(cache.get_or_make("lips", key, make, label=subject.video.path.name) / "model.safetensors")
+    return LipModel.load(cache.get_or_make("lips", key, make, label=subject.video.path.name) / "model.safetensors").on(rest)
 
 
 #: The prior that ships with the program.

@@ -88,7 +88,7 @@ def train_lip_model(
     truth, guess = np.concatenate(truth), np.concatenate(guess)
     gain = _gain(truth, guess)
     model = LipModel(model.network, model.nets, model.feature_mean, model.feature_scale, model.basis, model.rest, gain)
-    model.report = _report(truth, uncrossed(model.exaggerated(guess)), model.basis, speech_s, gain)
+    model.report = _report(truth, uncrossed(model.exaggerated(guess)), rows.points[rows.valid].mean(0), model.basis, speech_s, gain)
     model.report |= {"training_s": round(time.perf_counter() - began, 1), "steps": steps, "members": members, "network": config.network}
     model.report |= {"from_prior": prior is not None, "curve": curve}
     return model
@@ -204,7 +204,7 @@ def _gain(truth: np.ndarray, guess: np.ndarray) -> float:
     return float(np.clip(opening(truth).std() / spread, 1.0, 1.4)) if spread > 1e-6 else 1.0
 
 
-def _report(truth: np.ndarray, guess: np.ndarray, basis: LipBasis, speech_s: float, gain: float) -> dict:
+def _report(truth: np.ndarray, guess: np.ndarray, mean: np.ndarray, basis: LipBasis, speech_s: float, gain: float) -> dict:
     """Held-out figures, lengths in eye distances, and a warning in words where they are poor."""
     distance = lambda a, b: float(np.linalg.norm(a - b, axis=-1).mean())  # noqa: E731
     centred = lambda points: points - points.mean(0)  # noqa: E731
@@ -213,7 +213,7 @@ def _report(truth: np.ndarray, guess: np.ndarray, basis: LipBasis, speech_s: flo
     r = 0.0 if flat else float(np.corrcoef(real, ours)[0, 1])
     report = {
         "floor_lmd": distance(truth, basis.decode(basis.encode(truth))), "lmd": distance(truth, guess), "lmd_mean_removed": distance(centred(truth), centred(guess)),
-        "mean_shape_lmd": distance(truth, basis.mean[None]), "mean_shape_lmd_mean_removed": distance(centred(truth), 0 * truth),
+        "mean_shape_lmd": distance(truth, mean), "mean_shape_lmd_mean_removed": distance(centred(truth), 0 * truth),
         "opening_r": r, "articulation": 0.0 if flat else float(ours.std() / real.std()),
         "speech_minutes": speech_s / 60, "held_out_s": len(truth) / 100, "gain": gain,
     }

@@ -246,12 +246,10 @@ def _trained(material: Material, model: LipModel, recipe: PriorRecipe, member: i
 
 
 def _answers(material: Material, model: LipModel, net: LipNet, pieces: Sequence[Piece]) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets (N,18,2) from rest, real (or coarticulated) and predicted, of all valid rows of the pieces that have real lips."""
+    """Offsets (N,18,2) from rest, true and predicted, of all valid rows of the pieces that have real lips (of all, if none has)."""
     real, ours = [], []
     offset_mean = model.basis.mean - model.rest
-    for p in pieces:
-        if p.kind == SYNTHETIC:
-            continue
+    for p in [p for p in pieces if p.kind != SYNTHETIC] or pieces:
         out = predicted(net, model.standardised(material.features[p.first : p.first + p.n].float())) * scale_of(model.basis)
         ok = material.valid[p.lips : p.lips + p.n].numpy() > 0
         real.append(material.offsets[p.lips : p.lips + p.n][ok])
