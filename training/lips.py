@@ -30,7 +30,7 @@ UNRELATED_R = 0.25
 class Recipe:
     """How a network is trained. flatten: exponent by which small components count less than when standardised (0 = standardised,
     1 = by their size); opening: weight of losses.OpeningLoss; members: networks averaged, each with another part of the recording held out; rate, adapt_rate: of learning, from
-    nothing and from a prior; length: rows of an excerpt."""
+    nothing and from a prior; batch: excerpts of a step, half as many from a prior; length: rows of an excerpt."""
 
     flatten: float
     opening: float
@@ -44,8 +44,8 @@ class Recipe:
 
 RECIPES = {
     "paper": Recipe(0.0, 0.0, 1, 3e-3, 1e-3, 100, 100, NO_VARIATION),
-    "causal": Recipe(0.5, 0.05, 1, 6e-3, 2e-3, 16, 100, Variation()),
-    "bidirectional": Recipe(0.5, 0.05, 3, 6e-3, 2e-3, 16, 100, Variation()),
+    "causal": Recipe(1.0, 0.05, 1, 6e-3, 2e-3, 16, 100, Variation()),
+    "bidirectional": Recipe(1.0, 0.05, 3, 6e-3, 2e-3, 16, 100, Variation()),
 }
 #: Judgements without a better one after which training ends.
 PATIENCE = 8
@@ -180,11 +180,11 @@ def _trained(
     net = LipNet(lesson.features.shape[1], lesson.targets.shape[1], shape).to(device)
     if start is not None:
         net.load_state_dict(start.state_dict())
-    rate = recipe.rate if start is None else recipe.adapt_rate
+    rate, batch = (recipe.rate, recipe.batch) if start is None else (recipe.adapt_rate, recipe.batch // 2)
     closeness = OpeningLoss(model.basis, device)
 
     def terms(step: int) -> dict[str, torch.Tensor]:
-        heard, wanted, counts = excerpts(lesson.features, lesson.targets, weight, recipe.batch, length, recipe.vary, dice)
+        heard, wanted, counts = excerpts(lesson.features, lesson.targets, weight, batch, length, recipe.vary, dice)
         said = net(model.standardised(heard))[:, -(-shape.delay // shape.stack) :]
         wanted, counts = (full[:, : length - shape.delay : shape.stack] for full in (wanted, counts))
         square = ((said - wanted) ** 2 * lesson.importance).sum(-1)

@@ -119,7 +119,7 @@ def style_of(prior: LipModel, visible: Sequence[LipTrack], rest: np.ndarray) -> 
     moving = points[opening(points) > opening(rest) + STILL] if len(points) else points
     if len(moving) < 10 or opening(points).std() < STILL:
         return np.ones((18, 2), np.float32)
-    spread = np.sqrt((prior.basis.components**2 * (prior.basis.spread**2)[:, None, None]).sum(0)) * prior.gain
+    spread = np.sqrt((prior.basis.components**2 * (prior.basis.spread**2)[:, None, None]).sum(0)) * prior.report.get("reach", 1.0)
     ratio = np.clip(points.std(0) / np.maximum(spread, 1e-4), LEAST_STYLE, MOST_STYLE)
     ratio = np.where(spread > 0.05 * spread.max(), ratio, 1.0)
     trust = len(moving) / (len(moving) + HALF_BELIEVED)

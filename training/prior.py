@@ -52,13 +52,13 @@ class PriorRecipe:
     rate: float = 4e-3
     batch: int = 24
     length: int = 160
-    flatten: float = 0.5
+    flatten: float = 1.0
     opening: float = 0.05
     seed: int = 0
-    texts: int = 2400
+    texts: int = 5000
     real: bool = True
-    shares: tuple[float, float, float] = (0.3, 0.45, 0.25)
-    reach: float = 1.0
+    shares: tuple[float, float, float] = (0.2, 0.3, 0.5)
+    reach: float = 1.15
     plan: Plan = field(default_factory=Plan)
     vary: Variation = field(default_factory=lambda: Variation(0.12, 2.5, 0.6, 0.3, 0.1, 0.5))
 
@@ -213,6 +213,7 @@ def train_prior(corpus: Corpus, rest: np.ndarray, recipe: PriorRecipe, hook: Hoo
         "held_out_s": len(real) / 100,
     }  # fmt: skip
     report = {name: round(value, 4) for name, value in report.items()} | {"network": recipe.network, "members": recipe.members}
+    report["reach"] = recipe.reach
     return LipModel(recipe.network, model.nets, mean, scale, basis, rest, lack * recipe.reach, report)
 
 
