@@ -30,7 +30,7 @@ UNRELATED_R = 0.25
 class Recipe:
     """How a network is trained. flatten: exponent by which small components count less than when standardised (0 = standardised,
     1 = by their size); opening: weight of losses.OpeningLoss; members: networks averaged, each with another part of the recording held out; rate, adapt_rate: of learning, from
-    nothing and from a prior; batch: excerpts of a step, half as many from a prior; length: rows of an excerpt."""
+    nothing and from a prior; batch: excerpts of a step (half of both in a short adaptation); length: rows of an excerpt."""
 
     flatten: float
     opening: float
@@ -43,12 +43,14 @@ class Recipe:
 
 
 RECIPES = {
-    "paper": Recipe(0.0, 0.0, 1, 3e-3, 1e-3, 100, 100, NO_VARIATION),
-    "causal": Recipe(1.0, 0.05, 1, 6e-3, 2e-3, 16, 100, Variation()),
-    "bidirectional": Recipe(1.0, 0.05, 3, 6e-3, 2e-3, 16, 100, Variation()),
+    "paper": Recipe(0.0, 0.0, 1, 3e-3, 2e-3, 100, 100, NO_VARIATION),
+    "causal": Recipe(1.0, 0.05, 1, 6e-3, 4e-3, 16, 100, Variation()),
+    "bidirectional": Recipe(1.0, 0.05, 3, 6e-3, 4e-3, 16, 100, Variation()),
 }
 #: Judgements without a better one after which training ends.
 PATIENCE = 8
+#: An adaptation of fewer steps than this learns from little speech.
+MANY_STEPS = 600
 
 
 def train_lip_model(
@@ -101,7 +103,7 @@ def default_steps(speech_s: float) -> int:
 
 def adapting_steps(speech_s: float) -> int:
     """Training steps for each network that starts from a prior."""
-    return int(np.clip(60 + 2 * speech_s, 80, 800))
+    return int(np.clip(60 + 2 * speech_s, 80, 1000))
 
 
 def _check_speech(rows: LipRows, speech_s: float) -> None:
@@ -180,7 +182,9 @@ def _trained(
     net = LipNet(lesson.features.shape[1], lesson.targets.shape[1], shape).to(device)
     if start is not None:
         net.load_state_dict(start.state_dict())
-    rate, batch = (recipe.rate, recipe.batch) if start is None else (recipe.adapt_rate, recipe.batch // 2)
+    rate, batch = (recipe.rate, recipe.batch) if start is None else (recipe.adapt_rate, recipe.batch)
+    if start is not None and steps < MANY_STEPS:
+        rate, batch = rate / 2, batch // 2
     closeness = OpeningLoss(model.basis, device)
 
     def terms(step: int) -> dict[str, torch.Tensor]:
