@@ -32,7 +32,8 @@ def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, dev
     if config.model:
         return LipModel.load(Path(config.model)).on(rest)
     prior = prior_for(config)
-    key = step_key("lips", VERSION, asdict(config), prior and content_hash(prior_path(config)), [film.key for film in subject.films])
+    start = content_hash(prior_path(config)) if prior else ""
+    key = step_key("lips", VERSION, {"config": asdict(config), "prior": start}, [film.key for film in subject.films])
 
     def make(where: Path) -> None:
         from training.person import lips_of_person

@@ -46,7 +46,8 @@ def train_lips(
     if not examples:
         raise LipsyncError(" ".join([*notes, "There is nothing to learn lips from: give footage of a face that speaks, with its sound."]))
     prior = prior_for(config.lips)
-    key = step_key("train-lips", VERSION, {"lips": config.lips}, [*(film.key for film in films), prior and content_hash(prior_path(config.lips))])
+    start = content_hash(prior_path(config.lips)) if prior else ""
+    key = step_key("train-lips", VERSION, {"lips": config.lips, "prior": start}, [film.key for film in films])
     if fresh:
         shutil.rmtree(cache.folder / UNFINISHED / key, ignore_errors=True)
     keep = cache.unfinished(UNFINISHED, key, label=", ".join(film.video.path.name for film in films))
