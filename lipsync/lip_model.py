@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from lipsync.config import LipsConfig
 from lipsync.errors import LipsyncError, UsageError
 from lipsync.hooks import Hook, silent
 from lipsync.lips import rest_shape
-from lipsync.speech_to_lips import LipModel
+from lipsync.speech_to_lips import LipModel, one_thread
 from lipsync.timebase import voiced_at
 from lipsync.types import Footage, TargetAnalysis
 
@@ -68,17 +66,6 @@ def prior_for(config: LipsConfig) -> LipModel | None:
     if prior.network != config.network:
         raise UsageError(f"lips.prior {prior_path(config).name} is a {prior.network} network, not {config.network}.")
     return prior
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread: the steps of a small LSTM are too short to share, and on a busy machine threads wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def resting_lips(subject: TargetAnalysis) -> np.ndarray:

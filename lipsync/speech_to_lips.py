@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,15 +163,27 @@ def scale_of(basis: LipBasis) -> np.ndarray:
 
 
 @torch.no_grad()
-def predicted(net: LipNet, rows: torch.Tensor, chunk: int = 6000, context: int = 400) -> np.ndarray:
+def predicted(net: LipNet, rows: torch.Tensor, chunk: int = 6000, context: int = 600) -> np.ndarray:
     """(F,K) float64 coefficients, standardised, for (F,D) standardised features: delay made good, in chunks of a minute with context."""
     n, stack = len(rows), net.stack
     padded = torch.cat([rows, rows[-1:].expand(net.delay + (-(n + net.delay)) % stack, -1)])
     parts = []
     for start in range(0, n, chunk):
         first, last = max(0, start - context), min(len(padded), start + chunk + net.delay + context)
-        out = net(padded[None, first:last])[0].double().cpu().numpy()
+        with one_thread():
+            out = net(padded[None, first:last])[0].double().cpu().numpy()
         moments = first + np.arange(len(out)) * stack - net.delay
         wanted = np.arange(start, min(n, start + chunk))
         parts.append(np.stack([np.interp(wanted, moments, column) for column in out.T], 1))
     return np.concatenate(parts)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: the steps of a small LSTM are too short to share, and on a busy machine threads wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

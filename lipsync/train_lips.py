@@ -18,9 +18,9 @@ from lipsync.config_file import checked
 from lipsync.dub import pick_device
 from lipsync.errors import LipsyncError
 from lipsync.hooks import Hook, silent
-from lipsync.lip_model import VERSION, one_thread, prior_for, prior_path
+from lipsync.lip_model import VERSION, prior_for, prior_path
 from lipsync.paths import check_files, curve_path, written_whole
-from lipsync.speech_to_lips import LipModel
+from lipsync.speech_to_lips import LipModel, one_thread
 from lipsync.types import Footage
 
 #: Step of the cache under which interrupted trainings wait.
