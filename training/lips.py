@@ -50,7 +50,7 @@ RECIPES = {
 #: Judgements without a better one after which training ends.
 PATIENCE = 8
 #: An adaptation of fewer steps than this learns from little speech.
-MANY_STEPS = 600
+MANY_STEPS = 800
 
 
 def train_lip_model(
@@ -103,7 +103,7 @@ def default_steps(speech_s: float) -> int:
 
 def adapting_steps(speech_s: float) -> int:
     """Training steps for each network that starts from a prior."""
-    return int(np.clip(60 + 2 * speech_s, 80, 1000))
+    return int(np.clip(40 + 8 * speech_s, 100, 1000))
 
 
 def _check_speech(rows: LipRows, speech_s: float) -> None:
