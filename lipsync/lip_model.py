@@ -21,7 +21,7 @@ from lipsync.timebase import voiced_at
 from lipsync.types import Footage, TargetAnalysis
 
 #: Raise whenever the same footage would train another model.
-VERSION = 4
+VERSION = 5
 
 
 def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, device: torch.device, hook: Hook = silent) -> LipModel:
