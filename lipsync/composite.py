@@ -62,7 +62,11 @@ def _draw_over(frames, mouth, lips, shown, rows, space, config) -> None:
     bent, reach = _bend_jaw(under, box, coarse, jaw, moved, config)
     over = _sample(mouth.rgb, space.scale * (box.positions(1) - coarse.new_tensor([space.left, space.top])), "bicubic")
     off_lips = -torch.maximum(_depth(lips[:, _OUTER_LIPS], coarse), _depth(target_lips[:, _OUTER_LIPS], coarse)) - config.lip_margin
-    over = over + box.fine(_slow_difference(bent, over, region[0] * (off_lips > 0), config.colour_sigma * box.scale / _STEP))
+    skin, sigma = region[0] * (off_lips > 0), config.colour_sigma * box.scale / _STEP
+    light = box.fine(_slow_difference(bent, over, skin, sigma))
+    # other light changes each colour in proportion (von Kries): added in full, it would tint the dark inside of the mouth
+    level = box.fine(_slow_difference(over, torch.zeros_like(over), skin, sigma))
+    over = over + light * (over / level.clamp_min(0.05)).clamp(0, 1)
     # skin keeps the frame's own pores and grain, which a median of many frames has not
     grain = _fine_detail(bent - over, config.grain * box.scale)
     over = over + box.fine(soft_step(off_lips / config.lip_margin)) * grain
