@@ -57,6 +57,17 @@ def test_colour_difference_is_matched():
     assert (out.int() - frames.int()).abs().float().max() < 10, "a tint of 38 levels must be gone"
 
 
+def test_other_light_does_not_tint_the_dark_inside_of_a_mouth():
+    subject, frames, mouth, shown, space = scene(tint=-0.15)
+    middle = space.mouth_from_face @ np.append(subject.bank.lips[0].mean(0), 1)
+    x, y = int(middle[0]), int(middle[1])
+    mouth.rgb[:, :, y - 4 : y + 5, x - 6 : x + 7] = 0.04
+    out = composite(frames, mouth, subject.bank.lips, shown, slice(0, 2), space, CONFIG)
+    face = subject.bank.lips[0].mean(0)
+    column, row = (subject.track.pixel_from_face[0] @ np.append(face, 1))[:2].astype(int)
+    assert out[0, :, row, column].max() < 30, "38 levels were missing on the skin; next to black there are none to add"
+
+
 def test_a_row_does_not_depend_on_its_batch():
     subject, frames, mouth, shown, space = scene(jaw_shift=0.04)
     both = composite(frames, mouth, subject.bank.lips, shown, slice(0, 2), space, CONFIG)
