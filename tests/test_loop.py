@@ -78,6 +78,7 @@ def test_a_file_of_another_run_or_a_damaged_one_is_left_aside(tmp_path):
     junk = keep.read_bytes()[:200]
     keep.write_bytes(junk)
     assert run(keep)[1].curve == run()[1].curve
+    keep.unlink()
     with pytest.raises(Stopped):
         run(keep, 30)
     net, player, dice, judge = a_game()
