@@ -8,7 +8,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +100,8 @@ class LipModel:
     def answer(self, features: torch.Tensor) -> np.ndarray:
         """(F,18,2) lips for (F,D) features."""
         rows = self.standardised(features.to(self.feature_mean.device))
-        coefficients = np.mean([predicted(net, rows) for net in self.nets], axis=0) * scale_of(self.basis)
+        with ThreadPoolExecutor(os.cpu_count()) as pool, one_thread():
+            coefficients = np.mean(list(pool.map(lambda net: predicted(net, rows), self.nets)), axis=0) * scale_of(self.basis)
         return uncrossed(self.exaggerated(self.basis.decode(coefficients.astype(np.float32))))
 
     def standardised(self, features: torch.Tensor) -> torch.Tensor:
@@ -170,8 +173,7 @@ def predicted(net: LipNet, rows: torch.Tensor, chunk: int = 6000, context: int =
     parts = []
     for start in range(0, n, chunk):
         first, last = max(0, start - context), min(len(padded), start + chunk + net.delay + context)
-        with one_thread():
-            out = net(padded[None, first:last])[0].double().cpu().numpy()
+        out = net(padded[None, first:last])[0].double().cpu().numpy()
         moments = first + np.arange(len(out)) * stack - net.delay
         wanted = np.arange(start, min(n, start + chunk))
         parts.append(np.stack([np.interp(wanted, moments, column) for column in out.T], 1))
