@@ -33,10 +33,10 @@ from lipsync.speech_to_lips import SHAPES, LipModel
 from lipsync.timebase import lips_at, voiced_at
 from lipsync.types import LipTrack
 from training import grid
-from training.closures import Closures, closures, grid_phones, grid_words
+from training.closures import Closures, closures, grid_phones
 from training.lip_examples import SpokenLips
 from training.lips import train_lip_model
-from training.metrics import bootstrap_interval
+from training.metrics import articulation, bootstrap_interval, lmd, opening_r
 from video.frames import FrameClock
 
 #: Networks of which "full" trains one each; "two_minutes" trains those of --networks too.
@@ -62,7 +62,7 @@ class Clip:
 def clip_of(path: Path, tracks: Path) -> Clip:
     wave, lips = grid.sound(path), grid.lips(path, tracks)
     words = path.with_suffix(".align")
-    bilabials = tuple(grid_phones(grid_words(words))) if words.exists() else ()
+    bilabials = tuple(grid_phones(grid.words(words))) if words.exists() else ()
     return Clip(wave, lips, voiced_at(voice_activity(wave), lips.clock), bilabials)
 
 
@@ -80,11 +80,9 @@ def compared(ours: LipTrack, real: LipTrack) -> dict[str, float]:
     n = min(len(ours), len(real))
     use = ours.valid[:n] & real.valid[:n]
     a, b = ours.points[:n][use], real.points[:n][use]
-    distance = lambda x, y: float(np.linalg.norm(x - y, axis=-1).mean())  # noqa: E731
     gap_a, gap_b = opening(a), opening(b)
-    r = float(np.corrcoef(gap_a, gap_b)[0, 1]) if gap_a.std() > 1e-6 else 0.0
-    centred = distance(a - a.mean(0), b - b.mean(0))
-    return {"lmd": distance(a, b), "lmd_centred": centred, "opening_r": r, "articulation": float(gap_a.std() / gap_b.std())}
+    r = opening_r(gap_a, gap_b) if gap_a.std() > 1e-6 else 0.0
+    return {"lmd": lmd(a, b), "lmd_centred": lmd(a, b, True), "opening_r": r, "articulation": articulation(gap_a, gap_b)}
 
 
 def measured(ours: Iterable[LipTrack], clips: Sequence[Clip]) -> dict:

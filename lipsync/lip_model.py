@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,9 +37,14 @@ def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, dev
     def make(where: Path) -> None:
         from training.person import lips_of_person
 
+        examples, _ = spoken_lips(subject.films)
+        if prior is None and not examples:
+            raise LipsyncError(
+                f"{subject.video.path.name} has no sound to learn lips from. Add footage of the same person speaking with --footage."
+            )
         visible = [film.track.lips for film in subject.films]
         with one_thread():
-            model = lips_of_person(spoken_lips(subject, need=prior is None), visible, rest, config, prior, hook, device)
+            model = lips_of_person(examples, visible, rest, config, prior, hook, device)
         model.save(where / "model.safetensors")
 
     return LipModel.load(cache.get_or_make("lips", key, make, label=subject.video.path.name) / "model.safetensors").on(rest)
@@ -82,18 +88,14 @@ def voiced_frames(film: Footage) -> np.ndarray:
         return np.zeros(len(film.track), bool)
 
 
-def spoken_lips(subject: TargetAnalysis, need: bool = True) -> list:
-    """Speech with the lips that said it (`training.lip_examples.SpokenLips`), one per film that has sound. LipsyncError: none, if there is `need`."""
+def spoken_lips(films: Sequence[Footage]) -> tuple[list, list[str]]:
+    """Speech with the lips that said it (`training.lip_examples.SpokenLips`), one of each film that has sound, and a note for each that has none."""
     from training.lip_examples import SpokenLips
 
-    examples = []
-    for film in subject.films:
+    examples, notes = [], []
+    for film in films:
         try:
             examples.append(SpokenLips(load_track(film.video.path), film.track.lips, film.track.shot))
-        except AudioError:
-            continue
-    if need and not examples:
-        raise LipsyncError(
-            f"{subject.video.path.name} has no sound to learn lips from. Add footage of the same person speaking with --footage."
-        )
-    return examples
+        except AudioError as error:
+            notes.append(f"Footage {film.video.path.name} is of no use: {error}")
+    return examples, notes

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audio import AudioError
-from audio.load import load_track
 from lipsync.analyse import usable_footage
 from lipsync.cache import Cache, content_hash, step_key
 from lipsync.config import DubConfig
@@ -18,10 +16,9 @@ from lipsync.config_file import checked
 from lipsync.dub import pick_device
 from lipsync.errors import LipsyncError
 from lipsync.hooks import Hook, silent
-from lipsync.lip_model import VERSION, prior_for, prior_path
+from lipsync.lip_model import VERSION, prior_for, prior_path, spoken_lips
 from lipsync.paths import check_files, curve_path, written_whole
 from lipsync.speech_to_lips import LipModel, one_thread
-from lipsync.types import Footage
 
 #: Step of the cache under which interrupted trainings wait.
 UNFINISHED = "unfinished"
@@ -41,7 +38,7 @@ def train_lips(
     device = pick_device(config.device)
     cache = cache or Cache(config.cache.folder or None)
     films, notes = usable_footage(footage, config, cache, hook)
-    examples, more = _spoken(films)
+    examples, more = spoken_lips(films)
     notes = [*notes, *more]
     if not examples:
         raise LipsyncError(" ".join([*notes, "There is nothing to learn lips from: give footage of a face that speaks, with its sound."]))
@@ -59,19 +56,6 @@ def train_lips(
     if picture is None:
         curve_path(out).unlink(missing_ok=True)  # of an earlier model of this name
     return {"path": str(out), "picture": picture, "footage": [str(film.video.path) for film in films], "report": model.report, "notes": notes}
-
-
-def _spoken(films: Sequence[Footage]) -> tuple[list, list[str]]:
-    """Speech with its lips, one of each film that has sound, and a note for each that has none."""
-    from training.lip_examples import SpokenLips
-
-    examples, notes = [], []
-    for film in films:
-        try:
-            examples.append(SpokenLips(load_track(film.video.path), film.track.lips, film.track.shot))
-        except AudioError as error:
-            notes.append(f"Footage {film.video.path.name} is of no use: {error}")
-    return examples, notes
 
 
 def _trained(examples: list, config: DubConfig, prior: LipModel | None, keep: Path, device: torch.device, hook: Hook) -> LipModel:

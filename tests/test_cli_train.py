@@ -48,7 +48,7 @@ def run(tmp_path, monkeypatch):
         return [types.SimpleNamespace(video=types.SimpleNamespace(path=p), track=track, key=p.name) for p in paths if p.name != "two.mp4"], ("no face in two",)
 
     monkeypatch.setattr(training_module, "usable_footage", films)
-    monkeypatch.setattr(training_module, "load_track", lambda path: Waveform.of(np.zeros(6400)))
+    monkeypatch.setattr("lipsync.lip_model.load_track", lambda path: Waveform.of(np.zeros(6400)))
     return lambda *args: CliRunner().invoke(app, ["train", "lips", *[str(a) for a in args]])
 
 

@@ -10,7 +10,8 @@ import pytest
 from lipsync.face.canonical import canonical_68
 from lipsync.lips import LIPS_FROM_68, LOWER_INNER, UPPER_INNER
 from lipsync.types import LipTrack
-from training.closures import Closures, closures, grid_phones, grid_words, is_bilabial, smallest_gaps
+from training import grid
+from training.closures import Closures, closures, grid_phones, is_bilabial, smallest_gaps
 from video.frames import FrameClock
 
 REST = canonical_68()[LIPS_FROM_68, :2].astype(np.float32)
@@ -82,6 +83,6 @@ def test_names_of_bilabials():
 def test_grid_words(tmp_path):
     path = tmp_path / "bbam2p.align"
     path.write_text("0 17250 sil\n17250 22500 bin\n22500 26500 blue\n26500 28500 at\n28500 33000 m\n33000 38000 two\n38000 47250 please\n")
-    words = grid_words(path)
+    words = grid.words(path)
     assert words[1] == (0.69, 0.9, "bin") and len(words) == 7
     assert grid_phones(words) == [(0.69, 0.69, "b"), (0.9, 0.9, "b"), (1.32, 1.32, "m"), (1.52, 1.52, "p")]

@@ -32,7 +32,7 @@ def time_map(real: Waveform, synthetic: Waveform) -> np.ndarray:
     a, b = _widened(a, n_real), _widened(b, n_synthetic)
     pace = (b[1] - b[0] - 1) / max(1, a[1] - a[0] - 1)
     even = b[0] + np.arange(a[1] - a[0]) * pace
-    path = _warped(_distances(first[a[0] : a[1]], _at_rows(second, even)))
+    path = _warped(_distances(first[a[0] : a[1]], at_rows(second, even)))
     inner = b[0] + path * pace
     before, after = inner[0] - np.arange(a[0], 0, -1), inner[-1] + np.arange(1, n_real - a[1] + 1)
     return np.clip(np.concatenate([before, inner, after]), 0, n_synthetic - 1)
@@ -42,7 +42,7 @@ def features_under(real: Waveform, utterance: Utterance, spec: FeatureSpec, rows
     """(F,D) float32: what `utterance` would have sounded like in the time of `real`. rows: `time_map(real, utterance.wave)`, if known."""
     plain = FeatureSpec(**{**spec.to_dict(), "differences": False})
     values = speech_features(utterance.wave, plain).values.numpy()
-    warped = _at_rows(values, time_map(real, utterance.wave) if rows is None else rows)
+    warped = at_rows(values, time_map(real, utterance.wave) if rows is None else rows)
     if spec.differences:
         warped = np.concatenate([warped, np.diff(warped, axis=0, prepend=warped[:1])], 1)
     return warped.astype(np.float32)
@@ -146,7 +146,7 @@ def _warped(cost: np.ndarray) -> np.ndarray:
     return np.interp(np.arange(n), rows[::-1], columns[::-1])
 
 
-def _at_rows(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def at_rows(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """(R,D) rows of (F,D), between them linearly."""
     before = np.clip(rows.astype(int), 0, len(values) - 2)
     part = np.clip(rows - before, 0, 1)[:, None]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
 
@@ -94,16 +93,10 @@ def is_bilabial(name: str) -> bool:
 
 
 def grid_phones(words: Sequence[tuple[float, float, str]]) -> list[Phone]:
-    """The bilabials of (start_s, end_s, word) of GRID, each at the word boundary at which it is heard."""
+    """The bilabials of `training.grid.words`, each at the word boundary at which it is heard."""
     starting = [(start_s, start_s, _AT_START[word]) for start_s, _, word in words if word in _AT_START]
     ending = [(end_s, end_s, _AT_END[word]) for _, end_s, word in words if word in _AT_END]
     return sorted(starting + ending)
-
-
-def grid_words(alignment: Path) -> list[tuple[float, float, str]]:
-    """(start_s, end_s, word) of a GRID .align file, whose times are in 1/25,000 s; pauses are "sil" and "sp"."""
-    rows = (line.split() for line in alignment.read_text(encoding="ascii").splitlines() if line.strip())
-    return [(int(start) / 25000, int(end) / 25000, word) for start, end, word in rows]
 
 
 def _within(seconds: np.ndarray, start_s: float, end_s: float) -> np.ndarray:

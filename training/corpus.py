@@ -6,7 +6,7 @@ laid onto its time by dynamic time warping: one pair of lips, dozens of voices.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -17,12 +17,10 @@ import torch
 
 from audio.features import FEATURE_RATE, FeatureSpec, speech_features
 from audio.load import Waveform
-from audio.voice import voice_activity
 from lipsync.hooks import Hook, silent
-from lipsync.lips import rest_shape
-from lipsync.timebase import to_feature_clock, voiced_at
+from lipsync.timebase import to_feature_clock
 from training import grid
-from training.alignment import time_map
+from training.alignment import at_rows, time_map
 from training.coarticulation import Coarticulation
 from training.rooms import heard_elsewhere, resized_speaker
 from training.sentences import sentence_of, text_for
@@ -107,7 +105,7 @@ def real_clip(number: int, clip: Path, tracks: Path, spec: FeatureSpec, voices: 
         said = say(text, voice, speed=dice.uniform(0.8, 1.2), pitch=dice.uniform(0.85, 1.2))
         elsewhere = None if dice.random() < 0.4 else dice
         sounds.append((REVOICED, _features(said.wave, spec, time_map(wave, said.wave), _size(plan, dice), elsewhere)))
-    return *settled(grid.lips(clip, tracks), wave, len(rows)), sounds
+    return *offsets_from_rest(grid.lips(clip, tracks), wave, len(rows)), sounds
 
 
 def synthetic_text(number: int, mouth: Coarticulation, spec: FeatureSpec, voices: Sequence[Voice], plan: Plan) -> Sounding:
@@ -123,22 +121,24 @@ def synthetic_text(number: int, mouth: Coarticulation, spec: FeatureSpec, voices
 
 def gather(corpus: Corpus, make: Callable[[int], Sounding], numbers: Sequence[int], step: str, hook: Hook = silent, workers: int = 1) -> None:
     """Adds what `make` makes of each number, in order; in `workers` processes, with the same result. The number is the part."""
+    for done, (number, made) in enumerate(zip(numbers, in_order(make, numbers, workers))):
+        corpus.add(number, *made)
+        hook(step, done + 1, len(numbers))
+
+
+def in_order(make: Callable, items: Sequence, workers: int) -> Iterator:
+    """What `make` makes of each item, in order; from two workers on in processes of their own, a thread each."""
     if workers < 2:
-        for done, number in enumerate(numbers):
-            corpus.add(number, *make(number))
-            hook(step, done + 1, len(numbers))
+        yield from map(make, items)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for done, (number, made) in enumerate(zip(numbers, pool.map(make, numbers, chunksize=4))):
-            corpus.add(number, *made)
-            hook(step, done + 1, len(numbers))
+        yield from pool.map(make, items, chunksize=4)
 
 
-def settled(lips, wave: Waveform, n: int) -> tuple[np.ndarray, np.ndarray]:
+def offsets_from_rest(lips, wave: Waveform, n: int) -> tuple[np.ndarray, np.ndarray]:
     """(n,18,2) offsets from this clip's own resting lips (a turned head leaks into them, and differs from clip to clip), (n,) valid."""
-    rest = rest_shape(lips.points, lips.valid, voiced_at(voice_activity(wave), lips.clock))
     track = to_feature_clock(lips, n)
-    return track.points - rest, track.valid
+    return track.points - grid.rest_of(lips, wave), track.valid
 
 
 def _some(voices: Sequence[Voice], n: int, dice: np.random.Generator) -> list[Voice]:
@@ -162,9 +162,7 @@ def _features(wave: Waveform, spec: FeatureSpec, rows: np.ndarray, size: float, 
     if dice is not None:
         wave = heard_elsewhere(wave, dice)
     values = speech_features(wave, spec).values.numpy()
-    first = np.clip(rows.astype(int), 0, len(values) - 2)
-    part = np.clip(rows - first, 0, 1)[:, None].astype(np.float32)
-    return values[first] * (1 - part) + values[first + 1] * part
+    return at_rows(values, rows)
 
 
 def save_corpus(corpus: Corpus, path: Path) -> None:

@@ -59,8 +59,18 @@ def lips(clip: Path, folder: Path) -> LipTrack:
 
 def rest(clip: Path, folder: Path) -> np.ndarray:
     """(18,2) the clip's resting lips."""
-    track = lips(clip, folder)
-    return rest_shape(track.points, track.valid, voiced_at(voice_activity(sound(clip)), track.clock))
+    return rest_of(lips(clip, folder), sound(clip))
+
+
+def rest_of(track: LipTrack, wave: Waveform) -> np.ndarray:
+    """(18,2) the resting lips of a track that sounds like `wave`."""
+    return rest_shape(track.points, track.valid, voiced_at(voice_activity(wave), track.clock))
+
+
+def words(alignment: str | Path) -> list[tuple[float, float, str]]:
+    """(start_s, end_s, word) of an .align file, whose times are in 1/25,000 s; pauses are "sil" and "sp"."""
+    rows = (line.split() for line in Path(alignment).read_text(encoding="ascii").splitlines() if line.strip())
+    return [(int(start) / 25000, int(end) / 25000, word) for start, end, word in rows]
 
 
 def follow(paths: Sequence[Path], folder: Path, hook: Hook = silent) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from lipsync.speech_to_lips import SHAPES, LipModel, LipNet, predicted, scale_of
 from training.lip_examples import N_FOLDS, NO_VARIATION, LipRows, SpokenLips, Variation, excerpts, lip_rows
 from training.losses import OpeningLoss
 from training.loop import Judged, Player, train
+from training.metrics import articulation, lmd, opening_r
 
 #: Less voiced speech than this with visible lips is too little to learn from, and too little to learn well from.
 LEAST_SPEECH_S, ENOUGH_SPEECH_S = 3.0, 60.0
@@ -29,8 +30,8 @@ UNRELATED_R = 0.25
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How a network is trained. flatten: exponent by which small components count less than when standardised (0 = standardised,
-    1 = by their size); opening: weight of losses.OpeningLoss; members: networks averaged, each with another part of the recording held out; rate, adapt_rate: of learning, from
-    nothing and from a prior; batch: excerpts of a step (half of both in a short adaptation); length: rows of an excerpt."""
+    1 = by their size); opening: weight of losses.OpeningLoss; members: networks averaged, each with another part of the recording held
+    out; rate, adapt_rate: of learning, from nothing and from a prior; batch: excerpts of a step (half of both in a short adaptation); length: rows of an excerpt."""
 
     flatten: float
     opening: float
@@ -145,11 +146,9 @@ class Lesson:
 
     @classmethod
     def of(cls, rows: LipRows, model: LipModel, recipe: Recipe) -> Lesson:
-        scale = scale_of(model.basis)
-        importance = torch.from_numpy((scale / scale[0]) ** (2 * recipe.flatten)).float()
         device = model.feature_mean.device
-        targets = torch.from_numpy(model.basis.encode(rows.points) / scale).float().to(device)
-        return cls(rows, rows.features.to(device), targets, (importance / importance.sum()).to(device))
+        targets = torch.from_numpy(model.basis.encode(rows.points) / scale_of(model.basis)).float().to(device)
+        return cls(rows, rows.features.to(device), targets, importance_of(model.basis, recipe.flatten).to(device))
 
     def held(self, member: int) -> np.ndarray:
         """(R,) bool: valid rows of the part that this member never sees."""
@@ -185,21 +184,37 @@ def _trained(
     rate, batch = (recipe.rate, recipe.batch) if start is None else (recipe.adapt_rate, recipe.batch)
     if start is not None and steps < MANY_STEPS:
         rate, batch = rate / 2, batch // 2
-    closeness = OpeningLoss(model.basis, device)
+    drawn = lambda: excerpts(lesson.features, lesson.targets, weight, batch, length, recipe.vary, dice)  # noqa: E731
+    judge_at = lambda step: step >= steps // 2 and step % max(10, steps // 24) == 0  # noqa: E731
+    player = lip_player(net, model, drawn, lesson.importance, recipe.opening, rate, steps)
+    return net, train([player], steps, dice, lambda: lesson.error(net, model, member), judge_at, tell, keep, patience=PATIENCE)
+
+
+def importance_of(basis: LipBasis, flatten: float) -> torch.Tensor:
+    """(K,) how much each standardised coefficient counts, 1 in all; see Recipe.flatten."""
+    scale = scale_of(basis)
+    importance = torch.from_numpy((scale / scale[0]) ** (2 * flatten)).float()
+    return importance / importance.sum()
+
+
+def lip_player(
+    net: LipNet, model: LipModel, drawn: Callable[[], tuple[torch.Tensor, torch.Tensor, torch.Tensor]], importance: torch.Tensor,
+    opening_weight: float, rate: float, steps: int,
+) -> Player:  # fmt: skip
+    """Who learns lips: `drawn()` gives features (B,L,D), wanted coefficients (B,L,K) and weights (B,L)."""
+    closeness = OpeningLoss(model.basis, importance.device)
 
     def terms(step: int) -> dict[str, torch.Tensor]:
-        heard, wanted, counts = excerpts(lesson.features, lesson.targets, weight, batch, length, recipe.vary, dice)
-        said = net(model.standardised(heard))[:, -(-shape.delay // shape.stack) :]
-        wanted, counts = (full[:, : length - shape.delay : shape.stack] for full in (wanted, counts))
-        square = ((said - wanted) ** 2 * lesson.importance).sum(-1)
+        heard, wanted, counts = drawn()
+        said = net(model.standardised(heard))[:, -(-net.delay // net.stack) :]
+        wanted, counts = (full[:, : heard.shape[1] - net.delay : net.stack] for full in (wanted, counts))
         mean = lambda each: (each * counts).sum() / counts.sum().clamp(min=1)  # noqa: E731
-        return {"coefficients": mean(square)} | ({"opening": recipe.opening * mean(closeness(said, wanted))} if recipe.opening else {})
+        square = {"coefficients": mean(((said - wanted) ** 2 * importance).sum(-1))}
+        return square | ({"opening": opening_weight * mean(closeness(said, wanted))} if opening_weight else {})
 
     optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.15)
-    judge_at = lambda step: step >= steps // 2 and step % max(10, steps // 24) == 0  # noqa: E731
-    player = Player("lips", net, optimiser, terms, schedule)
-    return net, train([player], steps, dice, lambda: lesson.error(net, model, member), judge_at, tell, keep, patience=PATIENCE)
+    return Player("lips", net, optimiser, terms, schedule)
 
 
 def _gain(truth: np.ndarray, guess: np.ndarray) -> float:
@@ -210,15 +225,13 @@ def _gain(truth: np.ndarray, guess: np.ndarray) -> float:
 
 def _report(truth: np.ndarray, guess: np.ndarray, mean: np.ndarray, basis: LipBasis, speech_s: float, gain: float) -> dict:
     """Held-out figures, lengths in eye distances, and a warning in words where they are poor."""
-    distance = lambda a, b: float(np.linalg.norm(a - b, axis=-1).mean())  # noqa: E731
-    centred = lambda points: points - points.mean(0)  # noqa: E731
     real, ours = opening(truth), opening(guess)
     flat = real.std() < 1e-4 or ours.std() < 1e-6
-    r = 0.0 if flat else float(np.corrcoef(real, ours)[0, 1])
+    r = 0.0 if flat else opening_r(ours, real)
     report = {
-        "floor_lmd": distance(truth, basis.decode(basis.encode(truth))), "lmd": distance(truth, guess), "lmd_mean_removed": distance(centred(truth), centred(guess)),
-        "mean_shape_lmd": distance(truth, mean), "mean_shape_lmd_mean_removed": distance(centred(truth), 0 * truth),
-        "opening_r": r, "articulation": 0.0 if flat else float(ours.std() / real.std()),
+        "floor_lmd": lmd(basis.decode(basis.encode(truth)), truth), "lmd": lmd(guess, truth), "lmd_mean_removed": lmd(guess, truth, True),
+        "mean_shape_lmd": lmd(mean, truth), "mean_shape_lmd_mean_removed": lmd(0 * truth, truth, True),
+        "opening_r": r, "articulation": 0.0 if flat else articulation(ours, real),
         "speech_minutes": speech_s / 60, "held_out_s": len(truth) / 100, "gain": gain,
     }
     report = {name: round(value, 5) for name, value in report.items()}

@@ -8,11 +8,9 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from hashlib import sha256
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +26,13 @@ from training import grid
 from training.alignment import phones_of
 from training.coarticulation import Coarticulation
 from training.corpus import (
-    REAL, REVOICED, SYNTHETIC, Corpus, Piece, Plan, Sounding, gather, load_corpus, real_clip, save_corpus, settled, synthetic_text,
+    REAL, REVOICED, SYNTHETIC, Corpus, Piece, Plan, Sounding, gather, in_order, load_corpus, offsets_from_rest, real_clip, save_corpus,
+    synthetic_text,
 )  # fmt: skip
 from training.lip_examples import N_FOLDS, Variation, varied
-from training.losses import OpeningLoss
-from training.loop import Player, train
+from training.lips import importance_of, lip_player
+from training.loop import train
+from training.metrics import articulation, lmd, opening_r
 from training.phones import Phones
 from training.sentences import sentence_of
 from training.voices import FLITE_VOICES, TRAIN_VOICES, engine_missing, say
@@ -43,8 +43,8 @@ RECIPES = Path(__file__).parent / "recipes"
 @dataclass(frozen=True, slots=True)
 class PriorRecipe:
     """How a prior is made. texts: synthetic ones; real: learn from real recordings, too (False: from synthetic speech alone);
-    shares: of the pieces of a batch that are real, revoiced, synthetic; flatten, opening: see training.lips.Recipe; reach: how far people's lips move,
-    relative to the speaker of the real ones."""
+    shares: of the pieces of a batch that are real, revoiced, synthetic; flatten, opening: see training.lips.Recipe; reach: how far people's
+    lips move, relative to the speaker of the real ones."""
 
     network: str = "bidirectional"
     members: int = 2
@@ -104,11 +104,10 @@ def make_prior(recipe: PriorRecipe, work: Path, hook: Hook = silent, workers: in
 def _mouth(clips: Sequence[Path], tracks: Path, path: Path, hook: Hook, workers: int) -> Coarticulation:
     """Phones to lips, fitted to the real lips of the clips."""
     if not path.exists():
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            pairs = []
-            for pair in pool.map(partial(spoken_clip, tracks=tracks), clips, chunksize=4):
-                pairs.append(pair)
-                hook("phones", len(pairs), len(clips))
+        pairs = []
+        for pair in in_order(partial(spoken_clip, tracks=tracks), clips, workers):
+            pairs.append(pair)
+            hook("phones", len(pairs), len(clips))
         Coarticulation.fit(pairs).save(path)
     return Coarticulation.load(path)
 
@@ -117,7 +116,7 @@ def spoken_clip(clip: Path, tracks: Path) -> tuple[Phones, LipTrack]:
     """What a clip says, phone by phone, and its lips as offsets from rest at 100 per second."""
     wave = grid.sound(clip)
     phones = phones_of(wave, [say(sentence_of(clip.with_suffix(".align")), voice) for voice in FLITE_VOICES])
-    offsets, valid = settled(grid.lips(clip, tracks), wave, 1 + len(wave.samples) * FEATURE_RATE // wave.rate)
+    offsets, valid = offsets_from_rest(grid.lips(clip, tracks), wave, 1 + len(wave.samples) * FEATURE_RATE // wave.rate)
     return phones, LipTrack(offsets, valid)
 
 
@@ -208,9 +207,8 @@ def train_prior(corpus: Corpus, rest: np.ndarray, recipe: PriorRecipe, hook: Hoo
     real, ours = np.concatenate(truth), np.concatenate(guess)
     lack = float(np.clip(opening(real + rest).std() / opening(ours + rest).std(), 1.0, 1.4))
     report = {
-        "lmd": float(np.linalg.norm(real - ours, axis=-1).mean()), "mean_shape_lmd": float(np.linalg.norm(real - real.mean(0), axis=-1).mean()),
-        "opening_r": float(np.corrcoef(opening(real), opening(ours))[0, 1]), "articulation": lack * float(opening(ours).std() / opening(real).std()),
-        "held_out_s": len(real) / 100,
+        "lmd": lmd(ours, real), "mean_shape_lmd": lmd(real.mean(0), real), "opening_r": opening_r(opening(ours), opening(real)),
+        "articulation": lack * articulation(opening(ours), opening(real)), "held_out_s": len(real) / 100,
     }  # fmt: skip
     report = {name: round(value, 4) for name, value in report.items()} | {"network": recipe.network, "members": recipe.members}
     report["reach"] = recipe.reach
@@ -218,31 +216,20 @@ def train_prior(corpus: Corpus, rest: np.ndarray, recipe: PriorRecipe, hook: Hoo
 
 
 def _trained(material: Material, model: LipModel, recipe: PriorRecipe, member: int, held: Sequence[Piece], tell, keep: Path | None) -> LipNet:
-    shape = SHAPES[recipe.network]
     torch.manual_seed(recipe.seed + member)
     dice = torch.Generator().manual_seed(recipe.seed + member)
-    inside = {p for p in held}
+    inside = set(held)
     pieces = {kind: [p for p in material.corpus.pieces if p.kind == kind and p not in inside] for kind in (REAL, REVOICED, SYNTHETIC)}
-    importance = torch.from_numpy((scale_of(model.basis) / scale_of(model.basis)[0]) ** (2 * recipe.flatten)).float()
-    importance /= importance.sum()
-    net = LipNet(material.features.shape[1], material.targets.shape[1], shape)
-    closeness = OpeningLoss(model.basis)
-
-    def terms(step: int) -> dict[str, torch.Tensor]:
-        heard, wanted, weight = batch_of(material, pieces, recipe, dice)
-        said = net(model.standardised(heard))[:, -(-shape.delay // shape.stack) :]
-        wanted, weight = (full[:, : recipe.length - shape.delay : shape.stack] for full in (wanted, weight))
-        mean = lambda each: (each * weight).sum() / weight.sum().clamp(min=1)  # noqa: E731
-        return {"coefficients": mean(((said - wanted) ** 2 * importance).sum(-1)), "opening": recipe.opening * mean(closeness(said, wanted))}
+    net = LipNet(material.features.shape[1], material.targets.shape[1], SHAPES[recipe.network])
+    drawn = lambda: batch_of(material, pieces, recipe, dice)  # noqa: E731
+    player = lip_player(net, model, drawn, importance_of(model.basis, recipe.flatten), recipe.opening, recipe.rate, recipe.steps)
 
     def judge() -> float:
         real, ours = _answers(material, model, net, held[::2])
         return float(np.square(real - ours).sum((1, 2)).mean())
 
-    optimiser = torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=recipe.steps, pct_start=0.15)
     judge_at = lambda step: step % 250 == 0  # noqa: E731
-    train([Player("prior", net, optimiser, terms, schedule)], recipe.steps, dice, judge, judge_at, tell, keep)
+    train([player], recipe.steps, dice, judge, judge_at, tell, keep)
     return net
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from training import grid
+
 #: Words of each place in a GRID sentence (Cooke et al. 2006).
 GRID_WORDS = (
     ("bin", "lay", "place", "set"), ("blue", "green", "red", "white"), ("at", "by", "in", "with"), tuple("abcdefghijklmnopqrstuvxyz"),
@@ -21,15 +23,9 @@ def text_of_grid(words: Sequence[str]) -> str:
     return " ".join(_SPELLED.get(word, word) for word in words)
 
 
-def words_of(align: str | Path) -> list[tuple[str, float, float]]:
-    """Word, start and end in seconds of each word of a GRID `.align` file (1/25,000 s), silences left out."""
-    rows = [line.split() for line in Path(align).read_text().splitlines() if line.strip()]
-    return [(word, int(start) / 25000, int(end) / 25000) for start, end, word in rows if word not in ("sil", "sp")]
-
-
 def sentence_of(align: str | Path) -> str:
     """What a synthesiser must be given to say what a GRID clip says, from the clip's `.align` file."""
-    return text_of_grid([word for word, _, _ in words_of(align)])
+    return text_of_grid([word for _, _, word in grid.words(align) if word not in ("sil", "sp")])
 
 
 _CODES = tuple({word[0]: word for word in words} for words in GRID_WORDS[:3])
