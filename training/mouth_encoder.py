@@ -1,0 +1,181 @@
+"""The mouth encoder: a small network whose layers tell how different two pictures of a mouth look. It stands in for VGG16 in the perceptual loss.
+
+It learns from footage alone: where the lips are, and how badly a picture was spoilt (`training.distortions`).
+`python -m training encoder --recipe mouth-encoder` makes it again.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, relu, smooth_l1_loss
+
+import lipsync
+from lipsync.analyse import analyse
+from lipsync.cache import Cache
+from lipsync.config import DubConfig
+from lipsync.errors import LipsyncError, UsageError
+from lipsync.hooks import Hook, silent
+from lipsync.lips import LOWER_INNER, UPPER_INNER
+from training import grid
+from training.distortions import SPOILERS, Material, examples
+from training.loop import Player, train
+from training.losses import feature_distance
+
+RECIPES = Path(__file__).parent / "recipes"
+BUNDLED = Path(lipsync.__file__).parent / "weights" / "mouth-encoder.safetensors"
+PRESENTER = Path(__file__).parents[1] / "samples" / "target.mp4"
+WIDTHS = (16, 32, 64, 96)
+#: Root of the distance between pictures of severity 1.
+FAR = 0.5
+
+
+class MouthEncoder(nn.Module):
+    """(B,3,H,W) RGB in [0,1] to four layers: 16, 32, 64, 96 channels at a half, a quarter, an eighth and a sixteenth of the size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(
+            nn.ModuleList([nn.Conv2d(a, b, 4, 2, 1), nn.Conv2d(b, b, 3, padding=1)]) for a, b in zip((3, *WIDTHS), WIDTHS)
+        )
+
+    def forward(self, rgb: Tensor) -> list[Tensor]:
+        x, kept = 4 * rgb - 2, []
+        for halve, look in self.stages:
+            x = relu(look(relu(halve(x))))
+            kept.append(x)
+        return kept
+
+    def save(self, path: Path, about: dict[str, str]) -> None:
+        """Writes the network, 16-bit floats, with `about` beside it."""
+        from safetensors.torch import save_file
+
+        save_file({name: value.half().contiguous() for name, value in self.state_dict().items()}, str(path), {"what": "mouth encoder"} | about)
+
+
+def mouth_encoder(path: Path = BUNDLED) -> MouthEncoder:
+    """The encoder of a file, float32, ready to use: the one that ships. LipsyncError: not such a file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    net = MouthEncoder()
+    try:
+        net.load_state_dict(load_file(str(path)))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise LipsyncError(f"{path} is missing, damaged or not a mouth encoder. Install lipsync again.") from error
+    return net.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderRecipe:
+    """How the encoder is made. pixels: of the clean pictures of one batch, together; widths: of the pictures, from and to; first_clip, every,
+    clips: which GRID s1 `train` clips (the first 40 are the benchmarks' target and stay unseen); held_clips: of these, the last ones are not
+    learned from, held_share: nor is this last part of the presenter."""
+
+    steps: int = 1300
+    rate: float = 2e-3
+    pixels: int = 160_000
+    widths: tuple[int, int] = (64, 270)
+    seed: int = 0
+    first_clip: int = 80
+    every: int = 8
+    clips: int = 40
+    held_clips: int = 4
+    held_share: float = 0.1
+
+    @classmethod
+    def load(cls, name: str) -> EncoderRecipe:
+        """The recipe of a TOML file, or of that name in training/recipes. UsageError: no such file, or unknown keys in it."""
+        path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+        if not path.exists():
+            raise UsageError(f"There is no recipe {name!r}; the encoder's is mouth-encoder.")
+        rows = tomllib.loads(path.read_text(encoding="utf-8"))
+        unknown = sorted(set(rows) - {f.name for f in fields(cls)})
+        if unknown:
+            raise UsageError(f"{path.name}: unknown keys {', '.join(unknown)}.")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in rows.items()})
+
+
+def make_encoder(recipe: EncoderRecipe, work: Path, hook: Hook = silent) -> MouthEncoder:
+    """The encoder of a recipe, from nothing. work: a folder for all that is made on the way. LipsyncError: footage is missing."""
+    learned, _ = footage(recipe, work, hook)
+    return train_encoder(learned, recipe, hook, work / "mouth-encoder.safetensors")
+
+
+def footage(recipe: EncoderRecipe, work: Path, hook: Hook = silent) -> tuple[list[Material], list[Material]]:
+    """Mouths to learn from and mouths held out, of the presenter and of GRID s1. LipsyncError: footage is missing."""
+    from video.concat import join_clips
+
+    if not PRESENTER.exists():
+        raise LipsyncError(f"{PRESENTER} is missing. Render it with: python -m samples.presenter target -o {PRESENTER}")
+    work.mkdir(parents=True, exist_ok=True)
+    clips = grid.clips("train")[recipe.first_clip :: recipe.every][: recipe.clips]
+    joined = work / f"grid-{recipe.first_clip}-{recipe.every}-{len(clips)}.mkv"
+    if not joined.exists():
+        join_clips(clips, joined)
+    learned, held = [], []
+    for path, first_held in ((PRESENTER, 1 - recipe.held_share), (joined, 1 - recipe.held_clips / len(clips))):
+        subject = analyse(path, DubConfig(), Cache(work / "cache"), hook)
+        late = subject.bank.source >= first_held * len(subject.track)
+        learned.append(Material(subject.bank, np.flatnonzero(~late)))
+        held.append(Material(subject.bank, np.flatnonzero(late)))
+    return learned, held
+
+
+class _Student(nn.Module):
+    """The encoder with the two heads that are thrown away: lips, and kind of fault."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = MouthEncoder()
+        self.lips = nn.Sequential(nn.Linear(WIDTHS[-1] * 20, 64), nn.ReLU(), nn.Linear(64, 36))
+        self.kind = nn.Linear(sum(WIDTHS), len(SPOILERS))
+
+
+def train_encoder(materials: Sequence[Material], recipe: EncoderRecipe, hook: Hook = silent, keep: Path | None = None) -> MouthEncoder:
+    """A trained encoder; the same for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        student, dice = _Student(), torch.Generator().manual_seed(recipe.seed)
+    optimiser = torch.optim.AdamW(student.parameters(), recipe.rate, (0.9, 0.99), weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, recipe.steps + 1, pct_start=0.1)
+
+    def terms(step: int) -> dict[str, Tensor]:
+        low, high = np.log(recipe.widths)
+        width = round(float(np.exp(low + (high - low) * float(torch.rand((), generator=dice)))))
+        n = max(4, round(recipe.pixels / (0.8 * width**2)))
+        drawn = examples(materials, n, width, np.random.default_rng(int(torch.randint(2**31, (), generator=dice))))
+        return encoder_terms(student, *map(torch.from_numpy, (drawn.clean, drawn.spoilt, drawn.kind, drawn.severity, drawn.lips)))
+
+    player = Player("encoder", student, optimiser, terms, schedule)
+    tell = lambda step: hook("encoder", step, recipe.steps)
+    train([player], recipe.steps, dice, lambda: 0.0, lambda step: False, tell, keep)
+    return student.encoder.eval().requires_grad_(False)
+
+
+def encoder_terms(student: _Student, clean: Tensor, spoilt: Tensor, kind: Tensor, severity: Tensor, lips: Tensor) -> dict[str, Tensor]:
+    """What the encoder learns by: the distance follows the severity and its order; which fault it was; where the lips are, and how far apart."""
+    layers = student.encoder(torch.cat([clean, spoilt]))
+    n = len(clean)
+    ours, theirs = [x[:n] for x in layers], [x[n:] for x in layers]
+    root = (feature_distance(ours, theirs) + 1e-5).sqrt() / FAR
+    apart = severity[:, None] - severity[None]
+    ahead = (root[:, None] - root[None]) * apart.sign()
+    order = (relu(0.5 * apart.abs() - ahead)).mean()
+    unit = lambda x: x / (x.square().sum(1, keepdim=True) + 1e-8).sqrt()
+    seen = torch.cat([(unit(a) - unit(b)).abs().mean((2, 3)) for a, b in zip(ours, theirs)], 1)
+    said = student.lips(adaptive_avg_pool2d(ours[-1], (4, 5)).flatten(1)).unflatten(1, (18, 2))
+    gap = lambda x: x[:, LOWER_INNER, 1] - x[:, UPPER_INNER, 1]
+    return {
+        "severity": (smooth_l1_loss(root, severity, reduction="none", beta=0.1) / (severity + 0.15)).mean(),
+        "order": 2 * order,
+        "kind": 0.1 * (severity * cross_entropy(student.kind(10 * seen), kind, reduction="none")).mean(),
+        "lips": 20 * smooth_l1_loss(said - 0.5, lips - 0.5, beta=0.02),
+        "gap": 20 * smooth_l1_loss(gap(said), gap(lips), beta=0.02),
+    }
