@@ -86,6 +86,17 @@ class MedianConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnedConfig:
+    """What the sections of all trained textures share (lipsync/textures/learned.py)."""
+
+    width: int = 128  # of the pictures that the networks draw, pixels
+    steps: int = 1500  # of training
+    batch: int = 8  # mouths per step
+    run: int = 1  # of them neighbours in time: 2 where a loss looks at change
+    rate: float = 2e-4  # learning rate
+
+
+@dataclass(frozen=True, slots=True)
 class TeethConfig:
     """Choosing teeth references and transferring their detail (lipsync/teeth.py)."""
 
@@ -134,6 +145,8 @@ class DubConfig:
     """A whole dub."""
 
     texture: str = "median"
+    texture_weights: str = ""  # file of `lipsync train texture`, for the textures that learn
+    train_texture: bool = False  # without such a file: learn from the target now, and keep the result
     device: str = "auto"
     batch: int = 8  # output rows rendered together
     face: FaceConfig = field(default_factory=FaceConfig)

@@ -1,4 +1,6 @@
-"""Progress: `hook(step, done, total)`; total 0 = unknown. Every hook is also a context manager that ends what it shows."""
+"""Progress: `hook(step, done, total)`; total 0 = unknown. Every hook is also a context manager that ends what it shows.
+
+A hook may also have `note(text)`: a few words to show beside the step, such as the losses of a training. Call it as `note(hook, text)`."""
 
 from __future__ import annotations
 
@@ -14,6 +16,11 @@ def silent(step: str, done: int, total: int) -> None:
     """Shows nothing."""
 
 
+def note(hook: Hook, text: str) -> None:
+    """Says `text` beside the current step, where the hook shows such words."""
+    getattr(hook, "note", lambda text: None)(text)
+
+
 class Lines:
     """A line when a step starts, one when it ends, and one about every `every_s` seconds between."""
 
@@ -21,6 +28,10 @@ class Lines:
         self.stream, self.every_s, self.now = stream, every_s, now
         self.step: str | None = None
         self.started_s = self.shown_s = 0.0
+        self.words = ""
+
+    def note(self, text: str) -> None:
+        self.words = text
 
     def __enter__(self) -> Lines:
         return self
@@ -37,12 +48,14 @@ class Lines:
             return
         self.step, self.shown_s = (None if ended else step), now_s
         self.show(step, done, total, now_s - self.started_s)
+        self.words = ""
 
     def show(self, step: str, done: int, total: int, elapsed_s: float) -> None:
         """Writes one line."""
         of = f"/{total}" if total else ""
         when = f"  {elapsed_s:.1f} s" if done else ""
-        self.stream.write(f"{step}  {done}{of}{when}\n")
+        left = f", {elapsed_s * (total - done) / done:.0f} s left" if self.words and 0 < done < total else ""
+        self.stream.write(f"{step}  {done}{of}{when}{left}{'  ' if self.words else ''}{self.words}\n")
         self.stream.flush()
 
 
@@ -50,7 +63,8 @@ class JsonLines(Lines):
     """The same moments as JSON objects, one a line: step, done, total, elapsed_s."""
 
     def show(self, step: str, done: int, total: int, elapsed_s: float) -> None:
-        self.stream.write(json.dumps({"step": step, "done": done, "total": total, "elapsed_s": round(elapsed_s, 3)}) + "\n")
+        said = {"note": self.words} if self.words else {}
+        self.stream.write(json.dumps({"step": step, "done": done, "total": total, "elapsed_s": round(elapsed_s, 3)} | said) + "\n")
         self.stream.flush()
 
 
@@ -63,9 +77,13 @@ class Bars:
 
         self.progress = Progress(
             TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-            console=Console(file=stream), transient=True,
+            TextColumn("{task.fields[words]}"), console=Console(file=stream), transient=True,
         )
         self.tasks: dict[str, object] = {}
+        self.words = ""
+
+    def note(self, text: str) -> None:
+        self.words = text
 
     def __enter__(self) -> Bars:
         self.progress.start()
@@ -76,5 +94,6 @@ class Bars:
 
     def __call__(self, step: str, done: int, total: int) -> None:
         if step not in self.tasks:
-            self.tasks[step] = self.progress.add_task(step, total=total or None)
-        self.progress.update(self.tasks[step], completed=done, total=total or None)
+            self.tasks[step] = self.progress.add_task(step, total=total or None, words="")
+        self.progress.update(self.tasks[step], completed=done, total=total or None, words=self.words)
+        self.words = ""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lipsync.hooks import Hook
+from lipsync.hooks import Hook, note
 from lipsync.paths import written_whole
 from lipsync.types import REASONS, DubPlan, FaceTrack
 
@@ -54,6 +54,9 @@ class Stopwatch:
         self._steps[step] = self._steps.get(step, 0.0) + now - self._last
         self._last = now
         self._hook(step, done, total)
+
+    def note(self, text: str) -> None:
+        note(self._hook, text)
 
     @property
     def seconds(self) -> dict[str, float]:

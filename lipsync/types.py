@@ -220,13 +220,16 @@ class TextureQuery:
 
     lips: (B+2r,18,2) float32 torch, face frame, wanted; crop: (B,3,Hm,Wm) float32 torch in [0,1], the target's own mouth under these rows;
     pose: (B+2r,3) float32 torch, yaw, pitch, roll in degrees of the target frames shown; source: (B,) int64 torch, those frames' numbers.
-    "median" reads lips and pose only; crop and source are for methods that redraw the target's own mouth.
+    "median" reads lips and pose only; crop and source are for methods that redraw the target's own mouth. The crop's surroundings are those
+    of the picture to make, its mouth says something else. speech: (B+2r,256) float32 torch, what the bundled lip model's LSTM makes of the
+    sound (`lipsync.lip_model.heard`), for methods that ask for it; None = no sound.
     """
 
     lips: object
     crop: object
     pose: object
     source: object
+    speech: object = None
 
     def __post_init__(self) -> None:
         if self.lips.shape[1:] != (N_LIPS, 2) or len(self.lips) < len(self.crop) or len(self.pose) != len(self.lips):

@@ -12,6 +12,10 @@ from lipsync.errors import LipsyncError, UsageError
 from lipsync.types import MouthTexture, TargetAnalysis, TextureQuery
 
 
+#: Files of this folder that are no methods.
+_SHARED = ("base", "candidates", "learned", "nets")
+
+
 class TextureMethod(Protocol):
     """Draws the mouth for wanted lips. Every method is one file of `lipsync/textures/` with one class `Method`."""
 
@@ -30,7 +34,7 @@ class TextureMethod(Protocol):
 
 def method_names() -> list[str]:
     """Names of the built-in methods, without importing any of them."""
-    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name != "base")
+    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name not in _SHARED)
 
 
 def get_method(name: str, config: object) -> TextureMethod:
@@ -51,7 +55,10 @@ def get_method(name: str, config: object) -> TextureMethod:
     missing = [a for a in ("name", "radius", "prepare", "render") if not hasattr(method, a)]
     if missing:
         raise LipsyncError(f"{name} is not a texture method: its class Method lacks {', '.join(missing)}. See lipsync/textures/base.py.")
-    return method(getattr(config, method.name.replace("-", "_"), None))
+    made = method(getattr(config, method.name.replace("-", "_"), None))
+    if hasattr(made, "weights") and getattr(config, "texture_weights", ""):
+        made.weights = Path(config.texture_weights)
+    return made
 
 
 def _load_file(path: Path):

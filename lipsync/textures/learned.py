@@ -1,0 +1,214 @@
+"""What every trained texture method shares: a file of weights that says what it is, drawing without gradients, and the protocol of training.
+
+A method brings its networks (`build`), how it draws (`draw`), and who learns what (`players`); `training.textures` trains it. The losses are
+handed in, so that a method knows nothing of training.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from lipsync.config import LearnedConfig
+from lipsync.errors import LipsyncError
+from lipsync.textures.nets import resized
+from lipsync.types import MouthBank, MouthSpace, MouthTexture, TargetAnalysis, TextureQuery
+
+FORMAT = "lipsync-texture-1"
+
+
+@dataclass(frozen=True, slots=True)
+class TextureBatch:
+    """Training rows, of radius 0. truth: (B,3,Hm,Wm) float32 the mouths to draw; row: (B,) int64 their rows in the bank; run: rows come in
+    runs of so many neighbours in time, run after run. As in a dub, `query.crop` shows the truth's surroundings around another mouth."""
+
+    query: TextureQuery
+    truth: torch.Tensor
+    row: torch.Tensor
+    run: int
+
+
+@dataclass(slots=True)
+class Player:
+    """Who learns: `loss(batch)` gives named, weighted terms; their sum is stepped down by Adam (Kingma and Ba 2015)."""
+
+    name: str
+    net: nn.Module
+    loss: Callable[[TextureBatch], Mapping[str, torch.Tensor]]
+    rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    clip: float = 1.0  # largest norm of a gradient
+
+
+class Learned:
+    """A texture method with networks. Subclasses set `name`, `Config`, and define `build`, `draw`, `players`."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type[LearnedConfig]] = LearnedConfig
+    radius = 0
+    hears = False  # reads `query.speech`
+
+    def __init__(self, config: LearnedConfig | None = None) -> None:
+        self.config = config or self.Config()
+        self.weights: Path | None = None  # the file that `prepare` reads; None = the networks are in memory
+        self.nets = nn.ModuleDict()
+        self.report: dict = {}
+
+    # --- what a method defines ---
+
+    def build(self, space: MouthSpace) -> None:
+        """Sets `self.nets`. Their shapes depend on config and space only."""
+        raise NotImplementedError
+
+    def index(self, bank: MouthBank) -> None:
+        """What is built from the target's mouths each time, and not kept in the weights."""
+
+    def draw(self, query: TextureQuery) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(B,3,h,w) mouths in [0,1] and (B,1,h,w) alpha (None = 1), of the crop's aspect at any size. Differentiable.
+
+        In training, networks may answer in half precision: `.float()` before arithmetic with other tensors."""
+        raise NotImplementedError
+
+    def players(self, losses: object) -> Sequence[Player]:
+        """Who learns, in the order of moving. losses: `training.losses.Losses`."""
+        raise NotImplementedError
+
+    # --- what every method can do ---
+
+    def begin(self, subject: TargetAnalysis, device: torch.device | str) -> Self:
+        """Untrained networks for this person: where training starts. The same weights every time."""
+        self._place(subject, device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.build(self.space)
+        self.nets.to(self.device)
+        return self
+
+    def prepare(self, subject: TargetAnalysis, device: torch.device | str) -> Self:
+        """Ready to draw. LipsyncError: no weights, or those of another method or crop."""
+        if self.weights is None and not len(self.nets):
+            raise LipsyncError(
+                f"The texture {self.name} must learn first: add --train-texture, or give the file of `lipsync train texture {self.name}` with --texture-weights."
+            )
+        if self.weights is not None:
+            about, tensors = read_weights(self.weights)
+            self._check(about, subject.bank.space)
+            self.config = self.Config(**{name: tuple(v) if isinstance(v, list) else v for name, v in about["config"].items()})
+            self.report = about["report"]
+            self.begin(subject, device)
+            self._fill(tensors)
+        else:
+            self._place(subject, device)
+        self.nets.to(self.device).eval()
+        return self
+
+    def render(self, query: TextureQuery) -> MouthTexture:
+        """The drawn mouths. On the CPU row by row, so that a row is the same in any batch."""
+        n = len(query.crop)
+        step = 1 if self.device.type == "cpu" else n
+        with torch.no_grad():
+            parts = [self._finished(rows_of(query, b, b + step, self.radius)) for b in range(0, n, step)]
+        rgb, alpha, jaw = (torch.cat(part) for part in zip(*parts))
+        return MouthTexture(rgb=rgb, alpha=alpha, jaw=jaw)
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(p.numel() for p in self.nets.parameters())
+
+    def save(self, path: str | Path) -> None:
+        """One safetensors file that says all it needs: method, config, crop, report, weights."""
+        from safetensors.torch import save_file
+
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.nets.state_dict().items()}
+        about = {"method": self.name, "config": asdict(self.config), "space": asdict(self.space), "report": self.report}
+        save_file(tensors, str(path), {"format": FORMAT, "texture": json.dumps(about)})
+
+    # --- inside ---
+
+    def _place(self, subject: TargetAnalysis, device: torch.device | str) -> None:
+        self.device, self.space = torch.device(device), subject.bank.space
+        self._jaw = _jaw_from_lips(subject.bank).to(self.device)
+        self.index(subject.bank)
+
+    def _finished(self, query: TextureQuery) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        rgb, alpha = self.draw(query)
+        size = (self.space.height, self.space.width)
+        rgb = resized(rgb.float(), size).clamp(0, 1)
+        alpha = torch.ones_like(rgb[:, :1]) if alpha is None else resized(alpha.float(), size).clamp(0, 1)
+        own = slice(self.radius, self.radius + len(rgb))
+        numbers = _for_jaw(query.lips[own], query.pose[own])
+        return rgb, alpha, (numbers @ self._jaw).reshape(-1, 17, 2)
+
+    def _check(self, about: Mapping, space: MouthSpace) -> None:
+        name = Path(self.weights).name
+        if about["method"] != self.name:
+            raise LipsyncError(f"{name} holds weights of the texture {about['method']}, not {self.name}. Use --texture {about['method']}, or train {self.name}.")
+        if about["space"] != asdict(space):
+            theirs, ours = about["space"], asdict(space)
+            raise LipsyncError(
+                f"{name} was trained for another target: mouths of {theirs['width']}x{theirs['height']} at {theirs['scale']:.1f} pixels per eye distance, "
+                f"here {ours['width']}x{ours['height']} at {ours['scale']:.1f}. Train it on this target, or name the target first that it was trained on."
+            )
+
+    def _fill(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        try:
+            self.nets.load_state_dict(dict(tensors))
+        except RuntimeError:
+            raise LipsyncError(f"{Path(self.weights).name} does not fit the networks of {self.name} in this version. Train it again.") from None
+
+
+def rows_of(query: TextureQuery, start: int, stop: int, radius: int) -> TextureQuery:
+    """Some rows of a query with their context."""
+    around = slice(start, stop + 2 * radius)
+    heard = None if query.speech is None else query.speech[around]
+    return TextureQuery(query.lips[around], query.crop[start:stop], query.pose[around], query.source[start:stop], heard)
+
+
+def read_weights(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
+    """What a file of texture weights says about itself, and its tensors. LipsyncError: missing, damaged, or something else."""
+    from safetensors import SafetensorError, safe_open
+
+    name = Path(path).name
+    try:
+        with safe_open(str(path), "pt") as file:
+            marks = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    except (OSError, SafetensorError) as trouble:
+        raise LipsyncError(f"{name} cannot be read as texture weights ({trouble}). Train it again.") from None
+    try:
+        about = json.loads(marks["texture"])
+        whole = marks["format"] == FORMAT and {"method", "config", "space", "report"} <= set(about)
+    except (KeyError, ValueError, TypeError):
+        whole = False
+    if not whole:
+        raise LipsyncError(f"{name} does not hold texture weights of this version ({FORMAT}). Train it again.")
+    return about, tensors
+
+
+def _jaw_from_lips(bank: MouthBank) -> torch.Tensor:
+    """(39,34) the linear map from lips and head turn to the jaw line that fits this person's mouths best (ridge regression)."""
+    numbers = _for_jaw(torch.from_numpy(bank.lips).double(), torch.from_numpy(bank.pose).double())
+    jaw = torch.from_numpy(bank.jaw).double().flatten(1)
+    gram = numbers.T @ numbers
+    keep = 1e-3 * len(numbers) * torch.eye(len(gram), dtype=gram.dtype)
+    keep[-1, -1] = 1e-9 * len(numbers)
+    mean = jaw.mean(0)
+    found = torch.linalg.solve(gram + keep, numbers.T @ (jaw - mean))
+    found[-1] += mean
+    return found.float()
+
+
+def _for_jaw(lips: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
+    return torch.cat([lips.flatten(1), pose[:, :2] / 30, torch.ones_like(pose[:, :1])], 1)
+
+
+def numbers_of(array: np.ndarray, device: torch.device | str) -> torch.Tensor:
+    """float32 torch copy on the device."""
+    return torch.from_numpy(np.ascontiguousarray(array)).float().to(device)

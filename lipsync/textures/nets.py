@@ -1,0 +1,124 @@
+"""What the learned textures share: the region that is redrawn, lips drawn as a picture, sizes, and small blocks of layers.
+
+No block lets a picture depend on the others of its batch: rows are rendered alone and in any order.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lipsync.lips import soft_step
+from lipsync.types import MouthSpace
+
+#: Part of the face that speech moves, face frame: centre, half width and half height of a superellipse.
+_CENTRE, _HALF_WIDTH, _HALF_HEIGHT = (0.0, 0.2), 0.58, 0.51
+#: Share of that size over which the region fades out at its rim.
+_RIM = 0.15
+#: The inner edge of the lips as a closed line, and the outer one.
+_INNER, _OUTER = [0, 12, 13, 14, 6, 15, 16, 17], list(range(12))
+#: Width of a drawn contour, eye distances.
+_LINE = 0.02
+
+
+def lower_face(space: MouthSpace, device: torch.device | str = "cpu") -> torch.Tensor:
+    """(1,1,Hm,Wm) in [0,1]: the part of the crop that may be redrawn, 0 on the crop's rim."""
+    at = _positions(space, (space.height, space.width), device) - torch.tensor(_CENTRE, device=device)
+    away = ((at / torch.tensor([_HALF_WIDTH, _HALF_HEIGHT], device=device)) ** 4).sum(-1) ** 0.25
+    return soft_step((1 - away) / _RIM)[None, None]
+
+
+def blanked(crop: torch.Tensor, space: MouthSpace) -> torch.Tensor:
+    """The (B,3,Hm,Wm) crops, grey wherever they may be redrawn: what is left shows nothing of the words that were said."""
+    return torch.where(lower_face(space, crop.device) > 0, 0.5, crop)
+
+
+def drawn_lips(lips: torch.Tensor, space: MouthSpace, size: tuple[int, int]) -> torch.Tensor:
+    """(B,3,height,width) in [0,1] picture of (B,18,2) lips: outer contour, inner contour, and the opening filled."""
+    at = _positions(space, size, lips.device).reshape(-1, 2)
+    outer, inner = _distance(lips[:, _OUTER], at), _distance(lips[:, _INNER], at)
+    inside = _inside(lips[:, _INNER], at)
+    layers = [torch.exp(-((outer / _LINE) ** 2)), torch.exp(-((inner / _LINE) ** 2)), soft_step(0.5 + torch.where(inside, inner, -inner) / _LINE)]
+    return torch.stack(layers, 1).reshape(len(lips), 3, *size)
+
+
+def lip_numbers(lips: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
+    """(B,39) lips (B,18,2) and pose (B,3) as numbers of about unit size."""
+    return torch.cat([lips.flatten(1) * 4, pose / 10], 1)
+
+
+def net_size(space: MouthSpace, width: int, multiple: int = 16) -> tuple[int, int]:
+    """(height, width) nearest to the crop's aspect whose sides a network can halve: multiples of `multiple`."""
+    return max(multiple, round(width * space.height / space.width / multiple) * multiple), max(multiple, round(width / multiple) * multiple)
+
+
+def resized(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """(B,C,*size) pictures: averaged areas where they shrink, bicubic where they grow."""
+    if x.shape[2:] == torch.Size(size):
+        return x
+    if size[0] <= x.shape[2] and size[1] <= x.shape[3]:
+        return F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(x, size=size, mode="bicubic", align_corners=False)
+
+
+def conv(n_in: int, n_out: int, size: int = 3, stride: int = 1) -> nn.Sequential:
+    """Convolution, normalisation within the picture, leaky ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, size, stride, size // 2, padding_mode="replicate" if size > 1 else "zeros"), nn.GroupNorm(_groups(n_out), n_out), nn.LeakyReLU(0.2, True)
+    )
+
+
+class Residual(nn.Module):
+    """Two convolutions beside the identity (He 2016)."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(conv(n, n), nn.Conv2d(n, n, 3, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+class Grow(nn.Module):
+    """Twice the size: convolution, then pixels out of channels (Shi 2016)."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.body, self.shuffle = conv(n_in, 4 * n_out), nn.PixelShuffle(2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.shuffle(self.body(x))
+
+
+def _groups(n: int) -> int:
+    return next(g for g in (8, 4, 2, 1) if n % g == 0)
+
+
+def _positions(space: MouthSpace, size: tuple[int, int], device: torch.device | str) -> torch.Tensor:
+    """(h,w,2) face-frame positions of the pixel centres of a crop drawn at `size`."""
+    y = (torch.arange(size[0], device=device) + 0.5) * (space.height / size[0] / space.scale) + space.top
+    x = (torch.arange(size[1], device=device) + 0.5) * (space.width / size[1] / space.scale) + space.left
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+
+
+def _distance(line: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    """(B,P) distance of (P,2) points to the closed lines (B,N,2)."""
+    nearest = None
+    for a, b in zip(line.unbind(1), line.roll(-1, 1).unbind(1)):
+        edge, rel = (b - a)[:, None], at - a[:, None]
+        t = ((rel * edge).sum(-1) / (edge * edge).sum(-1).clamp_min(1e-12)).clamp(0, 1)
+        squared = (rel - t[..., None] * edge).square().sum(-1)
+        nearest = squared if nearest is None else torch.minimum(nearest, squared)
+    return nearest.sqrt()
+
+
+def _inside(line: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    """(B,P) bool: points inside the closed lines (B,N,2), by the number of edges crossed."""
+    odd = torch.zeros(len(line), len(at), dtype=torch.bool, device=at.device)
+    for a, b in zip(line.unbind(1), line.roll(-1, 1).unbind(1)):
+        edge, rel = (b - a)[:, None], at - a[:, None]
+        spans = (a[:, None, 1] > at[:, 1]) != (b[:, None, 1] > at[:, 1])
+        left = (rel[..., 0] * edge[..., 1] < edge[..., 0] * rel[..., 1]) != (edge[..., 1] < 0)
+        odd ^= spans & left
+    return odd
