@@ -7,7 +7,8 @@ import torch
 from lipsync.config import DubConfig
 from lipsync.errors import LipsyncError, UsageError
 from lipsync.textures import get_method, method_names
-from lipsync.textures.median import CandidateWarp, _warped_median, kernel_weights, trajectories, weighted_median
+from lipsync.textures.candidates import CandidateWarp, kernel_weights, trajectories
+from lipsync.textures.median import _warped_median, weighted_median
 from lipsync.types import TextureQuery
 from tests.drawn import draw, drawn_subject, lips_open
 

@@ -13,14 +13,8 @@ import torch
 from numba import njit, prange
 
 from lipsync.config import MedianConfig
-from lipsync.geometry import magnification
-from lipsync.lips import LOWER_INNER, UPPER_INNER
-from lipsync.types import MouthBank, MouthSpace, MouthTexture, TargetAnalysis, TextureQuery
-
-_NODE_STEP = 4  # mouth-frame pixels between the nodes of a displacement field
-_JAW = slice(3, 14)  # the part of the jaw line inside the crop
-#: Fixed points of the warp, face frame: nose base and the crop's sides.
-_ANCHORS = np.array([[0.0, -0.36], [-0.2, -0.36], [0.2, -0.36], [-0.7, -0.4], [0.7, -0.4], [-0.72, 0.0], [0.72, 0.0], [-0.5, 0.72], [0.5, 0.72], [0.0, 0.76]])
+from lipsync.textures.candidates import NODE_STEP, Candidates, CandidateWarp, lost_on_the_way, radius, resharpened
+from lipsync.types import MouthTexture, TargetAnalysis, TextureQuery
 
 
 class Method:
@@ -29,206 +23,36 @@ class Method:
 
     def __init__(self, config: MedianConfig | None = None) -> None:
         self.config = config or MedianConfig()
-        self.radius = len(self.config.trajectory) // 2 + len(self.config.fade) // 2
+        self.radius = radius(self.config)
 
     def prepare(self, subject: TargetAnalysis, device: torch.device | str) -> Method:
         """Ready to draw `subject`: candidate descriptors built; on a GPU the bank is uploaded once."""
-        self.bank = bank = subject.bank
-        self.device = torch.device(device)
-        self.features = torch.from_numpy(trajectories(bank, self.config)).to(self.device)
-        sharp = bank.sharpness / max(float(np.median(bank.sharpness)), 1e-6)
-        self.trust = torch.from_numpy(np.clip(sharp, 0.1, 1.5).astype(np.float32) ** self.config.sharpness_power).to(self.device)
-        self.lips = torch.from_numpy(bank.lips.astype(np.float32)).to(self.device)
-        self.jaw = torch.from_numpy(bank.jaw.astype(np.float32)).to(self.device)
-        self.crops = None if self.device.type == "cpu" else torch.from_numpy(bank.take(slice(None))).to(self.device)
-        self.warp = CandidateWarp(bank.space, self.device)
-        self.trip = self._lost_on_the_way(float(np.median(magnification(subject.track.pixel_from_face[subject.track.valid]))) / bank.space.scale)
+        self.device, self.space = torch.device(device), subject.bank.space
+        self.candidates = Candidates(subject.bank, self.config, self.device)
+        self.warp = CandidateWarp(self.space, self.device)
+        self.trip = lost_on_the_way(subject)
         return self
 
     def render(self, query: TextureQuery) -> MouthTexture:
         """Drawn mouths; alpha is 1 everywhere. Rows are independent of how they are batched."""
-        wanted = describe_query(query.lips, query.pose, self.config).to(self.device)
-        index, weight = self.choose(wanted)
+        index, weight = self.candidates.for_query(query)
         lips = query.lips[self.radius : self.radius + len(index)].to(self.device)
-        jaw = (self.jaw[index] * weight[..., None, None]).sum(1)
-        field = self.warp.fields(lips, jaw, self.lips[index], self.jaw[index])
+        jaw = (self.candidates.jaw[index] * weight[..., None, None]).sum(1)
+        field = self.warp.fields(lips, jaw, self.candidates.lips[index], self.candidates.jaw[index])
         rgb = torch.stack([self._draw(*row) for row in zip(index, weight, field, lips)])
         return MouthTexture(rgb=rgb, alpha=torch.ones_like(rgb[:, :1]), jaw=jaw)
 
-    def choose(self, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B,C) bank rows of the candidates and their (B,C) weights, which add up to 1. wanted: (B+2f,D) descriptors with f rows of context.
-
-        Weights are exp(-d^2 / 2 sigma^2), sigma found by bisection so that the n best hold the share alpha of the total (paper), then
-        averaged over neighbouring rows so that candidates fade in and out.
-        """
-        cfg = self.config
-        distance = torch.cdist(wanted, self.features, compute_mode="donot_use_mm_for_euclid_dist")
-        dense = torch.zeros_like(distance)
-        top = min(cfg.candidates, distance.shape[1])
-        near, rows = distance.topk(top, largest=False)
-        dense.scatter_(1, rows, kernel_weights(near, min(cfg.n, top), cfg.alpha) * self.trust[rows])
-        dense = dense / dense.sum(1, keepdim=True)
-        n_rows = len(wanted) - len(cfg.fade) + 1
-        faded = sum(k * dense[i : i + n_rows] for i, k in enumerate(cfg.fade))
-        weight, index = faded.topk(min(cfg.candidates, faded.shape[1]))
-        return index, weight / weight.sum(1, keepdim=True)
-
     def _draw(self, index: torch.Tensor, weight: torch.Tensor, field: torch.Tensor, lips: torch.Tensor) -> torch.Tensor:
         """(3,Hm,Wm) one mouth: the median of the warped candidates, as sharp around the lips as they are on average."""
+        crops = self.candidates.crops(index)
         if self.device.type == "cpu":
-            crops = self.bank.take(index.numpy())
             out = np.empty(crops.shape[1:], np.uint8)
-            _warped_median(crops, field.numpy(), weight.numpy(), out, _NODE_STEP)
-            crops, rgb = torch.from_numpy(crops), torch.from_numpy(out).float()
+            _warped_median(crops.numpy(), field.numpy(), weight.numpy(), out, NODE_STEP)
+            rgb = torch.from_numpy(out).float()
         else:
-            crops = self.crops[index]
             rgb = weighted_median(self.warp.apply(crops.float(), field).round(), weight)
-        detail = _fine_detail(rgb[None])[0]
-        drawn, more, filmed = (_edges(_around_lips(x, lips, self.bank.space)) for x in (rgb[None], detail[None], crops.float()))
-        wanted = self.trip * (weight * filmed.square().mean((1, 2, 3))).sum()
-        aa, ab, bb = (drawn * drawn).mean(), (drawn * more).mean(), (more * more).mean()
-        boost = ((ab * ab - bb * (aa - wanted)).clamp_min(0).sqrt() - ab) / bb.clamp_min(1e-6)
-        return ((rgb + boost.clamp(0, self.config.resharpen) * detail) / 255).clamp(0, 1)
-
-    def _lost_on_the_way(self, shrink: float) -> float:
-        """How much edge energy a picture has before it is enlarged to crop pixels and brought back, over what it has then.
-
-        shrink: from crop pixels to video pixels."""
-        rows = np.unique(np.linspace(0, len(self.bank) - 1, 16).astype(int))
-        filmed = _scaled(torch.from_numpy(self.bank.take(rows)).float(), shrink)
-        before, after = (_laplacian(x).square().mean() for x in (filmed, _scaled(_scaled(filmed, 1 / shrink), shrink)))
-        return float((before / after.clamp_min(1e-6)).clamp(1, 2))
-
-
-def describe(lips: np.ndarray | torch.Tensor, pose: np.ndarray | torch.Tensor, config: MedianConfig):
-    """(N,44) descriptor of single frames: the lip points, the inner gaps weighted up, and the head's yaw and pitch weighted down."""
-    xp = torch if isinstance(lips, torch.Tensor) else np
-    flat = lips.reshape(len(lips), -1) / 18**0.5
-    gap = (lips[:, LOWER_INNER, 1] - lips[:, UPPER_INNER, 1]) * config.gap_weight
-    turned = pose[:, :2] * config.pose_weight
-    cat = xp.cat if xp is torch else xp.concatenate
-    return cat([flat, gap, turned], 1)
-
-
-def describe_query(lips: torch.Tensor, pose: torch.Tensor, config: MedianConfig) -> torch.Tensor:
-    """(N-2c, D) trajectory descriptors of the rows that have c = len(config.trajectory)//2 neighbours on both sides."""
-    frames = describe(lips, pose, config)
-    taps = np.sqrt(config.trajectory)
-    n = len(frames) - len(taps) + 1
-    return torch.cat([frames[i : i + n] * float(t) for i, t in enumerate(taps)], 1)
-
-
-def trajectories(bank: MouthBank, config: MedianConfig) -> np.ndarray:
-    """(K,D) float32 trajectory descriptors of the bank; where a neighbour in time is missing, the nearest one that exists stands in."""
-    frames = describe(bank.lips.astype(np.float32), bank.pose.astype(np.float32), config)
-    taps, k = np.sqrt(config.trajectory), np.arange(len(bank))
-    half, parts = len(taps) // 2, []
-    for i, tap in enumerate(taps):
-        at, step = k.copy(), 1 if i >= half else -1
-        for _ in range(abs(i - half)):
-            moved = np.clip(at + step, 0, len(bank) - 1)
-            follows = (bank.shot[moved] == bank.shot[at]) & (np.abs(bank.source[moved] - bank.source[at]) == 1)
-            at = np.where(follows, moved, at)
-        parts.append(frames[at] * tap)
-    return np.concatenate(parts, 1).astype(np.float32)
-
-
-def kernel_weights(distance: torch.Tensor, n: int, alpha: float) -> torch.Tensor:
-    """(B,C) weights exp(-d^2 / 2 sigma^2) of ascending distances, sigma per row such that the first n hold `alpha` of the sum."""
-    squared = distance**2 - distance[:, :1] ** 2  # the same weights up to a factor, and never all zero
-    low = torch.full_like(squared[:, :1], 1e-5)
-    high = torch.full_like(low, 10.0)
-    for _ in range(30):
-        sigma = (low * high).sqrt()
-        weight = torch.exp(-squared / (2 * sigma**2))
-        too_wide = weight[:, :n].sum(1, keepdim=True) < alpha * weight.sum(1, keepdim=True)
-        high = torch.where(too_wide, sigma, high)
-        low = torch.where(too_wide, low, sigma)
-    return torch.exp(-squared / (2 * low**2))
-
-
-class CandidateWarp:
-    """Smooth displacement fields that bring candidates' lips and jaws onto the wanted ones: thin-plate splines through the lip and jaw
-    points, still at the nose and the crop's sides (Bookstein 1989), slightly relaxed against landmark noise."""
-
-    relax = 2e-3
-
-    def __init__(self, space: MouthSpace, device: torch.device) -> None:
-        self.space, self.device = space, device
-        y = torch.arange(0, space.height + _NODE_STEP, _NODE_STEP, dtype=torch.float64)
-        x = torch.arange(0, space.width + _NODE_STEP, _NODE_STEP, dtype=torch.float64)
-        self.shape = (len(y), len(x))
-        grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
-        self.nodes = ((grid + 0.5) / space.scale + torch.tensor([space.left, space.top], dtype=torch.float64)).to(device)
-        self.anchors = torch.from_numpy(_ANCHORS).to(device)
-
-    def fields(self, lips: torch.Tensor, jaw: torch.Tensor, from_lips: torch.Tensor, from_jaw: torch.Tensor) -> torch.Tensor:
-        """(B,C,h,w,2) float32: at each node of the wanted picture, how many mouth-frame pixels away the candidate shows it.
-
-        lips (B,18,2), jaw (B,17,2): wanted; from_lips (B,C,18,2), from_jaw (B,C,17,2): the candidates'. Face frame.
-        """
-        n, c = from_lips.shape[:2]
-        to = torch.cat([lips, jaw[:, _JAW]], 1).double()
-        moved = torch.cat([from_lips, from_jaw[:, :, _JAW]], 2).double() - to[:, None]
-        moved = torch.cat([moved, moved.new_zeros(n, c, len(self.anchors), 2)], 2)
-        to = torch.cat([to, self.anchors.expand(n, -1, -1)], 1)
-        p = to.shape[1]
-        system = to.new_zeros(n, p + 3, p + 3)
-        system[:, :p, :p] = _spline(torch.cdist(to, to)) + self.relax * torch.eye(p, dtype=to.dtype, device=to.device)
-        affine = torch.cat([torch.ones_like(to[..., :1]), to], -1)
-        system[:, :p, p:], system[:, p:, :p] = affine, affine.transpose(1, 2)
-        right = torch.cat([moved.permute(0, 2, 1, 3).reshape(n, p, c * 2), to.new_zeros(n, 3, c * 2)], 1)
-        solved = torch.linalg.solve(system, right)
-        nodes = self.nodes.expand(n, -1, -1)
-        basis = torch.cat([_spline(torch.cdist(nodes, to)), torch.ones_like(nodes[..., :1]), nodes], -1)
-        field = (basis.float() @ solved.float()) * self.space.scale
-        return field.reshape(n, *self.shape, c, 2).permute(0, 3, 1, 2, 4).contiguous()
-
-    def apply(self, crops: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
-        """(C,3,Hm,Wm) crops drawn through their (C,h,w,2) fields, bilinear, edges repeated."""
-        h, w = self.space.height, self.space.width
-        y, x = torch.arange(h, device=crops.device), torch.arange(w, device=crops.device)
-        at = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).float()
-        size = [(s - 1) * _NODE_STEP + 1 for s in self.shape]
-        dense = torch.nn.functional.interpolate(field.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=True)
-        at = at + dense[:, :, :h, :w].permute(0, 2, 3, 1)
-        grid = (at + 0.5) * 2 / torch.tensor([w, h], device=at.device) - 1
-        return torch.nn.functional.grid_sample(crops, grid, padding_mode="border", align_corners=False)
-
-
-def _spline(r: torch.Tensor) -> torch.Tensor:
-    return r**2 * torch.log(r.clamp_min(1e-9))
-
-
-def _fine_detail(rgb: torch.Tensor) -> torch.Tensor:
-    """What two 3x3 means, nearly a Gaussian of 1.2 pixels, remove."""
-    soft = torch.nn.functional.pad(rgb, (2, 2, 2, 2), mode="replicate")
-    for _ in range(2):
-        soft = torch.nn.functional.avg_pool2d(soft, 3, 1)
-    return rgb - soft
-
-
-def _scaled(rgb: torch.Tensor, factor: float) -> torch.Tensor:
-    size = [max(4, round(n * factor)) for n in rgb.shape[2:]]
-    return torch.nn.functional.interpolate(rgb, size=size, mode="bicubic", align_corners=False)
-
-
-def _edges(rgb: torch.Tensor) -> torch.Tensor:
-    """Laplacian of the frequencies that survive the way back into the frame."""
-    return _laplacian(torch.nn.functional.avg_pool2d(rgb, 3, 1))
-
-
-def _laplacian(rgb: torch.Tensor) -> torch.Tensor:
-    grey = rgb.mean(1, keepdim=True)
-    kernel = grey.new_tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
-    return torch.nn.functional.conv2d(grey, kernel)
-
-
-def _around_lips(rgb: torch.Tensor, lips: torch.Tensor, space: MouthSpace) -> torch.Tensor:
-    """The part of the (B,3,Hm,Wm) pictures that holds the (18,2) lips."""
-    corner = lips.new_tensor([space.left, space.top])
-    (x0, y0), (x1, y1) = ((p - corner) * space.scale for p in (lips.amin(0), lips.amax(0)))
-    return rgb[..., max(int(y0) - 2, 0) : int(y1) + 3, max(int(x0) - 2, 0) : int(x1) + 3]
+        rgb = resharpened(rgb, crops.float(), weight, lips, self.space, self.trip, self.config.resharpen)
+        return (rgb / 255).clamp(0, 1)
 
 
 def weighted_median(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
