@@ -45,11 +45,16 @@ def composite(
     return out
 
 
+def jaw_move(target_jaw: torch.Tensor, drawn_jaw: torch.Tensor, config: CompositeConfig) -> torch.Tensor:
+    """(B,17,2) by how much the target's jaw line is moved towards the drawn mouths', face frame."""
+    return ((drawn_jaw - target_jaw) * _FOLLOWS.to(drawn_jaw)).clamp(-config.jaw_limit, config.jaw_limit)
+
+
 def _draw_over(frames, mouth, lips, shown, rows, space, config) -> None:
     lips, target_lips, target_jaw, strength, pixel_from_face = (
         torch.from_numpy(a).to(frames.device).float() for a in (lips, shown.lips[rows], shown.jaw[rows], shown.strength[rows], shown.pixel_from_face[rows])
     )
-    moved = ((mouth.jaw - target_jaw) * _FOLLOWS.to(mouth.jaw)).clamp(-config.jaw_limit, config.jaw_limit)
+    moved = jaw_move(target_jaw, mouth.jaw, config)
     jaw = target_jaw + moved
     box = Box.around(torch.cat([target_jaw, jaw], 1), pixel_from_face, frames.shape[2:], config)
     under = box.cut(frames)

@@ -45,12 +45,12 @@ def noise(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) 
 
 
 def jpeg(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Blocks of quality 90 down to 8."""
+    """Blocks of quality 90 down to 10."""
     import cv2
 
-    picture = (mouth.rgb * 255).round().astype(np.uint8)
-    _, packed = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, round(90 - 82 * amount)])
-    return cv2.imdecode(packed, cv2.IMREAD_COLOR).astype(np.float32) / 255, 0.15 + 0.6 * amount
+    bgr = (mouth.rgb[..., ::-1] * 255).round().astype(np.uint8)
+    _, packed = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, round(90 - 80 * amount)])
+    return cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32) / 255, 0.1 + 0.6 * amount
 
 
 def ghost(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) -> tuple[np.ndarray, float]:
@@ -149,8 +149,7 @@ class Material:
         left, top = round(cut[0] * space.width), round(cut[1] * space.height)
         right, bottom = round((1 - cut[2]) * space.width), round((1 - cut[3]) * space.height)
         mirror = varied and dice.random() < 0.5
-        mix = np.eye(3) + (dice.uniform(-0.12, 0.12, (3, 3)) + np.diag(dice.uniform(-0.2, 0.2, 3)) + dice.uniform(-0.2, 0.2)) * varied
-        mix /= max(1.0, mix.sum(1).max() / 1.15)
+        mix = np.eye(3) + (dice.uniform(-0.06, 0.06, (3, 3)) + np.diag(dice.uniform(-0.15, 0.15, 3) + dice.uniform(-0.2, 0.1))) * varied
         gamma = np.exp(dice.uniform(-0.35, 0.35)) if varied else 1.0
 
         def seen(row: int) -> Mouth:

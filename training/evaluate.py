@@ -147,7 +147,7 @@ def voiced_frames(stream: VideoStream) -> np.ndarray | None:
 
 def picture_measures(real: Film, dubbed: Film, rows: np.ndarray, usable: np.ndarray, same_size: bool, batch: int, hook: Hook) -> dict:
     """PSNR and SSIM of frame and mouth region (each at the real mouth's place), sharpness and flicker of the mouth relative to the real."""
-    tally, mouths = _Tally(), (_Mouth(real.track), _Mouth(dubbed.track))
+    tally, mouths = _Tally(), (Mouth(real.track), Mouth(dubbed.track))
     ours = read_rows(dubbed.stream, np.arange(len(rows)), batch)
     for (at, truth, _), (_, dub, _) in zip(read_rows(real.stream, rows, batch), ours, strict=True):
         for k, row in enumerate(range(at.start, at.stop)):
@@ -171,7 +171,7 @@ def _ratio(ours: float | None, real: float | None) -> float | None:
     return ours / real if ours is not None and real else None
 
 
-class _Mouth:
+class Mouth:
     """The mouth region of one video, frame after frame, in order."""
 
     def __init__(self, track: FaceTrack) -> None:

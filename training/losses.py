@@ -161,8 +161,12 @@ def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
 
     a, b: layers (B,C,h,w) of one network for two pictures.
     """
-    unit = lambda x: x / (x.square().sum(1, keepdim=True) + 1e-8).sqrt()  # noqa: E731
-    return torch.stack([(unit(x) - unit(y)).square().sum(1).mean((1, 2)) for x, y in zip(a, b, strict=True)]).mean(0)
+    return torch.stack([(of_length_one(x) - of_length_one(y)).square().sum(1).mean((1, 2)) for x, y in zip(a, b, strict=True)]).mean(0)
+
+
+def of_length_one(layer: Tensor) -> Tensor:
+    """(B,C,h,w), the channels at each place divided by their root sum of squares."""
+    return layer / (layer.square().sum(1, keepdim=True) + 1e-8).sqrt()
 
 
 class Vgg16(nn.Module):

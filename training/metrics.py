@@ -115,6 +115,15 @@ def region_box(pixel_from_face: np.ndarray, height: int, width: int) -> tuple[sl
     return slice(low[1], high[1]), slice(low[0], high[0])
 
 
+def face_box(landmarks: np.ndarray, height: int, width: int, margin: float = 0.1) -> tuple[slice, slice]:
+    """(rows, columns) of the upright box around (68,2) landmarks, `margin` of its larger side wider on every side, inside the picture."""
+    low, high = landmarks.min(0), landmarks.max(0)
+    wider = margin * (high - low).max()
+    low = np.clip(np.floor(low - wider), 0, [width, height]).astype(int)
+    high = np.clip(np.ceil(high + wider), 0, [width, height]).astype(int)
+    return slice(low[1], high[1]), slice(low[0], high[0])
+
+
 def luma(rgb: np.ndarray) -> np.ndarray:
     """(H,W) float32 in 0..255 (BT.601 weights) of (H,W,3)."""
     return rgb.astype(np.float32) @ _LUMA

@@ -14,18 +14,17 @@ from lipsync.hooks import Hook, note, silent
 from lipsync.lips import opening
 from lipsync.textures.learned import Learned, TextureBatch, numbers_of
 from lipsync.textures.learned import Player as Learner
-from lipsync.textures.nets import lower_face
+from lipsync.textures.nets import lower_face, net_size, resized
 from lipsync.types import MouthBank, TargetAnalysis, TextureQuery
 from training import loop
 from training.losses import Losses
-from training.metrics import ssim
 
 #: Fewer mouths than this teach nothing.
 FEWEST = 50
 #: A mouth less sharp than this share of the usual among mouths opened alike is left out.
 BLURRED = 0.4
 #: Held out for the early stop: one run of so many neighbours out of ten, and at most so many rows judged.
-_HELD_RUN, _JUDGED = 25, 48
+_HELD_RUN, _JUDGED, _JUDGED_WIDTH = 25, 24, 128
 _JUDGEMENTS, _PATIENCE = 24, 8
 #: Another mouth for the crop: so many are drawn by lot, and the one nearest in head pose is taken.
 _LOTS, _APART = 12, 8
@@ -124,7 +123,8 @@ def train_texture(
             drawn = torch.cat([method.render(_row(held.query, b)).rgb for b in range(len(held.truth))])
         if samples is not None:
             samples(_sheet(held.truth, drawn))
-        return float(losses.l1(drawn, held.truth) + 0.1 * (1 - ssim(drawn, held.truth).mean()) + 0.1 * losses.perceptual(drawn, held.truth))
+        a, b = (resized(pictures, net_size(method.space, _JUDGED_WIDTH)) for pictures in (drawn, held.truth))
+        return float(losses.l1(a, b) + 0.1 * losses.perceptual(a, b))
 
     def tell(step: int) -> None:
         note(hook, ", ".join(f"{name} {value:.3g}" for name, value in turn.last.items()))
