@@ -170,7 +170,8 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """clean, spoilt: (B,3,h,w) float32; kind: (B,) number in SPOILERS; severity: (B,); lips: (B,18,2) of the clean ones, 0..1 over the picture."""
+    """clean, spoilt: (B,3,h,w) float32; kind: (B,) number in SPOILERS; severity: (B,) float32; lips: (B,18,2) float32 of the clean ones, 0 to
+    1 over the picture."""
 
     clean: np.ndarray
     spoilt: np.ndarray

@@ -43,7 +43,7 @@ class OpeningLoss:
 class Losses:
     """The terms a texture method may use: `losses.l1(a, b)` and so on, each a scalar.
 
-    perceptual: the network behind `perceptual`: "vgg16", "mouth-encoder", or "auto" = vgg16 where torchvision and its weights are installed,
+    perceptual: the network behind `perceptual`: "vgg16", "mouth-encoder", or "auto" = vgg16 where torchvision and its weights are there,
     else the mouth encoder that ships. It is loaded at the first use of `perceptual` or `perceptual_name`; nothing is ever downloaded.
     """
 
@@ -121,7 +121,7 @@ class Losses:
         name = "mouth-encoder" if net is None else "vgg16"
         if net is None:
             if self._wanted == "vgg16":
-                raise LipsyncError("The perceptual network vgg16 needs torchvision and its weights in torch hub's folder. Use mouth-encoder.")
+                raise LipsyncError("The network vgg16 needs torchvision and its weights in torch hub's folder. Use mouth-encoder.")
             from training.mouth_encoder import mouth_encoder
 
             net = mouth_encoder()
@@ -147,7 +147,7 @@ def _mean_of(cost: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 _MORE, _LESS = _mean_of(lambda x: -x), _mean_of(lambda x: x)  # as high as possible, as low as possible
 _LIKELY, _UNLIKELY = _mean_of(lambda x: softplus(-x)), _mean_of(softplus)
 _ONE, _ZERO = _mean_of(lambda x: (x - 1).square()), _mean_of(torch.square)
-#: Cross entropy, its generator in the form that does not saturate; least squares; hinge; Wasserstein (its owner keeps the critic Lipschitz).
+#: Cross entropy, its generator's form the one that does not saturate; least squares; hinge; Wasserstein (the caller keeps it Lipschitz).
 GAMES = {
     "gan": Adversarial(_LIKELY, _UNLIKELY, _LIKELY),
     "lsgan": Adversarial(_ONE, _ZERO, _ONE),

@@ -1,4 +1,4 @@
-"""The mouth encoder: a small network whose layers tell how different two pictures of a mouth look. It stands in for VGG16 in the perceptual loss.
+"""The mouth encoder: a small network whose layers tell how different two pictures of a mouth look, for the perceptual loss.
 
 It learns from footage alone: where the lips are, and how badly a picture was spoilt (`training.distortions`).
 `python -m training encoder --recipe mouth-encoder` makes it again.
@@ -56,7 +56,8 @@ class MouthEncoder(nn.Module):
         """Writes the network, 16-bit floats, with `about` beside it."""
         from safetensors.torch import save_file
 
-        save_file({name: value.half().contiguous() for name, value in self.state_dict().items()}, str(path), {"what": "mouth encoder"} | about)
+        tensors = {name: value.half().contiguous() for name, value in self.state_dict().items()}
+        save_file(tensors, str(path), {"what": "mouth encoder"} | about)
 
 
 def mouth_encoder(path: Path = BUNDLED) -> MouthEncoder:
@@ -74,9 +75,9 @@ def mouth_encoder(path: Path = BUNDLED) -> MouthEncoder:
 
 @dataclass(frozen=True, slots=True)
 class EncoderRecipe:
-    """How the encoder is made. pixels: of the clean pictures of one batch, together; widths: of the pictures, from and to; first_clip, every,
-    clips: which GRID s1 `train` clips (the first 40 are the benchmarks' target and stay unseen); held_clips: of these, the last ones are not
-    learned from, held_share: nor is this last part of the presenter."""
+    """How the encoder is made. pixels: of the clean pictures of one batch, together; widths: of the pictures, from and to; first_clip,
+    every, clips: which GRID s1 `train` clips (the first 40 are the benchmarks' target and stay unseen); held_clips: of these, the last ones
+    are not learned from, held_share: nor is this last part of the presenter."""
 
     steps: int = 1400
     rate: float = 2e-3
@@ -160,7 +161,7 @@ def train_encoder(materials: Sequence[Material], recipe: EncoderRecipe, hook: Ho
 
 
 def encoder_terms(student: _Student, clean: Tensor, spoilt: Tensor, kind: Tensor, severity: Tensor, lips: Tensor) -> dict[str, Tensor]:
-    """What the encoder learns by: the distance follows the severity and its order; which fault it was; where the lips are, and how far apart."""
+    """What the encoder learns by: distance follows severity, and its order; which fault it was; where the lips are, and how far apart."""
     n, layers = len(clean), student.encoder(torch.cat([clean, spoilt]))
     ours, theirs = [x[:n] for x in layers], [x[n:] for x in layers]
     root = (feature_distance(ours, theirs) + 1e-5).sqrt() / FAR
