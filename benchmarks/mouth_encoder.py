@@ -1,0 +1,100 @@
+"""How well the mouth encoder's distance follows what was done to a picture, on mouths that it never learned from, beside L1 and 1 - SSIM.
+
+Per fault: Spearman's rank correlation of its strength (lip error for another mouth) with the distance, over all pictures; and the share of
+pictures of which every stronger fault is farther. Then the share of pictures of which a visible fault is farther than a change that nobody
+minds. `python -m benchmarks.mouth_encoder`; seconds, after the minute in which faces are followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from benchmarks.common import parser, report
+from training.distortions import SPOILERS, Material, Mouth, lip_error
+from training.losses import feature_distance
+from training.metrics import ssim
+from training.mouth_encoder import BUNDLED, EncoderRecipe, footage, mouth_encoder
+
+AMOUNTS = (0.2, 0.4, 0.6, 0.8, 1.0)
+FAULTS = ("blur", "noise", "jpeg", "ghost", "swap", "warp", "teeth")
+Measure = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def measures(net: torch.nn.Module) -> dict[str, Measure]:
+    """By name: (B,) distances of two batches of pictures."""
+    return {
+        "mouth-encoder": lambda a, b: feature_distance(net(a), net(b)),
+        "L1": lambda a, b: (a - b).abs().mean((1, 2, 3)),
+        "1 - SSIM": lambda a, b: 1 - ssim(a, b),
+    }
+
+
+def tensor(pictures: list[np.ndarray]) -> torch.Tensor:
+    """(B,3,h,w)."""
+    return torch.from_numpy(np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2), np.float32))
+
+
+def drawn(material: Material, n: int, width: int) -> list[tuple[Mouth, Mouth]]:
+    """n held-out pictures, each with another mouth beside it."""
+    dice = np.random.default_rng(1)
+    return [material.two(width, round(0.8 * width), dice, varied=False) for _ in range(n)]
+
+
+def moved(rgb: np.ndarray, x: int, y: int) -> np.ndarray:
+    """The picture moved by whole pixels, its rim repeated."""
+    height, width = rgb.shape[:2]
+    return rgb[np.clip(np.arange(height) - y, 0, height - 1)][:, np.clip(np.arange(width) - x, 0, width - 1)]
+
+
+@torch.no_grad()
+def followed(pairs: list[tuple[Mouth, Mouth]], by: dict[str, Measure]) -> dict:
+    """Per fault and measure: rank correlation, and share of pictures in order."""
+    out: dict = {}
+    clean = tensor([mouth.rgb for mouth, _ in pairs])
+    for fault in FAULTS:
+        strength, far = [], {name: [] for name in by}
+        for amount in AMOUNTS if fault != "swap" else AMOUNTS[-1:]:
+            spoilt = [SPOILERS[fault](m, o, amount, np.random.default_rng(i))[0] for i, (m, o) in enumerate(pairs)]
+            strength.append([lip_error(m, o) if fault == "swap" else amount for m, o in pairs])
+            for name, measure in by.items():
+                far[name].append(measure(clean, tensor(spoilt)).numpy())
+        out[fault] = {name: {"rank_r": round(float(spearmanr(np.ravel(strength), np.ravel(far[name])).statistic), 3)} for name in by}
+        for name in by if fault != "swap" else ():
+            out[fault][name]["in_order"] = round(float((np.diff(far[name], axis=0) > 0).all(0).mean()), 3)
+    return out
+
+
+@torch.no_grad()
+def visible_before_mild(pairs: list[tuple[Mouth, Mouth]], by: dict[str, Measure]) -> dict:
+    """Share of pictures of which the fault is farther than the mild change, per pair of the two and measure."""
+    pairs = [(m, o) for m, o in pairs if lip_error(m, o) > 0.02]
+    clean, dice = tensor([m.rgb for m, _ in pairs]), np.random.default_rng(2)
+    visible = {"blur": 0.33, "ghost": 0.6, "swap": 1.0}
+    bad = {name: tensor([SPOILERS[name](m, o, amount, dice)[0] for m, o in pairs]) for name, amount in visible.items()}
+    mild = {"5 % brighter": (clean * 1.05).clamp(max=1), "1 px aside": tensor([moved(m.rgb, 1, 0) for m, _ in pairs])}
+    return {
+        f"{b} before {m}": {name: round(float((f(clean, bad[b]) > f(clean, mild[m])).float().mean()), 3) for name, f in by.items()}
+        for b in bad for m in mild
+    }  # fmt: skip
+
+
+def main() -> None:
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--weights", type=Path, default=BUNDLED)
+    args = options.parse_args()
+    _, held = footage(EncoderRecipe.load("mouth-encoder"), args.work)
+    by, out = measures(mouth_encoder(args.weights)), {}
+    for name, material, widths in zip(("presenter", "GRID s1"), held, ((128, 256), (64, 118))):
+        for width in widths:
+            pairs = drawn(material, 120, width)
+            out[f"{name}, {width} px"] = {"faults": followed(pairs, by), "visible first": visible_before_mild(pairs, by)}
+    report("mouth_encoder", out)
+
+
+if __name__ == "__main__":
+    main()
