@@ -97,6 +97,101 @@ class LearnedConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Pix2PixConfig(LearnedConfig):
+    """A U-Net against a PatchGAN (lipsync/textures/pix2pix.py); 64 channels and 8 levels are the published network."""
+
+    steps: int = 1200
+    batch: int = 4
+    levels: int = 5  # halvings of the picture
+    channels: int = 32  # of the generator's first layer
+    critic_channels: int = 32
+    l1: float = 100.0  # weight of the difference against the critic's word
+
+
+@dataclass(frozen=True, slots=True)
+class NearestConfig:
+    """The single best real mouth (lipsync/textures/nearest.py)."""
+
+    candidates: int = 16  # real mouths looked at for one row
+    window: int = 6  # rows on either side over which the run of mouths is planned
+    jump: float = 1.0  # cost of a change of picture that the film does not have, against a wrong shape of the lips
+    gap_weight: float = 1.0  # weight of the inner-lip gaps in the distance
+    pose_weight: float = 0.005  # eye distances per degree of yaw and pitch
+    trajectory: tuple[float, ...] = (0.1, 0.2, 0.4, 0.2, 0.1)  # weights of the neighbouring frames in the distance
+    warp: bool = True  # moved onto the wanted lips; False = as filmed
+    resharpen: float = 2.0  # at most this much fine detail is given back for what moving costs; 0 = none
+
+
+@dataclass(frozen=True, slots=True)
+class AppearanceMapConfig:
+    """Views indexed by head turn and lip shape, blended (lipsync/textures/appearance_map.py)."""
+
+    pose_weight: float = 0.005  # eye distances per degree of yaw and pitch
+    still: float = 0.15  # an axis of the index that varies less than this share of the most varying one is left out
+    duplicate: float = 0.008  # of two views nearer than this the sharper one stays
+    resharpen: float = 2.0  # at most this much fine detail is given back for what blending costs; 0 = none
+
+
+@dataclass(frozen=True, slots=True)
+class AutoencoderConfig(LearnedConfig):
+    """The deepfake-style autoencoder (lipsync/textures/autoencoder.py)."""
+
+    steps: int = 1000
+    run: int = 2
+    rate: float = 1e-3
+    code: int = 128  # numbers between encoder and decoder
+    warp: float = 0.04  # how far the points of the 5x5 grid are moved, share of the picture's width
+    rotate_deg: float = 5.0  # at most; so are the next two
+    zoom: float = 0.05
+    shift: float = 0.03  # share of the width
+    flip: float = 0.3  # share of the moved mouths that are mirrored
+    moved: float = 0.3  # share of mouths that are rotated, zoomed, shifted, mirrored
+    covered: float = 0.5  # share of mouths that something is held before
+    deaf: float = 0.3  # share of mouths drawn without the speech
+    temporal: float = 0.5
+    gan: bool = False  # a patch discriminator as well
+
+
+@dataclass(frozen=True, slots=True)
+class VaeConfig(LearnedConfig):
+    """The variational autoencoder (lipsync/textures/vae.py)."""
+
+    steps: int = 1000
+    run: int = 2
+    rate: float = 1e-3
+    code: int = 64  # latent numbers
+    kl: float = 0.01  # weight of the divergence, per number
+    temporal: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class VqVaeConfig(LearnedConfig):
+    """The two-level vector-quantised autoencoder (lipsync/textures/vq_vae.py)."""
+
+    steps: int = 800
+    run: int = 2
+    rate: float = 1e-3
+    codes: int = 256  # of each of the two codebooks
+    code: int = 32  # numbers in one
+    decay: float = 0.98  # of the codebooks' running means
+    commit: float = 0.25  # weight of staying near the codes
+    temporal: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class StyleConfig(LearnedConfig):
+    """The style-modulated decoder (lipsync/textures/style.py)."""
+
+    steps: int = 800
+    run: int = 2
+    rate: float = 1e-3
+    style: int = 96  # numbers of a style
+    temporal: float = 0.5
+    gan: bool = False  # a patch discriminator as well
+    r1: float = 1.0  # weight of its gradient penalty
+
+
+@dataclass(frozen=True, slots=True)
 class TeethConfig:
     """Choosing teeth references and transferring their detail (lipsync/teeth.py)."""
 
@@ -154,6 +249,13 @@ class DubConfig:
     lips: LipsConfig = field(default_factory=LipsConfig)
     retime: RetimeConfig = field(default_factory=RetimeConfig)
     median: MedianConfig = field(default_factory=MedianConfig)
+    nearest: NearestConfig = field(default_factory=NearestConfig)
+    appearance_map: AppearanceMapConfig = field(default_factory=AppearanceMapConfig)
+    pix2pix: Pix2PixConfig = field(default_factory=Pix2PixConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    vae: VaeConfig = field(default_factory=VaeConfig)
+    vq_vae: VqVaeConfig = field(default_factory=VqVaeConfig)
+    style: StyleConfig = field(default_factory=StyleConfig)
     teeth: TeethConfig = field(default_factory=TeethConfig)
     composite: CompositeConfig = field(default_factory=CompositeConfig)
     write: WriteConfig = field(default_factory=WriteConfig)

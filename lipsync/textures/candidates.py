@@ -34,18 +34,29 @@ class ChoiceConfig(Protocol):
     fade: tuple[float, ...]
 
 
-class Candidates:
-    """The real mouths for wanted lips, from one bank, on one device. radius: rows of context that `for_query` needs on either side."""
+class Mouths:
+    """The mouths of one bank on one device: lips (K,18,2) and jaw (K,17,2) float32, and `crops`; on a GPU the pictures are uploaded once."""
 
-    def __init__(self, bank: MouthBank, config: ChoiceConfig, device: torch.device | str) -> None:
-        self.bank, self.config, self.device = bank, config, torch.device(device)
-        self.radius = radius(config)
-        self.features = torch.from_numpy(trajectories(bank, config)).to(self.device)
-        sharp = bank.sharpness / max(float(np.median(bank.sharpness)), 1e-6)
-        self.trust = torch.from_numpy(np.clip(sharp, 0.1, 1.5).astype(np.float32) ** config.sharpness_power).to(self.device)
+    def __init__(self, bank: MouthBank, device: torch.device | str) -> None:
+        self.bank, self.device = bank, torch.device(device)
         self.lips = torch.from_numpy(bank.lips.astype(np.float32)).to(self.device)
         self.jaw = torch.from_numpy(bank.jaw.astype(np.float32)).to(self.device)
         self._crops = None if self.device.type == "cpu" else torch.from_numpy(bank.take(slice(None))).to(self.device)
+
+    def crops(self, index: torch.Tensor) -> torch.Tensor:
+        """(n,3,Hm,Wm) uint8 of (n,) bank rows, on the device."""
+        return torch.from_numpy(self.bank.take(index.numpy())) if self._crops is None else self._crops[index]
+
+
+class Candidates(Mouths):
+    """The real mouths for wanted lips, from one bank, on one device. radius: rows of context that `for_query` needs on either side."""
+
+    def __init__(self, bank: MouthBank, config: ChoiceConfig, device: torch.device | str) -> None:
+        super().__init__(bank, device)
+        self.config, self.radius = config, radius(config)
+        self.features = torch.from_numpy(trajectories(bank, config)).to(self.device)
+        sharp = bank.sharpness / max(float(np.median(bank.sharpness)), 1e-6)
+        self.trust = torch.from_numpy(np.clip(sharp, 0.1, 1.5).astype(np.float32) ** config.sharpness_power).to(self.device)
 
     def for_query(self, query: TextureQuery, allowed: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """`choose` for the B rows of a query that has `radius` rows of context on either side."""
@@ -68,10 +79,6 @@ class Candidates:
             faded = sum(k * self._dense(d) for k, d in zip(cfg.fade, masked))
         weight, index = faded.topk(min(cfg.candidates, faded.shape[1]))
         return index, weight / weight.sum(1, keepdim=True)
-
-    def crops(self, index: torch.Tensor) -> torch.Tensor:
-        """(n,3,Hm,Wm) uint8 of (n,) bank rows, on the device."""
-        return torch.from_numpy(self.bank.take(index.numpy())) if self._crops is None else self._crops[index]
 
     def _dense(self, distance: torch.Tensor) -> torch.Tensor:
         """(B,K) weights, 0 but for the nearest, of (B,K) distances; a row adds up to 1."""
