@@ -35,6 +35,7 @@ Device = Annotated[Optional[str], typer.Option(metavar="auto|cpu|cuda:N", help="
 Face = Annotated[Optional[int], typer.Option(metavar="N", help="Which face: 0 = leftmost when first seen.")]
 FaceAt = Annotated[Optional[str], typer.Option(metavar="X,Y", help="The face nearest this pixel when first seen.")]
 Lips = Annotated[Optional[Path], typer.Option("--lips", metavar="MODEL", help="A lip model of `lipsync train lips`.")]
+MoreFootage = Annotated[Optional[list[Path]], typer.Option("--footage", metavar="FILE", help="More video of the same person. Repeatable.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="More lines; a traceback with an error.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no summary.")]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")]
@@ -134,7 +135,9 @@ def dub(
     speech: Annotated[Path, typer.Argument(metavar="SPEECH", help="What to say: an audio file, or a video with sound.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="The video to write; its receipt is OUT.json.")],
     texture: Annotated[Optional[str], typer.Option(metavar="NAME", help="How the mouth is drawn: a method's name or a .py file.")] = None,
-    footage: Annotated[Optional[list[Path]], typer.Option(metavar="FILE", help="More video of the same person. Repeatable.")] = None,
+    texture_weights: Annotated[Optional[Path], typer.Option(metavar="FILE", help="What a learned texture has learned: of `train texture`.")] = None,
+    train_texture: Annotated[bool, typer.Option("--train-texture", help="Let a learned texture learn from TARGET now; kept for next time.")] = False,
+    footage: MoreFootage = None,
     lips: Lips = None,
     device: Device = None,
     face: Face = None,
@@ -154,7 +157,8 @@ def dub(
     from lipsync.config_file import load
     from lipsync.paths import check_paths, check_readable
 
-    named = {"texture": texture, "device": device, "face.index": face, "retime.length": length, "retime.enabled": False if no_retime else None}
+    named = {"texture": texture, "train_texture": train_texture or None, "device": device, "face.index": face, "retime.length": length, "retime.enabled": False if no_retime else None}
+    named |= {"texture_weights": None if texture_weights is None else str(texture_weights)}
     options = load(config, _settings(set_, face_at), named | _lips_setting(lips))
     if lips is not None:
         check_readable(lips, "lip model")
@@ -290,6 +294,50 @@ def train_lips(
 
         beside = f", its curve {made['picture']}" if made["picture"] else ""
         typer.echo("\n".join([f"{made['path']}{beside}", *summary(made["report"]), *(f"Note: {note}" for note in made["notes"])]))
+
+
+@train_app.command("texture")
+@_said_clearly
+def train_texture(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="Which texture, such as hybrid or pix2pix; or a .py file.")],
+    target: Target,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="WEIGHTS", help="The .safetensors to write; beside it its .samples.png.")],
+    footage: MoreFootage = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget an interrupted training of the same; else it goes on.")] = False,
+    device: Device = None,
+    face: Face = None,
+    face_at: FaceAt = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace WEIGHTS if it exists.")] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Let a texture learn the mouths of TARGET; `lipsync dub --texture METHOD --texture-weights WEIGHTS` uses them."""
+    from lipsync.cache import Cache
+    from lipsync.config_file import load
+    from lipsync.paths import check_files, samples_path
+
+    options = load(config, _settings(set_, face_at), {"texture": method, "device": device, "face.index": face})
+    if out.suffix != ".safetensors":
+        raise UsageError(f"Texture weights are a .safetensors file: name it {out.with_suffix('.safetensors')}.")
+    check_files([(path, "footage") for path in (target, *(footage or ()))], [out, samples_path(out)], force)
+    with _progress(quiet, as_json) as hook:
+        from lipsync.train_texture import train_texture as learn
+
+        try:
+            cache = Cache(options.cache.folder)
+            made = learn(method, target, out, options, footage=footage or (), fresh=fresh, cache=cache, hook=hook, force=force)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("the same command goes on from here.") from None
+    if as_json:
+        _print_json(made)
+    elif not quiet:
+        report = made["report"]
+        typer.echo(f"{made['path']}: {report['steps']} steps on {report['mouths']} mouths in {report['seconds']:.0f} s, best at step {report['best_step']}; pictures in {made['picture']}.")
+        for note in made["notes"]:
+            typer.echo(f"Note: {note}")
 
 
 @app.command()

@@ -72,6 +72,8 @@ def checked(config: DubConfig) -> DubConfig:
         raise LipsyncError(f"The texture method file {config.texture} does not exist. Give the path of a Python file with a class Method.")
     if not config.texture.endswith(".py"):
         _one_of("texture", config.texture, method_names(), " or the path of a Python file with your own method")
+    if config.texture_weights and not Path(config.texture_weights).is_file():
+        raise LipsyncError(f"The texture weights {config.texture_weights} do not exist. Check --texture-weights, or use --train-texture.")
     _one_of("retime.length", config.retime.length, POLICIES)
     _one_of("face.backend", config.face.backend, NAMES)
     _one_of("lips.network", config.lips.network, ("bidirectional", "causal", "paper"))  # speech_to_lips.SHAPES, which would load torch

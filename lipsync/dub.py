@@ -25,7 +25,7 @@ from lipsync.plan import ask, make_plan, shown_face, shown_frames
 from lipsync.receipt import Receipt, Stopwatch, own_version, spans_passed_through, versions
 from lipsync.retime import pause_motion, retime
 from lipsync.teeth import sharpen_teeth
-from lipsync.textures import get_method
+from lipsync.texture_model import check_texture, heard, texture_facts, texture_for
 from lipsync.timebase import lips_at, output_clock, voiced_at
 from lipsync.types import DubPlan, TargetAnalysis
 from video.write import VideoWriter
@@ -44,6 +44,7 @@ def dub(
     checked(config)
     check_paths(target, speech, out, footage, force)
     check_encoder(out, config.write)
+    check_texture(config)
     device = pick_device(config.device)
     cache = cache or Cache(config.cache.folder or None)
     hook = Stopwatch(hook)
@@ -57,18 +58,19 @@ def dub(
     lips = close_when_silent(lips_at(model.speak(wave), clock), voiced, resting_lips(subject), config.lips.pause_s)
     plan = make_plan(lips, voiced, subject, config)
     shown = shown_face(subject.track, plan, config.composite.fade_rows)
-    method = get_method(config.texture, config).prepare(subject, device)
+    method = texture_for(subject, config, cache, device, hook)
+    sounds = heard(wave, plan.clock) if getattr(method, "hears", False) else None
     space = subject.bank.space
 
     with open_writer(out, subject, plan, speech, speech_sha256, length_s, config) as writer:
         for rows, frames in shown_frames(subject.films[0].stream, plan, config.batch):
             frames = frames.to(device)
-            mouth = method.render(ask(plan, shown, space, rows, frames, method.radius))
+            mouth = method.render(ask(plan, shown, space, rows, frames, method.radius, sounds))
             mouth = sharpen_teeth(mouth, subject.teeth, plan.lips.points[rows], space, config.teeth)
             writer.write(composite(frames, mouth, plan.lips.points[rows], shown, rows, space, config.composite))
             hook("dub", rows.stop, len(plan))
 
-    receipt = write_up(config, wave, speech_sha256, subject, model, plan, voiced, writer, hook)
+    receipt = write_up(config, wave, speech_sha256, subject, model, method, plan, voiced, writer, hook)
     receipt.save(receipt_path(out))
     return receipt
 
@@ -102,8 +104,9 @@ def open_writer(
 
 
 def write_up(
-    config, wave: Waveform, speech_sha256: str, subject: TargetAnalysis, model, plan: DubPlan, voiced: np.ndarray, writer: VideoWriter, watch: Stopwatch
-) -> Receipt:
+    config, wave: Waveform, speech_sha256: str, subject: TargetAnalysis, model, method, plan: DubPlan, voiced: np.ndarray, writer: VideoWriter,
+    watch: Stopwatch,
+) -> Receipt:  # fmt: skip
     """The receipt of a finished dub."""
     track, rate = subject.track, float(subject.video.clock.rate)
     played = retime(voiced, subject.motion, track.valid, track.shot, rate, replace(config.retime, enabled=False))
@@ -123,6 +126,7 @@ def write_up(
             "rate": str(plan.clock.rate), "bytes": writer.facts.n_bytes, "speech": writer.facts.audio,
         },
         "lips": model.report,
+        "texture": texture_facts(method),
         "mouths": len(subject.bank),
         "retiming": {
             "pause_motion": pause_motion(plan, voiced, subject.motion, track.valid),

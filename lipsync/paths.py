@@ -23,6 +23,11 @@ def curve_path(out: str | Path) -> Path:
     return Path(out).with_suffix(".curve.png")
 
 
+def samples_path(out: str | Path) -> Path:
+    """The pictures drawn during a training, beside the weights it makes: weights.samples.png beside weights.safetensors."""
+    return Path(out).with_suffix(".samples.png")
+
+
 #: What `lipsync lips` writes, with the endings that fit; the first format with an ending is meant by it.
 LIPS_FORMATS = {
     "json": (".json",), "csv": (".csv",), "mp4": (".mp4", ".mov", ".mkv"), "rhubarb-json": (".json",), "rhubarb-tsv": (".tsv", ".txt"),

@@ -85,10 +85,12 @@ def shown_frames(stream: VideoStream, plan: DubPlan, batch: int) -> Iterator[tup
         yield rows, rgb
 
 
-def ask(plan: DubPlan, shown: Shown, space: MouthSpace, rows: slice, frames: torch.Tensor, radius: int) -> TextureQuery:
+def ask(
+    plan: DubPlan, shown: Shown, space: MouthSpace, rows: slice, frames: torch.Tensor, radius: int, speech: np.ndarray | None = None
+) -> TextureQuery:
     """The question for a texture method: rows with `radius` rows of context, the first and last row repeated at the ends.
 
-    frames: (B,3,H,W) uint8 of the rows; the query's tensors are on their device.
+    frames: (B,3,H,W) uint8 of the rows; the query's tensors are on their device. speech: (N,256) of all rows, for methods that hear.
     """
     around = np.clip(np.arange(rows.start - radius, rows.stop + radius), 0, len(plan) - 1)
     pixel_from_mouth = shown.pixel_from_face[rows] @ np.linalg.inv(space.mouth_from_face)
@@ -100,6 +102,7 @@ def ask(plan: DubPlan, shown: Shown, space: MouthSpace, rows: slice, frames: tor
         crop=warp(part.float() / 255, mouth_from_part, (space.height, space.width)),
         pose=torch.from_numpy(shown.pose[around]).to(device),
         source=torch.from_numpy(plan.source[rows]).to(device),
+        speech=None if speech is None else torch.from_numpy(speech[around]).to(device),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,10 +69,14 @@ class LipNet(nn.Module):
         self.drop = nn.Dropout(shape.dropout)
         self.leave = nn.Linear(shape.hidden * (2 if shape.bidirectional else 1), n_out)
 
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+    def hear(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B,L/stack,H) what the LSTM makes of the sound, before it is turned into lips."""
         n, length, size = rows.shape
         steps = rows.reshape(n, length // self.stack, size * self.stack)
-        return self.leave(self.drop(self.lstm(self.drop(self.enter(steps)))[0]))
+        return self.lstm(self.drop(self.enter(steps)))[0]
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.leave(self.drop(self.hear(rows)))
 
 
 class LipModel:
@@ -103,6 +107,12 @@ class LipModel:
         with ThreadPoolExecutor(os.cpu_count()) as pool, one_thread():
             coefficients = np.mean(list(pool.map(lambda net: predicted(net, rows), self.nets)), axis=0) * scale_of(self.basis)
         return uncrossed(self.exaggerated(self.basis.decode(coefficients.astype(np.float32))))
+
+    def hear(self, wave: Waveform) -> np.ndarray:
+        """(F,H) float64 the first network's LSTM features of `wave`, 100 per second."""
+        net = self.nets[0]
+        with one_thread():
+            return predicted(net, self.standardised(speech_features(wave, self.spec).values.to(self.feature_mean.device)), answer=net.hear)
 
     def standardised(self, features: torch.Tensor) -> torch.Tensor:
         return (features - self.feature_mean) / self.feature_scale
@@ -166,14 +176,19 @@ def scale_of(basis: LipBasis) -> np.ndarray:
 
 
 @torch.no_grad()
-def predicted(net: LipNet, rows: torch.Tensor, chunk: int = 6000, context: int = 600) -> np.ndarray:
-    """(F,K) float64 coefficients, standardised, for (F,D) standardised features: delay made good, in chunks of a minute with context."""
+def predicted(
+    net: LipNet, rows: torch.Tensor, chunk: int = 6000, context: int = 600, answer: Callable[[torch.Tensor], torch.Tensor] | None = None
+) -> np.ndarray:
+    """(F,K) float64 coefficients, standardised, for (F,D) standardised features: delay made good, in chunks of a minute with context.
+
+    answer: `net.hear` for the LSTM's own features instead.
+    """
     n, stack = len(rows), net.stack
     padded = torch.cat([rows, rows[-1:].expand(net.delay + (-(n + net.delay)) % stack, -1)])
     parts = []
     for start in range(0, n, chunk):
         first, last = max(0, start - context), min(len(padded), start + chunk + net.delay + context)
-        out = net(padded[None, first:last])[0].double().cpu().numpy()
+        out = (answer or net)(padded[None, first:last])[0].double().cpu().numpy()
         moments = first + np.arange(len(out)) * stack - net.delay
         wanted = np.arange(start, min(n, start + chunk))
         parts.append(np.stack([np.interp(wanted, moments, column) for column in out.T], 1))

@@ -35,12 +35,21 @@ def lips_at(track: LipTrack, clock: FrameClock) -> LipTrack:
     """
     if track.clock is not None:
         raise ValueError("lips_at expects a track of 100 rows per second (clock None)")
+    a, b, _ = _neighbours(len(track), clock)
+    return LipTrack(features_at(track.points, clock), track.valid[a] & track.valid[b], clock)
+
+
+def features_at(values: np.ndarray, clock: FrameClock) -> np.ndarray:
+    """(N,...) float32 rows of (F,...) `values` at 100 per second at the frames of `clock`, interpolated; the last is held beyond the end."""
+    a, b, part = _neighbours(len(values), clock)
+    weight = part.reshape(-1, *[1] * (values.ndim - 1)).astype(np.float32)
+    return (values[a] * (1 - weight) + values[b] * weight).astype(np.float32)
+
+
+def _neighbours(n_features: int, clock: FrameClock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The features before and after each frame, and how far the frame is on the way between them."""
     before, part = feature_position(clock)
-    last = len(track) - 1
-    a, b = np.minimum(before, last), np.minimum(before + (part > 0), last)
-    weight = part[:, None, None].astype(np.float32)
-    points = track.points[a] * (1 - weight) + track.points[b] * weight
-    return LipTrack(points.astype(np.float32), track.valid[a] & track.valid[b], clock)
+    return np.minimum(before, n_features - 1), np.minimum(before + (part > 0), n_features - 1), part
 
 
 def to_feature_clock(lips: LipTrack, n_features: int, shot: np.ndarray | None = None) -> LipTrack:

@@ -60,6 +60,7 @@ class Learned:
         self.weights: Path | None = None  # the file that `prepare` reads; None = the networks are in memory
         self.nets = nn.ModuleDict()
         self.report: dict = {}
+        self.remarks: dict = {}  # plain values that a method adds to the report of its training
 
     # --- what a method defines ---
 
@@ -69,6 +70,9 @@ class Learned:
 
     def index(self, bank: MouthBank) -> None:
         """What is built from the target's mouths each time, and not kept in the weights."""
+
+    def domains(self, subject: TargetAnalysis) -> np.ndarray | None:
+        """(K,) 0 or 1 for each of the bank's mouths, where half of every batch shall come from either; 0 is judged. None = all are alike."""
 
     def draw(self, query: TextureQuery) -> tuple[torch.Tensor, torch.Tensor | None]:
         """(B,3,h,w) mouths in [0,1] and (B,1,h,w) alpha (None = 1), of the crop's aspect at any size. Differentiable.
@@ -93,13 +97,9 @@ class Learned:
 
     def prepare(self, subject: TargetAnalysis, device: torch.device | str) -> Self:
         """Ready to draw. LipsyncError: no weights, or those of another method or crop."""
-        if self.weights is None and not len(self.nets):
-            raise LipsyncError(
-                f"The texture {self.name} must learn first: add --train-texture, or give the file of `lipsync train texture {self.name}` with --texture-weights."
-            )
-        if self.weights is not None:
-            about, tensors = read_weights(self.weights)
-            self._check(about, subject.bank.space)
+        if self.weights is not None or not len(self.nets):
+            about, tensors = self.check_weights()
+            self._check_space(about, subject.bank.space)
             self.config = self.Config(**{name: tuple(v) if isinstance(v, list) else v for name, v in about["config"].items()})
             self.report = about["report"]
             self.begin(subject, device)
@@ -146,10 +146,21 @@ class Learned:
         numbers = _for_jaw(query.lips[own], query.pose[own])
         return rgb, alpha, (numbers @ self._jaw).reshape(-1, 17, 2)
 
-    def _check(self, about: Mapping, space: MouthSpace) -> None:
-        name = Path(self.weights).name
+    def check_weights(self) -> tuple[dict, dict[str, torch.Tensor]]:
+        """What the file of weights says about itself, and its tensors. LipsyncError: there is none, it is damaged, or another method's."""
+        if self.weights is None:
+            raise LipsyncError(
+                f"The texture {self.name} must learn first: add --train-texture, or give the file of `lipsync train texture {self.name}` with --texture-weights."
+            )
+        about, tensors = read_weights(self.weights)
         if about["method"] != self.name:
-            raise LipsyncError(f"{name} holds weights of the texture {about['method']}, not {self.name}. Use --texture {about['method']}, or train {self.name}.")
+            raise LipsyncError(
+                f"{Path(self.weights).name} holds weights of the texture {about['method']}, not {self.name}. Use --texture {about['method']}, or train {self.name}."
+            )
+        return about, tensors
+
+    def _check_space(self, about: Mapping, space: MouthSpace) -> None:
+        name = Path(self.weights).name
         if about["space"] != asdict(space):
             theirs, ours = about["space"], asdict(space)
             raise LipsyncError(
