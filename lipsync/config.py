@@ -127,6 +127,7 @@ class AppearanceMapConfig:
     """Views indexed by head turn and lip shape, blended (lipsync/textures/appearance_map.py)."""
 
     pose_weight: float = 0.005  # eye distances per degree of yaw and pitch
+    opening_weight: float = 1.0  # of the mouth's opening against its width
     still: float = 0.15  # an axis of the index that varies less than this share of the most varying one is left out
     duplicate: float = 0.008  # of two views nearer than this the sharper one stays
     resharpen: float = 2.0  # at most this much fine detail is given back for what blending costs; 0 = none
@@ -189,6 +190,17 @@ class StyleConfig(LearnedConfig):
     temporal: float = 0.5
     gan: bool = False  # a patch discriminator as well
     r1: float = 1.0  # weight of its gradient penalty
+
+
+@dataclass(frozen=True, slots=True)
+class CycleConfig(LearnedConfig):
+    """The median over mouths of other footage in the target's look (lipsync/textures/cycle.py); width: of the windows it learns from."""
+
+    steps: int = 800
+    rate: float = 5e-4
+    channels: int = 16  # of the generators' first layer
+    cycle: float = 10.0  # weight of coming back as one went
+    identity: float = 5.0  # weight of leaving alone what has the look already
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +268,7 @@ class DubConfig:
     vae: VaeConfig = field(default_factory=VaeConfig)
     vq_vae: VqVaeConfig = field(default_factory=VqVaeConfig)
     style: StyleConfig = field(default_factory=StyleConfig)
+    cycle: CycleConfig = field(default_factory=CycleConfig)
     teeth: TeethConfig = field(default_factory=TeethConfig)
     composite: CompositeConfig = field(default_factory=CompositeConfig)
     write: WriteConfig = field(default_factory=WriteConfig)

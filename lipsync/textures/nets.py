@@ -5,12 +5,16 @@ No block lets a picture depend on the others of its batch: rows are rendered alo
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from lipsync.lips import soft_step
-from lipsync.types import MouthSpace
+from lipsync.types import MouthBank, MouthSpace
 
 #: Part of the face that speech moves, face frame: centre, half width and half height of a superellipse.
 _CENTRE, _HALF_WIDTH, _HALF_HEIGHT = (0.0, 0.2), 0.58, 0.51
@@ -20,6 +24,10 @@ _RIM = 0.15
 _INNER, _OUTER = [0, 12, 13, 14, 6, 15, 16, 17], list(range(12))
 #: Width of a drawn contour, eye distances.
 _LINE = 0.02
+#: Half width and half height of a hill about as large as a mouth.
+_HILL = (0.35, 0.25)
+#: Variance of a colour below which its scale is not trusted.
+_RIDGE = 1e-3
 
 
 def lower_face(space: MouthSpace, device: torch.device | str = "cpu") -> torch.Tensor:
@@ -89,6 +97,65 @@ class Grow(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.shuffle(self.body(x))
+
+
+class Encoder(nn.Module):
+    """(B,3,*size) pictures to (B,n) numbers: four halvings and a dense layer."""
+
+    def __init__(self, size: tuple[int, int], n: int, widths: Sequence[int] = (16, 32, 64, 96)) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*(conv(a, b, 3, 2) for a, b in zip((3, *widths), widths)))
+        self.leave = nn.Linear(widths[-1] * (size[0] // 16) * (size[1] // 16), n)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.leave(self.body(2 * x - 1).flatten(1))
+
+
+class Decoder(nn.Module):
+    """(B,n) numbers to (B,3,*size) pictures in [0,1]: a dense layer and four doublings, added to a learned picture that starts as `usual`."""
+
+    def __init__(self, n: int, size: tuple[int, int], usual: torch.Tensor, widths: Sequence[int] = (128, 96, 64, 48, 16)) -> None:
+        super().__init__()
+        self.small = (widths[0], size[0] // 16, size[1] // 16)
+        self.enter = nn.Linear(n, math.prod(self.small))
+        self.body = nn.Sequential(*(Grow(a, b) for a, b in zip(widths, widths[1:])))
+        self.leave = from_nothing(nn.Conv2d(widths[-1], 3, 3, padding=1))
+        self.usual = nn.Parameter(torch.logit(usual, 0.01))
+
+    def forward(self, numbers: torch.Tensor) -> torch.Tensor:
+        x = self.enter(numbers).unflatten(1, self.small)
+        return torch.sigmoid(self.leave(self.body(x)).float() + self.usual)
+
+
+def from_nothing(layer: nn.Conv2d) -> nn.Conv2d:
+    """The layer with weights 0: what it adds to begins unchanged."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def usual_picture(bank: MouthBank, size: tuple[int, int], rows: int = 100) -> torch.Tensor:
+    """(3,*size) mean of some of the bank's mouths, evenly chosen."""
+    some = np.unique(np.linspace(0, len(bank) - 1, rows).astype(int))
+    return resized(torch.from_numpy(bank.take(some)).float().mean(0, keepdim=True) / 255, size)[0]
+
+
+def near_lips(lips: torch.Tensor, space: MouthSpace, size: tuple[int, int]) -> torch.Tensor:
+    """(B,1,*size) in [0,1]: 1 at the middle of (B,18,2) lips, a hill about as wide as a mouth."""
+    away = (_positions(space, size, lips.device) - lips.mean(1)[:, None, None]) / torch.tensor(_HILL, device=lips.device)
+    return torch.exp(-away.square().sum(-1))[:, None]
+
+
+def in_light_of(drawn: torch.Tensor, crop: torch.Tensor, around: torch.Tensor) -> torch.Tensor:
+    """The (B,3,h,w) pictures in the light of `crop`: each colour scaled and shifted as fits best where `around` (.,1,h,w) weighs.
+
+    Least squares, held near no change by a small ridge.
+    """
+    weight = around / around.sum((2, 3), keepdim=True).clamp_min(1e-6)
+    mean = lambda x: (weight * x).sum((2, 3), keepdim=True)  # noqa: E731
+    ours, theirs = mean(drawn), mean(crop)
+    scale = (mean((drawn - ours) * (crop - theirs)) + _RIDGE) / (mean((drawn - ours).square()) + _RIDGE)
+    return theirs + scale * (drawn - ours)
 
 
 def _groups(n: int) -> int:

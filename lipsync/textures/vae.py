@@ -1,0 +1,66 @@
+"""Variational autoencoder (Kingma and Welling 2014) with a prior that knows the lips (Sohn, Lee and Yan 2015).
+
+A mouth's latent numbers are what the lips and the head's turn foretell plus what they do not; an encoder of the real mouth gives the second
+part, held near N(0, 1). Mouths are drawn from the mean that the lips foretell, so half of the training rows are decoded from it as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from lipsync.config import VaeConfig
+from lipsync.textures.learned import Learned, Player, TextureBatch
+from lipsync.textures.nets import Decoder, Encoder, in_light_of, lip_numbers, lower_face, near_lips, net_size, resized, usual_picture
+from lipsync.types import MouthBank, MouthSpace, TextureQuery
+
+
+class Method(Learned):
+    name = "vae"
+    Config = VaeConfig
+
+    def index(self, bank: MouthBank) -> None:
+        self.size = net_size(bank.space, self.config.width)
+        self.region = resized(lower_face(bank.space, self.device), self.size)
+        self._usual = usual_picture(bank, self.size)
+
+    def build(self, space: MouthSpace) -> None:
+        n = self.config.code
+        self.nets["prior"] = nn.Sequential(nn.Linear(39, 128), nn.LeakyReLU(0.2), nn.Linear(128, 128), nn.LeakyReLU(0.2), nn.Linear(128, n))
+        self.nets["encoder"] = Encoder(self.size, 2 * n)
+        self.nets["decoder"] = Decoder(n, self.size, self._usual)
+
+    def draw(self, query: TextureQuery) -> tuple[torch.Tensor, None]:
+        """The mean mouth for the lips, in the frame's own light and surroundings."""
+        crop = resized(query.crop, self.size)
+        return torch.lerp(crop, self._lit(self.foretold(query), crop), self.region), None
+
+    def foretold(self, query: TextureQuery) -> torch.Tensor:
+        """(B,n) the mean of the latent numbers, given lips and pose."""
+        return self.nets["prior"](lip_numbers(query.lips, query.pose))
+
+    def posterior(self, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B,n) mean and log variance of what real mouths add to it."""
+        mean, logvar = self.nets["encoder"](truth).float().chunk(2, 1)
+        return mean, logvar.clamp(-10, 4)
+
+    def players(self, losses: object) -> Sequence[Player]:
+        def loss(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
+            crop, truth = resized(batch.query.crop, self.size), resized(batch.truth, self.size)
+            mean, logvar = self.posterior(truth)
+            added = mean + torch.randn_like(mean) * (logvar / 2).exp()
+            seen = (torch.rand(len(mean) // batch.run, 1, device=mean.device) < 0.5).repeat_interleave(batch.run, 0)
+            whole = self._lit(self.foretold(batch.query).float() + seen * added, crop)
+            drawn = torch.lerp(crop, whole, self.region)
+            weight = 0.5 + 4 * near_lips(batch.query.lips, self.space, self.size)
+            return {
+                "l1": losses.l1(weight * whole, weight * truth), "perceptual": losses.perceptual(drawn, truth), "kl": self.config.kl * losses.kl(mean, logvar),
+                "temporal": self.config.temporal * losses.temporal(drawn, truth, batch.run),
+            }  # fmt: skip
+
+        return [Player("vae", self.nets, loss, rate=self.config.rate, betas=(0.9, 0.999))]
+
+    def _lit(self, numbers: torch.Tensor, crop: torch.Tensor) -> torch.Tensor:
+        return in_light_of(self.nets["decoder"](numbers), crop, 1 - self.region)
