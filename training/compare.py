@@ -1,0 +1,207 @@
+"""Texture methods side by side on the same held-out frames: the same lips, the same compositing, the same encoder, the same measures."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audio import AudioError
+from lipsync.composite import composite
+from lipsync.config import DubConfig
+from lipsync.errors import LipsyncError
+from lipsync.face.backend import get_backend
+from lipsync.hooks import Hook, silent
+from lipsync.plan import ask
+from lipsync.teeth import sharpen_teeth
+from lipsync.types import LipTrack, MouthTexture, TargetAnalysis, TextureQuery
+from training.compare_measures import Judge, Rows, summary
+from training.held_out import Exam
+from training.losses import Losses
+from video import VideoError
+from video.read import probe, read_rows
+from video.write import VideoWriter
+
+
+@dataclass(slots=True)
+class Ready:
+    """A method prepared for the learning part. facts: plain values for the report, such as its parameters and how it was trained."""
+
+    method: object
+    facts: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lips:
+    """Lips to draw. points: for each exam (N,18,2), face frame; heard: for each exam what methods that hear are given, or None."""
+
+    points: Sequence[np.ndarray]
+    heard: Sequence[np.ndarray | None]
+
+
+class Bench:
+    """The exams, and everything that is the same for all methods. real, floor, disguised: the rows of the table that are no method."""
+
+    def __init__(self, exams: Sequence[Exam], learning: TargetAnalysis, config: DubConfig, device: torch.device, folder: Path, hook: Hook = silent) -> None:
+        self.exams, self.learning, self.config, self.device, self.folder, self.hook = exams, learning, config, device, folder, hook
+        self.losses, backend = Losses(device), get_backend(config.face.backend, config.face)
+        self.judges = [Judge(exam, learning.bank.space, config, self.losses, backend) for exam in exams]
+        self.real = [judge.real for judge in self.judges]
+        self.floor = self._measured("re-encoding floor", lambda i, path: self._copied(exams[i].film.stream, exams[i].plan.source, exams[i], path))
+        self.disguised = self._measured("disguised", lambda i, path: self._copied(exams[i].disguised, np.arange(len(exams[i])), exams[i], path))
+
+    def summary(self, rows: Sequence[Rows]) -> dict:
+        return summary(rows, self.real)
+
+    def try_method(self, name: str, make: Callable[[], Ready], lips: dict[str, Lips], then: Callable[[Ready], dict] = lambda ready: {}) -> dict:
+        """What the report says of a method: its facts, and for each kind of lips its measures; or {"failed": why}. then: more to do with it."""
+        found: dict = {"name": name}
+        try:
+            with PeakMemory(self.device) as memory:
+                ready = make()
+                found |= ready.facts | {"lips": {}}
+                for kind, wanted in lips.items():
+                    found["lips"][kind] = self._dubbed(name, kind, ready.method, wanted)
+            found |= {"memory_mib": memory.mib, "gpu_memory_mib": memory.gpu_mib}
+            return found | then(ready)
+        except Exception as error:  # a stranger's method may raise anything, and the others go on
+            return {"name": name, "failed": sentence_of(error)}
+        finally:
+            gc.collect()
+
+    def _dubbed(self, name: str, kind: str, method, lips: Lips) -> dict:
+        spent = Spent()
+
+        def draw(number: int, path: Path) -> None:
+            self._draw(method, self.exams[number], lips.points[number], lips.heard[number], path, spent)
+
+        rows = self._measured(f"{name}, {kind} lips", draw)
+        return self.summary(rows) | {"rows": [r.to_plain() for r in rows], "seconds_per_frame": spent.per_frame(), "pictures": [r.pictures for r in rows],
+                                     "clips": [str(r.path) for r in rows]}  # fmt: skip
+
+    def _measured(self, what: str, write: Callable[[int, Path], None]) -> list[Rows]:
+        """Every exam written by `write`, read back, and judged."""
+        rows, done, total = [], 0, sum(map(len, self.exams))
+        for number, (exam, judge) in enumerate(zip(self.exams, self.judges)):
+            path = self.folder / f"{_file_name(what)}-{number}.mp4"
+            write(number, path)
+            rows.append(judge.judge(probe(path)))
+            done += len(exam)
+            self.hook(what, done, total)
+        return rows
+
+    def _copied(self, stream, frames: np.ndarray, exam: Exam, path: Path) -> None:
+        with self._writer(exam, path) as writer:
+            for _, batch, _ in read_rows(stream, frames, self.config.batch):
+                writer.write(batch.rgb)
+
+    def _draw(self, method, exam: Exam, points: np.ndarray, heard: np.ndarray | None, path: Path, spent: Spent) -> None:
+        """Writes the exam dubbed with these lips, as `lipsync.dub` does."""
+        start, config, space = time.perf_counter(), self.config, self.learning.bank.space
+        plan = replace(exam.plan, lips=LipTrack(points, np.ones(len(points), bool), exam.plan.clock))
+        with self._writer(exam, path) as writer:
+            for rows, batch, _ in read_rows(exam.disguised, np.arange(len(exam)), config.batch):
+                frames = batch.rgb.to(self.device)
+                query = ask(plan, exam.shown, space, rows, frames, method.radius)
+                drawing = time.perf_counter()
+                mouth = checked(method.render(query), query)
+                if self.device.type == "cuda":
+                    torch.cuda.synchronize(self.device)
+                spent.render_s += time.perf_counter() - drawing
+                mouth = sharpen_teeth(mouth, self.learning.teeth, points[rows], space, config.teeth)
+                writer.write(composite(frames, mouth, points[rows], exam.shown, rows, space, config.composite))
+        spent.whole_s += time.perf_counter() - start
+        spent.n_rows += len(exam)
+
+    def _writer(self, exam: Exam, path: Path) -> VideoWriter:
+        stream, write = exam.film.stream, self.config.write
+        return VideoWriter(
+            path, width=stream.width, height=stream.height, clock=exam.plan.clock, colour=stream.colour, codec=write.codec, crf=write.crf,
+            preset=write.preset,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Spent:
+    """Seconds over so many rows: in `render` alone, and for everything from reading to encoding."""
+
+    render_s: float = 0.0
+    whole_s: float = 0.0
+    n_rows: int = 0
+
+    def per_frame(self) -> dict[str, float]:
+        return {"render": self.render_s / max(1, self.n_rows), "whole": self.whole_s / max(1, self.n_rows)}
+
+
+class PeakMemory:
+    """How far this process's resident memory rises above where it stood at the start, sampled; mib is None where the system does not tell."""
+
+    every_s = 0.02
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.mib: float | None = None
+        self.gpu_mib: float | None = None
+
+    def __enter__(self) -> PeakMemory:
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+        self._start = self._peak = resident_mib()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self._start is not None:
+            self.mib = round(self._peak - self._start, 1)
+        if self._device.type == "cuda":
+            self.gpu_mib = round(torch.cuda.max_memory_allocated(self._device) / 2**20, 1)
+
+    def _watch(self) -> None:
+        while self._start is not None and not self._stop.wait(self.every_s):
+            self._peak = max(self._peak, resident_mib() or 0.0)
+
+
+def resident_mib() -> float | None:
+    """Of this process, now; None where /proc does not tell."""
+    try:
+        text = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("VmRSS")), None)
+
+
+def checked(mouth: MouthTexture, query: TextureQuery) -> MouthTexture:
+    """The answer to the query. LipsyncError: it is not of the protocol's shapes, or not numbers."""
+    n, _, height, width = query.crop.shape
+    for name, shape in (("rgb", (n, 3, height, width)), ("alpha", (n, 1, height, width)), ("jaw", (n, 17, 2))):
+        got = getattr(mouth, name, None)
+        if not isinstance(got, torch.Tensor) or tuple(got.shape) != shape:
+            raise LipsyncError(f"render() must return {name} of shape {shape}; it returned {tuple(got.shape) if hasattr(got, 'shape') else type(got).__name__}.")
+        if not bool(torch.isfinite(got).all()):
+            raise LipsyncError(f"render() returned {name} with values that are not numbers.")
+    return mouth
+
+
+def sentence_of(error: Exception) -> str:
+    """Why a method failed, in one line."""
+    text = " ".join(str(error).split()) or "no reason given"
+    return text if isinstance(error, (LipsyncError, VideoError, AudioError)) else f"{type(error).__name__}: {text}"
+
+
+def _file_name(text: str) -> str:
+    """Letters, digits and a hash that keeps alike names apart."""
+    import hashlib
+
+    plain = "".join(c if c.isalnum() else "-" for c in text)[:40]
+    return f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
