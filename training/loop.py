@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from training.ranks import Ranks
+
 Terms = Mapping[str, torch.Tensor]
 
 
@@ -46,26 +48,31 @@ class Judged:
 def train(
     players: Sequence[Player], steps: int, dice: torch.Generator, judge: Callable[[], float], judge_at: Callable[[int], bool],
     tell: Callable[[int], None] = lambda step: None, keep: Path | None = None, keep_every_s: float = 10.0, patience: int = 0,
+    ranks: Ranks | None = None,
 ) -> Judged:  # fmt: skip
     """Trains the players' networks for `steps`; they end with their averaged weights from where `judge` found them best.
 
     dice: the only randomness of the terms, beside torch's own; judge: held-out error, called with the averaged weights in place, at the
     steps chosen by `judge_at` and at the last; patience: stop after so many judgements without a better one (0 = never); keep: file for
-    resuming: if it holds the same run, that is continued; a finished one is not run again.
+    resuming: if it holds the same run, that is continued; a finished one is not run again; ranks: this process is one of several that call
+    this with the same players and their own dice: they learn together, the first one judges, tells and saves.
     """
-    state = _State(players, dice)
+    state = _State(players, dice, ranks)
+    if ranks is not None:
+        ranks.like_the_first(state.values() + state.mean + state.best)
     if keep is not None and keep.exists():
         state.resume(keep, steps)
     saved_s = time.monotonic()
     while state.step < steps and not state.tired(patience):
         state.step += 1
         for player in players:
-            state.losses.append(_move(player, state.step))
+            state.losses.append(_move(player, state.step, ranks))
         state.average()
         if judge_at(state.step) or state.step == steps:
             state.judged(judge)
-        tell(state.step)
-        if keep is not None and time.monotonic() - saved_s > keep_every_s and state.step < steps:
+        if state.first:
+            tell(state.step)
+        if keep is not None and state.step < steps and state.agreed(time.monotonic() - saved_s > keep_every_s):
             state.save(keep, steps)
             saved_s = time.monotonic()
     _assign(state.values(), state.best)
@@ -76,11 +83,14 @@ def train(
     return state.outcome
 
 
-def _move(player: Player, step: int) -> float:
+def _move(player: Player, step: int, ranks: Ranks | None) -> float:
     player.net.train()
     loss = sum(player.terms(step).values())
     player.optimiser.zero_grad()
     loss.backward()
+    if ranks is not None:
+        ranks.mean_gradients(player.net)
+        ranks.like_the_first(player.net.buffers())
     nn.utils.clip_grad_norm_(player.net.parameters(), player.clip)
     player.optimiser.step()
     if player.schedule is not None:
@@ -100,8 +110,9 @@ def _assign(to: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> list[
 class _State:
     """Everything that a resumed run must find again."""
 
-    def __init__(self, players: Sequence[Player], dice: torch.Generator) -> None:
-        self.players, self.dice = players, dice
+    def __init__(self, players: Sequence[Player], dice: torch.Generator, ranks: Ranks | None) -> None:
+        self.players, self.dice, self.ranks = players, dice, ranks
+        self.first = ranks is None or ranks.first
         self.step, self.worse, self.losses = 0, 0, []
         self.mean = [value.detach().clone() for value in self.values()]
         self.best = [value.clone() for value in self.mean]
@@ -124,7 +135,8 @@ class _State:
         current = _assign(self.values(), self.mean)
         for player in self.players:
             player.net.eval()
-        error = judge()
+        error = judge() if self.first else 0.0
+        error = error if self.ranks is None else self.ranks.of_the_first(error)
         _assign(self.values(), current)
         self.outcome.curve.append((self.step, float(np.mean(self.losses)), error))
         self.losses = []
@@ -133,18 +145,28 @@ class _State:
             self.outcome.best, self.outcome.best_step = error, self.step
             self.best = [mean.clone() for mean in self.mean]
 
+    def agreed(self, yes: bool) -> bool:
+        """What the first rank says."""
+        return yes if self.ranks is None else bool(self.ranks.of_the_first(float(yes)))
+
     def tired(self, patience: int) -> bool:
         return 0 < patience <= self.worse
 
     def fingerprint(self, steps: int) -> str:
-        """Tells runs apart: sizes and names of all that is trained, and the number of steps."""
+        """Tells runs apart: sizes and names of all that is trained, the number of steps, and of ranks where they are several."""
         shapes = [(p.name, [(k, list(v.shape)) for k, v in p.net.state_dict().items()]) for p in self.players]
-        return hashlib.sha256(json.dumps([steps, shapes]).encode()).hexdigest()
+        several = [] if self.ranks is None else [self.ranks.n]
+        return hashlib.sha256(json.dumps([steps, shapes, *several]).encode()).hexdigest()
 
     def save(self, path: Path, steps: int) -> None:
         from safetensors.torch import save_file
 
-        groups = {"net": self.values(), "mean": self.mean, "best": self.best, "dice": [self.dice.get_state(), torch.get_rng_state()]}
+        dice = [self.dice.get_state(), torch.get_rng_state()]
+        if self.ranks is not None:
+            dice = [state for pair in zip(*map(self.ranks.gathered, dice)) for state in pair]
+        if not self.first:
+            return
+        groups = {"net": self.values(), "mean": self.mean, "best": self.best, "dice": dice}
         tensors = {f"{group}.{i}": t.detach().cpu().contiguous().clone() for group, rows in groups.items() for i, t in enumerate(rows)}
         plain = []
         for k, player in enumerate(self.players):
@@ -173,8 +195,9 @@ class _State:
         rows = lambda group, like: [tensors[f"{group}.{i}"].to(t.device) for i, t in enumerate(like)]  # noqa: E731
         _assign(self.values(), rows("net", self.mean))
         self.mean, self.best = rows("mean", self.mean), rows("best", self.best)
-        self.dice.set_state(tensors["dice.0"])
-        torch.set_rng_state(tensors["dice.1"])
+        at = 0 if self.ranks is None else 2 * self.ranks.rank
+        self.dice.set_state(tensors[f"dice.{at}"])
+        torch.set_rng_state(tensors[f"dice.{at + 1}"])
         for k, player in enumerate(self.players):
             self._resume_player(k, player, tensors, facts["schedules"][k])
         self.step, self.worse, self.losses = facts["step"], facts["worse"], facts["losses"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from lipsync.textures.nets import lower_face, net_size, resized
 from lipsync.types import MouthBank, TargetAnalysis, TextureQuery
 from training import loop
 from training.losses import Losses
+from training.ranks import Ranks
 
 #: Fewer mouths than this teach nothing.
 FEWEST = 50
@@ -33,10 +34,13 @@ Samples = Callable[[np.ndarray], None]
 
 
 class Examples:
-    """Rows of a mouth bank as training batches. spoken: (K,256) what the lip model hears at each row, or None."""
+    """Rows of a mouth bank as training batches. spoken: (K,256) what the lip model hears at each row, or None; domain: (K,) 0 or 1, where
+    batches are half of either, or None."""
 
-    def __init__(self, bank: MouthBank, spoken: np.ndarray | None, device: torch.device, dice: torch.Generator) -> None:
-        self.bank, self.device, self.dice, self.spoken = bank, device, dice, spoken
+    def __init__(
+        self, bank: MouthBank, spoken: np.ndarray | None, device: torch.device, dice: torch.Generator, domain: np.ndarray | None = None
+    ) -> None:
+        self.bank, self.device, self.dice, self.spoken, self.domain = bank, device, dice, spoken, domain
         good = bank.sharpness >= BLURRED * usual_sharpness(bank)
         self.n_blurred = int((~good).sum())
         blocks = np.arange(len(bank)) // _HELD_RUN
@@ -50,15 +54,18 @@ class Examples:
         self.followed = self.learned[follows[self.learned]]
 
     def draw(self, n: int, run: int = 1) -> TextureBatch:
-        """n rows by lot, in runs of `run` (1 or 2) neighbours in time."""
+        """n rows by lot, in runs of `run` (1 or 2) neighbours in time; where there are two domains, first those of 0, then those of 1."""
         starts = self.learned if run == 1 or len(self.followed) == 0 else self.followed
         run = 1 if starts is self.learned else run
-        first = starts[self._lot(len(starts), max(1, n // run))]
+        parts = [starts] if self.domain is None else [part for d in (0, 1) if len(part := starts[self.domain[starts] == d])]
+        first = np.concatenate([part[self._lot(len(part), max(1, n // run // len(parts)))] for part in parts])
         return self.batch((first[:, None] + np.arange(run)).ravel(), run)
 
     def judged(self) -> TextureBatch:
         """The held-out rows, the same each time."""
         rows = self.held if len(self.held) else self.learned
+        if self.domain is not None:
+            rows = next(r for r in (rows[self.domain[rows] == 0], self.learned[self.domain[self.learned] == 0], rows) if len(r))
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, _JUDGED).astype(int))]
         return self.batch(rows, 1, np.random.default_rng(0))
 
@@ -99,16 +106,18 @@ def usual_sharpness(bank: MouthBank, alike: int = 31) -> np.ndarray:
 
 def train_texture(
     method: Learned, subject: TargetAnalysis, hook: Hook = silent, device: torch.device | str = "cpu", *, spoken: np.ndarray | None = None,
-    keep: Path | None = None, samples: Samples | None = None, seed: int = 0,
+    keep: Path | None = None, samples: Samples | None = None, seed: int = 0, ranks: Ranks | None = None,
 ) -> dict:  # fmt: skip
     """Trains `method` on the subject's mouths; it is ready to draw afterwards. Returns the report (plain values), also kept as `method.report`.
 
     spoken: (K,256) for methods that hear; keep: file of an interrupted training, continued exactly; samples: receives a picture (H,W,3)
-    uint8 at every judgement: truth above, drawn below. LipsyncError: too few mouths.
+    uint8 at every judgement: truth above, drawn below; ranks: this process is one of several that train together, each on rows of its own.
+    LipsyncError: too few mouths.
     """
     start, device = time.monotonic(), torch.device(device)
+    seed += ranks.rank if ranks is not None else 0
     dice = torch.Generator().manual_seed(seed)
-    examples = Examples(subject.bank, spoken if method.hears else None, device, dice)
+    examples = Examples(subject.bank, spoken if method.hears else None, device, dice, method.domains(subject))
     torch.manual_seed(seed)
     losses = Losses(device)
     method.begin(subject, device)
@@ -130,13 +139,14 @@ def train_texture(
         note(hook, ", ".join(f"{name} {value:.3g}" for name, value in turn.last.items()))
         hook(f"texture {method.name}", step, steps)
 
-    judged = loop.train(players, steps, dice, judge, lambda step: step % judge_at == 0, tell, keep, patience=_PATIENCE)
+    judged = loop.train(players, steps, dice, judge, lambda step: step % judge_at == 0, tell, keep, patience=_PATIENCE, ranks=ranks)
     method.nets.eval()
     method.report = {
         "steps": judged.curve[-1][0], "of_steps": steps, "best_step": judged.best_step, "error": judged.best, "curve": [list(row) for row in judged.curve],
         "mouths": len(examples.learned), "held_out": len(examples.held), "left_out_as_blurred": examples.n_blurred,
         "seconds": round(time.monotonic() - start, 1), "parameters": method.n_parameters, "precision": str(turn.precision).removeprefix("torch."),
         "perceptual": losses.perceptual_name, "device": device.type, "heard_speech": examples.spoken is not None,
+        "devices": 1 if ranks is None else ranks.n, **method.remarks,
     }  # fmt: skip
     return method.report
 
