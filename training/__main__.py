@@ -1,4 +1,4 @@
-"""python -m training lips --recipe prior [-o FILE] [--work FOLDER]: makes a bundled model again."""
+"""python -m training lips|encoder [--recipe NAME] [-o FILE] [--work FOLDER]: makes a bundled model again."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m training", description="Train a model that ships with lipsync.")
-    options.add_argument("what", choices=["lips"], help="lips: speech to lips")
-    options.add_argument("--recipe", default="prior", help="a file of training/recipes, or a .toml file")
+    options.add_argument("what", choices=["lips", "encoder"], help="lips: speech to lips; encoder: the mouth encoder")
+    options.add_argument("--recipe", help="a file of training/recipes, or a .toml file (default: prior, or mouth-encoder)")
     options.add_argument("-o", "--out", type=Path, help="the model to write (default: RECIPE.safetensors)")
     options.add_argument("--work", type=Path, default=Path("work"), help="folder for all that is made on the way, used again (default: work)")
     options.add_argument("--workers", type=int, default=2, help="processes that make speech")
@@ -18,19 +18,33 @@ def main() -> None:
 
     from lipsync.errors import LipsyncError
     from lipsync.hooks import Bars, Lines
-    from training.prior import PriorRecipe, make_prior
 
+    recipe = args.recipe or {"lips": "prior", "encoder": "mouth-encoder"}[args.what]
+    out = args.out or Path(f"{Path(recipe).stem}.safetensors")
     try:
-        recipe = PriorRecipe.load(args.recipe)
         with Bars(sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr) as hook:
-            model = make_prior(recipe, args.work, hook, args.workers)
+            told = {"lips": _lips, "encoder": _encoder}[args.what](recipe, args, out, hook)
     except LipsyncError as trouble:
         raise SystemExit(f"lipsync: {trouble}") from None
+    print(f"{out}: {told}")
+
+
+def _lips(recipe: str, args: argparse.Namespace, out: Path, hook) -> object:
     import torch
 
-    out = args.out or Path(f"{Path(args.recipe).stem}.safetensors")
-    model.save(out, {"recipe": Path(args.recipe).stem}, torch.float16)
-    print(f"{out}: {model.report}")
+    from training.prior import PriorRecipe, make_prior
+
+    model = make_prior(PriorRecipe.load(recipe), args.work, hook, args.workers)
+    model.save(out, {"recipe": Path(recipe).stem}, torch.float16)
+    return model.report
+
+
+def _encoder(recipe: str, args: argparse.Namespace, out: Path, hook) -> object:
+    from training.mouth_encoder import EncoderRecipe, make_encoder
+
+    made = EncoderRecipe.load(recipe)
+    make_encoder(made, args.work, hook).save(out, {"recipe": Path(recipe).stem})
+    return made
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def colour(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator)
 
 def light(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) -> tuple[np.ndarray, float]:
     """All brighter or darker by up to 10 %."""
-    return (mouth.rgb * (1 + 0.1 * amount * dice.choice([-1, 1]))).clip(0, 1).astype(np.float32), 0.12 * amount
+    return (mouth.rgb * (1 + 0.1 * amount * dice.choice([-1, 1]))).clip(0, 1).astype(np.float32), 0.08 * amount
 
 
 def shift(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) -> tuple[np.ndarray, float]:
@@ -112,7 +112,7 @@ def shift(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) 
     reach, angle = amount * (0.015 * mouth.scale + 1) / 2, dice.uniform(0, 2 * np.pi)
     move = np.array([[1, 0, reach * np.cos(angle)], [0, 1, reach * np.sin(angle)]])
     size = mouth.rgb.shape[1::-1]
-    return cv2.warpAffine(mouth.rgb, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).clip(0, 1), 0.15 * amount
+    return cv2.warpAffine(mouth.rgb, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).clip(0, 1), 0.08 * amount
 
 
 SPOILERS: dict[str, Spoiler] = {f.__name__: f for f in (blur, noise, jpeg, ghost, swap, warp, teeth, colour, light, shift)}
@@ -170,7 +170,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """clean, spoilt: (B,3,h,w) float32; kind: (B,) number in SPOILERS; severity: (B,) float32; lips: (B,18,2) float32 of the clean ones, 0 to
+    """clean, spoilt: (B,3,h,w) float32; kind: (B,) number in SPOILERS; severity: (B,) float32; lips: (B,18,2) of the clean ones, 0 to
     1 over the picture."""
 
     clean: np.ndarray
@@ -181,13 +181,17 @@ class Examples:
 
 
 def examples(materials: Sequence[Material], n: int, width: int, dice: np.random.Generator) -> Examples:
-    """n random pairs at one random-looking size, `width` pixels wide; every kind of fault is as frequent, wrong lips twice."""
+    """n random pairs, `width` pixels wide; every kind of fault is as frequent, wrong lips twice. Half of the faults are in another light and
+    moved a little, too: that must not hide them, nor look like one."""
     kinds = [*SPOILERS, "swap", "warp"]
     height, rows = round(0.8 * width), []
     for _ in range(n):
         mouth, other = materials[int(dice.integers(len(materials)))].two(width, height, dice)
         kind = kinds[int(dice.integers(len(kinds)))]
         spoilt, severity = SPOILERS[kind](mouth, other, float(dice.uniform(0, 1)), dice)
+        for mild in (light, shift) if dice.random() < 0.5 else ():
+            spoilt, more = mild(Mouth(spoilt, mouth.lips, mouth.scale), other, float(dice.uniform(0, 1)), dice)
+            severity = float(np.hypot(severity, more))
         rows.append((mouth.rgb, spoilt, list(SPOILERS).index(kind), severity, mouth.lips / [width, height]))
     clean, spoilt, kind, severity, lips = (np.stack(column) for column in zip(*rows))
     planes = lambda x: np.ascontiguousarray(x.transpose(0, 3, 1, 2), np.float32)

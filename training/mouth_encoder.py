@@ -79,7 +79,7 @@ class EncoderRecipe:
     every, clips: which GRID s1 `train` clips (the first 40 are the benchmarks' target and stay unseen); held_clips: of these, the last ones
     are not learned from, held_share: nor is this last part of the presenter."""
 
-    steps: int = 1400
+    steps: int = 1500
     rate: float = 2e-3
     pixels: int = 120_000
     widths: tuple[int, int] = (64, 270)
