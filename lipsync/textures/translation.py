@@ -1,0 +1,146 @@
+"""What pix2pix and pix2pixHD share: networks that turn one picture into another, their critics, and the game between them.
+
+The picture to translate is the frame's own crop with its mouth blanked and the wanted lips drawn in; the answer is the crop with a mouth.
+Networks see pictures in [-1,1] and normalise within the picture, so that a row does not depend on its batch.
+"""
+
+from __future__ import annotations
+
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lipsync.textures.learned import Learned
+from lipsync.textures.nets import blanked, drawn_lips, lower_face, net_size, resized
+from lipsync.types import MouthSpace, TextureQuery
+
+#: How fast the drawn mouth takes over inside the redrawn region: the region's rim shows little of the mouth that was there.
+_TAKES_OVER = 4.0
+
+
+class Canvas:
+    """The pixels a network works on: the crop's own, padded to multiples of `multiple`, where the crop is no wider than `width`; else fewer."""
+
+    def __init__(self, space: MouthSpace, width: int, multiple: int) -> None:
+        self.space = space
+        small = space.width <= width
+        self.inner = (space.height, space.width) if small else net_size(space, width, multiple)
+        missing = [-(-side // multiple) * multiple - side for side in self.inner]
+        self.pad = (missing[1] // 2, missing[1] - missing[1] // 2, missing[0] // 2, missing[0] - missing[0] // 2)
+        self.size = (self.inner[0] + missing[0], self.inner[1] + missing[1])
+
+    def from_crop(self, crop: torch.Tensor) -> torch.Tensor:
+        """(B,C,*size) of (B,C,Hm,Wm) crops, what lies outside them like their rim."""
+        return F.pad(resized(crop, self.inner), self.pad, mode="replicate")
+
+    def to_crop(self, picture: torch.Tensor) -> torch.Tensor:
+        """(B,C,Hm,Wm), the way back."""
+        left, _, top, _ = self.pad
+        inner = picture[:, :, top : top + self.inner[0], left : left + self.inner[1]]
+        return resized(inner, (self.space.height, self.space.width))
+
+    def asked(self, query: TextureQuery) -> torch.Tensor:
+        """(B,3,*size) in [0,1]: the lips drawn over the blanked crops."""
+        lips = drawn_lips(query.lips, self.space, self.inner)
+        return F.pad((resized(blanked(query.crop, self.space), self.inner) + lips / 2).clamp(0, 1), self.pad, mode="replicate")
+
+
+class Translator(Learned):
+    """A texture method that translates pictures. Subclasses build `self.nets["generator"]` and `self.critics`, and name their terms."""
+
+    critics: nn.ModuleList  # of the game; not stored with the weights
+
+    def paint(self, canvas: Canvas) -> None:
+        """Remembers where the networks draw."""
+        self.canvas = canvas
+
+    def index(self, bank) -> None:
+        self.shows = (_TAKES_OVER * lower_face(bank.space, self.device)).clamp(max=1)
+
+    def draw(self, query: TextureQuery) -> tuple[torch.Tensor, None]:
+        """Mouths at the crop's own size, within the frame's own surroundings."""
+        mouth = self.canvas.to_crop(self.picture(self.canvas.asked(query)))
+        return torch.lerp(query.crop, mouth, self.shows), None
+
+    def picture(self, asked: torch.Tensor) -> torch.Tensor:
+        """(B,3,h,w) float32 in [0,1]: the generator's answer."""
+        return from_signed(self.nets["generator"](signed(asked)))
+
+
+def signed(picture: torch.Tensor) -> torch.Tensor:
+    """[0,1] to [-1,1], channels innermost in memory, where convolutions are quicker."""
+    return (picture * 2 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def from_signed(picture: torch.Tensor) -> torch.Tensor:
+    return (picture.float() + 1) / 2
+
+
+def norm(n: int) -> nn.Module:
+    """Instance normalisation with scale and shift (Ulyanov et al. 2016)."""
+    return nn.GroupNorm(n, n)
+
+
+class UNet(nn.Module):
+    """The U-Net of pix2pix (Isola et al. 2017) without dropout: `levels` halvings by 4x4 convolutions, as many doublings, skips between.
+
+    (B,n_in,h,w) to (B,n_out,h,w) in [-1,1]; sides must be multiples of 2**levels. n: channels of the first level; later ones have 2, 4,
+    then 8 times as many. At n = 64 and 8 levels it is the published network for 256 px.
+    """
+
+    def __init__(self, n_in: int, n_out: int, n: int = 64, levels: int = 8) -> None:
+        super().__init__()
+        wide = [n * min(2**level, 8) for level in range(levels)]
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for level, (a, b) in enumerate(zip([n_in, *wide], wide)):
+            ends = level in (0, levels - 1)
+            before = [] if level == 0 else [nn.LeakyReLU(0.2)]
+            self.down.append(nn.Sequential(*before, nn.Conv2d(a, b, 4, 2, 1, bias=False), *([] if ends else [norm(b)])))
+        for level in reversed(range(levels)):
+            a = wide[level] * (1 if level == levels - 1 else 2)
+            b, last = (wide[level - 1], [norm(wide[level - 1])]) if level else (n_out, [nn.Tanh()])
+            self.up.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(a, b, 4, 2, 1, bias=level == 0), *last))
+        self.apply(start)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        skips = []
+        for down in self.down:
+            x = down(x)
+            skips.append(x)
+        x = self.up[0](skips.pop())
+        for up in self.up[1:]:
+            x = up(torch.cat([skips.pop(), x], 1))
+        return x
+
+
+class PatchCritic(nn.Module):
+    """The PatchGAN of pix2pix (Isola et al. 2017): (B,n_in,h,w) to its layers, the last being (B,1,h',w') logits of patches.
+
+    halvings: 3 for patches of 70x70 pixels; n: channels of the first layer, then 2, 4, 8 times as many.
+    """
+
+    def __init__(self, n_in: int, n: int = 64, halvings: int = 3) -> None:
+        super().__init__()
+        wide = [n * min(2**level, 8) for level in range(halvings + 1)]
+        self.layers = nn.ModuleList([nn.Sequential(nn.Conv2d(n_in, n, 4, 2, 1), nn.LeakyReLU(0.2))])
+        for level, (a, b) in enumerate(zip(wide, wide[1:])):
+            stride = 2 if level < halvings - 1 else 1
+            self.layers.append(nn.Sequential(nn.Conv2d(a, b, 4, stride, 1, bias=False), norm(b), nn.LeakyReLU(0.2)))
+        self.layers.append(nn.Conv2d(wide[-1], 1, 4, 1, 1))
+        self.apply(start)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        seen = []
+        for layer in self.layers:
+            x = layer(x)
+            seen.append(x)
+        return seen
+
+
+def start(layer: nn.Module) -> None:
+    """Weights as pix2pix starts them: normal, of spread 0.02."""
+    if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(layer.weight, 0, 0.02)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
