@@ -20,6 +20,14 @@ def material() -> Material:
     return Material(drawn_subject(GAPS, 100.0).bank, np.arange(len(GAPS)))
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def encoder() -> MouthEncoder:
     return mouth_encoder()
@@ -27,7 +35,8 @@ def encoder() -> MouthEncoder:
 
 def mouth(material: Material, row: int) -> Mouth:
     """A drawn mouth as it lies in the bank."""
-    return Material(material.bank, np.array([row, row])).two(material.bank.space.width, material.bank.space.height, np.random.default_rng(0), False)[0]
+    space = material.bank.space
+    return Material(material.bank, np.array([row, row])).two(space.width, space.height, np.random.default_rng(0), varied=False)[0]
 
 
 def planes(pictures: list[np.ndarray]) -> torch.Tensor:
@@ -71,10 +80,11 @@ def test_a_fault_that_shows_is_farther_than_a_little_light_though_pixels_say_oth
 
 
 def test_severity_is_the_lip_error(material):
-    """A warp moves the drawn lips by what it says, and says what it moves."""
+    """Of another mouth: that of its points. A warp moves what lies under the lips."""
     one, other = mouth(material, 8), mouth(material, 16)
     assert lip_error(one, other) == pytest.approx(8 * (GAPS[1] - GAPS[0]) * (5 + 3) / 18, rel=0.25)
-    assert SPOILERS["swap"](one, other, 1.0, np.random.default_rng(0))[1] == pytest.approx(min(1.3, lip_error(one, other) / WRONG_LIPS))
+    severity = SPOILERS["swap"](one, other, 1.0, np.random.default_rng(0))[1]
+    assert severity == pytest.approx(min(1.3, lip_error(one, other) / WRONG_LIPS))
     dots = np.zeros_like(one.rgb)
     at = one.lips[[0, 3, 6, 9]].round().astype(int)
     dots[at[:, 1], at[:, 0]] = 1
@@ -112,17 +122,18 @@ def test_lips_stay_on_the_picture_when_it_is_cut_and_mirrored(material):
 
 
 def test_training_steps_run_and_are_the_same_for_the_same_seed(material):
-    recipe = EncoderRecipe(steps=2, pixels=30_000, widths=(64, 80))
-    first, again, other = (train_encoder([material], r) for r in (recipe, recipe, EncoderRecipe(steps=2, pixels=30_000, widths=(64, 80), seed=1)))
+    recipes = [EncoderRecipe(steps=2, pixels=13_000, widths=(48, 64), seed=seed) for seed in (0, 0, 1)]
+    first, again, other = (train_encoder([material], recipe) for recipe in recipes)
     a, b, c = (torch.cat([v.flatten() for v in net.state_dict().values()]) for net in (first, again, other))
     assert torch.isfinite(a).all() and torch.equal(a, b) and not torch.equal(a, c)
-    start = train_encoder([material], EncoderRecipe(steps=0, pixels=30_000))
+    start = train_encoder([material], EncoderRecipe(steps=0))
     assert not torch.equal(a, torch.cat([v.flatten() for v in start.state_dict().values()]))
 
 
 def test_a_few_steps_teach_it_to_rank(material):
-    recipe = EncoderRecipe(steps=40, pixels=40_000, widths=(64, 80))
-    shown = examples([material], 60, 72, np.random.default_rng(9))
+    recipe = EncoderRecipe(steps=40, pixels=26_000, widths=(48, 64))
+    shown = examples([material], 60, 56, np.random.default_rng(9))
+
     def rank_r(net: MouthEncoder) -> float:
         far = feature_distance(net(torch.from_numpy(shown.clean)), net(torch.from_numpy(shown.spoilt))).numpy()
         ranks = [np.argsort(np.argsort(x)) for x in (far, shown.severity)]
