@@ -109,14 +109,30 @@ class Pix2PixConfig(LearnedConfig):
 
 
 @dataclass(frozen=True, slots=True)
+class Pix2PixHdConfig(LearnedConfig):
+    """A coarse and a fine generator against two critics (lipsync/textures/pix2pix_hd.py)."""
+
+    width: int = 192
+    steps: int = 800
+    batch: int = 4
+    channels: int = 32  # of the generators at half the size
+    blocks: int = 4  # residual blocks of the coarse generator
+    fine_blocks: int = 2
+    critic_channels: int = 24
+    matching: float = 10.0  # weight of what the critics see in between
+    perceptual: float = 10.0
+    l1: float = 50.0
+
+
+@dataclass(frozen=True, slots=True)
 class NearestConfig:
     """The single best real mouth (lipsync/textures/nearest.py)."""
 
     candidates: int = 16  # real mouths looked at for one row
     window: int = 6  # rows on either side over which the run of mouths is planned
-    jump: float = 1.0  # cost of a change of picture that the film does not have, against a wrong shape of the lips
+    jump: float = 0.5  # cost of a change of picture that the film does not have, against a wrong shape of the lips
     gap_weight: float = 1.0  # weight of the inner-lip gaps in the distance
-    pose_weight: float = 0.005  # eye distances per degree of yaw and pitch
+    pose_weight: float = 0.01  # eye distances per degree of yaw and pitch
     trajectory: tuple[float, ...] = (0.1, 0.2, 0.4, 0.2, 0.1)  # weights of the neighbouring frames in the distance
     warp: bool = True  # moved onto the wanted lips; False = as filmed
     resharpen: float = 2.0  # at most this much fine detail is given back for what moving costs; 0 = none
@@ -126,9 +142,9 @@ class NearestConfig:
 class AppearanceMapConfig:
     """Views indexed by head turn and lip shape, blended (lipsync/textures/appearance_map.py)."""
 
-    pose_weight: float = 0.005  # eye distances per degree of yaw and pitch
-    opening_weight: float = 1.0  # of the mouth's opening against its width
-    still: float = 0.15  # an axis of the index that varies less than this share of the most varying one is left out
+    pose_weight: float = 0.01  # eye distances per degree of yaw and pitch
+    opening_weight: float = 2.0  # of the mouth's opening against its width
+    still: float = 0.006  # an axis of the map along which the views' standard deviation is less is left out
     duplicate: float = 0.008  # of two views nearer than this the sharper one stays
     resharpen: float = 2.0  # at most this much fine detail is given back for what blending costs; 0 = none
 
@@ -149,8 +165,10 @@ class AutoencoderConfig(LearnedConfig):
     moved: float = 0.3  # share of mouths that are rotated, zoomed, shifted, mirrored
     covered: float = 0.5  # share of mouths that something is held before
     deaf: float = 0.3  # share of mouths drawn without the speech
+    seen: float = 0.3  # share of mouths decoded from their own picture, not from the lips
     temporal: float = 0.5
     gan: bool = False  # a patch discriminator as well
+    adversarial: float = 0.01  # weight of fooling it
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +194,7 @@ class VqVaeConfig(LearnedConfig):
     code: int = 32  # numbers in one
     decay: float = 0.98  # of the codebooks' running means
     commit: float = 0.25  # weight of staying near the codes
+    foretell: float = 0.01  # weight of guessing the codes, nats
     temporal: float = 0.5
 
 
@@ -189,6 +208,7 @@ class StyleConfig(LearnedConfig):
     style: int = 96  # numbers of a style
     temporal: float = 0.5
     gan: bool = False  # a patch discriminator as well
+    adversarial: float = 0.01  # weight of fooling it
     r1: float = 1.0  # weight of its gradient penalty
 
 
@@ -201,6 +221,26 @@ class CycleConfig(LearnedConfig):
     channels: int = 16  # of the generators' first layer
     cycle: float = 10.0  # weight of coming back as one went
     identity: float = 5.0  # weight of leaving alone what has the look already
+
+
+@dataclass(frozen=True, slots=True)
+class HybridConfig(LearnedConfig):
+    """Real mouths fused by a network (lipsync/textures/hybrid.py). The options of choosing mean what they mean for the median."""
+
+    steps: int = 600
+    batch: int = 4
+    run: int = 2
+    rate: float = 1e-3
+    channels: int = 16  # of the networks' first layers
+    candidates: int = 8
+    n: int = 5
+    alpha: float = 0.9
+    gap_weight: float = 1.0
+    pose_weight: float = 0.005
+    sharpness_power: float = 1.0
+    trajectory: tuple[float, ...] = (0.1, 0.2, 0.4, 0.2, 0.1)
+    fade: tuple[float, ...] = (0.1, 0.2, 0.4, 0.2, 0.1)
+    resharpen: float = 1.0  # at most this much fine detail is given back for what fusing costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,11 +304,13 @@ class DubConfig:
     nearest: NearestConfig = field(default_factory=NearestConfig)
     appearance_map: AppearanceMapConfig = field(default_factory=AppearanceMapConfig)
     pix2pix: Pix2PixConfig = field(default_factory=Pix2PixConfig)
+    pix2pix_hd: Pix2PixHdConfig = field(default_factory=Pix2PixHdConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     vae: VaeConfig = field(default_factory=VaeConfig)
     vq_vae: VqVaeConfig = field(default_factory=VqVaeConfig)
     style: StyleConfig = field(default_factory=StyleConfig)
     cycle: CycleConfig = field(default_factory=CycleConfig)
+    hybrid: HybridConfig = field(default_factory=HybridConfig)
     teeth: TeethConfig = field(default_factory=TeethConfig)
     composite: CompositeConfig = field(default_factory=CompositeConfig)
     write: WriteConfig = field(default_factory=WriteConfig)

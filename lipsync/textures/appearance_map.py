@@ -31,7 +31,7 @@ class Method:
         self.mouths = Mouths(bank, self.device)
         places = self._places(bank.lips.astype(np.float64), bank.pose.astype(np.float64))
         spread = places.std(0)
-        self.axes = np.flatnonzero(spread > self.config.still * spread.max()) if spread.max() > 0 else np.arange(1)
+        self.axes = np.flatnonzero(spread >= min(self.config.still, spread.max()))
         self.views = without_duplicates(places[:, self.axes], bank.sharpness, self.config.duplicate)
         self.map = ViewMap(places[self.views][:, self.axes])
         self.warp = CandidateWarp(self.space, self.device)
@@ -62,7 +62,7 @@ class Method:
         """(N,4) places on the map of (N,18,2) lips and (N,3) head pose: yaw, pitch, mouth opening, mouth width; eye distances."""
         opening = (lips[:, LOWER_INNER, 1] - lips[:, UPPER_INNER, 1]).mean(1, keepdims=True)
         width = lips[:, 6, :1] - lips[:, 0, :1]
-        return np.concatenate([pose[:, :2] * self.config.pose_weight, opening, width], 1)
+        return np.concatenate([pose[:, :2] * self.config.pose_weight, opening * self.config.opening_weight, width], 1)
 
 
 class ViewMap:
