@@ -29,6 +29,7 @@ class Method(Translator):
         shows = self.canvas.from_crop(self.shows)
 
         def generator(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
+            critic.requires_grad_(False)
             self._asked, self._truth = self.canvas.asked(batch.query), self.canvas.from_crop(batch.truth)
             drawn = torch.lerp(self._truth, self.picture(self._asked), shows)
             self._drawn = drawn.detach()
@@ -37,6 +38,7 @@ class Method(Translator):
             return {"l1": 2 * config.l1 * losses.l1(drawn, self._truth), "gan": game.generator(logits)}
 
         def judge(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
+            critic.requires_grad_(True)
             real, fake = (critic(signed(torch.cat([self._asked, shown], 1)))[-1] for shown in (self._truth, self._drawn))
             return {"real": 0.5 * game.real(real), "fake": 0.5 * game.fake(fake)}
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from lipsync.textures.learned import Learned
 from lipsync.textures.nets import blanked, drawn_lips, lower_face, net_size, resized
-from lipsync.types import MouthSpace, TextureQuery
+from lipsync.types import MouthBank, MouthSpace, TextureQuery
 
 #: How fast the drawn mouth takes over inside the redrawn region: the region's rim shows little of the mouth that was there.
 _TAKES_OVER = 4.0
@@ -47,15 +47,11 @@ class Canvas:
 
 
 class Translator(Learned):
-    """A texture method that translates pictures. Subclasses build `self.nets["generator"]` and `self.critics`, and name their terms."""
+    """A texture method that translates pictures. Subclasses build `self.canvas` and `self.nets["generator"]`."""
 
-    critics: nn.ModuleList  # of the game; not stored with the weights
+    canvas: Canvas
 
-    def paint(self, canvas: Canvas) -> None:
-        """Remembers where the networks draw."""
-        self.canvas = canvas
-
-    def index(self, bank) -> None:
+    def index(self, bank: MouthBank) -> None:
         self.shows = (_TAKES_OVER * lower_face(bank.space, self.device)).clamp(max=1)
 
     def draw(self, query: TextureQuery) -> tuple[torch.Tensor, None]:
@@ -77,9 +73,15 @@ def from_signed(picture: torch.Tensor) -> torch.Tensor:
     return (picture.float() + 1) / 2
 
 
-def norm(n: int) -> nn.Module:
-    """Instance normalisation with scale and shift (Ulyanov et al. 2016)."""
-    return nn.GroupNorm(n, n)
+class Norm(nn.GroupNorm):
+    """Normalises eight channels at a time within the picture (Wu and He 2018): many times quicker here than the papers' batch or instance
+    normalisation, with as many parameters."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__(max(1, n // 8), n)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.group_norm(x.float(), self.num_groups, self.weight, self.bias).to(x.dtype)  # in float32 it is quicker, too
 
 
 class UNet(nn.Module):
@@ -96,10 +98,10 @@ class UNet(nn.Module):
         for level, (a, b) in enumerate(zip([n_in, *wide], wide)):
             ends = level in (0, levels - 1)
             before = [] if level == 0 else [nn.LeakyReLU(0.2)]
-            self.down.append(nn.Sequential(*before, nn.Conv2d(a, b, 4, 2, 1, bias=False), *([] if ends else [norm(b)])))
+            self.down.append(nn.Sequential(*before, nn.Conv2d(a, b, 4, 2, 1, bias=False), *([] if ends else [Norm(b)])))
         for level in reversed(range(levels)):
             a = wide[level] * (1 if level == levels - 1 else 2)
-            b, last = (wide[level - 1], [norm(wide[level - 1])]) if level else (n_out, [nn.Tanh()])
+            b, last = (wide[level - 1], [Norm(wide[level - 1])]) if level else (n_out, [nn.Tanh()])
             self.up.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(a, b, 4, 2, 1, bias=level == 0), *last))
         self.apply(start)
 
@@ -126,7 +128,7 @@ class PatchCritic(nn.Module):
         self.layers = nn.ModuleList([nn.Sequential(nn.Conv2d(n_in, n, 4, 2, 1), nn.LeakyReLU(0.2))])
         for level, (a, b) in enumerate(zip(wide, wide[1:])):
             stride = 2 if level < halvings - 1 else 1
-            self.layers.append(nn.Sequential(nn.Conv2d(a, b, 4, stride, 1, bias=False), norm(b), nn.LeakyReLU(0.2)))
+            self.layers.append(nn.Sequential(nn.Conv2d(a, b, 4, stride, 1, bias=False), Norm(b), nn.LeakyReLU(0.2)))
         self.layers.append(nn.Conv2d(wide[-1], 1, 4, 1, 1))
         self.apply(start)
 
@@ -144,3 +146,78 @@ def start(layer: nn.Module) -> None:
         nn.init.normal_(layer.weight, 0, 0.02)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+class Coarse(nn.Module):
+    """The global generator of pix2pixHD (Wang et al. 2018): halved twice, residual blocks, doubled twice.
+
+    (B,n_in,h,w) to ((B,n_out,h,w) in [-1,1], (B,n,h,w) its last features); sides must be multiples of 4.
+    """
+
+    def __init__(self, n_in: int, n_out: int, n: int, blocks: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *layer(n_in, n, 7), *layer(n, 2 * n, 3, 2), *layer(2 * n, 4 * n, 3, 2), *(Block(4 * n) for _ in range(blocks)), *doubled(4 * n, 2 * n), *doubled(2 * n, n)
+        )
+        self.out = nn.Sequential(nn.Conv2d(n, n_out, 7, 1, 3, padding_mode="reflect"), nn.Tanh())
+        self.apply(start)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.body(x)
+        return self.out(features), features
+
+
+class CoarseToFine(nn.Module):
+    """The generator of pix2pixHD (Wang et al. 2018): a global generator at half the size, whose features a local enhancer goes on from.
+
+    (B,n_in,h,w) to ((B,n_out,h,w), (B,n_out,h/2,w/2)) fine and coarse pictures in [-1,1]; sides must be multiples of 8.
+    n: channels at half the size.
+    """
+
+    def __init__(self, n_in: int, n_out: int, n: int, blocks: int, fine_blocks: int) -> None:
+        super().__init__()
+        self.coarse = Coarse(n_in, n_out, n, blocks)
+        self.enter = nn.Sequential(*layer(n_in, n // 2, 7), *layer(n // 2, n, 3, 2))
+        self.leave = nn.Sequential(
+            *(Block(n) for _ in range(fine_blocks)), *doubled(n, n // 2), nn.Conv2d(n // 2, n_out, 7, 1, 3, padding_mode="reflect"), nn.Tanh()
+        )
+        self.enter.apply(start)
+        self.leave.apply(start)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        coarse, features = self.coarse(F.avg_pool2d(x, 2))
+        return self.leave(self.enter(x) + features), coarse
+
+
+class Critics(nn.Module):
+    """The discriminators of pix2pixHD (Wang et al. 2018): one PatchGAN for each scale, each next one at half the size."""
+
+    def __init__(self, n_in: int, n: int, scales: int = 2) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(PatchCritic(n_in, n) for _ in range(scales))
+
+    def forward(self, x: torch.Tensor) -> list[list[torch.Tensor]]:
+        seen = []
+        for critic in self.scales:
+            seen.append(critic(x))
+            x = F.avg_pool2d(x, 2)
+        return seen
+
+
+class Block(nn.Module):
+    """Two convolutions beside the identity (He et al. 2016)."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*layer(n, n, 3), *layer(n, n, 3)[:-1])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+def layer(n_in: int, n_out: int, size: int, stride: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(n_in, n_out, size, stride, size // 2, bias=False, padding_mode="reflect"), Norm(n_out), nn.ReLU(True)]
+
+
+def doubled(n_in: int, n_out: int) -> list[nn.Module]:
+    return [nn.ConvTranspose2d(n_in, n_out, 3, 2, 1, 1, bias=False), Norm(n_out), nn.ReLU(True)]
