@@ -100,11 +100,12 @@ class LearnedConfig:
 class Pix2PixConfig(LearnedConfig):
     """A U-Net against a PatchGAN (lipsync/textures/pix2pix.py); 64 channels and 8 levels are the published network."""
 
+    width: int = 192
     steps: int = 1200
     batch: int = 4
     levels: int = 5  # halvings of the picture
-    channels: int = 32  # of the generator's first layer
-    critic_channels: int = 32
+    channels: int = 24  # of the generator's first layer
+    critic_channels: int = 24
     l1: float = 100.0  # weight of the difference against the critic's word
 
 
@@ -115,7 +116,7 @@ class Pix2PixHdConfig(LearnedConfig):
     width: int = 192
     steps: int = 800
     batch: int = 4
-    channels: int = 32  # of the generators at half the size
+    channels: int = 24  # of the generators at half the size
     blocks: int = 4  # residual blocks of the coarse generator
     fine_blocks: int = 2
     critic_channels: int = 24
@@ -154,7 +155,6 @@ class AutoencoderConfig(LearnedConfig):
     """The deepfake-style autoencoder (lipsync/textures/autoencoder.py)."""
 
     steps: int = 1000
-    run: int = 2
     rate: float = 1e-3
     code: int = 128  # numbers between encoder and decoder
     warp: float = 0.04  # how far the points of the 5x5 grid are moved, share of the picture's width
@@ -166,7 +166,7 @@ class AutoencoderConfig(LearnedConfig):
     covered: float = 0.5  # share of mouths that something is held before
     deaf: float = 0.3  # share of mouths drawn without the speech
     seen: float = 0.3  # share of mouths decoded from their own picture, not from the lips
-    temporal: float = 0.5
+    temporal: float = 0.5  # weight of changing as filmed, for run = 2
     gan: bool = False  # a patch discriminator as well
     adversarial: float = 0.01  # weight of fooling it
 
@@ -176,37 +176,34 @@ class VaeConfig(LearnedConfig):
     """The variational autoencoder (lipsync/textures/vae.py)."""
 
     steps: int = 1000
-    run: int = 2
     rate: float = 1e-3
     code: int = 64  # latent numbers
     kl: float = 0.01  # weight of the divergence, per number
-    temporal: float = 0.5
+    temporal: float = 0.5  # weight of changing as filmed, for run = 2
 
 
 @dataclass(frozen=True, slots=True)
 class VqVaeConfig(LearnedConfig):
     """The two-level vector-quantised autoencoder (lipsync/textures/vq_vae.py)."""
 
-    steps: int = 800
-    run: int = 2
+    steps: int = 1000
     rate: float = 1e-3
     codes: int = 256  # of each of the two codebooks
     code: int = 32  # numbers in one
     decay: float = 0.98  # of the codebooks' running means
-    commit: float = 0.25  # weight of staying near the codes
-    foretell: float = 0.01  # weight of guessing the codes, nats
-    temporal: float = 0.5
+    commit: float = 0.1  # weight of staying near the codes
+    foretell: float = 0.05  # weight of guessing the codes, nats
+    temporal: float = 0.5  # weight of changing as filmed, for run = 2
 
 
 @dataclass(frozen=True, slots=True)
 class StyleConfig(LearnedConfig):
     """The style-modulated decoder (lipsync/textures/style.py)."""
 
-    steps: int = 800
-    run: int = 2
+    steps: int = 1000
     rate: float = 1e-3
     style: int = 96  # numbers of a style
-    temporal: float = 0.5
+    temporal: float = 0.5  # weight of changing as filmed, for run = 2
     gan: bool = False  # a patch discriminator as well
     adversarial: float = 0.01  # weight of fooling it
     r1: float = 1.0  # weight of its gradient penalty

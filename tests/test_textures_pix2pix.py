@@ -9,7 +9,7 @@ from torch import nn
 
 from lipsync.config import DubConfig
 from lipsync.textures import get_method
-from lipsync.textures.nets import lower_face
+from lipsync.textures.nets import blanked, drawn_lips, lower_face, resized
 from lipsync.textures.translation import Canvas, PatchCritic, UNet
 from lipsync.types import TextureQuery
 from tests.drawn import drawn_subject
@@ -81,6 +81,19 @@ def test_the_canvas_comes_back(subject, width):
         assert torch.equal(back, crop)
     else:
         assert float((back - crop).abs().mean()) < 0.02
+
+
+@pytest.mark.parametrize("width", [30, 200])
+def test_the_lips_are_drawn_over_the_blanked_crop(subject, width):
+    """Drawing them only where they are changes nothing, even half outside the crop."""
+    canvas = Canvas(subject.bank.space, width, 1)
+    query = query_of(subject, np.array([0, 5, 9]))
+    for moved in (0.0, 0.6, 5.0):
+        lips = query.lips + moved
+        blank = resized(blanked(query.crop, subject.bank.space), canvas.inner)
+        wanted = (blank + drawn_lips(lips, subject.bank.space, canvas.inner) / 2).clamp(0, 1)
+        assert torch.allclose(canvas.asked(dataclasses.replace(query, lips=lips)), wanted, atol=1e-3)
+    assert float((wanted - blank).abs().max()) == 0
 
 
 @pytest.mark.parametrize("name", SMALL)

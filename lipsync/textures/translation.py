@@ -17,6 +17,8 @@ from lipsync.types import MouthBank, MouthSpace, TextureQuery
 
 #: How fast the drawn mouth takes over inside the redrawn region: the region's rim shows little of the mouth that was there.
 _TAKES_OVER = 4.0
+#: Nothing of the drawn lips is farther from them, eye distances.
+_BESIDE = 0.1
 
 
 class Canvas:
@@ -42,8 +44,22 @@ class Canvas:
 
     def asked(self, query: TextureQuery) -> torch.Tensor:
         """(B,3,*size) in [0,1]: the lips drawn over the blanked crops."""
-        lips = drawn_lips(query.lips, self.space, self.inner)
+        lips = self._lips(query.lips)
         return F.pad((resized(blanked(query.crop, self.space), self.inner) + lips / 2).clamp(0, 1), self.pad, mode="replicate")
+
+    def _lips(self, lips: torch.Tensor) -> torch.Tensor:
+        """(B,3,*inner) `drawn_lips`, worked out only near them: the rest is most of the crop, and nothing is there."""
+        (height, width), space = self.inner, self.space
+        px = torch.tensor([space.width / width, space.height / height], device=lips.device) / space.scale  # face-frame size of a pixel
+        corners = torch.stack([lips.amin((0, 1)) - _BESIDE, lips.amax((0, 1)) + _BESIDE]) - torch.tensor([space.left, space.top], device=lips.device)
+        (x0, y0), (x1, y1) = (corners / px).round().long().tolist()
+        x0, x1, y0, y1 = max(0, x0), min(width, x1), max(0, y0), min(height, y1)
+        drawn = lips.new_zeros(len(lips), 3, height, width)
+        if x0 < x1 and y0 < y1:
+            w, h = px.tolist()
+            near = MouthSpace(space.scale, space.left + x0 * w, space.top + y0 * h, (y1 - y0) * h * space.scale, (x1 - x0) * w * space.scale)
+            drawn[:, :, y0:y1, x0:x1] = drawn_lips(lips, near, (y1 - y0, x1 - x0))
+        return drawn
 
 
 class Translator(Learned):
@@ -220,4 +236,5 @@ def layer(n_in: int, n_out: int, size: int, stride: int = 1) -> list[nn.Module]:
 
 
 def doubled(n_in: int, n_out: int) -> list[nn.Module]:
-    return [nn.ConvTranspose2d(n_in, n_out, 3, 2, 1, 1, bias=False), Norm(n_out), nn.ReLU(True)]
+    """Twice the size. The paper's transposed 3x3 convolutions leave a chequered pattern (Odena et al. 2016)."""
+    return [nn.Upsample(scale_factor=2), *layer(n_in, n_out, 3)]
