@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from lipsync.hooks import Hook, silent
 from lipsync.plan import ask
 from lipsync.teeth import sharpen_teeth
 from lipsync.types import LipTrack, MouthTexture, TargetAnalysis, TextureQuery
-from training.compare_measures import Judge, Rows, summary
+from training.compare_measures import Judge, Rows
 from training.held_out import Exam
 from training.losses import Losses
 from video import VideoError
@@ -37,53 +37,52 @@ class Ready:
     facts: dict = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Lips:
-    """Lips to draw. points: for each exam (N,18,2), face frame; heard: for each exam what methods that hear are given, or None."""
-
-    points: Sequence[np.ndarray]
-    heard: Sequence[np.ndarray | None]
-
-
 class Bench:
     """The exams, and everything that is the same for all methods. real, floor, disguised: the rows of the table that are no method."""
 
-    def __init__(self, exams: Sequence[Exam], learning: TargetAnalysis, config: DubConfig, device: torch.device, folder: Path, hook: Hook = silent) -> None:
-        self.exams, self.learning, self.config, self.device, self.folder, self.hook = exams, learning, config, device, folder, hook
+    def __init__(
+        self, exams: Sequence[Exam], heard: Sequence[np.ndarray | None], learning: TargetAnalysis, config: DubConfig, device: torch.device,
+        folder: Path, hook: Hook = silent,
+    ) -> None:  # fmt: skip
+        self.exams, self.heard, self.learning, self.config, self.device, self.folder, self.hook = exams, heard, learning, config, device, folder, hook
         self.losses, backend = Losses(device), get_backend(config.face.backend, config.face)
         self.judges = [Judge(exam, learning.bank.space, config, self.losses, backend) for exam in exams]
         self.real = [judge.real for judge in self.judges]
         self.floor = self._measured("re-encoding floor", lambda i, path: self._copied(exams[i].film.stream, exams[i].plan.source, exams[i], path))
         self.disguised = self._measured("disguised", lambda i, path: self._copied(exams[i].disguised, np.arange(len(exams[i])), exams[i], path))
 
-    def summary(self, rows: Sequence[Rows]) -> dict:
-        return summary(rows, self.real)
+    def try_method(self, name: str, make: Callable[[], Ready], lips: Mapping[str, Sequence[np.ndarray]], then: Callable[[Ready], dict] = lambda ready: {}) -> dict:
+        """What the report says of a method: its facts, and for each kind of lips its measures; or {"failed": why}.
 
-    def try_method(self, name: str, make: Callable[[], Ready], lips: dict[str, Lips], then: Callable[[Ready], dict] = lambda ready: {}) -> dict:
-        """What the report says of a method: its facts, and for each kind of lips its measures; or {"failed": why}. then: more to do with it."""
-        found: dict = {"name": name}
+        lips: by kind, for each exam (N,18,2) in the face frame; then: more to do with the method.
+        """
+        found: dict = {"name": name, "lips": {}}
         try:
-            with PeakMemory(self.device) as memory:
+            make()  # what must be learned is learned now and kept, so that the memory and seconds below are those of a later use
+            memory = PeakMemory(self.device)
+            with memory:
+                start = time.perf_counter()
                 ready = make()
-                found |= ready.facts | {"lips": {}}
-                for kind, wanted in lips.items():
-                    found["lips"][kind] = self._dubbed(name, kind, ready.method, wanted)
-            found |= {"memory_mib": memory.mib, "gpu_memory_mib": memory.gpu_mib}
+                prepare_s = round(time.perf_counter() - start, 2)
+                self._warm(ready.method)
+            for kind, wanted in lips.items():
+                found["lips"][kind] = self._dubbed(name, kind, ready.method, wanted, memory)
+            found |= ready.facts | {"prepare_s": prepare_s, "memory_mib": memory.mib, "gpu_memory_mib": memory.gpu_mib}
             return found | then(ready)
         except Exception as error:  # a stranger's method may raise anything, and the others go on
             return {"name": name, "failed": sentence_of(error)}
         finally:
             gc.collect()
 
-    def _dubbed(self, name: str, kind: str, method, lips: Lips) -> dict:
+    def _dubbed(self, name: str, kind: str, method, lips: Sequence[np.ndarray], memory: PeakMemory) -> dict:
         spent = Spent()
 
         def draw(number: int, path: Path) -> None:
-            self._draw(method, self.exams[number], lips.points[number], lips.heard[number], path, spent)
+            with memory:
+                self._draw(method, number, lips[number], path, spent)
 
         rows = self._measured(f"{name}, {kind} lips", draw)
-        return self.summary(rows) | {"rows": [r.to_plain() for r in rows], "seconds_per_frame": spent.per_frame(), "pictures": [r.pictures for r in rows],
-                                     "clips": [str(r.path) for r in rows]}  # fmt: skip
+        return {"judged": rows, "seconds_per_frame": spent.per_frame()}
 
     def _measured(self, what: str, write: Callable[[int, Path], None]) -> list[Rows]:
         """Every exam written by `write`, read back, and judged."""
@@ -96,19 +95,28 @@ class Bench:
             self.hook(what, done, total)
         return rows
 
+    def _warm(self, method) -> None:
+        """The first batch once, untimed: compilers and libraries take their time at first use."""
+        exam = self.exams[0]
+        for rows, batch, _ in read_rows(exam.disguised, np.arange(min(self.config.batch, len(exam))), self.config.batch):
+            heard = self.heard[0] if getattr(method, "hears", False) else None
+            query = ask(exam.plan, exam.shown, self.learning.bank.space, rows, batch.rgb.to(self.device), method.radius, heard)
+            checked(method.render(query), query)
+
     def _copied(self, stream, frames: np.ndarray, exam: Exam, path: Path) -> None:
         with self._writer(exam, path) as writer:
             for _, batch, _ in read_rows(stream, frames, self.config.batch):
                 writer.write(batch.rgb)
 
-    def _draw(self, method, exam: Exam, points: np.ndarray, heard: np.ndarray | None, path: Path, spent: Spent) -> None:
+    def _draw(self, method, number: int, points: np.ndarray, path: Path, spent: Spent) -> None:
         """Writes the exam dubbed with these lips, as `lipsync.dub` does."""
-        start, config, space = time.perf_counter(), self.config, self.learning.bank.space
+        start, config, space, exam = time.perf_counter(), self.config, self.learning.bank.space, self.exams[number]
+        heard = self.heard[number] if getattr(method, "hears", False) else None
         plan = replace(exam.plan, lips=LipTrack(points, np.ones(len(points), bool), exam.plan.clock))
         with self._writer(exam, path) as writer:
             for rows, batch, _ in read_rows(exam.disguised, np.arange(len(exam)), config.batch):
                 frames = batch.rgb.to(self.device)
-                query = ask(plan, exam.shown, space, rows, frames, method.radius)
+                query = ask(plan, exam.shown, space, rows, frames, method.radius, heard)
                 drawing = time.perf_counter()
                 mouth = checked(method.render(query), query)
                 if self.device.type == "cuda":
@@ -140,20 +148,20 @@ class Spent:
 
 
 class PeakMemory:
-    """How far this process's resident memory rises above where it stood at the start, sampled; mib is None where the system does not tell."""
+    """How far this process's resident memory rises, while this is entered, above where it stood at the first entry; sampled. mib is None
+    where the system does not tell."""
 
     every_s = 0.02
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self.mib: float | None = None
-        self.gpu_mib: float | None = None
+        self._device, self._start, self._peak = device, None, 0.0
 
     def __enter__(self) -> PeakMemory:
-        gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
-        self._start = self._peak = resident_mib()
+        if self._start is None:
+            gc.collect()
+            if self._device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(self._device)
+            self._start = self._peak = resident_mib()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -162,10 +170,14 @@ class PeakMemory:
     def __exit__(self, *error: object) -> None:
         self._stop.set()
         self._thread.join()
-        if self._start is not None:
-            self.mib = round(self._peak - self._start, 1)
-        if self._device.type == "cuda":
-            self.gpu_mib = round(torch.cuda.max_memory_allocated(self._device) / 2**20, 1)
+
+    @property
+    def mib(self) -> float | None:
+        return None if self._start is None else round(self._peak - self._start, 1)
+
+    @property
+    def gpu_mib(self) -> float | None:
+        return round(torch.cuda.max_memory_allocated(self._device) / 2**20, 1) if self._device.type == "cuda" else None
 
     def _watch(self) -> None:
         while self._start is not None and not self._stop.wait(self.every_s):

@@ -78,7 +78,7 @@ class Judge:
     def __init__(self, exam: Exam, space: MouthSpace, config: DubConfig, losses: Losses, backend: Backend) -> None:
         self.exam, self.config, self.track, self.jaw = exam, config, exam.track, jaw_in_face(exam.track)
         self.losses, self.backend = losses, backend
-        self.space, self.picture_size = space, (round(PICTURE_WIDTH * space.height / space.width), PICTURE_WIDTH)
+        self.space, self.picture_size = space, (round(PICTURE_WIDTH * space.height / space.width / 2) * 2, PICTURE_WIDTH)
         usable = np.flatnonzero(exam.plan.render)
         self.pictured = set(usable[np.linspace(0, len(usable) - 1, N_PICTURES + 2).astype(int)[1:-1]].tolist()) if len(usable) else set()
         self.truth: np.ndarray | None = None
