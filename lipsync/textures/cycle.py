@@ -76,6 +76,10 @@ class Method(Learned):
         near = torch.cdist(describe(query.lips, query.pose, MedianConfig()), self.shapes).argmin(1).cpu().numpy()
         return self._in_target_look(self._pictures(self.bank.take(self.sources[near]))), None
 
+    def error(self, drawn: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        """How far the look is from the target's; that a neighbour's mouth is another mouth does not count."""
+        return look_distance(drawn, truth)
+
     def transferred(self, bank: MouthBank, other: np.ndarray) -> MouthBank:
         """The bank with its (K,) bool `other` mouths in the target's look; the pictures are in a temporary file that goes with the object."""
         sharpness = bank.sharpness.copy()
@@ -124,15 +128,17 @@ class Method(Learned):
         return [Player("generators", self.nets, generators, config.rate), Player("critics", self.critics, critics, config.rate)]
 
     def _sides(self, batch: TextureBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The window of the footage's mouths and of the target's; without footage, of two halves of the batch."""
-        other = np.arange(len(batch.truth)) % 2 == 0 if self.domain is None else self.domain[batch.row.cpu().numpy()] == 1
+        """The window of the footage's mouths and of the target's; where all are of one kind, two halves of them."""
+        other = np.zeros(len(batch.truth), bool) if self.domain is None else self.domain[batch.row.cpu().numpy()] == 1
+        if other.all() or not other.any():
+            other = np.arange(len(other)) % 2 == 0
         rgb = batch.truth[(..., *self._window)]
         return self.nets["light"](rgb[torch.from_numpy(other).to(rgb.device)]), rgb[torch.from_numpy(~other).to(rgb.device)]
 
     def _judged(self, side: str, rgb: torch.Tensor) -> torch.Tensor:
         """The critic's word on every patch; it knows which part of the crop it sees."""
         at = _places(self.space, rgb.device)[(..., *self._window)]
-        return self.critics[side](torch.cat([rgb, at.expand(len(rgb), -1, -1, -1)], 1))
+        return self.critics[side](torch.cat([with_detail(rgb), at.expand(len(rgb), -1, -1, -1)], 1))
 
     def _in_target_look(self, rgb: torch.Tensor) -> torch.Tensor:
         return self.nets["to_target"](self.nets["light"](rgb))
@@ -160,7 +166,7 @@ class Look(nn.Module):
         self.coarse = nn.Sequential(*_layer(3, n, 2), *_layer(n, 2 * n, 2), *_layer(2 * n, 3 * n, 2), *_layer(3 * n, 3 * n))
         self.whole, self.part = nn.Linear(3 * n, 12), nn.Conv2d(3 * n, 12, 1)
         half = n // 2
-        self.fine = nn.Sequential(*_layer(3, half), *_layer(half, half), *_layer(half, half), nn.Conv2d(half, 3, 3, 1, 1, padding_mode="replicate"))
+        self.fine = nn.Sequential(*_layer(6, half), *_layer(half, half), *_layer(half, half), nn.Conv2d(half, 3, 3, 1, 1, padding_mode="replicate"))
         for last in (self.whole, self.part, self.fine[-1]):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
@@ -172,22 +178,42 @@ class Look(nn.Module):
         mix = self.part(coarse).float() + self.whole(coarse.mean((2, 3))).float()[..., None, None]
         mix = F.interpolate(mix, size=x.shape[2:], mode="bilinear", align_corners=False).unflatten(1, (3, 4))
         ones = torch.ones_like(x[:, :1])
-        made = x + (mix * torch.cat([x - 0.5, ones], 1)[:, None]).sum(2) + self.fine(x).float()
+        made = x + (mix * torch.cat([x - 0.5, ones], 1)[:, None]).sum(2) + self.fine(with_detail(x)).float()
         return made[..., :height, :width]
 
 
 class Critic(nn.Sequential):
-    """(B,1,h,w) is each patch of 34x34 pixels filmed? From (B,5,H,W): colours, and where in the crop."""
+    """(B,1,h,w) is each patch of 34x34 pixels filmed? From (B,8,H,W): colours, their fine detail, and where in the crop."""
 
     def __init__(self, n: int) -> None:
-        layers = [nn.Conv2d(5, n, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(n, 2 * n, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(2 * n, 2 * n, 4, 1, 1), nn.LeakyReLU(0.2)]
+        layers = [nn.Conv2d(8, n, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(n, 2 * n, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(2 * n, 2 * n, 4, 1, 1), nn.LeakyReLU(0.2)]
         super().__init__(*layers, nn.Conv2d(2 * n, 1, 4, 1, 1))
+
+
+def with_detail(rgb: torch.Tensor) -> torch.Tensor:
+    """(B,6,H,W) the pictures, and what a 3x3 mean would remove, as strong as the colours: blur and grain are seen from the first step on."""
+    return torch.cat([rgb, 10 * (rgb - F.avg_pool2d(F.pad(rgb, (1, 1, 1, 1), mode="replicate"), 3, 1))], 1)
 
 
 def mean_colour(bank: MouthBank, chosen: np.ndarray, n: int = 200) -> torch.Tensor:
     """(3,) in [0,1], over n of the (K,) bool chosen mouths."""
     rows = np.flatnonzero(chosen)[np.linspace(0, chosen.sum() - 1, n).astype(int)]
     return torch.from_numpy(bank.take(np.unique(rows)).mean((0, 2, 3), dtype=np.float64) / 255).float()
+
+
+def look_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Between all patches of 5x5 pixels of (B,3,H,W) a and of b, at three scales, in standard deviations of b: sliced Wasserstein distance
+    (Rabin et al. 2011; between pictures: Karras et al. 2018)."""
+    ways = torch.randn(48, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    ways = (ways / ways.flatten(1).norm(dim=1)[:, None, None, None]).to(a.device)
+    apart = []
+    for last in (False, False, True):
+        smaller = [F.avg_pool2d(x, 2) for x in (a, b)]
+        bands = (a, b) if last else [x - F.interpolate(small, x.shape[2:], mode="bilinear") for x, small in zip((a, b), smaller)]
+        ours, theirs = (F.conv2d(x, ways, stride=3).transpose(0, 1).flatten(1).sort(1).values for x in bands)
+        apart.append((ours - theirs).abs().mean() / theirs.std(1).mean().clamp_min(1e-4))
+        a, b = smaller
+    return torch.stack(apart).mean()
 
 
 def edge_energy(rgb: torch.Tensor) -> torch.Tensor:
