@@ -213,8 +213,9 @@ class StyleConfig(LearnedConfig):
 class CycleConfig(LearnedConfig):
     """The median over mouths of other footage in the target's look (lipsync/textures/cycle.py); width: of the windows it learns from."""
 
-    steps: int = 800
-    rate: float = 5e-4
+    steps: int = 600
+    batch: int = 4
+    rate: float = 1e-3
     channels: int = 16  # of the generators' first layer
     cycle: float = 10.0  # weight of coming back as one went
     identity: float = 5.0  # weight of leaving alone what has the look already

@@ -84,6 +84,9 @@ class Learned:
         """Who learns, in the order of moving. losses: `training.losses.Losses`."""
         raise NotImplementedError
 
+    def error(self, drawn: torch.Tensor, truth: torch.Tensor) -> torch.Tensor | None:
+        """Of (B,3,Hm,Wm) held-out mouths, a scalar, for methods whose pictures are not judged one by one. None = as every other's."""
+
     # --- what every method can do ---
 
     def begin(self, subject: TargetAnalysis, device: torch.device | str) -> Self:
