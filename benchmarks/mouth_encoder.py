@@ -102,9 +102,9 @@ def main() -> None:
     args = options.parse_args()
     _, held = footage(EncoderRecipe.load("mouth-encoder"), args.work)
     by, out = measures(mouth_encoder(args.weights)), {}
-    for name, material, widths in zip(("presenter", "GRID s1"), held, ((128, 256), (64, 118))):
+    for name, material, widths in zip(("presenter", "GRID s1"), held, ((128, 192), (64, 118))):
         for width in widths:
-            pairs = drawn(material, 120, width)
+            pairs = drawn(material, 60, width)
             out[f"{name}, {width} px"] = {"faults": followed(pairs, by), "visible first": visible_before_mild(pairs, by)}
     report("mouth_encoder", out)
 
