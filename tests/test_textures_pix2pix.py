@@ -104,7 +104,7 @@ def test_the_mouth_that_was_there_is_not_seen(name, subject):
     region = lower_face(subject.bank.space)
     other = dataclasses.replace(query, crop=torch.where(region > 0, torch.rand(query.crop.shape), query.crop))
     first, second = (method.render(q).rgb for q in (query, other))
-    inside = (region >= 0.25).expand_as(first)
+    inside = (region >= 0.5).expand_as(first)
     assert torch.equal(first[inside], second[inside])
     brighter = dataclasses.replace(query, crop=query.crop * 0.5)
     assert not torch.equal(method.render(brighter).rgb[inside], first[inside]), "the surroundings must be seen"

@@ -16,7 +16,7 @@ from lipsync.textures.nets import blanked, drawn_lips, lower_face, net_size, res
 from lipsync.types import MouthBank, MouthSpace, TextureQuery
 
 #: How fast the drawn mouth takes over inside the redrawn region: the region's rim shows little of the mouth that was there.
-_TAKES_OVER = 4.0
+_TAKES_OVER = 2.0
 #: Nothing of the drawn lips is farther from them, eye distances.
 _BESIDE = 0.1
 
