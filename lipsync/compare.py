@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -23,7 +24,7 @@ from lipsync.config_file import checked, to_plain
 from lipsync.dub import pick_device
 from lipsync.errors import LipsyncError, UsageError
 from lipsync.hooks import Hook, silent
-from lipsync.lip_model import lip_model_for, resting_lips
+from lipsync.lip_model import BUNDLED, lip_model_for, resting_lips
 from lipsync.lips import close_when_silent
 from lipsync.paths import check_encoder, check_files, check_readable
 from lipsync.plan import ask, make_plan, shown_face, shown_frames
@@ -87,9 +88,16 @@ def compare(
             "made_by": versions(), "target": {"name": target.name, "sha256": subject.video.sha256},
             "footage": [{"name": film.video.path.name, "sha256": film.video.sha256} for film in subject.films[1:]],
             "mouths_learnt_from": len(learning.bank), "mouth_px": [learning.bank.space.width, learning.bank.space.height],
-            "device": str(device), "lips": said, "config": to_plain(config), "seconds": round(time.monotonic() - started, 1), "notes": list(subject.notes),
+            "device": str(device), "lips": said, "bundled_networks": _bundled(), "config": to_plain(config), "seconds": round(time.monotonic() - started, 1), "notes": [*subject.notes, *_unused(films, chosen)],
         }  # fmt: skip
+        out.mkdir(exist_ok=True)
         return write_report(out, about, chosen, bench, tried)
+
+
+def _bundled() -> dict[str, str]:
+    """What the networks that ship have learned from: some of it may be this comparison's own footage."""
+    cards = tomllib.loads((BUNDLED.parent / "weights.toml").read_text(encoding="utf-8"))
+    return {name: card["trained_on"] for name, card in cards.items()}
 
 
 def _names(methods: Sequence[str], method_files: Sequence) -> list[str]:
@@ -114,8 +122,7 @@ def _check(target: Path, out: Path, held_out, footage, speech, split, config: Du
             raise UsageError(f"The held-out video {path} is also learnt from ({learnt[content_hash(path)]}). Leave it out of one.")
     if out.exists() and not out.is_dir():
         raise LipsyncError(f"The report {out} is a file. Name a folder with -o.")
-    out.mkdir(parents=True, exist_ok=True)
-    check_files([], [out / "index.html", out / "results.json"], force)
+    check_files([], [out / "index.html", out / "results.json"] if out.is_dir() else [out], force)
     check_encoder(out / "floor.mp4", config.write)
 
 
@@ -124,6 +131,11 @@ def _truth_films(subject: TargetAnalysis, held_out: Sequence[Path], config: DubC
         return [subject.films[0]]
     free = replace(config, face=replace(config.face, index=-1, at=None))  # which face of the target is meant says nothing of another film
     return [follow_face(path, free, cache, hook) for path in held_out]
+
+
+def _unused(films: Sequence[Footage], split) -> list[str]:
+    used = {block.film for block in split.blocks}
+    return [f"Held-out video {film.video.path.name} shows no usable face for long enough." for i, film in enumerate(films) if i not in used]
 
 
 def _sound_of(film: Footage) -> Waveform | None:

@@ -10,7 +10,8 @@ from html import escape
 import numpy as np
 
 from training import svg
-from training.compare_table import COSTS, best_names, kinds_of, said, table_rows
+from training.compare_measures import PERCEPTUAL_WIDTH
+from training.compare_table import COSTS, REAL, best_names, kinds_of, said, table_rows
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#22262e;background:#fff;max-width:1180px;margin:2rem auto;padding:0 1.2rem}
@@ -84,10 +85,10 @@ def _curves(results: Mapping, kind: str) -> str:
     found = {one["name"]: one["lips"][kind]["rows"] for one in results["methods"] if kind in one.get("lips", {})}
     line = lambda rows, key: [v for block in rows for v in block[key]]  # noqa: E731
     breaks = np.cumsum(results["rows_of_block"])[:-1].tolist()
-    real = next(iter(results["references"].items()))
+    real = results["references"][REAL]["rows"]
     quality = svg.curves({name: line(rows, "ssim_mouth") for name, rows in found.items()}, "SSIM mouth", breaks)
-    gaps = {real[0]: line(real[1]["rows"], "opening")} | {name: line(rows, "opening") for name, rows in found.items()}
-    return (f"<h3>Frame by frame</h3><p>{svg.legend([real[0], *found], -1)}</p>{quality}<br>{svg.curves(gaps, 'mouth opening', breaks, -1)}")
+    gaps = {REAL: line(real, "opening")} | {name: line(rows, "opening") for name, rows in found.items()}
+    return (f"<h3>Frame by frame</h3><p>{svg.legend([REAL, *found], -1)}</p>{quality}<br>{svg.curves(gaps, 'mouth opening', breaks, -1)}")
 
 
 def _sheet(strips: Sequence[tuple[str, np.ndarray]]) -> str:
@@ -129,12 +130,13 @@ def _protocol(results: Mapping) -> str:
         "True lips: the lips tracked in the real frame; the jaw is the method's own. Predicted lips: said by the held-out sound, of a lip model that learned from the learning part.",
         "Mean over the frames of a block, then over blocks; intervals by bootstrap over blocks. Sharpness (variance of the Laplacian, mouth), flicker (what optical flow cannot explain between neighbouring frames, "
         "mouth) and seam (step across the border of the redrawn region) are relative to the real frames' own. Opening r and articulation are those of each block.",
-        f"The perceptual distance is that of {results['perceptual']}, mouth region, {128} pixels wide: compare it only with values of the same network. LMD, opening and articulation: lips found again in the written video, "
+        f"The perceptual distance is that of {results['perceptual']}, mouth region, {PERCEPTUAL_WIDTH} pixels wide: compare it only with values of the same network. LMD, opening and articulation: lips found again in the written video, "
         "aligned on eyes and nose, 18 points, unit: distance of the outer eye corners.",
         "Seconds are those of this machine, after one warming batch; “all” is reading, asking, drawing, teeth, compositing and encoding. Memory is how far the process grew above where it stood before the "
         "method was prepared, sampled 50 times a second; memory that earlier methods left to the process hides growth.",
         "Not measured: CPBD (a mouth is often less than one of its blocks), SyncNet scores (they exceed real video), identity, and what people prefer.",
     ]  # fmt: skip
+    sentences += [f"Bundled network {name}: learned from {what}." for name, what in results["bundled_networks"].items()]
     lips = "".join(f"<li>{escape(_KINDS.get(kind, kind))}: {escape(_lips_words(about))}</li>" for kind, about in results["lips"].items())
     return "<h2>How it was measured</h2><ul>" + "".join(f"<li>{escape(s)}</li>" for s in sentences) + f"{lips}</ul>"
 
@@ -144,7 +146,7 @@ def _lips_words(about: object) -> str:
         return str(about)
     source = {"prior": "the bundled prior, fitted to this person's mouth", "prior and own speech": "the bundled prior and this person's own speech (learning part)",
               "own speech": "this person's own speech (learning part)"}.get(about.get("lips_from"), "a model given by the user")  # fmt: skip
-    return f"{source}. The bundled prior has learned from footage of its own; see the model card for whose."
+    return f"{source}."
 
 
 def _origin(results: Mapping) -> str:

@@ -33,7 +33,6 @@ def write_report(out: Path, about: dict, split: Split, bench: Bench, tried: Sequ
 
 def results_of(about: dict, split: Split, bench: Bench, tried: Sequence[dict]) -> dict:
     """Everything as plain values: per block and per row, too."""
-    kinds = {kind: lips for kind, lips in about["lips"].items()}
     references = {name: _measured(rows, bench.real) for name, rows in ((REAL, bench.real), (FLOOR, bench.floor), (DISGUISED, bench.disguised))}
     methods = []
     for one in tried:
@@ -41,7 +40,7 @@ def results_of(about: dict, split: Split, bench: Bench, tried: Sequence[dict]) -
         methods.append({name: value for name, value in one.items() if name not in ("lips", "said")} | ({} if "failed" in one else {"lips": lips}))
     return about | {
         "ai_edited": "the mouths in the pictures and clips of this report are synthesised, save those named real",
-        "lips": kinds, "split": split.to_plain(), "n_blocks": len(bench.exams), "n_rows": int(sum(exam.plan.render.sum() for exam in bench.exams)),
+        "split": split.to_plain(), "n_blocks": len(bench.exams), "n_rows": int(sum(exam.plan.render.sum() for exam in bench.exams)),
         "rows_of_block": [len(exam) for exam in bench.exams], "first_frames": [int(exam.plan.source[0]) for exam in bench.exams],
         "perceptual": bench.losses.perceptual_name,
         "measures": [{"key": m.key, "label": m.label, "better": m.better, "of": m.of, "digits": m.digits} for m in MEASURES],

@@ -13,6 +13,7 @@ from lipsync.composite import composite, jaw_move
 from lipsync.config import DubConfig
 from lipsync.errors import LipsyncError
 from lipsync.hooks import Hook, silent
+from lipsync.lips import opening
 from lipsync.plan import Shown, shown_face, shown_frames
 from lipsync.timebase import nominal_rate
 from lipsync.types import DubPlan, FaceTrack, Footage, LipTrack, MouthBank, MouthTexture, TargetAnalysis
@@ -87,8 +88,9 @@ def _far(block: Block, film: Footage, learning: TargetAnalysis) -> np.ndarray:
 def choose_disguise(track: FaceTrack, plan: DubPlan, bank: MouthBank, allowed: np.ndarray | None, seed: int) -> np.ndarray:
     """(N,) rows of the bank to paste over the plan's frames: stretches that play on, heads turned alike, lips that say something else.
 
-    Of all stretches of the wanted length the half with the most different lips is considered, of these one of the ALIKE nearest in head
-    pose, by lot. A stretch that nothing in the bank is long enough for is halved. LipsyncError: no mouth is allowed.
+    Of all stretches of the wanted length those that move at least half as much as the truth are considered (a target speaks), of these the
+    half with the most different lips, of these one of the ALIKE nearest in head pose, by lot. Where nothing in the bank is long enough, the
+    stretch is halved. LipsyncError: no mouth is allowed.
     """
     dice, rows = np.random.default_rng(seed), np.zeros(len(plan), np.int64)
     allowed = np.ones(len(bank), bool) if allowed is None else allowed
@@ -109,7 +111,9 @@ def choose_disguise(track: FaceTrack, plan: DubPlan, bank: MouthBank, allowed: n
         frames = plan.source[part]
         unlike = np.sqrt(((bank.lips[play] - track.lips.points[frames]) ** 2).sum(-1)).mean((1, 2))
         turned = np.abs(bank.pose[play] - track.pose[frames]).sum(-1).mean(1)
-        turned = np.where(unlike >= np.median(unlike), turned, np.inf)
+        moving = opening(bank.lips)[play].std(1) >= 0.5 * opening(track.lips.points[frames]).std()
+        moving = moving if moving.any() else ~moving
+        turned = np.where(moving & (unlike >= np.median(unlike[moving])), turned, np.inf)
         nearest = np.argsort(turned)[: min(ALIKE, int(np.isfinite(turned).sum()))]
         rows[part] = play[dice.choice(nearest)]
     return rows

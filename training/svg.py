@@ -27,7 +27,7 @@ def scatter(points: Mapping[str, tuple[float, float]], x_label: str, y_label: st
             px, py, flip = x_of(np.log10(x)), y_of(y), x_of(np.log10(x)) > 0.7 * size[0]
             marks.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="5" fill="{colour_of(number)}"><title>{escape(name)}: {x:.3g}, {y:.4g}</title></circle>')
             marks.append(f'<text x="{px + (-8 if flip else 8):.1f}" y="{py + 4:.1f}"{_end(flip)}>{escape(name)}</text>')
-    ticks = _ticks(x_of, y_of, frame, lambda v: f"{10**v:.2g}")
+    ticks = _ticks(x_of, y_of, frame, lambda v: f"{10**v:.3g}")
     return _picture(size, frame, ticks + "".join(marks), x_label, y_label)
 
 
@@ -45,7 +45,7 @@ def curves(
         parts = "".join(_path(line, start, stop, x_of, y_of) for start, stop in zip([0, *breaks], [*breaks, len(line)]))
         ink, width = ("#111", 2.4) if number < 0 else (colour_of(number), 1.3)
         lines.append(f'<path d="{parts}" fill="none" stroke="{ink}" stroke-width="{width}"><title>{escape(name)}</title></path>')
-    return _picture(size, frame, _ticks(x_of, y_of, frame, lambda v: f"{v:.0f}") + "".join(lines), "held-out row", y_label)
+    return _picture(size, frame, _ticks(x_of, y_of, frame, lambda v: f"{v:.0f}" if v >= 0 else "") + "".join(lines), "held-out row", y_label)
 
 
 def legend(names: Sequence[str], first: int = 0) -> str:
@@ -78,16 +78,21 @@ def _widened(values: Sequence[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
+def _round_values(low: float, high: float) -> list[float]:
+    """Four to eight multiples of 1, 2 or 5 times a power of ten between two values."""
+    step = 10.0 ** np.floor(np.log10((high - low) / 4))
+    step *= next(k for k in (5, 2, 1) if k * step <= (high - low) / 4)
+    return [round(k * step, 10) for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
+
+
 def _ticks(x_of, y_of, frame, say_x) -> str:
-    """Five marks on either axis. The axes are straight lines, so two points give them back."""
+    """Round values on either axis. The axes are straight lines, so two points give them back."""
     left, top, right, bottom = frame
-    per_x, per_y = x_of(1) - x_of(0), y_of(1) - y_of(0)
-    out = []
-    for part in np.linspace(0, 1, 5):
-        px, py = left + part * (right - left), bottom + part * (top - bottom)
-        x, y = (px - x_of(0)) / per_x, (py - y_of(0)) / per_y
-        out.append(f'<line x1="{left}" x2="{right}" y1="{py:.1f}" y2="{py:.1f}" stroke="#e6e9ee"/>')
-        out.append(f'<text x="{left - 6}" y="{py + 4:.1f}" text-anchor="end">{y:.4g}</text><text x="{px:.1f}" y="{bottom + 16}" text-anchor="middle">{say_x(x)}</text>')
+    ends = lambda to, low, high: ((low - to(0)) / (to(1) - to(0)), (high - to(0)) / (to(1) - to(0)))  # noqa: E731
+    out = [f'<text x="{x_of(x):.1f}" y="{bottom + 16}" text-anchor="middle">{say_x(x)}</text>' for x in _round_values(*ends(x_of, left, right))]
+    for y in _round_values(*ends(y_of, bottom, top)):
+        out.append(f'<line x1="{left}" x2="{right}" y1="{y_of(y):.1f}" y2="{y_of(y):.1f}" stroke="#e6e9ee"/>')
+        out.append(f'<text x="{left - 6}" y="{y_of(y) + 4:.1f}" text-anchor="end">{y:.6g}</text>')
     return "".join(out)
 
 
