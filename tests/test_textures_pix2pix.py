@@ -1,6 +1,7 @@
 """pix2pix and pix2pixHD: the published sizes, what they may see, and that they learn."""
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_the_generator_is_the_published_one():
     """Isola 2017 for 256 px: C64-C128-C256-C512-C512-C512-C512-C512 down, the mirror image with skips up; 54.41 million numbers."""
     down = [3, 64, 128, 256, 512, 512, 512, 512, 512]
     up = [(512, 512), (1024, 512), (1024, 512), (1024, 512), (1024, 256), (512, 128), (256, 64), (128, 3)]
-    kernels = 16 * (sum(a * b for a, b in zip(down, down[1:])) + sum(a * b for a, b in up))
+    kernels = 16 * (sum(a * b for a, b in pairwise(down)) + sum(a * b for a, b in up))
     norms = 2 * (sum(down[2:8]) + sum(b for _, b in up[:-1]))  # not in the outermost two layers, nor at 1x1 pixel
     net = UNet(3, 3, 64, 8)
     assert sum(p.numel() for p in net.parameters()) == kernels + norms + 3 == 54_413_955
@@ -116,7 +117,8 @@ def trained(method, subject, steps, batch):
     """The method after so many turns of all its players, without the judging of `train_texture`."""
     dice = torch.Generator().manual_seed(0)
     examples = Examples(subject.bank, None, torch.device("cpu"), dice)
-    players = [(p, torch.optim.Adam(p.net.parameters(), p.rate, p.betas)) for p in method.begin(subject, "cpu").players(Losses(torch.device("cpu")))]
+    players = method.begin(subject, "cpu").players(Losses())
+    players = [(p, torch.optim.Adam(p.net.parameters(), p.rate, p.betas)) for p in players]
     method.nets.train()
     for _ in range(steps):
         looked_at = examples.draw(batch)
@@ -151,7 +153,7 @@ def test_it_learns_lips_and_light(name, subject):
     rows = np.arange(3, 80, 7)
     examples = Examples(lit.bank, None, torch.device("cpu"), torch.Generator().manual_seed(1))
     batch = examples.batch(rows, 1)
-    error = lambda query: float((method.render(query).rgb - batch.truth).square().mean())  # noqa: E731
+    error = lambda query: float((method.render(query).rgb - batch.truth).square().mean())
     mean = float((torch.from_numpy(crops).float().mean(0) / 255 - batch.truth).square().mean())
     asked = error(batch.query)
     assert asked < 0.2 * mean, (asked, mean)

@@ -42,4 +42,4 @@ class Method(Translator):
             real, fake = (critic(signed(torch.cat([self._asked, shown], 1)))[-1] for shown in (self._truth, self._drawn))
             return {"real": 0.5 * game.real(real), "fake": 0.5 * game.fake(fake)}
 
-        return [Player("generator", self.nets, generator, config.rate, (0.5, 0.999)), Player("critic", critic, judge, config.rate, (0.5, 0.999))]
+        return [Player("generator", self.nets, generator, config.rate), Player("critic", critic, judge, config.rate)]

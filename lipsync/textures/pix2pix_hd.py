@@ -1,4 +1,4 @@
-"""The texture `pix2pix-hd`: a coarse and a fine generator turn drawn lips into a mouth, two critics judge it at two scales (Wang et al. 2018).
+"""The texture `pix2pix-hd`: a coarse and a fine generator turn drawn lips into a mouth, critics judge it at two scales (Wang et al. 2018).
 
 Both generators learn at once, the coarse one also from its own picture. Beside the published terms stands the difference of the pictures:
 minutes of training need it.
@@ -48,9 +48,10 @@ class Method(Translator):
                 wanted = critics(real)
             seen = critics(fake)
             half = resized(truth, coarse.shape[2:])
+            between = [[layers[:-1] for layers in nets] for nets in (seen, wanted)]
             return {
                 "gan": sum(game.generator(layers[-1]) for layers in seen),
-                "matching": config.matching * losses.feature_matching([layers[:-1] for layers in seen], [layers[:-1] for layers in wanted]),
+                "matching": config.matching * losses.feature_matching(*between),
                 "perceptual": config.perceptual * losses.perceptual(drawn, truth),
                 "l1": config.l1 * losses.l1(drawn, truth),
                 "coarse": config.l1 * losses.l1(torch.lerp(half, coarse, resized(shows, half.shape[2:])), half),
@@ -58,7 +59,7 @@ class Method(Translator):
 
         def judge(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             critics.requires_grad_(True)
-            real, fake = (critics(pair) for pair in self._pairs)
-            return {"real": 0.5 * sum(game.real(layers[-1]) for layers in real), "fake": 0.5 * sum(game.fake(layers[-1]) for layers in fake)}
+            real, fake = ([layers[-1] for layers in critics(pair)] for pair in self._pairs)
+            return {"real": 0.5 * sum(map(game.real, real)), "fake": 0.5 * sum(map(game.fake, fake))}
 
-        return [Player("generator", self.nets, generator, config.rate, (0.5, 0.999)), Player("critics", critics, judge, config.rate, (0.5, 0.999))]
+        return [Player("generator", self.nets, generator, config.rate), Player("critics", critics, judge, config.rate)]

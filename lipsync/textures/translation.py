@@ -6,6 +6,7 @@ Networks see pictures in [-1,1] and normalise within the picture, so that a row 
 
 from __future__ import annotations
 
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ _BESIDE = 0.1
 
 
 class Canvas:
-    """The pixels a network works on: the crop's own, padded to multiples of `multiple`, where the crop is no wider than `width`; else fewer."""
+    """The pixels a network works on: the crop's own, padded to multiples of `multiple`, where it is no wider than `width`; else fewer."""
 
     def __init__(self, space: MouthSpace, width: int, multiple: int) -> None:
         self.space = space
@@ -51,13 +52,15 @@ class Canvas:
         """(B,3,*inner) `drawn_lips`, worked out only near them: the rest is most of the crop, and nothing is there."""
         (height, width), space = self.inner, self.space
         px = torch.tensor([space.width / width, space.height / height], device=lips.device) / space.scale  # face-frame size of a pixel
-        corners = torch.stack([lips.amin((0, 1)) - _BESIDE, lips.amax((0, 1)) + _BESIDE]) - torch.tensor([space.left, space.top], device=lips.device)
-        (x0, y0), (x1, y1) = (corners / px).round().long().tolist()
+        corner = torch.tensor([space.left, space.top], device=lips.device)
+        around = torch.stack([lips.amin((0, 1)) - _BESIDE, lips.amax((0, 1)) + _BESIDE])
+        (x0, y0), (x1, y1) = ((around - corner) / px).round().long().tolist()
         x0, x1, y0, y1 = max(0, x0), min(width, x1), max(0, y0), min(height, y1)
         drawn = lips.new_zeros(len(lips), 3, height, width)
         if x0 < x1 and y0 < y1:
             w, h = px.tolist()
-            near = MouthSpace(space.scale, space.left + x0 * w, space.top + y0 * h, (y1 - y0) * h * space.scale, (x1 - x0) * w * space.scale)
+            size = ((y1 - y0) * h * space.scale, (x1 - x0) * w * space.scale)
+            near = MouthSpace(space.scale, space.left + x0 * w, space.top + y0 * h, *size)
             drawn[:, :, y0:y1, x0:x1] = drawn_lips(lips, near, (y1 - y0, x1 - x0))
         return drawn
 
@@ -90,8 +93,8 @@ def from_signed(picture: torch.Tensor) -> torch.Tensor:
 
 
 class Norm(nn.GroupNorm):
-    """Normalises eight channels at a time within the picture (Wu and He 2018): many times quicker here than the papers' batch or instance
-    normalisation, with as many parameters."""
+    """Normalises eight channels at a time within the picture (Wu and He 2018): with as many parameters as the papers' batch and
+    instance normalisation, and on the CPU many times quicker than the latter."""
 
     def __init__(self, n: int) -> None:
         super().__init__(max(1, n // 8), n)
@@ -142,7 +145,7 @@ class PatchCritic(nn.Module):
         super().__init__()
         wide = [n * min(2**level, 8) for level in range(halvings + 1)]
         self.layers = nn.ModuleList([nn.Sequential(nn.Conv2d(n_in, n, 4, 2, 1), nn.LeakyReLU(0.2))])
-        for level, (a, b) in enumerate(zip(wide, wide[1:])):
+        for level, (a, b) in enumerate(pairwise(wide)):
             stride = 2 if level < halvings - 1 else 1
             self.layers.append(nn.Sequential(nn.Conv2d(a, b, 4, stride, 1, bias=False), Norm(b), nn.LeakyReLU(0.2)))
         self.layers.append(nn.Conv2d(wide[-1], 1, 4, 1, 1))
@@ -173,8 +176,9 @@ class Coarse(nn.Module):
     def __init__(self, n_in: int, n_out: int, n: int, blocks: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            *layer(n_in, n, 7), *layer(n, 2 * n, 3, 2), *layer(2 * n, 4 * n, 3, 2), *(Block(4 * n) for _ in range(blocks)), *doubled(4 * n, 2 * n), *doubled(2 * n, n)
-        )
+            *layer(n_in, n, 7), *layer(n, 2 * n, 3, 2), *layer(2 * n, 4 * n, 3, 2),
+            *(Block(4 * n) for _ in range(blocks)), *doubled(4 * n, 2 * n), *doubled(2 * n, n),
+        )  # fmt: skip
         self.out = nn.Sequential(nn.Conv2d(n, n_out, 7, 1, 3, padding_mode="reflect"), nn.Tanh())
         self.apply(start)
 
@@ -195,8 +199,9 @@ class CoarseToFine(nn.Module):
         self.coarse = Coarse(n_in, n_out, n, blocks)
         self.enter = nn.Sequential(*layer(n_in, n // 2, 7), *layer(n // 2, n, 3, 2))
         self.leave = nn.Sequential(
-            *(Block(n) for _ in range(fine_blocks)), *doubled(n, n // 2), nn.Conv2d(n // 2, n_out, 7, 1, 3, padding_mode="reflect"), nn.Tanh()
-        )
+            *(Block(n) for _ in range(fine_blocks)), *doubled(n, n // 2),
+            nn.Conv2d(n // 2, n_out, 7, 1, 3, padding_mode="reflect"), nn.Tanh(),
+        )  # fmt: skip
         self.enter.apply(start)
         self.leave.apply(start)
 
