@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import l1_loss, relu, softplus
+from torch.nn.functional import avg_pool2d, l1_loss, relu, softplus
 
 from lipsync.errors import LipsyncError
 from lipsync.lips import LOWER_INNER, UPPER_INNER, LipBasis, opening
@@ -80,6 +80,16 @@ class Losses:
         (gradient difference loss: Mathieu, Couprie and LeCun 2016; the edge loss of the deepfake programs)."""
         a, b = a.float(), b.float()
         return sum(l1_loss(a.diff(dim=axis).abs(), b.diff(dim=axis).abs()) for axis in (-1, -2))
+
+    @staticmethod
+    def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
+        """1 - SSIM over square windows of 7 pixels, mean (Wang et al. 2004; as a loss: Zhao et al. 2017)."""
+        a, b = a.float(), b.float()
+        mean = lambda x: avg_pool2d(x, 7, 1)  # noqa: E731
+        mean_a, mean_b = mean(a), mean(b)
+        var_a, var_b, cov = mean(a * a) - mean_a.square(), mean(b * b) - mean_b.square(), mean(a * b) - mean_a * mean_b
+        score = (2 * mean_a * mean_b + 0.01**2) * (2 * cov + 0.03**2) / ((mean_a.square() + mean_b.square() + 0.01**2) * (var_a + var_b + 0.03**2))
+        return 1 - score.mean()
 
     @staticmethod
     def temporal(drawn: Tensor, truth: Tensor, run: int) -> Tensor:

@@ -25,8 +25,8 @@ FEWEST = 50
 #: A mouth less sharp than this share of the usual among mouths opened alike is left out.
 BLURRED = 0.4
 #: Held out for the early stop: one run of so many neighbours out of ten, and at most so many rows judged.
-_HELD_RUN, _JUDGED, _JUDGED_WIDTH = 25, 24, 128
-_JUDGEMENTS, _PATIENCE = 24, 8
+_HELD_RUN, _JUDGED, _JUDGED_WIDTH = 25, 16, 128
+_JUDGEMENTS, _PATIENCE = 12, 5
 #: Another mouth for the crop: so many are drawn by lot, and the one nearest in head pose is taken.
 _LOTS, _APART = 12, 8
 
@@ -129,7 +129,7 @@ def train_texture(
 
     def judge() -> float:
         with torch.no_grad():
-            drawn = torch.cat([method.render(_row(held.query, b)).rgb for b in range(len(held.truth))])
+            drawn = method.answer(held)
         if samples is not None:
             samples(_sheet(held.truth, drawn))
         if (own := method.error(drawn, held.truth)) is not None:
@@ -181,11 +181,6 @@ class _Turn:
             terms = learner.loss(self.batch)
         self.last |= {name: float(value.detach()) for name, value in terms.items()}
         return terms
-
-
-def _row(query: TextureQuery, b: int) -> TextureQuery:
-    part = slice(b, b + 1)
-    return TextureQuery(query.lips[part], query.crop[part], query.pose[part], query.source[part], None if query.speech is None else query.speech[part])
 
 
 def _sheet(truth: torch.Tensor, drawn: torch.Tensor, columns: int = 8) -> np.ndarray:

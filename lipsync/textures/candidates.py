@@ -178,14 +178,17 @@ class CandidateWarp:
         field = (basis.float() @ solved.float()) * self.space.scale
         return field.reshape(n, *self.shape, c, 2).permute(0, 3, 1, 2, 4).contiguous()
 
+    def dense(self, field: torch.Tensor) -> torch.Tensor:
+        """(C,2,Hm,Wm) how far away each pixel's source is, from (C,h,w,2) nodes."""
+        size = [(s - 1) * NODE_STEP + 1 for s in self.shape]
+        dense = torch.nn.functional.interpolate(field.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=True)
+        return dense[:, :, : self.space.height, : self.space.width]
+
     def apply(self, crops: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
         """(C,3,Hm,Wm) crops drawn through their (C,h,w,2) fields, bilinear, edges repeated."""
         h, w = self.space.height, self.space.width
         y, x = torch.arange(h, device=crops.device), torch.arange(w, device=crops.device)
-        at = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).float()
-        size = [(s - 1) * NODE_STEP + 1 for s in self.shape]
-        dense = torch.nn.functional.interpolate(field.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=True)
-        at = at + dense[:, :, :h, :w].permute(0, 2, 3, 1)
+        at = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).float() + self.dense(field).permute(0, 2, 3, 1)
         grid = (at + 0.5) * 2 / torch.tensor([w, h], device=at.device) - 1
         return torch.nn.functional.grid_sample(crops, grid, padding_mode="border", align_corners=False)
 

@@ -84,6 +84,10 @@ class Learned:
         """Who learns, in the order of moving. losses: `training.losses.Losses`."""
         raise NotImplementedError
 
+    def answer(self, batch: TextureBatch) -> torch.Tensor:
+        """(B,3,Hm,Wm) what it draws for training rows, as the early stop judges it."""
+        return self.render(batch.query).rgb
+
     def error(self, drawn: torch.Tensor, truth: torch.Tensor) -> torch.Tensor | None:
         """Of (B,3,Hm,Wm) held-out mouths, a scalar, for methods whose pictures are not judged one by one. None = as every other's."""
 
@@ -121,6 +125,10 @@ class Learned:
         rgb, alpha, jaw = (torch.cat(part) for part in zip(*parts))
         return MouthTexture(rgb=rgb, alpha=alpha, jaw=jaw)
 
+    def jaw_of(self, lips: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
+        """(B,17,2) the jaw line that goes with (B,18,2) lips and a (B,3) pose."""
+        return (_for_jaw(lips, pose) @ self._jaw).reshape(-1, 17, 2)
+
     @property
     def n_parameters(self) -> int:
         return sum(p.numel() for p in self.nets.parameters())
@@ -146,8 +154,7 @@ class Learned:
         rgb = resized(rgb.float(), size).clamp(0, 1)
         alpha = torch.ones_like(rgb[:, :1]) if alpha is None else resized(alpha.float(), size).clamp(0, 1)
         own = slice(self.radius, self.radius + len(rgb))
-        numbers = _for_jaw(query.lips[own], query.pose[own])
-        return rgb, alpha, (numbers @ self._jaw).reshape(-1, 17, 2)
+        return rgb, alpha, self.jaw_of(query.lips[own], query.pose[own])
 
     def check_weights(self) -> tuple[dict, dict[str, torch.Tensor]]:
         """What the file of weights says about itself, and its tensors. LipsyncError: there is none, it is damaged, or another method's."""
