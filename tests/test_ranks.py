@@ -45,7 +45,9 @@ def game(parts, own, seed, dice):
         net.count += 1
         net.made = net.body(x)
         terms = {"fool": (critic(net.made) - 1).square().mean(), "line": (net.made - 2 * x).square().mean()}
-        return terms | ({"rare": (net.rare - 1).square().mean() / len(own)} if 1 in own else {}) | ({"noise": 0 * torch.rand((), generator=dice)})
+        if 1 in own:
+            terms["rare"] = (net.rare - 1).square().mean() / len(own)
+        return terms | {"noise": 0 * torch.rand((), generator=dice)}
 
     def judge_real(step):
         return {"critic": (critic(2 * batch(step)) - 1).square().mean() + critic(net.made.detach()).square().mean()}
@@ -79,7 +81,8 @@ def on_a_rank(ranks, folder):
     found = {"apart": played([ranks.rank], 3 + ranks.rank, ranks)}
     found["tired"] = played([ranks.rank], 3, ranks, errors=[3.0, 4.0, 5.0] if ranks.first else [3.0, 2.0, 1.0], patience=1)
     found["whole"] = played([ranks.rank], 3, ranks, folder / "whole")
-    with_stop = SimpleNamespace(**{n: getattr(ranks, n) for n in ("rank", "first", "n", "mean_gradients", "like_the_first", "of_the_first", "gathered")})
+    shared = ("rank", "first", "n", "mean_gradients", "like_the_first", "of_the_first", "gathered")
+    with_stop = SimpleNamespace(**{name: getattr(ranks, name) for name in shared})
     steps = []
 
     def stopping(net):  # on both ranks at the same place, in the middle of step 8

@@ -105,7 +105,7 @@ def test_without_other_footage_it_is_the_median(judged_by_l1):
 
 
 def test_batches_are_half_of_either_look(two_films):
-    subject, _, other = two_films
+    subject = two_films[0]
     few = replace(subject, bank=replace(subject.bank, shot=(np.arange(160) >= 110).astype(np.int64)))
     domain = Method().domains(few)
     examples = Examples(few.bank, None, torch.device("cpu"), torch.Generator().manual_seed(0), domain)

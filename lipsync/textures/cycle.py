@@ -96,9 +96,8 @@ class Method(Learned):
                     file.write(crops.tobytes())
                     file.flush()
                 except OSError as trouble:
-                    raise LipsyncError(
-                        f"The {len(bank)} transferred mouths find no room in the temporary folder {tempfile.gettempdir()} ({trouble}). Make room, or set TMPDIR."
-                    ) from None
+                    where = f"the temporary folder {tempfile.gettempdir()}"
+                    raise LipsyncError(f"{len(bank)} transferred mouths find no room in {where} ({trouble}). Make room, or set TMPDIR.") from None
             return replace(bank, crops=np.memmap(file, np.uint8, "r", shape=bank.crops.shape), sharpness=sharpness)
 
     def players(self, losses: object) -> Sequence[Player]:
@@ -123,7 +122,8 @@ class Method(Learned):
             self.critics.requires_grad_(True)
             theirs, ours = self._sides(batch)
             real = {"target": ours, "footage": theirs}
-            return {f"critic_{side}": 0.5 * (game.real(self._judged(side, real[side])) + game.fake(self._judged(side, made))) for side, made in self._made.items()}
+            word = lambda side: game.real(self._judged(side, real[side])) + game.fake(self._judged(side, self._made[side]))  # noqa: E731
+            return {f"critic_{side}": 0.5 * word(side) for side in real}
 
         return [Player("generators", self.nets, generators, config.rate), Player("critics", self.critics, critics, config.rate)]
 
@@ -186,7 +186,8 @@ class Critic(nn.Sequential):
     """(B,1,h,w) is each patch of 34x34 pixels filmed? From (B,8,H,W): colours, their fine detail, and where in the crop."""
 
     def __init__(self, n: int) -> None:
-        layers = [nn.Conv2d(8, n, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(n, 2 * n, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(2 * n, 2 * n, 4, 1, 1), nn.LeakyReLU(0.2)]
+        sizes = ((8, n, 2), (n, 2 * n, 2), (2 * n, 2 * n, 1))
+        layers = [layer for n_in, n_out, stride in sizes for layer in (nn.Conv2d(n_in, n_out, 4, stride, 1), nn.LeakyReLU(0.2))]
         super().__init__(*layers, nn.Conv2d(2 * n, 1, 4, 1, 1))
 
 
