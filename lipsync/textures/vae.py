@@ -9,11 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
 
 from lipsync.config import VaeConfig
 from lipsync.textures.learned import Learned, Player, TextureBatch
-from lipsync.textures.nets import Decoder, Encoder, in_light_of, lip_numbers, lower_face, near_lips, net_size, resized, usual_picture
+from lipsync.textures.nets import (
+    N_LIP_NUMBERS,
+    Decoder,
+    Encoder,
+    LipNumbers,
+    in_light_of,
+    lower_face,
+    mlp,
+    near_lips,
+    net_size,
+    resized,
+    usual_picture,
+)
 from lipsync.types import MouthBank, MouthSpace, TextureQuery
 
 
@@ -24,11 +35,12 @@ class Method(Learned):
     def index(self, bank: MouthBank) -> None:
         self.size = net_size(bank.space, self.config.width)
         self.region = resized(lower_face(bank.space, self.device), self.size)
-        self._usual = usual_picture(bank, self.size)
+        self._usual, self._numbers = usual_picture(bank, self.size), LipNumbers(bank)
 
     def build(self, space: MouthSpace) -> None:
         n = self.config.code
-        self.nets["prior"] = nn.Sequential(nn.Linear(39, 128), nn.LeakyReLU(0.2), nn.Linear(128, 128), nn.LeakyReLU(0.2), nn.Linear(128, n))
+        self.nets["numbers"] = self._numbers
+        self.nets["prior"] = mlp(N_LIP_NUMBERS, 128, 128, n)
         self.nets["encoder"] = Encoder(self.size, 2 * n)
         self.nets["decoder"] = Decoder(n, self.size, self._usual)
 
@@ -39,7 +51,7 @@ class Method(Learned):
 
     def foretold(self, query: TextureQuery) -> torch.Tensor:
         """(B,n) the mean of the latent numbers, given lips and pose."""
-        return self.nets["prior"](lip_numbers(query.lips, query.pose))
+        return self.nets["prior"](self.nets["numbers"](query.lips, query.pose))
 
     def posterior(self, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B,n) mean and log variance of what real mouths add to it."""
