@@ -49,7 +49,10 @@ def markdown(results: dict, kind: str) -> str:
     rows = table_rows(results, kind)
     best = {m["key"]: best_names(rows, m) for m in measures}
     costs = {key: label for key, label, _ in COSTS if key in ("whole_s", "training_s")}
-    lines = ["| " + " | ".join(["Method", *(m["label"] for m in measures), *costs.values()]) + " |", "|---" * (len(measures) + len(costs) + 1) + "|"]
+    lines = [
+        "| " + " | ".join(["Method", *(m["label"] for m in measures), *costs.values()]) + " |",
+        "|---" * (len(measures) + len(costs) + 1) + "|",
+    ]
     for row in rows:
         if "failed" in row:
             lines.append(f"| {row['name']} | failed: {row['failed']} |")

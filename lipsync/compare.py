@@ -88,7 +88,8 @@ def compare(
             "made_by": versions(), "target": {"name": target.name, "sha256": subject.video.sha256},
             "footage": [{"name": film.video.path.name, "sha256": film.video.sha256} for film in subject.films[1:]],
             "mouths_learnt_from": len(learning.bank), "mouth_px": [learning.bank.space.width, learning.bank.space.height],
-            "device": str(device), "lips": said, "bundled_networks": _bundled(), "config": to_plain(config), "seconds": round(time.monotonic() - started, 1), "notes": [*subject.notes, *_unused(films, chosen)],
+            "device": str(device), "lips": said, "bundled_networks": _bundled(), "config": to_plain(config),
+            "seconds": round(time.monotonic() - started, 1), "notes": [*subject.notes, *_unused(films, chosen)],
         }  # fmt: skip
         out.mkdir(exist_ok=True)
         return write_report(out, about, chosen, bench, tried)
@@ -101,7 +102,7 @@ def _bundled() -> dict[str, str]:
 
 
 def _names(methods: Sequence[str], method_files: Sequence) -> list[str]:
-    """Every method once, in the order asked for; all that come with the program where none is named. UsageError: one that does not exist."""
+    """Every method once, in the order asked for; all that come with the program where none is named. UsageError: an unknown one."""
     names = list(dict.fromkeys([*(methods or method_names()), *map(str, method_files)]))
     for name in names:
         if not name.endswith(".py") and name not in method_names():
@@ -153,15 +154,21 @@ def _heard_in(exams, sounds: dict) -> list[np.ndarray | None]:
 
 
 def _predicted_lips(exams, sounds: dict, learning: TargetAnalysis, config: DubConfig, cache: Cache, device: torch.device, hook: Hook):
-    """For each exam lips said by its sound, of a model that learned from the learning part alone, and what the report says of it; or (None, why)."""
+    """For each exam lips said by its sound, of a model that learned from the learning part alone, and its report; or (None, why)."""
     if not all(sounds[exam.film.video.sha256] for exam in exams):
         return None, "not compared: the held-out footage has no sound."
     try:
         model = lip_model_for(learning, config.lips, cache, device, hook)
     except LipsyncError as error:
         return None, f"not compared: {error}"
-    spoken = {sha256: _spoken(wave, film.video.clock, model, learning, config) for film in _films_of(exams) for sha256, wave in [(film.video.sha256, sounds[film.video.sha256])]}
-    return [spoken[exam.film.video.sha256].points[exam.plan.source] for exam in exams], {k: v for k, v in model.report.items() if k != "curve"}
+    spoken = {
+        sha256: _spoken(wave, film.video.clock, model, learning, config)
+        for film in _films_of(exams)
+        for sha256, wave in [(film.video.sha256, sounds[film.video.sha256])]
+    }
+    return [spoken[exam.film.video.sha256].points[exam.plan.source] for exam in exams], {
+        k: v for k, v in model.report.items() if k != "curve"
+    }
 
 
 def _spoken(wave: Waveform, clock: FrameClock, model: LipModel, learning: TargetAnalysis, config: DubConfig) -> LipTrack:
@@ -182,14 +189,32 @@ class _Saying:
     """New speech said by every method: a short film of the face, with its sound, for the report."""
 
     def __init__(
-        self, speech: Path, subject: TargetAnalysis, learning: TargetAnalysis, config: DubConfig, cache: Cache, device: torch.device, folder: Path, hook: Hook
+        self,
+        speech: Path,
+        subject: TargetAnalysis,
+        learning: TargetAnalysis,
+        config: DubConfig,
+        cache: Cache,
+        device: torch.device,
+        folder: Path,
+        hook: Hook,
     ) -> None:
-        self.speech, self.subject, self.learning, self.config, self.device, self.folder, self.hook = speech, subject, learning, config, device, folder, hook
+        self.speech, self.subject, self.learning, self.config, self.device, self.folder, self.hook = (
+            speech,
+            subject,
+            learning,
+            config,
+            device,
+            folder,
+            hook,
+        )
         self.wave = load_speech(speech)
         model = lip_model_for(learning, config.lips, cache, device, hook)
         self.length_s = min(self.wave.duration_s, Fraction(SAID_S))
         clock = output_clock(self.length_s, like=subject.video.clock)
-        self.plan = make_plan(_spoken(self.wave, clock, model, learning, config), voiced_at(voice_activity(self.wave), clock), subject, config)
+        self.plan = make_plan(
+            _spoken(self.wave, clock, model, learning, config), voiced_at(voice_activity(self.wave), clock), subject, config
+        )
         self.shown = shown_face(subject.track, self.plan, config.composite.fade_rows)
         self.heard = heard(self.wave, self.plan.clock)
         self.part, self.size = self._face()
@@ -199,10 +224,14 @@ class _Saying:
         config, space, method = self.config, self.learning.bank.space, ready.method
         path = self.folder / f"said-{len(list(self.folder.glob('said-*.mp4')))}.mp4"
         height, width = self.size
-        with VideoWriter(path, width=width, height=height, clock=self.plan.clock, speech=self.speech, audio_end_s=self.length_s, **_CLIP) as writer:
+        with VideoWriter(
+            path, width=width, height=height, clock=self.plan.clock, speech=self.speech, audio_end_s=self.length_s, **_CLIP
+        ) as writer:
             for rows, frames in shown_frames(self.subject.films[0].stream, self.plan, config.batch):
                 frames, lips = frames.to(self.device), self.plan.lips.points[rows]
-                mouth = method.render(ask(self.plan, self.shown, space, rows, frames, method.radius, self.heard if getattr(method, "hears", False) else None))
+                mouth = method.render(
+                    ask(self.plan, self.shown, space, rows, frames, method.radius, self.heard if getattr(method, "hears", False) else None)
+                )
                 mouth = sharpen_teeth(mouth, self.learning.teeth, lips, space, config.teeth)
                 drawn = composite(frames, mouth, lips, self.shown, rows, space, config.composite)[:, :, self.part[0], self.part[1]]
                 small = torch.nn.functional.interpolate(drawn.float(), self.size, mode="bilinear", antialias=True)

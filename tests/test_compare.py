@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lipsync.cache import Cache
-from lipsync.config import DubConfig, TeethConfig
+from lipsync.config import DubConfig, LipsConfig, TeethConfig
 from lipsync.errors import LipsyncError, UsageError
 from lipsync.types import Footage
 from tests.drawn import drawn_subject
@@ -34,7 +34,9 @@ class Method:
     def render(self, query):
         return MouthTexture(query.crop, torch.ones_like(query.crop[:, :1]), self.jaw.expand(len(query.crop), -1, -1))
 """
-BROKEN = CHEAT.replace("return MouthTexture(query.crop,", "raise ValueError('no <b>mouth</b> today')\n        return MouthTexture(query.crop,")
+BROKEN = CHEAT.replace(
+    "return MouthTexture(query.crop,", "raise ValueError('no <b>mouth</b> today')\n        return MouthTexture(query.crop,"
+)
 WRONG_SHAPE = CHEAT.replace("MouthTexture(query.crop,", "MouthTexture(query.crop[:, :, 1:],")
 ODD_NAME = "<script>alert(1)<.py"
 
@@ -126,7 +128,7 @@ def test_means_are_over_blocks_and_ratios_to_the_real_frames():
 
 
 @pytest.fixture(scope="module")
-def report(small_target, shared_cache, tmp_path_factory):
+def report(small_target, short_speech, shared_cache, tmp_path_factory):
     from lipsync.compare import compare
 
     folder = tmp_path_factory.mktemp("compare")
@@ -134,8 +136,8 @@ def report(small_target, shared_cache, tmp_path_factory):
     for name, text in files.items():
         (folder / name).write_text(text)
     out = folder / "report"
-    results = compare(small_target, ["nearest"], out, method_files=[folder / name for name in files], true_lips_only=True, cache=shared_cache)
-    return results, out
+    config, files = DubConfig(lips=LipsConfig(members=1, steps=20)), [folder / name for name in files]
+    return compare(small_target, ["nearest"], out, config, method_files=files, speech=short_speech, cache=shared_cache), out
 
 
 def test_who_copies_the_frame_is_no_better_than_the_disguise(report):
@@ -155,6 +157,14 @@ def test_the_references_stand_where_they_must(report):
     assert real["ssim_mouth"]["mean"] == 1 and real["sharpness"]["mean"] == 1 and real["lmd"]["mean"] == 0
     assert 0.93 < floor["ssim_mouth"]["mean"] < 1 and floor["lmd"]["mean"] < 0.01
     assert set(real) == {m.key for m in MEASURES}
+
+
+def test_predicted_lips_and_new_speech_are_in_the_report(report):
+    results, out = report
+    nearest = next(one for one in results["methods"] if one["name"] == "nearest")["lips"]
+    assert results["lips"]["predicted"]["lips_from"] == "prior", "what is left of ten seconds is too little to learn from"
+    assert nearest["true"]["measures"]["lmd"]["mean"] < nearest["predicted"]["measures"]["lmd"]["mean"] < 0.1
+    assert "New speech" in (out / "index.html").read_text()
 
 
 def test_a_method_that_fails_is_a_row_that_says_why(report):
@@ -194,11 +204,11 @@ def test_all_files_hold_the_same_numbers(report):
     kept = json.loads((out / "results.json").read_text())
     assert kept == json.loads(json.dumps(results))
     with (out / "results.csv").open(newline="") as file:
-        lines = {row["name"]: row for row in csv.DictReader(file)}
+        lines = {row["name"]: row for row in csv.DictReader(file) if row["lips"] == "true"}
     cells = _Cells()
     cells.feed((out / "index.html").read_text())
-    shown = {row[0]: row[1:] for row in cells.rows if row}
-    tex = {line.split(" & ")[0]: line for line in (out / "table.tex").read_text().splitlines() if " & " in line}
+    shown = {row[0]: row[1:] for row in reversed(cells.rows) if row}  # the first table is that of the true lips
+    tex = {line.split(" & ")[0]: line for line in reversed((out / "table.tex").read_text().splitlines()) if " & " in line}
     nearest = next(one for one in kept["methods"] if one["name"] == "nearest")["lips"]["true"]
     rows = {"nearest": nearest["measures"]} | {name: found["measures"] for name, found in kept["references"].items()}
     for name, measures in rows.items():
@@ -219,7 +229,7 @@ def test_the_page_stands_alone_and_escapes_names(report):
     cells.feed(text)
     assert "script" not in cells.tags and "b" not in cells.tags and "&lt;script&gt;alert(1)" in text
     assert "AI-edited" in text and "http://" not in text and "https://" not in text
-    assert cells.tags.count("video") == 2 and "data:video/mp4;base64," in text and cells.tags.count("svg") >= 4
+    assert cells.tags.count("video") == 6 and "data:video/mp4;base64," in text and cells.tags.count("svg") >= 4
     assert r"\textless{}script\textgreater{}" in (out / "table.tex").read_text()
 
 

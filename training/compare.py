@@ -44,14 +44,32 @@ class Bench:
         self, exams: Sequence[Exam], heard: Sequence[np.ndarray | None], learning: TargetAnalysis, config: DubConfig, device: torch.device,
         folder: Path, hook: Hook = silent,
     ) -> None:  # fmt: skip
-        self.exams, self.heard, self.learning, self.config, self.device, self.folder, self.hook = exams, heard, learning, config, device, folder, hook
+        self.exams, self.heard, self.learning, self.config, self.device, self.folder, self.hook = (
+            exams,
+            heard,
+            learning,
+            config,
+            device,
+            folder,
+            hook,
+        )
         self.losses, backend = Losses(device), get_backend(config.face.backend, config.face)
         self.judges = [Judge(exam, learning.bank.space, config, self.losses, backend) for exam in exams]
         self.real = [judge.real for judge in self.judges]
-        self.floor = self._measured("re-encoding floor", lambda i, path: self._copied(exams[i].film.stream, exams[i].plan.source, exams[i], path))
-        self.disguised = self._measured("disguised", lambda i, path: self._copied(exams[i].disguised, np.arange(len(exams[i])), exams[i], path))
+        self.floor = self._measured(
+            "re-encoding floor", lambda i, path: self._copied(exams[i].film.stream, exams[i].plan.source, exams[i], path)
+        )
+        self.disguised = self._measured(
+            "disguised", lambda i, path: self._copied(exams[i].disguised, np.arange(len(exams[i])), exams[i], path)
+        )
 
-    def try_method(self, name: str, make: Callable[[], Ready], lips: Mapping[str, Sequence[np.ndarray]], then: Callable[[Ready], dict] = lambda ready: {}) -> dict:
+    def try_method(
+        self,
+        name: str,
+        make: Callable[[], Ready],
+        lips: Mapping[str, Sequence[np.ndarray]],
+        then: Callable[[Ready], dict] = lambda ready: {},
+    ) -> dict:
         """What the report says of a method: its facts, and for each kind of lips its measures; or {"failed": why}.
 
         lips: by kind, for each exam (N,18,2) in the face frame; then: more to do with the method.
@@ -199,7 +217,8 @@ def checked(mouth: MouthTexture, query: TextureQuery) -> MouthTexture:
     for name, shape in (("rgb", (n, 3, height, width)), ("alpha", (n, 1, height, width)), ("jaw", (n, 17, 2))):
         got = getattr(mouth, name, None)
         if not isinstance(got, torch.Tensor) or tuple(got.shape) != shape:
-            raise LipsyncError(f"render() must return {name} of shape {shape}; it returned {tuple(got.shape) if hasattr(got, 'shape') else type(got).__name__}.")
+            what = tuple(got.shape) if isinstance(got, torch.Tensor) else type(got).__name__
+            raise LipsyncError(f"render() must return {name} of shape {shape}; it returned {what}.")
         if not bool(torch.isfinite(got).all()):
             raise LipsyncError(f"render() returned {name} with values that are not numbers.")
     return mouth

@@ -27,7 +27,7 @@ from video.read import VideoStream, read_rows
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A column of the table. better: "high", "low", "one" (1 is best) or "" (nothing is best); of: "rows" (mean over rows), "ratio" (sum over
+    """A column of the table. better: "high", "low", "one" (1 is best) or "" (none is best); of: "rows" (mean over rows), "ratio" (sum over
     the real frames' sum) or "block" (of all rows of a block together)."""
 
     key: str
@@ -55,8 +55,8 @@ MEASURES = (
 )
 #: What is kept of every row; "opening" makes the measures of whole blocks.
 PER_ROW = tuple(m.key for m in MEASURES if m.of != "block") + ("opening",)
-#: The perceptual distance sees the mouth this wide, pixels. Mouth pictures of the report: at most so many a block, at most so wide.
-PERCEPTUAL_WIDTH, N_PICTURES, PICTURE_WIDTH = 128, 2, 176
+#: The perceptual distance sees the mouth this wide, and mouths in the report are this wide, pixels.
+PERCEPTUAL_WIDTH, PICTURE_WIDTH = 128, 176
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,10 @@ class Judge:
         self.losses, self.backend = losses, backend
         self.space, self.picture_size = space, (round(PICTURE_WIDTH * space.height / space.width / 2) * 2, PICTURE_WIDTH)
         usable = np.flatnonzero(exam.plan.render)
-        self.pictured = set(usable[np.linspace(0, len(usable) - 1, N_PICTURES + 2).astype(int)[1:-1]].tolist()) if len(usable) else set()
+        by_opening = usable[np.argsort(opening(exam.plan.lips.points[usable]))]
+        self.pictured = {
+            int(by_opening[at]) for at in ({len(usable) // 2, len(usable) - 1} if len(usable) else ())
+        }  # half open, widest open
         self.truth: np.ndarray | None = None
         self.real = self._judged(None)
 
@@ -113,7 +116,11 @@ class Judge:
         found = dict.fromkeys((name for name in PER_ROW if name not in ("lmd", "opening")), None)
         if not self.exam.plan.render[row]:
             return found
-        boxes = {"mouth": mouth.box(real, row), "face": metrics.face_box(self.track.landmarks[row], *real.shape[:2]), "frame": (slice(None), slice(None))}
+        boxes = {
+            "mouth": mouth.box(real, row),
+            "face": metrics.face_box(self.track.landmarks[row], *real.shape[:2]),
+            "frame": (slice(None), slice(None)),
+        }
         for name, box in boxes.items():
             a, b = np.ascontiguousarray(real[box]), np.ascontiguousarray(drawn[box])
             if min(a.shape[:2]) >= 11:
@@ -121,7 +128,13 @@ class Judge:
         part, border = self._border(row, real.shape[:2])
         colour, gradient = metrics.seam(drawn[part], border)
         box = boxes["mouth"]
-        return found | {"sharpness": sharp, "flicker": flicker, "seam_colour": colour, "seam_gradient": gradient, "perceptual": self._perceptual(real[box], drawn[box])}
+        return found | {
+            "sharpness": sharp,
+            "flicker": flicker,
+            "seam_colour": colour,
+            "seam_gradient": gradient,
+            "perceptual": self._perceptual(real[box], drawn[box]),
+        }
 
     def _perceptual(self, real: np.ndarray, drawn: np.ndarray) -> float:
         import cv2
@@ -153,7 +166,9 @@ class Judge:
         ours = metrics.aligned_lips(seen.landmarks, self.reference)
         usable = self.exam.plan.render & seen.valid & self.found
         apart = np.linalg.norm(ours - self.truth, axis=-1).mean(1)
-        return [float(v) if ok else None for v, ok in zip(apart, usable)], [float(v) if ok else None for v, ok in zip(opening(ours), usable)]
+        return [float(v) if ok else None for v, ok in zip(apart, usable)], [
+            float(v) if ok else None for v, ok in zip(opening(ours), usable)
+        ]
 
     def picture(self, row: int, rgb: np.ndarray) -> np.ndarray:
         """(h,w,3) uint8 the mouth in the face's own frame, so that pictures of a film lie still."""

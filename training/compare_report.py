@@ -20,8 +20,10 @@ from video.write import VideoWriter
 
 #: A side-by-side clip holds whole blocks up to so many seconds.
 CLIP_S = 6.0
+
+
 def write_report(out: Path, about: dict, split: Split, bench: Bench, tried: Sequence[dict]) -> dict:
-    """Writes the report of `tried` (answers of `Bench.try_method`) to the folder `out`; returns what results.json holds. about: more plain facts."""
+    """Writes the report of `tried` (answers of `Bench.try_method`) to the folder `out`; returns results.json's content. about: more facts."""
     results = results_of(about, split, bench, tried)
     split.save(out / "split.json")
     (out / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -33,11 +35,18 @@ def write_report(out: Path, about: dict, split: Split, bench: Bench, tried: Sequ
 
 def results_of(about: dict, split: Split, bench: Bench, tried: Sequence[dict]) -> dict:
     """Everything as plain values: per block and per row, too."""
-    references = {name: _measured(rows, bench.real) for name, rows in ((REAL, bench.real), (FLOOR, bench.floor), (DISGUISED, bench.disguised))}
+    references = {
+        name: _measured(rows, bench.real) for name, rows in ((REAL, bench.real), (FLOOR, bench.floor), (DISGUISED, bench.disguised))
+    }
     methods = []
     for one in tried:
-        lips = {kind: _measured(found["judged"], bench.real) | {"seconds_per_frame": found["seconds_per_frame"]} for kind, found in one.get("lips", {}).items()}
-        methods.append({name: value for name, value in one.items() if name not in ("lips", "said")} | ({} if "failed" in one else {"lips": lips}))
+        lips = {
+            kind: _measured(found["judged"], bench.real) | {"seconds_per_frame": found["seconds_per_frame"]}
+            for kind, found in one.get("lips", {}).items()
+        }
+        methods.append(
+            {name: value for name, value in one.items() if name not in ("lips", "said")} | ({} if "failed" in one else {"lips": lips})
+        )
     return about | {
         "ai_edited": "the mouths in the pictures and clips of this report are synthesised, save those named real",
         "split": split.to_plain(), "n_blocks": len(bench.exams), "n_rows": int(sum(exam.plan.render.sum() for exam in bench.exams)),
@@ -57,7 +66,9 @@ def _sheets(bench: Bench, tried: Sequence[dict]) -> dict[str, list[tuple[str, np
     strip = lambda rows: np.hstack([picture for r in rows for picture in r.pictures] or [np.zeros((8, 8, 3), np.uint8)])  # noqa: E731
     above = [("real", strip(bench.real)), ("disguised", strip(bench.disguised))]
     kinds = list(dict.fromkeys(kind for one in tried for kind in one.get("lips", {})))
-    return {kind: above + [(one["name"], strip(one["lips"][kind]["judged"])) for one in tried if kind in one.get("lips", {})] for kind in kinds}
+    return {
+        kind: above + [(one["name"], strip(one["lips"][kind]["judged"])) for one in tried if kind in one.get("lips", {})] for kind in kinds
+    }
 
 
 def _films(bench: Bench, tried: Sequence[dict]) -> dict[str, list[tuple[str, bytes]]]:
@@ -82,8 +93,13 @@ def side_by_side(bench: Bench, ours: Sequence[Path]) -> bytes:
             n += len(exam)
     height = bench.judges[0].picture_size[0]
     path = bench.folder / "side-by-side.mp4"
-    metadata = {"title": "real, disguised, drawn (AI-edited: mouths re-synthesised)", "comment": "AI-edited by lipsync: the drawn mouths were synthesised."}
-    with VideoWriter(path, width=3 * PICTURE_WIDTH, height=height, clock=FrameClock.constant(n, rate), crf=23, preset="medium", metadata=metadata) as writer:
+    metadata = {
+        "title": "real, disguised, drawn (AI-edited: mouths re-synthesised)",
+        "comment": "AI-edited by lipsync: the drawn mouths were synthesised.",
+    }
+    with VideoWriter(
+        path, width=3 * PICTURE_WIDTH, height=height, clock=FrameClock.constant(n, rate), crf=23, preset="medium", metadata=metadata
+    ) as writer:
         for number in blocks:
             for row, frames in _together(bench, number, probe(ours[number])):
                 mouths = np.hstack([bench.judges[number].picture(row, rgb) for rgb in frames])
@@ -99,4 +115,3 @@ def _together(bench: Bench, number: int, ours: VideoStream):
     for parts in zip(*reels, strict=True):
         for k, row in enumerate(range(parts[0][0].start, parts[0][0].stop)):
             yield row, [np.ascontiguousarray(frames.rgb[k].permute(1, 2, 0).numpy()) for _, frames, _ in parts]
-

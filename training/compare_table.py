@@ -38,7 +38,11 @@ def kinds_of(results: Mapping) -> list[str]:
 
 def best_names(rows: Sequence[Mapping], measure: Mapping) -> set[str]:
     """The methods with the best mean, as printed."""
-    values = {r["name"]: r["measures"][measure["key"]]["mean"] for r in rows if r["is_method"] and "failed" not in r and r["measures"][measure["key"]]}
+    values = {
+        r["name"]: r["measures"][measure["key"]]["mean"]
+        for r in rows
+        if r["is_method"] and "failed" not in r and r["measures"][measure["key"]]
+    }
     if not values or not measure["better"]:
         return set()
     merit = {"high": lambda v: v, "low": lambda v: -v, "one": lambda v: -abs(v - 1)}[measure["better"]]
@@ -77,7 +81,9 @@ def _latex_of(results: Mapping, kind: str) -> str:
     lines += [" & ".join(["Method", *(tex_escaped(m["label"]) for m in measures), "s/frame"]) + r" \\", r"\hline"]
     for row in rows:
         if "failed" in row:
-            lines.append(rf"{tex_escaped(row['name'])} & \multicolumn{{{len(measures) + 1}}}{{l}}{{failed: {tex_escaped(row['failed'])}}} \\")
+            lines.append(
+                rf"{tex_escaped(row['name'])} & \multicolumn{{{len(measures) + 1}}}{{l}}{{failed: {tex_escaped(row['failed'])}}} \\"
+            )
             continue
         cells = []
         for m in measures:

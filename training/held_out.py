@@ -52,7 +52,13 @@ class Exam:
 
 
 def make_exams(
-    split: Split, films: Sequence[Footage], learning: TargetAnalysis, config: DubConfig, device: torch.device, folder: Path, hook: Hook = silent
+    split: Split,
+    films: Sequence[Footage],
+    learning: TargetAnalysis,
+    config: DubConfig,
+    device: torch.device,
+    folder: Path,
+    hook: Hook = silent,
 ) -> list[Exam]:
     """One exam for every block; the disguised frames are written to `folder`."""
     exams = []
@@ -139,4 +145,6 @@ def _disguise(
             writer.write(composite(frames.to(device), mouth, bank.lips[pasted[rows]], shown, rows, bank.space, config.composite))
     seen = plan.render[:, None, None]
     jaw = shown.jaw + jaw_move(torch.from_numpy(shown.jaw), torch.from_numpy(bank.jaw[pasted].astype(np.float32)), config.composite).numpy()
-    return replace(shown, lips=np.where(seen, bank.lips[pasted], shown.lips).astype(np.float32), jaw=np.where(seen, jaw, shown.jaw).astype(np.float32))
+    return replace(
+        shown, lips=np.where(seen, bank.lips[pasted], shown.lips).astype(np.float32), jaw=np.where(seen, jaw, shown.jaw).astype(np.float32)
+    )

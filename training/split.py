@@ -133,7 +133,9 @@ def _bank_without(subject: TargetAnalysis, hidden: np.ndarray, key: str, cache: 
     of_target = bank.shot <= subject.track.shot.max()  # shot numbers go on from film to film
     kept = np.flatnonzero(~(of_target & hidden[np.where(of_target, bank.source, 0)]))
     if len(kept) < LEAST_MOUTHS:
-        raise LipsyncError(f"Only {len(kept)} mouths of {subject.video.path.name} are left to learn from. Take a longer target, or add --footage.")
+        raise LipsyncError(
+            f"Only {len(kept)} mouths of {subject.video.path.name} are left to learn from. Take a longer target, or add --footage."
+        )
 
     def make(where: Path) -> None:
         with open(where / "crops.npy", "wb") as file:

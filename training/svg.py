@@ -7,7 +7,20 @@ from html import escape
 
 import numpy as np
 
-COLOURS = ("#2563af", "#c85c26", "#2a8758", "#884a9e", "#aa8414", "#b03060", "#1f8a99", "#5a5a5a", "#7a5230", "#4b4fc4", "#6b8e23", "#d1478c")
+COLOURS = (
+    "#2563af",
+    "#c85c26",
+    "#2a8758",
+    "#884a9e",
+    "#aa8414",
+    "#b03060",
+    "#1f8a99",
+    "#5a5a5a",
+    "#7a5230",
+    "#4b4fc4",
+    "#6b8e23",
+    "#d1478c",
+)
 _FRAME = 'fill="none" stroke="#8a909a" stroke-width="1"'
 
 
@@ -25,14 +38,20 @@ def scatter(points: Mapping[str, tuple[float, float]], x_label: str, y_label: st
     for number, (name, (x, y)) in enumerate(points.items()):
         if name in shown:
             px, py, flip = x_of(np.log10(x)), y_of(y), x_of(np.log10(x)) > 0.7 * size[0]
-            marks.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="5" fill="{colour_of(number)}"><title>{escape(name)}: {x:.3g}, {y:.4g}</title></circle>')
+            marks.append(
+                f'<circle cx="{px:.1f}" cy="{py:.1f}" r="5" fill="{colour_of(number)}"><title>{escape(name)}: {x:.3g}, {y:.4g}</title></circle>'
+            )
             marks.append(f'<text x="{px + (-8 if flip else 8):.1f}" y="{py + 4:.1f}"{_end(flip)}>{escape(name)}</text>')
     ticks = _ticks(x_of, y_of, frame, lambda v: f"{10**v:.3g}")
     return _picture(size, frame, ticks + "".join(marks), x_label, y_label)
 
 
 def curves(
-    series: Mapping[str, Sequence[float | None]], y_label: str, breaks: Sequence[int] = (), first: int = 0, size: tuple[int, int] = (1040, 260)
+    series: Mapping[str, Sequence[float | None]],
+    y_label: str,
+    breaks: Sequence[int] = (),
+    first: int = 0,
+    size: tuple[int, int] = (1040, 260),
 ) -> str:
     """Lines over rows, open where a value is None and at each of `breaks`; `first`: number of the first line's colour."""
     known = [v for line in series.values() for v in line if v is not None]
@@ -40,18 +59,25 @@ def curves(
         return ""
     n = max(len(line) for line in series.values())
     x_of, y_of, frame = _axes([0, max(1, n - 1)], known, size)
-    lines = [f'<line x1="{x_of(b - 0.5):.1f}" x2="{x_of(b - 0.5):.1f}" y1="{frame[1]}" y2="{frame[3]}" stroke="#c9ced6" stroke-dasharray="3 3"/>' for b in breaks]
+    lines = [
+        f'<line x1="{x_of(b - 0.5):.1f}" x2="{x_of(b - 0.5):.1f}" y1="{frame[1]}" y2="{frame[3]}" stroke="#c9ced6" stroke-dasharray="3 3"/>'
+        for b in breaks
+    ]
     for number, (name, line) in enumerate(series.items(), first):
         parts = "".join(_path(line, start, stop, x_of, y_of) for start, stop in zip([0, *breaks], [*breaks, len(line)]))
         ink, width = ("#111", 2.4) if number < 0 else (colour_of(number), 1.3)
         lines.append(f'<path d="{parts}" fill="none" stroke="{ink}" stroke-width="{width}"><title>{escape(name)}</title></path>')
-    return _picture(size, frame, _ticks(x_of, y_of, frame, lambda v: f"{v:.0f}" if v >= 0 else "") + "".join(lines), "held-out row", y_label)
+    return _picture(
+        size, frame, _ticks(x_of, y_of, frame, lambda v: f"{v:.0f}" if v >= 0 else "") + "".join(lines), "held-out row", y_label
+    )
 
 
 def legend(names: Sequence[str], first: int = 0) -> str:
     """The colours of `curves` and `scatter` in words."""
     ink = lambda number: "#111" if number < 0 else colour_of(number)  # noqa: E731
-    return "".join(f'<span class="key"><i style="background:{ink(number)}"></i>{escape(name)}</span>' for number, name in enumerate(names, first))
+    return "".join(
+        f'<span class="key"><i style="background:{ink(number)}"></i>{escape(name)}</span>' for number, name in enumerate(names, first)
+    )
 
 
 def _path(line: Sequence[float | None], start: int, stop: int, x_of, y_of) -> str:
@@ -89,7 +115,9 @@ def _ticks(x_of, y_of, frame, say_x) -> str:
     """Round values on either axis. The axes are straight lines, so two points give them back."""
     left, top, right, bottom = frame
     ends = lambda to, low, high: ((low - to(0)) / (to(1) - to(0)), (high - to(0)) / (to(1) - to(0)))  # noqa: E731
-    out = [f'<text x="{x_of(x):.1f}" y="{bottom + 16}" text-anchor="middle">{say_x(x)}</text>' for x in _round_values(*ends(x_of, left, right))]
+    out = [
+        f'<text x="{x_of(x):.1f}" y="{bottom + 16}" text-anchor="middle">{say_x(x)}</text>' for x in _round_values(*ends(x_of, left, right))
+    ]
     for y in _round_values(*ends(y_of, bottom, top)):
         out.append(f'<line x1="{left}" x2="{right}" y1="{y_of(y):.1f}" y2="{y_of(y):.1f}" stroke="#e6e9ee"/>')
         out.append(f'<text x="{left - 6}" y="{y_of(y) + 4:.1f}" text-anchor="end">{y:.6g}</text>')
