@@ -9,16 +9,7 @@ import torch
 
 from lipsync.config import AutoencoderConfig, DubConfig
 from lipsync.textures import get_method
-from lipsync.textures.moves import (
-    N_MOVE,
-    covered,
-    move_lips,
-    move_picture,
-    move_pose,
-    random_moves,
-    random_warp,
-    sampled,
-)
+from lipsync.textures.moves import N_MOVE, covered, move_lips, move_picture, move_pose, random_moves, random_warp, sampled
 from lipsync.textures.nets import LipNumbers, in_light_of, lower_face, near_lips, resized
 from lipsync.textures.style import Modulated
 from lipsync.textures.vq_vae import Codebook
@@ -72,7 +63,7 @@ def made(subject):
 
     def get(name):
         if name not in kept:
-            kept[name] = trained(name, subject, 100, moved=0.0)[0] if name == "autoencoder" else trained(name, subject, 60)[0]
+            kept[name] = trained(name, subject, 100, moved=0.0)[0] if name == "autoencoder" else trained(name, subject, 80 if name == "vq-vae" else 60)[0]
         return kept[name]
 
     return get

@@ -14,16 +14,7 @@ from torch import nn
 
 from lipsync.config import AutoencoderConfig
 from lipsync.textures.learned import Learned, Player, TextureBatch
-from lipsync.textures.moves import (
-    N_MOVE,
-    covered,
-    move_lips,
-    move_picture,
-    move_pose,
-    random_moves,
-    random_warp,
-    sampled,
-)
+from lipsync.textures.moves import N_MOVE, covered, move_lips, move_picture, move_pose, random_moves, random_warp, sampled
 from lipsync.textures.nets import (
     N_LIP_NUMBERS,
     Decoder,
@@ -108,7 +99,9 @@ class Method(Learned):
         whole, logits = self._lit(code, crop)
         return torch.lerp(crop, whole, self.region), torch.sigmoid(logits)
 
-    def foretold(self, lips: torch.Tensor, pose: torch.Tensor, speech: torch.Tensor | None, move: torch.Tensor, hears: torch.Tensor) -> torch.Tensor:
+    def foretold(
+        self, lips: torch.Tensor, pose: torch.Tensor, speech: torch.Tensor | None, move: torch.Tensor, hears: torch.Tensor
+    ) -> torch.Tensor:
         """(B,n) codes."""
         return self.nets["foretell"](self.nets["numbers"](lips, pose), move, speech, hears).float()
 
@@ -130,8 +123,9 @@ class Method(Learned):
             weight = 0.5 + 4 * near_lips(lips, self.space, self.size)
             terms = {
                 "l1": losses.l1(weight * whole, weight * truth), "final": losses.l1(weight * final, weight * front_truth),
-                "perceptual": losses.perceptual(torch.lerp(truth, whole, self.region), truth), "match": 0.01 * match,
-                "mask": 0.1 * F.binary_cross_entropy_with_logits(logits, 1 - shape), "temporal": config.temporal * losses.temporal(whole, truth, run),
+                "perceptual": 0.5 * losses.perceptual(torch.lerp(truth, whole, self.region), truth), "match": 0.01 * match,
+                "mask": 0.1 * F.binary_cross_entropy_with_logits(logits, 1 - shape),
+                "temporal": config.temporal * losses.temporal(whole, truth, run),
             }  # fmt: skip
             if critic is not None:
                 self._fake, self._real = final.detach(), front_truth
@@ -155,8 +149,8 @@ class Method(Learned):
         return torch.where(lot(self.config.seen), seen, told), (told - seen).square().mean()
 
     def _lit(self, code: torch.Tensor, crop: torch.Tensor, bare: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """The decoded picture in the light of `crop`, and the logits of the mask. What covers the face says nothing of its light: it is what
-        the mask keeps, or in training where `bare` (B,1,h,w) is 0."""
+        """The decoded picture in the light of `crop`, and the logits of the mask. What covers the face says nothing of its light:
+        it is what the mask keeps, or in training where `bare` (B,1,h,w) is 0."""
         plain, around = self.nets["decoder"](code), 1 - self.region
         first = in_light_of(plain, crop, around if bare is None else around * bare).detach()
         logits = self.nets["mask"](torch.cat([crop, first], 1)).float()

@@ -1,4 +1,4 @@
-"""Training pictures made different: warped, moved as a whole with their lips, and covered. All lots are torch's own, all lengths eye distances."""
+"""Training pictures made different: warped, moved as a whole with their lips, and covered. Lots are torch's own, lengths eye distances."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def move_picture(x: torch.Tensor, move: torch.Tensor, space: MouthSpace) -> torc
 
 
 def random_warp(n: int, size: tuple[int, int], spread: float) -> torch.Tensor:
-    """(n,h,w,2) positions to sample at, -1 to 1: those of a 5x5 grid moved by lot, `spread` picture widths at most, the rest smoothly between."""
+    """(n,h,w,2) positions to sample at, -1 to 1: those of a 5x5 grid moved by lot, `spread` widths at most, smoothly between."""
     height, width = size
     aside = (2 * torch.rand(n, 2, _GRID, _GRID) - 1) * 2 * spread * torch.tensor([1.0, width / height])[:, None, None]
     smooth = F.interpolate(aside, size=size, mode="bicubic", align_corners=True)

@@ -140,14 +140,15 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """(B,n) numbers to (B,3,*size) pictures in [0,1]: a dense layer and four doublings, added to a learned picture that starts as `usual`."""
+    """(B,n) numbers to (B,3,*size) pictures in [0,1]: a dense layer and four doublings, on top of a learned picture
+    that starts as `usual`."""
 
     def __init__(self, n: int, size: tuple[int, int], usual: torch.Tensor, widths: Sequence[int] = (128, 96, 64, 48, 16)) -> None:
         super().__init__()
         self.small = (widths[0], size[0] // 16, size[1] // 16)
         self.enter = of_unit_size(nn.Linear(n, math.prod(self.small)))
         self.body = nn.Sequential(*(grow_freely(a, b) for a, b in itertools.pairwise(widths)))
-        self.leave = from_nothing(nn.Conv2d(widths[-1], 3, 3, padding=1))
+        self.leave = smooth_colours(widths[-1])
         self.usual = nn.Parameter(torch.logit(usual, 0.01))
 
     def forward(self, numbers: torch.Tensor) -> torch.Tensor:
@@ -179,6 +180,11 @@ def of_unit_size(layer: nn.Linear) -> nn.Linear:
     nn.init.kaiming_normal_(layer.weight, 0.2)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def smooth_colours(n: int) -> nn.Sequential:
+    """(B,n,h,w) to (B,3,h,w), at first 0: a layer of its own at full size, or the doublings' 2x2 pattern shows."""
+    return nn.Sequential(nn.Conv2d(n, n, 3, padding=1), nn.LeakyReLU(0.2), from_nothing(nn.Conv2d(n, 3, 3, padding=1)))
 
 
 def from_nothing(layer: nn.Conv2d) -> nn.Conv2d:

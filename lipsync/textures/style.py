@@ -30,12 +30,14 @@ from lipsync.textures.nets import (
 )
 from lipsync.types import MouthBank, MouthSpace, TextureQuery
 
-_WIDTHS = (128, 128, 96, 64, 48, 16)
+#: Channels before and after each layer; the size doubles where they become fewer.
+_WIDTHS = (128, 128, 96, 64, 48, 16, 16)
 
 
 class Modulated(nn.Module):
     """Convolution whose input channels are scaled by the style, and whose output channels have about unit size whatever the style
-    (weight demodulation), at twice the size if asked; the style shifts these as well, as in adaptive instance normalisation (Karras 2019)."""
+    (weight demodulation), at twice the size if asked; the style shifts these as well, as in adaptive instance normalisation
+    (Karras et al. 2019)."""
 
     def __init__(self, n_in: int, n_out: int, n_style: int, size: int = 3, grow: bool = False, demodulate: bool = True) -> None:
         super().__init__()
@@ -65,7 +67,7 @@ class StyleDecoder(nn.Module):
         self.start = nn.Parameter(torch.randn(1, _WIDTHS[0], size[0] // 16, size[1] // 16))
         self.usual = nn.Parameter(torch.logit(usual, 0.01))
         steps = list(pairwise(_WIDTHS))
-        self.layers = nn.ModuleList(Modulated(a, b, n, grow=k > 0) for k, (a, b) in enumerate(steps))
+        self.layers = nn.ModuleList(Modulated(a, b, n, grow=a > b) for a, b in steps)
         self.colours = nn.ModuleList(Modulated(b, 3, n, size=1, demodulate=False) for _, b in steps)
         for colour in self.colours:
             nn.init.zeros_(colour.weight)
@@ -75,7 +77,7 @@ class StyleDecoder(nn.Module):
         x, rgb = self.start.expand(len(style), -1, -1, -1), None
         for layer, colour in zip(self.layers, self.colours):
             x = F.leaky_relu(layer(x, style), 0.2) * 2**0.5
-            if rgb is not None:
+            if rgb is not None and layer.grow:
                 rgb = F.interpolate(rgb, scale_factor=2, mode="bilinear", align_corners=False)
             rgb = colour(x, style).float() + (0 if rgb is None else rgb)
         return torch.sigmoid(rgb + self.usual)
@@ -115,7 +117,7 @@ class Method(Learned):
             drawn = torch.lerp(crop, whole, self.region)
             weight = 0.5 + 4 * near_lips(batch.query.lips, self.space, self.size)
             terms = {
-                "l1": losses.l1(weight * whole, weight * truth), "perceptual": losses.perceptual(drawn, truth),
+                "l1": losses.l1(weight * whole, weight * truth), "perceptual": 0.5 * losses.perceptual(drawn, truth),
                 "temporal": config.temporal * losses.temporal(drawn, truth, batch.run),
             }  # fmt: skip
             if critic is not None:
@@ -127,7 +129,8 @@ class Method(Learned):
             real = self._real.requires_grad_()
             liked = critic(real)
             slope = torch.autograd.grad(liked.float().sum(), real, create_graph=True)[0]
-            return {"real": game.real(liked), "fake": game.fake(critic(self._fake)), "r1": config.r1 / 2 * slope.square().sum((1, 2, 3)).mean()}
+            penalty = config.r1 / 2 * slope.square().sum((1, 2, 3)).mean()
+            return {"real": game.real(liked), "fake": game.fake(critic(self._fake)), "r1": penalty}
 
         players = [Player("style", self.nets, loss, rate=config.rate, betas=(0.9, 0.99))]
         return players if critic is None else [*players, Player("critic", critic, judge, rate=config.rate / 2, betas=(0.5, 0.99))]

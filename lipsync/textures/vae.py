@@ -68,7 +68,8 @@ class Method(Learned):
             drawn = torch.lerp(crop, whole, self.region)
             weight = 0.5 + 4 * near_lips(batch.query.lips, self.space, self.size)
             return {
-                "l1": losses.l1(weight * whole, weight * truth), "perceptual": losses.perceptual(drawn, truth), "kl": self.config.kl * losses.kl(mean, logvar),
+                "l1": losses.l1(weight * whole, weight * truth), "perceptual": 0.5 * losses.perceptual(drawn, truth),
+                "kl": self.config.kl * losses.kl(mean, logvar),
                 "temporal": self.config.temporal * losses.temporal(drawn, truth, batch.run),
             }  # fmt: skip
 

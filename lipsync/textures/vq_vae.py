@@ -115,7 +115,10 @@ class Method(Learned):
         self.nets["enlarge"] = grow_freely(n, n)
         self.nets["join"] = nn.Sequential(nn.Conv2d(48 + n, n, 1), nn.BatchNorm2d(n, affine=False))
         self.nets["top"], self.nets["bottom"] = Codebook(k, n, self.config.decay), Codebook(k, n, self.config.decay)
-        self.nets["decoder"] = nn.Sequential(nn.Conv2d(2 * n, 96, 3, padding=1), nn.LeakyReLU(0.2), grow_freely(96, 48), grow_freely(48, 16), nn.Conv2d(16, 3, 3, padding=1))
+        self.nets["decoder"] = nn.Sequential(
+            nn.Conv2d(2 * n, 96, 3, padding=1), nn.LeakyReLU(0.2), grow_freely(96, 48), grow_freely(48, 16),
+            nn.Conv2d(16, 16, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(16, 3, 3, padding=1),
+        )
         self.nets["usual"] = nn.ParameterList([torch.logit(self._usual, 0.01)])
         self.nets["foretell"] = Foretell(self.size, k)
 
@@ -138,12 +141,13 @@ class Method(Learned):
             top, bottom = self.encode(truth)
             likely = self.nets["foretell"](self.nets["numbers"](batch.query.lips, batch.query.pose))
             real = (torch.rand(len(truth) // batch.run, 1, 1, 1, device=truth.device) < 0.5).repeat_interleave(batch.run, 0)
-            mixed = [torch.where(real, seen[0], self.nets[level].expected(told)) for level, seen, told in zip(("top", "bottom"), (top, bottom), likely)]
+            expected = [self.nets[level].expected(told) for level, told in zip(("top", "bottom"), likely)]
+            mixed = [torch.where(real, seen[0], told) for seen, told in zip((top, bottom), expected)]
             whole = self._lit(*mixed, crop)
             drawn = torch.lerp(crop, whole, self.region)
             weight = 0.5 + 4 * near_lips(batch.query.lips, self.space, self.size)
             return {
-                "l1": losses.l1(weight * whole, weight * truth), "perceptual": losses.perceptual(drawn, truth),
+                "l1": losses.l1(weight * whole, weight * truth), "perceptual": 0.5 * losses.perceptual(drawn, truth),
                 "commit": self.config.commit * (top[2] + bottom[2]),
                 "codes": self.config.foretell * sum(F.cross_entropy(told.float(), seen[1]) for told, seen in zip(likely, (top, bottom))),
                 "temporal": self.config.temporal * losses.temporal(drawn, truth, batch.run),
