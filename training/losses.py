@@ -83,8 +83,8 @@ class Losses:
 
     @staticmethod
     def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
-        """1 - SSIM over square windows of 7 pixels, mean (Wang et al. 2004; as a loss: Zhao et al. 2017)."""
-        a, b = a.float(), b.float()
+        """1 - SSIM of the brightness over square windows of 7 pixels, mean (Wang et al. 2004; as a loss: Zhao et al. 2017)."""
+        a, b = (x.float().mean(1, keepdim=True) for x in (a, b))
         mean = lambda x: avg_pool2d(x, 7, 1)  # noqa: E731
         mean_a, mean_b = mean(a), mean(b)
         var_a, var_b, cov = mean(a * a) - mean_a.square(), mean(b * b) - mean_b.square(), mean(a * b) - mean_a * mean_b
