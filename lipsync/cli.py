@@ -1,4 +1,4 @@
-"""The command line: dub, lips, train, analyse, evaluate, doctor, cache, config. The only module that prints."""
+"""The command line: dub, lips, train, analyse, evaluate, compare, doctor, cache, config. The only module that prints."""
 
 from __future__ import annotations
 
@@ -304,6 +304,7 @@ def train_texture(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="WEIGHTS", help="The .safetensors to write; beside it its .samples.png.")],
     footage: MoreFootage = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget an interrupted training of the same; else it goes on.")] = False,
+    devices: Annotated[int, typer.Option(metavar="N", min=1, help="GPUs that train together (extra `train`).")] = 1,
     device: Device = None,
     face: Face = None,
     face_at: FaceAt = None,
@@ -328,7 +329,7 @@ def train_texture(
 
         try:
             cache = Cache(options.cache.folder)
-            made = learn(method, target, out, options, footage=footage or (), fresh=fresh, cache=cache, hook=hook, force=force)
+            made = learn(method, target, out, options, footage=footage or (), devices=devices, fresh=fresh, cache=cache, hook=hook, force=force)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("the same command goes on from here.") from None
     if as_json:
@@ -370,6 +371,53 @@ def _lines(plain: Mapping, prefix: str = "") -> list[str]:
         else:
             lines.append(f"{prefix + name:<36} {f'{value:.4g}' if isinstance(value, float) else value}")
     return lines
+
+
+@app.command()
+@_said_clearly
+def compare(
+    target: Target,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="The report's folder.")] = Path("report"),
+    methods: Annotated[Optional[str], typer.Option(metavar="A,B,...", help="Which textures; else all.")] = None,
+    method_file: Annotated[Optional[list[Path]], typer.Option(metavar="FILE.py", help="A texture of your own. Repeatable.")] = None,
+    held_out: Annotated[
+        Optional[list[Path]], typer.Option(metavar="VIDEO", help="The truth: other video of the person. Else parts of TARGET. Repeatable.")
+    ] = None,
+    footage: MoreFootage = None,
+    speech: Annotated[Optional[Path], typer.Option(metavar="FILE", help="New speech, said by every texture in the report.")] = None,
+    split: Annotated[Optional[Path], typer.Option(metavar="FILE", help="The split.json of an earlier comparison.")] = None,
+    true_lips_only: Annotated[bool, typer.Option("--true-lips-only", help="Leave out the lips predicted from sound.")] = False,
+    device: Device = None,
+    face: Face = None,
+    face_at: FaceAt = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a report that is there.")] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Measure textures on frames of TARGET that none has seen, and write a report."""
+    from lipsync.cache import Cache
+    from lipsync.config_file import load
+    from lipsync.paths import check_readable
+
+    options = load(config, _settings(set_, face_at), {"device": device, "face.index": face})
+    check_readable(target, "target video")
+    with _progress(quiet, as_json) as hook:
+        from lipsync.compare import compare as make
+
+        results = make(
+            target, [name.strip() for name in (methods or "").split(",") if name.strip()], out, options, held_out=held_out or (), footage=footage or (),
+            speech=speech, method_files=method_file or (), split=split, true_lips_only=true_lips_only, cache=Cache(options.cache.folder), hook=hook,
+            force=force,
+        )  # fmt: skip
+    if as_json:
+        _print_json(results)
+    elif not quiet:
+        from training.compare_table import summary
+
+        typer.echo("\n".join([*summary(results), f"The report: {out / 'index.html'}"]))
 
 
 @app.command()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from lipsync.analyse import analyse
 from lipsync.cache import Cache
@@ -15,25 +17,25 @@ from lipsync.config import DubConfig
 from lipsync.config_file import checked
 from lipsync.dub import pick_device
 from lipsync.errors import LipsyncError, UsageError
-from lipsync.hooks import Hook, silent
+from lipsync.hooks import Hook, Lines, silent
 from lipsync.paths import check_files, samples_path, written_whole
 from lipsync.texture_model import heard_at_mouths, texture_key
 from lipsync.textures import get_method
 from lipsync.textures.learned import Learned
 from lipsync.train_lips import UNFINISHED
+from lipsync.types import TargetAnalysis
 
 
 def train_texture(
-    method: str, target: str | Path, out: str | Path, config: DubConfig = DubConfig(), *, footage: Sequence[str | Path] = (), fresh: bool = False,
-    cache: Cache | None = None, hook: Hook = silent, force: bool = False,
+    method: str, target: str | Path, out: str | Path, config: DubConfig = DubConfig(), *, footage: Sequence[str | Path] = (), devices: int = 1,
+    fresh: bool = False, cache: Cache | None = None, hook: Hook = silent, force: bool = False,
 ) -> dict:  # fmt: skip
     """Writes the weights that `method` learns from the person in `target` and, beside them, pictures drawn on the way; returns the report.
 
     The weights fit dubs of this target (with or without the footage). An interrupted training goes on where it stopped when the same is
-    asked for again, unless `fresh`. UsageError: a method that learns nothing. LipsyncError, VideoError: footage that cannot be used.
+    asked for again, unless `fresh`. devices: so many GPUs, or processes on the CPU, each with its own batches. UsageError: a method that
+    learns nothing. LipsyncError, VideoError: footage that cannot be used, or Lightning is not installed.
     """
-    from training.textures import train_texture as train
-
     target, out, footage = Path(target), Path(out), tuple(map(Path, footage))
     config = checked(replace(config, texture=method, texture_weights=""))
     check_files([(path, "footage") for path in (target, *footage)], [out, samples_path(out)], force)
@@ -47,19 +49,56 @@ def train_texture(
     if fresh:
         shutil.rmtree(cache.folder / UNFINISHED / key, ignore_errors=True)
     keep = cache.unfinished(UNFINISHED, key, label=f"{learner.name}, {target.name}")
-    spoken = heard_at_mouths(subject) if learner.hears else None
+    learning = _Learning(method, target, footage, out, config, str(cache.folder), keep / "training.safetensors")
     try:
-        report = train(learner, subject, hook, device, spoken=spoken, keep=keep / "training.safetensors", samples=_keeper(samples_path(out)))
+        if devices > 1:
+            from training.ranks import launch
+
+            report = launch(devices, _on_rank, learning, accelerator="cpu" if device.type == "cpu" else "auto")
+        else:
+            report = _learn(learning, learner, subject, device, hook, None)
     except LipsyncError:
         shutil.rmtree(keep, ignore_errors=True)  # it would fail again
         raise
-    with written_whole(out) as part:
-        learner.save(part)
     shutil.rmtree(keep, ignore_errors=True)
     return {
         "path": str(out), "picture": str(samples_path(out)), "method": learner.name, "target": str(target), "footage": list(map(str, footage)),
         "report": report, "notes": list(subject.notes),
     }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Learning:
+    """What to learn, in words that can be sent to another process."""
+
+    method: str
+    target: Path
+    footage: tuple[Path, ...]
+    out: Path
+    config: DubConfig
+    cache: str
+    keep: Path
+
+
+def _on_rank(ranks: object, learning: _Learning) -> dict:
+    """One of several processes that learn together; the subject comes from the cache."""
+    subject = analyse(learning.target, learning.config, Cache(learning.cache), silent, learning.footage)
+    hook = Lines(sys.stderr) if ranks.first else silent
+    return _learn(learning, get_method(learning.method, learning.config), subject, ranks.device, hook, ranks)
+
+
+def _learn(learning: _Learning, learner: Learned, subject: TargetAnalysis, device: torch.device, hook: Hook, ranks: object | None) -> dict:
+    """The report of a training; the first rank writes the weights."""
+    from training.textures import train_texture as train
+
+    first = ranks is None or ranks.first
+    spoken = heard_at_mouths(subject) if learner.hears else None
+    samples = _keeper(samples_path(learning.out)) if first else None
+    report = train(learner, subject, hook, device, spoken=spoken, keep=learning.keep, samples=samples, ranks=ranks)
+    if first:
+        with written_whole(learning.out) as part:
+            learner.save(part)
+    return report
 
 
 def _keeper(path: Path) -> Callable[[np.ndarray], None]:

@@ -1,4 +1,6 @@
-"""The contract of every registered texture method, and what is special to the weighted median."""
+"""The contract of every texture method, trained ones and the sample of one's own included, and what is special to the weighted median."""
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -7,10 +9,13 @@ import torch
 from lipsync.config import DubConfig
 from lipsync.errors import LipsyncError, UsageError
 from lipsync.textures import get_method, method_names
+from lipsync.textures.learned import Learned, rows_of
 from lipsync.textures.candidates import CandidateWarp, kernel_weights, trajectories
 from lipsync.textures.median import _warped_median, weighted_median
 from lipsync.types import TextureQuery
+from tests.conftest import SAMPLES
 from tests.drawn import draw, drawn_subject, lips_open
+from training.textures import train_texture
 
 GAPS = 0.06 + 0.06 * np.sin(np.arange(60) / 3.0)
 
@@ -29,29 +34,47 @@ def query_for(gaps, radius, space):
     return TextureQuery(lips, crop, torch.zeros(len(around), 3), torch.arange(n))
 
 
-def rows_of(query, rows, radius):
-    around = slice(rows.start, rows.stop + 2 * radius)
-    return TextureQuery(query.lips[around], query.crop[rows], query.pose[around], query.source[rows])
+def ready(name, subject, folder, device="cpu"):
+    """The method ready to draw; one that learns has learnt for two steps, and is read from its file when there is one in `folder`."""
+    method, file = get_method(name, DubConfig()), folder / "weights.safetensors"
+    if isinstance(method, Learned):
+        if not file.exists():
+            method.config = dataclasses.replace(method.config, steps=2, batch=2, width=64)
+            before = sums(method.begin(subject, device))
+            report = train_texture(method, subject, device=device)
+            assert report["steps"] == 2 and np.isfinite(report["error"]) and sums(method) != before, "two steps must change the weights"
+            method.save(file)
+            return method.prepare(subject, device)
+        method.weights = file
+    return method.prepare(subject, device)
 
 
-@pytest.mark.parametrize("name", method_names())
-def test_contract(name, subject):
-    method = get_method(name, DubConfig()).prepare(subject, "cpu")
-    assert method.name == name
+def sums(method):
+    return [float(p.detach().sum()) for p in method.nets.parameters()]
+
+
+METHODS = [*method_names(), str(SAMPLES / "new_method.py")]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_contract(name, subject, tmp_path):
+    method = ready(name, subject, tmp_path)
+    assert method.name == (name if not name.endswith(".py") else "new-method")
     space = subject.bank.space
-    query = query_for(GAPS[10:16], method.radius, space)
+    query = query_for(GAPS[10:14], method.radius, space)
     mouth = method.render(query)
-    assert mouth.rgb.shape == (6, 3, space.height, space.width) and mouth.alpha.shape == (6, 1, space.height, space.width)
-    assert mouth.jaw.shape == (6, 17, 2)
+    assert mouth.rgb.shape == (4, 3, space.height, space.width) and mouth.alpha.shape == (4, 1, space.height, space.width)
+    assert mouth.jaw.shape == (4, 17, 2) and mouth.rgb.dtype == mouth.jaw.dtype == torch.float32
     assert 0 <= float(mouth.rgb.min()) and float(mouth.rgb.max()) <= 1 and 0 <= float(mouth.alpha.min()) and float(mouth.alpha.max()) <= 1
     assert torch.equal(method.render(query).rgb, mouth.rgb), "the same question must have the same answer"
-    for b in range(6):
-        alone = method.render(rows_of(query, slice(b, b + 1), method.radius))
+    for b in range(4):
+        alone = method.render(rows_of(query, b, b + 1, method.radius))
         assert torch.allclose(alone.rgb, mouth.rgb[b : b + 1], atol=1.5 / 255), "a row must not depend on its batch"
-    again = get_method(name, DubConfig()).prepare(subject, "cpu").render(query)
-    assert torch.equal(again.rgb, mouth.rgb)
+        assert torch.allclose(alone.alpha, mouth.alpha[b : b + 1], atol=1e-3) and torch.allclose(alone.jaw, mouth.jaw[b : b + 1], atol=1e-5)
+    again = ready(name, subject, tmp_path).render(query)
+    assert torch.equal(again.rgb, mouth.rgb) and torch.equal(again.alpha, mouth.alpha), "what is read back draws the same"
     if torch.cuda.is_available():
-        other = get_method(name, DubConfig()).prepare(subject, "cuda").render(query)
+        other = ready(name, subject, tmp_path, "cuda").render(query)
         assert torch.allclose(other.rgb.cpu(), mouth.rgb, atol=3 / 255)
 
 

@@ -50,6 +50,24 @@ def best_names(rows: Sequence[Mapping], measure: Mapping) -> set[str]:
     return {name for name, value in printed.items() if value == max(printed.values())}
 
 
+def summary(results: Mapping) -> list[str]:
+    """A few columns for a terminal, one table for each kind of lips; best values with a star."""
+    shown = [m for m in results["measures"] if m["key"] in ("ssim_mouth", "perceptual", "sharpness", "flicker", "lmd")]
+    lines = []
+    for kind in kinds_of(results):
+        rows = table_rows(results, kind)
+        best = {m["key"]: best_names(rows, m) for m in shown}
+        lines.append(f"{kind + ' lips':<28}" + "".join(f"{m['label']:>22}" for m in shown))
+        for row in rows:
+            if "failed" in row:
+                lines.append(f"{row['name']:<28}failed: {row['failed']}")
+                continue
+            values = [(m, row["measures"][m["key"]]) for m in shown]
+            cells = ["-" if not v else f"{v['mean']:.{m['digits']}f}{'*' if row['name'] in best[m['key']] else ''}" for m, v in values]
+            lines.append(f"{row['name']:<28}" + "".join(f"{cell:>22}" for cell in cells))
+    return lines
+
+
 def write_csv(path: Path, results: Mapping) -> None:
     """One line for each row of each table; full precision."""
     columns = [f"{m['key']}{end}" for m in results["measures"] for end in ("", "_low", "_high")]

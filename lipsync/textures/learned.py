@@ -113,7 +113,7 @@ class Learned:
             self._fill(tensors)
         else:
             self._place(subject, device)
-        self.nets.to(self.device).eval()
+        self.nets.to(self.device, memory_format=torch.channels_last).eval()  # one layout, so that weights read back draw the same
         return self
 
     def render(self, query: TextureQuery) -> MouthTexture:
