@@ -172,7 +172,7 @@ class _State:
         for k, player in enumerate(self.players):
             states = player.optimiser.state_dict()["state"]
             for i, state in states.items():
-                tensors |= {f"optimiser.{k}.{i}.{name}": value.detach().cpu().clone() for name, value in state.items()}
+                tensors |= {f"optimiser.{k}.{i}.{name}": value.detach().cpu().contiguous().clone() for name, value in state.items()}
             plain.append(player.schedule.last_epoch if player.schedule is not None else 0)
         facts = {"run": self.fingerprint(steps), "step": self.step, "worse": self.worse, "losses": self.losses, "schedules": plain}
         facts |= {"curve": self.outcome.curve, "lowest": self.outcome.best, "lowest_step": self.outcome.best_step}

@@ -120,6 +120,7 @@ def train_texture(
     examples = Examples(subject.bank, spoken if method.hears else None, device, dice, method.domains(subject))
     torch.manual_seed(seed)
     losses = Losses(device)
+    perceptual = losses.perceptual_name  # loaded now: making a network throws dice, which a resumed run must not throw again
     method.begin(subject, device)
     turn = _Turn(method, examples, precision_of(device))
     players = [turn.player(learner) for learner in method.players(losses)]
@@ -147,7 +148,7 @@ def train_texture(
         "steps": judged.curve[-1][0], "of_steps": steps, "best_step": judged.best_step, "error": judged.best, "curve": [list(row) for row in judged.curve],
         "mouths": len(examples.learned), "held_out": len(examples.held), "left_out_as_blurred": examples.n_blurred,
         "seconds": round(time.monotonic() - start, 1), "parameters": method.n_parameters, "precision": str(turn.precision).removeprefix("torch."),
-        "perceptual": losses.perceptual_name, "device": device.type, "heard_speech": examples.spoken is not None,
+        "perceptual": perceptual, "device": device.type, "heard_speech": examples.spoken is not None,
         "devices": 1 if ranks is None else ranks.n, **method.remarks,
     }  # fmt: skip
     return method.report

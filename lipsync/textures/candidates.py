@@ -199,18 +199,19 @@ def _spline(r: torch.Tensor) -> torch.Tensor:
 
 def resharpened(
     rgb: torch.Tensor, filmed: torch.Tensor, weight: torch.Tensor, lips: torch.Tensor, space: MouthSpace, trip: float, limit: float,
-) -> torch.Tensor:
+    blurs: int = 2,
+) -> torch.Tensor:  # fmt: skip
     """(3,Hm,Wm) the picture with so much of its fine detail added that it is as sharp around the lips as the mouths it was made of.
 
     rgb: (3,Hm,Wm), any unit; filmed: (C,3,Hm,Wm) float, those mouths, same unit; weight: (C,) their shares; lips: (18,2) drawn, face frame;
-    trip: `lost_on_the_way`; limit: at most this much of the detail is added.
+    trip: `lost_on_the_way`; limit: at most this much of the detail is added; blurs: how coarse the detail is, 1 = the finest.
     """
-    detail = _fine_detail(rgb[None])[0]
+    detail = _fine_detail(rgb[None], blurs)[0]
     drawn, more, filmed = (_edges(_around_lips(x, lips, space)) for x in (rgb[None], detail[None], filmed))
     wanted = trip * (weight * filmed.square().mean((1, 2, 3))).sum()
     aa, ab, bb = (drawn * drawn).mean(), (drawn * more).mean(), (more * more).mean()
     boost = ((ab * ab - bb * (aa - wanted)).clamp_min(0).sqrt() - ab) / bb.clamp_min(1e-6)
-    return rgb + boost.clamp(0, limit) * detail
+    return rgb + boost.clamp(0, limit).detach() * detail
 
 
 def lost_on_the_way(subject: TargetAnalysis) -> float:
@@ -223,10 +224,10 @@ def lost_on_the_way(subject: TargetAnalysis) -> float:
     return float((before / after.clamp_min(1e-6)).clamp(1, 2))
 
 
-def _fine_detail(rgb: torch.Tensor) -> torch.Tensor:
-    """What two 3x3 means, nearly a Gaussian of 1.2 pixels, remove."""
-    soft = torch.nn.functional.pad(rgb, (2, 2, 2, 2), mode="replicate")
-    for _ in range(2):
+def _fine_detail(rgb: torch.Tensor, blurs: int = 2) -> torch.Tensor:
+    """What so many 3x3 means remove; two are nearly a Gaussian of 1.2 pixels."""
+    soft = torch.nn.functional.pad(rgb, (blurs,) * 4, mode="replicate")
+    for _ in range(blurs):
         soft = torch.nn.functional.avg_pool2d(soft, 3, 1)
     return rgb - soft
 

@@ -68,11 +68,13 @@ class Method(Learned):
         return self._sharp(query.lips[own], query.pose[own], query.crop, index, weight), None
 
     def _sharp(self, lips, pose, crop, index, weight) -> torch.Tensor:
-        """`fused` mouths in their surroundings, as sharp as the real ones."""
+        """`fused` mouths in their surroundings, as sharp as the real ones. (Learning through the sharpening was tried: it learns noise.)"""
         rgb, real = self.fused(lips, pose, crop, index, weight)
-        rows = zip(rgb, real, weight, lips)
-        rgb = torch.stack([resharpened(one, each, w, wanted, self.space, self.trip, self.config.resharpen) for one, each, w, wanted in rows])
-        return torch.lerp(crop, rgb.clamp(0, 1), self.region)
+        with torch.autocast(self.device.type, enabled=False):
+            rows = zip(rgb, real, weight, lips)
+            keen, limit = self.trip * self.config.keen, self.config.resharpen
+            rgb = torch.stack([resharpened(one, each, w, wanted, self.space, keen, limit, 1) for one, each, w, wanted in rows])
+            return torch.lerp(crop, rgb.clamp(0, 1), self.region)
 
     def fused(self, lips, pose, crop, index, weight) -> tuple[torch.Tensor, torch.Tensor]:
         """(B,3,Hm,Wm) mouths, and the (B,C,3,Hm,Wm) real ones they are made of. lips (B,18,2), pose (B,3), crop (B,3,Hm,Wm), index and weight (B,C)."""
@@ -140,8 +142,8 @@ class Method(Learned):
             around = (torch.arange(fade) - fade // 2 + r).clamp(0, len(self.shot) - 1)
             around = torch.where(self.shot[around] == self.shot[r], around, r)
             parts.append(self.candidates.choose(self.candidates.features[around], ~out[None]))
-        index, weight = zip(*parts)
-        return torch.cat(index), torch.cat(weight)
+        index, weight = (torch.cat(part) for part in zip(*parts))
+        return index[:, : self.config.taught], weight[:, : self.config.taught] / weight[:, : self.config.taught].sum(1, keepdim=True)
 
 
 def _smooth(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
