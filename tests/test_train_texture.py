@@ -61,13 +61,12 @@ def test_an_interrupted_training_goes_on_exactly(name, subject, tmp_path, monkey
 
 def test_training_and_dubbing_ask_the_same(subject):
     """The bank's rows as the trainer asks, and a dub of the same frames, differ only by how the crop is cut out."""
+    import cv2
+
     track, bank, space = subject.track, subject.bank, subject.bank.space
     rows = np.array([4, 5, 6])
-    frame = np.zeros((3, 240, 300), np.uint8)
     frames = []
     for row in rows:
-        import cv2
-
         pixel_from_mouth = track.pixel_from_face[row] @ np.linalg.inv(space.mouth_from_face)
         picture = cv2.warpAffine(bank.crops[row].transpose(1, 2, 0), pixel_from_mouth[:2], (300, 240), borderMode=cv2.BORDER_REPLICATE)
         frames.append(torch.from_numpy(picture.transpose(2, 0, 1)))
@@ -78,7 +77,6 @@ def test_training_and_dubbing_ask_the_same(subject):
     assert torch.equal(asked.lips, taught.query.lips) and torch.equal(asked.pose, taught.query.pose)
     assert torch.equal(asked.source, taught.query.source)
     assert float((asked.crop - taught.truth).abs().mean()) < 2 / 255
-    assert frame.shape[0] == 3
 
 
 def test_the_answer_is_not_in_the_question(subject):
@@ -118,7 +116,7 @@ def test_drawn_lips_show_the_opening():
     assert abs(float(opening[2] - opening[1]) - 0.05 * width * 0.75) < 0.03 * width
     truth = draw(lips_open(0.1), space).mean(0) < 60  # the dark opening
     drawn = drawn_lips(lips[2:], space, (space.height, space.width))[0, 2].numpy() > 0.5
-    assert (truth & drawn).sum() > 0.9 * truth.sum()
+    assert (truth & drawn).sum() >= 0.97 * drawn.sum() and drawn.sum() > 0.7 * truth.sum()  # fillPoly fills the pixels on its border, too
 
 
 # --- the command ---
@@ -134,7 +132,8 @@ def run(tmp_path, monkeypatch, subject):
     return lambda *args: CliRunner().invoke(app, [str(a) for a in args])
 
 
-def test_the_command_writes_weights_and_pictures(run, tmp_path):
+def test_the_command_writes_weights_and_pictures(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("lipsync.train_texture.get_method", lambda name, config: small(name))
     done = run("train", "texture", OWN, "target.mp4", "-o", "w.safetensors", "--json", "--set", "device=cpu")
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)["report"]
