@@ -336,7 +336,8 @@ def train_texture(
         _print_json(made)
     elif not quiet:
         report = made["report"]
-        typer.echo(f"{made['path']}: {report['steps']} steps on {report['mouths']} mouths in {report['seconds']:.0f} s, best at step {report['best_step']}; pictures in {made['picture']}.")
+        learnt = f"{report['steps']} steps on {report['mouths']} mouths in {report['seconds']:.0f} s, best at step {report['best_step']}"
+        typer.echo(f"{made['path']}: {learnt}; pictures in {made['picture']}.")
         for note in made["notes"]:
             typer.echo(f"Note: {note}")
 

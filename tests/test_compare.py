@@ -241,3 +241,27 @@ def test_a_held_out_file_that_is_also_learnt_from_is_refused(small_target, tmp_p
     with pytest.raises(UsageError, match="median"):
         compare(small_target, ["meidan"], tmp_path / "report")
     assert not (tmp_path / "report").exists()
+
+
+def test_the_command_hands_everything_over(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from lipsync.cli import app
+
+    given = {}
+    measures = [{"key": "ssim_mouth", "label": "SSIM mouth", "digits": 3, "better": "high"}]
+    of = lambda mean: {"measures": {"ssim_mouth": {"mean": mean}}}  # noqa: E731
+    methods = [{"name": "a", "lips": {"true": of(0.9) | {"seconds_per_frame": {"render": 0.1, "whole": 0.2}}}}, {"name": "b", "failed": "it broke"}]
+
+    def compare(target, methods_, out, config, **more):
+        given.update(more, target=target, methods=methods_, out=out, config=config)
+        return {"measures": measures, "references": {"real video": of(1.0)}, "methods": methods}
+
+    monkeypatch.setattr("lipsync.compare.compare", compare)
+    (tmp_path / "t.mp4").write_bytes(b"x")
+    args = ["compare", tmp_path / "t.mp4", "--methods", "median, nearest", "--method-file", "mine.py", "--held-out", "h.mp4", "--true-lips-only", "-o", tmp_path / "r"]
+    done = CliRunner().invoke(app, [str(a) for a in args])
+    assert done.exit_code == 0, done.output
+    assert given["methods"] == ["median", "nearest"] and given["true_lips_only"] and given["out"] == tmp_path / "r"
+    assert [p.name for p in given["method_files"]] == ["mine.py"] and [p.name for p in given["held_out"]] == ["h.mp4"]
+    assert "0.900*" in done.stdout and "failed: it broke" in done.stdout and "index.html" in done.stdout

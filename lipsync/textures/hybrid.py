@@ -39,7 +39,8 @@ class Method(Learned):
         self.size = net_size(space, self.config.width, 8)
         n = self.config.channels
         self.nets["look"] = nn.Sequential(conv(15, n, stride=2), conv(n, 2 * n), Residual(2 * n))
-        self.nets["compare"] = nn.Sequential(conv(4 * n, 2 * n, 1), Residual(2 * n), conv(2 * n, n), nn.Conv2d(n, 3, 3, 1, 1))  # weight, flow x and y
+        # weight, flow across, flow down
+        self.nets["compare"] = nn.Sequential(conv(4 * n, 2 * n, 1), Residual(2 * n), conv(2 * n, n), nn.Conv2d(n, 3, 3, 1, 1))
         self.nets["generator"] = nn.Sequential(
             conv(12, n), conv(n, 2 * n, stride=2), conv(2 * n, 4 * n, stride=2), Residual(4 * n), Residual(4 * n), Residual(4 * n),
             nn.Upsample(scale_factor=2), conv(4 * n, 2 * n), nn.Upsample(scale_factor=2), conv(2 * n, n), nn.Conv2d(n, 7, 3, 1, 1),
@@ -52,6 +53,7 @@ class Method(Learned):
     def _place(self, subject: TargetAnalysis, device: torch.device | str) -> None:
         super()._place(subject, device)
         self.candidates = Candidates(subject.bank, self.config, self.device)
+        self.radius = self.candidates.radius
         self.warp = CandidateWarp(self.space, self.device)
         self.region = lower_face(self.space, self.device)
         self.trip = lost_on_the_way(subject)
@@ -77,7 +79,10 @@ class Method(Learned):
             return torch.lerp(crop, rgb.clamp(0, 1), self.region)
 
     def fused(self, lips, pose, crop, index, weight) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B,3,Hm,Wm) mouths, and the (B,C,3,Hm,Wm) real ones they are made of. lips (B,18,2), pose (B,3), crop (B,3,Hm,Wm), index and weight (B,C)."""
+        """(B,3,Hm,Wm) mouths, and the (B,C,3,Hm,Wm) real ones they are made of.
+
+        lips: (B,18,2); pose: (B,3); crop: (B,3,Hm,Wm), all of the rows alone; index, weight: (B,C) candidates.
+        """
         b, c = index.shape
         exact = lambda: torch.autocast(self.device.type, enabled=False)  # noqa: E731  # geometry is never in half precision
         with exact(), torch.no_grad():
@@ -100,7 +105,8 @@ class Method(Learned):
         around, contour = resized(blanked(crop, self.space), self.size), drawn_lips(lips, self.space, self.size)
         mean = (small * weight[..., None, None, None]).sum(1)
         each = lambda x: x[:, None].expand(b, c, *x.shape[1:])  # noqa: E731
-        looked = self.nets["look"](torch.cat([small, each(mean), (small - mean[:, None]), each(contour), each(around)], 2).flatten(0, 1)).float()
+        seen = torch.cat([small, each(mean), small - mean[:, None], each(contour), each(around)], 2)
+        looked = self.nets["look"](seen.flatten(0, 1)).float()
         others = looked.unflatten(0, (b, c)).mean(1, keepdim=True).expand(b, c, *looked.shape[1:]).flatten(0, 1)
         placed = self.nets["compare"](torch.cat([looked, others], 1)).float().unflatten(0, (b, c))
         return placed[:, :, 0] * 4 + weight.clamp_min(1e-4).log()[..., None, None], _REACH * placed[:, :, 1:].tanh()
@@ -109,7 +115,8 @@ class Method(Learned):
         """(B,7,h,w): picture, its share, light; before their squashing. share: (B,C,h,w) of the (B,C,3,h,w) warped candidates."""
         mean = (small * share[:, :, None]).sum(1)
         spread = (small - mean[:, None]).abs().mean(1)
-        return self.nets["generator"](torch.cat([mean, spread, drawn_lips(lips, self.space, self.size), resized(blanked(crop, self.space), self.size)], 1)).float()
+        contour, around = drawn_lips(lips, self.space, self.size), resized(blanked(crop, self.space), self.size)
+        return self.nets["generator"](torch.cat([mean, spread, contour, around], 1)).float()
 
     # --- learning ---
 

@@ -160,12 +160,14 @@ class Learned:
         """What the file of weights says about itself, and its tensors. LipsyncError: there is none, it is damaged, or another method's."""
         if self.weights is None:
             raise LipsyncError(
-                f"The texture {self.name} must learn first: add --train-texture, or give the file of `lipsync train texture {self.name}` with --texture-weights."
+                f"The texture {self.name} must learn first: add --train-texture, or give the file of `lipsync train texture {self.name}` "
+                "with --texture-weights."
             )
         about, tensors = read_weights(self.weights)
         if about["method"] != self.name:
             raise LipsyncError(
-                f"{Path(self.weights).name} holds weights of the texture {about['method']}, not {self.name}. Use --texture {about['method']}, or train {self.name}."
+                f"{Path(self.weights).name} holds weights of the texture {about['method']}, not {self.name}. "
+                f"Use --texture {about['method']}, or train {self.name}."
             )
         return about, tensors
 

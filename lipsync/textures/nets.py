@@ -76,7 +76,8 @@ def resized(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 def conv(n_in: int, n_out: int, size: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution, normalisation within the picture, leaky ReLU."""
     return nn.Sequential(
-        nn.Conv2d(n_in, n_out, size, stride, size // 2, padding_mode="replicate" if size > 1 else "zeros"), nn.GroupNorm(_groups(n_out), n_out), nn.LeakyReLU(0.2, True)
+        nn.Conv2d(n_in, n_out, size, stride, size // 2, padding_mode="replicate" if size > 1 else "zeros"),
+        nn.GroupNorm(_groups(n_out), n_out), nn.LeakyReLU(0.2, True),
     )
 
 
