@@ -173,6 +173,14 @@ def test_weights_of_another_target_size(subject, tmp_path):
         method.prepare(drawn_subject(GAPS, eye_distance_px=80), "cpu")
 
 
+def test_weights_of_another_version(subject, tmp_path):
+    made = small(OWN).begin(subject, "cpu")
+    made.nets["more"] = torch.nn.Linear(1, 1)
+    made.save(tmp_path / "w.safetensors")
+    with pytest.raises(LipsyncError, match="does not fit the networks"):
+        get_method(OWN, DubConfig(texture_weights=str(tmp_path / "w.safetensors"))).prepare(subject, "cpu")
+
+
 def test_too_little_footage():
     with pytest.raises(LipsyncError, match="50 are needed"):
         train_texture(small(OWN), drawn_subject(GAPS[:30]))

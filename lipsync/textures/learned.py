@@ -107,10 +107,7 @@ class Learned:
         if self.weights is not None or not len(self.nets):
             about, tensors = self.check_weights()
             self._check_space(about, subject.bank.space)
-            self.config = self.Config(**{name: tuple(v) if isinstance(v, list) else v for name, v in about["config"].items()})
-            self.report = about["report"]
-            self.begin(subject, device)
-            self._fill(tensors)
+            self._take_over(about, tensors, subject, device)
         else:
             self._place(subject, device)
         self.nets.to(self.device, memory_format=torch.channels_last).eval()  # one layout, so that weights read back draw the same
@@ -180,10 +177,14 @@ class Learned:
                 f"here {ours['width']}x{ours['height']} at {ours['scale']:.1f}. Train it on this target, or name the target first that it was trained on."
             )
 
-    def _fill(self, tensors: Mapping[str, torch.Tensor]) -> None:
+    def _take_over(self, about: Mapping, tensors: Mapping[str, torch.Tensor], subject: TargetAnalysis, device: torch.device | str) -> None:
+        """Options, report and weights of a file."""
         try:
+            self.config = self.Config(**{name: tuple(v) if isinstance(v, list) else v for name, v in about["config"].items()})
+            self.report = about["report"]
+            self.begin(subject, device)
             self.nets.load_state_dict(dict(tensors))
-        except RuntimeError:
+        except (RuntimeError, TypeError):
             raise LipsyncError(f"{Path(self.weights).name} does not fit the networks of {self.name} in this version. Train it again.") from None
 
 
