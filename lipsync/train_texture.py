@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,8 @@ def train_texture(
         if devices > 1:
             from training.ranks import launch
 
-            report = launch(devices, _on_rank, learning, accelerator="cpu" if device.type == "cpu" else "auto")
+            # bound, not an argument: Lightning would look into it
+            report = launch(devices, partial(_on_rank, learning=learning), accelerator="cpu" if device.type == "cpu" else "auto")
         else:
             report = _learn(learning, learner, subject, device, hook, None)
     except LipsyncError:

@@ -193,3 +193,13 @@ def test_trained_on_the_fly_once(subject, tmp_path, monkeypatch):
     for _ in range(2):
         texture_for(subject, config, Cache(tmp_path), torch.device("cpu"), lambda step, done, total: seen.append(done))
     assert seen == [1, 2], "the second time it is found in the cache"
+
+
+def test_two_processes_train_together(small_target, shared_cache, tmp_path):
+    pytest.importorskip("lightning", reason="needs Lightning: pip install 'lipsync-dub[train]'")
+    from lipsync.train_texture import train_texture as learn
+
+    config = DubConfig(device="cpu", vae=dataclasses.replace(DubConfig().vae, steps=2, batch=2, width=64))
+    made = learn("vae", small_target, tmp_path / "w.safetensors", config, devices=2, cache=shared_cache)
+    assert made["report"]["devices"] == 2 and made["report"]["steps"] == 2 and (tmp_path / "w.samples.png").exists()
+    get_method("vae", DubConfig(texture_weights=str(tmp_path / "w.safetensors"))).check_weights()
