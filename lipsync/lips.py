@@ -15,6 +15,10 @@ from lipsync.types import LipTrack
 #: Rows of the iBUG-68 layout that are lip points.
 LIPS_FROM_68 = np.array([48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 62, 63, 65, 66, 67])
 UPPER_INNER, LOWER_INNER = np.array([12, 13, 14]), np.array([17, 16, 15])
+#: Inner edge of the lips as a closed line, from the left corner along the upper lip and back.
+INNER_EDGE = np.array([0, 12, 13, 14, 6, 15, 16, 17])
+#: Lip point that each becomes in a mirror.
+MIRRORED = np.array([6, 5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 14, 13, 12, 17, 16, 15])
 
 
 def opening(lips: np.ndarray) -> np.ndarray:

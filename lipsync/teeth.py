@@ -8,12 +8,10 @@ import torch
 
 from lipsync.config import TeethConfig
 from lipsync.geometry import apply, farthest_points
-from lipsync.lips import opening, soft_step
+from lipsync.lips import INNER_EDGE, opening, soft_step
 from lipsync.types import MouthBank, MouthSpace, MouthTexture, TeethReference
 from video.pyramid import gaussian_blur
 
-#: Inner edge of the lips as a polygon: left corner, upper inner edge, right corner, lower inner edge.
-_INNER = [0, 12, 13, 14, 6, 15, 16, 17]
 
 
 def choose_teeth(bank: MouthBank, config: TeethConfig) -> TeethReference:
@@ -80,7 +78,7 @@ def high_frequencies(rgb: torch.Tensor, space: MouthSpace, config: TeethConfig) 
 
 def inner_mouth(lips: torch.Tensor, space: MouthSpace) -> torch.Tensor:
     """(B,1,Hm,Wm) float32, 1 well inside the inner edges of (B,18,2) lips, 0 on them and outside, soft over a few pixels."""
-    polygon = apply(torch.as_tensor(space.mouth_from_face, device=lips.device), lips[:, _INNER].double()).float()
+    polygon = apply(torch.as_tensor(space.mouth_from_face, device=lips.device), lips[:, INNER_EDGE].double()).float()
     y = torch.arange(space.height, device=lips.device) + 0.5
     x = torch.arange(space.width, device=lips.device) + 0.5
     # the inner edges are functions of x: interpolate the upper and the lower one, and measure how far inside a row lies

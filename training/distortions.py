@@ -12,13 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lipsync.geometry import apply
+from lipsync.lips import INNER_EDGE, MIRRORED
 from lipsync.types import MouthBank
 
 #: Mean error of the lip points (eye distances) that has severity 1.
 WRONG_LIPS = 0.05
-_OPENING = [0, 12, 13, 14, 6, 15, 16, 17]
-#: Lip point that each becomes in a mirror.
-_MIRRORED = np.array([6, 5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 14, 13, 12, 17, 16, 15])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +86,7 @@ def teeth(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) 
     import cv2
 
     inside = np.zeros(mouth.rgb.shape[:2], np.float32)
-    cv2.fillPoly(inside, [((mouth.lips[_OPENING] - 0.5) * 16).round().astype(np.int32)], 1.0, cv2.LINE_AA, 4)
+    cv2.fillPoly(inside, [((mouth.lips[INNER_EDGE] - 0.5) * 16).round().astype(np.int32)], 1.0, cv2.LINE_AA, 4)
     share = amount * _blurred(inside, 0.008 * mouth.scale)[..., None]
     spoilt = mouth.rgb * (1 - share) + _blurred(mouth.rgb, 0.05 * mouth.scale) * share
     return spoilt, 0.7 * amount * min(1.0, float(inside.sum()) / (0.03 * mouth.scale**2))
@@ -161,7 +159,7 @@ class Material:
             size = np.array([width, height]) / [right - left, bottom - top]
             lips = (apply(space.mouth_from_face, self.bank.lips[row]) - [left, top]) * size
             if mirror:
-                rgb, lips = np.ascontiguousarray(rgb[:, ::-1]), (lips * [-1, 1] + [width, 0])[_MIRRORED]
+                rgb, lips = np.ascontiguousarray(rgb[:, ::-1]), (lips * [-1, 1] + [width, 0])[MIRRORED]
             return Mouth(rgb, lips.astype(np.float32), space.scale * float(size.mean()))
 
         one, other = self.pair(dice)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lipsync.config import AppearanceMapConfig
-from lipsync.lips import LOWER_INNER, UPPER_INNER
+from lipsync.lips import opening
 from lipsync.textures.candidates import CandidateWarp, Mouths, lost_on_the_way, resharpened
 from lipsync.types import MouthTexture, TargetAnalysis, TextureQuery
 
@@ -60,9 +60,8 @@ class Method:
 
     def _places(self, lips: np.ndarray, pose: np.ndarray) -> np.ndarray:
         """(N,4) places on the map of (N,18,2) lips and (N,3) head pose: yaw, pitch, mouth opening, mouth width; eye distances."""
-        opening = (lips[:, LOWER_INNER, 1] - lips[:, UPPER_INNER, 1]).mean(1, keepdims=True)
         width = lips[:, 6, :1] - lips[:, 0, :1]
-        return np.concatenate([pose[:, :2] * self.config.pose_weight, opening * self.config.opening_weight, width], 1)
+        return np.concatenate([pose[:, :2] * self.config.pose_weight, opening(lips)[:, None] * self.config.opening_weight, width], 1)
 
 
 class ViewMap:

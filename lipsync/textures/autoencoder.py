@@ -13,25 +13,21 @@ import torch.nn.functional as F
 from torch import nn
 
 from lipsync.config import AutoencoderConfig
-from lipsync.textures.learned import Learned, Player, TextureBatch
+from lipsync.textures.decoded import Decoded
+from lipsync.textures.learned import Player, TextureBatch
 from lipsync.textures.moves import N_MOVE, covered, move_lips, move_picture, move_pose, random_moves, random_warp, sampled
 from lipsync.textures.nets import (
     N_LIP_NUMBERS,
     Decoder,
     Encoder,
     Grow,
-    LipNumbers,
     PatchCritic,
     conv,
     in_light_of,
-    lower_face,
     mlp,
-    near_lips,
-    net_size,
     resized,
-    usual_picture,
 )
-from lipsync.types import MouthBank, MouthSpace, TextureQuery
+from lipsync.types import MouthSpace, TextureQuery
 
 _HEARD, _N_HEARD = 256, 48
 
@@ -73,15 +69,10 @@ class Mask(nn.Module):
         return self.leave(torch.cat([y.float(), x.float()], 1))
 
 
-class Method(Learned):
+class Method(Decoded):
     name = "autoencoder"
     hears = True
     Config = AutoencoderConfig
-
-    def index(self, bank: MouthBank) -> None:
-        self.size = net_size(bank.space, self.config.width)
-        self.region = resized(lower_face(bank.space, self.device), self.size)
-        self._usual, self._numbers = usual_picture(bank, self.size), LipNumbers(bank)
 
     def build(self, space: MouthSpace) -> None:
         n = self.config.code
@@ -120,7 +111,7 @@ class Method(Learned):
             whole, logits = self._lit(code, front_crop, 1 - shape)
             drawn, alpha = torch.lerp(front_crop, whole, self.region), torch.sigmoid(logits)
             final = torch.lerp(front_crop, drawn, alpha)
-            weight = 0.5 + 4 * near_lips(lips, self.space, self.size)
+            weight = self.weight_of(lips)
             terms = {
                 "l1": losses.l1(weight * whole, weight * truth), "final": losses.l1(weight * final, weight * front_truth),
                 "perceptual": 0.5 * losses.perceptual(torch.lerp(truth, whole, self.region), truth), "match": 0.01 * match,

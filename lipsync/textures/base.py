@@ -13,7 +13,7 @@ from lipsync.types import MouthTexture, TargetAnalysis, TextureQuery
 
 
 #: Files of this folder that are no methods.
-_SHARED = ("base", "candidates", "learned", "moves", "nets", "translation")
+_SHARED = ("base", "candidates", "decoded", "learned", "moves", "nets", "translation")
 
 
 class TextureMethod(Protocol):

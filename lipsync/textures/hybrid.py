@@ -18,7 +18,7 @@ from torch import nn
 from lipsync.config import HybridConfig
 from lipsync.textures.candidates import Candidates, CandidateWarp, lost_on_the_way, radius, resharpened
 from lipsync.textures.learned import Learned, Player, TextureBatch
-from lipsync.textures.nets import Residual, blanked, conv, drawn_lips, lower_face, net_size, resized
+from lipsync.textures.nets import Residual, blanked, conv, drawn_lips, from_nothing, lower_face, net_size, resized
 from lipsync.types import MouthSpace, TargetAnalysis, TextureQuery
 
 #: In training, no candidate of the same shot is nearer in time than this many frames: a dub has none either.
@@ -40,14 +40,11 @@ class Method(Learned):
         n = self.config.channels
         self.nets["look"] = nn.Sequential(conv(15, n, stride=2), conv(n, 2 * n), Residual(2 * n))
         # weight, flow across, flow down
-        self.nets["compare"] = nn.Sequential(conv(4 * n, 2 * n, 1), Residual(2 * n), conv(2 * n, n), nn.Conv2d(n, 3, 3, 1, 1))
+        self.nets["compare"] = nn.Sequential(conv(4 * n, 2 * n, 1), Residual(2 * n), conv(2 * n, n), from_nothing(nn.Conv2d(n, 3, 3, 1, 1)))
         self.nets["generator"] = nn.Sequential(
             conv(12, n), conv(n, 2 * n, stride=2), conv(2 * n, 4 * n, stride=2), Residual(4 * n), Residual(4 * n), Residual(4 * n),
-            nn.Upsample(scale_factor=2), conv(4 * n, 2 * n), nn.Upsample(scale_factor=2), conv(2 * n, n), nn.Conv2d(n, 7, 3, 1, 1),
+            nn.Upsample(scale_factor=2), conv(4 * n, 2 * n), nn.Upsample(scale_factor=2), conv(2 * n, n), from_nothing(nn.Conv2d(n, 7, 3, 1, 1)),
         )  # fmt: skip  # picture, its share, light
-        for last in (self.nets["compare"][-1], self.nets["generator"][-1]):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
         nn.init.constant_(self.nets["generator"][-1].bias[3:4], -3.0)  # at first, real mouths only
 
     def _place(self, subject: TargetAnalysis, device: torch.device | str) -> None:

@@ -8,13 +8,12 @@ import torch
 import torch.nn.functional as F
 
 from lipsync.config import AutoencoderConfig
+from lipsync.lips import MIRRORED
 from lipsync.textures.nets import resized
 from lipsync.types import MouthSpace
 
 #: Rotation (rad), log of zoom, shift to the right and down (eye distances), mirrored (0 or 1).
 N_MOVE = 5
-#: Lip point that each becomes in a mirror.
-_MIRRORED = [6, 5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 14, 13, 12, 17, 16, 15]
 #: Points of the warp's grid across and down.
 _GRID = 5
 
@@ -30,7 +29,7 @@ def random_moves(n: int, config: AutoencoderConfig, run: int = 1) -> torch.Tenso
 def move_lips(lips: torch.Tensor, move: torch.Tensor) -> torch.Tensor:
     """(B,18,2) lips where the moved pictures show them."""
     flip = move[:, 4, None, None] > 0.5
-    mirrored = lips[:, _MIRRORED] * lips.new_tensor([-1.0, 1.0])
+    mirrored = lips[:, MIRRORED] * lips.new_tensor([-1.0, 1.0])
     return torch.where(flip, mirrored, lips) @ _turn(move).mT + move[:, None, 2:4]
 
 

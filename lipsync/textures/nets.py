@@ -14,15 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lipsync.lips import LipBasis, soft_step
+from lipsync.lips import INNER_EDGE, LipBasis, soft_step
 from lipsync.types import MouthBank, MouthSpace
 
 #: Part of the face that speech moves, face frame: centre, half width and half height of a superellipse.
 _CENTRE, _HALF_WIDTH, _HALF_HEIGHT = (0.0, 0.2), 0.58, 0.51
 #: Share of that size over which the region fades out at its rim.
 _RIM = 0.15
-#: The inner edge of the lips as a closed line, and the outer one.
-_INNER, _OUTER = [0, 12, 13, 14, 6, 15, 16, 17], list(range(12))
+#: The outer edge of the lips.
+_OUTER = slice(0, 12)
 #: Width of a drawn contour, eye distances.
 _LINE = 0.02
 #: Half width and half height of a hill about as large as a mouth.
@@ -48,8 +48,8 @@ def blanked(crop: torch.Tensor, space: MouthSpace) -> torch.Tensor:
 def drawn_lips(lips: torch.Tensor, space: MouthSpace, size: tuple[int, int]) -> torch.Tensor:
     """(B,3,height,width) in [0,1] picture of (B,18,2) lips: outer contour, inner contour, and the opening filled."""
     at = _positions(space, size, lips.device).reshape(-1, 2)
-    outer, inner = _distance(lips[:, _OUTER], at), _distance(lips[:, _INNER], at)
-    inside = _inside(lips[:, _INNER], at)
+    outer, inner = _distance(lips[:, _OUTER], at), _distance(lips[:, INNER_EDGE], at)
+    inside = _inside(lips[:, INNER_EDGE], at)
     layers = [torch.exp(-((outer / _LINE) ** 2)), torch.exp(-((inner / _LINE) ** 2)), soft_step(0.5 + torch.where(inside, inner, -inner) / _LINE)]
     return torch.stack(layers, 1).reshape(len(lips), 3, *size)
 

@@ -14,21 +14,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from lipsync.config import StyleConfig
-from lipsync.textures.learned import Learned, Player, TextureBatch
+from lipsync.textures.decoded import Decoded
+from lipsync.textures.learned import Player, TextureBatch
 from lipsync.textures.nets import (
     N_LIP_NUMBERS,
-    LipNumbers,
     PatchCritic,
     in_light_of,
-    lower_face,
     mlp,
-    near_lips,
-    net_size,
     of_unit_size,
     resized,
-    usual_picture,
 )
-from lipsync.types import MouthBank, MouthSpace, TextureQuery
+from lipsync.types import MouthSpace, TextureQuery
 
 #: Channels before and after each layer; the size doubles where they become fewer.
 _WIDTHS = (128, 128, 96, 64, 48, 16, 16)
@@ -83,14 +79,9 @@ class StyleDecoder(nn.Module):
         return torch.sigmoid(rgb + self.usual)
 
 
-class Method(Learned):
+class Method(Decoded):
     name = "style"
     Config = StyleConfig
-
-    def index(self, bank: MouthBank) -> None:
-        self.size = net_size(bank.space, self.config.width)
-        self.region = resized(lower_face(bank.space, self.device), self.size)
-        self._usual, self._numbers = usual_picture(bank, self.size), LipNumbers(bank)
 
     def build(self, space: MouthSpace) -> None:
         n = self.config.style
@@ -115,7 +106,7 @@ class Method(Learned):
             crop, truth = resized(batch.query.crop, self.size), resized(batch.truth, self.size)
             whole = self._whole(batch.query, crop)
             drawn = torch.lerp(crop, whole, self.region)
-            weight = 0.5 + 4 * near_lips(batch.query.lips, self.space, self.size)
+            weight = self.weight_of(batch.query.lips)
             terms = {
                 "l1": losses.l1(weight * whole, weight * truth), "perceptual": 0.5 * losses.perceptual(drawn, truth),
                 "temporal": config.temporal * losses.temporal(drawn, truth, batch.run),

@@ -11,31 +11,22 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from lipsync.config import VaeConfig
-from lipsync.textures.learned import Learned, Player, TextureBatch
+from lipsync.textures.decoded import Decoded
+from lipsync.textures.learned import Player, TextureBatch
 from lipsync.textures.nets import (
     N_LIP_NUMBERS,
     Decoder,
     Encoder,
-    LipNumbers,
     in_light_of,
-    lower_face,
     mlp,
-    near_lips,
-    net_size,
     resized,
-    usual_picture,
 )
-from lipsync.types import MouthBank, MouthSpace, TextureQuery
+from lipsync.types import MouthSpace, TextureQuery
 
 
-class Method(Learned):
+class Method(Decoded):
     name = "vae"
     Config = VaeConfig
-
-    def index(self, bank: MouthBank) -> None:
-        self.size = net_size(bank.space, self.config.width)
-        self.region = resized(lower_face(bank.space, self.device), self.size)
-        self._usual, self._numbers = usual_picture(bank, self.size), LipNumbers(bank)
 
     def build(self, space: MouthSpace) -> None:
         n = self.config.code
@@ -66,7 +57,7 @@ class Method(Learned):
             seen = (torch.rand(len(mean) // batch.run, 1, device=mean.device) < 0.5).repeat_interleave(batch.run, 0)
             whole = self._lit(self.foretold(batch.query).float() + seen * added, crop)
             drawn = torch.lerp(crop, whole, self.region)
-            weight = 0.5 + 4 * near_lips(batch.query.lips, self.space, self.size)
+            weight = self.weight_of(batch.query.lips)
             return {
                 "l1": losses.l1(weight * whole, weight * truth), "perceptual": 0.5 * losses.perceptual(drawn, truth),
                 "kl": self.config.kl * losses.kl(mean, logvar),

@@ -15,21 +15,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from lipsync.config import VqVaeConfig
-from lipsync.textures.learned import Learned, Player, TextureBatch
+from lipsync.textures.decoded import Decoded
+from lipsync.textures.learned import Player, TextureBatch
 from lipsync.textures.nets import (
     N_LIP_NUMBERS,
-    LipNumbers,
     conv,
     grow_freely,
     in_light_of,
-    lower_face,
     mlp,
-    near_lips,
-    net_size,
     resized,
-    usual_picture,
 )
-from lipsync.types import MouthBank, MouthSpace, TextureQuery
+from lipsync.types import MouthSpace, TextureQuery
 
 #: A code used less than this share of its fair one becomes a vector of the present batch.
 _UNUSED = 0.02
@@ -98,14 +94,9 @@ class Foretell(nn.Module):
         return self.top(eighth), self.bottom(self.quarter(eighth))
 
 
-class Method(Learned):
+class Method(Decoded):
     name = "vq-vae"
     Config = VqVaeConfig
-
-    def index(self, bank: MouthBank) -> None:
-        self.size = net_size(bank.space, self.config.width)
-        self.region = resized(lower_face(bank.space, self.device), self.size)
-        self._usual, self._numbers = usual_picture(bank, self.size), LipNumbers(bank)
 
     def build(self, space: MouthSpace) -> None:
         n, k = self.config.code, self.config.codes
@@ -145,7 +136,7 @@ class Method(Learned):
             mixed = [torch.where(real, seen[0], told) for seen, told in zip((top, bottom), expected)]
             whole = self._lit(*mixed, crop)
             drawn = torch.lerp(crop, whole, self.region)
-            weight = 0.5 + 4 * near_lips(batch.query.lips, self.space, self.size)
+            weight = self.weight_of(batch.query.lips)
             return {
                 "l1": losses.l1(weight * whole, weight * truth), "perceptual": 0.5 * losses.perceptual(drawn, truth),
                 "commit": self.config.commit * (top[2] + bottom[2]),
