@@ -1,5 +1,6 @@
 # make demo        environment, installation, and the shipped sample dubbed to demo/dubbed.mp4
 # make test        environment with the test extras, and the tests
+# make test-slow   the tests that take minutes each
 # make clean       removes what the above made
 # PYTHON=...       another interpreter (3.11 or 3.12)
 
@@ -11,7 +12,7 @@ PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 endif
 
-.PHONY: demo test install install-test clean
+.PHONY: demo test test-slow install install-test clean
 
 demo: $(VENV)/.installed
 	@test -f samples/target.mp4 && test -f samples/speech.wav || { echo "samples/target.mp4 or samples/speech.wav is missing: clone the whole repository."; exit 1; }
@@ -22,6 +23,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -ra
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -ra -m slow
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
@@ -41,7 +45,7 @@ $(VENV)/.installed: pyproject.toml ci-constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "Installing the test extras"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c ci-constraints.txt -e ".[test,dlib]" || $(BIN)/python -m pip install -q --disable-pip-version-check -e ".[test]"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c ci-constraints.txt -e ".[test,dlib,cluster]" || $(BIN)/python -m pip install -q --disable-pip-version-check -e ".[test]"
 	@$(mend_opencv)
 	@touch $@
 
