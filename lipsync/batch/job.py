@@ -1,0 +1,63 @@
+"""One dub of a batch, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lipsync.config import DubConfig
+
+#: What can become of a job: done now, found done, failed, or never begun because the batch was stopped.
+STATES = ("done", "kept", "failed", "stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one line of a manifest asks for.
+
+    target, speech, footage: paths or URLs; out: the video to write, relative to the batch's folder, with forward slashes; config: of this
+    job, wholly resolved; line: where it was asked for, for messages, such as "jobs.csv, row 3"; fault: why it cannot be done, known from the
+    manifest alone ("" = none known).
+    """
+
+    target: str
+    speech: str
+    out: str
+    footage: tuple[str, ...] = ()
+    config: DubConfig = field(default_factory=DubConfig)
+    line: str = ""
+    fault: str = ""
+
+    @property
+    def group(self) -> tuple:
+        """Equal for jobs that share an analysis of the target."""
+        return self.target, self.footage, self.config.face, self.config.analysis
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a job. state: one of STATES; reason: the sentence of a failure; frames, duration_s: of its video; seconds: it took;
+    attempts: begun so many times; notes: what its receipt says the user should know."""
+
+    job: Job
+    state: str
+    reason: str = ""
+    frames: int = 0
+    duration_s: float = 0.0
+    seconds: float = 0.0
+    attempts: int = 1
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.state not in STATES:
+            raise ValueError(f"Outcome.state must be one of {', '.join(STATES)}, got {self.state!r}")
+
+
+class Watch(Protocol):
+    """Is told what happens, job by its number in the batch (from 0). Also a context manager, which ends what it shows."""
+
+    def started(self, number: int, worker: int) -> None: ...
+
+    def progress(self, number: int, step: str, done: int, total: int) -> None: ...
+
+    def ended(self, number: int, outcome: Outcome) -> None: ...
