@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lipsync.config import WriteConfig
 from lipsync.errors import LipsyncError, UsageError
+from video.parts import part_of, part_path, sweep_parts
 
 
 def receipt_path(out: str | Path) -> Path:
@@ -96,14 +97,13 @@ def check_files(inputs: Sequence[tuple[str | Path, str]], written: Sequence[Path
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """A hidden name beside `path` to write to; it becomes `path` at a clean exit, and after an exception nothing is left."""
-    path = Path(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    """A hidden name beside `path` to write to; it becomes `path` at a clean exit, and after an exception nothing is left. LipsyncError where
+    it cannot be written."""
     try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        with part_of(path) as part:
+            yield part
+    except OSError as error:
+        raise LipsyncError(f"{path} could not be written ({error.strerror or error}). Check free disk space and the folder.") from error
 
 
 def check_encoder(out: str | Path, write: WriteConfig) -> None:
@@ -126,9 +126,11 @@ def check_encoder(out: str | Path, write: WriteConfig) -> None:
 
 
 def _check_writable(folder: Path) -> None:
-    trial = folder / f".lipsync.{os.getpid()}.part.tmp"  # os.access misjudges read-only mounts and root
+    path = folder / "lipsync.trial"
+    sweep_parts(path)
+    trial = part_path(path)  # os.access misjudges read-only mounts and root
     try:
-        trial.touch(exist_ok=False)
+        trial.touch()
         trial.unlink()
     except OSError as error:
         raise LipsyncError(f"The output folder {folder} cannot be written: {error.strerror}. Choose another with -o.") from error

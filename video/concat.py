@@ -11,6 +11,7 @@ import numpy as np
 
 from . import VideoError
 from .colour import ColourTags
+from .parts import part_of
 from .read import VideoStream, decoded_pictures, probe
 
 _SOUND = {".mov": "pcm_s16le", ".mkv": "pcm_s16le", ".mp4": "aac"}
@@ -36,18 +37,14 @@ def join_clips(paths: Sequence[str | Path], out: str | Path, *, crf: int = 8, ra
     if out.suffix.lower() not in _SOUND:
         raise VideoError(f"{out}: joined clips are written as .mov, .mkv or .mp4.")
     starts = np.concatenate([[0], np.cumsum([len(s) for s in streams])]).astype(np.int64)
-    part = out.with_name(f".{out.stem}.part{out.suffix}")
     try:
-        with av.open(str(part), "w") as container:
+        with part_of(out) as part, av.open(str(part), "w") as container:
             _write(container, streams, starts, crf, Fraction(rate), _SOUND[out.suffix.lower()])
-        part.replace(out)
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(
             f"{out} could not be written ({getattr(error, 'strerror', None) or error}). "
             "Check the folder and free disk space."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
     return starts
 
 

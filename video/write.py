@@ -16,6 +16,7 @@ import torch
 from . import VideoError
 from .colour import FULL, RGB, ColourTags, Converter
 from .frames import FrameClock
+from .parts import part_path, remove_part, settle, sweep_parts
 from .speech_track import SpeechTrack
 
 #: Encoder -> (pixel format, the same for odd sizes, name of its quality option, further options).
@@ -74,7 +75,7 @@ class VideoWriter:
         self._audio_end_s, self._metadata, self._aspect = audio_end_s, dict(metadata or {}), sample_aspect
         self._notes: list[str] = []
         self._check()
-        self._part = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part{self.path.suffix}")
+        self._part = part_path(self.path)
 
     def _check(self) -> None:
         if not self.path.parent.is_dir():
@@ -93,6 +94,7 @@ class VideoWriter:
         self._failed: BaseException | None = None
         self._written = 0
         self._thread = None
+        sweep_parts(self.path)
         try:
             self._open()
         except BaseException:
@@ -127,8 +129,11 @@ class VideoWriter:
         self._raise_failure()
         audio = "none" if self._speech is None else self._speech.how
         self._close()
-        n_bytes = self._part.stat().st_size
-        os.replace(self._part, self.path)
+        try:
+            n_bytes = self._part.stat().st_size
+            settle(self._part, self.path)
+        except OSError as error:
+            raise VideoError(f"{self.path} could not be completed ({error.strerror or error}). Check free disk space and the folder.") from error
         self.facts = WrittenVideo(self.path, self._written, n_bytes, self._pix_fmt, self._colour, audio, tuple(self._notes))
 
     def _offer(self, item: np.ndarray | None) -> None:
@@ -259,4 +264,4 @@ class VideoWriter:
             self._close()
         except VideoError:
             pass
-        self._part.unlink(missing_ok=True)
+        remove_part(self._part)
