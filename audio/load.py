@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +19,10 @@ RATE = 16000
 GAP_S = Fraction(1, 20)
 #: Holes longer than this are broken timestamps, not silence.
 MAX_GAP_S = 600
+#: Larger ones would overflow in the resampler; no recording holds them.
+MAX_SAMPLE = 1e30
+#: Samples looked at together.
+PIECE = 1 << 16
 #: Below this peak (-60 dBFS) there is nothing to hear.
 SILENT_PEAK = 1e-3
 
@@ -53,10 +59,10 @@ def load_speech(path: str | Path) -> Waveform:
     path = _existing(path)
     notes: list[str] = []
     try:
-        rate, blocks, _ = _decoded(path, notes, fill_gaps=False)
+        with _decoded(path, notes, fill_gaps=False) as sound:
+            return _waveform(sound.blocks, sound.rate, path.name, notes)
     except _Unreadable as trouble:
-        rate, blocks = _through_soundfile(path, trouble)
-    return _waveform(blocks, rate, path.name, notes)
+        return _through_soundfile(path, trouble, notes)
 
 
 def load_track(path: str | Path) -> Waveform:
@@ -67,15 +73,11 @@ def load_track(path: str | Path) -> Waveform:
     path = _existing(path)
     notes: list[str] = []
     try:
-        rate, blocks, start_s = _decoded(path, notes, fill_gaps=True)
+        with _decoded(path, notes, fill_gaps=True) as sound:
+            shift = round((sound.start_s - _first_picture_s(path)) * sound.rate)
+            return _waveform(_shifted(sound.blocks, min(shift, MAX_GAP_S * sound.rate)), sound.rate, path.name, notes)
     except _Unreadable as trouble:
         raise AudioError(f"{path.name}: {trouble}.") from None
-    shift = round((start_s - _first_picture_s(path)) * rate)
-    if shift > 0:
-        blocks = [np.zeros(min(shift, MAX_GAP_S * rate), np.float32), *blocks]
-    elif shift < 0:
-        blocks = [np.concatenate(blocks)[-shift:]]
-    return _waveform(blocks, rate, path.name, notes)
 
 
 class _Unreadable(Exception):
@@ -93,8 +95,18 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _decoded(path: Path, notes: list[str], fill_gaps: bool) -> tuple[int, list[np.ndarray], Fraction]:
-    """(rate, mono blocks, start time in seconds) of the best audio track; encoder delay is already skipped by the decoder."""
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    """A track while it is decoded. blocks: mono, one after the other; start_s: time of the first sample on the file's clock."""
+
+    rate: int
+    start_s: Fraction
+    blocks: Iterator[np.ndarray]
+
+
+@contextmanager
+def _decoded(path: Path, notes: list[str], fill_gaps: bool) -> Iterator[_Sound]:
+    """The best audio track; encoder delay is already skipped by the decoder. A note on damage comes when all blocks have been read."""
     import av
 
     try:
@@ -108,29 +120,52 @@ def _decoded(path: Path, notes: list[str], fill_gaps: bool) -> tuple[int, list[n
                 raise AudioError(f"{path.name} has no audio track. Give a file with speech.")
             raise _Unreadable("has no audio track")
         stream.thread_type = "AUTO"
-        blocks: list[np.ndarray] = []
-        rate, start_s, n, n_bad = 0, Fraction(0), 0, 0
-        for frame in _frames(container, stream):
-            if frame is None:
-                n_bad += 1
-                continue
-            if not rate:
-                rate = frame.sample_rate
-                start_s = frame.pts * frame.time_base if frame.pts is not None else Fraction(0)
-            if frame.sample_rate != rate:
-                raise AudioError(f"{path.name} changes its sample rate at {n / rate:.2f} s; convert it to one rate first.")
-            if fill_gaps and frame.pts is not None:
-                gap_s = frame.pts * frame.time_base - start_s - Fraction(n, rate)
-                if GAP_S < gap_s < MAX_GAP_S:
-                    blocks.append(np.zeros(round(gap_s * rate), np.float32))
-                    n += len(blocks[-1])
-            blocks.append(_mono(frame))
-            n += len(blocks[-1])
-        if n == 0:
+        frames, n_bad = _frames(container, stream), 0
+        while (first := next(frames, _END)) is None:
+            n_bad += 1
+        if first is _END:
             raise _Unreadable("holds no sound that can be decoded; it is empty or damaged")
-        if n_bad:
-            notes.append(f"{path.name}: {n_bad} damaged audio packets were skipped.")
-        return rate, _without_padding(blocks, n, rate, stream), start_s
+        start_s = first.pts * first.time_base if first.pts is not None else Fraction(0)
+        blocks = _blocks(itertools.chain([None] * n_bad, [first], frames), path.name, notes, start_s if fill_gaps else None)
+        yield _Sound(first.sample_rate, start_s, _without_padding(blocks, first.sample_rate, stream))
+
+
+_END = object()
+
+
+def _blocks(frames: Iterable, name: str, notes: list[str], start_s: Fraction | None) -> Iterator[np.ndarray]:
+    """Mono blocks of decoded frames (None: a damaged one); holes in their times after `start_s` are filled, where that is given."""
+    rate, n, n_bad = 0, 0, 0
+    for frame in frames:
+        if frame is None:
+            n_bad += 1
+            continue
+        rate = rate or frame.sample_rate
+        if frame.sample_rate != rate:
+            raise AudioError(f"{name} changes its sample rate at {n / rate:.2f} s; convert it to one rate first.")
+        if start_s is not None and frame.pts is not None:
+            gap_s = frame.pts * frame.time_base - start_s - Fraction(n, rate)
+            if GAP_S < gap_s < MAX_GAP_S:
+                n += round(gap_s * rate)
+                yield from _silence(round(gap_s * rate))
+        block = _mono(frame)
+        n += len(block)
+        yield block
+    if n_bad:
+        notes.append(f"{name}: {n_bad} damaged audio packets were skipped.")
+
+
+def _silence(n: int) -> Iterator[np.ndarray]:
+    """n zeros, in pieces."""
+    return (np.zeros(min(PIECE, n - i), np.float32) for i in range(0, n, PIECE))
+
+
+def _shifted(blocks: Iterator[np.ndarray], n: int) -> Iterator[np.ndarray]:
+    """The blocks after n zeros, or without their first -n samples."""
+    yield from _silence(n)
+    for block in blocks:
+        yield block[max(0, -n) :]
+        n = min(0, n + len(block)) if n < 0 else 0
 
 
 def _frames(container, stream) -> Iterator:
@@ -152,14 +187,15 @@ def _frames(container, stream) -> Iterator:
             yield None
 
 
-def _without_padding(blocks: list[np.ndarray], n: int, rate: int, stream) -> list[np.ndarray]:
+def _without_padding(blocks: Iterator[np.ndarray], rate: int, stream) -> Iterator[np.ndarray]:
     """The blocks without the last codec block's filling, where the container states a duration."""
-    if not stream.duration or stream.codec_context.name not in ("aac", "mp3", "mp3float", "opus", "vorbis"):
-        return blocks
-    surplus = n - round(stream.duration * stream.time_base * rate)
-    if 0 < surplus < min(2048, len(blocks[-1])):
-        blocks[-1] = blocks[-1][:-surplus]
-    return blocks
+    padded = stream.duration and stream.codec_context.name in ("aac", "mp3", "mp3float", "opus", "vorbis")
+    n, held = 0, np.zeros(0, np.float32)
+    for block in blocks:
+        yield held
+        n, held = n + len(block), block
+    surplus = n - round(stream.duration * stream.time_base * rate) if padded else 0
+    yield held[:-surplus] if 0 < surplus < min(2048, len(held)) else held
 
 
 def _mono(frame) -> np.ndarray:
@@ -174,16 +210,15 @@ def _mono(frame) -> np.ndarray:
     return channels.mean(0).astype(np.float32)
 
 
-def _through_soundfile(path: Path, trouble: _Unreadable) -> tuple[int, list[np.ndarray]]:
+def _through_soundfile(path: Path, trouble: _Unreadable, notes: list[str]) -> Waveform:
     import soundfile
 
     try:
-        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(str(path)) as file:
+            blocks = (block.mean(1) for block in file.blocks(PIECE, dtype="float32", always_2d=True))
+            return _waveform(blocks, file.samplerate, path.name, notes)
     except (soundfile.SoundFileError, OSError):
         raise AudioError(f"{path.name} {trouble}. Give a WAV, FLAC, MP3, M4A, OGG file or a video with sound.") from None
-    if len(samples) == 0:
-        raise AudioError(f"{path.name} holds no sound (0 samples). Record it again.")
-    return rate, [samples.mean(1)]
 
 
 def _first_picture_s(path: Path) -> Fraction:
@@ -198,49 +233,73 @@ def _first_picture_s(path: Path) -> Fraction:
     return Fraction(0)
 
 
-def _waveform(blocks: list[np.ndarray], rate: int, name: str, notes: list[str]) -> Waveform:
-    """Checked, resampled and described."""
-    blocks = list(blocks)
-    n = sum(map(len, blocks))
-    if n == 0:
-        raise AudioError(f"{name} holds no sound (0 samples). Record it again.")
+@dataclass(slots=True)
+class _Seen:
+    """What has gone by: samples, those of them that are no numbers, and the loudest."""
+
+    n: int = 0
+    n_broken: int = 0
+    peak: float = 0.0
+
+
+def _waveform(blocks: Iterable[np.ndarray], rate: int, name: str, notes: list[str]) -> Waveform:
+    """Checked, resampled and described; of the blocks only what is left of them at 16 kHz is ever held.
+
+    notes: may still grow while the blocks are read.
+    """
     if not 4000 <= rate <= 768000:
         raise AudioError(f"{name} states a sample rate of {rate} Hz; use 8,000 to 192,000 Hz.")
-    n_broken = sum(int((~np.isfinite(b)).sum()) for b in blocks)
-    if n_broken:
-        blocks = [np.nan_to_num(b, nan=0.0, posinf=0.0, neginf=0.0) for b in blocks]
-        notes = [*notes, f"{name}: {n_broken} samples were not numbers and are taken as silence."]
-    peak = max(float(np.abs(b).max(initial=0)) for b in blocks)
-    if peak > 1:
-        blocks = [b / peak for b in blocks]
-    if peak < SILENT_PEAK:
-        notes = [*notes, f"{name} is silent (peak {20 * np.log10(max(peak, 1e-6)):.0f} dB); the mouth will stay closed."]
-    duration_s = Fraction(n, rate)
-    samples = _at_16k(blocks, rate, round(duration_s * RATE))
+    seen = _Seen()
+    held = _at_16k(_checked(blocks, seen), rate)
+    if seen.n == 0:
+        raise AudioError(f"{name} holds no sound (0 samples). Record it again.")
+    notes = list(notes)
+    if seen.n_broken:
+        notes.append(f"{name}: {seen.n_broken} samples were not numbers and are taken as silence.")
+    if seen.peak < SILENT_PEAK:
+        notes.append(f"{name} is silent (peak {20 * np.log10(max(seen.peak, 1e-6)):.0f} dB); the mouth will stay closed.")
+    duration_s = Fraction(seen.n, rate)
+    n_bytes = 4 * round(duration_s * RATE)
+    held.extend(bytes(max(0, n_bytes - len(held))))
+    samples = np.frombuffer(held, np.float32, n_bytes // 4)
+    if seen.peak > 1:
+        samples /= seen.peak
+    np.clip(samples, -1, 1, out=samples)
     return Waveform(torch.from_numpy(samples), duration_s, RATE, tuple(notes), name)
 
 
-def _at_16k(blocks: list[np.ndarray], rate: int, n_out: int) -> np.ndarray:
-    """(n_out,) float32 at 16 kHz, band-limited, without a time shift."""
-    import av
-
-    if rate == RATE:
-        resampled = blocks
-    else:
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
-        resampled = [out.to_ndarray()[0] for frame in (*_as_frames(blocks, rate), None) for out in resampler.resample(frame)]
-    joined = np.concatenate(resampled) if resampled else np.zeros(0, np.float32)
-    joined = np.pad(joined[:n_out], (0, max(0, n_out - len(joined))))
-    return np.clip(joined, -1, 1).astype(np.float32)
-
-
-def _as_frames(blocks: list[np.ndarray], rate: int, size: int = 1 << 16) -> Iterator:
-    import av
-
-    start = 0
+def _checked(blocks: Iterable[np.ndarray], seen: _Seen) -> Iterator[np.ndarray]:
+    """The blocks in pieces, what is no number as 0; counted in `seen`."""
     for block in blocks:
-        for i in range(0, len(block), size):
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block[None, i : i + size]), format="flt", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
-            start += frame.samples
-            yield frame
+        for i in range(0, len(block), PIECE):
+            piece = block[i : i + PIECE]
+            good = np.abs(piece) < MAX_SAMPLE
+            if not good.all():
+                piece = np.where(good, piece, np.float32(0))
+                seen.n_broken += int((~good).sum())
+            seen.n += len(piece)
+            seen.peak = max(seen.peak, float(np.abs(piece).max()))
+            yield piece
+
+
+def _at_16k(pieces: Iterator[np.ndarray], rate: int) -> bytearray:
+    """The float32 samples at 16 kHz, band-limited, without a time shift; their number is only about right at the end.
+
+    A bytearray grows where it lies: pieces joined at the end would be there twice.
+    """
+    held = bytearray()
+    for piece in pieces if rate == RATE else _resampled(pieces, rate):
+        held.extend(piece.tobytes())
+    return held
+
+
+def _resampled(pieces: Iterator[np.ndarray], rate: int) -> Iterator[np.ndarray]:
+    import av
+
+    resampler, start = av.AudioResampler(format="flt", layout="mono", rate=RATE), 0
+    for piece in pieces:
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece[None]), format="flt", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+        start += frame.samples
+        yield from (out.to_ndarray()[0] for out in resampler.resample(frame))
+    yield from (out.to_ndarray()[0] for out in resampler.resample(None))
