@@ -1,0 +1,217 @@
+"""What each kind of damaged file is given to: the functions that the product uses for it, and what they may answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import fuzz_seeds as seeds
+
+
+class Wrong(Exception):
+    """An answer that is neither right nor a refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """make: writes whole files into a folder; form: of damage, by file suffix or for all; read: raises for what it refuses; share: of inputs."""
+
+    make: Callable[[Path], list[Path]]
+    form: dict[str, str]
+    read: Callable[[Path, Path], None]
+    share: int
+
+    def form_of(self, path: Path) -> str:
+        return self.form.get(path.suffix, self.form.get("", "bytes"))
+
+
+def read_film(path: Path, work: Path) -> None:
+    """As a target: probed, read there and back. As footage: its sound on the picture's clock. As speech: loaded, and put into a video."""
+    from audio.load import load_track
+    from lipsync.timebase import feature_position, output_clock
+    from video.read import probe, read_rows
+
+    with refusals() as refused:
+        stream = probe(path)
+        clock = output_clock(Fraction(1, 2), stream.clock)
+        expect(len(clock) < 100_000, f"half a second of output has {len(clock)} frames")
+        expect((np.diff(feature_position(stream.clock)[0]) >= 0).all(), "features run backwards")
+        n = len(stream)
+        rows = np.array([0, n // 2, n - 1, n // 3, 0, min(1, n - 1)])
+        shown = 0
+        for part, frames, _ in read_rows(stream, rows, 4, rows % 2 == 1):
+            expect(frames.rgb.shape[1:] == (3, stream.height, stream.width), f"frames of {tuple(frames.rgb.shape)}")
+            shown += part.stop - part.start
+        expect(shown == len(rows), f"{shown} of {len(rows)} rows")
+    with refusals() as refused_sound:
+        checked_wave(load_track(path))
+    with refusals() as refused_speech:
+        read_sound(path, work)
+    for trouble in (*refused, *refused_sound, *refused_speech):
+        raise trouble
+
+
+def read_sound(path: Path, work: Path) -> None:
+    """As speech: loaded, and put into a video of three frames."""
+    import torch
+
+    from audio.load import load_speech
+    from video.frames import FrameClock
+    from video.write import VideoWriter
+
+    with refusals() as refused:
+        checked_wave(load_speech(path))
+    out = work / ("out.mkv" if path.stem.endswith("5") else "out.mp4")
+    clock = FrameClock.constant(3, Fraction(25))
+    with refusals() as refused_track:
+        with VideoWriter(out, width=32, height=32, clock=clock, preset="ultrafast", speech=path, audio_end_s=Fraction(3, 25)) as writer:
+            writer.write(torch.zeros(3, 3, 32, 32, dtype=torch.uint8))
+    expect(out.exists() != bool(refused_track), "a refusal with a file, or neither")
+    out.unlink(missing_ok=True)
+    for trouble in (*refused, *refused_track):
+        raise trouble
+
+
+def checked_wave(wave) -> None:
+    samples = wave.samples.numpy()
+    expect(len(samples) > 0 and np.isfinite(samples).all() and np.abs(samples).max() <= 1, "sound that is not in [-1, 1]")
+    expect(len(samples) < 16000 * 3600, f"{len(samples) / 16000:.0f} s of sound from a file of a few kB")
+
+
+def read_config(path: Path, work: Path) -> None:
+    from lipsync.config_file import load, to_toml
+
+    config = load(path)
+    (work / "again.toml").write_text(to_toml(config), encoding="utf-8")
+    expect(load(work / "again.toml") == config, "the configuration is another one when written and read")
+
+
+def read_settings(path: Path, work: Path) -> None:
+    from lipsync.config_file import load
+
+    refused = []
+    for line in path.read_bytes().decode("utf-8", "surrogateescape").splitlines():
+        with refusals() as refused_line:
+            load(settings=[line])
+        refused += refused_line
+    for trouble in refused:
+        raise trouble
+
+
+def read_lip_model(path: Path, work: Path) -> None:
+    from lipsync.speech_to_lips import LipModel
+
+    model = LipModel.load(path)
+    lips = model.on(model.rest).speak(_second()).points
+    expect(lips.shape[1:] == (18, 2) and np.isfinite(lips).all(), "lips that are not numbers")
+
+
+def read_texture(path: Path, work: Path) -> None:
+    from lipsync.config import DubConfig
+    from lipsync.textures import get_method
+    from lipsync.textures.learned import read_weights
+
+    about, _ = read_weights(path)
+    name = about["method"] if about["method"] in ("pix2pix", "autoencoder") else "pix2pix"
+    get_method(name, DubConfig(texture=name, texture_weights=str(path))).prepare(_subject(), "cpu")
+
+
+def read_encoder(path: Path, work: Path) -> None:
+    import torch
+
+    from training.mouth_encoder import mouth_encoder
+
+    expect(all(torch.isfinite(layer).all() for layer in mouth_encoder(path)(torch.zeros(1, 3, 32, 32))), "an encoder that answers no numbers")
+
+
+def read_cached(name: str) -> Callable[[Path, Path], None]:
+    """The file `name` of an entry of the cache: served only as it was made, else made again."""
+
+    def read(path: Path, work: Path) -> None:
+        from lipsync.cache import Cache
+
+        whole, kept = _whole(name), Cache(work / "cache")
+        make = lambda folder: (folder / name).write_bytes(whole)  # noqa: E731
+        entry = kept.get_or_make("track", "key", make)
+        os.replace(path, entry / name)
+        again = kept.get_or_make("track", "key", make)
+        expect((again / name).read_bytes() == whole, "a damaged entry of the cache is served")
+
+    return read
+
+
+@contextmanager
+def refusals() -> Iterator[list[Exception]]:
+    """A list that receives the refusal raised inside, if one is; everything else passes."""
+    refused: list[Exception] = []
+    try:
+        yield refused
+    except may_refuse() as trouble:
+        refused.append(trouble)
+
+
+@cache
+def may_refuse() -> tuple[type[Exception], ...]:
+    from audio import AudioError
+    from lipsync.errors import LipsyncError
+    from video import VideoError
+
+    return VideoError, AudioError, LipsyncError
+
+
+def expect(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise Wrong(otherwise)
+
+
+def poor_sentence(text: str) -> str:
+    """What is wrong with a refusal as a message on a terminal; "" = nothing."""
+    if not (20 <= len(text) <= 700):
+        return f"a message of {len(text)} letters"
+    if not text.isprintable():
+        return "a message with control characters"
+    return "" if text.rstrip().endswith((".", "?")) else "a message that does not end as a sentence"
+
+
+@cache
+def _second():
+    from audio.load import Waveform
+
+    return Waveform.of(np.sin(np.arange(4000) * 0.05) * 0.3)
+
+
+@cache
+def _subject():
+    return seeds.small_subject()
+
+
+@cache
+def _whole(name: str) -> bytes:
+    import tempfile
+
+    make = {"track.safetensors": seeds.make_track, "facts.json": seeds.make_facts, "crops.npy": seeds.make_crops}[name]
+    with tempfile.TemporaryDirectory() as folder:
+        return make(Path(folder))[0].read_bytes()
+
+
+_ATOMS = {".mp4": "mp4", ".mov": "mp4", ".m4a": "mp4", ".avi": "riff", ".wav": "riff"}
+_TENSORS = {"": "safetensors"}
+KINDS = {
+    "film": Kind(seeds.make_films, _ATOMS, read_film, 30),
+    "sound": Kind(seeds.make_sounds, _ATOMS, read_sound, 20),
+    "config": Kind(seeds.make_config, {"": "lines"}, read_config, 10),
+    "settings": Kind(seeds.make_settings, {"": "lines"}, read_settings, 3),
+    "lips": Kind(seeds.make_lip_models, _TENSORS, read_lip_model, 8),
+    "texture": Kind(seeds.make_textures, _TENSORS, read_texture, 8),
+    "encoder": Kind(seeds.make_encoder, _TENSORS, read_encoder, 3),
+    "cached-track": Kind(seeds.make_track, _TENSORS, read_cached("track.safetensors"), 4),
+    "cached-facts": Kind(seeds.make_facts, {"": "json"}, read_cached("facts.json"), 2),
+    "cached-crops": Kind(seeds.make_crops, {"": "npy"}, read_cached("crops.npy"), 2),
+}

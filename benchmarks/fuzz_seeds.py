@@ -1,0 +1,202 @@
+"""Small whole files of every kind that the program reads: what the fuzz run damages. The same files at every call."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+SIZE = (64, 48)
+#: name of the file -> (picture codec and its options, sound codec); "" = none.
+FILMS = {
+    "h264.mp4": ("libx264", {"g": "4", "bf": "1"}, "aac"),
+    "frag.mp4": ("libx264", {"g": "4"}, "aac"),
+    "turned.mov": ("mpeg4", {}, "pcm_s16le"),
+    "h264.mkv": ("libx264", {"g": "4"}, "flac"),
+    "ffv1.mkv": ("ffv1", {}, "pcm_s16le"),
+    "mpeg4.avi": ("mpeg4", {"g": "4"}, "libmp3lame"),
+    "mjpeg.avi": ("mjpeg", {}, "pcm_s16le"),
+    "a.gif": ("gif", {}, ""),
+    "vp9.webm": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8"}, "libopus"),
+    "a.mjpeg": ("mjpeg", {}, ""),
+}
+SOUNDS = {"s16.wav": "pcm_s16le", "f32.wav": "pcm_f32le", "a.flac": "flac", "a.mp3": "libmp3lame", "a.aac": "aac", "a.m4a": "aac", "a.ogg": "libopus"}
+CONFIG = """texture = "median"
+device = "cpu"
+batch = 4
+[face]
+index = 0
+at = [10.0, 20.5]
+smooth_s = 0.1
+[lips]
+prior = "none"
+steps = 300
+[retime]
+length = "loop"
+seek = 10.0
+[median]
+trajectory = [0.1, 0.8, 0.1]
+[write]
+codec = "libx264"
+crf = 20
+"""
+
+
+def make_films(folder: Path) -> list[Path]:
+    """Ten frames and 0.4 s of sound in every container."""
+    for name, (codec, options, sound) in FILMS.items():
+        _write_film(folder / name, codec, options, sound)
+    return [folder / name for name in FILMS]
+
+
+def make_sounds(folder: Path) -> list[Path]:
+    import av
+
+    for name, codec in SOUNDS.items():
+        with av.open(str(folder / name), "w", options={"fflags": "+bitexact"}) as out:
+            track = _sound_track(out, codec)
+            out.mux(track.encode(_tone(track, 0.4)))
+            out.mux(track.encode(None))
+    return [folder / name for name in SOUNDS]
+
+
+def _write_film(path: Path, codec: str, options: dict, sound: str) -> None:
+    import av
+
+    muxing = {"fflags": "+bitexact"} | ({"movflags": "frag_keyframe+empty_moov"} if path.name.startswith("frag") else {})
+    with av.open(str(path), "w", options=muxing) as out:
+        picture = out.add_stream(codec, rate=25, options=options | {"threads": "1"})
+        picture.width, picture.height = SIZE
+        picture.pix_fmt = {"mjpeg": "yuvj420p", "gif": "rgb8"}.get(codec, "yuv420p")
+        if path.name.startswith("turned"):
+            picture.set_display_rotation(90)
+        track = _sound_track(out, sound) if sound else None
+        y, x = np.mgrid[: SIZE[1], : SIZE[0]]
+        for i in range(10):
+            grey = (x * 3 + y * 2 + 9 * i).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(np.stack([grey, grey // 2, 255 - grey], -1), format="rgb24").reformat(format=picture.pix_fmt)
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            out.mux(picture.encode(frame))
+        out.mux(picture.encode(None))
+        if track:
+            out.mux(track.encode(_tone(track, 0.4)))
+            out.mux(track.encode(None))
+
+
+def _sound_track(out, codec: str):
+    track = out.add_stream(codec, rate=48000 if codec == "libopus" else 16000)
+    track.codec_context.layout = "mono"
+    return track
+
+
+def _tone(track, seconds: float):
+    import av
+
+    rate = track.codec_context.sample_rate
+    samples = (0.3 * np.sin(np.arange(round(seconds * rate)) * 0.05)).astype(np.float32)[None]
+    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+    frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+    return frame
+
+
+def make_config(folder: Path) -> list[Path]:
+    (folder / "mine.toml").write_text(CONFIG)
+    return [folder / "mine.toml"]
+
+
+def make_settings(folder: Path) -> list[Path]:
+    """What follows --set, one a line."""
+    lines = ["write.crf=18", "face.at=[10, 20]", "texture=median", "lips.prior=none", "retime.enabled=false", "median.fade=0.2,0.6,0.2", "batch=4"]
+    (folder / "settings.txt").write_text("\n".join(lines))
+    return [folder / "settings.txt"]
+
+
+def make_lip_models(folder: Path) -> list[Path]:
+    """The smallest network, twice: the second is of two networks."""
+    import torch
+
+    from audio.features import speech_features
+    from audio.load import Waveform
+    from lipsync.lips import LipBasis
+    from lipsync.speech_to_lips import SHAPES, LipModel, LipNet
+
+    rng = np.random.default_rng(0)
+    basis = LipBasis.fit(rng.normal(0, 0.1, (40, 18, 2)), np.ones(40, bool), 4)
+    n_in = speech_features(Waveform.of(np.zeros(1600)), SHAPES["paper"].spec).values.shape[1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        nets = [LipNet(n_in, 4, SHAPES["paper"]).eval() for _ in range(2)]
+    for n, name in ((1, "one"), (2, "two")):
+        model = LipModel("paper", nets[:n], torch.zeros(n_in), torch.ones(n_in), basis, basis.mean.copy(), 1.1, {"lmd": 0.02})
+        model.save(folder / f"{name}.safetensors")
+    return [folder / "one.safetensors", folder / "two.safetensors"]
+
+
+def make_textures(folder: Path) -> list[Path]:
+    """Untrained weights of two methods, small."""
+    from lipsync.config import AutoencoderConfig, DubConfig, Pix2PixConfig
+    from lipsync.textures import get_method
+
+    subject, small = small_subject(), {"width": 32, "steps": 10, "batch": 2}
+    config = DubConfig(pix2pix=Pix2PixConfig(**small, levels=3, channels=4, critic_channels=4), autoencoder=AutoencoderConfig(**small))
+    for name in ("pix2pix", "autoencoder"):
+        get_method(name, config).begin(subject, "cpu").save(folder / f"{name}.safetensors")
+    return [folder / "pix2pix.safetensors", folder / "autoencoder.safetensors"]
+
+
+def make_encoder(folder: Path) -> list[Path]:
+    from training.mouth_encoder import MouthEncoder
+
+    MouthEncoder().save(folder / "encoder.safetensors", {"recipe": "none"})
+    return [folder / "encoder.safetensors"]
+
+
+def make_track(folder: Path) -> list[Path]:
+    """What the cache keeps of a face: arrays and facts."""
+    from lipsync.cache import save_arrays
+
+    track = small_subject().track
+    arrays = {name: getattr(track, name) for name in ("pixel_from_face", "landmarks", "pose", "eyes", "valid", "reason", "shot")}
+    save_arrays(folder / "track.safetensors", arrays | {"lips": track.lips.points, "lips_valid": track.lips.valid})
+    return [folder / "track.safetensors"]
+
+
+def make_facts(folder: Path) -> list[Path]:
+    (folder / "facts.json").write_text(json.dumps({"people": 1, "video": "target.mp4"}))
+    return [folder / "facts.json"]
+
+
+def make_bank(folder: Path) -> list[Path]:
+    from lipsync.cache import save_arrays
+
+    bank = small_subject().bank
+    save_arrays(folder / "bank.safetensors", {name: getattr(bank, name) for name in ("source", "lips", "jaw", "pose", "sharpness", "shot")})
+    return [folder / "bank.safetensors"]
+
+
+def make_crops(folder: Path) -> list[Path]:
+    np.save(folder / "crops.npy", small_subject().bank.crops)
+    return [folder / "crops.npy"]
+
+
+def make_teeth(folder: Path) -> list[Path]:
+    from dataclasses import asdict
+
+    from lipsync.cache import save_arrays
+
+    space, rng = small_subject().bank.space, np.random.default_rng(0)
+    detail, mask = rng.normal(0, 0.1, (2, 3, space.height, space.width)), rng.random((2, space.height, space.width))
+    from lipsync.types import TeethReference
+
+    teeth = TeethReference(detail.astype(np.float32), mask.astype(np.float32), small_subject().bank.lips[:2], np.array([0.2, 0.1], np.float32))
+    save_arrays(folder / "teeth.safetensors", asdict(teeth))
+    return [folder / "teeth.safetensors"]
+
+
+def small_subject():
+    """A subject of ten drawn mouths, as the tests have it."""
+    from tests.drawn import drawn_subject
+
+    return drawn_subject(np.linspace(0.0, 0.2, 10), 12.0)
