@@ -58,13 +58,16 @@ class VideoWriter:
     left. Frame i is shown at clock.pts[i] - clock.pts[0] (Matroska rounds to milliseconds). Raises VideoError.
 
     colour: the target's tags; unsaid ones are filled in by size, and written. Speech is copied packet by packet where the container
-    allows, otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. facts: set after a clean exit.
+    allows, otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the encoder
+    is told; None = the clock's. facts: set after a clean exit.
     """
+
+    n_done = 0  # rows that need not be written: none, here
 
     def __init__(
         self, path: str | Path, *, width: int, height: int, clock: FrameClock, colour: ColourTags = ColourTags(), codec: str = "libx264",
         crf: int = 16, preset: str = "veryfast", speech: str | Path | None = None, audio_end_s: Fraction | None = None,
-        metadata: dict[str, str] | None = None, sample_aspect: Fraction | None = None,
+        metadata: dict[str, str] | None = None, sample_aspect: Fraction | None = None, rate: Fraction | None = None,
     ) -> None:  # fmt: skip
         self.path = Path(path)
         self.width, self.height, self.clock = width, height, clock
@@ -73,6 +76,7 @@ class VideoWriter:
         self._colour = colour.resolved(width, height)
         self._speech_path = None if speech is None else Path(speech)
         self._audio_end_s, self._metadata, self._aspect = audio_end_s, dict(metadata or {}), sample_aspect
+        self._rate = (rate or clock.rate).limit_denominator(1001)
         self._notes: list[str] = []
         self._check()
         self._part = part_path(self.path)
@@ -192,7 +196,7 @@ class VideoWriter:
             options[quality] = str(self._crf)
         if self._codec in _PRESET_ENCODERS:
             options["preset"] = self._preset
-        stream = self._container.add_stream(self._codec, rate=self.clock.rate.limit_denominator(1001), options=options)
+        stream = self._container.add_stream(self._codec, rate=self._rate, options=options)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = self.width, self.height, self._pix_fmt
         context.time_base = stream.time_base = self.clock.base

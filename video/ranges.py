@@ -1,0 +1,156 @@
+"""Long videos written in ranges of rows, each a file of its own, so that a stopped one goes on; joined packet by packet, nothing encoded twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+
+from . import VideoError
+from .frames import FrameClock
+from .write import VideoWriter
+
+
+class RangedWriter:
+    """`VideoWriter` for a long video: every `range_rows` rows go to a file in `folder` (it stays there; remove it when the video is kept).
+
+    n_done: rows that the folder holds already, whole ranges from the first; write only what follows. At a clean exit the ranges become
+    `path`. picture: width, height, colour, codec, crf, preset, sample_aspect, as for `VideoWriter`. Raises VideoError.
+    """
+
+    def __init__(
+        self, path: str | Path, folder: Path, range_rows: int, *, clock: FrameClock, speech: str | Path | None = None,
+        audio_end_s: Fraction | None = None, metadata: dict[str, str] | None = None, **picture,
+    ) -> None:  # fmt: skip
+        self.path, self.clock, self.facts = Path(path), clock, None
+        self._folder, self._picture = Path(folder), picture
+        self._ranges = [(first, min(first + range_rows, len(clock))) for first in range(0, len(clock), range_rows)]
+        self._joined = _Joined(self.path, clock=clock, speech=speech, audio_end_s=audio_end_s, metadata=metadata, **picture)
+        self._writer: VideoWriter | None = None
+        self._row = self.n_done = 0
+
+    def __enter__(self) -> RangedWriter:
+        for rows in self._ranges:
+            if not self._is_whole(rows):
+                break
+            self._row = self.n_done = rows[1]
+        return self
+
+    def write(self, rgb: torch.Tensor) -> None:
+        """Appends (B,3,H,W) uint8 frames. The tensor must not be changed afterwards."""
+        while len(rgb):
+            if self._row >= len(self.clock):
+                raise ValueError(f"RangedWriter: {self._row + len(rgb)} frames for a clock of {len(self.clock)}")
+            rows = next(r for r in self._ranges if r[0] <= self._row < r[1])
+            if self._writer is None:
+                self._writer = VideoWriter(self._file(rows), clock=_part_of(self.clock, rows), rate=self.clock.rate, **self._picture).__enter__()
+            n = min(len(rgb), rows[1] - self._row)
+            self._writer.write(rgb[:n])
+            self._row, rgb = self._row + n, rgb[n:]
+            if self._row == rows[1]:
+                self._end_range(None, None, None)
+
+    def __exit__(self, kind, error, trace) -> None:
+        if self._writer is not None:
+            self._end_range(kind or GeneratorExit, error, trace)
+        if kind is None:
+            if self._row != len(self.clock):
+                raise ValueError(f"RangedWriter: {self._row} frames written for a clock of {len(self.clock)}")
+            self.facts = self._joined.join([self._file(rows) for rows in self._ranges])
+
+    def _end_range(self, kind, error, trace) -> None:
+        writer, self._writer = self._writer, None
+        writer.__exit__(kind, error, trace)
+
+    def _file(self, rows: tuple[int, int]) -> Path:
+        return self._folder / f"rows-{rows[0]:08d}-{rows[1]:08d}{self.path.suffix}"
+
+    def _is_whole(self, rows: tuple[int, int]) -> bool:
+        file = self._file(rows)
+        if not file.exists():
+            return False
+        try:
+            return sum(1 for _ in _packets(file)) == rows[1] - rows[0]
+        except VideoError:
+            return False
+
+
+class _Joined(VideoWriter):
+    """The written ranges as one video with the speech. Times are those of the clock, whatever the ranges' container rounded them to."""
+
+    def join(self, files: list[Path]):
+        self._files = files
+        self._orders = [_decode_order([p.pts * p.time_base for p in _packets(file)]) for file in files]
+        with self:
+            self._written = len(self.clock)
+        return self.facts
+
+    def _add_picture(self) -> av.video.stream.VideoStream:
+        with _opened(self._files[0]) as first:
+            template = first.streams.video[0]
+            self._extradata, self._pix_fmt = template.codec_context.extradata, template.codec_context.pix_fmt
+            stream = self._container.add_stream_from_template(template)
+        stream.time_base = self.clock.base
+        return stream
+
+    def _encode_all(self) -> None:
+        ticks = (self.clock.pts - self.clock.pts[0]).tolist()
+        durations = np.diff(self.clock.pts, append=self.clock.end).tolist()
+        rows = [first + row for first, order in zip(_starts(self._orders), self._orders) for row in order]
+        delay = max(i - row for i, row in enumerate(rows))  # a packet is decoded no later than it is shown
+        step = ticks[1] - ticks[0] if len(ticks) > 1 else durations[0]
+        packets = (packet for file in self._files for packet in self._same_kind(file))
+        for i, (row, packet) in enumerate(zip(rows, packets, strict=True)):
+            packet.time_base, packet.pts, packet.duration = self.clock.base, ticks[row], durations[row]
+            packet.dts = ticks[i - delay] if i >= delay else ticks[0] - (delay - i) * step
+            packet.stream = self._video
+            self._container.mux(packet)
+            if self._speech is not None:
+                self._speech.mux_until(ticks[row] * self.clock.base)
+        if self._speech is not None:
+            self._speech.mux_until(None)
+
+    def _same_kind(self, file: Path) -> Iterator[av.Packet]:
+        with _opened(file) as container:
+            if container.streams.video[0].codec_context.extradata != self._extradata:
+                raise VideoError(f"{self.path}: its ranges were written by different encoders. Run the command again after `lipsync cache clear`.")
+        yield from _packets(file)
+
+
+def _part_of(clock: FrameClock, rows: tuple[int, int]) -> FrameClock:
+    end = clock.end if rows[1] == len(clock) else int(clock.pts[rows[1]])
+    return FrameClock(clock.pts[rows[0] : rows[1]], clock.base, end)
+
+
+def _decode_order(times: list[Fraction]) -> list[int]:
+    """For each packet of a range, in the order of decoding, which of the range's rows it is: its rank in time."""
+    return np.argsort(np.argsort(np.array([float(t) for t in times]), kind="stable"), kind="stable").tolist()
+
+
+def _starts(orders: list[list[int]]) -> list[int]:
+    return np.cumsum([0, *(len(order) for order in orders[:-1])]).tolist()
+
+
+def _packets(file: Path) -> Iterator[av.Packet]:
+    with _opened(file) as container:
+        try:
+            for packet in container.demux(container.streams.video[0]):
+                if packet.size:
+                    yield packet
+        except (av.error.FFmpegError, OSError) as error:
+            raise VideoError(f"{file} is damaged ({error}). Run the command again.") from error
+
+
+def _opened(file: Path) -> av.container.InputContainer:
+    try:
+        container = av.open(str(file))
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoError(f"{file} is damaged ({error}). Run the command again.") from error
+    if not container.streams.video:
+        container.close()
+        raise VideoError(f"{file} is damaged (no picture). Run the command again.")
+    return container
