@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import inspect
 import json
 import math
+import os
 import re
 import tomllib
 import types
@@ -30,16 +32,21 @@ def load(file: str | Path | None = None, settings: Sequence[str] = (), named: Ma
 
     settings: "section.key=value" as on the command line; named: {"section.key": value}, where None means not given.
     """
+    return checked(from_plain(given(file, settings, named), str(file) if file else ""))
+
+
+def given(file: str | Path | None = None, settings: Sequence[str] = (), named: Mapping[str, object] | None = None) -> dict:
+    """Nested plain values of what was given, unchecked: the options that are not at their default."""
     tree = read_toml(file) if file else {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting!r} has no value. Write --set section.key=value, for example --set write.crf=18.")
-        _put(tree, name.strip(), _Text(text.strip()))
+        _put(tree, name.strip(), Text(text.strip()))
     for name, value in (named or {}).items():
         if value is not None:
             _put(tree, name, value)
-    return checked(from_plain(tree, str(file) if file else ""))
+    return tree
 
 
 def read_toml(file: str | Path) -> dict:
@@ -68,16 +75,16 @@ def checked(config: DubConfig) -> DubConfig:
     from lipsync.retime import POLICIES
     from lipsync.textures import method_names
 
-    if config.texture.endswith(".py") and not Path(config.texture).is_file():
+    if config.texture.endswith(".py") and not os.path.isfile(config.texture):
         raise LipsyncError(f"The texture method file {config.texture} does not exist. Give the path of a Python file with a class Method.")
     if not config.texture.endswith(".py"):
         _one_of("texture", config.texture, method_names(), " or the path of a Python file with your own method")
-    if config.texture_weights and not Path(config.texture_weights).is_file():
+    if config.texture_weights and not os.path.isfile(config.texture_weights):
         raise LipsyncError(f"The texture weights {config.texture_weights} do not exist. Check --texture-weights, or use --train-texture.")
     _one_of("retime.length", config.retime.length, POLICIES)
     _one_of("face.backend", config.face.backend, NAMES)
     _one_of("lips.network", config.lips.network, ("bidirectional", "causal", "paper"))  # speech_to_lips.SHAPES, which would load torch
-    if config.lips.model and not Path(config.lips.model).is_file():
+    if config.lips.model and not os.path.isfile(config.lips.model):
         raise LipsyncError(f"The lip model {config.lips.model} does not exist. Check lips.model, or leave it out to learn from the target.")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
         raise UsageError(f"Unknown device {config.device!r}. Known: auto, cpu, cuda, cuda:N.")
@@ -104,8 +111,8 @@ def to_toml(config: DubConfig = DubConfig()) -> str:
     return "\n".join(lines) + "\n"
 
 
-class _Text(str):
-    """A value typed on the command line: becomes what its option needs."""
+class Text(str):
+    """A value typed as text, on the command line or in a table: becomes what its option needs."""
 
 
 def _put(tree: dict, name: str, value: object) -> None:
@@ -120,11 +127,11 @@ def _put(tree: dict, name: str, value: object) -> None:
 def _build(kind: type, tree: object, prefix: str, where: str) -> object:
     if not isinstance(tree, Mapping):
         raise UsageError(f"{prefix[:-1]!r}{where} is a section, not an option: set {prefix}KEY instead.")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     values = {}
     for name, value in tree.items():
         if name not in hints:
-            raise UsageError(f"Unknown option {prefix + name!r}{where}. {_nearest(prefix + name, _all_names())}")
+            raise UsageError(f"Unknown option {prefix + name!r}{where}. {nearest(prefix + name, option_names())}")
         build = _build(hints[name], value, f"{prefix}{name}.", where) if is_dataclass(hints[name]) else None
         values[name] = build if build is not None else _coerce(value, hints[name], prefix + name, where)
     return kind(**values)
@@ -134,20 +141,28 @@ def _coerce(value: object, kind: object, name: str, where: str) -> object:
     """`value` as the annotated `kind`, or UsageError."""
     try:
         return _as(value, kind)
-    except (TypeError, ValueError):
-        shown = str(value) if isinstance(value, str) else repr(value)
-        raise UsageError(f"{name}{where} must be {_describe(kind)}, not {shown!r}.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"{name}{where} must be {_describe(kind)}, not {_shown(value)!r}.") from None
+
+
+def _shown(value: object) -> str:
+    """A wrong value for a message, shortened."""
+    try:
+        text = str(value) if isinstance(value, str) else repr(value)
+    except ValueError:  # Python does not print whole numbers of thousands of digits
+        text = "a very long number"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _as(value: object, kind: object) -> object:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        if value is None or (isinstance(value, _Text) and value.lower() in _NONE):
+        if value is None or (isinstance(value, Text) and value.lower() in _NONE):
             return None
         return _as(value, next(a for a in args if a is not type(None)))
     if origin is tuple:
-        if isinstance(value, _Text):
-            value = [_Text(part.strip()) for part in value.strip("[]() ").split(",") if part.strip()]
+        if isinstance(value, Text):
+            value = [Text(part.strip()) for part in value.strip("[]() ").split(",") if part.strip()]
         if not isinstance(value, (list, tuple)):
             raise TypeError
         kinds = [args[0]] * len(value) if args[1:] == (Ellipsis,) else args
@@ -157,15 +172,15 @@ def _as(value: object, kind: object) -> object:
             raise TypeError
         return str(value)
     if kind is bool:
-        if isinstance(value, _Text):
+        if isinstance(value, Text):
             value = {"true": True, "false": False}[value.lower()] if value.lower() in ("true", "false") else value
         if not isinstance(value, bool):
             raise TypeError
         return value
-    if isinstance(value, bool) or not isinstance(value, (int, float, _Text)):
+    if isinstance(value, bool) or not isinstance(value, (int, float, Text)):
         raise TypeError
     number = kind(value)
-    if not math.isfinite(number) or (kind is int and not isinstance(value, _Text) and number != value):
+    if not math.isfinite(number) or (kind is int and not isinstance(value, Text) and number != value):
         raise ValueError
     return number
 
@@ -179,20 +194,28 @@ def _describe(kind: object) -> str:
     return {str: "text", bool: "true or false", int: "a whole number", float: "a number"}[kind]
 
 
-def _all_names() -> list[str]:
+@functools.cache
+def _hints(kind: type) -> dict[str, object]:
+    return typing.get_type_hints(kind)
+
+
+@functools.cache
+def option_names() -> tuple[str, ...]:
+    """Every section and every section.key."""
     names = []
-    for name, hint in typing.get_type_hints(DubConfig).items():
+    for name, hint in _hints(DubConfig).items():
         names.append(name)
         names += [f"{name}.{f.name}" for f in fields(hint)] if is_dataclass(hint) else []
-    return names
+    return tuple(names)
 
 
 def _one_of(name: str, value: str, known: Iterable[str], more: str = "") -> None:
     if value not in known:
-        raise UsageError(f"Unknown {name} {value!r}. {_nearest(value, known)} Known: {', '.join(known)}{more}.")
+        raise UsageError(f"Unknown {name} {value!r}. {nearest(value, known)} Known: {', '.join(known)}{more}.")
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """For a message: the known name that was perhaps meant."""
     known = list(known)
     near = difflib.get_close_matches(name, known, 1, 0.5)
     if not near:  # a right key in the wrong section
