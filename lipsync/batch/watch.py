@@ -266,7 +266,7 @@ def _rows(workers: Sequence[tuple[int, Running] | None], jobs: Sequence[Job], wi
             continue
         number, one = entry
         rate = one.frames_per_s(now_s)
-        bar = ProgressBar(total=one.total, completed=one.done, width=bar_w) if one.total > 0 else Text(str(one.done or ""))
+        bar = ProgressBar(total=one.total, completed=one.done, width=bar_w, complete_style="cyan") if one.total > 0 else Text(str(one.done or ""))
         speed = "" if rate is None else f"{rate:.1f} f/s"
         table.add_row(Text(shortened(jobs[number].out, name_w)), Text(shortened(one.step, step_w)), bar, Text(speed))
     return table
