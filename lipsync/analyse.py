@@ -69,9 +69,8 @@ def follow_face(path: Path, config: DubConfig, cache: Cache, hook: Hook = silent
     stream = probe(path)
     sha256 = content_hash(path)
     key = step_key("track", VERSIONS["track"], asdict(config.face), [sha256])
-    folder = cache.get_or_make("track", key, lambda where: _make_track(stream, config, where, hook), label=path.name)
-    arrays = load_file(folder / "track.safetensors")
-    facts = json.loads((folder / "facts.json").read_text())
+    load = lambda folder: (load_file(folder / "track.safetensors"), json.loads((folder / "facts.json").read_text()))  # noqa: E731
+    arrays, facts = cache.read("track", key, lambda where: _make_track(stream, config, where, hook), load, label=path.name)
     lips = LipTrack(arrays["lips"], arrays["lips_valid"], stream.clock)
     track = FaceTrack(lips=lips, **{name: arrays[name] for name in _TRACK_ARRAYS})
     video = TargetVideo(path, stream.clock, stream.width, stream.height, sha256)
@@ -96,10 +95,14 @@ def _make_track(stream: VideoStream, config: DubConfig, where: Path, hook: Hook)
 def collect_mouths(films: tuple[Footage, ...], space: MouthSpace, config: DubConfig, cache: Cache, hook: Hook = silent) -> tuple[MouthBank, str]:
     """The mouths of all films in one bank (cached by content), and its key."""
     key = step_key("mouths", VERSIONS["mouths"], {"analysis": asdict(config.analysis), "space": asdict(space)}, [film.key for film in films])
-    folder = cache.get_or_make("mouths", key, lambda where: _make_mouths(films, space, config, where, hook), label=films[0].video.path.name)
-    arrays = load_file(folder / "bank.safetensors")
-    crops = np.load(folder / "crops.npy", mmap_mode="r")
+    make = lambda where: _make_mouths(films, space, config, where, hook)  # noqa: E731
+    arrays, crops = cache.read("mouths", key, make, load_mouths, label=films[0].video.path.name)
     return MouthBank(crops=crops, space=space, **{name: arrays[name] for name in _BANK_ARRAYS}), key
+
+
+def load_mouths(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The arrays of a kept bank by name, and its crops (K,3,Hm,Wm), memory-mapped."""
+    return load_file(folder / "bank.safetensors"), np.load(folder / "crops.npy", mmap_mode="r")
 
 
 def _make_mouths(films: tuple[Footage, ...], space: MouthSpace, config: DubConfig, where: Path, hook: Hook) -> None:
@@ -178,7 +181,7 @@ def find_teeth(bank: MouthBank, bank_key: str, config: DubConfig, cache: Cache) 
         teeth = choose_teeth(bank, config.teeth)
         save_arrays(where / "teeth.safetensors", asdict(teeth))
 
-    return TeethReference(**load_file(cache.get_or_make("teeth", key, make) / "teeth.safetensors"))
+    return TeethReference(**cache.read("teeth", key, make, lambda folder: load_file(folder / "teeth.safetensors")))
 
 
 def eye_distance_px(track: FaceTrack) -> float:

@@ -47,7 +47,8 @@ def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, dev
             model = lips_of_person(examples, visible, rest, config, prior, hook, device)
         model.save(where / "model.safetensors")
 
-    return LipModel.load(cache.get_or_make("lips", key, make, label=subject.video.path.name) / "model.safetensors").on(rest)
+    load = lambda folder: LipModel.load(folder / "model.safetensors")  # noqa: E731
+    return cache.read("lips", key, make, load, label=subject.video.path.name).on(rest)
 
 
 #: The prior that ships with the program.

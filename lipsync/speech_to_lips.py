@@ -21,6 +21,7 @@ from torch import nn
 
 from audio.features import FeatureSpec, speech_features
 from audio.load import Waveform
+from lipsync.cache import save_tensors
 from lipsync.errors import LipsyncError
 from lipsync.lips import LipBasis, uncrossed
 from lipsync.types import LipTrack
@@ -133,14 +134,12 @@ class LipModel:
 
     def save(self, path: str | Path, metadata: Mapping[str, str] | None = None, weights: torch.dtype = torch.float32) -> None:
         """One safetensors file that says all it needs: weights (of this kind), normalisation, feature spec, basis, report."""
-        from safetensors.torch import save_file
-
         named = ((f"net{i}.{name}", value) for i, net in enumerate(self.nets) for name, value in net.state_dict().items())
         tensors = {name: value.to("cpu", weights).contiguous() for name, value in named}
         tensors |= {"feature_mean": self.feature_mean.cpu(), "feature_scale": self.feature_scale.cpu(), "rest": torch.from_numpy(self.rest), "gain": torch.from_numpy(self.gain.copy())}
         tensors |= {f"basis.{name}": torch.from_numpy(getattr(self.basis, name)) for name in ("mean", "components", "spread")}
         about = {"network": self.network, "nets": len(self.nets), "spec": self.spec.to_dict(), "report": self.report}
-        save_file(tensors, str(path), {**(metadata or {}), "format": FORMAT, "lips": json.dumps(about)})
+        save_tensors(path, tensors, {**(metadata or {}), "format": FORMAT, "lips": json.dumps(about)})
 
     @classmethod
     def load(cls, path: str | Path) -> LipModel:

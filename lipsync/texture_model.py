@@ -33,11 +33,15 @@ def texture_for(subject: TargetAnalysis, config: DubConfig, cache: Cache, device
         def make(where: Path) -> None:
             from training.textures import train_texture
 
+            method.weights = None  # of an entry that has gone
             train_texture(method, subject, hook, device, spoken=heard_at_mouths(subject) if method.hears else None)
             method.save(where / "texture.safetensors")
 
-        folder = cache.get_or_make("textures", texture_key(config.texture, method, subject), make, label=f"{method.name}, {subject.video.path.name}")
-        method.weights = folder / "texture.safetensors"
+        def load(folder: Path) -> TextureMethod:
+            method.weights = folder / "texture.safetensors"
+            return method.prepare(subject, device)
+
+        return cache.read("textures", texture_key(config.texture, method, subject), make, load, label=f"{method.name}, {subject.video.path.name}")
     return method.prepare(subject, device)
 
 

@@ -1,17 +1,21 @@
 """The cache: found again by content, complete or absent, never in the way."""
 
+import errno
 import json
 import multiprocessing
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lipsync import cache as cache_module
 from lipsync.cache import STALE_S, Cache, content_hash, default_folder, step_key
 from lipsync.config import FaceConfig
 from lipsync.errors import LipsyncError
+from video.parts import this_host
 
 
 def write(text):
@@ -128,7 +132,7 @@ def test_entries_and_clear_touch_only_their_own(tmp_path):
     os.utime(tmp_path / "faces/k1/entry.json", (old, old))
     newest, oldest = cache.entries()
     assert (newest.step, oldest.step, oldest.label) == ("lips", "faces", "one.mp4")
-    assert oldest.size_bytes == 5 + len(json.dumps({"step": "faces", "label": "one.mp4"})) and 990 < oldest.age_s < 1100
+    assert oldest.size_bytes == 5 + (tmp_path / "faces/k1/entry.json").stat().st_size and 990 < oldest.age_s < 1100
     assert cache.clear("faces", older_than_s=2000)[0] == 0
     assert cache.clear("faces") == (1, oldest.size_bytes)
     assert [e.step for e in cache.entries()] == ["lips"]
@@ -137,14 +141,15 @@ def test_entries_and_clear_touch_only_their_own(tmp_path):
 
 
 def test_leftovers_of_dead_processes_are_swept(tmp_path):
-    dead, alive, young = (tmp_path / "faces" / name for name in ("k.999999999.ab.part", f"k.{os.getpid()}.ab.part", "k.999999998.ab.part"))
-    for part in (dead, alive, young):
+    names = (f"k.{this_host()}.999999999.ab.part", "k.elsewhere.1.ab.part", f"k.{this_host()}.{os.getpid()}.ab.part", "k.elsewhere.2.ab.part", "mine.part")
+    dead, stale, alive, young, other = (tmp_path / "faces" / name for name in names)
+    for part in (dead, stale, alive, young, other):
         part.mkdir(parents=True)
     old = time.time() - STALE_S - 10
-    os.utime(dead, (old, old))
-    os.utime(alive, (old, old))
+    for part in (stale, alive, other):
+        os.utime(part, (old, old))
     Cache(tmp_path).get_or_make("faces", "k", write("x"))
-    assert not dead.exists() and alive.exists() and young.exists()
+    assert not dead.exists() and not stale.exists() and alive.exists() and young.exists() and other.exists()
 
 
 def test_folder_that_cannot_be_written(tmp_path):
@@ -177,3 +182,151 @@ def test_default_folder(monkeypatch, tmp_path):
 def test_writable_check_leaves_nothing(tmp_path):
     Cache(tmp_path / "c").check_writable()
     assert list((tmp_path / "c").iterdir()) == []
+
+
+def truncated(folder):
+    (folder / "x.txt").write_text("wh")
+
+
+def emptied(folder):
+    (folder / "x.txt").write_text("")
+
+
+def same_size(folder):
+    (folder / "x.txt").write_text("WHOLE")
+
+
+def file_gone(folder):
+    (folder / "x.txt").unlink()
+
+
+def a_folder_instead(folder):
+    file_gone(folder)
+    (folder / "x.txt").mkdir()
+
+
+def no_label(folder):
+    (folder / "entry.json").unlink()
+
+
+def empty_label(folder):
+    (folder / "entry.json").write_text("")
+
+
+def label_of_an_earlier_version(folder):
+    (folder / "entry.json").write_text(json.dumps({"step": "faces", "label": ""}))
+
+
+def strange_label(folder):
+    (folder / "entry.json").write_text(json.dumps(json.loads((folder / "entry.json").read_text()) | {"files": {"x.txt": 5}}))
+
+
+def another_key(folder):
+    Cache(folder.parent.parent).get_or_make("faces", "other", write("other"))
+    shutil.rmtree(folder)
+    shutil.copytree(folder.parent / "other", folder)
+
+
+def another_keys_file(folder):
+    Cache(folder.parent.parent).get_or_make("faces", "other", write("other"))
+    shutil.copy2(folder.parent / "other/x.txt", folder / "x.txt")
+
+
+def emptied_folder(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def a_file_instead_of_the_folder(folder):
+    shutil.rmtree(folder)
+    folder.write_text("x")
+
+
+DAMAGES = [
+    truncated, emptied, same_size, file_gone, a_folder_instead, no_label, empty_label, label_of_an_earlier_version, strange_label, another_key,
+    another_keys_file, emptied_folder, a_file_instead_of_the_folder,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_result_is_made_again(tmp_path, damage):
+    done = Cache(tmp_path).get_or_make("faces", "k", write("whole"))
+    damage(done)
+    assert (Cache(tmp_path).get_or_make("faces", "k", write("again")) / "x.txt").read_text() == "again"
+    assert {p.name for p in (tmp_path / "faces").iterdir()} <= {"k", "other"}  # nothing of the damaged one stays
+    assert (Cache(tmp_path).get_or_make("faces", "k", write("never")) / "x.txt").read_text() == "again"
+
+
+@pytest.mark.parametrize("limit", [4, 5])
+def test_a_large_file_is_hashed_again_only_when_its_time_changed(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr(cache_module, "ALWAYS_HASHED_BYTES", limit)
+    file = Cache(tmp_path).get_or_make("faces", "k", write("whole")) / "x.txt"
+    stat = file.stat()
+    same_size(file.parent)
+    assert file.stat().st_mtime_ns != stat.st_mtime_ns
+    assert (Cache(tmp_path).get_or_make("faces", "k", write("again")) / "x.txt").read_text() == "again"
+    hashed = []
+    monkeypatch.setattr(cache_module, "_HASHES", {})
+    monkeypatch.setattr(cache_module, "content_hash", lambda path: hashed.append(path) or content_hash(path))
+    shutil.copytree(file.parent, tmp_path / "copy")  # a copied cache has other times of change, and is still good
+    shutil.rmtree(file.parent)
+    shutil.copytree(tmp_path / "copy", file.parent, copy_function=shutil.copyfile)
+    Cache(tmp_path).get_or_make("faces", "k", lambda folder: pytest.fail("made again"))
+    assert len(hashed) == 1
+    os.utime(file, ns=(json.loads((file.parent / "entry.json").read_text())["files"]["x.txt"][1],) * 2)
+    Cache(tmp_path).get_or_make("faces", "k", lambda folder: pytest.fail("made again"))
+    assert len(hashed) == (1 if limit < 5 else 2)
+
+
+@pytest.mark.parametrize("damage", [truncated, no_label, lambda folder: shutil.rmtree(folder)], ids=["truncated", "half removed", "removed"])
+def test_a_result_that_goes_while_it_is_read_is_made_again(tmp_path, damage):
+    texts = iter(["whole", "again"])
+    damages = [damage]
+
+    def load(folder):
+        if damages:
+            damages.pop()(folder)
+            raise ValueError("cannot be read")
+        return (folder / "x.txt").read_text()
+
+    assert Cache(tmp_path).read("faces", "k", lambda folder: write(next(texts))(folder), load) == "again"
+
+
+def test_a_fault_of_the_reader_is_no_reason_to_make_it_again(tmp_path):
+    made = []
+
+    def make(folder):
+        made.append(1)
+        write("whole")(folder)
+
+    with pytest.raises(ZeroDivisionError):
+        Cache(tmp_path).read("faces", "k", make, lambda folder: 1 / 0)
+    assert made == [1]
+
+
+def test_a_result_that_another_process_just_made_again_is_not_thrown_away(tmp_path):
+    cache = Cache(tmp_path)
+    cache.get_or_make("faces", "k", write("whole"))
+    cache._discard("faces", "k")
+    assert (cache.get_or_make("faces", "k", lambda folder: pytest.fail("made again")) / "x.txt").read_text() == "whole"
+
+
+def test_a_folder_for_unfinished_work_survives_a_damaged_label(tmp_path):
+    cache = Cache(tmp_path)
+    folder = cache.unfinished("unfinished", "k", label="mine")
+    (folder / "training.safetensors").write_text("half")
+    (folder / "entry.json").write_text("")
+    assert cache.unfinished("unfinished", "k", label="mine") == folder and (folder / "training.safetensors").read_text() == "half"
+    assert [entry.label for entry in cache.entries()] == ["mine"]
+    assert cache.clear()[0] == 1 and not folder.exists()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.EACCES])
+def test_what_the_disk_refuses_is_one_sentence(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(cache_module, "sync_file", refuse)
+    with pytest.raises(LipsyncError, match=f"{os.strerror(number)}.*LIPSYNC_CACHE"):
+        Cache(tmp_path).get_or_make("faces", "k", write("x"))
+    assert list((tmp_path / "faces").iterdir()) == []

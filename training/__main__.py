@@ -33,9 +33,11 @@ def _lips(recipe: str, args: argparse.Namespace, out: Path, hook) -> object:
     import torch
 
     from training.prior import PriorRecipe, make_prior
+    from video.parts import part_of
 
     model = make_prior(PriorRecipe.load(recipe), args.work, hook, args.workers)
-    model.save(out, {"recipe": Path(recipe).stem}, torch.float16)
+    with part_of(out) as part:
+        model.save(part, {"recipe": Path(recipe).stem}, torch.float16)
     return model.report
 
 

@@ -16,10 +16,12 @@ import torch
 from torch import nn
 
 from audio.features import FEATURE_RATE
+from lipsync.cache import save_tensors
 from lipsync.errors import LipsyncError
 from lipsync.lips import LOWER_INNER, UPPER_INNER, opening, soft_step
 from lipsync.types import LipTrack
 from training.phones import BILABIALS, DIPHTHONGS, PHONES, SILENCE, VOWELS, Phones
+from video.parts import part_of
 
 FORMAT = "lipsync-coarticulation-1"
 #: How a sound is made, 0 to 1: open jaw, rounded, spread, bilabial closure, lip to teeth, teeth together, tongue tip, tongue back, tongue
@@ -213,11 +215,11 @@ class Coarticulation:
 
     def save(self, path: str | Path, metadata: dict[str, str] | None = None) -> None:
         """A small safetensors file."""
-        from safetensors.torch import save_file
-
         tensors = {name: value.detach().contiguous() for name, value in self.muscles.named_parameters()}
         tensors |= {"components": torch.from_numpy(self.components), "gain": torch.tensor(self.gain)}
-        save_file(tensors, str(path), {**(metadata or {}), "format": FORMAT, "units": " ".join(u.replace(" ", "_") for u in UNITS)})
+        marks = {**(metadata or {}), "format": FORMAT, "units": " ".join(u.replace(" ", "_") for u in UNITS)}
+        with part_of(path) as part:
+            save_tensors(part, tensors, marks)
 
     @classmethod
     def load(cls, path: str | Path) -> Coarticulation:

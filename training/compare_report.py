@@ -15,6 +15,7 @@ from training.compare_page import page
 from training.compare_table import DISGUISED, FLOOR, REAL, latex, write_csv
 from training.split import Split
 from video.frames import FrameClock
+from video.parts import part_of
 from video.read import VideoStream, probe, read_rows
 from video.write import VideoWriter
 
@@ -26,11 +27,16 @@ def write_report(out: Path, about: dict, split: Split, bench: Bench, tried: Sequ
     """Writes the report of `tried` (answers of `Bench.try_method`) to the folder `out`; returns results.json's content. about: more facts."""
     results = results_of(about, split, bench, tried)
     split.save(out / "split.json")
-    (out / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _write(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     write_csv(out / "results.csv", results)
-    (out / "table.tex").write_text(latex(results), encoding="utf-8")
-    (out / "index.html").write_text(page(results, _films(bench, tried), _sheets(bench, tried)), encoding="utf-8")
+    _write(out / "table.tex", latex(results))
+    _write(out / "index.html", page(results, _films(bench, tried), _sheets(bench, tried)))
     return results
+
+
+def _write(path: Path, text: str) -> None:
+    with part_of(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def results_of(about: dict, split: Split, bench: Bench, tried: Sequence[dict]) -> dict:

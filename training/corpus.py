@@ -25,6 +25,7 @@ from training.coarticulation import Coarticulation
 from training.rooms import heard_elsewhere, resized_speaker
 from training.sentences import sentence_of, text_for
 from training.voices import Voice, say
+from video.parts import part_of
 
 #: Kinds of pieces: a real voice over its lips; another voice over real lips; a synthetic voice over synthetic lips.
 REAL, REVOICED, SYNTHETIC = 0, 1, 2
@@ -171,9 +172,8 @@ def save_corpus(corpus: Corpus, path: Path) -> None:
 
     features, offsets, valid = corpus.stacked()
     pieces = np.array([[p.first, p.n, p.lips, p.kind, p.part] for p in corpus.pieces], np.int64)
-    part = path.with_name(path.name + ".part")
-    save_arrays(part, {"features": features.numpy(), "offsets": offsets, "valid": valid, "pieces": pieces})
-    part.replace(path)
+    with part_of(path) as part:
+        save_arrays(part, {"features": features.numpy(), "offsets": offsets, "valid": valid, "pieces": pieces})
 
 
 def load_corpus(path: Path) -> Corpus:

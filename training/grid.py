@@ -21,6 +21,7 @@ from lipsync.lips import rest_shape
 from lipsync.timebase import voiced_at
 from lipsync.types import FaceTrack, LipTrack
 from video.frames import FrameClock
+from video.parts import part_of
 
 FRAME_RATE, CLIP_S = Fraction(25), 3
 N_FRAMES = int(FRAME_RATE) * CLIP_S
@@ -90,9 +91,8 @@ def follow(paths: Sequence[Path], folder: Path, hook: Hook = silent) -> None:
             track = _followed(path, config, backend)
             kept = dict(lips=track.lips.points, valid=track.valid, pose=track.pose, eyes=track.eyes, pixel_from_face=track.pixel_from_face)
             out.parent.mkdir(parents=True, exist_ok=True)
-            part = out.with_name(f"{out.stem}.{os.getpid()}.part.npz")
-            np.savez(part, **kept)
-            os.replace(part, out)
+            with part_of(out) as part:
+                np.savez(part, **kept)
         hook("faces", i + 1, len(paths))
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from lipsync.cache import save_tensors
 from training.ranks import Ranks
+from video.parts import part_of
 
 Terms = Mapping[str, torch.Tensor]
 
@@ -107,6 +109,15 @@ def _assign(to: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> list[
     return old
 
 
+def _digest(told: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 (hex) of all that a kept state holds."""
+    sha256 = hashlib.sha256(told.encode())
+    for name in sorted(tensors):
+        sha256.update(name.encode())
+        sha256.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy())
+    return sha256.hexdigest()
+
+
 class _State:
     """Everything that a resumed run must find again."""
 
@@ -159,8 +170,6 @@ class _State:
         return hashlib.sha256(json.dumps([steps, shapes, *several]).encode()).hexdigest()
 
     def save(self, path: Path, steps: int) -> None:
-        from safetensors.torch import save_file
-
         dice = [self.dice.get_state(), torch.get_rng_state()]
         if self.ranks is not None:
             dice = [state for pair in zip(*map(self.ranks.gathered, dice)) for state in pair]
@@ -176,9 +185,9 @@ class _State:
             plain.append(player.schedule.last_epoch if player.schedule is not None else 0)
         facts = {"run": self.fingerprint(steps), "step": self.step, "worse": self.worse, "losses": self.losses, "schedules": plain}
         facts |= {"curve": self.outcome.curve, "lowest": self.outcome.best, "lowest_step": self.outcome.best_step}
-        part = path.with_name(path.name + ".part")
-        save_file(tensors, str(part), {"facts": json.dumps(facts)})
-        os.replace(part, path)
+        told = json.dumps(facts)
+        with suppress(OSError), part_of(path) as part:  # the training goes on in memory, and the last state that could be kept stays
+            save_tensors(part, tensors, {"facts": told, "sha256": _digest(told, tensors)})
 
     def resume(self, path: Path, steps: int) -> None:
         """Goes on where the file stopped; a file of another run, or a damaged one, is left aside."""
@@ -186,11 +195,13 @@ class _State:
 
         try:
             with safe_open(str(path), "pt") as file:
-                facts = json.loads(file.metadata()["facts"])
+                marks = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        except (OSError, SafetensorError):
             return
-        if facts["run"] != self.fingerprint(steps):
+        told = marks.get("facts", "{}")
+        facts = json.loads(told) if marks.get("sha256") == _digest(told, tensors) else {}
+        if facts.get("run") != self.fingerprint(steps):
             return
         rows = lambda group, like: [tensors[f"{group}.{i}"].to(t.device) for i, t in enumerate(like)]  # noqa: E731
         _assign(self.values(), rows("net", self.mean))

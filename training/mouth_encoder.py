@@ -18,7 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, relu, smooth
 
 import lipsync
 from lipsync.analyse import analyse
-from lipsync.cache import Cache
+from lipsync.cache import Cache, save_tensors
 from lipsync.config import DubConfig
 from lipsync.errors import LipsyncError, UsageError
 from lipsync.hooks import Hook, silent
@@ -27,6 +27,7 @@ from training import grid
 from training.distortions import SPOILERS, Material, examples
 from training.loop import Player, train
 from training.losses import feature_distance, of_length_one
+from video.parts import part_of
 
 RECIPES = Path(__file__).parent / "recipes"
 BUNDLED = Path(lipsync.__file__).parent / "weights" / "mouth-encoder.safetensors"
@@ -54,10 +55,9 @@ class MouthEncoder(nn.Module):
 
     def save(self, path: Path, about: dict[str, str]) -> None:
         """Writes the network, 16-bit floats, with `about` beside it."""
-        from safetensors.torch import save_file
-
         tensors = {name: value.half().contiguous() for name, value in self.state_dict().items()}
-        save_file(tensors, str(path), {"what": "mouth encoder"} | about)
+        with part_of(path) as part:
+            save_tensors(part, tensors, {"what": "mouth encoder"} | about)
 
 
 def mouth_encoder(path: Path = BUNDLED) -> MouthEncoder:

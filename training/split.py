@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
 
-from lipsync.analyse import find_teeth
+from lipsync.analyse import find_teeth, load_mouths
 from lipsync.cache import Cache, save_arrays, step_key
 from lipsync.config import DubConfig
 from lipsync.errors import LipsyncError
 from lipsync.lips import LIPS_FROM_68
 from lipsync.types import FaceTrack, Footage, LipTrack, MouthBank, TargetAnalysis
+from video.parts import part_of
 
 #: Raise whenever the same split would leave other things to learn from.
 VERSION = 1
@@ -58,7 +58,8 @@ class Split:
         }  # fmt: skip
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps(self.to_plain(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        with part_of(path) as part:
+            part.write_text(json.dumps(self.to_plain(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path, films: Sequence[Footage]) -> Split:
@@ -145,9 +146,8 @@ def _bank_without(subject: TargetAnalysis, hidden: np.ndarray, key: str, cache: 
                 file.write(bank.take(kept[at : at + 64]).tobytes())
         save_arrays(where / "bank.safetensors", {name: getattr(bank, name)[kept] for name in _BANK_ARRAYS})
 
-    folder = cache.get_or_make("mouths", key, make, label=f"{subject.video.path.name}, a part held out")
-    arrays = load_file(folder / "bank.safetensors")
-    return MouthBank(crops=np.load(folder / "crops.npy", mmap_mode="r"), space=bank.space, **{name: arrays[name] for name in _BANK_ARRAYS})
+    arrays, crops = cache.read("mouths", key, make, load_mouths, label=f"{subject.video.path.name}, a part held out")
+    return MouthBank(crops=crops, space=bank.space, **{name: arrays[name] for name in _BANK_ARRAYS})
 
 
 def _track_without(track: FaceTrack, hidden: np.ndarray) -> FaceTrack:

@@ -63,13 +63,21 @@ def sweep_parts(path: str | Path) -> None:
             if found := ours.fullmatch(name):
                 part = path.with_name(name)
                 with suppress(OSError):
-                    if abandoned(*found.groups(), time.time() - part.stat().st_mtime):
+                    if is_alive(*found.groups()) is False or time.time() - part.stat().st_mtime > STALE_S:
                         part.unlink()
 
 
-def abandoned(host: str, pid: str, age_s: float) -> bool:
-    """Whether nobody will finish a part, by the host and process in its name and the seconds since it was last written to."""
-    return age_s > STALE_S or (host == this_host() and not _alive(int(pid)))
+def is_alive(host: str, pid: str) -> bool | None:
+    """Whether the process named in a part still runs; None where that cannot be known."""
+    if host != this_host() or os.name == "nt":  # where os.kill would end it
+        return None
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def sync_file(path: str | Path) -> None:
@@ -91,15 +99,3 @@ def sync_folder(folder: str | Path) -> None:
 def _short(stem: str) -> str:
     """The stem, or a hash where host and process number would make the name longer than file systems take."""
     return stem if len(os.fsencode(stem)) <= 160 else hashlib.sha256(os.fsencode(stem)).hexdigest()
-
-
-def _alive(pid: int) -> bool:
-    if os.name == "nt":
-        return True  # os.kill would end it
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lipsync.cache import save_tensors
 from lipsync.config import LearnedConfig
 from lipsync.errors import LipsyncError
 from lipsync.textures.nets import resized
@@ -132,11 +133,9 @@ class Learned:
 
     def save(self, path: str | Path) -> None:
         """One safetensors file that says all it needs: method, config, crop, report, weights."""
-        from safetensors.torch import save_file
-
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.nets.state_dict().items()}
         about = {"method": self.name, "config": asdict(self.config), "space": asdict(self.space), "report": self.report}
-        save_file(tensors, str(path), {"format": FORMAT, "texture": json.dumps(about)})
+        save_tensors(path, tensors, {"format": FORMAT, "texture": json.dumps(about)})
 
     # --- inside ---
 
