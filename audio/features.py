@@ -7,6 +7,7 @@ differences.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
@@ -17,6 +18,8 @@ from audio.selfsupervised import PREFIX, parsed_kind, self_supervised_features
 
 FEATURE_RATE = 100
 HOP = RATE // FEATURE_RATE
+#: Rows whose spectra are held together (a minute): an hour's would be 740 MB.
+PIECE = 60 * FEATURE_RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +63,27 @@ class AudioFeatures:
 
 def speech_features(wave: Waveform, spec: FeatureSpec = FeatureSpec()) -> AudioFeatures:
     """(F,D) features, F = 1 + S // 160, on the device of `wave.samples`."""
-    samples = loudness_normalised(wave.samples, spec.loudness_db)
     if spec.kind.startswith(PREFIX):
-        return AudioFeatures(self_supervised_features(samples, spec.kind), spec)
-    power = power_spectrum(samples, spec.n_fft, round(spec.window_s * RATE))
+        return AudioFeatures(self_supervised_features(loudness_normalised(wave.samples, spec.loudness_db), spec.kind), spec)
+    gain = _loudness_gain(wave.samples, spec.loudness_db)
+    n_rows, size = 1 + len(wave.samples) // HOP, spec.n_mels if spec.kind == "logmel" else spec.n_mfcc + 1
+    values = wave.samples.new_empty(n_rows, size * (2 if spec.differences else 1))
+    for rows in pieces(n_rows):
+        values[rows, :size] = _values(power_spectrum(wave.samples, spec.n_fft, round(spec.window_s * RATE), rows, gain), spec)
+    if spec.differences:
+        values[:1, size:] = 0
+        torch.sub(values[1:, :size], values[:-1, :size], out=values[1:, size:])
+    return AudioFeatures(values, spec)
+
+
+def _values(power: torch.Tensor, spec: FeatureSpec) -> torch.Tensor:
+    """(F,D) log-mel bands, or MFCC and energy, of (F,bins) power."""
     floor = 10 ** (spec.floor_db / 10)
     log_mel = torch.log(power @ mel_filters(spec.n_mels, spec.n_fft, power.device).T + floor)
     if spec.kind == "logmel":
-        values = log_mel
-    else:
-        cepstrum = log_mel @ dct_matrix(spec.n_mfcc, spec.n_mels, power.device).T
-        values = torch.cat([cepstrum, torch.log(power.mean(1, keepdim=True) + floor)], 1)
-    if spec.differences:
-        values = torch.cat([values, torch.diff(values, dim=0, prepend=values[:1])], 1)
-    return AudioFeatures(values.float(), spec)
+        return log_mel
+    cepstrum = log_mel @ dct_matrix(spec.n_mfcc, spec.n_mels, power.device).T
+    return torch.cat([cepstrum, torch.log(power.mean(1, keepdim=True) + floor)], 1)
 
 
 def loudness_normalised(samples: torch.Tensor, loudness_db: float = -23.0) -> torch.Tensor:
@@ -81,20 +91,37 @@ def loudness_normalised(samples: torch.Tensor, loudness_db: float = -23.0) -> to
 
     Level: RMS over 0.4 s blocks, gated like ITU-R BS.1770 (absolute gate -70 dB, relative gate 10 dB under the mean), unweighted.
     """
+    return samples * _loudness_gain(samples, loudness_db)
+
+
+def _loudness_gain(samples: torch.Tensor, loudness_db: float) -> torch.Tensor | float:
     block = int(0.4 * RATE)
-    padded = torch.nn.functional.pad(samples, (0, max(0, block - len(samples))))
-    energy = padded.unfold(0, block, block // 4).square().mean(1)
+    blocks = torch.nn.functional.pad(samples, (0, max(0, block - len(samples)))).unfold(0, block, block // 4)
+    energy = torch.cat([blocks[rows].square().mean(1) for rows in pieces(len(blocks), 600)])
     heard = energy[energy > 1e-7]
     if len(heard) == 0:
-        return samples
+        return 1.0
     heard = heard[heard >= 0.1 * heard.mean()]
-    return samples * (10 ** (loudness_db / 20) / heard.mean().sqrt())
+    return 10 ** (loudness_db / 20) / heard.mean().sqrt()
 
 
-def power_spectrum(samples: torch.Tensor, n_fft: int, window: int) -> torch.Tensor:
-    """(F, n_fft/2+1) power, Hann window, centred at multiples of 10 ms, zeros beyond the ends."""
+def power_spectrum(samples: torch.Tensor, n_fft: int, window: int, rows: slice | None = None, gain: torch.Tensor | float = 1.0) -> torch.Tensor:
+    """(F, n_fft/2+1) power, Hann window, centred at multiples of 10 ms, zeros beyond the ends; only of `rows` where given.
+
+    gain: of the samples.
+    """
+    rows = rows or slice(0, 1 + len(samples) // HOP)
+    first, last = rows.start * HOP - n_fft // 2, (rows.stop - 1) * HOP + n_fft // 2
+    part = samples[max(0, first) : last] * gain
+    before = max(0, -first)
+    part = torch.nn.functional.pad(part, (before, last - first - before - len(part)))
     hann = torch.hann_window(window, device=samples.device)
-    return torch.stft(samples, n_fft, HOP, window, hann, center=True, pad_mode="constant", return_complex=True).abs().square().T
+    return torch.stft(part, n_fft, HOP, window, hann, center=False, return_complex=True).abs().square().T
+
+
+def pieces(n: int, size: int = PIECE) -> Iterator[slice]:
+    """0..n in slices of `size`."""
+    return (slice(start, min(n, start + size)) for start in range(0, n, size))
 
 
 @lru_cache

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from scipy.ndimage import binary_closing, binary_opening, maximum_filter1d, uniform_filter1d
 
-from audio.features import FEATURE_RATE, mel_filters, power_spectrum
+from audio.features import FEATURE_RATE, HOP, mel_filters, pieces, power_spectrum
 from audio.load import Waveform
 
 N_BANDS = 24
@@ -26,11 +27,8 @@ def voice_activity(wave: Waveform) -> np.ndarray:
 
     A band-wise noise floor follows the recording, so hum and steady noise are silence; exact silence is all False.
     """
-    power = power_spectrum(wave.samples, 512, 400)
-    level = _db(uniform_filter1d(power[:, SPEECH_BINS].sum(1).double().cpu().numpy(), 5, mode="nearest") / (257 * 400))
-    bands = (power @ mel_filters(N_BANDS, 512, power.device).T)[:, SPEECH_BANDS]
-    bands_db = _db(uniform_filter1d(bands.double().cpu().numpy(), 5, axis=0, mode="nearest"))
-    rise = np.clip(bands_db - _noise_floor(bands_db), 0, 30).mean(1)
+    level, bands_db = _levels(wave.samples)
+    rise = _rise(bands_db)
     loud = np.percentile(level, 95)
     start = (rise > START_DB) & (level > max(QUIET_DB, loud - START_RANGE_DB))
     stay = (rise > STOP_DB) & (level > max(QUIET_DB, loud - STOP_RANGE_DB))
@@ -40,19 +38,41 @@ def voice_activity(wave: Waveform) -> np.ndarray:
     return maximum_filter1d(voiced, 2 * round(HANG_S * FEATURE_RATE) + 1)
 
 
+def _levels(samples: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """(F,) level and (F,B) level of each speech band, dB, over five rows. Spectra are made and dropped minute by minute, and bands smoothed one
+    by one: only the (F,B) is as long as the speech."""
+    n_rows, filters = 1 + len(samples) // HOP, mel_filters(N_BANDS, 512, samples.device)[SPEECH_BANDS]
+    level, bands = np.empty(n_rows), np.empty((n_rows, len(filters)))
+    for rows in pieces(n_rows):
+        power = power_spectrum(samples, 512, 400, rows)
+        level[rows] = power[:, SPEECH_BINS].sum(1).cpu().numpy()
+        bands[rows] = (power @ filters.T).cpu().numpy()
+    for band in bands.T:
+        band[:] = _db(uniform_filter1d(band, 5, mode="nearest"))
+    return _db(uniform_filter1d(level, 5, mode="nearest") / (257 * 400)), bands
+
+
+def _rise(bands_db: np.ndarray) -> np.ndarray:
+    """(F,) mean over the bands of how far each is above its noise floor, dB, at most 30."""
+    centres, floors = _noise_floors(bands_db)
+    rise = np.empty(len(bands_db))
+    for rows in pieces(len(bands_db)):
+        floor = np.stack([np.interp(np.arange(rows.start, rows.stop), centres, band) for band in floors.T], 1)
+        rise[rows] = np.clip(bands_db[rows] - floor, 0, 30).mean(1)
+    return rise
+
+
 def _db(power: np.ndarray) -> np.ndarray:
     return 10 * np.log10(np.maximum(power, 1e-12))
 
 
-def _noise_floor(bands_db: np.ndarray) -> np.ndarray:
-    """(F,B) level of each band in its quietest moments near by: the 10th percentile of a 12 s window, interpolated between windows."""
+def _noise_floors(bands_db: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(W,) rows and (W,B) level of each band in its quietest moments around them: the 10th percentile of a 12 s window."""
     n, size = len(bands_db), NOISE_WINDOW_S * FEATURE_RATE
     if n <= size:
-        return np.percentile(bands_db, 10, axis=0)[None]
+        return np.zeros(1), np.percentile(bands_db, 10, axis=0)[None]
     centres = np.linspace(size / 2, n - size / 2, max(2, round(2 * n / size)))
-    levels = np.stack([np.percentile(bands_db[int(c - size / 2) : int(c + size / 2)], 10, axis=0) for c in centres])
-    rows = np.arange(n)
-    return np.stack([np.interp(rows, centres, band) for band in levels.T], 1)
+    return centres, np.stack([np.percentile(bands_db[int(c - size / 2) : int(c + size / 2)], 10, axis=0) for c in centres])
 
 
 def _hysteresis(start: np.ndarray, stay: np.ndarray) -> np.ndarray:
