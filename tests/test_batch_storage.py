@@ -303,7 +303,8 @@ def damages():
     yield "a link", member("x2.txt", b"", type=tarfile.SYMTYPE, linkname="/etc/passwd")
     yield "digests of another kind", digests(b"[1, 2]")
     yield "digests that are no JSON", digests(b"{")
-    yield "digests of missing files", digests(b'{"a": {"bytes": 1, "sha256": ""}}')
+    yield "digests of missing files", digests(b'{"result": "faces/k", "files": {"a": [1, ""]}}')
+    yield "of another result", lambda archive: archive.replace(b'"faces/k"', b'"faces/j"')
 
 
 @pytest.mark.parametrize(("damage"), [pytest.param(make, id=name) for name, make in damages()])
@@ -321,7 +322,7 @@ def test_a_damaged_archive_is_made_again_and_replaced(url, tmp_path, damage):
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", "a//b", "./x", "..", "C:x", "a\\b", "entry.json", "a/.", "x\n"])
 def test_an_archive_stays_in_its_folder(tmp_path, name):
-    stream, text = io.BytesIO(), json.dumps({name: {"bytes": 1, "sha256": content_hash_of(b"x")}}).encode()
+    stream, text = io.BytesIO(), json.dumps({"result": "a/k", "files": {name: [1, content_hash_of(b"x")]}}).encode()
     with tarfile.open(fileobj=stream, mode="w") as tar:
         for member, content in (("digests.json", text), (name, b"x")):
             info = tarfile.TarInfo(member)
@@ -330,7 +331,7 @@ def test_an_archive_stays_in_its_folder(tmp_path, name):
     stream.seek(0)
     (tmp_path / "in").mkdir()
     with pytest.raises(DamagedArchive):
-        unpack(stream, tmp_path / "in")
+        unpack(stream, tmp_path / "in", "a/k")
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
@@ -340,7 +341,7 @@ def test_archives_of_the_same_content_are_the_same(tmp_path):
         (tmp_path / name).mkdir()
         write("one")(tmp_path / name)
         packed.append(io.BytesIO())
-        pack(tmp_path / name, packed[-1])
+        pack(tmp_path / name, packed[-1], "a/k")
     assert packed[0].getvalue() == packed[1].getvalue()
 
 

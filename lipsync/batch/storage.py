@@ -161,14 +161,14 @@ class SharedCache(Cache):
 
         def fetch_or_make(folder: Path) -> None:
             nonlocal made, fetched
-            fetched = _fetch(archive, folder)
+            fetched = _fetch(archive, folder, f"{step}/{key}")
             if not fetched:
                 make(folder)
                 made = True
 
         done = super().get_or_make(step, key, fetch_or_make, label=label)
         if made or (not fetched and (step, key) not in self._offered and not archive.facts(missing_ok=True)):
-            archive.write(lambda stream: pack(done, stream))
+            archive.write(lambda stream: pack(done, stream, f"{step}/{key}"))
         self._offered.add((step, key))
         return done
 
@@ -178,41 +178,45 @@ def cache_for(folder: str | Path | None, shared: str = "") -> Cache:
     return SharedCache(folder, shared) if is_url(shared) else Cache(shared or folder)
 
 
-def pack(folder: Path, stream: IO[bytes]) -> None:
-    """Writes the files of a cached result as an uncompressed tar: their digests first; nothing of when, where or by whom they were made."""
-    files = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != LABEL}
-    digests = {name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for name, file in files.items()}
-    text = json.dumps(digests).encode()
+def pack(folder: Path, stream: IO[bytes], result: str) -> None:
+    """Writes the files of a cached result as an uncompressed tar: its name and their digests first; nothing of when, where or by whom they
+    were made."""
+    files = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file() and file != folder / LABEL}
+    sizes = {name: file.stat().st_size for name, file in files.items()}
+    text = json.dumps({"result": result, "files": {name: [sizes[name], _sha256(file)] for name, file in files.items()}}).encode()
     with tarfile.open(fileobj=stream, mode="w|", bufsize=_CHUNK, format=tarfile.PAX_FORMAT) as archive:
         first = tarfile.TarInfo(_DIGESTS)
         first.size = len(text)
         archive.addfile(first, BytesIO(text))
         for name, file in files.items():
             member = tarfile.TarInfo(name)
-            member.size = digests[name]["bytes"]
+            member.size = sizes[name]
             with file.open("rb") as content:
                 archive.addfile(member, content)
 
 
-def unpack(stream: IO[bytes], folder: Path) -> None:
-    """Puts the files of an archive made by `pack` into a folder. DamagedArchive where one is missing, surplus, different or not a plain file
-    inside the folder."""
+def unpack(stream: IO[bytes], folder: Path, result: str) -> None:
+    """Puts the files of an archive made by `pack` into a folder. DamagedArchive where it is of another result, or a file is missing, surplus,
+    different or not a plain one inside the folder."""
     try:
         with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK) as archive:
             members = iter(archive)
             first = next(members, None)
             if first is None or first.name != _DIGESTS or first.size > _MAX_DIGESTS:
                 raise DamagedArchive
-            left = json.loads(archive.extractfile(first).read())
+            label = json.loads(archive.extractfile(first).read())
+            left = label["files"]
+            if label["result"] != result:
+                raise DamagedArchive
             for member in members:
-                wanted = left.pop(member.name)
-                if not member.isreg() or member.issparse() or not _is_inside(member.name) or member.size != wanted["bytes"]:
+                size, sha256 = left.pop(member.name)
+                if not member.isreg() or member.issparse() or not _is_inside(member.name) or member.size != size:
                     raise DamagedArchive
                 path = folder / member.name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("xb") as copy:
                     shutil.copyfileobj(archive.extractfile(member), copy, _CHUNK)
-                if _sha256(path) != wanted["sha256"]:
+                if _sha256(path) != sha256:
                     raise DamagedArchive
     except (tarfile.TarError, ValueError, TypeError, LookupError, AttributeError, RecursionError, EOFError, FileExistsError) as error:
         raise DamagedArchive from error
@@ -224,13 +228,13 @@ class DamagedArchive(Exception):
     """An archive does not hold what its digests say."""
 
 
-def _fetch(archive: _Store, folder: Path) -> bool:
+def _fetch(archive: _Store, folder: Path, result: str) -> bool:
     """Whether the store has a sound archive, whose files are now in `folder`; after False the folder is empty."""
 
     def read() -> None:
         _empty(folder)
         with archive.fs.open(archive.path, "rb") as stream:
-            unpack(stream, folder)
+            unpack(stream, folder, result)
 
     try:
         archive.tried(read, "read")
