@@ -8,7 +8,8 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from lipsync.batch.job import STATES, Outcome
+from lipsync.batch.job import STATES, Job, Outcome
+from lipsync.batch.storage import shown
 from lipsync.batch.watch import clean, said_s
 from lipsync.paths import receipt_path, written_whole
 from lipsync.receipt import own_version
@@ -18,8 +19,11 @@ _MOST_ROWS, _MOST_SPANS, _LARGEST_RECEIPT = 2000, 5, 64 << 20
 #: Nothing but the page's own style may be loaded or run, whatever a name contains.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
-:root{color-scheme:light dark;--text:#22262e;--dim:#5d6570;--page:#fff;--line:#e2e6ec;--bad:#a3242c;--good:#0b5d3b;--link:#0b57a4;--mark:#fff3cd;--markline:#e0c36a}
-@media(prefers-color-scheme:dark){:root{--text:#dfe3e9;--dim:#98a1ad;--page:#15181d;--line:#2d333c;--bad:#ff8d8d;--good:#6fd3a3;--link:#82b7ff;--mark:#3d3415;--markline:#7d6a2c}}
+:root{color-scheme:light dark;--text:#22262e;--dim:#5d6570;--page:#fff;--line:#e2e6ec;
+--bad:#a3242c;--good:#0b5d3b;--link:#0b57a4;--mark:#fff3cd;--markline:#e0c36a}
+@media(prefers-color-scheme:dark){
+:root{--text:#dfe3e9;--dim:#98a1ad;--page:#15181d;--line:#2d333c;
+--bad:#ff8d8d;--good:#6fd3a3;--link:#82b7ff;--mark:#3d3415;--markline:#7d6a2c}}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--text);background:var(--page);max-width:1180px;margin:2rem auto;padding:0 1.2rem}
 h1{font-size:1.6rem;margin-bottom:.4rem}
 h2{font-size:1.2rem;margin-top:2.2rem}
@@ -43,8 +47,11 @@ td{display:block;border:0;padding:.05rem 0}
 td.n{display:inline-block;margin-right:1rem;text-align:left}
 td[data-name]:not(:empty)::before{content:attr(data-name) " ";color:var(--dim)}
 td:empty{display:none}
+.n small{display:inline}
 }
-@media print{:root{--text:#000;--dim:#444;--page:#fff;--line:#bbb;--bad:#800;--good:#040;--link:#000;--mark:#fff}body{margin:0;max-width:none;font-size:11pt}
+@media print{
+:root{--text:#000;--dim:#444;--page:#fff;--line:#bbb;--bad:#800;--good:#040;--link:#000;--mark:#fff}
+body{margin:0;max-width:none;font-size:11pt}
 tr{break-inside:avoid}thead{display:table-header-group}a{text-decoration:none}}
 """
 
@@ -85,8 +92,10 @@ class Page:
         """The page's text, piece by piece."""
         counts = self.counts
         said = ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "no jobs"
-        yield '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-        yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><title>Batch: {said}</title><style>{_STYLE}</style></head><body>\n'
+        yield '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        yield f"<title>Batch: {said}</title><style>{_STYLE}</style></head><body>\n"
         yield f"<h1>Batch: {said}</h1>\n"
         if self.rows["made"]:
             yield '<p><span class="mark">AI-edited</span> In these videos the mouth was synthesised to match other speech.</p>\n'
@@ -97,7 +106,8 @@ class Page:
         head = "".join(f"<th{mark}>{name}</th>" for name, mark in _MADE_COLUMNS)
         made = f"<table><thead><tr>{head}</tr></thead><tbody>\n"
         yield from self._section("Videos", made, self.rows["made"], counts["done"] + counts["kept"])
-        yield f'<p class="dim">Everything is in <a href="./{FACTS}">{FACTS}</a>. Made by lipsync {_text(own_version())}.</p>\n</body></html>\n'
+        yield f'<p class="dim">Everything is in <a href="./{FACTS}">{FACTS}</a>. Made by lipsync {_text(own_version())}.</p>\n'
+        yield "</body></html>\n"
 
     def _section(self, title: str, head: str, rows: list[str], n: int) -> Iterator[str]:
         if not rows:
@@ -129,10 +139,10 @@ def _json_pieces(outcomes: Iterable[Outcome], page: Page, about: Mapping) -> Ite
 
 def _plain(outcome: Outcome) -> dict:
     job = outcome.job
-    asked = {"out": job.out, "target": job.target, "speech": job.speech, "footage": list(job.footage), "line": job.line}
+    inputs = {"target": shown(job.target), "speech": shown(job.speech), "footage": list(map(shown, job.footage))}
     made = {"frames": outcome.frames, "duration_s": round(outcome.duration_s, 3), "seconds": round(outcome.seconds, 3)}
     became = {"state": outcome.state, "reason": outcome.reason, "attempts": outcome.attempts, "notes": list(outcome.notes)}
-    return asked | became | made
+    return {"out": job.out} | inputs | {"line": job.line} | became | made
 
 
 def _facts(about: Mapping, frames: int, duration_s: float) -> Iterator[str]:
@@ -150,8 +160,8 @@ def _facts(about: Mapping, frames: int, duration_s: float) -> Iterator[str]:
 def _lost_row(outcome: Outcome) -> str:
     job = outcome.job
     tried = f"<small>tried {outcome.attempts} times</small>" if outcome.attempts > 1 else ""
-    asked = f"<small>{_text(job.target)} + {_text(job.speech)}</small>" + (f"<small>{_text(job.line)}</small>" if job.line else "")
-    return f'<tr><td>{_text(job.out)}{asked}</td><td class="{outcome.state}">{_text(outcome.reason)}{tried}</td></tr>\n'
+    line = f"<small>{_text(job.line)}</small>" if job.line else ""
+    return f'<tr><td>{_text(job.out)}{_inputs(job)}{line}</td><td class="{outcome.state}">{_text(outcome.reason)}{tried}</td></tr>\n'
 
 
 def _made_row(outcome: Outcome, folder: Path) -> str:
@@ -159,7 +169,7 @@ def _made_row(outcome: Outcome, folder: Path) -> str:
     video, receipt = _link(job.out, _text(job.out)), _link(f"{job.out}.json", "receipt")
     speed = ""
     if outcome.seconds > 0 and outcome.frames:
-        speed = f"{outcome.frames / outcome.seconds:,.1f} f/s<small>{outcome.duration_s / outcome.seconds:.2g}x</small>"
+        speed = f"{outcome.frames / outcome.seconds:,.1f} f/s<small>{outcome.duration_s / outcome.seconds:.2g}x real time</small>"
     notes = [*outcome.notes, *_spans_said(job.out, folder)]
     if outcome.attempts > 1:
         notes.append(f"Begun {outcome.attempts} times.")
@@ -169,8 +179,11 @@ def _made_row(outcome: Outcome, folder: Path) -> str:
     )  # fmt: skip
     cells = "".join(f'<td class="n" data-name="{name}">{value}</td>' for name, value in figures)
     said = "".join(f"<div>{_text(note)}</div>" for note in notes)
-    asked = f"<small>{_text(job.target)} + {_text(job.speech)}</small><small>{receipt}</small>"
-    return f'<tr><td>{video}{asked}</td><td class="{outcome.state}">{outcome.state}</td>{cells}<td>{said}</td></tr>\n'
+    return f'<tr><td>{video}{_inputs(job)}<small>{receipt}</small></td><td class="{outcome.state}">{outcome.state}</td>{cells}<td>{said}</td></tr>\n'
+
+
+def _inputs(job: Job) -> str:
+    return f"<small>{_text(shown(job.target))} + {_text(shown(job.speech))}</small>"
 
 
 def _spans_said(out: str, folder: Path) -> list[str]:

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from lipsync.batch.job import Job, Outcome
 from lipsync.batch.tally import Running, Tally
@@ -51,7 +51,7 @@ class Quiet:
         self.now = now
         self.tally = Tally(jobs, workers, now(), lengths_s)
 
-    def __enter__(self) -> Quiet:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -146,7 +146,7 @@ class BatchJsonLines(Quiet):
 
 
 class LiveTable(Quiet):
-    """On a terminal: counts, speed and time left, a row for every worker, the last failures. At the end a table of what became of it stays."""
+    """On a terminal: counts, speed and time left, a row for every worker, the last failures. At the end a table of the outcome stays."""
 
     def __init__(self, stream: TextIO, jobs: Sequence[Job], workers: int = 1, **known: object) -> None:
         from rich.console import Console
@@ -157,7 +157,7 @@ class LiveTable(Quiet):
         self._lock = threading.Lock()  # rich draws from a thread of its own
         self._live = Live(get_renderable=self.draw, console=self.console, refresh_per_second=4, transient=True)
 
-    def __enter__(self) -> LiveTable:
+    def __enter__(self) -> Self:
         self._live.start()
         return self
 
@@ -186,7 +186,8 @@ class LiveTable(Quiet):
         with self._lock:
             now_s, width = self.now(), self.console.width
             head = [Text(_counted(self.tally), style="bold"), Text(_pace(self.tally, now_s))]
-            failed = [_one_line(f"failed  {shortened(out, width // 3)}: {clean(reason)}", "red") for out, reason in self.tally.last_failures]
+            said = [f"failed  {shortened(out, width // 3)}: {clean(reason)}" for out, reason in self.tally.last_failures]
+            failed = [_one_line(line, "red") for line in said]
             room = self.console.height - len(head) - len(failed) - 3
             at_work = {one.worker: (number, one) for number, one in self.tally.running.items()}
             shown = range(self.tally.workers) if self.tally.workers <= room else sorted(at_work)[: max(1, room)]
@@ -266,7 +267,9 @@ def _rows(workers: Sequence[tuple[int, Running] | None], jobs: Sequence[Job], wi
             continue
         number, one = entry
         rate = one.frames_per_s(now_s)
-        bar = ProgressBar(total=one.total, completed=one.done, width=bar_w, complete_style="cyan") if one.total > 0 else Text(str(one.done or ""))
+        bar = Text(str(one.done or ""))
+        if one.total > 0:
+            bar = ProgressBar(total=one.total, completed=one.done, width=bar_w, complete_style="cyan")
         speed = "" if rate is None else f"{rate:.1f} f/s"
         table.add_row(Text(shortened(jobs[number].out, name_w)), Text(shortened(one.step, step_w)), bar, Text(speed))
     return table
@@ -278,9 +281,10 @@ def _final(tally: Tally, now_s: float, width: int) -> Group:
     from rich.table import Table
     from rich.text import Text
 
+    look = {"title_justify": "left", "box": None, "padding": (0, 2, 0, 0)}
     parts: list[RenderableType] = []
     if tally.slowest:
-        slow = Table(title="Slowest jobs", title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
+        slow = Table(title="Slowest jobs", title_style="bold", **look)
         for name in ("took", "video"):
             slow.add_column(name, justify="right", no_wrap=True)
         slow.add_column("output", no_wrap=True)
@@ -288,7 +292,7 @@ def _final(tally: Tally, now_s: float, width: int) -> Group:
             slow.add_row(said_s(seconds), said_s(length_s) if length_s else "", Text(shortened(out, max(8, width - 30))))
         parts += [slow, Text()]
     if tally.failures:
-        failed = Table(title=f"Failed ({tally.counts['failed']})", title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold red")
+        failed = Table(title=f"Failed ({tally.counts['failed']})", title_style="bold red", **look)
         failed.add_column("output", width=max(12, width // 3), no_wrap=True)
         failed.add_column("reason", overflow="fold")
         for out, reason in tally.failures:
