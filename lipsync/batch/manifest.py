@@ -16,10 +16,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from pathlib import Path
 
 from lipsync.batch.job import Job
+from lipsync.batch.storage import is_url, shown
 from lipsync.config import DubConfig
 from lipsync.config_file import Text, checked, from_plain, given, load, nearest, option_names
 from lipsync.errors import LipsyncError, UsageError
@@ -32,6 +32,8 @@ KEYS = ("target", "speech", "out", "footage")
 PATH_OPTIONS = {
     "texture_weights": (), "lips.model": (), "lips.prior": ("bundled", "none"), "face.dlib_predictor": (), "cache.folder": (),
 }  # fmt: skip
+#: Sections that only the user at the command line may set where --root is given.
+GUARDED = ("cache", "largest", "sandbox")
 #: Longer names of a file leave no room for the receipt's and the hidden part's.
 MAX_NAME_BYTES = 200
 
@@ -88,10 +90,6 @@ def out_path(folder: str | Path, out: str) -> Path:
     return path
 
 
-def is_url(path: str) -> bool:
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path) is not None
-
-
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a manifest's relative paths begin, and the folder, links resolved, that they must lie in ("" = anywhere)."""
@@ -104,7 +102,7 @@ class _Place:
         _refuse_odd_characters(text, key)
         if is_url(text):
             if self.root:
-                raise UsageError(f"{key} {text} is a URL; with --root only files in {self.root} may be named.")
+                raise UsageError(f"{key} {shown(text)} is an address; with --root only files in {self.root} may be named.")
             return text
         path = os.path.join(self.folder, text)
         if self.root and not _within(os.path.realpath(path), self.root):
@@ -188,8 +186,9 @@ class _Maker:
         tree = _nested(own)
         texture = _at(tree, "texture")
         own_code = isinstance(texture, str) and texture.endswith(".py")
-        if self._place.root and (own_code or _at(tree, "cache.folder") is not None):
-            raise UsageError("With --root a manifest may name neither code (texture = FILE.py) nor the cache folder; give them on the command line.")
+        guarded = "texture = FILE.py" if own_code else next((f"{name}.*" for name in GUARDED if name in tree), None)
+        if self._place.root and guarded:
+            raise UsageError(f"With --root a manifest may not set {guarded}: give it on the command line.")
         for name, words in [*PATH_OPTIONS.items(), *([("texture", ())] if own_code else [])]:
             value = _at(tree, name)
             if isinstance(value, str) and value and value not in words:
@@ -336,7 +335,7 @@ def _default_out(target: str, speech: str) -> str:
 
 
 def _stem(name: str) -> str:
-    return PurePosixPath(re.split("[?#]", name)[0] if is_url(name) else name).stem
+    return os.path.splitext(os.path.basename(re.split("[?#]", name)[0] if is_url(name) else name))[0]
 
 
 def _each_its_own_out(jobs: Iterable[Job]) -> list[Job]:

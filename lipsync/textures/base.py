@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.util
 import pkgutil
 from pathlib import Path
@@ -32,9 +33,10 @@ class TextureMethod(Protocol):
         """The drawn mouths. Pure: no files, no state, no randomness."""
 
 
-def method_names() -> list[str]:
+@functools.cache
+def method_names() -> tuple[str, ...]:
     """Names of the built-in methods, without importing any of them."""
-    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name not in _SHARED)
+    return tuple(sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name not in _SHARED))
 
 
 def get_method(name: str, config: object) -> TextureMethod:
