@@ -280,6 +280,7 @@ class WriteConfig:
     codec: str = "libx264"
     crf: int = 12
     preset: str = "fast"
+    range_s: float = 120.0  # longer videos are written in ranges of about this length, so that a stopped dub goes on from the last whole one
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +288,24 @@ class CacheConfig:
     """Kept analyses and models (lipsync/cache.py)."""
 
     folder: str = ""  # empty = the environment variable LIPSYNC_CACHE, else the user's cache folder
+
+
+@dataclass(frozen=True, slots=True)
+class LargestConfig:
+    """The largest material that is opened: more would fill the memory (video/opening.py, audio/load.py)."""
+
+    megapixels: float = 40.0  # of one picture; 8192x4320 is 35
+    frames: int = 1_000_000  # of one video
+    hours: float = 6.0  # of picture or sound
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxConfig:
+    """A limited process for material that nobody vouches for (lipsync/sandbox.py); changes no result."""
+
+    enabled: bool = False  # of the commands dub, analyse and lips
+    memory_gib: float = 8.0  # that it may use; 0 = no limit
+    seconds: float = 3600.0  # after which it is stopped; 0 = no limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,3 +336,5 @@ class DubConfig:
     composite: CompositeConfig = field(default_factory=CompositeConfig)
     write: WriteConfig = field(default_factory=WriteConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
+    largest: LargestConfig = field(default_factory=LargestConfig)
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)

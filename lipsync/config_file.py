@@ -41,7 +41,7 @@ def given(file: str | Path | None = None, settings: Sequence[str] = (), named: M
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
-            raise UsageError(f"--set {setting!r} has no value. Write --set section.key=value, for example --set write.crf=18.")
+            raise UsageError(f"--set {_shown(setting)!r} has no value. Write --set section.key=value, for example --set write.crf=18.")
         _put(tree, name.strip(), Text(text.strip()))
     for name, value in (named or {}).items():
         if value is not None:
@@ -55,6 +55,8 @@ def read_toml(file: str | Path) -> dict:
         return tomllib.loads(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"The configuration file {file} cannot be read: {error.strerror or error}. Check the name.") from error
+    except RecursionError as error:
+        raise UsageError(f"The configuration file {file} nests values too deeply. `lipsync config` prints an example.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"The configuration file {file} is not TOML: {error}. `lipsync config` prints an example.") from error
 
@@ -87,8 +89,8 @@ def checked(config: DubConfig) -> DubConfig:
     if config.lips.model and not os.path.isfile(config.lips.model):
         raise LipsyncError(f"The lip model {config.lips.model} does not exist. Check lips.model, or leave it out to learn from the target.")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
-        raise UsageError(f"Unknown device {config.device!r}. Known: auto, cpu, cuda, cuda:N.")
-    for name, value, low, high in (("batch", config.batch, 1, 1024), ("write.crf", config.write.crf, 0, 63)):
+        raise UsageError(f"Unknown device {_shown(config.device)!r}. Known: auto, cpu, cuda, cuda:N.")
+    for name, value, low, high in (("batch", config.batch, 1, 1024), ("write.crf", config.write.crf, 0, 63), ("write.range_s", config.write.range_s, 1, 86400)):
         if not low <= value <= high:
             raise UsageError(f"{name} must be from {low} to {high}, not {value}.")
     return config
@@ -120,7 +122,7 @@ def _put(tree: dict, name: str, value: object) -> None:
     for part in path:
         tree = tree.setdefault(part, {})
         if not isinstance(tree, dict):
-            raise UsageError(f"{name!r}: {part!r} is an option, not a section.")
+            raise UsageError(f"{_shown(name)!r}: {_shown(part)!r} is an option, not a section. Give a value to a whole option, such as write.crf=18.")
     tree[key] = value
 
 
@@ -131,7 +133,7 @@ def _build(kind: type, tree: object, prefix: str, where: str) -> object:
     values = {}
     for name, value in tree.items():
         if name not in hints:
-            raise UsageError(f"Unknown option {prefix + name!r}{where}. {nearest(prefix + name, option_names())}")
+            raise UsageError(f"Unknown option {_shown(prefix + name)!r}{where}. {nearest(prefix + name, option_names())}")
         build = _build(hints[name], value, f"{prefix}{name}.", where) if is_dataclass(hints[name]) else None
         values[name] = build if build is not None else _coerce(value, hints[name], prefix + name, where)
     return kind(**values)
@@ -211,7 +213,7 @@ def option_names() -> tuple[str, ...]:
 
 def _one_of(name: str, value: str, known: Iterable[str], more: str = "") -> None:
     if value not in known:
-        raise UsageError(f"Unknown {name} {value!r}. {nearest(value, known)} Known: {', '.join(known)}{more}.")
+        raise UsageError(f"Unknown {name} {_shown(value)!r}. {nearest(value, known)} Known: {', '.join(known)}{more}.")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

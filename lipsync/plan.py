@@ -75,9 +75,10 @@ def fade(render: np.ndarray, seeks: np.ndarray, rows: int) -> np.ndarray:
     return (distance / (rows + 1)).clip(0, 1).astype(np.float32)
 
 
-def shown_frames(stream: VideoStream, plan: DubPlan, batch: int) -> Iterator[tuple[slice, torch.Tensor]]:
-    """(rows, (B,3,H,W) uint8 frames) along the plan; half-steps are drawn by optical flow."""
-    for rows, frames, following in read_rows(stream, plan.source, batch, also_next=plan.half):
+def shown_frames(stream: VideoStream, plan: DubPlan, batch: int, start: int = 0) -> Iterator[tuple[slice, torch.Tensor]]:
+    """(rows, (B,3,H,W) uint8 frames) along the plan from row `start` on; half-steps are drawn by optical flow."""
+    for part, frames, following in read_rows(stream, plan.source[start:], batch, also_next=plan.half[start:]):
+        rows = slice(part.start + start, part.stop + start)
         rgb = frames.rgb
         for b in np.flatnonzero(plan.half[rows]):
             between = half_step(rgb[b].permute(1, 2, 0).numpy(), following[b].permute(1, 2, 0).numpy())

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from lipsync.cache import content_hash
 from lipsync.config import DubConfig, LipsConfig, RetimeConfig, WriteConfig
-from lipsync.dub import dub, pick_device
+from lipsync.dub import dub, pick_device, prepare
 from lipsync.errors import LipsyncError
+from lipsync.identity import dub_id
 from video.read import probe, read_frames
 
 #: Little training: these tests are about everything but the quality of the lips.
@@ -129,6 +131,55 @@ def test_an_interrupt_leaves_nothing_behind(small_target, short_speech, shared_c
     with pytest.raises(KeyboardInterrupt):
         dub(small_target, short_speech, tmp_path / "out.mp4", QUICK, cache=shared_cache, hook=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def in_ranges():
+    """Output in ranges of 24 rows."""
+    return replace(QUICK, write=replace(QUICK.write, range_s=1.0))
+
+
+def test_a_dub_in_ranges_shows_the_same_pictures_and_goes_on_after_a_stop(dubbed, small_target, short_speech, shared_cache, tmp_path):
+    out, begun = tmp_path / "out.mkv", []
+
+    def stop(step, done, total):
+        if step == "dub":
+            begun.append(done)
+            if done > 40:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dub(small_target, short_speech, out, in_ranges(), cache=shared_cache, hook=stop)
+    assert list(tmp_path.iterdir()) == [] and begun[0] == 8
+    assert [e.label for e in shared_cache.entries() if e.step == "ranges"] == ["out.mkv"]
+    begun.clear()
+    facts = dub(small_target, short_speech, out, in_ranges(), cache=shared_cache, hook=lambda step, done, total: begun.append((step, done))).to_plain()
+    assert next(done for step, done in begun if step == "dub") == 24 + 8
+    assert torch.equal(pictures(out), pictures(dubbed[0])) and facts["output"]["sha256"] == content_hash(out)
+    assert not [e for e in shared_cache.entries() if e.step == "ranges"] and facts["id"] != dubbed[1]["id"]
+
+
+def test_a_prepared_target_says_several_speeches(dubbed, small_target, short_speech, shared_cache, tmp_path):
+    steps = []
+    ready = prepare(small_target, QUICK, cache=shared_cache)
+    facts = dub(small_target, short_speech, tmp_path / "a.mkv", QUICK, cache=shared_cache, hook=lambda step, *_: steps.append(step), prepared=ready).to_plain()
+    assert torch.equal(pictures(tmp_path / "a.mkv"), pictures(dubbed[0])) and set(steps) == {"dub"}
+    assert facts["id"] == dubbed[1]["id"]
+
+
+def test_the_id_follows_contents_options_and_weights_only(tmp_path):
+    config = QUICK
+    one = dub_id("a", "b", ["c"], config)
+    assert one == dub_id("a", "b", ["c"], replace(config, device="cpu", batch=3, cache=replace(config.cache, folder="elsewhere")))
+    weights = tmp_path / "w.safetensors"
+    ids = {one}
+    for text in ("x", "y"):
+        weights.write_text(text)
+        ids.add(dub_id("a", "b", ["c"], replace(config, lips=replace(config.lips, model=str(weights)))))
+    ids |= {dub_id("A", "b", ["c"], config), dub_id("a", "B", ["c"], config), dub_id("a", "b", [], config), dub_id("a", "b", ["c"], config, 2.0)}
+    ids |= {dub_id("a", "b", ["c"], replace(config, write=replace(config.write, crf=13)))}
+    assert len(ids) == 8
+    moved = weights.rename(tmp_path / "moved.safetensors")
+    assert dub_id("a", "b", ["c"], replace(config, lips=replace(config.lips, model=str(moved)))) in ids
 
 
 def test_an_existing_file_is_kept_unless_forced(small_target, short_speech, shared_cache, tmp_path):
