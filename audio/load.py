@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -49,6 +49,10 @@ class Waveform:
     def of(cls, samples: np.ndarray, rate: int = RATE, name: str = "speech") -> Waveform:
         """Sound from a (S,) array that is already at 16 kHz, or at any `rate`."""
         return _waveform([np.asarray(samples, np.float32)], rate, name, [])
+
+    def without_samples(self) -> Waveform:
+        """What is known of it, for a receipt, when the sound itself (230 MB an hour) has been used."""
+        return replace(self, samples=torch.zeros(0))
 
 
 def load_speech(path: str | Path) -> Waveform:
@@ -110,7 +114,7 @@ def _decoded(path: Path, notes: list[str], fill_gaps: bool) -> Iterator[_Sound]:
     import av
 
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as trouble:
         raise _Unreadable(f"is not an audio or video file that can be read ({trouble.__class__.__name__})") from None
     with container:
@@ -222,14 +226,13 @@ def _through_soundfile(path: Path, trouble: _Unreadable, notes: list[str]) -> Wa
 
 
 def _first_picture_s(path: Path) -> Fraction:
-    """Time stamp of the first shown video frame; 0 where there is no picture."""
+    """Time stamp of the first video frame that can be decoded; 0 where there is none."""
     import av
 
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            return Fraction(0)
-        for frame in container.decode(container.streams.video[0]):
-            return frame.pts * frame.time_base if frame.pts is not None else Fraction(0)
+    with av.open(str(path), metadata_errors="replace") as container:
+        if container.streams.video:
+            for frame in filter(None, _frames(container, container.streams.video[0])):
+                return frame.pts * frame.time_base if frame.pts is not None else Fraction(0)
     return Fraction(0)
 
 

@@ -24,6 +24,7 @@ from .threads import ahead
 
 _EXACT_CONTAINERS = {"mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm"}  # packet times are stored, not guessed
 _HELD_AT_END = 5  # frames that may be missing at the very end before it is an error
+_MOST_FPS, _LONGEST_S = 1000, 1000 * 3600  # beyond these a file's times are damage, not a recording
 _PAST = 16  # decoded frames kept, so that a small step back is not a new start at the keyframe
 _SEEK_GAP = 24  # frames: decoding this many costs about as much as a seek with frame threads
 
@@ -90,7 +91,7 @@ def probe(path: str | Path) -> VideoStream:
         notes.append("interlaced picture is handled as whole frames: moving edges stay combed")
     listed = _listed_times(path) if exact else None
     pts, end, keys, by_count = listed if listed else _decoded_times(path, base, fallback_rate, notes)
-    clock = FrameClock(pts, base, end)
+    clock = _believable(path, FrameClock(pts, base, end))
     audio_start = _audio_start(path)
     width, height = (first.height, first.width) if orientation[2] else (first.width, first.height)
     return VideoStream(
@@ -366,6 +367,16 @@ def _ends_agree(path: Path, pts: np.ndarray, keys: np.ndarray) -> bool:
         got = [frame.pts for frame in _decode(container, stream)]
     tail = pts[keys[-1] :]
     return None not in got and [p for p in got if p >= tail[0]] == tail.tolist()
+
+
+def _believable(path: Path, clock: FrameClock) -> FrameClock:
+    """The same clock; VideoError where so many frames a second, or so many hours, can only be damage."""
+    length_s = (clock.end - int(clock.pts[0])) * clock.base
+    if length_s > _LONGEST_S or (int(clock.pts[-1]) - int(clock.pts[0])) * clock.base * _MOST_FPS < len(clock) - 1:
+        raise VideoError(
+            f"{path}: by the times in the file, {len(clock)} frames take {float(length_s):.4g} s. They are damaged: convert it to a constant frame rate."
+        )
+    return clock
 
 
 def _decoded_times(path: Path, base: Fraction, rate: Fraction, notes: list[str]) -> tuple[np.ndarray, int, np.ndarray, bool]:

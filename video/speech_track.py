@@ -30,7 +30,11 @@ class SpeechTrack:
         self._output, self._end_s = output, end_s
         self._path = path
         self._container = _open(path)
-        self._track = self._container.streams.audio[0]
+        try:
+            self._track = _sound(self._container, path)
+        except VideoError:
+            self._container.close()
+            raise
         codec = self._track.codec_context.name.removesuffix("float")
         self.how = "copied" if codec in COPIED.get(suffix, ()) else "encoded"
         self._held: av.Packet | None = None
@@ -123,11 +127,27 @@ def _supported_rate(encoder: str, rate: int) -> int:
 
 
 def _decoded(container, track):
-    for packet in container.demux(track):
+    """Every frame that can be decoded; damaged packets are stepped over."""
+    packets = container.demux(track)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.error.FFmpegError):
+            return
         try:
             yield from packet.decode()
-        except av.error.InvalidDataError:
+        except av.error.FFmpegError:
             continue
+
+
+def _sound(container: av.container.InputContainer, path: Path) -> av.audio.stream.AudioStream:
+    """The track that is heard: the same as `audio.load` takes."""
+    track = container.streams.best("audio")
+    if track is None:
+        raise VideoError(f"{path} has no sound track. Name a speech recording.")
+    if track.codec_context is None or track.codec_context.sample_rate <= 0:
+        raise VideoError(f"{path}: its sound is of a kind that cannot be decoded. Convert it to WAV.")
+    return track
 
 
 def _cut(frame: av.AudioFrame, n: int) -> av.AudioFrame | None:
@@ -144,22 +164,18 @@ def _open(path: Path) -> av.container.InputContainer:
     if not path.is_file():
         raise VideoError(f"{path}: there is no such speech file. Check the path.")
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        return av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(
             f"{path} is not a sound file that can be opened ({getattr(error, 'strerror', None) or error}). "
             "Convert it to WAV."
         ) from error
-    if not container.streams.audio:
-        container.close()
-        raise VideoError(f"{path} has no sound track. Name a speech recording.")
-    return container
 
 
 def _first_sample_s(path: Path) -> Fraction:
     """Time on the file's own clock of the first sample a player lets sound."""
     with _open(path) as container:
-        for frame in _decoded(container, container.streams.audio[0]):
+        for frame in _decoded(container, _sound(container, path)):
             if frame.pts is not None:
                 return frame.pts * Fraction(frame.time_base)
     raise VideoError(f"{path}: its sound cannot be decoded. Convert it to WAV.")
