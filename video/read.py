@@ -24,7 +24,7 @@ from .threads import ahead
 
 _EXACT_CONTAINERS = {"mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm"}  # packet times are stored, not guessed
 _HELD_AT_END = 5  # frames that may be missing at the very end before it is an error
-_MOST_FPS, _LONGEST_S = 1000, 1000 * 3600  # beyond these a file's times are damage, not a recording
+_MOST_FPS, _LONGEST_S = 10_000, 1000 * 3600  # beyond these a file's times are damage, not a recording
 _PAST = 16  # decoded frames kept, so that a small step back is not a new start at the keyframe
 _SEEK_GAP = 24  # frames: decoding this many costs about as much as a seek with frame threads
 
@@ -87,6 +87,8 @@ def probe(path: str | Path) -> VideoStream:
     notes: list[str] = []
     if tags.high_dynamic_range:
         notes.append("high dynamic range picture is handled in eight bits: fine gradients may band")
+    if any(part.is_alpha for part in first.format.components) and first.to_ndarray(format="rgba")[..., 3].min() < 255:
+        notes.append("transparency is not kept: the picture is shown with the colours beneath it. Lay it over a background first to keep its look")
     if first.interlaced_frame:
         notes.append("interlaced picture is handled as whole frames: moving edges stay combed")
     listed = _listed_times(path) if exact else None
@@ -433,7 +435,7 @@ def _audio_start(path: Path) -> Fraction | None:
     with _open(path) as container:
         if not container.streams.audio:
             return None
-        track = container.streams.audio[0]
+        track = container.streams.best("audio")
         try:
             for frame in container.decode(track):
                 if frame.pts is not None:
