@@ -126,7 +126,7 @@ class _Maker:
             self._base = self._overlaid({key: value for key, value in defaults.items() if key not in KEYS})
             self._plain = self._interned(checked(from_plain(self._base)))
         except (LipsyncError, RecursionError) as error:
-            raise UsageError(_one_line(f"{file}, [defaults]: {_sentence(error)}")) from error
+            raise UsageError(one_line(f"{file}, [defaults]: {_sentence(error)}")) from error
 
     def job(self, line: str, values: dict, fault: str = "") -> Job:
         """The job; what is wrong with it becomes its fault, and what could be read is kept."""
@@ -141,7 +141,7 @@ class _Maker:
             got["out"] = _out(values["out"] if values.get("out") is not None else _default_out(got["target"], got["speech"]))
             got["config"] = self._config({key: value for key, value in values.items() if key not in KEYS})
         except (LipsyncError, RecursionError) as error:
-            fault = _one_line(f"{line}: {_sentence(error)}")
+            fault = one_line(f"{line}: {_sentence(error)}")
         return Job(**got, line=line, fault=fault)
 
     def _file(self, values: dict, key: str) -> str:
@@ -201,11 +201,11 @@ def _toml_jobs(text: str, file: Path) -> tuple[dict, list[tuple]]:
     try:
         tree = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(_one_line(f"The manifest {file} is not TOML: {_sentence(error)}.")) from error
+        raise UsageError(one_line(f"The manifest {file} is not TOML: {_sentence(error)}.")) from error
     for name in tree:
         if name not in ("job", "defaults"):
             near = "Did you mean [[job]]? " if name == "jobs" else ""
-            raise UsageError(_one_line(f"Unknown key {name!r} in the manifest {file}. {near}It has a table [defaults] and a table [[job]] per job."))
+            raise UsageError(one_line(f"Unknown key {name!r} in the manifest {file}. {near}It has a table [defaults] and a table [[job]] per job."))
     jobs, defaults = tree.get("job", []), tree.get("defaults", {})
     if not isinstance(jobs, list) or not all(isinstance(job, dict) for job in jobs) or not isinstance(defaults, dict):
         raise UsageError(f"In the manifest {file} every job is a table [[job]], and [defaults] is one table.")
@@ -241,11 +241,11 @@ def _check_columns(names: list[str], file: Path) -> None:
             raise UsageError(f"The manifest {file} has no column {name}. {cure}")
     twice = next((name for name in names if names.count(name) > 1), None) if len(names) <= 1000 else "of over 1000"
     if twice is not None:
-        raise UsageError(_one_line(f"The manifest {file} has the column {twice!r} twice. Leave one out."))
+        raise UsageError(one_line(f"The manifest {file} has the column {twice!r} twice. Leave one out."))
     try:
         _refuse_unknown(names)
     except UsageError as error:
-        raise UsageError(_one_line(f"{file}, line 1: {error}")) from error
+        raise UsageError(one_line(f"{file}, line 1: {error}")) from error
 
 
 def _json_jobs(text: str, file: Path) -> tuple[dict, list[tuple]]:
@@ -263,7 +263,7 @@ def _json_jobs(text: str, file: Path) -> tuple[dict, list[tuple]]:
             values, fault = {}, 'A job is an object, such as {"target": "a.mp4", "speech": "b.wav"}.'
         asked.append((f"{file.name}, line {n}", values, fault))
     if asked and all(fault for *_, fault in asked):
-        raise UsageError(_one_line(f"The manifest {file} is not JSON Lines: {asked[0][0]}: {asked[0][2]}"))
+        raise UsageError(one_line(f"The manifest {file} is not JSON Lines: {asked[0][0]}: {asked[0][2]}"))
     return {}, asked
 
 
@@ -349,7 +349,7 @@ def _each_its_own_out(jobs: Iterable[Job]) -> list[Job]:
             above = ["/".join(name.split("/")[:n]) for n in range(1, name.count("/") + 1)]
             other = next((files[key] for key in (name, *above) if key in files), None) or folders.get(name)
             if other and not job.fault:
-                job = replace(job, fault=_one_line(f"{job.line}: out {job.out!r} is taken by {other}. Give one of them another out."))
+                job = replace(job, fault=one_line(f"{job.line}: out {job.out!r} is taken by {other}. Give one of them another out."))
             for key, lines in ((name, files), *((key, folders) for key in above)):
                 lines.setdefault(key, job.line)
         told.append(job)
@@ -366,9 +366,9 @@ def _globbed(video: str, voice: str, out: str, options: DubConfig) -> Job:
             _refuse_odd_characters(name, key)
         out = _out(out)
     except UsageError as error:
-        fault = _one_line(f"{line}: {error}")
+        fault = one_line(f"{line}: {error}")
         out = ""
-    return Job(video, voice, out, config=options, line=_one_line(line), fault=fault)
+    return Job(video, voice, out, config=options, line=one_line(line), fault=fault)
 
 
 def _paired(videos: Sequence[str], voices: Sequence[str]) -> Iterator[tuple[str, str, str]]:
@@ -459,7 +459,7 @@ def _sentence(error: Exception) -> str:
     return str(error)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """A message safe to print: no line breaks, no control or direction characters, not endless."""
     text = re.sub("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", lambda found: repr(found[0])[1:-1], text)
     return text if len(text) <= 500 else f"{text[:497]}..."

@@ -1,0 +1,93 @@
+"""How long a job will take and how much room it needs, about: from pixels and frames, before any work, set right by the receipts of finished jobs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from lipsync.config import DubConfig
+from lipsync.geometry import mouth_space
+
+# Seconds of one thread of a 2020s server core, measured on 480x270, 1280x720 and 360x288 targets with the median texture.
+FOLLOW_S, FOLLOW_MPX_S = 0.02, 0.02  # per frame of a target, and more per megapixel: finding faces, cutting out mouths
+LEARN_S = 60.0  # learning to speak, per target without a lip model of its own
+DRAW_S, DRAW_MPX_S = 0.05, 0.2  # per row of an output, and more per megapixel
+OPEN_S = 5.0  # per job
+#: Bits per pixel of a picture at crf 12; 6 more halve them.
+BITS = 0.6
+#: The same of codecs that know no crf, or as a share of libx264's.
+BITS_OF = {"prores_ks": 3.5, "ffv1": 9.0}
+SHARE_OF = {"libx265": 0.7, "hevc_nvenc": 0.9, "libvpx-vp9": 0.9}
+SOUND_BYTES_S = 24_000  # per second of speech
+#: Receipts that are read to learn from.
+MOST_RECEIPTS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """What matters here of a target or of footage. rate: frames a second."""
+
+    width: int
+    height: int
+    frames: int
+    rate: float
+
+    @property
+    def mpx(self) -> float:
+        return self.width * self.height / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How finished jobs of this batch compare with what would have been foretold: factors of time and room."""
+
+    seconds: float = 1.0
+    n_bytes: float = 1.0
+
+
+def rows_of(film: Film, speech_s: float, config: DubConfig) -> int:
+    """Frames of the output."""
+    n = max(1, round(speech_s * film.rate))
+    return min(n, film.frames) if config.retime.length == "cut" else n
+
+
+def output_bytes(film: Film, rows: int, config: DubConfig) -> float:
+    """Of the video and its receipt."""
+    write = config.write
+    bits = BITS_OF.get(write.codec) or BITS * SHARE_OF.get(write.codec, 1.0) * 2 ** ((12 - write.crf) / 6)
+    return rows * (film.mpx * 1e6 * bits / 8 + 16) + rows / film.rate * SOUND_BYTES_S + 8192
+
+
+def draw_seconds(film: Film, rows: int) -> float:
+    return rows * (DRAW_S + DRAW_MPX_S * film.mpx)
+
+
+def follow_seconds(films: Iterable[Film], config: DubConfig) -> float:
+    """Of a target and its footage, before their first job."""
+    return sum(film.frames * (FOLLOW_S + FOLLOW_MPX_S * film.mpx) for film in films) + (0.0 if config.lips.model else LEARN_S)
+
+
+def kept_bytes(films: Iterable[Film], eyes_px: float, config: DubConfig) -> float:
+    """What the analyses of a target and its footage take in the cache. eyes_px: eye distance in the target; 0 = not known."""
+    most = config.analysis.max_bank_gib * 2**30
+    if not eyes_px:
+        return most
+    space = mouth_space(eyes_px * config.analysis.crop_scale)
+    return min(most, 3 * space.width * space.height * min(config.analysis.max_mouths, sum(film.frames for film in films)))
+
+
+def scale_from(receipts: Iterable[tuple[Path, Film, DubConfig]]) -> Scale:
+    """From finished jobs: (receipt, target, configuration); what cannot be read is left out."""
+    seconds, sizes = [], []
+    for path, film, config in receipts:
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            rows, took_s, n_bytes = facts["output"]["frames"], facts["seconds"]["dub"], facts["output"]["bytes"]
+            seconds.append(took_s / draw_seconds(film, rows))
+            sizes.append(n_bytes / output_bytes(film, rows, config))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, ZeroDivisionError):
+            continue
+    return Scale(median(seconds), median(sizes)) if seconds else Scale()
