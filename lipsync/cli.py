@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Optional
@@ -34,6 +34,7 @@ Set = Annotated[Optional[list[str]], typer.Option("--set", metavar="SECTION.KEY=
 Device = Annotated[Optional[str], typer.Option(metavar="auto|cpu|cuda:N", help="Where to compute.")]
 Face = Annotated[Optional[int], typer.Option(metavar="N", help="Which face: 0 = leftmost when first seen.")]
 FaceAt = Annotated[Optional[str], typer.Option(metavar="X,Y", help="The face nearest this pixel when first seen.")]
+Sandbox = Annotated[bool, typer.Option("--sandbox", help="Work in a process with limited memory and time, without network. Linux.")]
 Lips = Annotated[Optional[Path], typer.Option("--lips", metavar="MODEL", help="A lip model of `lipsync train lips`.")]
 MoreFootage = Annotated[Optional[list[Path]], typer.Option("--footage", metavar="FILE", help="More video of the same person. Repeatable.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="More lines; a traceback with an error.")]
@@ -117,6 +118,15 @@ def _lips_setting(model: Path | None) -> dict[str, str | None]:
     return {"lips.model": None if model is None else str(model)}
 
 
+def _sandboxed(options, inputs: Sequence[Path], written: Sequence[Path] = ()) -> None:
+    """Where options ask for it: has this command done by a limited child, and exits as that did. Returns in the child."""
+    from lipsync import sandbox
+
+    if options.sandbox.enabled and not sandbox.in_child():
+        limits = sandbox.Limits(options.sandbox.memory_gib, options.sandbox.seconds)
+        raise typer.Exit(sandbox.run_sandboxed(sys.argv[1:], limits, inputs, written))
+
+
 def _print_json(plain: object) -> None:
     typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
 
@@ -140,6 +150,7 @@ def dub(
     footage: MoreFootage = None,
     lips: Lips = None,
     device: Device = None,
+    sandbox: Sandbox = False,
     face: Face = None,
     face_at: FaceAt = None,
     preview: Annotated[Optional[float], typer.Option(metavar="SECONDS", min=0.04, help="Only the first seconds.")] = None,
@@ -155,14 +166,15 @@ def dub(
     """Dub TARGET: its person says SPEECH."""
     from lipsync.cache import Cache
     from lipsync.config_file import load
-    from lipsync.paths import check_paths, check_readable
+    from lipsync.paths import check_paths, check_readable, receipt_path
 
     named = {"texture": texture, "train_texture": train_texture or None, "device": device, "face.index": face, "retime.length": length, "retime.enabled": False if no_retime else None}
-    named |= {"texture_weights": None if texture_weights is None else str(texture_weights)}
+    named |= {"texture_weights": None if texture_weights is None else str(texture_weights), "sandbox.enabled": sandbox or None}
     options = load(config, _settings(set_, face_at), named | _lips_setting(lips))
     if lips is not None:
         check_readable(lips, "lip model")
     check_paths(target, speech, out, footage or (), force)  # dub() does so too, but torch takes seconds to come
+    _sandboxed(options, [target, speech, *(footage or ())], [out, receipt_path(out)])
     with _progress(quiet, as_json) as hook:
         from lipsync.dub import dub as make
 
@@ -180,6 +192,7 @@ def dub(
 def analyse(
     target: Target,
     device: Device = None,
+    sandbox: Sandbox = False,
     face: Face = None,
     face_at: FaceAt = None,
     config: ConfigFile = None,
@@ -193,8 +206,9 @@ def analyse(
     from lipsync.config_file import load
     from lipsync.paths import check_readable
 
-    options = load(config, _settings(set_, face_at), {"device": device, "face.index": face})
+    options = load(config, _settings(set_, face_at), {"device": device, "face.index": face, "sandbox.enabled": sandbox or None})
     check_readable(target, "target video")
+    _sandboxed(options, [target])
     with _progress(quiet, as_json) as hook:
         from lipsync.look import quick_look
 
@@ -217,6 +231,7 @@ def lips(
     target: Annotated[Optional[Path], typer.Option(metavar="VIDEO", help="Lips learnt from this video's person, as in a dub.")] = None,
     fps: Annotated[Optional[str], typer.Option(metavar="RATE", help="Rows a second, such as 25 or 30000/1001; else 100, and 25 drawn.")] = None,
     device: Device = None,
+    sandbox: Sandbox = False,
     config: ConfigFile = None,
     set_: Set = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
@@ -229,11 +244,12 @@ def lips(
     from lipsync.config_file import load
     from lipsync.paths import check_files, lips_format
 
-    options = load(config, set_ or [], {"device": device} | _lips_setting(model))
+    options = load(config, set_ or [], {"device": device, "sandbox.enabled": sandbox or None} | _lips_setting(model))
     rate = _rate(fps)
     kind = lips_format(out, kind, rate)
     given = [(speech, "speech file"), (target, "target video"), (options.lips.model or None, "lip model")]
     check_files([(path, role) for path, role in given if path is not None], [out], force)
+    _sandboxed(options, [speech, *([target] if target else [])], [out])
     with _progress(quiet, as_json) as hook:
         from lipsync.lips_only import lips_of
 

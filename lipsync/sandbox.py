@@ -1,0 +1,280 @@
+"""Work on material that nobody vouches for: in a process with little memory, little time, no network and no other programs.
+
+`limit_this_process` binds the process that calls it, for good. `run_sandboxed` runs a `lipsync` command in a child that binds itself before
+it opens anything, and says in one sentence how the child ended. Linux only; SECURITY.md says what this keeps out and what not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import platform
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lipsync.errors import LipsyncError, UsageError
+from video.parts import sweep_parts
+
+OUT_OF_MEMORY, OUT_OF_TIME = 77, 78  # exit statuses of a limited child
+_NO_MEMORY_FOR_THREADS = 127  # of the C library
+GRACE_S = 10.0  # between asking a child whose time is over to stop and killing it
+_SPARE = 1.25  # what a child cannot have at all, over what ends it: some libraries wait for ever for memory that is refused
+_NEAR = 0.8  # a child that crashes with this share of its memory in use crashed for want of it
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a process may use. memory_gib: private memory of all its threads together, GiB; seconds: of wall clock, and as many of every
+    core; network: whether sockets may be opened. 0 = not limited, for the first two."""
+
+    memory_gib: float
+    seconds: float
+    network: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("memory_gib", "seconds"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"sandbox.{name} must be 0 (no limit) or more, not {getattr(self, name):g}.")
+
+
+def limit_this_process(limits: Limits) -> None:
+    """Binds the calling process, all its threads, and whatever it starts; there is no way back.
+
+    Memory beyond the limit raises MemoryError or ends the process; at the end of its time the process dies of SIGALRM or SIGXCPU (start the
+    time anew for the next piece of work with `restart_clock`). Opening a socket or starting a program raises PermissionError. Raises
+    LipsyncError where the system cannot do this.
+    """
+    if reason := why_not():
+        raise LipsyncError(reason)
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if limits.memory_gib:
+        # Not RLIMIT_AS: thread stacks, CUDA and mapped files reserve tens of GiB of addresses that are never memory.
+        n_bytes = round(limits.memory_gib * 2**30)
+        resource.setrlimit(resource.RLIMIT_DATA, (n_bytes, n_bytes))
+    restart_clock(limits.seconds)
+    _filter_system_calls(limits.network)
+
+
+def restart_clock(seconds: float) -> None:
+    """The calling process has this much wall clock from now on, and as many seconds of every core; 0 = no limit."""
+    import resource
+
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu_s = int(used.ru_utime + used.ru_stime + seconds * (os.cpu_count() or 1)) + 1 if seconds else hard
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s if hard == resource.RLIM_INFINITY else min(cpu_s, hard), hard))
+
+
+def why_not() -> str | None:
+    """The sentence that says why this system has no sandbox; None where it has one."""
+    if sys.platform != "linux":
+        return f"There is no sandbox on {platform.system() or 'this system'}, only on Linux. Leave out --sandbox, or run in a virtual machine."
+    if platform.machine() not in _MACHINES:
+        return f"There is no sandbox on {platform.machine()}, only on x86_64 and aarch64. Leave out --sandbox, or run in a virtual machine."
+    if not os.path.exists("/proc/sys/kernel/seccomp/actions_avail"):
+        return "This Linux kernel has no seccomp filters, so there is no sandbox. Leave out --sandbox, or use another kernel."
+    return None
+
+
+def run_sandboxed(argv: Sequence[str], limits: Limits, inputs: Sequence[Path], written: Sequence[Path] = ()) -> int:
+    """The exit status of `lipsync *argv` in a limited child, whose output goes where this process's goes.
+
+    inputs: what it reads, for messages; written: what it makes, of which a killed child leaves no parts. LipsyncError where a limit or a crash
+    ended the child.
+    """
+    if reason := why_not():
+        raise LipsyncError(reason)
+    start = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lipsync.sandbox import child; child()"
+    command = [sys.executable, "-P", "-c", start, json.dumps(sys.path), json.dumps(asdict(limits)), str(os.getpid()), *argv]
+    # A group of its own: Ctrl-C reaches this process, which passes it on once.
+    watched = _Watched(subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0), limits, [Path(p).resolve() for p in inputs])
+    try:
+        watched.wait()
+    except KeyboardInterrupt:
+        watched.stop()
+        if watched.status < 0:
+            raise
+    finally:
+        watched.stop()
+        for path in written if watched.status else ():
+            sweep_parts(path)
+    if watched.sentence:
+        raise LipsyncError(watched.sentence)
+    return watched.status
+
+
+def child() -> None:
+    """What `run_sandboxed` starts: limits itself, then is the command line."""
+    global _in_child
+    limits, parent, *argv = sys.argv[2:]
+    limits = Limits(**json.loads(limits))
+    _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(parent):  # it died before the line above
+        sys.exit(130)
+    # The parent's watch comes first, so that there is time to tidy up.
+    limit_this_process(Limits(limits.memory_gib * _SPARE, limits.seconds and limits.seconds + 2 * GRACE_S, limits.network))
+    _in_child = True
+    signal.signal(signal.SIGALRM, _end_of_time)
+    sys.argv = ["lipsync", *argv]
+    from lipsync.cli import main
+
+    try:
+        main()
+    except _TimeIsUp:
+        sys.exit(OUT_OF_TIME)
+    except Exception as error:
+        if not short_of_memory(error):
+            raise
+        sys.exit(OUT_OF_MEMORY)
+
+
+def in_child() -> bool:
+    """Whether this process is the limited child of `run_sandboxed`."""
+    return _in_child
+
+
+def short_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that memory was refused; torch and threads say so only in words."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _REFUSED)
+
+
+_in_child = False
+_REFUSED = ("can't allocate memory", "not enough memory", "can't start new thread", "bad_alloc", "Cannot allocate memory")
+
+
+class _TimeIsUp(BaseException):
+    """Raised where the child stands when its time ends, so that it tidies up. Not an Exception: nobody takes it for a failure of theirs."""
+
+
+def _end_of_time(*_: object) -> None:
+    raise _TimeIsUp
+
+
+class _Watched:
+    """A child process, what it has used, and the sentence about how it ended if that was not its own doing."""
+
+    def __init__(self, process: subprocess.Popen, limits: Limits, inputs: Sequence[Path]) -> None:
+        self.process, self.limits, self.inputs = process, limits, inputs
+        self.read: list[Path] = []  # of the inputs, those that were open when last looked
+        self.peak_gib = 0.0
+        self.sentence = ""
+
+    @property
+    def status(self) -> int:
+        return self.process.returncode
+
+    def wait(self) -> None:
+        """Until the child ends, or its time."""
+        end_s = time.monotonic() + self.limits.seconds if self.limits.seconds else float("inf")
+        while True:
+            try:
+                self.process.wait(_POLL_S)
+                break
+            except subprocess.TimeoutExpired:
+                self._look()
+            late, large = time.monotonic() > end_s, 0 < self.limits.memory_gib < self.peak_gib
+            if late or large:
+                self.stop(signal.SIGALRM)
+                self.sentence = self._out_of_time() if late else self._out_of_memory()
+                return
+        self.sentence = self._of_status()
+
+    def stop(self, request: signal.Signals = signal.SIGTERM) -> None:
+        """Asks the child to end, and kills it if it does not."""
+        for signal_number in (request, signal.SIGKILL):
+            if self.process.poll() is not None:
+                return
+            self.process.send_signal(signal_number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(GRACE_S)
+
+    def _look(self) -> None:
+        folder = Path(f"/proc/{self.process.pid}")
+        with contextlib.suppress(OSError, KeyError):  # it has just ended
+            status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+            self.peak_gib = max(self.peak_gib, int(status["VmData"].split()[0]) / 2**20)
+            opened = {os.path.realpath(link) for link in (folder / "fd").iterdir()}
+            self.read = [path for path in self.inputs if str(path) in opened] or self.read
+
+    def _of_status(self) -> str:
+        """What to say of a child that ended by itself."""
+        crashed = self.status < 0 or self.status == _NO_MEMORY_FOR_THREADS
+        if self.status == OUT_OF_MEMORY or (crashed and self.peak_gib > _NEAR * self.limits.memory_gib > 0):
+            return self._out_of_memory()
+        if self.status in (OUT_OF_TIME, -signal.SIGXCPU, -signal.SIGALRM):
+            return self._out_of_time()
+        if crashed:
+            how = signal.Signals(-self.status).name if self.status < 0 else "want of memory"
+            return f"{self._names()}: reading it crashed ({how}): it is damaged, or made to break a decoder. Copy it again, or leave it out."
+        return ""
+
+    def _out_of_memory(self) -> str:
+        return self._stopped("memory_gib", f"{self.limits.memory_gib:g} GiB of memory")
+
+    def _out_of_time(self) -> str:
+        return self._stopped("seconds", f"{self.limits.seconds:g} seconds")
+
+    def _stopped(self, option: str, limit: str) -> str:
+        return f"{self._names()}: stopped at the limit of {limit}. If you trust this material, raise it with --set sandbox.{option}=NUMBER."
+
+    def _names(self) -> str:
+        return " and ".join(str(path.name) for path in self.read or self.inputs)
+
+
+# Numbers of system calls, and of the architecture in a filter: <linux/audit.h>, <asm/unistd.h>.
+_MACHINES = {
+    "x86_64": (0xC000003E, {
+        "seccomp": 317, "socket": 41, "execve": 59, "execveat": 322, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
+        "io_uring_setup": 425, "pidfd_getfd": 438,
+    }),
+    "aarch64": (0xC00000B7, {
+        "seccomp": 277, "socket": 198, "execve": 221, "execveat": 281, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271,
+        "io_uring_setup": 425, "pidfd_getfd": 438,
+    }),
+}  # fmt: skip
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_SET_MODE_FILTER, _ALL_THREADS = 1, 1
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF: a word; jump if so; jump if so; answer
+_X32 = 0x40000000  # the same calls once more, of x86_64's 32-bit pointers
+
+
+class _Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
+
+
+def _filter_system_calls(network: bool) -> None:
+    """Refuses programs, other processes' memory and, without `network`, every socket: also those of the machine's own services, which would
+    open a connection for us. Pairs of connected sockets (socketpair) remain."""
+    architecture, numbers = _MACHINES[platform.machine()]
+    refused = [n for name, n in numbers.items() if name != "seccomp" and not (network and name in ("socket", "io_uring_setup"))]
+    steps = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, architecture), (_RETURN, 0, 0, _REFUSE), (_LOAD, 0, 0, 0)]
+    steps += [(_AT_LEAST, len(refused) + 1, 0, _X32)]
+    steps += [(_EQUAL, len(refused) - i, 0, n) for i, n in enumerate(refused)]
+    steps += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _REFUSE)]
+    code = b"".join(struct.pack("HBBI", *step) for step in steps)
+    libc = _libc()
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.syscall(
+        numbers["seccomp"], _SET_MODE_FILTER, _ALL_THREADS, ctypes.byref(_Program(len(steps), code))
+    ):
+        why = os.strerror(ctypes.get_errno()) if ctypes.get_errno() else "one of its threads has another filter"
+        raise LipsyncError(f"The network could not be closed for this process ({why}). Leave out --sandbox, or allow seccomp in this container.")
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
