@@ -230,8 +230,9 @@ def _first_picture_s(path: Path) -> Fraction:
     import av
 
     with av.open(str(path), metadata_errors="replace") as container:
-        if container.streams.video:
-            for frame in filter(None, _frames(container, container.streams.video[0])):
+        films = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]  # no covers
+        if films:
+            for frame in filter(None, _frames(container, films[0])):
                 return frame.pts * frame.time_base if frame.pts is not None else Fraction(0)
     return Fraction(0)
 

@@ -26,7 +26,7 @@ from lipsync.errors import UsageError
 POLICIES = ("speech", "cut", "loop", "bounce", "hold")
 STEP, FROM_HALF, SKIP, SEEK = 0, 1, 2, 3
 _CELL_LIMIT = 96  # poses told apart in seek costs
-_TABLE_BYTES = 64 << 20  # back-pointers held at once; longer tables are computed twice, segment by segment
+_TABLE_BYTES = 16 << 20  # back-pointers held at once; longer tables are computed twice, segment by segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +215,10 @@ def _cheapest(costs: Costs) -> Timing:
     """Forward through all rows in segments, remembering the costs at each segment's start; then back, segment by segment, each computed
     again unless it is the last. Memory: one segment's table and one pair of cost rows per segment."""
     n, t = len(costs.shown), len(costs.motion)
-    length = min(n, max(_TABLE_BYTES // t, int(np.sqrt(16 * n)), 1))
+    n_cells = len(costs.between)
+    length = min(n, max(_TABLE_BYTES // (t + 8 * n_cells), int(np.sqrt(16 * n)), 1))
     table = np.empty((length, t), np.uint8)
-    sources = np.empty((length, len(costs.between), 2), np.int32)
+    sources = np.empty((length, n_cells, 2), np.int32)
     begins = list(range(0, n, length))
     entry = [_entry(costs)]
     for begin in begins:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from audio.features import FeatureSpec, speech_features
+from audio.features import FeatureSpec, pieces, speech_features
 from audio.load import Waveform
 from lipsync.cache import save_tensors
 from lipsync.errors import LipsyncError
@@ -27,6 +27,8 @@ from lipsync.lips import LipBasis, uncrossed
 from lipsync.types import LipTrack
 
 FORMAT = "lipsync-lips-2"
+#: Rows answered for at once (a minute), and rows heard before and after them.
+CHUNK, CONTEXT = 6000, 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +106,25 @@ class LipModel:
 
     def answer(self, features: torch.Tensor) -> np.ndarray:
         """(F,18,2) lips for (F,D) features."""
-        rows = self.standardised(features.to(self.feature_mean.device))
+        points = np.empty((len(features), 18, 2), np.float32)
         with ThreadPoolExecutor(os.cpu_count()) as pool, one_thread():
-            coefficients = np.mean(list(pool.map(lambda net: predicted(net, rows), self.nets)), axis=0) * scale_of(self.basis)
-        return uncrossed(self.exaggerated(self.basis.decode(coefficients.astype(np.float32))))
+            for part in pieces(len(features), CHUNK):
+                each = list(pool.map(lambda net: self._answered(net, features, part), self.nets))
+                coefficients = np.mean(each, axis=0) * scale_of(self.basis)
+                points[part] = uncrossed(self.exaggerated(self.basis.decode(coefficients.astype(np.float32))))
+        return points
 
-    def hear(self, wave: Waveform) -> np.ndarray:
-        """(F,H) float64 the first network's LSTM features of `wave`, 100 per second."""
-        net = self.nets[0]
-        with one_thread():
-            return predicted(net, self.standardised(speech_features(wave, self.spec).values.to(self.feature_mean.device)), answer=net.hear)
+    def hear(self, wave: Waveform) -> Iterator[np.ndarray]:
+        """(F,H) float64 the first network's LSTM features of `wave`, 100 per second, minute by minute: an hour's would be 740 MB."""
+        net, features = self.nets[0], speech_features(wave, self.spec).values
+        for part in pieces(len(features), CHUNK):
+            with one_thread():
+                heard = self._answered(net, features, part, net.hear)
+            yield heard
+
+    def _answered(self, net: LipNet, features: torch.Tensor, part: slice, answer: Callable | None = None) -> np.ndarray:
+        excerpt, first = excerpt_for(net, features, part)
+        return answered(net, self.standardised(excerpt.to(self.feature_mean.device)), first, part, answer)
 
     def standardised(self, features: torch.Tensor) -> torch.Tensor:
         return (features - self.feature_mean) / self.feature_scale
@@ -174,24 +185,33 @@ def scale_of(basis: LipBasis) -> np.ndarray:
     return np.maximum(basis.spread, 1e-3 * max(float(basis.spread[0]), 1e-6))
 
 
+def predicted(net: LipNet, rows: torch.Tensor, chunk: int = CHUNK, context: int = CONTEXT) -> np.ndarray:
+    """(F,K) float64 coefficients, standardised, for (F,D) standardised features, chunk by chunk."""
+    parts = pieces(len(rows), chunk)
+    return np.concatenate([answered(net, *excerpt_for(net, rows, part, context), part) for part in parts])
+
+
+def excerpt_for(net: LipNet, rows: torch.Tensor, part: slice, context: int = CONTEXT) -> tuple[torch.Tensor, int]:
+    """What `net` must read of the (F,D) rows to answer for `part`: (L,D) rows with context on both sides, and the number of the first.
+    At the end the last row is repeated until the delayed answer is out."""
+    n = len(rows)
+    end = n + net.delay + (-(n + net.delay)) % net.stack
+    first, last = max(0, part.start - context), min(end, part.stop + net.delay + context)
+    return torch.cat([rows[first:last], rows[-1:].expand(max(0, last - n), -1)]), first
+
+
 @torch.no_grad()
-def predicted(
-    net: LipNet, rows: torch.Tensor, chunk: int = 6000, context: int = 600, answer: Callable[[torch.Tensor], torch.Tensor] | None = None
+def answered(
+    net: LipNet, excerpt: torch.Tensor, first: int, part: slice, answer: Callable[[torch.Tensor], torch.Tensor] | None = None
 ) -> np.ndarray:
-    """(F,K) float64 coefficients, standardised, for (F,D) standardised features: delay made good, in chunks of a minute with context.
+    """(part,K) float64 coefficients, standardised, for (L,D) standardised rows from `first` on; the delay is made good.
 
     answer: `net.hear` for the LSTM's own features instead.
     """
-    n, stack = len(rows), net.stack
-    padded = torch.cat([rows, rows[-1:].expand(net.delay + (-(n + net.delay)) % stack, -1)])
-    parts = []
-    for start in range(0, n, chunk):
-        first, last = max(0, start - context), min(len(padded), start + chunk + net.delay + context)
-        out = (answer or net)(padded[None, first:last])[0].double().cpu().numpy()
-        moments = first + np.arange(len(out)) * stack - net.delay
-        wanted = np.arange(start, min(n, start + chunk))
-        parts.append(np.stack([np.interp(wanted, moments, column) for column in out.T], 1))
-    return np.concatenate(parts)
+    out = (answer or net)(excerpt[None])[0].double().cpu().numpy()
+    moments = first + np.arange(len(out)) * net.stack - net.delay
+    wanted = np.arange(part.start, part.stop)
+    return np.stack([np.interp(wanted, moments, column) for column in out.T], 1)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from lipsync.lip_model import bundled_lip_model
 from lipsync.textures import get_method
 from lipsync.textures.base import TextureMethod
 from lipsync.textures.learned import Learned
-from lipsync.timebase import features_at
+from lipsync.timebase import pieces_at
 from lipsync.types import TargetAnalysis
 from video.frames import FrameClock
 
@@ -67,7 +67,7 @@ def texture_facts(method: TextureMethod) -> dict:
 
 def heard(wave: Waveform, clock: FrameClock) -> np.ndarray:
     """(N,256) float32: what the bundled lip model's LSTM makes of the sound at the frames of `clock`."""
-    return features_at(bundled_lip_model().hear(wave), clock)
+    return pieces_at(bundled_lip_model().hear(wave), clock)
 
 
 def heard_at_mouths(subject: TargetAnalysis) -> np.ndarray | None:

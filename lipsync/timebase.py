@@ -6,6 +6,7 @@ moment it is first shown. Positions are integer arithmetic on the frame clock's 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 
 import numpy as np
@@ -19,6 +20,8 @@ NOMINAL_RATES = tuple(Fraction(r) for r in (12, 15, 24, 25, 30, 48, 50, 60, 90, 
     Fraction(r * 1000, 1001) for r in (24, 30, 48, 60, 120)
 )
 SNAP_TICKS = 2
+#: A constant clock with frames left out: so many of its steps are the usual one, and the others are multiples of it.
+FEW_LEFT_OUT = 0.8
 
 
 def feature_position(clock: FrameClock) -> tuple[np.ndarray, np.ndarray]:
@@ -35,21 +38,43 @@ def lips_at(track: LipTrack, clock: FrameClock) -> LipTrack:
     """
     if track.clock is not None:
         raise ValueError("lips_at expects a track of 100 rows per second (clock None)")
-    a, b, _ = _neighbours(len(track), clock)
-    return LipTrack(features_at(track.points, clock), track.valid[a] & track.valid[b], clock)
+    a, b, _ = _neighbours(clock)
+    last = len(track) - 1
+    valid = track.valid[np.minimum(a, last)] & track.valid[np.minimum(b, last)]
+    return LipTrack(features_at(track.points, clock), valid, clock)
 
 
 def features_at(values: np.ndarray, clock: FrameClock) -> np.ndarray:
     """(N,...) float32 rows of (F,...) `values` at 100 per second at the frames of `clock`, interpolated; the last is held beyond the end."""
-    a, b, part = _neighbours(len(values), clock)
-    weight = part.reshape(-1, *[1] * (values.ndim - 1)).astype(np.float32)
-    return (values[a] * (1 - weight) + values[b] * weight).astype(np.float32)
+    return pieces_at([values], clock)
 
 
-def _neighbours(n_features: int, clock: FrameClock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def pieces_at(pieces: Iterable[np.ndarray], clock: FrameClock) -> np.ndarray:
+    """`features_at` of values that come in pieces, (f,...) after (f,...), of which two are held at a time."""
+    before, after, part = _neighbours(clock)
+    out, begin, last = None, 0, None
+    for piece in pieces:
+        end = begin + len(piece)
+        known = piece if last is None else np.concatenate([last, piece])
+        first = end - len(known)
+        out = np.empty((len(clock), *piece.shape[1:]), np.float32) if out is None else out
+        rows = slice(*np.searchsorted(after, [begin, end]))
+        out[rows] = _between(known[before[rows] - first], known[after[rows] - first], part[rows])
+        begin, last = end, piece[-1:]
+    beyond = part[np.searchsorted(after, begin) :]
+    out[len(out) - len(beyond) :] = _between(last, last, beyond)
+    return out
+
+
+def _between(a: np.ndarray, b: np.ndarray, part: np.ndarray) -> np.ndarray:
+    weight = part.reshape(-1, *[1] * (a.ndim - 1)).astype(np.float32)
+    return (a * (1 - weight) + b * weight).astype(np.float32)
+
+
+def _neighbours(clock: FrameClock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The features before and after each frame, and how far the frame is on the way between them."""
     before, part = feature_position(clock)
-    return np.minimum(before, n_features - 1), np.minimum(before + (part > 0), n_features - 1), part
+    return before, before + (part > 0), part
 
 
 def to_feature_clock(lips: LipTrack, n_features: int, shot: np.ndarray | None = None) -> LipTrack:
@@ -102,12 +127,16 @@ def output_clock(duration_s: Fraction, like: FrameClock) -> FrameClock:
 
 
 def nominal_rate(clock: FrameClock) -> Fraction:
-    """Frames per second: exact for a constant clock; else a standard rate if the mean is one within rounding, else the mean."""
+    """Frames per second: exact for a constant clock, also where frames were left out of it; else a standard rate if the mean is one within
+    rounding, else the mean."""
     steps = np.diff(clock.pts)
     if len(steps) == 0:
         return clock.rate
     if (steps == steps[0]).all():
         return 1 / (int(steps[0]) * clock.base)
+    usual = int(np.median(steps))
+    if (steps == usual).mean() >= FEW_LEFT_OUT and not (steps % usual).any():
+        return 1 / (usual * clock.base)
     n_steps, length_s = len(steps), int(clock.pts[-1] - clock.pts[0]) * clock.base
     near = min(NOMINAL_RATES, key=lambda rate: abs(n_steps / rate - length_s))
     jitter_only = steps.max() - steps.min() <= SNAP_TICKS
