@@ -42,6 +42,11 @@ class FeatureSpec:
         elif self.kind not in ("mfcc", "logmel"):
             raise ValueError(f'FeatureSpec.kind is "mfcc", "logmel" or "{PREFIX}NAME", got {self.kind!r}')
 
+    @property
+    def size(self) -> int:
+        """Numbers per feature, of all kinds but "ssl:NAME"."""
+        return (self.n_mels if self.kind == "logmel" else self.n_mfcc + 1) * (2 if self.differences else 1)
+
     def to_dict(self) -> dict:
         return asdict(self)
 
