@@ -22,11 +22,13 @@ from torch import nn
 from audio.features import FeatureSpec, pieces, speech_features
 from audio.load import Waveform
 from lipsync.cache import save_tensors
-from lipsync.errors import LipsyncError
 from lipsync.lips import LipBasis, uncrossed
 from lipsync.types import LipTrack
+from lipsync.weights_file import plain_report, read_weights_file
 
 FORMAT = "lipsync-lips-2"
+#: Networks that a model may average.
+MOST_NETS = 64
 #: Rows answered for at once (a minute), and rows heard before and after them.
 CHUNK, CONTEXT = 6000, 600
 
@@ -155,29 +157,27 @@ class LipModel:
     @classmethod
     def load(cls, path: str | Path) -> LipModel:
         """The model of a file made by `save`, on the CPU. LipsyncError: missing, damaged, or not a lip model."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(path), "pt") as file:
-                marks = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-        except (OSError, SafetensorError) as trouble:
-            raise LipsyncError(f"{Path(path).name} cannot be read as a lip model ({trouble}). Train it again.") from None
-        if marks.get("format") != FORMAT:
-            raise LipsyncError(f"{Path(path).name} is not a lip model of this version ({FORMAT}). Train it again.")
-        about = json.loads(marks["lips"])
-        shape = SHAPES.get(about["network"])
-        if shape is None or FeatureSpec.from_dict(about["spec"]) != shape.spec:
-            raise LipsyncError(f"{Path(path).name} was trained for other features or another network. Train it again.")
-        basis = LipBasis(*(tensors[f"basis.{name}"].numpy() for name in ("mean", "components", "spread")))
-        nets = []
-        for i in range(about["nets"]):
-            net = LipNet(len(tensors["feature_mean"]), len(basis.spread), shape).eval()
-            prefix = f"net{i}."
-            net.load_state_dict({name.removeprefix(prefix): value.float() for name, value in tensors.items() if name.startswith(prefix)})
-            nets.append(net)
-        rest = tensors["rest"].numpy()
-        return cls(about["network"], nets, tensors["feature_mean"], tensors["feature_scale"], basis, rest, tensors["gain"].numpy(), about["report"])
+        file = read_weights_file(path, "a lip model")
+        if file.marks.get("format") != FORMAT:
+            raise file.refuse(f"is not a lip model of this version ({FORMAT})")
+        with file.whole():
+            about = file.about("lips")
+            shape = SHAPES.get(about["network"])
+            if shape is None or FeatureSpec.from_dict(about["spec"]) != shape.spec:
+                raise file.refuse("was trained for other features or another network")
+            n_in, n_out = shape.spec.size, len(file.array("basis.spread", None))
+            basis = LipBasis(*(file.array(f"basis.{name}", *size).numpy() for name, size in (("mean", (18, 2)), ("components", (n_out, 18, 2)), ("spread", (n_out,)))))
+            mean, scale = file.array("feature_mean", n_in), file.array("feature_scale", n_in)
+            rest, gain = file.array("rest", 18, 2).numpy(), file.array("gain", 18, 2).numpy()
+            report = plain_report(about["report"])
+            if not (1 <= n_out <= 36 and 1 <= about["nets"] <= MOST_NETS and float(scale.min()) >= 1e-6):
+                raise ValueError("sizes that no model has")
+            if not all(isinstance(report.get(name, 0.0), (int, float)) for name in ("lmd", "opening_r", "articulation")):
+                raise ValueError("measures that are no numbers")
+            nets = [LipNet(n_in, n_out, shape).eval() for _ in range(about["nets"])]
+            for i, net in enumerate(nets):
+                file.fill(net, f"net{i}.")
+        return cls(about["network"], nets, mean, scale, basis, rest, gain, report)
 
 
 def scale_of(basis: LipBasis) -> np.ndarray:
