@@ -296,7 +296,7 @@ class LargestConfig:
 
     megapixels: float = 40.0  # of one picture; 8192x4320 is 35
     frames: int = 1_000_000  # of one video
-    hours: float = 6.0  # of picture or sound
+    hours: float = 12.0  # of picture or sound
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import torch
 from . import VideoError
 from .colour import FULL, ColourTags, Converter
 from .frames import FrameBatch, FrameClock
+from .opening import Largest, check_frames, check_size, open_media, too_large
 from .threads import ahead
 
 _EXACT_CONTAINERS = {"mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm"}  # packet times are stored, not guessed
@@ -38,7 +39,7 @@ class VideoStream:
     height;
     colour: tags as in the file; audio_start_s: first audible sample minus first frame; keyframes: (K,) int64 frame numbers where decoding
     can start, only 0 where the file cannot be sought; by_count: frames are numbered from the start because times are unusable;
-    notes: what was repaired, for the user.
+    notes: what was repaired, for the user; largest: the most that is opened of it.
     """
 
     path: Path
@@ -56,23 +57,27 @@ class VideoStream:
     keyframes: np.ndarray
     by_count: bool
     notes: tuple[str, ...]
+    largest: Largest = Largest()
 
     def __len__(self) -> int:
         return len(self.clock)
 
 
-def probe(path: str | Path) -> VideoStream:
+def probe(path: str | Path, largest: Largest = Largest()) -> VideoStream:
     """What is in the file, with the exact time of every frame that decoding will yield.
 
     Packets are listed without decoding where the container stores times (MP4, MOV, Matroska, WebM) and the first and the last frames agree
     with them; any other file is decoded once. Raises VideoError.
     """
     path = Path(path)
-    with _open(path) as container:
-        stream = _picture_track(container, path)
+    with _open(path, largest) as container:
+        stream = _picture_track(container, path, largest)
         first = next(_decode(container, stream), None)
         if first is None:
-            raise VideoError(f"{path}: no frame of its {stream.codec_context.name} picture can be decoded. Re-encode or re-copy the file.")
+            raise VideoError(
+                f"{path}: no frame of its {stream.codec_context.name} picture can be decoded: damaged, or too large. Re-encode or re-copy the file. "
+                + too_large("megapixels", largest)
+            )
         tags = ColourTags(*(int(v) for v in (first.colorspace, first.color_primaries, first.color_trc, first.color_range)))
         if first.format.name.startswith("yuvj"):
             tags = ColourTags(tags.matrix, tags.primaries, tags.transfer, FULL)
@@ -91,14 +96,14 @@ def probe(path: str | Path) -> VideoStream:
         notes.append("transparency is not kept: the picture is shown with the colours beneath it. Lay it over a background first to keep its look")
     if first.interlaced_frame:
         notes.append("interlaced picture is handled as whole frames: moving edges stay combed")
-    listed = _listed_times(path) if exact else None
-    pts, end, keys, by_count = listed if listed else _decoded_times(path, base, fallback_rate, notes)
-    clock = _believable(path, FrameClock(pts, base, end))
-    audio_start = _audio_start(path)
+    listed = _listed_times(path, largest) if exact else None
+    pts, end, keys, by_count = listed if listed else _decoded_times(path, base, fallback_rate, notes, largest)
+    clock = _believable(path, FrameClock(pts, base, end), largest)
+    audio_start = _audio_start(path, largest)
     width, height = (first.height, first.width) if orientation[2] else (first.width, first.height)
     return VideoStream(
         path, clock, width, height, orientation, rotation, aspect, tags, first.format.name, codec, audio_start is not None,
-        None if audio_start is None else audio_start - int(pts[0]) * base, keys, by_count, tuple(notes),
+        None if audio_start is None else audio_start - int(pts[0]) * base, keys, by_count, tuple(notes), largest,
     )  # fmt: skip
 
 
@@ -130,8 +135,8 @@ def read_rows(
 
 def decoded_pictures(stream: VideoStream) -> Iterator[av.VideoFrame]:
     """Every frame as the decoder gives it, in the file's own pixel format, not rotated."""
-    with _open(stream.path) as container:
-        yield from _decode(container, _picture_track(container, stream.path))
+    with _open(stream.path, stream.largest) as container:
+        yield from _decode(container, _picture_track(container, stream.path, stream.largest))
 
 
 def _batches(stream: VideoStream, source: np.ndarray, batch: int, wanted: np.ndarray) -> Iterator:
@@ -185,8 +190,8 @@ class _Reel:
     def _restart(self) -> None:
         if self._container is not None:
             self._container.close()
-        self._container = _open(self.stream.path)
-        self._track = _picture_track(self._container, self.stream.path)
+        self._container = _open(self.stream.path, self.stream.largest)
+        self._track = _picture_track(self._container, self.stream.path, self.stream.largest)
         self._begin()
 
     def _begin(self) -> None:
@@ -272,7 +277,7 @@ class _Reel:
         return self._restart()
 
 
-def _open(path: Path) -> av.container.InputContainer:
+def _open(path: Path, largest: Largest) -> av.container.InputContainer:
     if not path.exists():
         raise VideoError(f"{path}: there is no such file. Check the path.")
     if path.is_dir():
@@ -280,9 +285,11 @@ def _open(path: Path) -> av.container.InputContainer:
     if path.stat().st_size == 0:
         raise VideoError(f"{path} is empty (0 bytes). Copy or record it again.")
     try:
-        return av.open(str(path), metadata_errors="replace")
+        return open_media(path, largest)
     except PermissionError as error:
         raise VideoError(f"{path} may not be read. Give yourself read permission.") from error
+    except MemoryError:
+        raise
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(
             f"{path} is not a video that can be opened ({_reason(error)}): "
@@ -294,11 +301,12 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _picture_track(container: av.container.InputContainer, path: Path) -> av.video.stream.VideoStream:
+def _picture_track(container: av.container.InputContainer, path: Path, largest: Largest) -> av.video.stream.VideoStream:
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
             if stream.codec_context is None:
                 break
+            check_size(stream, path, largest)
             stream.thread_type = "AUTO"
             return stream
     kind = "an audio file" if container.streams.audio else "no video"
@@ -311,10 +319,14 @@ def _decode(container, stream) -> Iterator[av.VideoFrame]:
     while True:
         try:
             packet = next(packets)
+        except MemoryError:  # is no damage: frames would be missing
+            raise
         except (StopIteration, av.error.FFmpegError, OSError):
             packet = None
         try:
             yield from stream.decode(packet)
+        except MemoryError:
+            raise
         except av.error.FFmpegError:
             pass
         if packet is None or packet.dts is None and packet.size == 0:
@@ -333,15 +345,16 @@ def _orientation(frame: av.VideoFrame) -> tuple[tuple[bool, bool, bool], int]:
     return (*flips, transpose), int(rotation)
 
 
-def _listed_times(path: Path) -> tuple[np.ndarray, int, np.ndarray, bool] | None:
+def _listed_times(path: Path, largest: Largest) -> tuple[np.ndarray, int, np.ndarray, bool] | None:
     """(pts, end, keyframes, False) from packets alone, or None where they cannot be trusted."""
-    with _open(path) as container:
-        stream = _picture_track(container, path)
+    with _open(path, largest) as container:
+        stream = _picture_track(container, path, largest)
         packets = []
         try:
             for p in container.demux(stream):
                 if p.size and not p.is_discard:
                     packets.append((p.pts, p.duration or 0, p.is_keyframe, p.is_corrupt))
+                    check_frames(len(packets), path, largest)
         except (av.error.FFmpegError, OSError):
             return None
     if not packets or any(p[0] is None or p[3] for p in packets):
@@ -349,21 +362,21 @@ def _listed_times(path: Path) -> tuple[np.ndarray, int, np.ndarray, bool] | None
     packets.sort(key=lambda p: p[0])
     pts = np.array([p[0] for p in packets], np.int64)
     keys = np.flatnonzero([p[2] for p in packets])
-    if len(keys) == 0 or keys[0] != 0 or (np.diff(pts) <= 0).any() or not _ends_agree(path, pts, keys):
+    if len(keys) == 0 or keys[0] != 0 or (np.diff(pts) <= 0).any() or not _ends_agree(path, pts, keys, largest):
         return None
     return pts, _end(pts, packets[-1][1], 1), keys, False
 
 
-def _ends_agree(path: Path, pts: np.ndarray, keys: np.ndarray) -> bool:
+def _ends_agree(path: Path, pts: np.ndarray, keys: np.ndarray, largest: Largest) -> bool:
     """Whether the first frames, and those from the last keyframe on, decode to the listed times."""
     head = 8
-    with _open(path) as container:
-        stream = _picture_track(container, path)
+    with _open(path, largest) as container:
+        stream = _picture_track(container, path, largest)
         for want, frame in zip(pts[:head], _decode(container, stream)):
             if frame.pts != want:
                 return False
-    with _open(path) as container:
-        stream = _picture_track(container, path)
+    with _open(path, largest) as container:
+        stream = _picture_track(container, path, largest)
         if keys[-1] > 0:
             container.seek(int(pts[keys[-1]]), stream=stream)
         got = [frame.pts for frame in _decode(container, stream)]
@@ -371,21 +384,25 @@ def _ends_agree(path: Path, pts: np.ndarray, keys: np.ndarray) -> bool:
     return None not in got and [p for p in got if p >= tail[0]] == tail.tolist()
 
 
-def _believable(path: Path, clock: FrameClock) -> FrameClock:
+def _believable(path: Path, clock: FrameClock, largest: Largest) -> FrameClock:
     """The same clock; VideoError where so many frames a second, or so many hours, can only be damage."""
     length_s = (clock.end - int(clock.pts[0])) * clock.base
     if length_s > _LONGEST_S or (int(clock.pts[-1]) - int(clock.pts[0])) * clock.base * _MOST_FPS < len(clock) - 1:
         raise VideoError(
             f"{path}: by the times in the file, {len(clock)} frames take {float(length_s):.4g} s. They are damaged: convert it to a constant frame rate."
         )
+    if length_s > largest.hours * 3600:
+        raise VideoError(f"{path} lasts {float(length_s) / 3600:.4g} hours. {too_large('hours', largest)}")
     return clock
 
 
-def _decoded_times(path: Path, base: Fraction, rate: Fraction, notes: list[str]) -> tuple[np.ndarray, int, np.ndarray, bool]:
+def _decoded_times(path: Path, base: Fraction, rate: Fraction, notes: list[str], largest: Largest) -> tuple[np.ndarray, int, np.ndarray, bool]:
     """(pts, end, keyframes, by_count) by decoding the whole file; unusable times are repaired with a note."""
-    with _open(path) as container:
-        stream = _picture_track(container, path)
-        seen = [(f.pts, f.key_frame, getattr(f, "duration", 0) or 0) for f in _decode(container, stream)]
+    seen = []
+    with _open(path, largest) as container:
+        for f in _decode(container, _picture_track(container, path, largest)):
+            seen.append((f.pts, f.key_frame, getattr(f, "duration", 0) or 0))
+            check_frames(len(seen), path, largest)
     step = max(1, round(1 / (rate * base)))
     times = [s[0] for s in seen]
     keys = np.flatnonzero([s[1] for s in seen])
@@ -430,9 +447,9 @@ def _end(pts: np.ndarray, last_duration: int, step: int) -> int:
     return int(pts[-1]) + (last_duration if last_duration > 0 else usual)
 
 
-def _audio_start(path: Path) -> Fraction | None:
+def _audio_start(path: Path, largest: Largest) -> Fraction | None:
     """Seconds on the file's own clock at which the first audible sample sounds; None without audio."""
-    with _open(path) as container:
+    with _open(path, largest) as container:
         if not container.streams.audio:
             return None
         track = container.streams.best("audio")
