@@ -348,10 +348,11 @@ def _each_its_own_out(jobs: Iterable[Job]) -> list[Job]:
             name = unicodedata.normalize("NFC", job.out).casefold()
             above = ["/".join(name.split("/")[:n]) for n in range(1, name.count("/") + 1)]
             other = next((files[key] for key in (name, *above) if key in files), None) or folders.get(name)
-            if other and not job.fault:
+            if not other:
+                for key, lines in ((name, files), *((key, folders) for key in above)):
+                    lines.setdefault(key, job.line)
+            elif not job.fault:
                 job = replace(job, fault=one_line(f"{job.line}: out {job.out!r} is taken by {other}. Give one of them another out."))
-            for key, lines in ((name, files), *((key, folders) for key in above)):
-                lines.setdefault(key, job.line)
         told.append(job)
     return told
 
