@@ -7,6 +7,7 @@ from pathlib import Path
 
 from audio import AudioError
 from audio.load import _decoded, _existing, _Unreadable
+from audio.opening import open_media
 
 
 def speech_length(path: str | Path) -> Fraction:
@@ -29,7 +30,7 @@ def speech_length(path: str | Path) -> Fraction:
 def _by_packets(path: Path) -> Fraction:
     import av
 
-    with av.open(str(path), metadata_errors="replace") as container:
+    with open_media(path) as container:
         track = container.streams.best("audio")
         if track.duration:
             return track.duration * track.time_base

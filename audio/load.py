@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from audio import AudioError
+from audio.opening import HOURS, check_channels, check_length, open_media
 
 RATE = 16000
 #: A hole in the timestamps of a track longer than this is silence; shorter ones are rounding.
@@ -55,21 +56,21 @@ class Waveform:
         return replace(self, samples=torch.zeros(0))
 
 
-def load_speech(path: str | Path) -> Waveform:
+def load_speech(path: str | Path, hours: float = HOURS) -> Waveform:
     """The sound of an audio file, or of a video's audio track; sample 0 is the first that a player would play.
 
-    AudioError: no such file, a folder, empty, no audio track, unreadable.
+    hours: the most that is read. AudioError: no such file, a folder, empty, no audio track, unreadable, longer.
     """
     path = _existing(path)
     notes: list[str] = []
     try:
         with _decoded(path, notes, fill_gaps=False) as sound:
-            return _waveform(sound.blocks, sound.rate, path.name, notes)
+            return _waveform(sound.blocks, sound.rate, path.name, notes, hours)
     except _Unreadable as trouble:
-        return _through_soundfile(path, trouble, notes)
+        return _through_soundfile(path, trouble, notes, hours)
 
 
-def load_track(path: str | Path) -> Waveform:
+def load_track(path: str | Path, hours: float = HOURS) -> Waveform:
     """The audio track of a video on the picture's clock: sample 0 sounds when the first video frame is shown.
 
     Late sound is preceded by silence, early sound is cut, holes in the timestamps are filled with silence. AudioError as `load_speech`.
@@ -79,7 +80,7 @@ def load_track(path: str | Path) -> Waveform:
     try:
         with _decoded(path, notes, fill_gaps=True) as sound:
             shift = round((sound.start_s - _first_picture_s(path)) * sound.rate)
-            return _waveform(_shifted(sound.blocks, min(shift, MAX_GAP_S * sound.rate)), sound.rate, path.name, notes)
+            return _waveform(_shifted(sound.blocks, min(shift, MAX_GAP_S * sound.rate)), sound.rate, path.name, notes, hours)
     except _Unreadable as trouble:
         raise AudioError(f"{path.name}: {trouble}.") from None
 
@@ -114,7 +115,9 @@ def _decoded(path: Path, notes: list[str], fill_gaps: bool) -> Iterator[_Sound]:
     import av
 
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = open_media(path)
+    except MemoryError:
+        raise
     except (av.error.FFmpegError, OSError) as trouble:
         raise _Unreadable(f"is not an audio or video file that can be read ({trouble.__class__.__name__})") from None
     with container:
@@ -123,6 +126,7 @@ def _decoded(path: Path, notes: list[str], fill_gaps: bool) -> Iterator[_Sound]:
             if container.streams.video:
                 raise AudioError(f"{path.name} has no audio track. Give a file with speech.")
             raise _Unreadable("has no audio track")
+        check_channels(stream.codec_context.channels, path.name)
         stream.thread_type = "AUTO"
         frames, n_bad = _frames(container, stream), 0
         while (first := next(frames, _END)) is None:
@@ -182,11 +186,15 @@ def _frames(container, stream) -> Iterator:
             packet = next(packets)
         except StopIteration:
             return
+        except MemoryError:  # is no damage: sound would be missing
+            raise
         except av.error.FFmpegError:
             yield None
             return
         try:
             yield from packet.decode()
+        except MemoryError:
+            raise
         except av.error.FFmpegError:
             yield None
 
@@ -214,13 +222,14 @@ def _mono(frame) -> np.ndarray:
     return channels.mean(0).astype(np.float32)
 
 
-def _through_soundfile(path: Path, trouble: _Unreadable, notes: list[str]) -> Waveform:
+def _through_soundfile(path: Path, trouble: _Unreadable, notes: list[str], hours: float) -> Waveform:
     import soundfile
 
     try:
         with soundfile.SoundFile(str(path)) as file:
+            check_channels(file.channels, path.name)
             blocks = (block.mean(1) for block in file.blocks(PIECE, dtype="float32", always_2d=True))
-            return _waveform(blocks, file.samplerate, path.name, notes)
+            return _waveform(blocks, file.samplerate, path.name, notes, hours)
     except (soundfile.SoundFileError, OSError):
         raise AudioError(f"{path.name} {trouble}. Give a WAV, FLAC, MP3, M4A, OGG file or a video with sound.") from None
 
@@ -229,7 +238,7 @@ def _first_picture_s(path: Path) -> Fraction:
     """Time stamp of the first video frame that can be decoded; 0 where there is none."""
     import av
 
-    with av.open(str(path), metadata_errors="replace") as container:
+    with open_media(path) as container:
         films = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]  # no covers
         if films:
             for frame in filter(None, _frames(container, films[0])):
@@ -246,7 +255,7 @@ class _Seen:
     peak: float = 0.0
 
 
-def _waveform(blocks: Iterable[np.ndarray], rate: int, name: str, notes: list[str]) -> Waveform:
+def _waveform(blocks: Iterable[np.ndarray], rate: int, name: str, notes: list[str], hours: float = float("inf")) -> Waveform:
     """Checked, resampled and described; of the blocks only what is left of them at 16 kHz is ever held.
 
     notes: may still grow while the blocks are read.
@@ -254,7 +263,7 @@ def _waveform(blocks: Iterable[np.ndarray], rate: int, name: str, notes: list[st
     if not 4000 <= rate <= 768000:
         raise AudioError(f"{name} states a sample rate of {rate} Hz; use 8,000 to 192,000 Hz.")
     seen = _Seen()
-    held = _at_16k(_checked(blocks, seen), rate)
+    held = _at_16k(_no_longer(_checked(blocks, seen), seen, rate, name, hours), rate)
     if seen.n == 0:
         raise AudioError(f"{name} holds no sound (0 samples). Record it again.")
     notes = list(notes)
@@ -284,6 +293,13 @@ def _checked(blocks: Iterable[np.ndarray], seen: _Seen) -> Iterator[np.ndarray]:
             seen.n += len(piece)
             seen.peak = max(seen.peak, float(np.abs(piece).max()))
             yield piece
+
+
+def _no_longer(pieces: Iterator[np.ndarray], seen: _Seen, rate: int, name: str, hours: float) -> Iterator[np.ndarray]:
+    """The pieces, until they are more than is opened: AudioError."""
+    for piece in pieces:
+        check_length(seen.n, rate, name, hours)
+        yield piece
 
 
 def _at_16k(pieces: Iterator[np.ndarray], rate: int) -> bytearray:
