@@ -21,7 +21,8 @@ from .speech_track import SpeechTrack
 
 #: Encoder -> (pixel format, the same for odd sizes, name of its quality option, further options).
 ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
-    "libx264": ("yuv420p", "yuv444p", "crf", {}),
+    # Without this x264's fastest routines give the same frames other bytes now and then, and on another machine.
+    "libx264": ("yuv420p", "yuv444p", "crf", {"x264-params": "cpu-independent=1"}),
     "libx265": ("yuv420p", "yuv444p", "crf", {"x265-params": "log-level=error"}),
     "libvpx-vp9": ("yuv420p", "yuv420p", "crf", {"b": "0", "row-mt": "1"}),
     "h264_nvenc": ("yuv420p", "yuv444p", "cq", {"rc": "vbr"}),
