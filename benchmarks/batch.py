@@ -1,0 +1,386 @@
+"""Batches through the command.  python -m benchmarks.batch many|kills|workers [--jobs N] [--kills N] [--seed N]
+
+many: jobs of which ten are bad on purpose, two workers: what became of them, and memory on the way. kills: SIGKILL to a whole batch at
+random moments, then resumed: outputs, and whether anything finished was done again. workers: two workers against one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from benchmarks.common import ROOT, SAMPLES, parser, report, sample_target
+
+COMMAND = [sys.executable, "-m", "lipsync", "batch"]
+#: Given, so that nothing is learnt.
+PRIOR = ROOT / "lipsync" / "weights" / "lips-prior.safetensors"
+SIZE, TARGET_S, N_TARGETS = (240, 136), 4, 4
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+#: What a batch may leave in its folder beside videos and receipts.
+OWN_FILES = {"report.html", "batch.json"}
+
+
+@dataclass
+class Run:
+    """What a batch said and used. events: with "at_s", the second since the start at which each was heard."""
+
+    status: int
+    seconds: float
+    cpu_s: float
+    events: list[dict] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+    def ended(self, *states: str) -> list[dict]:
+        return [e for e in self.events if e["event"] in states]
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("what", choices=("many", "kills", "workers"))
+    options.add_argument("--jobs", type=int, help="default: 200 for many, 6 for kills, 24 for workers")
+    options.add_argument("--kills", type=int, default=50)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--repeats", type=int, default=2, help="of workers")
+    args = options.parse_args()
+    args.work = (args.work / "batch").resolve()
+    args.work.mkdir(parents=True, exist_ok=True)
+    report(f"batch {args.what}", {"many": many, "kills": kills, "workers": workers}[args.what](args))
+
+
+# What the jobs are made of.
+
+
+def targets(folder: Path) -> list[Path]:
+    """Stretches of the presenter, small, made once."""
+    import cv2
+    import torch
+
+    from video.frames import FrameClock
+    from video.read import probe, read_frames
+    from video.write import VideoWriter
+
+    made = []
+    for number in range(N_TARGETS):
+        out = folder / f"target-{number}.mp4"
+        made.append(out)
+        if out.exists():
+            continue
+        stream = probe(sample_target())
+        n = round(TARGET_S * stream.clock.rate)
+        clock = FrameClock.constant(n, Fraction(stream.clock.rate))
+        with VideoWriter(out, width=SIZE[0], height=SIZE[1], clock=clock, crf=8) as writer:
+            for batch in read_frames(stream, 25, start=number * n, stop=(number + 1) * n):
+                small = [cv2.resize(rgb, SIZE, interpolation=cv2.INTER_AREA) for rgb in batch.rgb.permute(0, 2, 3, 1).numpy()]
+                writer.write(torch.stack([torch.from_numpy(rgb) for rgb in small]).permute(0, 3, 1, 2).contiguous())
+    return made
+
+
+def speeches(folder: Path, n: int, seconds: float) -> list[Path]:
+    """Stretches of the sample speech, made once."""
+    import soundfile
+
+    samples, rate = soundfile.read(SAMPLES / "speech.wav", dtype="int16")
+    length, made = round(seconds * rate), []
+    for number in range(n):
+        start = number * (len(samples) - length) // max(1, n - 1)
+        made.append(folder / f"speech-{seconds:g}-{number}-of-{n}.wav")
+        if not made[-1].exists():
+            soundfile.write(made[-1], samples[start : start + length], rate)
+    return made
+
+
+def good_jobs(folder: Path, n: int, seconds: float) -> list[dict]:
+    """Jobs that can be done, spread over the targets."""
+    films, voices = targets(folder), speeches(folder, -(-n // N_TARGETS), seconds)
+    pairs = [(film, voice) for film in films for voice in voices][:n]
+    return [{"target": str(film), "speech": str(voice), "out": f"{i % 7}/{i:04d}.mp4"} for i, (film, voice) in enumerate(pairs)]
+
+
+def bad_jobs(folder: Path, good: dict, other: dict) -> dict[str, dict]:
+    """Ten jobs that cannot be done, each for another reason, by what is wrong with a good one. other: a job that comes before."""
+    faceless, empty, damaged = folder / "faceless.mp4", folder / "empty.mp4", folder / "damaged.wav"
+    _faceless(faceless)
+    empty.write_bytes(b"")
+    damaged.write_bytes(random.Random(0).randbytes(30_000))
+    changes = {
+        "missing target": {"target": str(folder / "gone.mp4")},
+        "faceless target": {"target": str(faceless)},
+        "speech without sound": {"speech": str(faceless)},
+        "damaged speech": {"speech": str(damaged)},
+        "empty target": {"target": str(empty)},
+        "unknown option": {"textur": "median"},
+        "wrong value": {"write.crf": "plenty"},
+        "weights missing": {"texture": "pix2pix", "texture_weights": str(folder / "gone.safetensors")},
+        "output outside": {"out": "../outside.mp4"},
+        "output of another job": {"out": other["out"]},
+    }
+    return {name: good | {"out": f"bad/{i}.mp4"} | change for i, (name, change) in enumerate(changes.items())}
+
+
+def _faceless(out: Path) -> None:
+    import torch
+
+    from video.frames import FrameClock
+    from video.write import VideoWriter
+
+    if out.exists():
+        return
+    noise = torch.randint(0, 256, (50, 3, SIZE[1] // 8, SIZE[0] // 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    with VideoWriter(out, width=SIZE[0], height=SIZE[1], clock=FrameClock.constant(50, Fraction(25))) as writer:
+        writer.write(noise.repeat_interleave(8, 2).repeat_interleave(8, 3))
+
+
+def manifest(jobs: list[dict], path: Path) -> Path:
+    path.write_text("".join(json.dumps(job) + "\n" for job in jobs))
+    return path
+
+
+# Running the command.
+
+
+def start(jobs: Path, out: Path, cache: Path, n_workers: int, args: argparse.Namespace, env: dict | None = None) -> subprocess.Popen:
+    """The batch, in a process group of its own; what it says on either stream comes through one pipe. env: None = this process's own."""
+    out.mkdir(parents=True, exist_ok=True)
+    command = [*COMMAND, str(jobs), "-o", str(out), "--workers", str(n_workers), "--json"]
+    for setting in (f"lips.model={PRIOR}", f"cache.folder={cache}", *args.set):
+        command += ["--set", setting]
+    return subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def finish(child: subprocess.Popen, heard: Callable[[dict], None] = lambda event: None) -> Run:
+    """Listens until the batch ends; `heard` is given each event."""
+    began, run = time.monotonic(), Run(0, 0.0, 0.0)
+    for line in child.stdout:
+        event = None
+        with suppress(ValueError):
+            event = json.loads(line)
+        if isinstance(event, dict) and "event" in event:
+            run.events.append(event | {"at_s": time.monotonic() - began})
+            heard(event)
+        else:
+            run.words = [*run.words[-20:], line.rstrip()]
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = run.status = os.waitstatus_to_exitcode(status)
+    child.stdout.close()
+    run.seconds, run.cpu_s = time.monotonic() - began, usage.ru_utime + usage.ru_stime
+    return run
+
+
+def family(pid: int) -> Iterator[int]:
+    """A process and all that descend from it."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError, IndexError):
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for one in found:
+        yield one
+        found += [child for child, parent in parents.items() if parent == one]
+
+
+def memory_mib(pid: int) -> dict:
+    """Resident memory of the batch's own process and of those under it, largest first."""
+    sizes = {}
+    for one in family(pid):
+        with suppress(OSError):
+            fields = dict(line.split(":", 1) for line in Path(f"/proc/{one}/status").read_text().splitlines())
+            if "VmRSS" in fields:
+                sizes[one] = round(int(fields["VmRSS"].split()[0]) / 1024, 1)
+    return {"parent": sizes.pop(pid, None), "under_it": sorted(sizes.values(), reverse=True)}
+
+
+# The three measurements.
+
+
+def many(args: argparse.Namespace) -> dict:
+    """190 jobs done, 10 failed with their reasons, memory at five moments."""
+    n = args.jobs or 200
+    good = good_jobs(args.work, n - 10, 1.2)
+    bad = bad_jobs(args.work, good[1], good[0])
+    # Spread among the good ones; the job that takes another's output comes after it.
+    jobs = list(good)
+    for i, job in enumerate(bad.values()):
+        jobs.insert((i + 1) * len(good) // 10 + i, job)
+    out, cache = args.work / "many", args.work / "many-cache"
+    _clear(out, cache)
+    outside = out.parent / "outside.mp4"
+    outside.unlink(missing_ok=True)
+    child = start(manifest(jobs, args.work / "many.jsonl"), out, cache, 2, args)
+    moments = {max(1, round(share * n)): f"{share:.0%}" for share in (0.25, 0.5, 0.75, 1)}
+    memory, count = {}, Counter()
+
+    def heard(event: dict) -> None:
+        if event["event"] not in ("done", "kept", "failed", "stopped"):
+            return
+        count.update([event["event"], "ended"])
+        if event["event"] == "done" and count["done"] == 4:  # both workers have done something
+            memory["start"] = memory_mib(child.pid)
+        if count["ended"] in moments:
+            memory[moments[count["ended"]]] = memory_mib(child.pid)
+
+    run = finish(child, heard)
+    reasons = {name: next((e["reason"] for e in run.ended("failed") if e["job"] == jobs.index(job)), None) for name, job in bad.items()}
+    return {
+        "jobs": n, "status": run.status, "became": dict(Counter(e["event"] for e in run.ended("done", "kept", "failed", "stopped"))),
+        "reasons": reasons, "good_that_failed": [e["reason"] for e in run.ended("failed") if jobs[e["job"]] in good][:5],
+        "memory_mib": memory, "seconds": round(run.seconds, 1), "jobs_per_minute": round(60 * len(run.ended("done")) / run.seconds, 1),
+        "videos": len(list(out.rglob("*.mp4"))), "left_over": left_over(out, cache, good),
+        "wrote_outside": outside.exists(), "other_words": run.words[-5:],
+    }  # fmt: skip
+
+
+def kills(args: argparse.Namespace) -> dict:
+    """Outputs after SIGKILL at random moments and a second run, against those of a run that nothing disturbed."""
+    jobs = good_jobs(args.work, args.jobs or 6, 1.2)
+    listed = manifest(jobs, args.work / "kills.jsonl")
+    out, cache = args.work / "kills-truth", args.work / "kills-truth-cache"
+    _clear(out, cache)
+    whole = finish(start(listed, out, cache, 2, args))
+    if whole.status:
+        raise SystemExit(f"The undisturbed batch ended with status {whole.status}: {whole.words}")
+    truth = sums(out, jobs)
+    rng, rounds = random.Random(args.seed), []
+    for number in range(args.kills):
+        rounds.append(kill_once(args, jobs, listed, rng.uniform(0, whole.seconds), truth))
+        print(f"kill {number + 1}/{args.kills}: {json.dumps(rounds[-1])}", file=sys.stderr, flush=True)
+    total = {
+        name: sum(len(r[name]) if isinstance(r[name], list) else r[name] for r in rounds)
+        for name in rounds[0]
+        if name not in ("at_s", "runs")
+    }
+    return {
+        "seed": args.seed,
+        "kills": len(rounds),
+        "jobs": len(jobs),
+        "undisturbed_s": round(whole.seconds, 2),
+        "total": total,
+        "rounds": rounds,
+    }
+
+
+def kill_once(args: argparse.Namespace, jobs: list[dict], listed: Path, moment_s: float, truth: dict[str, str]) -> dict:
+    """One round, from an empty folder and an empty cache."""
+    out, cache = args.work / "kills", args.work / "kills-cache"
+    _clear(out, cache)
+    child = start(listed, out, cache, 2, args)
+    time.sleep(moment_s)
+    members = list(family(child.pid))
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    outlived = _outlived(members, 10)
+    heard = finish(child)
+    before = finished(out, jobs)
+    runs, status = 0, 1
+    while status and runs < 3:
+        status = finish(start(listed, out, cache, 2, args)).status
+        runs += 1
+    after = finished(out, jobs)
+    found = sums(out, jobs)
+    return {
+        "at_s": round(moment_s, 2), "runs": runs, "not_finished": int(bool(status)),
+        "killed_before_its_end": int(heard.status == -signal.SIGKILL),
+        "finished_before": len(before), "redone": [name for name, mark in before.items() if after.get(name) != mark],
+        "said_done_but_not": [e["out"] for e in heard.ended("done") if e["out"] not in before],
+        "different": [name for name, right in truth.items() if found.get(name) != right],
+        "left_over": left_over(out, cache, jobs), "outlived_the_kill": outlived,
+    }  # fmt: skip
+
+
+def workers(args: argparse.Namespace) -> dict:
+    """Throughput of two workers over that of one; with one thread each, and with as many as the libraries take."""
+    jobs = good_jobs(args.work, args.jobs or 24, 2.4)
+    listed = manifest(jobs, args.work / "workers.jsonl")
+    taken: dict[str, dict[int, list[dict]]] = {"one thread": {1: [], 2: []}, "default threads": {1: [], 2: []}}
+    for _ in range(args.repeats):
+        for name, by_count in taken.items():
+            for count, runs in by_count.items():
+                runs.append(timed(args, jobs, listed, count, ONE_THREAD if name == "one thread" else {}))
+    ratio = {
+        name: {
+            measure: round(min(r[measure] for r in by_count[1]) / min(r[measure] for r in by_count[2]), 3)
+            for measure in ("seconds", "working_s")
+        }
+        for name, by_count in taken.items()
+    }
+    return {"jobs": len(jobs), "two_over_one": ratio, "runs": taken}
+
+
+def timed(args: argparse.Namespace, jobs: list[dict], listed: Path, n_workers: int, env: dict) -> dict:
+    """Seconds of one cold batch; working_s: from the first job begun to the last ended; cores_used: processor seconds per second."""
+    out, cache = args.work / "workers", args.work / "workers-cache"
+    _clear(out, cache)
+    plain = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
+    run = finish(start(listed, out, cache, n_workers, args, plain | env))
+    ended = run.ended("done")
+    if len(ended) != len(jobs):
+        raise SystemExit(f"Only {len(ended)} of {len(jobs)} jobs were done: {[e['reason'] for e in run.ended('failed')][:3]} {run.words}")
+    working_s = ended[-1]["at_s"] - run.ended("started")[0]["at_s"]
+    return {"seconds": round(run.seconds, 2), "working_s": round(working_s, 2), "cores_used": round(run.cpu_s / run.seconds, 2)}
+
+
+# What lies in the folders.
+
+
+def sums(out: Path, jobs: list[dict]) -> dict[str, str]:
+    """SHA-256 of every output that is there."""
+    paths = {job["out"]: out / job["out"] for job in jobs}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items() if path.exists()}
+
+
+def finished(out: Path, jobs: list[dict]) -> dict[str, list]:
+    """Time of change and inode of video and receipt of every job that has both."""
+    found = {}
+    for job in jobs:
+        files = [out / job["out"], out / f"{job['out']}.json"]
+        if all(file.exists() for file in files):
+            found[job["out"]] = [(file.stat().st_mtime_ns, file.stat().st_ino) for file in files]
+    return found
+
+
+def left_over(out: Path, cache: Path, jobs: list[dict]) -> list[str]:
+    """Files that no user asked for: in the outputs' folder all but videos, receipts and the report; in the cache, parts."""
+    asked = {job["out"] for job in jobs} | {f"{job['out']}.json" for job in jobs} | OWN_FILES
+    strange = [str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and path.relative_to(out).as_posix() not in asked]
+    return strange + [path.name for path in cache.rglob("*") if path.name.endswith(".part") or ".part." in path.name]
+
+
+def _outlived(pids: list[int], patience_s: float) -> int:
+    """How many of these processes are still there after a while: they should have died with the batch. They are ended."""
+    until = time.monotonic() + patience_s
+    while (alive := [pid for pid in pids if _runs(pid)]) and time.monotonic() < until:
+        time.sleep(0.05)
+    for pid in alive:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return len(alive)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _clear(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
