@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lipsync.geometry import warp_frame
+from lipsync.geometry import apply, warp_frame
 
 #: Thumbnail of the mouth region: rows, columns, pixels per eye distance, and where the mouth's origin lies in it. It ends inside the
 #: cheeks, so that hair and background beside a turned head are not taken for a thing before the mouth.
@@ -14,10 +14,11 @@ _THUMB_FROM_FACE = np.array([[_SCALE, 0, COLUMNS / 2], [0, _SCALE, 10], [0, 0, 1
 
 #: Components of the model as it grows, each with the grey levels above the usual miss up to which a frame beyond the best three quarters
 #: is learnt from. Then: frames it learns from at most, frames below which nothing is said.
-RANKS = ((1, 0.0), (2, 0.0), (4, 0.0), (8, 0.0), (16, 9.0), (16, 11.0), (16, 12.0), (24, 14.0), (24, 16.0), (32, 18.0), (32, 18.0))
+RANKS = ((1, 0.0), (2, 0.0), (4, 0.0), (8, 0.0), (16, 6.0), (16, 8.0), (16, 9.0), (24, 10.0), (24, 11.0), (32, 12.0), (32, 12.0))
 LEARN_FROM, FEWEST = 500, 25
-#: Covered: this many robust deviations and at least this many grey levels worse than the usual frame; widened by MARGIN frames.
-DEVIATIONS, LEAST_MISFIT, MARGIN = 8.0, 18.0, 1
+#: Covered: this many robust deviations and at least this many grey levels worse than the usual frame, with the frames beside it that are
+#: worse by half of that; widened by MARGIN frames.
+DEVIATIONS, LEAST_MISFIT, MARGIN = 8.0, 24.0, 1
 
 
 class Thumbnails:
@@ -43,34 +44,61 @@ class Thumbnails:
         return np.stack(self._rows) if self._rows else np.zeros((0, ROWS * COLUMNS * 3 // 2), np.uint8)
 
 
-def covered(thumbnails: np.ndarray) -> np.ndarray:
-    """(T,) bool: something lies over the mouth in these (T,1152) thumbnails of one person.
+def mouth_outlines(landmarks: np.ndarray, pixel_from_face: np.ndarray) -> np.ndarray:
+    """(T,12,2) thumbnail pixels of the outer edge of the lips, from (T,68,2) landmarks and the (T,3,3) transforms the thumbnails were taken under."""
+    return apply(_THUMB_FROM_FACE @ np.linalg.inv(pixel_from_face), landmarks[:, 48:60])
+
+
+def covered(thumbnails: np.ndarray, outlines: np.ndarray) -> np.ndarray:
+    """(T,) bool: something lies over the mouth in these (T,1152) thumbnails of one person, whose lips are found at (T,12,2) `outlines`.
 
     A low-rank model of the person's own mouths (principal components; the quarter it explains worst is left out and the rest refitted) is asked
-    to redraw every frame. A frame is covered where its worst tenth of pixels misses by far more than this person's usual frame does.
+    to redraw every frame. A frame is covered where its worst tenth of pixels misses by far more than this person's usual frame does. What
+    lies inside the lips does not count: there a mouth may open as never before, and what covers a mouth is larger than the lips.
     """
     if len(thumbnails) < FEWEST:
         return np.zeros(len(thumbnails), bool)
-    error = misfit(thumbnails)
+    error = misfit(thumbnails, outlines)
     usual = np.median(error)
     spread = 1.4826 * np.median(np.abs(error - usual))
-    out = error > usual + np.maximum(DEVIATIONS * spread, LEAST_MISFIT)
+    limit = np.maximum(DEVIATIONS * spread, LEAST_MISFIT)
+    out = _with_neighbours(error > usual + limit, error > usual + limit / 2)
     # The frames in which a hand arrives and leaves are covered in part.
     return np.convolve(out, np.ones(2 * MARGIN + 1), "same") > 0.5
 
 
-def misfit(thumbnails: np.ndarray) -> np.ndarray:
-    """(T,) float32: mean error, in grey levels, of each frame's worst-explained tenth."""
+def _with_neighbours(sure: np.ndarray, perhaps: np.ndarray) -> np.ndarray:
+    """(T,) bool: the runs of `perhaps` in which there is a `sure` one."""
+    run = np.cumsum(np.diff(perhaps, prepend=False) != 0)
+    return perhaps & np.isin(run, run[sure])
+
+
+def misfit(thumbnails: np.ndarray, outlines: np.ndarray) -> np.ndarray:
+    """(T,) float32: mean error, in grey levels, of each frame's worst-explained tenth outside the lips."""
     step = max(1, len(thumbnails) // LEARN_FROM)
-    learn = _levelled(thumbnails[::step])
+    learn, lips = _levelled(thumbnails[::step]), _inside(outlines[::step])
     mean, basis = np.median(learn, axis=0), np.zeros((0, learn.shape[1]), np.float32)
     # Starting from the median, and growing, the model never learns a strange thing seen in less than a quarter of the frames; once it knows
     # the common mouths, one that only opens wider than usual misses by less than a strange thing, and is learnt too.
     for rank, admitted in RANKS:
-        error = _worst_tenth(learn, mean, basis)
+        error = _worst_tenth(learn, lips, mean, basis)
         mean, basis = _components(learn[error <= max(np.quantile(error, 0.75), np.median(error) + admitted)], rank)
-    chunks = [thumbnails[i:i + 1024] for i in range(0, len(thumbnails), 1024)]
-    return np.concatenate([_worst_tenth(_levelled(chunk), mean, basis) for chunk in chunks])
+    chunks = [slice(i, i + 1024) for i in range(0, len(thumbnails), 1024)]
+    return np.concatenate([_worst_tenth(_levelled(thumbnails[c]), _inside(outlines[c]), mean, basis) for c in chunks])
+
+
+def _inside(outlines: np.ndarray) -> np.ndarray:
+    """(T,1152) bool: the values of a thumbnail on the lips, between them, and one pixel around."""
+    import cv2
+
+    out = np.zeros((len(outlines), ROWS * COLUMNS * 3 // 2), bool)
+    edge = np.ones((3, 3), np.uint8)
+    for row, outline in zip(out, np.round(np.clip(outlines, -COLUMNS, 2 * COLUMNS)).astype(np.int32)):
+        luma = cv2.fillPoly(np.zeros((ROWS, COLUMNS), np.uint8), [outline], 255)
+        chroma = cv2.resize(luma, (COLUMNS // 2, ROWS // 2), interpolation=cv2.INTER_AREA)
+        row[: ROWS * COLUMNS] = cv2.dilate(luma, edge).ravel() > 0
+        row[ROWS * COLUMNS :] = np.repeat(cv2.dilate(chroma, edge).ravel() > 0, 2)
+    return out
 
 
 def _levelled(thumbnails: np.ndarray) -> np.ndarray:
@@ -89,8 +117,8 @@ def _components(rows: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
     return mean, directions[:min(rank, len(rows) // 6)]
 
 
-def _worst_tenth(rows: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:
+def _worst_tenth(rows: np.ndarray, lips: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:
     centred = rows - mean
-    missed = np.abs(centred - (centred @ basis.T) @ basis)
+    missed = np.where(lips, 0, np.abs(centred - (centred @ basis.T) @ basis))
     tenth = missed.shape[1] // 10
     return np.partition(missed, -tenth, axis=1)[:, -tenth:].mean(1)

@@ -50,8 +50,8 @@ class Person:
 
 
 def rough_pixel_from_face(landmarks: np.ndarray) -> np.ndarray:
-    """(3,3) similarity from eyes and nose of one (68,2) face, without head pose."""
-    return similarity_fit(landmarks[RIGID_68], canonical_68()[RIGID_68, :2])
+    """(...,3,3) similarity from eyes and nose of (...,68,2) faces, without head pose."""
+    return similarity_fit(landmarks[..., RIGID_68, :], canonical_68()[RIGID_68, :2])
 
 
 def portrait(rgb: np.ndarray, pixel_from_face: np.ndarray) -> np.ndarray:

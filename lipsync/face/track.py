@@ -8,8 +8,8 @@ from lipsync.config import FaceConfig
 from lipsync.errors import LipsyncError, UsageError
 from lipsync.face.backend import Backend, get_backend
 from lipsync.face.canonical import RIGID_68
-from lipsync.face.occlusion import covered
-from lipsync.face.people import People, Person
+from lipsync.face.occlusion import covered, mouth_outlines
+from lipsync.face.people import People, Person, rough_pixel_from_face
 from lipsync.face.pose import fit_pose, own_shape, pixel_from_face, smooth, yaw_pitch_roll
 from lipsync.geometry import apply
 from lipsync.lips import LIPS_FROM_68, opening
@@ -124,7 +124,8 @@ def _reasons(person: Person, params: np.ndarray, pose: np.ndarray, gap: np.ndarr
     seen = np.array(person.frames)
     reason = np.zeros(len(gap), np.int8)
     hidden, soft = np.zeros(len(gap), bool), np.zeros(len(gap), bool)
-    hidden[seen] = covered(person.thumbnails.stacked())
+    marks = np.stack(person.landmarks)
+    hidden[seen] = covered(person.thumbnails.stacked(), mouth_outlines(marks, rough_pixel_from_face(marks)))
     soft[seen] = _blurred(np.array(person.sharpness))
     reason[soft] = _BLURRED
     reason[hidden] = _COVERED
