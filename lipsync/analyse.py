@@ -23,7 +23,7 @@ from video.read import VideoStream, probe, read_frames, read_rows
 from video.shots import ShotDetector
 
 #: Raise a step's number whenever the same inputs would give other numbers: old cache entries are then left alone.
-VERSIONS = {"track": 3, "mouths": 1, "teeth": 1}
+VERSIONS = {"track": 4, "mouths": 1, "teeth": 1}
 _TRACK_ARRAYS = ("pixel_from_face", "landmarks", "pose", "eyes", "valid", "reason", "shot")
 _BANK_ARRAYS = ("source", "lips", "jaw", "pose", "sharpness", "shot")
 
