@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 
 from . import VideoError
 
@@ -83,6 +84,8 @@ class SpeechTrack:
                     return
                 if left < packet.duration:
                     packet = self._shortened(packet, left)
+            if self._track.codec_context.name == "pcm_f32le":
+                packet = _numbers_only(packet)
             packet.stream = self._stream
             yield packet
 
@@ -106,6 +109,7 @@ class SpeechTrack:
                 frame = _cut(frame, left - n_done)
             if frame is None:
                 break
+            frame = _finite(frame)
             frame.pts, frame.time_base = n_done, Fraction(1, rate)
             n_done += frame.samples
             yield from self._stream.encode(frame)
@@ -148,6 +152,29 @@ def _sound(container: av.container.InputContainer, path: Path) -> av.audio.strea
     if track.codec_context is None or track.codec_context.sample_rate <= 0:
         raise VideoError(f"{path}: its sound is of a kind that cannot be decoded. Convert it to WAV.")
     return track
+
+
+def _finite(frame: av.AudioFrame) -> av.AudioFrame:
+    """The frame with silence where a sample is not a number: encoders refuse those."""
+    if frame.format.name[:3] not in ("flt", "dbl"):
+        return frame
+    values = frame.to_ndarray()
+    if np.isfinite(values).all():
+        return frame
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    out = av.AudioFrame.from_ndarray(values, format=frame.format.name, layout=frame.layout.name)
+    out.sample_rate = frame.sample_rate
+    return out
+
+
+def _numbers_only(packet: av.Packet) -> av.Packet:
+    """`_finite` of an uncompressed packet of 32-bit floats."""
+    values = np.frombuffer(bytes(packet), "<f4")
+    if np.isfinite(values).all():
+        return packet
+    out = av.Packet(np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).tobytes())
+    out.pts, out.dts, out.time_base, out.duration = packet.pts, packet.dts, packet.time_base, packet.duration
+    return out
 
 
 def _cut(frame: av.AudioFrame, n: int) -> av.AudioFrame | None:
