@@ -104,3 +104,9 @@ def test_nominal_rate_of_rounded_and_of_variable_stamps():
     assert len(got) == 300 and got.rate == NTSC
     variable = FrameClock(np.cumsum(np.r_[0, np.tile([20, 60], 50)]).astype(np.int64), Fraction(1, 1000), 4040)
     assert nominal_rate(variable) == 25
+
+
+def test_a_constant_clock_with_frames_left_out_keeps_its_rate():
+    pts = np.delete(np.arange(40, dtype=np.int64), [1, 2, 20])
+    assert nominal_rate(FrameClock(pts, Fraction(1, 25), 40)) == 25
+    assert nominal_rate(FrameClock(pts * 3003, Fraction(1, 90000), 40 * 3003)) == NTSC
