@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ def samples_path(out: str | Path) -> Path:
     """The pictures drawn during a training, beside the weights it makes: weights.samples.png beside weights.safetensors."""
     return Path(out).with_suffix(".samples.png")
 
+
+#: Endings of pictures in files of their own.
+PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".exr", ".dpx"}
 
 #: What `lipsync lips` writes, with the endings that fit; the first format with an ending is meant by it.
 LIPS_FORMATS = {
@@ -56,6 +60,8 @@ def lips_format(out: str | Path, kind: str | None, rate: Fraction | None) -> str
 def check_readable(path: str | Path, role: str) -> None:
     """LipsyncError unless `path` is a non-empty file that can be read. role: what it is to the user, such as "target video"."""
     path = Path(path)
+    if not path.exists() or path.is_dir():
+        _refuse_pictures(path, role)
     if not path.exists():
         raise LipsyncError(f"The {role} {path} does not exist. Check the name and the folder.")
     if path.is_dir():
@@ -67,6 +73,21 @@ def check_readable(path: str | Path, role: str) -> None:
         raise LipsyncError(f"The {role} {path} cannot be read: {error.strerror}. Check its permissions.") from error
     if empty:
         raise LipsyncError(f"The {role} {path} is empty (0 bytes). Copy or export it again.")
+
+
+def _refuse_pictures(path: Path, role: str) -> None:
+    """LipsyncError, with the way to make a film of them, where `path` means pictures in files of their own: a folder of them, or a pattern
+    such as frame_%04d.png or frame_*.png."""
+    shown = path / "*" if path.is_dir() else path.with_name(re.sub(r"%0?\d*d", "*", path.name))
+    found = sorted(file for file in shown.parent.glob(shown.name) if file.suffix.lower() in PICTURES) if "*" in shown.name else []
+    if found:
+        digits = re.search(r"\d+(?=\.\w+$)", found[0].name)
+        start, number = (f"-start_number {int(digits[0])} ", f"%0{len(digits[0])}d") if digits else ("", "")
+        name = found[0].with_name(found[0].name.replace(digits[0] + found[0].suffix, number + found[0].suffix)) if digits else found[0]
+        raise LipsyncError(
+            f"The {role} {path} is {len(found)} pictures, not a film. Join them first, at their frame rate: "
+            f"ffmpeg -framerate 25 {start}-i {name} -c:v ffv1 film.mkv"
+        )
 
 
 def check_paths(target: str | Path, speech: str | Path, out: str | Path, footage: Sequence[str | Path] = (), force: bool = False) -> None:
