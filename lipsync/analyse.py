@@ -36,7 +36,8 @@ def analyse(target: Path, config: DubConfig, cache: Cache, hook: Hook = silent, 
     subject = follow_face(Path(target), config, cache, hook)
     if not subject.track.valid.any():
         raise LipsyncError(
-            f"No usable face in {target}: {why_not(subject.track)}. Check with `lipsync analyse`, or choose another face with --face or --face-at."
+            f"No usable face in {target}: {why_not(subject.track)}. {_cure(subject.track)}"
+            "Check with `lipsync analyse`, or choose another face with --face or --face-at."
         )
     more, notes = usable_footage(footage, config, cache, hook)
     films = (subject, *more)
@@ -194,3 +195,11 @@ def why_not(track: FaceTrack) -> str:
     counts = np.bincount(track.reason, minlength=len(REASONS))
     order = [i for i in np.argsort(-counts) if i > 0 and counts[i] > 0]
     return ", ".join(f"{counts[i]} frames: {REASONS[i]}" for i in order) or "every frame is usable"
+
+
+def _cure(track: FaceTrack) -> str:
+    """What helps against the most frequent reason, where something does."""
+    return {
+        "face too small": "Enlarge or crop the picture, or lower face.min_eye_distance_px. ",
+        "turned too far": "Take a film that shows the face from the front, or raise face.max_yaw_deg and face.max_pitch_deg. ",
+    }.get(REASONS[np.bincount(track.reason).argmax()], "")
