@@ -63,7 +63,9 @@ def _said_clearly(command: Callable) -> Callable:
             typer.echo(f"lipsync: interrupted; {str(stop) or 'nothing was written.'}", err=True)
             raise typer.Exit(130) from None
         except Exception as error:
-            sentence, status = _sentence(error)
+            from lipsync.doctor import sentence_of
+
+            sentence, status = sentence_of(error)
             if sentence is None:
                 raise
             if verbose:
@@ -74,22 +76,6 @@ def _said_clearly(command: Callable) -> Callable:
             raise typer.Exit(status) from None
 
     return run
-
-
-def _sentence(error: Exception) -> tuple[str | None, int]:
-    """What to tell the user, and the exit status; (None, 1) = a fault of ours, to be seen in full."""
-    if isinstance(error, LipsyncError):
-        return str(error), error.exit_status
-    kinds = {(kind.__module__, kind.__name__) for kind in type(error).__mro__}
-    if kinds & {("video", "VideoError"), ("audio", "AudioError")}:
-        return str(error), LipsyncError.exit_status
-    if isinstance(error, ImportError):
-        from lipsync.doctor import cure_for_import
-
-        return cure_for_import(error), LipsyncError.exit_status
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}.", LipsyncError.exit_status
-    return None, 1
 
 
 def _refuse_intruders() -> None:

@@ -14,6 +14,8 @@ from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
 
+from lipsync.errors import LipsyncError
+
 OURS = ("audio", "video", "training")
 _HOME = Path(__file__).resolve().parent.parent
 _OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
@@ -101,6 +103,20 @@ def overwritten() -> list[str]:
 
 def _digest(path: Path) -> str:
     return urlsafe_b64encode(sha256(path.read_bytes()).digest()).rstrip(b"=").decode()
+
+
+def sentence_of(error: BaseException) -> tuple[str | None, int]:
+    """What to tell the user of a failure, and the exit status; (None, 1) = a fault of ours, to be seen in full."""
+    if isinstance(error, LipsyncError):
+        return str(error), error.exit_status
+    kinds = {(kind.__module__, kind.__name__) for kind in type(error).__mro__}
+    if kinds & {("video", "VideoError"), ("audio", "AudioError")}:
+        return str(error), LipsyncError.exit_status
+    if isinstance(error, ImportError):
+        return cure_for_import(error), LipsyncError.exit_status
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}.", LipsyncError.exit_status
+    return None, 1
 
 
 def cure_for_import(error: ImportError) -> str | None:

@@ -180,7 +180,7 @@ def test_cache_commands(run, tmp_path):
     assert "my target.mp4" in run("cache", "list").stdout
     assert json.loads(run("cache", "list", "--json").stdout)["entries"][0]["step"] == "faces"
     assert run("cache", "clear", "--step", "lips").stdout.startswith("0 results")
-    assert run("cache", "clear").stdout.startswith("1 results removed, 2.0 kB")
+    assert run("cache", "clear").stdout.startswith("1 results removed, 2.")
     assert run("cache", "list", "--set", f"cache.folder={tmp_path / 'other'}").stdout.startswith("0 results")
 
 

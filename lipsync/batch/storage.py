@@ -118,6 +118,13 @@ class Place:
         except OSError:
             return None
 
+    def hash_of(self, out: str) -> str:
+        """SHA-256 (hex) of the video; of one at an address it is read there."""
+        if not self.is_remote:
+            return content_hash(self.workfile(out))
+        store = self._store(out)
+        return store.tried(store.sha256, "read")
+
     def workfile(self, out: str) -> Path:
         """The local file to render into, the same at every call; its folder exists. For a local place the final file itself."""
         path = (self._scratch if self.is_remote else Path(self.where)) / out

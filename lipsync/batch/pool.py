@@ -1,0 +1,225 @@
+"""Worker processes on this machine. Each is a plain child that talks in lines of JSON; one that dies is replaced, and only its job is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import BinaryIO, Protocol
+
+from lipsync.sandbox import OUT_OF_MEMORY, OUT_OF_TIME, Limits
+
+GRACE_S = 15.0  # a worker that is told to stop removes what it had begun
+_TOLD_S = 0.2  # between two words of a worker on how far it is
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker says of a job. kind: "progress" (said: step, done, total), "ended" (said: the result of `work.perform`), or "lost" with its
+    worker (said: reason, a sentence; final: True where another try would end the same way)."""
+
+    worker: int
+    number: int
+    kind: str
+    said: dict
+
+
+class Workers(Protocol):
+    """Where jobs are done. Workers have the numbers 0 to count - 1; a lost one is replaced under its number."""
+
+    count: int
+
+    def submit(self, worker: int, number: int, task: dict) -> None:
+        """Gives a free worker the job `number`."""
+
+    def wait(self, timeout_s: float) -> list[Report]:
+        """What happened since; empty where nothing did for `timeout_s`."""
+
+    def close(self, now: bool) -> None:
+        """Ends the workers. now: jobs still run; they are stopped and tidied up."""
+
+
+@dataclass
+class _Seat:
+    """A worker's process. number: of its job; said: bytes of an unfinished line; errors: its standard error."""
+
+    process: subprocess.Popen
+    errors: BinaryIO
+    number: int | None = None
+    said: bytes = b""
+
+
+@dataclass
+class LocalWorkers:
+    """`count` processes with an equal share of the cores; limits: binds them (lipsync.sandbox), the time anew for each job."""
+
+    count: int
+    limits: Limits | None = None
+    work: str = "lipsync.batch.work:perform"
+    _seats: dict[int, _Seat] = field(default_factory=dict)
+
+    def submit(self, worker: int, number: int, task: dict) -> None:
+        seat = self._seats.get(worker)
+        if seat is None or seat.process.poll() is not None:
+            seat = self._seats[worker] = self._start()
+        seat.number = number
+        try:
+            seat.process.stdin.write(json.dumps(task).encode() + b"\n")
+            seat.process.stdin.flush()
+        except OSError:
+            pass  # it is dead: `wait` says so
+
+    def wait(self, timeout_s: float) -> list[Report]:
+        busy = {seat.process.stdout.fileno(): worker for worker, seat in self._seats.items() if seat.number is not None}
+        if not busy:
+            return []
+        poll = select.poll()
+        for pipe in busy:
+            poll.register(pipe, select.POLLIN)
+        return [report for pipe, _ in poll.poll(timeout_s * 1000) for report in self._heard(busy[pipe])]
+
+    def close(self, now: bool) -> None:
+        for seat in self._seats.values():
+            if now:
+                seat.process.terminate()
+            seat.process.stdin.close()
+        end_s = time.monotonic() + GRACE_S
+        for seat in self._seats.values():
+            try:
+                seat.process.wait(max(0.0, end_s - time.monotonic()) if now else None)
+            except subprocess.TimeoutExpired:
+                seat.process.kill()
+                seat.process.wait()
+            seat.process.stdout.close()
+            seat.errors.close()
+        self._seats.clear()
+
+    def _start(self) -> _Seat:
+        share = str(max(1, (os.cpu_count() or 1) // self.count))
+        threads = {name: str(min(int(os.environ.get(name) or share), int(share))) for name in _THREADS if (os.environ.get(name) or share).isdigit()}
+        start = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lipsync.batch.pool import serve; serve(*sys.argv[2:])"
+        limits = json.dumps(asdict(self.limits) if self.limits else None)
+        errors = tempfile.TemporaryFile()
+        # A group of its own: Ctrl-C reaches this process, which then stops the workers.
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", start, json.dumps(sys.path), self.work, limits], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=errors, process_group=0, env=os.environ | threads,
+        )  # fmt: skip
+        os.set_blocking(process.stdout.fileno(), False)
+        return _Seat(process, errors)
+
+    def _heard(self, worker: int) -> list[Report]:
+        seat, reports = self._seats[worker], []
+        piece = os.read(seat.process.stdout.fileno(), 1 << 20)
+        *lines, seat.said = (seat.said + piece).split(b"\n")
+        for line in lines:
+            kind, said = json.loads(line)
+            reports.append(Report(worker, seat.number, kind, said))
+            if kind == "ended":
+                seat.number = None
+        if not piece and seat.number is not None:
+            reports.append(Report(worker, seat.number, "lost", self._cause(seat)))
+            del self._seats[worker]
+            seat.process.stdin.close()
+            seat.process.stdout.close()
+            seat.errors.close()
+        return reports
+
+    def _cause(self, seat: _Seat) -> dict:
+        status = seat.process.wait()
+        limit = {OUT_OF_MEMORY: "memory", OUT_OF_TIME: "time", -signal.SIGALRM: "time", -signal.SIGXCPU: "time"}.get(status)
+        if limit and self.limits:
+            option = {"memory": "sandbox.memory_gib", "time": "sandbox.seconds"}[limit]
+            return {"reason": f"It reached the {limit} limit of the sandbox. Raise it with --set {option}=VALUE.", "final": True}
+        if status == -signal.SIGKILL:
+            return {"reason": "Its worker was killed, perhaps because the memory was full. Use fewer --workers."}
+        how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+        seat.errors.seek(max(0, seat.errors.seek(0, os.SEEK_END) - 2000))
+        last = seat.errors.read().decode(errors="replace").strip().splitlines()
+        return {"reason": f"Its worker ended {how}{f' ({last[-1][:200]})' if last else ''}. Dub it alone to see more."}
+
+
+def serve(work: str, limits: str) -> None:
+    """What a worker's process runs: a line of JSON in is a job, lines out are how far it is and its result. Ends with its standard input."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # stray prints of libraries must not be taken for reports
+    jobs, waiting = [], threading.Semaphore(0)
+
+    def tell(kind: str, said: dict) -> None:
+        out.write(json.dumps([kind, said]).encode() + b"\n")
+        out.flush()
+
+    def listen() -> None:
+        for line in sys.stdin.buffer:
+            jobs.append(json.loads(line))
+            waiting.release()
+        # The batch is over, or dead: whatever runs is given up, tidily at first.
+        jobs.append(None)
+        waiting.release()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_S)
+        os._exit(1)
+
+    try:
+        perform = _limited(work, json.loads(limits))
+        threading.Thread(target=listen, daemon=True).start()
+        while True:
+            waiting.acquire()
+            job = jobs.pop(0)
+            if job is None:
+                return
+            tell("ended", perform(job, _throttled(tell)))
+            os.ftruncate(2, 0)
+    except (KeyboardInterrupt, BrokenPipeError):
+        os._exit(130)
+
+
+def _limited(work: str, limits: dict | None) -> Callable[[dict, Callable], dict]:
+    """The function that does a job, in this process bound by `limits`."""
+    from importlib import import_module
+
+    from lipsync.sandbox import limit_this_process, restart_clock, short_of_memory
+
+    module, _, name = work.partition(":")
+    perform = getattr(import_module(module), name)
+    if limits is None:
+        return perform
+    limits = Limits(**limits)
+    limit_this_process(limits)
+
+    def bounded(job: dict, hook: Callable) -> dict:
+        restart_clock(limits.seconds)
+        try:
+            return perform(job, hook)
+        except Exception as error:
+            if short_of_memory(error):
+                os._exit(OUT_OF_MEMORY)
+            raise
+
+    return bounded
+
+
+def _throttled(tell: Callable[[str, dict], None]) -> Callable[[str, int, int], None]:
+    """A hook that says every step's start and end, and at most a few times a second how far it is."""
+    last, told_s = "", 0.0
+
+    def hook(step: str, done: int, total: int) -> None:
+        nonlocal last, told_s
+        now_s = time.monotonic()
+        if step != last or done == total or now_s - told_s >= _TOLD_S:
+            last, told_s = step, now_s
+            tell("progress", {"step": step, "done": done, "total": total})
+
+    return hook

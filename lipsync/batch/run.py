@@ -1,0 +1,161 @@
+"""A batch: every job once, whatever befalls the others. Run again, it does what is left."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lipsync.batch.job import Job, Outcome, Watch
+from lipsync.batch.pool import Report, Workers
+from lipsync.batch.schedule import Schedule
+from lipsync.batch.storage import Place, is_url
+from lipsync.batch.work import Where, job_id, task_of
+from lipsync.errors import LipsyncError
+
+#: How often a job may be begun: a worker can die of something else than its job.
+ATTEMPTS = 3
+_WAIT_S = 0.5
+_MADE_BY_US = "AI-edited by lipsync"
+
+
+def run_batch(
+    jobs: Sequence[Job], where: Where, workers: Workers, watch: Watch, *, force: bool = False, verify: bool = False,
+    device_of: Callable[[int], str] = lambda worker: "",
+) -> list[Outcome]:  # fmt: skip
+    """What became of every job, in order. Videos that an earlier run finished are kept.
+
+    force: replace videos that lipsync did not make; verify: hash the finished ones, too; device_of: where a worker computes. KeyboardInterrupt
+    stops the workers, which tidy up; what was not finished is "stopped".
+    """
+    place, batch = Place(where.out), _Batch(jobs, watch)
+    with locked(where.out):
+        for number, job in enumerate(jobs):
+            if (outcome := settled(job, place, force, verify)) is not None:
+                batch.end(number, outcome)
+        schedule = Schedule(jobs, [n for n in range(len(jobs)) if batch.outcomes[n] is None])
+        try:
+            while len(schedule):
+                for worker in sorted(set(range(workers.count)) - batch.busy):
+                    if (number := schedule.next_for(worker)) is not None:
+                        workers.submit(worker, number, task_of(jobs[number], where, device_of(worker)))
+                        batch.begin(number, worker)
+                for report in workers.wait(_WAIT_S):
+                    batch.hear(report, schedule)
+        except KeyboardInterrupt:
+            batch.stop()
+        finally:
+            workers.close(now=len(schedule) > 0)
+    return batch.outcomes
+
+
+class _Batch:
+    """What is known of the jobs so far."""
+
+    def __init__(self, jobs: Sequence[Job], watch: Watch) -> None:
+        self.jobs, self.watch = jobs, watch
+        self.outcomes: list[Outcome | None] = [None] * len(jobs)
+        self.busy: set[int] = set()
+        self._attempts: dict[int, int] = {}
+        self._began_s: dict[int, float] = {}
+
+    def begin(self, number: int, worker: int) -> None:
+        self.busy.add(worker)
+        self._attempts[number] = self._attempts.get(number, 0) + 1
+        self._began_s[number] = time.monotonic()
+        self.watch.started(number, worker)
+
+    def hear(self, report: Report, schedule: Schedule) -> None:
+        number, said, job = report.number, report.said, self.jobs[report.number]
+        if report.kind == "progress":
+            return self.watch.progress(number, said["step"], said["done"], said["total"])
+        self.busy.discard(report.worker)
+        spent = {"attempts": self._attempts[number], "seconds": time.monotonic() - self._began_s[number]}
+        if report.kind == "lost" and not said.get("final") and self._attempts[number] < ATTEMPTS:
+            return schedule.again(number)
+        fault = said["reason"] if report.kind == "lost" else said.get("fault")
+        schedule.finished(number, well=fault is None)
+        if fault is None:
+            made = {"frames": said["frames"], "duration_s": said["duration_s"], "notes": tuple(said["notes"])}
+            return self.end(number, Outcome(job, "done", **made, **spent))
+        return self.end(number, Outcome(job, "failed", fault, **spent))
+
+    def end(self, number: int, outcome: Outcome) -> None:
+        self.outcomes[number] = outcome
+        self.watch.ended(number, outcome)
+
+    def stop(self) -> None:
+        for number, job in enumerate(self.jobs):
+            if self.outcomes[number] is None:
+                self.end(number, Outcome(job, "stopped", attempts=self._attempts.get(number, 0)))
+
+
+def settled(job: Job, place: Place, force: bool = False, verify: bool = False) -> Outcome | None:
+    """What became of a job that need not be done: kept, or failed before it begins; None: it is to be done."""
+    if job.fault:
+        return Outcome(job, "failed", job.fault, attempts=0)
+    try:
+        if facts := finished(job, place, verify):
+            made = facts["output"]
+            return Outcome(job, "kept", "", made["frames"], made["duration_s"], notes=tuple(facts["notes"]), attempts=0)
+        if not force and place.receipt_of(job.out) is None:
+            _refuse_strangers(job, place)
+    except LipsyncError as error:
+        return Outcome(job, "failed", str(error), attempts=0)
+    return None
+
+
+def finished(job: Job, place: Place, verify: bool = False) -> dict | None:
+    """The receipt's facts of a job whose video is there, whole, and made from the same contents, options, weights and program; else None."""
+    facts = place.receipt_of(job.out)
+    try:
+        made = facts["output"]
+        same_size = made["bytes"] == place.size_of(job.out)
+        if not same_size or not isinstance(made["frames"], int) or not isinstance(made["duration_s"], (int, float)):
+            return None
+        if not all(isinstance(note, str) for note in facts["notes"]) or facts["id"] != job_id(job):
+            return None
+    except (TypeError, KeyError):  # no receipt, or not one of ours
+        return None
+    if verify and place.hash_of(job.out) != made.get("sha256"):
+        return None
+    return facts
+
+
+def _refuse_strangers(job: Job, place: Place) -> None:
+    """LipsyncError where a file that this program did not make has the output's name: a batch replaces only its own work."""
+    import av
+
+    if place.is_remote or not place.size_of(job.out):
+        return
+    with suppress(av.error.FFmpegError, OSError, ValueError), av.open(str(place.workfile(job.out)), metadata_errors="replace") as container:
+        if any(_MADE_BY_US in value for value in container.metadata.values()):
+            return
+    raise LipsyncError(f"{job.out} exists already and was not made by lipsync. Add --force to replace such files, or move it.")
+
+
+@contextmanager
+def locked(out: str) -> Iterator[None]:
+    """Holds a local output folder, which is made where it is missing. LipsyncError: another batch writes there, or nobody can."""
+    if is_url(out):
+        yield
+        return
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        folder = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        raise LipsyncError(f"The output folder {out} cannot be used: {error.strerror}. Choose another with -o.") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise LipsyncError(f"Another batch is writing to {out}. Wait for it, or choose another folder with -o.") from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(folder)
