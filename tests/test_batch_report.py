@@ -90,11 +90,11 @@ def test_failures_come_first_with_reasons_then_videos_with_figures(tmp_path):
         outcome("a.mp4", frames=250, duration_s=10.0, seconds=5.0, notes=("Loud.",), attempts=2),
         outcome("b.mp4", "kept", frames=25, duration_s=1.0),
         outcome("c.mp4", "failed", reason="No face.", line="jobs.csv, row 3"),
-        outcome("d.mp4", "stopped"),
+        outcome("d.mp4", "stopped", attempts=0),
     ]
     text, facts = written(some, tmp_path, {"seconds": 61.0, "workers": 2})
     words = Read(text).words
-    places = [words.index(mark) for mark in ("Failed (1)", "c.mp4", "No face.", "Not begun (1)", "d.mp4", "Videos (2)", "a.mp4", "b.mp4")]
+    places = [words.index(mark) for mark in ("Failed (1)", "c.mp4", "No face.", "Stopped (1)", "d.mp4", "Videos (2)", "a.mp4", "b.mp4")]
     assert places == sorted(places)
     for said in (
         "1 done, 1 kept, 1 failed, 1 stopped",
@@ -105,6 +105,7 @@ def test_failures_come_first_with_reasons_then_videos_with_figures(tmp_path):
         "Loud.",
         "Begun 2 times.",
         "1 min 1 s",
+        "Not begun.",
         "11 s, 275 frames",
     ):
         assert said in words

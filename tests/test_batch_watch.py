@@ -161,6 +161,37 @@ def test_late_words_of_a_given_up_worker_are_ignored_and_a_job_may_begin_again()
     assert not watch.tally.running and watch.tally.waiting == 0
 
 
+def test_a_worker_that_begins_another_job_has_lost_its_last():
+    clock = Hand()
+    tally = Tally(jobs_of(3), 2, clock())
+    tally.start(0, 0, clock())
+    tally.start(1, 1, clock())
+    tally.start(2, 0, clock())
+    assert list(tally.running) == [1, 2] and tally.waiting == 1
+
+
+def test_nothing_is_left_when_nothing_waits():
+    clock = Hand()
+    tally = Tally(jobs_of(3), 1, clock(), lengths_s=[0.1, 0.2, 0.3])
+    for number in range(3):
+        assert tally.left_s(clock()) is None or number
+        tally.start(number, 0, clock())
+        clock.s += 1
+        tally.end(number, done(tally.jobs[number], duration_s=0.1), clock())
+    assert tally.left_s(clock()) is None
+
+
+def test_jobs_never_begun_get_no_line_of_their_own():
+    stream = io.StringIO()
+    jobs = jobs_of(1000)
+    with PlainLines(stream, jobs, now=Hand()) as watch:
+        watch.started(0, 0)
+        watch.ended(0, Outcome(jobs[0], "stopped", attempts=1))
+        for number in range(1, 1000):
+            watch.ended(number, Outcome(jobs[number], "stopped", attempts=0))
+    assert stream.getvalue().splitlines() == ["[1/1000] stopped 0.mp4", "1000 jobs: 1000 stopped; took 0 s."]
+
+
 def test_json_lines_are_throttled_for_each_job_and_end_in_a_summary():
     clock, stream = Hand(), io.StringIO()
     jobs = jobs_of(4)

@@ -102,7 +102,7 @@ class Page:
         yield from _facts(about, self.frames, self.duration_s)
         lost = '<table><thead><tr><th style="width:30%">output</th><th>reason</th></tr></thead><tbody>\n'
         yield from self._section("Failed", lost, self.rows["failed"], counts["failed"])
-        yield from self._section("Not begun", lost, self.rows["stopped"], counts["stopped"])
+        yield from self._section("Stopped", lost, self.rows["stopped"], counts["stopped"])
         head = "".join(f"<th{mark}>{name}</th>" for name, mark in _MADE_COLUMNS)
         made = f"<table><thead><tr>{head}</tr></thead><tbody>\n"
         yield from self._section("Videos", made, self.rows["made"], counts["done"] + counts["kept"])
@@ -161,7 +161,8 @@ def _lost_row(outcome: Outcome) -> str:
     job = outcome.job
     tried = f"<small>tried {outcome.attempts} times</small>" if outcome.attempts > 1 else ""
     line = f"<small>{_text(job.line)}</small>" if job.line else ""
-    return f'<tr><td>{_text(job.out)}{_inputs(job)}{line}</td><td class="{outcome.state}">{_text(outcome.reason)}{tried}</td></tr>\n'
+    reason = outcome.reason or ("On the way: run the batch again." if outcome.attempts else "Not begun.")
+    return f'<tr><td>{_text(job.out)}{_inputs(job)}{line}</td><td class="{outcome.state}">{_text(reason)}{tried}</td></tr>\n'
 
 
 def _made_row(outcome: Outcome, folder: Path) -> str:
@@ -179,7 +180,8 @@ def _made_row(outcome: Outcome, folder: Path) -> str:
     )  # fmt: skip
     cells = "".join(f'<td class="n" data-name="{name}">{value}</td>' for name, value in figures)
     said = "".join(f"<div>{_text(note)}</div>" for note in notes)
-    return f'<tr><td>{video}{_inputs(job)}<small>{receipt}</small></td><td class="{outcome.state}">{outcome.state}</td>{cells}<td>{said}</td></tr>\n'
+    first = f"<td>{video}{_inputs(job)}<small>{receipt}</small></td>"
+    return f'<tr>{first}<td class="{outcome.state}">{outcome.state}</td>{cells}<td>{said}</td></tr>\n'
 
 
 def _inputs(job: Job) -> str:

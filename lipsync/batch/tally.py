@@ -75,7 +75,9 @@ class Tally:
         return [(seconds, out, length_s) for seconds, _, out, length_s in sorted(self._slow, reverse=True)]
 
     def start(self, number: int, worker: int, now_s: float) -> None:
-        """A worker began a job, or began it again."""
+        """A worker began a job, or began it again. What it was doing before, it lost."""
+        for lost in [other for other, one in self.running.items() if one.worker == worker]:
+            del self.running[lost]
         self.running[number] = Running(worker, now_s)
 
     def move(self, number: int, step: str, done: int, total: int, now_s: float) -> bool:
@@ -133,10 +135,10 @@ class Tally:
         size = self._length if by_length else lambda number: 1.0
         ahead = self._ahead_s if by_length else len(self.jobs) - self.ended
         begun = [(size(number), now_s - one.began_s) for number, one in self.running.items()]
-        waits_s = max(0.0, ahead - sum(s for s, _ in begun)) * spent_s / made
+        waits_s = max(0.0, ahead - sum(s for s, _ in begun)) * spent_s / made if self.waiting else 0.0
         lasting_s = [max(0.0, s * spent_s / made - on_it_s) for s, on_it_s in begun]
         # All hands share what is left, but the longest job under way, and one that waits, take one worker as long as they take.
-        shared_s = (sum(lasting_s) + waits_s) / max(1, self.workers)
+        shared_s = (sum(lasting_s) + waits_s) / max(1, self.workers, len(begun))
         return max(shared_s, *lasting_s, waits_s / max(1, self.waiting), 0.0) or None
 
     def _length(self, number: int) -> float:

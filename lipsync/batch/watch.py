@@ -88,6 +88,8 @@ class PlainLines(Quiet):
 
     def ended(self, number: int, outcome: Outcome) -> None:
         super().ended(number, outcome)
+        if outcome.state == "stopped" and not outcome.attempts:
+            return  # there may be many; the total says how many
         if outcome.state == "done":
             how = f": {outcome.frames} frames, {outcome.duration_s:.2f} s, took {said_s(outcome.seconds)}"
         else:
@@ -190,7 +192,9 @@ class LiveTable(Quiet):
             failed = [_one_line(line, "red") for line in said]
             room = self.console.height - len(head) - len(failed) - 3
             at_work = {one.worker: (number, one) for number, one in self.tally.running.items()}
-            shown = range(self.tally.workers) if self.tally.workers <= room else sorted(at_work)[: max(1, room)]
+            shown = sorted(at_work.keys() | set(range(self.tally.workers)))
+            if len(shown) > room:
+                shown = sorted(at_work)[: max(1, room)]
             table = _rows([at_work.get(worker) for worker in shown], self.tally.jobs, width, now_s)
             more = len(at_work.keys() - set(shown))
             return Group(*head, table, *([_one_line(f"and {more} more running", "dim")] if more else []), *failed)
