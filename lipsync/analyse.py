@@ -19,6 +19,7 @@ from lipsync.geometry import apply, farthest_points, magnification, mouth_space,
 from lipsync.hooks import Hook, silent
 from lipsync.teeth import choose_teeth
 from lipsync.types import REASONS, FaceTrack, Footage, LipTrack, MouthBank, MouthSpace, TargetAnalysis, TargetVideo, TeethReference
+from video.opening import Largest
 from video.read import VideoStream, probe, read_frames, read_rows
 from video.shots import ShotDetector
 
@@ -67,7 +68,7 @@ def usable_footage(paths: tuple[Path, ...], config: DubConfig, cache: Cache, hoo
 
 def follow_face(path: Path, config: DubConfig, cache: Cache, hook: Hook = silent) -> Footage:
     """One person's face in every frame of a video (cached by content)."""
-    stream = probe(path)
+    stream = probe(path, Largest(**asdict(config.largest)))
     sha256 = content_hash(path)
     key = step_key("track", VERSIONS["track"], asdict(config.face), [sha256])
     load = lambda folder: (load_file(folder / "track.safetensors"), json.loads((folder / "facts.json").read_text()))  # noqa: E731

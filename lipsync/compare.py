@@ -141,7 +141,7 @@ def _unused(films: Sequence[Footage], split) -> list[str]:
 
 def _sound_of(film: Footage) -> Waveform | None:
     try:
-        return load_track(film.video.path)
+        return load_track(film.video.path, film.stream.largest.hours)
     except AudioError:
         return None
 

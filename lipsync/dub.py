@@ -56,7 +56,7 @@ def dub(
     cache = cache or Cache(config.cache.folder or None)
     hook = Stopwatch(hook)
 
-    wave, speech_sha256 = load_speech(speech), content_hash(speech)
+    wave, speech_sha256 = load_speech(speech, config.largest.hours), content_hash(speech)
     subject, model, method, device = prepared or prepare(target, config, footage=footage, cache=cache, hook=hook)
     length_s = wave.duration_s if preview_s is None else min(wave.duration_s, Fraction(preview_s).limit_denominator(1000))
     clock = output_clock(length_s, like=subject.video.clock)

@@ -84,7 +84,7 @@ def resting_lips(subject: TargetAnalysis) -> np.ndarray:
 def voiced_frames(film: Footage) -> np.ndarray:
     """(T,) bool: frames of the film during which somebody speaks; all False where it has no sound."""
     try:
-        return voiced_at(voice_activity(load_track(film.video.path)), film.video.clock)
+        return voiced_at(voice_activity(load_track(film.video.path, film.stream.largest.hours)), film.video.clock)
     except AudioError:
         return np.zeros(len(film.track), bool)
 
@@ -96,7 +96,7 @@ def spoken_lips(films: Sequence[Footage]) -> tuple[list, list[str]]:
     examples, notes = [], []
     for film in films:
         try:
-            examples.append(SpokenLips(load_track(film.video.path), film.track.lips, film.track.shot))
+            examples.append(SpokenLips(load_track(film.video.path, film.stream.largest.hours), film.track.lips, film.track.shot))
         except AudioError as error:
             notes.append(f"Footage {film.video.path.name} is of no use: {error}")
     return examples, notes

@@ -50,7 +50,7 @@ def lips_of(
     if kind == "mp4":
         check_encoder(out, config.write)
     device = pick_device(config.device)
-    wave = load_speech(speech)
+    wave = load_speech(speech, config.largest.hours)
     model, rest, source = _model_for(target, config, cache or Cache(config.cache.folder or None), device, hook)
     voice = voice_activity(wave)
     said = model.to(device).speak(wave)

@@ -78,7 +78,7 @@ def heard_at_mouths(subject: TargetAnalysis) -> np.ndarray | None:
         rows = np.flatnonzero((bank.shot >= first) & (bank.shot < after))
         first = after
         try:
-            out[rows] = heard(load_track(film.video.path), film.video.clock)[bank.source[rows]]
+            out[rows] = heard(load_track(film.video.path, film.stream.largest.hours), film.video.clock)[bank.source[rows]]
             found = True
         except AudioError:
             continue

@@ -19,6 +19,7 @@ from lipsync.types import LipTrack
 from tests.drawn import REST
 from training.training_report import HEIGHT, WIDTH, curve_picture, summary
 from video.frames import FrameClock
+from video.opening import Largest
 
 REPORT = {
     "network": "causal", "members": 2, "steps": 40, "training_s": 1.0, "speech_minutes": 0.5, "held_out_s": 6.0, "lmd": 0.02, "floor_lmd": 0.002,
@@ -45,10 +46,11 @@ def run(tmp_path, monkeypatch):
 
     def films(paths, config, cache, hook):
         track = types.SimpleNamespace(lips=lips, shot=np.zeros(10, int))
-        return [types.SimpleNamespace(video=types.SimpleNamespace(path=p), track=track, key=p.name) for p in paths if p.name != "two.mp4"], ("no face in two",)
+        stream = types.SimpleNamespace(largest=Largest())
+        return [types.SimpleNamespace(video=types.SimpleNamespace(path=p), track=track, key=p.name, stream=stream) for p in paths if p.name != "two.mp4"], ("no face in two",)
 
     monkeypatch.setattr(training_module, "usable_footage", films)
-    monkeypatch.setattr("lipsync.lip_model.load_track", lambda path: Waveform.of(np.zeros(6400)))
+    monkeypatch.setattr("lipsync.lip_model.load_track", lambda path, hours: Waveform.of(np.zeros(6400)))
     return lambda *args: CliRunner().invoke(app, ["train", "lips", *[str(a) for a in args]])
 
 
