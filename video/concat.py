@@ -11,6 +11,7 @@ import numpy as np
 
 from . import VideoError
 from .colour import ColourTags
+from .opening import open_media
 from .parts import part_of
 from .read import VideoStream, decoded_pictures, probe
 
@@ -88,7 +89,7 @@ def _mux_sound(container, sound, samples: np.ndarray, at: int, sample_rate: int)
 def _sample_rate(stream: VideoStream) -> int | None:
     if not stream.has_audio:
         return None
-    with av.open(str(stream.path)) as container:
+    with open_media(stream.path, stream.largest) as container:
         return container.streams.audio[0].codec_context.sample_rate
 
 
@@ -99,7 +100,7 @@ def _samples(stream: VideoStream, sample_rate: int, n: int) -> np.ndarray:
         return out
     at = round(stream.audio_start_s * sample_rate)
     mix = av.AudioResampler(format="fltp", rate=sample_rate)
-    with av.open(str(stream.path)) as container:
+    with open_media(stream.path, stream.largest) as container:
         for decoded in container.decode(container.streams.audio[0]):
             for frame in mix.resample(decoded):
                 values = frame.to_ndarray().mean(0)

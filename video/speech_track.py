@@ -9,6 +9,7 @@ import av
 import numpy as np
 
 from . import VideoError
+from .opening import open_media
 
 _PCM = {"pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le"}
 #: Codecs each container takes as they are. Codecs with decoder delay (AAC, MP3) need the edit list of MP4 to start exactly.
@@ -136,6 +137,8 @@ def _decoded(container, track):
     while True:
         try:
             packet = next(packets)
+        except MemoryError:  # is no damage: sound would be missing
+            raise
         except (StopIteration, av.error.FFmpegError):
             return
         try:
@@ -191,7 +194,9 @@ def _open(path: Path) -> av.container.InputContainer:
     if not path.is_file():
         raise VideoError(f"{path}: there is no such speech file. Check the path.")
     try:
-        return av.open(str(path), metadata_errors="replace")
+        return open_media(path)
+    except MemoryError:
+        raise
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(
             f"{path} is not a sound file that can be opened ({getattr(error, 'strerror', None) or error}). "
