@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import BinaryIO, Protocol
@@ -184,6 +185,9 @@ def serve(work: str, limits: str) -> None:
             os.ftruncate(2, 0)
     except (KeyboardInterrupt, BrokenPipeError):
         os._exit(130)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)  # not the usual way: Python would abort over the standard input that `listen` reads
 
 
 def _limited(work: str, limits: dict | None) -> Callable[[dict, Callable], dict]:

@@ -1,0 +1,210 @@
+"""Workers on a real local Ray, in a process of their own: jobs, news, a killed worker, an end that leaves nothing.
+
+Where the system allows it that process has its own network and process numbers: nothing can be reached from outside, nothing can stay.
+Run as a script, this file is what happens inside.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+HOME = Path(__file__).parent.parent
+# A second address and a way out, so that there is something else than 127.0.0.1 on which Ray could listen.
+INSIDE = 'ip link set lo up; ip addr add 10.9.9.9/32 dev lo; ip route add default dev lo src 10.9.9.9; exec "$@"'
+ALONE = ["unshare", "-rnp", "--fork", "--kill-child", "--mount-proc", "sh", "-c", INSIDE, "sh"]
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `cluster` is not installed")
+
+
+def can_be_alone():
+    if not all(map(shutil.which, ("unshare", "ip"))):
+        return False
+    return subprocess.run([*ALONE, "true"], capture_output=True).returncode == 0
+
+
+def run_inside(part, *args, timeout_s=200):
+    """What the script prints as its last line, as JSON; it prints nothing else, and nothing of it is left."""
+    before = set(Path("/tmp").glob("lipsync-ray-*"))
+    env = {**os.environ, "PYTHONPATH": str(HOME), "OMP_NUM_THREADS": "1"}
+    command = [*(ALONE if can_be_alone() else []), sys.executable, __file__, part, *map(str, args)]
+    done = subprocess.run(command, cwd=HOME, env=env, capture_output=True, text=True, timeout=timeout_s)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("\n") == 1, done.stdout[-3000:]
+    assert set(Path("/tmp").glob("lipsync-ray-*")) <= before
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    return run_inside("workers", tmp_path_factory.mktemp("ray"))
+
+
+def test_jobs_and_news(seen):
+    assert seen["count"] == 2
+    assert [job["said"]["number"] for job in seen["ended"]] == list(range(6)) and len({job["said"]["pid"] for job in seen["ended"]}) >= 2
+    assert {job["said"]["threads"] for job in seen["ended"]} == {"1"}
+    assert {(news["step"], news["total"]) for news in seen["news"]} == {("dub", 100)}
+    assert all(a["done"] < b["done"] for a, b in zip(seen["news"], seen["news"][1:]) if a["number"] == b["number"] and not b["again"])
+
+
+def test_a_killed_worker_is_told_once_and_replaced(seen):
+    (lost,) = seen["lost"]
+    assert (lost["worker"], lost["number"]) == (seen["killed"]["worker"], seen["killed"]["number"])
+    assert lost["said"]["reason"].startswith("Its worker was lost: Worker unexpectedly exits") and "\n" not in lost["said"]["reason"]
+    assert {number for number, times in Counter(seen["begun"]).items() if times > 1} == {lost["number"]}
+
+
+def test_a_fault_below_a_worker_is_told_as_on_one_machine(seen):
+    assert seen["failed"]["kind"] == seen["child_killed"]["kind"] == "lost"
+    assert "(ZeroDivisionError: on purpose)" in seen["failed"]["reason"] and "worker was killed" in seen["child_killed"]["reason"]
+
+
+def test_only_loopback_is_listened_on(seen):
+    assert seen["listening"] and set(seen["listening"]) <= {"127.0.0.1", "::ffff:7f00:1", "::1"}
+
+
+def test_stopped_jobs_tidy_up_and_nothing_stays(seen):
+    assert seen["tidied"] and seen["left"] == [] and seen["environment_as_before"]
+
+
+# ---------------------------------------------------------------------------------------------------------------- inside
+
+
+def perform(task, hook):
+    """A job for tests: notes its beginning and end in a file; fails when asked."""
+    with open(task["log"], "a") as log:
+        log.write(f"begun {task['number']} {os.getpid()} {os.getppid()}\n")
+    try:
+        for i in range(task["steps"]):
+            hook("dub", i + 1, task["steps"])
+            time.sleep(0.02)
+    finally:
+        with open(task["log"], "a") as log:
+            log.write(f"over {task['number']} {os.getpid()} {os.getppid()}\n")
+    if task.get("fails"):
+        raise ZeroDivisionError("on purpose")
+    return {"number": task["number"], "pid": os.getpid(), "threads": os.environ.get("NUMBA_NUM_THREADS")}
+
+
+def in_my_session():
+    """Processes of this one's session, itself not among them: ids and names."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = stat.read_text().rpartition(")")
+        except OSError:
+            continue
+        if int(rest.split()[3]) == os.getsid(0) and rest.split()[0] != "Z" and int(stat.parent.name) != os.getpid():
+            found[int(stat.parent.name)] = name.partition("(")[2]
+    return found
+
+
+def listening():
+    """Addresses on which this session's processes take connections."""
+    import ipaddress
+
+    own = set()
+    for pid in [os.getpid(), *in_my_session()]:
+        for fd in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                own.add(os.readlink(fd))
+            except OSError:
+                continue
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in own:
+                words = bytes.fromhex(fields[1].partition(":")[0])
+                found.add(str(ipaddress.ip_address(b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4)))))
+    return sorted(found)
+
+
+class Look:
+    """Two workers, and what is seen of them."""
+
+    def __init__(self, folder):
+        from lipsync.batch.ray_workers import RayWorkers
+
+        self.environment = dict(os.environ)
+        self.log = Path(folder) / "log"
+        self.log.touch()
+        self.workers = RayWorkers(None, 2, work="tests.test_batch_ray:perform")
+        self.seen = {"count": self.workers.count, "ended": [], "news": [], "lost": [], "killed": None}
+
+    def give(self, worker, number, **more):
+        self.workers.submit(worker, number, {"number": number, "steps": 100, "log": str(self.log), **more})
+
+    def process_of(self, number):
+        """The child that does a job, and the worker above it."""
+        return map(int, self.log.read_text().partition(f"begun {number} ")[2].split()[:2])
+
+    def six_jobs(self):
+        todo, lost, seen = list(range(6)), set(), self.seen
+        for worker in range(2):
+            self.give(worker, todo.pop(0))
+        while len(seen["ended"]) < 6:
+            for report in self.workers.wait(5):
+                facts = {"worker": report.worker, "number": report.number, "said": report.said}
+                if report.kind == "progress":
+                    seen["news"].append({**report.said, "number": report.number, "again": report.number in lost})
+                    if report.number == 1 and not seen["killed"]:
+                        seen["killed"] = facts
+                        os.kill(list(self.process_of(1))[1], signal.SIGKILL)
+                elif report.kind == "lost":
+                    seen["lost"].append(facts)
+                    lost.add(report.number)
+                    self.give(report.worker, report.number)
+                else:
+                    seen["ended"].append(facts)
+                    if todo:
+                        self.give(report.worker, todo.pop(0))
+        seen["ended"].sort(key=lambda facts: facts["number"])
+        seen["begun"] = [int(line.split()[1]) for line in self.log.read_text().splitlines() if line.startswith("begun")]
+
+    def end_of(self, worker, number, then=lambda: None, **more):
+        """How a job ends; then: called once when it has begun."""
+        self.give(worker, number, **more)
+        while True:
+            for report in self.workers.wait(5):
+                if report.kind != "progress":
+                    return {"kind": report.kind, **report.said}
+                then()
+                then = lambda: None  # noqa: E731
+
+    def last_things(self):
+        seen = self.seen
+        seen["listening"] = listening()
+        seen["failed"] = self.end_of(0, 6, fails=True)
+        seen["child_killed"] = self.end_of(1, 7, lambda: os.kill(next(self.process_of(7)), signal.SIGKILL), steps=100_000)
+        self.give(1, 8, steps=100_000)
+        while not self.workers.wait(5):
+            pass
+        self.workers.close(now=True)
+        end_s = time.monotonic() + 20
+        while in_my_session() and time.monotonic() < end_s:
+            time.sleep(0.1)
+        seen["tidied"] = "over 8 " in self.log.read_text()
+        seen["left"] = sorted(in_my_session().values())
+        seen["environment_as_before"] = dict(os.environ) == self.environment
+
+
+def look_at_workers(folder):
+    look = Look(folder)
+    look.six_jobs()
+    look.last_things()
+    return look.seen
+
+
+if __name__ == "__main__":
+    os.setsid()
+    print(json.dumps({"workers": look_at_workers}[sys.argv[1]](*sys.argv[2:])))
