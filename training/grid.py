@@ -21,6 +21,7 @@ from lipsync.lips import rest_shape
 from lipsync.timebase import voiced_at
 from lipsync.types import FaceTrack, LipTrack
 from video.frames import FrameClock
+from video.opening import open_media
 from video.parts import part_of
 
 FRAME_RATE, CLIP_S = Fraction(25), 3
@@ -97,11 +98,9 @@ def follow(paths: Sequence[Path], folder: Path, hook: Hook = silent) -> None:
 
 
 def _followed(path: Path, config, backend) -> FaceTrack:
-    import av
-
     from lipsync.face.track import FaceTracker
 
-    with av.open(str(path)) as container:
+    with open_media(path) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     tracker = FaceTracker(config, frames[0].shape[1], frames[0].shape[0], backend)
     for rgb in frames:
