@@ -1,4 +1,4 @@
-"""The command line: dub, lips, train, analyse, evaluate, compare, doctor, cache, config. The only module that prints."""
+"""The command line: dub, batch, lips, train, analyse, evaluate, compare, doctor, cache, config. The only module that prints."""
 
 from __future__ import annotations
 
@@ -48,7 +48,12 @@ def main() -> None:
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill tidies up like Ctrl-C
-    app()
+    app(_with_ray_address(sys.argv[1:]))
+
+
+def _with_ray_address(words: list[str]) -> list[str]:
+    """The command line with `--ray` alone as `--ray local`."""
+    return [part for word, after in zip(words, [*words[1:], "-"]) for part in ([word, "local"] if word == "--ray" and after.startswith("-") else [word])]
 
 
 def _said_clearly(command: Callable) -> Callable:
@@ -203,6 +208,53 @@ def analyse(
         _print_json(look.to_plain())
     else:
         typer.echo("\n".join(look.lines()))
+
+
+@app.command()
+@_said_clearly
+def batch(
+    jobs: Annotated[Optional[Path], typer.Argument(metavar="JOBS", help="A manifest: .toml, .csv or .jsonl; docs/batch.md shows them.")] = None,
+    out: Annotated[str, typer.Option("-o", "--out", metavar="OUTDIR", help="Folder (or s3://... address) of the videos, receipts and report.")] = ...,
+    targets: Annotated[Optional[str], typer.Option(metavar="GLOB", help="Without a manifest: these videos ...")] = None,
+    speech: Annotated[Optional[str], typer.Option(metavar="GLOB", help="... say these recordings.")] = None,
+    pairs: Annotated[str, typer.Option(metavar="cross|name", help="Every video all recordings, or those of its own name.")] = "cross",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look at every job, estimate time and room, make nothing.")] = False,
+    workers: Annotated[Optional[int], typer.Option(metavar="N", min=1, help="Processes; else one a GPU, or a core.")] = None,
+    root: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Refuse what a manifest names outside this folder.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Hash finished videos, too, before keeping them.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace videos that lipsync did not make.")] = False,
+    ray: Annotated[Optional[str], typer.Option(metavar="[ADDRESS]", help="Workers on this Ray cluster, or on a local Ray (extra `cluster`).")] = None,
+    shared_cache: Annotated[str, typer.Option(metavar="DIR", help="Folder or address of analyses that machines share.")] = "",
+    worker_cpus: Annotated[float, typer.Option(metavar="N", min=0.1, help="Cores of a worker on Ray.")] = 1,
+    worker_gpus: Annotated[float, typer.Option(metavar="N", min=0, help="GPUs of a worker on Ray; may be a part of one.")] = 0,
+    texture: Annotated[Optional[str], typer.Option(metavar="NAME", help="How mouths are drawn, unless a job says otherwise.")] = None,
+    lips: Lips = None,
+    device: Device = None,
+    sandbox: Sandbox = False,
+    config: ConfigFile = None,
+    set_: Set = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for everything that happens.")] = False,
+) -> None:
+    """Dub all JOBS into OUTDIR. Run again, it does what is left: finished videos are known by their receipts."""
+    from lipsync.config_file import load
+
+    named = {"texture": texture, "device": device, "sandbox.enabled": sandbox or None} | _lips_setting(lips)
+    options = load(config, set_ or [], named)
+    if (jobs is None) == (targets is None) or (targets is None) != (speech is None):
+        raise UsageError("Give either a manifest, or both --targets and --speech.")
+    from lipsync.batch.manifest import jobs_from_globs, read_manifest
+
+    asked = jobs_from_globs(targets, speech, pairs, config, set_ or [], named) if jobs is None else read_manifest(jobs, config, set_ or [], named, root=root)
+    show = "nothing" if quiet else "json" if as_json else "table" if sys.stderr.isatty() else "lines"
+    from lipsync.batch.command import BatchOptions
+    from lipsync.batch.command import batch as run
+
+    raise typer.Exit(run(asked, options, BatchOptions(
+        out=out, workers=workers, ray=ray, shared=shared_cache, cpus=worker_cpus, gpus=worker_gpus, force=force, verify=verify, dry_run=dry_run,
+        show=show,
+    )))  # fmt: skip
 
 
 @app.command()

@@ -9,7 +9,7 @@ import pytest
 from lipsync.batch import run
 from lipsync.batch.job import Job
 from lipsync.batch.pool import Report
-from lipsync.batch.run import finished, locked, run_batch
+from lipsync.batch.run import finished, locked, run_batch, settle
 from lipsync.batch.storage import Place
 from lipsync.batch.work import Where
 from lipsync.cache import content_hash
@@ -65,6 +65,11 @@ def jobs(tmp_path):
     return made
 
 
+def run_all(jobs, folder, workers, told=None, **options):
+    folder.mkdir(exist_ok=True)
+    return run_batch(jobs, Where(str(folder)), workers, told or Told(), settle(jobs, Place(str(folder)), **options))
+
+
 def states(outcomes):
     return [outcome.state for outcome in outcomes]
 
@@ -74,7 +79,7 @@ def test_every_job_ends_once_whatever_the_others_do(jobs, tmp_path):
     lost = ("lost", {"reason": "killed"})
     workers = Fake(ends={0: [("ended", {"fault": "bad"})], 1: [lost, ("ended", MADE)], 3: [lost] * run.ATTEMPTS})
     told = Told()
-    outcomes = run_batch(jobs, Where(str(tmp_path / "out")), workers, told)
+    outcomes = run_all(jobs, tmp_path / "out", workers, told)
     assert states(outcomes) == ["failed", "done", "failed", "failed", "done"] and list(map(told.ends.get, range(5))) == outcomes
     assert [o.reason for o in outcomes] == ["bad", "", "row 3 has no speech.", "killed", ""]
     assert [o.attempts for o in outcomes] == [1, 2, 0, run.ATTEMPTS, 1] and workers.given.count(3) == run.ATTEMPTS
@@ -83,12 +88,12 @@ def test_every_job_ends_once_whatever_the_others_do(jobs, tmp_path):
 
 def test_a_job_that_would_be_lost_again_is_not_begun_again(jobs, tmp_path):
     workers = Fake(ends={0: [("lost", {"reason": "too long", "final": True})]})
-    assert run_batch(jobs[:1], Where(str(tmp_path)), workers, Told())[0].reason == "too long" and workers.given == [0]
+    assert run_all(jobs[:1], tmp_path, workers)[0].reason == "too long" and workers.given == [0]
 
 
 def test_a_stop_leaves_the_rest_stopped_and_the_workers_told(jobs, tmp_path):
     workers = Fake(count=1, stop_after=2)
-    outcomes = run_batch(jobs, Where(str(tmp_path / "out")), workers, Told())
+    outcomes = run_all(jobs, tmp_path / "out", workers)
     assert states(outcomes) == ["done", "done", "stopped", "stopped", "stopped"] and workers.closed is True
 
 
@@ -109,7 +114,7 @@ def test_finished_jobs_are_kept_and_only_they(jobs, tmp_path):
     (tmp_path / "2.wav").write_text("other words")
     finish(jobs[3], out, id="of other options")
     workers = Fake()
-    outcomes = run_batch(jobs, Where(str(out)), workers, Told(), force=True)
+    outcomes = run_all(jobs, out, workers, force=True)
     assert states(outcomes) == ["kept", "done", "done", "done", "done"] and sorted(workers.given) == [1, 2, 3, 4]
 
 
@@ -132,9 +137,9 @@ def test_verify_looks_into_the_video(jobs, tmp_path):
 def test_what_lipsync_did_not_make_is_not_replaced(jobs, tmp_path):
     (tmp_path / "0.mp4").write_bytes(b"a film of mine")
     workers = Fake()
-    outcome = run_batch(jobs[:1], Where(str(tmp_path)), workers, Told())[0]
+    outcome = run_all(jobs[:1], tmp_path, workers)[0]
     assert outcome.state == "failed" and "--force" in outcome.reason and workers.given == []
-    assert run_batch(jobs[:1], Where(str(tmp_path)), workers, Told(), force=True)[0].state == "done"
+    assert run_all(jobs[:1], tmp_path, workers, force=True)[0].state == "done"
 
 
 def test_two_batches_do_not_share_a_folder(tmp_path):
@@ -148,5 +153,5 @@ def test_two_batches_do_not_share_a_folder(tmp_path):
 def test_an_input_that_cannot_be_read_fails_alone(jobs, tmp_path):
     finish(jobs[0], tmp_path)
     (tmp_path / "0.wav").unlink()
-    outcomes = run_batch(jobs[:2], Where(str(tmp_path)), Fake(), Told(), force=True)
+    outcomes = run_all(jobs[:2], tmp_path, Fake(), force=True)
     assert states(outcomes) == ["failed", "done"] and "0.wav" in outcomes[0].reason

@@ -22,33 +22,40 @@ _WAIT_S = 0.5
 _MADE_BY_US = "AI-edited by lipsync"
 
 
+def settle(jobs: Sequence[Job], place: Place, *, force: bool = False, verify: bool = False) -> list[Outcome | None]:
+    """What became of the jobs that need not be begun: kept from an earlier run, or failed already; None for those that are to be done.
+
+    force: replace videos that lipsync did not make; verify: hash the finished ones, too.
+    """
+    return [_settled(job, place, force, verify) for job in jobs]
+
+
 def run_batch(
-    jobs: Sequence[Job], where: Where, workers: Workers, watch: Watch, *, force: bool = False, verify: bool = False,
+    jobs: Sequence[Job], where: Where, workers: Workers, watch: Watch, known: Sequence[Outcome | None] = (), *,
     device_of: Callable[[int], str] = lambda worker: "",
 ) -> list[Outcome]:  # fmt: skip
-    """What became of every job, in order. Videos that an earlier run finished are kept.
+    """What became of every job, in order. One that fails, or whose worker dies, does not stop the others.
 
-    force: replace videos that lipsync did not make; verify: hash the finished ones, too; device_of: where a worker computes. KeyboardInterrupt
-    stops the workers, which tidy up; what was not finished is "stopped".
+    known: of `settle`; device_of: where a worker computes. KeyboardInterrupt stops the workers, which tidy up; what was not finished is
+    "stopped" then.
     """
-    place, batch = Place(where.out), _Batch(jobs, watch)
-    with locked(where.out):
-        for number, job in enumerate(jobs):
-            if (outcome := settled(job, place, force, verify)) is not None:
-                batch.end(number, outcome)
-        schedule = Schedule(jobs, [n for n in range(len(jobs)) if batch.outcomes[n] is None])
-        try:
-            while len(schedule):
-                for worker in sorted(set(range(workers.count)) - batch.busy):
-                    if (number := schedule.next_for(worker)) is not None:
-                        workers.submit(worker, number, task_of(jobs[number], where, device_of(worker)))
-                        batch.begin(number, worker)
-                for report in workers.wait(_WAIT_S):
-                    batch.hear(report, schedule)
-        except KeyboardInterrupt:
-            batch.stop()
-        finally:
-            workers.close(now=len(schedule) > 0)
+    batch = _Batch(jobs, watch)
+    for number, outcome in enumerate(known):
+        if outcome is not None:
+            batch.end(number, outcome)
+    schedule = Schedule(jobs, [n for n in range(len(jobs)) if batch.outcomes[n] is None])
+    try:
+        while len(schedule):
+            for worker in sorted(set(range(workers.count)) - batch.busy):
+                if (number := schedule.next_for(worker)) is not None:
+                    batch.begin(number, worker)
+                    workers.submit(worker, number, task_of(jobs[number], where, device_of(worker)))
+            for report in workers.wait(_WAIT_S):
+                batch.hear(report, schedule)
+    except KeyboardInterrupt:
+        batch.stop()
+    finally:
+        workers.close(now=len(schedule) > 0)
     return batch.outcomes
 
 
@@ -93,8 +100,7 @@ class _Batch:
                 self.end(number, Outcome(job, "stopped", attempts=self._attempts.get(number, 0)))
 
 
-def settled(job: Job, place: Place, force: bool = False, verify: bool = False) -> Outcome | None:
-    """What became of a job that need not be done: kept, or failed before it begins; None: it is to be done."""
+def _settled(job: Job, place: Place, force: bool, verify: bool) -> Outcome | None:
     if job.fault:
         return Outcome(job, "failed", job.fault, attempts=0)
     try:

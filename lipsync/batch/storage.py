@@ -146,6 +146,10 @@ class Place:
         for file in (workfile, receipt_path(workfile)):
             file.unlink(missing_ok=True)
 
+    def put(self, file: Path, name: str) -> None:
+        """Brings another file to an address."""
+        self._store(name).put(file)
+
     def _store(self, out: str | Path) -> _Store:
         return _Store(f"{self.where}/{Path(out).as_posix()}")
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lipsync.batch.job import Job
@@ -34,9 +34,14 @@ def task_of(job: Job, where: Where, device: str = "") -> dict:
     """The job as plain values, for `perform`; device: where to compute, unless the job says so itself."""
     config = replace(job.config, device=device) if device and job.config.device == "auto" else job.config
     return {
-        "target": job.target, "speech": job.speech, "footage": list(job.footage), "out": job.out, "config": to_plain(config),
-        "where": {"out": where.out, "cache": where.cache, "shared": where.shared},
+        "target": _anywhere(job.target), "speech": _anywhere(job.speech), "footage": [_anywhere(name) for name in job.footage], "out": job.out,
+        "config": to_plain(config), "where": {name: value and _anywhere(value) for name, value in asdict(where).items()},
     }  # fmt: skip
+
+
+def _anywhere(name: str) -> str:
+    """A name that means the same in another working folder."""
+    return name if is_url(name) else os.path.abspath(name)
 
 
 def job_id(job: Job) -> str:
