@@ -70,15 +70,32 @@ def speech_features(wave: Waveform, spec: FeatureSpec = FeatureSpec()) -> AudioF
     """(F,D) features, F = 1 + S // 160, on the device of `wave.samples`."""
     if spec.kind.startswith(PREFIX):
         return AudioFeatures(self_supervised_features(loudness_normalised(wave.samples, spec.loudness_db), spec.kind), spec)
-    gain = _loudness_gain(wave.samples, spec.loudness_db)
-    n_rows, size = 1 + len(wave.samples) // HOP, spec.n_mels if spec.kind == "logmel" else spec.n_mfcc + 1
-    values = wave.samples.new_empty(n_rows, size * (2 if spec.differences else 1))
-    for rows in pieces(n_rows):
-        values[rows, :size] = _values(power_spectrum(wave.samples, spec.n_fft, round(spec.window_s * RATE), rows, gain), spec)
-    if spec.differences:
-        values[:1, size:] = 0
-        torch.sub(values[1:, :size], values[:-1, :size], out=values[1:, size:])
+    rows = FeatureRows(wave, spec)
+    values = wave.samples.new_empty(len(rows), rows.size)
+    for part in pieces(len(rows)):
+        values[part] = rows[part]
     return AudioFeatures(values, spec)
+
+
+class FeatureRows:
+    """The features of `wave` (not "ssl:"), made when they are asked for: rows[a:b] is (b - a, size). An hour of them would be 60 MB."""
+
+    def __init__(self, wave: Waveform, spec: FeatureSpec = FeatureSpec()) -> None:
+        self.samples, self.spec = wave.samples, spec
+        self.gain = _loudness_gain(wave.samples, spec.loudness_db)
+        self.size = (spec.n_mels if spec.kind == "logmel" else spec.n_mfcc + 1) * (2 if spec.differences else 1)
+
+    def __len__(self) -> int:
+        return 1 + len(self.samples) // HOP
+
+    def __getitem__(self, rows: slice) -> torch.Tensor:
+        start, stop, _ = rows.indices(len(self))
+        before = min(start, 1) if self.spec.differences else 0
+        window = round(self.spec.window_s * RATE)
+        values = _values(power_spectrum(self.samples, self.spec.n_fft, window, slice(start - before, stop), self.gain), self.spec)
+        if not self.spec.differences:
+            return values
+        return torch.cat([values, torch.diff(values, dim=0, prepend=values[:1])], 1)[before:]
 
 
 def _values(power: torch.Tensor, spec: FeatureSpec) -> torch.Tensor:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from audio.features import FeatureSpec, pieces, speech_features
+from audio.features import FeatureRows, FeatureSpec, pieces
 from audio.load import Waveform
 from lipsync.cache import save_tensors
 from lipsync.lips import LipBasis, uncrossed
@@ -103,30 +103,32 @@ class LipModel:
 
     def speak(self, wave: Waveform) -> LipTrack:
         """(F,18,2) lips for the whole of `wave`, 100 per second, face frame; as many as it has features."""
-        points = self.answer(speech_features(wave, self.spec).values)
+        points = self.answer(FeatureRows(wave, self.spec))
         return LipTrack(points, np.ones(len(points), bool))
 
-    def answer(self, features: torch.Tensor) -> np.ndarray:
+    def answer(self, features: torch.Tensor | FeatureRows) -> np.ndarray:
         """(F,18,2) lips for (F,D) features."""
         points = np.empty((len(features), 18, 2), np.float32)
         with ThreadPoolExecutor(os.cpu_count()) as pool, one_thread():
             for part in pieces(len(features), CHUNK):
-                each = list(pool.map(lambda net: self._answered(net, features, part), self.nets))
+                heard = self._heard(features, part)
+                each = list(pool.map(lambda net: answered(net, *heard, part), self.nets))
                 coefficients = np.mean(each, axis=0) * scale_of(self.basis)
                 points[part] = uncrossed(self.exaggerated(self.basis.decode(coefficients.astype(np.float32))))
         return points
 
     def hear(self, wave: Waveform) -> Iterator[np.ndarray]:
         """(F,H) float64 the first network's LSTM features of `wave`, 100 per second, minute by minute: an hour's would be 740 MB."""
-        net, features = self.nets[0], speech_features(wave, self.spec).values
+        net, features = self.nets[0], FeatureRows(wave, self.spec)
         for part in pieces(len(features), CHUNK):
             with one_thread():
-                heard = self._answered(net, features, part, net.hear)
-            yield heard
+                said = answered(net, *self._heard(features, part), part, net.hear)
+            yield said
 
-    def _answered(self, net: LipNet, features: torch.Tensor, part: slice, answer: Callable | None = None) -> np.ndarray:
-        excerpt, first = excerpt_for(net, features, part)
-        return answered(net, self.standardised(excerpt.to(self.feature_mean.device)), first, part, answer)
+    def _heard(self, features: torch.Tensor | FeatureRows, part: slice) -> tuple[torch.Tensor, int]:
+        """What each of the networks, which are alike, reads to answer for `part`; standardised."""
+        excerpt, first = excerpt_for(self.nets[0], features, part)
+        return self.standardised(excerpt.to(self.feature_mean.device)), first
 
     def standardised(self, features: torch.Tensor) -> torch.Tensor:
         return (features - self.feature_mean) / self.feature_scale
@@ -191,7 +193,7 @@ def predicted(net: LipNet, rows: torch.Tensor, chunk: int = CHUNK, context: int 
     return np.concatenate([answered(net, *excerpt_for(net, rows, part, context), part) for part in parts])
 
 
-def excerpt_for(net: LipNet, rows: torch.Tensor, part: slice, context: int = CONTEXT) -> tuple[torch.Tensor, int]:
+def excerpt_for(net: LipNet, rows: torch.Tensor | FeatureRows, part: slice, context: int = CONTEXT) -> tuple[torch.Tensor, int]:
     """What `net` must read of the (F,D) rows to answer for `part`: (L,D) rows with context on both sides, and the number of the first.
     At the end the last row is repeated until the delayed answer is out."""
     n = len(rows)
