@@ -29,6 +29,7 @@ class Speech:
 
 
 SAID = Speech("said.wav", lambda p: write_wav(p, spoken(1.2)), Fraction(12, 10))
+LONGER = Speech("said-2.4.wav", lambda p: write_wav(p, spoken(2.4)), Fraction(24, 10))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,16 +186,16 @@ def _black(pictures: list[np.ndarray], which: range) -> list[np.ndarray]:
 
 def _three() -> list[np.ndarray]:
     """A tinted person left, the first one in the middle and largest, the second one right."""
-    left = [p[..., [1, 0, 2]] for p in speaking(N, size=(150, 150), seed=1)]
+    left = [p[..., [0, 2, 1]] for p in speaking(N, size=(150, 150), seed=1)]
     middle, right = speaking(N, size=(180, 180)), speaking(N, size=(150, 150), seed=1)
     ground = placed(left, (480, 180), lambda i: (0, 30), room(N, (480, 180)))
     ground = placed(middle, (480, 180), lambda i: (150, 0), ground)
     return placed(right, (480, 180), lambda i: (330, 30), ground)
 
 
-def _passing(n: int = 60) -> list[np.ndarray]:
+def _passing(n: int = 80) -> list[np.ndarray]:
     """A person who walks in from the right, stays, and walks out to the left."""
-    where = np.interp(np.arange(n), [0, 12, 24, 36, 48, n], [330, 180, 70, 70, -150, -200]).round().astype(int)
+    where = np.interp(np.arange(n), [0, 8, 18, 56, 66, n], [330, 180, 70, 70, -150, -200]).round().astype(int)
     return placed(speaking(n, size=(180, 180)), SIZE, lambda i: (int(where[i]), 0), room(n))
 
 
@@ -219,12 +220,12 @@ FACES = [
     Item("nobody in the middle", plain("absent.mp4", pictures=lambda: speaking(N, absent=(0.6, 1.0))), options=("--set", "retime.enabled=false"), passed={"no face": (0.3, 0.4)}, quick=True),
     Item("three people", Film("three.mp4", _three), options=()),
     Item("three people, the one on the right", Film("three.mp4", _three), options=("--face", "2"), face={"index": 2}, quick=True),
-    Item("a face entering and leaving", Film("passing.mp4", _passing), options=("--set", "retime.enabled=false"), passed={"no face": (0.1, 0.6)}, quick=True),
-    Item("a hand over the mouth", plain("hand.mp4", pictures=lambda: speaking(75, occluder=(1.0, 2.0))), speech=Speech("said-2.4.wav", lambda p: write_wav(p, spoken(2.4)), Fraction(24, 10)),
+    Item("a face entering and leaving", Film("passing.mp4", _passing), LONGER, options=("--set", "retime.enabled=false"), passed={"no face": (0.1, 0.4), "covered": (0, 0.15)}, quick=True),
+    Item("a hand over the mouth", plain("hand.mp4", pictures=lambda: speaking(75, occluder=(1.0, 2.0))), speech=LONGER,
          options=("--set", "retime.enabled=false"), passed={"covered": (0.2, 0.5), "no face": (0, 0.3)}, quick=True),
     Item("yaw to 60 degrees", plain("yaw.mp4", pictures=lambda: speaking(50, yaw=lambda i: min(60, 60 * i / 27))), options=("--set", "retime.enabled=false"), passed={"turned too far": (0.25, 0.45)}, quick=True),
     Item("a face of 40 pixels", plain("small.mp4", pictures=lambda: _small(118), options=LOSSLESS), quick=True),
-    Item("a face of 25 pixels", plain("tiny.mp4", pictures=lambda: _small(72), options=LOSSLESS), says="eye"),
+    Item("a face of 25 pixels", plain("tiny.mp4", pictures=lambda: _small(72), options=LOSSLESS), says="face too small.*Enlarge"),
     Item("a huge face", plain("huge.mp4", pictures=lambda: _zoomed((1280, 720), (400, 220, 480, 270))), quick=True),
     Item("black at the start", plain("black.mp4", pictures=lambda: _black(speaking(N), range(0, 15))), options=("--set", "retime.enabled=false"), passed={"no face": (0.3, 0.6)}, stamped=False),
     Item("nothing but black", plain("all-black.mp4", pictures=lambda: _black(speaking(N), range(N))), says="No face", quick=True),
@@ -260,7 +261,7 @@ SOUNDS = [
     *(Item(f"{r} Hz", PLAIN, speech(f"{r}.wav", lambda r=r: spoken(1.0, r), r), quick=r in (8000, 192000)) for r in (8000, 11025, 22050, 32000, 44100, 48000, 96000, 192000)),
     *(Item(f"{c} channels", PLAIN, speech(f"{c}ch.wav", lambda c=c: _channels(c), 48000), quick=c in (2, 7, 8)) for c in range(2, 9)),
     Item("8 channels at 192 kHz, copied", PLAIN, speech("8ch-192.wav", lambda: spoken(1.0, 192000)[:, None] * np.ones(8), 192000, "PCM_24"), out="out.mov"),
-    Item("channels that cancel each other", PLAIN, speech("against.wav", lambda: spoken(1.0, 48000)[:, None] * [1, -1], 48000)),
+    Item("channels that cancel each other", PLAIN, speech("against.wav", lambda: spoken(1.0, 48000)[:, None] * [1, -1], 48000), notes=("silent",), mouth=False),
     *(Item(f"speech as {kind}", PLAIN, Speech(f"as.{kind}", lambda p, codec=codec, rate=rate: write_sound(p, codec, 1.0, rate)), out=out)
       for kind, codec, rate, out in [("mp3", "libmp3lame", 44100, "out.mp4"), ("m4a", "aac", 44100, "out.mp4"), ("ogg", "vorbis", 48000, "out.mp4"),
                                      ("opus", "libopus", 48000, "out.mp4"), ("flac", "flac", 48000, "out.mkv"), ("wma", "wmav2", 44100, "out.mp4")]),

@@ -37,7 +37,7 @@ def stamped(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
     return out
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=6)
 def _presenter(size: tuple[int, int], seed: int, occluder: tuple | None, absent: tuple | None) -> Presenter:
     return Presenter(size, seed, pauses=_phones().pauses(), samples=1, occluder=occluder, absent=absent)
 
@@ -47,7 +47,7 @@ def _phones():
     return load_phones(SAMPLES / "target.json")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=600)
 def _picture(size: tuple[int, int], moment: Fraction, seed: int, occluder: tuple | None, absent: tuple | None, yaw: float | None) -> np.ndarray:
     who = _presenter(size, seed, occluder, absent)
     who.yaw_override = yaw

@@ -124,12 +124,14 @@ def _reasons(person: Person, params: np.ndarray, pose: np.ndarray, gap: np.ndarr
     seen = np.array(person.frames)
     reason = np.zeros(len(gap), np.int8)
     hidden, soft = np.zeros(len(gap), bool), np.zeros(len(gap), bool)
-    marks = np.stack(person.landmarks)
-    hidden[seen] = covered(person.thumbnails.stacked(), mouth_outlines(marks, rough_pixel_from_face(marks)))
+    turned = (np.abs(pose[:, 0]) > config.max_yaw_deg) | (np.abs(pose[:, 1]) > config.max_pitch_deg)
+    front = ~turned[seen]  # a turned mouth looks like no other, and is not shown anyway
+    marks = np.stack(person.landmarks)[front]
+    hidden[seen[front]] = covered(person.thumbnails.stacked()[front], mouth_outlines(marks, rough_pixel_from_face(marks)))
     soft[seen] = _blurred(np.array(person.sharpness))
     reason[soft] = _BLURRED
     reason[hidden] = _COVERED
-    reason[(np.abs(pose[:, 0]) > config.max_yaw_deg) | (np.abs(pose[:, 1]) > config.max_pitch_deg)] = _TURNED
+    reason[turned] = _TURNED
     reason[np.exp(params[:, 3]) < config.min_eye_distance_px] = _SMALL
     reason[gap > BRIDGE_VALID] = _NO_FACE
     return reason
