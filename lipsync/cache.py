@@ -38,6 +38,7 @@ FORMAT = 2
 ALWAYS_HASHED_BYTES = 64 << 20
 _LABEL = "entry.json"
 _PART = re.compile(r"[^.]+\.([A-Za-z0-9-]+)\.([0-9]+)\.[0-9a-f]+\.part")
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _NOT_KEPT = (errno.EIO, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM)
 _CURE = "Name another folder with --set cache.folder=FOLDER or the environment variable LIPSYNC_CACHE."
@@ -106,12 +107,13 @@ class Cache:
 
     def read(self, step: str, key: str, make: Callable[[Path], None], load: Callable[[Path], T], *, label: str = "") -> T:
         """What `load(folder)` finds in result `key`; made again where another process removes it in that moment."""
-        for is_last in (False, False, True):
+        for tries_left in (4, 3, 2, 1, 0):
             folder = self.get_or_make(step, key, make, label=label)
+            found = _identity(folder)
             try:
                 return load(folder)
             except Exception:
-                if is_last or _fits(folder, step, key):
+                if not tries_left or (_identity(folder) == found and _fits(folder, step, key)):
                     raise
 
     def get_or_make(self, step: str, key: str, make: Callable[[Path], None], *, label: str = "") -> Path:
@@ -139,8 +141,8 @@ class Cache:
         while True:
             try:
                 os.rename(part, done)
-            except OSError:
-                if not os.path.lexists(done):
+            except OSError as error:
+                if error.errno not in _TAKEN and not os.path.lexists(done):
                     raise
             else:
                 return sync_folder(done.parent)
@@ -250,6 +252,15 @@ def _seal(folder: Path, step: str, key: str, label: str) -> None:
     (folder / _LABEL).write_text(text, encoding="utf-8")
     sync_file(folder / _LABEL)
     sync_folder(folder)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Tells a result from the same one made again."""
+    try:
+        stat = (folder / _LABEL).stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns
 
 
 def _read_label(folder: Path) -> dict:

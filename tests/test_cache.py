@@ -4,8 +4,10 @@ import errno
 import json
 import multiprocessing
 import os
+import random
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -330,3 +332,37 @@ def test_what_the_disk_refuses_is_one_sentence(tmp_path, monkeypatch, number):
     with pytest.raises(LipsyncError, match=f"{os.strerror(number)}.*LIPSYNC_CACHE"):
         Cache(tmp_path).get_or_make("faces", "k", write("x"))
     assert list((tmp_path / "faces").iterdir()) == []
+
+
+def read_again_and_again(folder, seconds, number):
+    cache, end, made = Cache(folder), time.monotonic() + seconds, 0
+
+    def make(part):
+        nonlocal made
+        made += 1
+        write("whole" * 1000)(part)
+
+    while time.monotonic() < end:
+        assert cache.read("faces", "k", make, lambda done: (done / "x.txt").read_text()) == "whole" * 1000
+    print(number, made)
+
+
+def damage_again_and_again(folder, seconds, number):
+    cache, end, dice = Cache(folder), time.monotonic() + seconds, random.Random(number)
+    while time.monotonic() < end:
+        time.sleep(0.1)
+        with suppress(OSError):
+            dice.choice([cache.clear, lambda: os.unlink(folder / "faces/k/entry.json"), lambda: os.unlink(folder / "faces/k/x.txt")])()
+
+
+def test_eight_processes_on_one_result_two_of_which_destroy_it(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    acts = [read_again_and_again] * 6 + [damage_again_and_again] * 2
+    crowd = [spawn.Process(target=act, args=(tmp_path, 1.5, k)) for k, act in enumerate(acts)]
+    for one in crowd:
+        one.start()
+    for one in crowd:
+        one.join(60)
+    assert [one.exitcode for one in crowd] == [0] * 8
+    Cache(tmp_path).get_or_make("faces", "k", write("x"))
+    assert [p.name for p in (tmp_path / "faces").iterdir()] == ["k"]

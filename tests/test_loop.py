@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from training.loop import Player, train
@@ -91,3 +93,38 @@ def test_tired_of_no_progress_it_stops():
     errors = iter([3.0, 2.0, 2.5, 2.4, 2.3, 1.0])
     judged = train([player], STEPS, dice, lambda: next(errors), lambda step: step % 10 == 0, patience=3)
     assert judged.curve[-1][0] == 50 and judged.best_step == 20
+
+
+def a_bit_flipped(keep):
+    content = bytearray(keep.read_bytes())
+    content[-3] ^= 4
+    keep.write_bytes(content)
+
+
+def of_earlier_versions(keep):
+    with safe_open(str(keep), "pt") as file:
+        tensors, facts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()["facts"]
+    save_file(tensors, str(keep), {"facts": facts})
+
+
+def emptied(keep):
+    keep.write_bytes(b"")
+
+
+def a_folder_instead(keep):
+    keep.unlink()
+    keep.mkdir()
+
+
+@pytest.mark.parametrize("damage", [a_bit_flipped, of_earlier_versions, emptied, a_folder_instead])
+def test_from_a_damaged_state_it_starts_afresh(tmp_path, damage):
+    keep = tmp_path / "run"
+    with pytest.raises(Stopped):
+        run(keep, 30)
+    damage(keep)
+    assert run(keep)[1].curve == run()[1].curve
+
+
+def test_a_state_that_cannot_be_kept_does_not_stop_the_training(tmp_path):
+    keep = tmp_path / "gone" / "run"  # another process finished the same training, and removed the folder
+    assert run(keep)[1].curve == run()[1].curve and not keep.parent.exists()
