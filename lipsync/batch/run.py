@@ -137,7 +137,7 @@ def _refuse_strangers(job: Job, place: Place) -> None:
 
     if place.is_remote or not place.size_of(job.out):
         return
-    with suppress(av.error.FFmpegError, OSError, ValueError), av.open(str(place.workfile(job.out)), metadata_errors="replace") as container:
+    with suppress(av.error.FFmpegError, OSError, ValueError), av.open(str(Path(place.where) / job.out), metadata_errors="replace") as container:
         if any(_MADE_BY_US in value for value in container.metadata.values()):
             return
     raise LipsyncError(f"{job.out} exists already and was not made by lipsync. Add --force to replace such files, or move it.")

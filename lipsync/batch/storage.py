@@ -105,7 +105,7 @@ class Place:
                 store = self._store(receipt_path(out))
                 content = store.tried(lambda: store.fs.cat_file(store.path), "read")
             else:
-                content = receipt_path(self.workfile(out)).read_bytes()
+                content = receipt_path(self._local(out)).read_bytes()
             facts = json.loads(content)
         except (OSError, ValueError, RecursionError):
             return None
@@ -114,20 +114,20 @@ class Place:
     def size_of(self, out: str) -> int | None:
         """Bytes of the video; None where there is none."""
         try:
-            return self._store(out).facts(missing_ok=True).get("size") if self.is_remote else self.workfile(out).stat().st_size
+            return self._store(out).facts(missing_ok=True).get("size") if self.is_remote else self._local(out).stat().st_size
         except OSError:
             return None
 
     def hash_of(self, out: str) -> str:
         """SHA-256 (hex) of the video; of one at an address it is read there."""
         if not self.is_remote:
-            return content_hash(self.workfile(out))
+            return content_hash(self._local(out))
         store = self._store(out)
         return store.tried(store.sha256, "read")
 
     def workfile(self, out: str) -> Path:
         """The local file to render into, the same at every call; its folder exists. For a local place the final file itself."""
-        path = (self._scratch if self.is_remote else Path(self.where)) / out
+        path = self._local(out)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -149,6 +149,9 @@ class Place:
     def put(self, file: Path, name: str) -> None:
         """Brings another file to an address."""
         self._store(name).put(file)
+
+    def _local(self, out: str) -> Path:
+        return (self._scratch if self.is_remote else Path(self.where)) / out
 
     def _store(self, out: str | Path) -> _Store:
         return _Store(f"{self.where}/{Path(out).as_posix()}")
