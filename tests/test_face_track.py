@@ -215,3 +215,16 @@ def test_head_motion_counts_moves_and_blinks_not_cuts():
     np.testing.assert_allclose(motion[24:27], 3 / 60, rtol=0.05)
     assert motion[[5, 10, 35, 39, 40, 45]].max() < 0.005
     assert motion[50] > 0.05 > 0.01 > motion[56]
+
+
+def test_a_tracker_closes_the_backend_it_made(monkeypatch):
+    closed = []
+    made = Script([])
+    made.close = lambda: closed.append(True)
+    monkeypatch.setattr("lipsync.face.track.get_backend", lambda *_: made)
+    tracker = FaceTracker(FaceConfig(), WIDTH, HEIGHT)
+    assert not closed
+    del tracker
+    assert closed == [True]
+    FaceTracker(FaceConfig(), WIDTH, HEIGHT, made)
+    assert closed == [True], "one that was lent is left open"

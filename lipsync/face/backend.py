@@ -37,6 +37,9 @@ class Backend(Protocol):
     def reset(self) -> None:
         """Forget the last picture: the next one is of another shot."""
 
+    def close(self) -> None:
+        """Free what it holds; not to be used afterwards."""
+
 
 def get_backend(name: str, config: FaceConfig) -> Backend:
     """The backend called `name` ("mediapipe" or "dlib"). LipsyncError where its library is not usable here."""

@@ -70,6 +70,9 @@ class DlibBackend:
         self._boxes: list[np.ndarray] = []
         self._since_search = 10**6
 
+    def close(self) -> None:
+        """Nothing: dlib frees its memory by itself."""
+
     def detect(self, rgb: np.ndarray) -> list[DetectedFace]:
         rgb = np.ascontiguousarray(rgb)
         self._since_search += 1

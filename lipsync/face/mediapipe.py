@@ -197,8 +197,8 @@ class MediaPipeBackend:
 
     def close(self) -> None:
         """Free MediaPipe's graphs."""
-        for follower in self._idle + self._active:
-            follower.close()
+        for part in (*self._idle, *self._active, *self._detectors):
+            part.close()
         self._idle, self._active = [], []
 
 

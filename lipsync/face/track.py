@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 
 from lipsync.config import FaceConfig
@@ -33,6 +35,8 @@ class FaceTracker:
             raise UsageError(f"The face position {config.at[0]:g},{config.at[1]:g} lies outside the picture of {width}x{height} pixels (face.at).")
         self._config = config
         self._backend = backend or get_backend(config.backend, config)
+        if backend is None:  # MediaPipe keeps 50 MB that only closing frees
+            weakref.finalize(self, self._backend.close).atexit = False
         self._people = People()
         self._shot: list[int] = []
 
