@@ -119,7 +119,7 @@ def read_texture(path: Path, work: Path) -> None:
     from lipsync.textures.learned import read_weights
 
     about, _ = read_weights(path)
-    name = about["method"] if about["method"] in ("pix2pix", "autoencoder") else "pix2pix"
+    name = about["method"] if about["method"] in ("pix2pix", "cycle") else "pix2pix"
     get_method(name, DubConfig(texture=name, texture_weights=str(path))).prepare(_subject(), "cpu")
 
 

@@ -136,14 +136,14 @@ def make_lip_models(folder: Path) -> list[Path]:
 
 def make_textures(folder: Path) -> list[Path]:
     """Untrained weights of two methods, small."""
-    from lipsync.config import AutoencoderConfig, DubConfig, Pix2PixConfig
+    from lipsync.config import CycleConfig, DubConfig, Pix2PixConfig
     from lipsync.textures import get_method
 
     subject, small = small_subject(), {"width": 32, "steps": 10, "batch": 2}
-    config = DubConfig(pix2pix=Pix2PixConfig(**small, levels=3, channels=4, critic_channels=4), autoencoder=AutoencoderConfig(**small))
-    for name in ("pix2pix", "autoencoder"):
+    config = DubConfig(pix2pix=Pix2PixConfig(**small, levels=3, channels=4, critic_channels=4), cycle=CycleConfig(**small, channels=4))
+    for name in ("pix2pix", "cycle"):
         get_method(name, config).begin(subject, "cpu").save(folder / f"{name}.safetensors")
-    return [folder / "pix2pix.safetensors", folder / "autoencoder.safetensors"]
+    return [folder / "pix2pix.safetensors", folder / "cycle.safetensors"]
 
 
 def make_encoder(folder: Path) -> list[Path]:

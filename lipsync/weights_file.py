@@ -61,8 +61,8 @@ class WeightsFile:
         return tensor
 
     def fill(self, net: nn.Module, prefix: str = "") -> None:
-        """Gives `net` the tensors whose names begin so: all of its own, and no others. As float32 where they are kept shorter."""
-        net.load_state_dict({name.removeprefix(prefix): t.float() if t.is_floating_point() else t for name, t in self.tensors.items() if name.startswith(prefix)})
+        """Gives `net` the tensors whose names begin so: all of its own, and no others."""
+        net.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)})
 
 
 def read_weights_file(path: str | Path, what: str, cure: str = "Train it again.") -> WeightsFile:

@@ -20,6 +20,7 @@ from lipsync.cache import save_tensors
 from lipsync.errors import LipsyncError
 from lipsync.lips import LOWER_INNER, UPPER_INNER, opening, soft_step
 from lipsync.types import LipTrack
+from lipsync.weights_file import read_weights_file
 from training.phones import BILABIALS, DIPHTHONGS, PHONES, SILENCE, VOWELS, Phones
 from video.parts import part_of
 
@@ -224,18 +225,13 @@ class Coarticulation:
     @classmethod
     def load(cls, path: str | Path) -> Coarticulation:
         """The model of a file made by `save`. LipsyncError: missing, damaged, or of another version."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(path), "pt") as file:
-                marks, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
-        except (OSError, SafetensorError) as trouble:
-            raise LipsyncError(f"{Path(path).name} cannot be read as a coarticulation model ({trouble}). Fit it again.") from None
-        if marks.get("format") != FORMAT or marks.get("units") != " ".join(u.replace(" ", "_") for u in UNITS):
-            raise LipsyncError(f"{Path(path).name} is not a coarticulation model of this version ({FORMAT}). Fit it again.")
+        file = read_weights_file(path, "a coarticulation model", "Fit it again.")
+        if file.marks.get("format") != FORMAT or file.marks.get("units") != " ".join(u.replace(" ", "_") for u in UNITS):
+            raise file.refuse(f"is not a coarticulation model of this version ({FORMAT})")
         muscles = _Muscles()
-        muscles.load_state_dict({name: tensors[name] for name, _ in muscles.named_parameters()}, strict=False)
-        return cls(tensors["components"].numpy(), muscles, float(tensors["gain"]))
+        with file.whole():
+            muscles.load_state_dict({name: file.tensors[name] for name, _ in muscles.named_parameters()}, strict=False)
+            return cls(file.array("components", None, 18, 2).numpy(), muscles, float(file.tensors["gain"]))
 
 
 def _fitted(pairs: Sequence[tuple[Phones, LipTrack]], components: np.ndarray, steps: int, seed: int, tell) -> _Muscles:

@@ -23,6 +23,7 @@ from lipsync.config import DubConfig
 from lipsync.errors import LipsyncError, UsageError
 from lipsync.hooks import Hook, silent
 from lipsync.lips import LOWER_INNER, UPPER_INNER
+from lipsync.weights_file import read_weights_file
 from training import grid
 from training.distortions import SPOILERS, Material, examples
 from training.loop import Player, train
@@ -62,14 +63,9 @@ class MouthEncoder(nn.Module):
 
 def mouth_encoder(path: Path = BUNDLED) -> MouthEncoder:
     """The encoder of a file, float32, ready to use: the one that ships. LipsyncError: not such a file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    net = MouthEncoder()
-    try:
-        net.load_state_dict(load_file(str(path)))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise LipsyncError(f"{path} is missing, damaged or not a mouth encoder. Install lipsync again.") from error
+    net, file = MouthEncoder(), read_weights_file(path, "a mouth encoder", "Install lipsync again.")
+    with file.whole():
+        file.fill(net)
     return net.eval().requires_grad_(False)
 
 

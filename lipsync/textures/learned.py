@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Self, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -21,8 +21,11 @@ from lipsync.config import LearnedConfig
 from lipsync.errors import LipsyncError
 from lipsync.textures.nets import resized
 from lipsync.types import MouthBank, MouthSpace, MouthTexture, TargetAnalysis, TextureQuery
+from lipsync.weights_file import plain_report, read_weights_file
 
 FORMAT = "lipsync-texture-1"
+#: No option but the number of steps is larger in a file of weights.
+MOST = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Learned:
         self.config = config or self.Config()
         self.weights: Path | None = None  # the file that `prepare` reads; None = the networks are in memory
         self.nets = nn.ModuleDict()
+        self._kept: Mapping[str, torch.Size] | None = None  # shapes in the file that is being read
         self.report: dict = {}
         self.remarks: dict = {}  # plain values that a method adds to the report of its training
 
@@ -97,6 +101,8 @@ class Learned:
     def begin(self, subject: TargetAnalysis, device: torch.device | str) -> Self:
         """Untrained networks for this person: where training starts. The same weights every time."""
         self._place(subject, device)
+        if self._kept is not None:
+            self._check_sizes(self._kept)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.build(self.space)
@@ -176,14 +182,24 @@ class Learned:
                 f"here {ours['width']}x{ours['height']} at {ours['scale']:.1f}. Train it on this target, or name the target first that it was trained on."
             )
 
+    def _check_sizes(self, kept: Mapping[str, torch.Size]) -> None:
+        """ValueError where the networks would not be those of a file, before any memory is taken for them."""
+        try:
+            with torch.device("meta"):
+                self.build(self.space)
+        except NotImplementedError:  # a method whose networks cannot be drawn on paper
+            return
+        if {name: value.shape for name, value in self.nets.state_dict().items()} != kept:
+            raise ValueError("networks of other sizes")
+
     def _take_over(self, about: Mapping, tensors: Mapping[str, torch.Tensor], subject: TargetAnalysis, device: torch.device | str) -> None:
         """Options, report and weights of a file."""
         try:
-            self.config = self.Config(**{name: tuple(v) if isinstance(v, list) else v for name, v in about["config"].items()})
-            self.report = about["report"]
+            self.config = options_of(self.Config, about["config"])
+            self.report, self._kept = about["report"], {name: tensor.shape for name, tensor in tensors.items()}
             self.begin(subject, device)
             self.nets.load_state_dict(dict(tensors))
-        except (RuntimeError, TypeError):
+        except (RuntimeError, TypeError, ValueError, KeyError, ArithmeticError):
             raise LipsyncError(f"{Path(self.weights).name} does not fit the networks of {self.name} in this version. Train it again.") from None
 
 
@@ -196,23 +212,40 @@ def rows_of(query: TextureQuery, start: int, stop: int, radius: int) -> TextureQ
 
 def read_weights(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
     """What a file of texture weights says about itself, and its tensors. LipsyncError: missing, damaged, or something else."""
-    from safetensors import SafetensorError, safe_open
-
-    name = Path(path).name
+    file = read_weights_file(path, "texture weights")
     try:
-        with safe_open(str(path), "pt") as file:
-            marks = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-    except (OSError, SafetensorError) as trouble:
-        raise LipsyncError(f"{name} cannot be read as texture weights ({trouble}). Train it again.") from None
-    try:
-        about = json.loads(marks["texture"])
-        whole = marks["format"] == FORMAT and {"method", "config", "space", "report"} <= set(about)
-    except (KeyError, ValueError, TypeError):
+        about = file.about("texture")
+        whole = file.marks["format"] == FORMAT and _is_about(about)
+    except (KeyError, ValueError):
         whole = False
     if not whole:
-        raise LipsyncError(f"{name} does not hold texture weights of this version ({FORMAT}). Train it again.")
-    return about, tensors
+        raise file.refuse(f"does not hold texture weights of this version ({FORMAT})")
+    return about, dict(file.tensors)
+
+
+def _is_about(about: Mapping) -> bool:
+    """Whether this is what `Learned.save` says about its tensors; options are looked at when their method is known."""
+    space = about.get("space")
+    sizes = [space.get(name) for name in ("scale", "left", "top", "height", "width")] if isinstance(space, dict) else [None]
+    plain_report(about.get("report"))
+    named = isinstance(about.get("method"), str) and about["method"].isprintable() and len(about["method"]) < 80
+    return named and isinstance(about.get("config"), dict) and all(isinstance(size, (int, float)) for size in sizes)
+
+
+def options_of(kind: type[LearnedConfig], plain: Mapping) -> LearnedConfig:
+    """A method's options from a file's plain values. TypeError, ValueError: others, of another kind, or such that no memory holds the networks."""
+    hints, values = get_type_hints(kind), {}
+    for name, value in plain.items():
+        numbers = [value] if hints[name] in (int, float) else value if isinstance(value, list) else []
+        if isinstance(value, list):
+            value = tuple(value)
+        if not isinstance(value, (get_origin(hints[name]) or hints[name], *([int] if hints[name] is float else []))):
+            raise TypeError(f"{name} is {value!r}")
+        most = 10**9 if name == "steps" or hints[name] is not int else MOST
+        if not all(isinstance(number, (int, float)) and abs(number) <= most for number in numbers):
+            raise ValueError(f"{name} is {value!r}")
+        values[name] = value
+    return kind(**values)
 
 
 def _jaw_from_lips(bank: MouthBank) -> torch.Tensor:
