@@ -24,6 +24,7 @@ from lipsync import config as sections
 from lipsync.config import DubConfig
 from lipsync.errors import LipsyncError, UsageError
 
+LARGEST_BYTES = 4 << 20  # of a configuration file
 _NONE = ("", "none", "null")
 
 
@@ -52,7 +53,11 @@ def given(file: str | Path | None = None, settings: Sequence[str] = (), named: M
 def read_toml(file: str | Path) -> dict:
     """The tables of a TOML file."""
     try:
-        return tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        with open(file, "rb") as stream:
+            text = stream.read(LARGEST_BYTES + 1)
+        if len(text) > LARGEST_BYTES:
+            raise UsageError(f"The configuration file {file} is larger than {LARGEST_BYTES >> 20} MiB. `lipsync config` prints an example.")
+        return tomllib.loads(text.decode("utf-8"))
     except OSError as error:
         raise UsageError(f"The configuration file {file} cannot be read: {error.strerror or error}. Check the name.") from error
     except RecursionError as error:

@@ -64,4 +64,4 @@ def check_frames(n_frames: int, path: Path, largest: Largest) -> None:
 def too_large(option: str, largest: Largest) -> str:
     """The sentence that names a limit, and how to raise it."""
     value = getattr(largest, option)
-    return f"At most {value:,g} {option} are opened; if you trust the file, raise that with --set largest.{option}=NUMBER."
+    return f"At most {value:,.10g} {option} are opened; if you trust the file, raise that with --set largest.{option}=NUMBER."
