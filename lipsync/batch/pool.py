@@ -211,6 +211,8 @@ def _limited(work: str, limits: dict | None) -> Callable[[dict, Callable], dict]
             if short_of_memory(error):
                 os._exit(OUT_OF_MEMORY)
             raise
+        finally:
+            restart_clock(0)
 
     return bounded
 

@@ -15,6 +15,8 @@ from lipsync.batch.schedule import Schedule
 from lipsync.batch.storage import Place, is_url
 from lipsync.batch.work import Where, job_id, task_of
 from lipsync.errors import LipsyncError
+from lipsync.paths import receipt_path
+from video.parts import sweep_parts
 
 #: How often a job may be begun: a worker can die of something else than its job.
 ATTEMPTS = 3
@@ -39,7 +41,7 @@ def run_batch(
     known: of `settle`; device_of: where a worker computes. KeyboardInterrupt stops the workers, which tidy up; what was not finished is
     "stopped" then.
     """
-    batch = _Batch(jobs, watch)
+    batch = _Batch(jobs, Place(where.out), watch)
     for number, outcome in enumerate(known):
         if outcome is not None:
             batch.end(number, outcome)
@@ -62,8 +64,8 @@ def run_batch(
 class _Batch:
     """What is known of the jobs so far."""
 
-    def __init__(self, jobs: Sequence[Job], watch: Watch) -> None:
-        self.jobs, self.watch = jobs, watch
+    def __init__(self, jobs: Sequence[Job], place: Place, watch: Watch) -> None:
+        self.jobs, self.watch, self._place = jobs, watch, place
         self.outcomes: list[Outcome | None] = [None] * len(jobs)
         self.busy: set[int] = set()
         self._attempts: dict[int, int] = {}
@@ -80,6 +82,9 @@ class _Batch:
         if report.kind == "progress":
             return self.watch.progress(number, said["step"], said["done"], said["total"])
         self.busy.discard(report.worker)
+        if report.kind == "lost" and not self._place.is_remote:
+            for file in (self._place.workfile(job.out), receipt_path(self._place.workfile(job.out))):
+                sweep_parts(file)
         spent = {"attempts": self._attempts[number], "seconds": time.monotonic() - self._began_s[number]}
         if report.kind == "lost" and not said.get("final") and self._attempts[number] < ATTEMPTS:
             return schedule.again(number)
