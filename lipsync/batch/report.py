@@ -47,7 +47,7 @@ td{display:block;border:0;padding:.05rem 0}
 td.n{display:inline-block;margin-right:1rem;text-align:left}
 td[data-name]:not(:empty)::before{content:attr(data-name) " ";color:var(--dim)}
 td:empty{display:none}
-.n small{display:inline}
+.n small{display:inline;margin-left:.5em}
 }
 @media print{
 :root{--text:#000;--dim:#444;--page:#fff;--line:#bbb;--bad:#800;--good:#040;--link:#000;--mark:#fff}
