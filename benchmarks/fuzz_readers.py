@@ -147,6 +147,74 @@ def read_cached(name: str) -> Callable[[Path, Path], None]:
     return read
 
 
+def read_label(path: Path, work: Path) -> None:
+    """The label of a cached result: listed, cleared, and the result served only as it was made."""
+    from lipsync.cache import Cache
+
+    kept = Cache(work / "cache")
+    make = lambda folder: (folder / "facts.json").write_text("{}")  # noqa: E731
+    entry = kept.get_or_make("track", "key", make, label="a.mp4")
+    os.replace(path, entry / "entry.json")
+    kept.entries()
+    expect((kept.get_or_make("track", "key", make) / "facts.json").read_text() == "{}", "a result without its content is served")
+    kept.clear()
+    expect(not kept.entries(), "a result stays after clearing")
+
+
+def read_manifest(path: Path, work: Path) -> None:
+    """Read twice, freely and kept inside a folder; a job either has a fault or lies inside it."""
+    from lipsync.batch.manifest import out_path, read_manifest
+
+    with refusals() as refused:
+        for job in read_manifest(path):
+            checked_job(job)
+    with refusals() as refused_root:
+        for job in read_manifest(path, root=work):
+            checked_job(job)
+            inside = [name for name in (job.target, job.speech, *job.footage) if not os.path.realpath(name).startswith(os.path.realpath(work) + os.sep)]
+            expect(bool(job.fault) or not inside, f"files outside the root: {inside}")
+            with refusals():
+                expect(out_path(work, job.out).resolve().is_relative_to(work.resolve()), f"an output outside its folder: {job.out}")
+    for trouble in (*refused, *refused_root):
+        raise trouble
+
+
+def checked_job(job) -> None:
+    poor = poor_sentence(job.fault) if job.fault else ""
+    expect(not poor, f"{poor}: {job.fault!r}")
+
+
+def read_receipt(path: Path, work: Path) -> None:
+    """Beside a finished video of seven bytes: the batch keeps it only as its own, and reports it."""
+    from lipsync.batch.job import Outcome
+    from lipsync.batch.report import write_report
+    from lipsync.batch.run import settle
+    from lipsync.batch.storage import Place
+
+    job = seeds.receipt_job(work)
+    (work / "out.mp4").write_bytes(b"sevenby")
+    os.replace(path, work / "out.mp4.json")
+    (outcome,) = settle([job], Place(work))
+    if outcome is None or outcome.state != "kept":
+        expect(outcome is None or bool(outcome.reason) and not poor_sentence(outcome.reason), f"settled as {outcome}")
+        outcome = Outcome(job, "done", "", 10, 0.4)
+    expect(type(outcome.frames) is int and outcome.frames > 0 and 0 < outcome.duration_s < 1e9, f"kept as {outcome.frames}, {outcome.duration_s}")
+    write_report([outcome], work, {"seconds": 1.0, "commit": "none"})
+
+
+def read_archive(path: Path, work: Path) -> None:
+    from lipsync.batch.storage import DamagedArchive, unpack
+
+    out = work / "unpacked"
+    out.mkdir()
+    try:
+        with path.open("rb") as stream:
+            unpack(stream, out, "track/key")
+    except DamagedArchive:
+        return
+    expect({p.relative_to(out).as_posix(): p.read_text() for p in out.rglob("*") if p.is_file()} == seeds.ARCHIVED, "another result is unpacked")
+
+
 @contextmanager
 def refusals() -> Iterator[list[Exception]]:
     """A list that receives the refusal raised inside, if one is; everything else passes."""
@@ -211,6 +279,10 @@ KINDS = {
     "lips": Kind(seeds.make_lip_models, _TENSORS, read_lip_model, 8),
     "texture": Kind(seeds.make_textures, _TENSORS, read_texture, 8),
     "encoder": Kind(seeds.make_encoder, _TENSORS, read_encoder, 3),
+    "manifest": Kind(seeds.make_manifests, {".toml": "lines", ".csv": "csv", ".jsonl": "jsonl"}, read_manifest, 10),
+    "receipt": Kind(seeds.make_receipt, {"": "json"}, read_receipt, 4),
+    "archive": Kind(seeds.make_archive, {}, read_archive, 2),
+    "cached-label": Kind(seeds.make_label, {"": "json"}, read_label, 3),
     "cached-track": Kind(seeds.make_track, _TENSORS, read_cached("track.safetensors"), 4),
     "cached-facts": Kind(seeds.make_facts, {"": "json"}, read_cached("facts.json"), 2),
     "cached-crops": Kind(seeds.make_crops, {"": "npy"}, read_cached("crops.npy"), 2),

@@ -195,6 +195,91 @@ def make_teeth(folder: Path) -> list[Path]:
     return [folder / "teeth.safetensors"]
 
 
+MANIFESTS = {
+    "jobs.toml": """[defaults]
+retime.length = "loop"
+write.crf = 20
+[[jobs]]
+target = "a.mp4"
+speech = "b.wav"
+out = "one.mp4"
+[[jobs]]
+target = "a.mp4"
+speech = "c.wav"
+out = "more/two.mp4"
+footage = ["d.mp4", "e.mp4"]
+face = {index = 0}
+""",
+    "jobs.csv": """target,speech,out,footage,write.crf,face.at
+a.mp4,b.wav,one.mp4,,18,
+"a.mp4",c.wav,two.mp4,d.mp4;e.mp4,,"10,20"
+x.mp4,"c, d.wav",three.mp4,,,none
+""",
+    "jobs.jsonl": """{"target": "a.mp4", "speech": "b.wav", "out": "one.mp4"}
+{"target": "a.mp4", "speech": "c.wav", "out": "two.mp4", "footage": ["d.mp4"], "write": {"crf": 18}}
+{"target": "x.mp4", "speech": "c.wav", "face.at": [1.5, 2]}
+""",
+}
+
+
+def make_manifests(folder: Path) -> list[Path]:
+    for name, text in MANIFESTS.items():
+        (folder / name).write_text(text)
+    return [folder / name for name in MANIFESTS]
+
+
+def make_receipt(folder: Path) -> list[Path]:
+    """The receipt of `receipt_job` done in `folder`, whose files are written too."""
+    from lipsync.batch.work import job_id
+    from lipsync.config_file import to_plain
+
+    job = receipt_job(folder)
+    facts = {
+        "id": job_id(job), "made_by": {"lipsync": "1"}, "config": to_plain(job.config), "notes": ["a note"],
+        "output": {"path": "out.mp4", "frames": 10, "duration_s": 0.4, "rate": "25", "bytes": 7, "sha256": "0" * 64, "speech": "copied"},
+        "lips": {"lmd": 0.01, "opening_r": 0.9, "articulation": 1.0}, "seconds": {"dub": 1.0, "total": 2.0}, "rendered_share": 1.0,
+        "passed_through": [{"from_row": 0, "to_row": 3, "from_s": 0.0, "to_s": 0.16, "reason": "no face"}],
+    }  # fmt: skip
+    (folder / "out.mp4.json").write_text(json.dumps(facts))
+    return [folder / "out.mp4.json"]
+
+
+def receipt_job(folder: Path):
+    """A job whose inputs are two short files in `folder`."""
+    from lipsync.batch.job import Job
+
+    inputs = folder.parent / f"{folder.name}-inputs"
+    inputs.mkdir(exist_ok=True)
+    for name in ("a.mp4", "b.wav"):
+        (inputs / name).write_bytes(name.encode())
+    return Job(str(inputs / "a.mp4"), str(inputs / "b.wav"), "out.mp4")
+
+
+def make_archive(folder: Path) -> list[Path]:
+    """A result of the cache as it is shared between machines."""
+    from lipsync.batch.storage import pack
+
+    inner = folder.parent / f"{folder.name}-packed"
+    (inner / "more").mkdir(parents=True, exist_ok=True)
+    (inner / "facts.json").write_text(ARCHIVED["facts.json"])
+    (inner / "more" / "rows.txt").write_text(ARCHIVED["more/rows.txt"])
+    with (folder / "result.tar").open("wb") as stream:
+        pack(inner, stream, "track/key")
+    return [folder / "result.tar"]
+
+
+ARCHIVED = {"facts.json": json.dumps({"people": 1}), "more/rows.txt": "row\n" * 300}
+
+
+def make_label(folder: Path) -> list[Path]:
+    """What the cache notes down of a result."""
+    from lipsync.cache import Cache
+
+    entry = Cache(folder.parent / f"{folder.name}-cache").get_or_make("track", "key", lambda part: (part / "facts.json").write_text("{}"), label="a.mp4")
+    (folder / "entry.json").write_bytes((entry / "entry.json").read_bytes())
+    return [folder / "entry.json"]
+
+
 def small_subject():
     """A subject of ten drawn mouths, as the tests have it."""
     from tests.drawn import drawn_subject
