@@ -135,6 +135,9 @@ def child() -> None:
         main()
     except _TimeIsUp:
         sys.exit(OUT_OF_TIME)
+    except KeyboardInterrupt:  # outside the command, which would have said so: the parent will
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
     except Exception as error:
         if not short_of_memory(error):
             raise

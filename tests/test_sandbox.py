@@ -194,6 +194,22 @@ def test_the_end_of_its_time_is_one_sentence_and_leaves_nothing(short_speech, tm
     assert done.stderr.startswith("lipsync: short.wav: stopped at the limit of 0.5 seconds.") and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("signal_number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_the_child_ends_with_its_parent(signal_number, status, short_speech, tmp_path):
+    command = [sys.executable, "-m", "lipsync", "lips", short_speech, "-o", tmp_path / "a.json", "--sandbox"]
+    parent = subprocess.Popen(command, cwd=HOME, stderr=subprocess.PIPE, text=True)
+    child = ""
+    while not child:
+        assert parent.poll() is None
+        child = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().strip()
+    while b"sandbox" not in Path(f"/proc/{child}/cmdline").read_bytes():
+        pass
+    parent.send_signal(signal_number)
+    said = parent.stderr.read()  # until the child has closed it too
+    assert parent.wait(60) == status and not list(tmp_path.iterdir())
+    assert signal_number == signal.SIGKILL or (said.count("\n") == 1 and "interrupted" in said), said
+
+
 def test_where_there_is_no_sandbox_it_is_said(monkeypatch):
     monkeypatch.setattr(sandbox.sys, "platform", "darwin")
     with pytest.raises(LipsyncError, match="only on Linux"):
