@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -60,15 +61,18 @@ def lips_format(out: str | Path, kind: str | None, rate: Fraction | None) -> str
 def check_readable(path: str | Path, role: str) -> None:
     """LipsyncError unless `path` is a non-empty file that can be read. role: what it is to the user, such as "target video"."""
     path = Path(path)
-    if not path.exists() or path.is_dir():
-        _refuse_pictures(path, role)
-    if not path.exists():
-        raise LipsyncError(f"The {role} {path} does not exist. Check the name and the folder.")
-    if path.is_dir():
-        raise LipsyncError(f"The {role} {path} is a folder. Name the file itself.")
     try:
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
+            _refuse_pictures(path, role)
+            raise LipsyncError(f"The {role} {path} is a folder. Name the file itself.")
+        if not stat.S_ISREG(kind):  # to open a pipe would wait for ever
+            raise LipsyncError(f"The {role} {path} is no file on a disk. Copy it to one first.")
         with path.open("rb") as stream:
             empty = not stream.read(1)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        _refuse_pictures(path, role)
+        raise LipsyncError(f"The {role} {path} does not exist. Check the name and the folder.") from error
     except OSError as error:
         raise LipsyncError(f"The {role} {path} cannot be read: {error.strerror}. Check its permissions.") from error
     if empty:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from audio import AudioError
 from lipsync.batch import estimate
 from lipsync.batch.estimate import Film, Scale
 from lipsync.batch.job import Job
+from lipsync.batch.look import PICTURES
 from lipsync.batch.manifest import one_line, out_path
+from lipsync.batch.pool import LocalWorkers, Workers
 from lipsync.batch.storage import is_url, shown
-from lipsync.cache import Cache, content_hash, step_key
-from lipsync.config import DubConfig, FaceConfig
+from lipsync.cache import Cache
+from lipsync.config import DubConfig
+from lipsync.config_file import to_plain
 from lipsync.errors import LipsyncError
 from lipsync.hooks import Hook, silent
-from lipsync.paths import check_encoder, check_readable, receipt_path
-from video import VideoError
+from lipsync.paths import check_readable, receipt_path
+from lipsync.sandbox import Limits
 
-#: Pictures of a target in which a face is looked for.
-PICTURES = 12
+#: Seconds after which a look is given up: some files must be decoded whole to know their length.
+_LOOK_S = 1800.0
 #: Reasons that a summary shows.
 _MOST_SHOWN = 20
 T = TypeVar("T")
@@ -47,20 +50,24 @@ class Checked:
 
 
 def check_jobs(
-    jobs: Sequence[Job], out_folder: str | Path, cache: Cache, *, kept: Collection[int] = (), deep: bool = True, hook: Hook = silent
-) -> list[Checked]:
+    jobs: Sequence[Job], out_folder: str | Path, cache: Cache, *, kept: Collection[int] = (), deep: bool = True, hook: Hook = silent,
+    limits: Limits | None = None, workers: Workers | None = None,
+) -> list[Checked]:  # fmt: skip
     """What can be known of each job now. kept: numbers of finished jobs, which are not looked at; deep: files are also opened, and faces
-    looked for. Nothing is written. LipsyncError where the output or cache folder is of no use to any job; inputs that are URLs are not
-    looked at."""
+    looked for, by a process of their own (workers: another than a local one, bound by `limits`). Nothing is written; inputs that are URLs are
+    not looked at. LipsyncError where the output or cache folder is of no use to any job."""
     if not is_url(out_folder):
         _check_folder(Path(out_folder), "output folder", "-o")
     _check_folder(cache.folder, "cache folder", "--set cache.folder=FOLDER")
-    looks, kept = _Looks(jobs, out_folder, cache, deep), frozenset(kept)
-    scale = looks.scale(kept) if deep else Scale()
-    checked = []
-    for number, job in enumerate(jobs):
-        checked.append(Checked(kept=True) if number in kept else looks.job(job, scale))
-        hook("check", number + 1, len(jobs))
+    workers = workers or LocalWorkers(1, limits, "lipsync.batch.look:perform")
+    looks, kept, checked = _Looks(jobs, out_folder, cache, deep, workers), frozenset(kept), []
+    try:
+        scale = looks.scale(kept) if deep else Scale()
+        for number, job in enumerate(jobs):
+            checked.append(Checked(kept=True) if number in kept else looks.job(job, scale))
+            hook("check", number + 1, len(jobs))
+    finally:
+        workers.close(now=True)
     return checked
 
 
@@ -69,11 +76,11 @@ class _Fault(LipsyncError):
 
 
 class _Looks:
-    def __init__(self, jobs: Sequence[Job], out_folder: str | Path, cache: Cache, deep: bool) -> None:
-        self._jobs, self._out_folder, self._cache, self._deep = jobs, out_folder, cache, deep
-        self._known: dict[tuple, tuple[object, str]] = {}
-        self._stream = None  # of the last film: its clock may be long
-        self._finders: dict[tuple, object] = {}
+    def __init__(self, jobs: Sequence[Job], out_folder: str | Path, cache: Cache, deep: bool, workers: Workers) -> None:
+        self._jobs, self._out_folder, self._deep = jobs, out_folder, deep
+        self._workers, self._known = workers, {}
+        self._begun: set[tuple] = set()
+        self._analysed = {entry.key: entry.label for entry in cache.entries() if entry.step == "track"}
         self._inputs: frozenset[str] | None = None
 
     def job(self, job: Job, scale: Scale) -> Checked:
@@ -92,7 +99,7 @@ class _Looks:
             job = self._jobs[number]
             if not is_url(job.target) and not is_url(self._out_folder):
                 try:
-                    found.append((receipt_path(out_path(self._out_folder, job.out)), self._film(job.target), job.config))
+                    found.append((receipt_path(out_path(self._out_folder, job.out)), self._film(job.target, job.config), job.config))
                 except LipsyncError:
                     continue
         return estimate.scale_from(found)
@@ -102,16 +109,33 @@ class _Looks:
         if (what, key) not in self._known:
             try:
                 self._known[what, key] = look(), ""
-            except (LipsyncError, VideoError, AudioError) as error:
+            except LipsyncError as error:
                 self._known[what, key] = None, str(error)
             except OSError as error:
                 self._known[what, key] = None, f"{error.filename or key} cannot be used: {error.strerror or error}."
-            except Exception as error:  # one job's file must not end the look at all others
-                self._known[what, key] = None, f"{key if isinstance(key, str) else what} cannot be used ({type(error).__name__}: {error})."
         found, fault = self._known[what, key]
         if fault:
             raise _Fault(fault)
         return found
+
+    def _look(self, what: str, name: str, config: DubConfig, sections: Sequence[str] = (), key: object = None) -> object:
+        """What a process of its own finds (lipsync/batch/look.py); sections: of the configuration, that the answer hangs on."""
+        hangs_on = tuple(getattr(config, section) for section in sections)
+        return self._once(what, (name, hangs_on if key is None else key), lambda: self._asked({"look": what, "name": name, "config": to_plain(config)}))
+
+    def _asked(self, task: dict) -> object:
+        self._workers.submit(0, 0, task)
+        end_s = time.monotonic() + _LOOK_S
+        while time.monotonic() < end_s:
+            for report in self._workers.wait(1.0):
+                if report.kind == "lost":
+                    raise _Fault(f"{task['name']} cannot be looked at. {report.said['reason']}")
+                if report.kind == "ended":
+                    if "fault" in report.said:
+                        raise _Fault(report.said["fault"])
+                    return report.said["found"]
+        self._workers.close(now=True)
+        raise _Fault(f"{task['name']} took longer than {_LOOK_S / 60:.0f} minutes to open. Convert it to MP4.")
 
     def _files(self, job: Job) -> None:
         """Raises LipsyncError where an input cannot be read or the output not written."""
@@ -137,11 +161,13 @@ class _Looks:
     def _opened(self, job: Job, scale: Scale) -> Checked:
         """What the files hold, and what the job will cost. LipsyncError: it cannot be done."""
         self._settings(job)
-        speech_s = 0.0 if is_url(job.speech) else self._once("speech", job.speech, lambda: _speech_s(job.speech))
+        config = job.config
+        speech_s = 0.0 if is_url(job.speech) else self._look("speech", job.speech, config, ["largest"])
         if any(map(is_url, (job.target, *job.footage))):
             return Checked(duration_s=speech_s)
-        films, config = [self._film(name) for name in (job.target, *job.footage)], job.config
-        eyes_px = self._eyes_px(job.target, config.face)
+        films = [self._film(name, config) for name in (job.target, *job.footage)]
+        face = (job.target, config.face.backend, config.face.dlib_predictor, config.face.min_eye_distance_px, config.largest)
+        eyes_px = self._look("eyes", job.target, config, key=face)
         first_s, kept_bytes = self._first(job, films, eyes_px)
         rows = estimate.rows_of(films[0], speech_s, config) if speech_s else 0
         sought = f"No face of at least {config.face.min_eye_distance_px:g} pixels from eye to eye was found in {PICTURES} pictures of {job.target}."
@@ -153,83 +179,29 @@ class _Looks:
     def _settings(self, job: Job) -> None:
         """Raises LipsyncError where the options of a job cannot be used here."""
         config, suffix = job.config, Path(job.out).suffix
-        write = config.write
         try:
-            self._once("encoder", (suffix, write.codec, write.crf, write.preset), lambda: check_encoder(f"OUTPUT{suffix}", write))
+            self._look("encoder", f"OUTPUT{suffix}", config, key=(config.write.codec, config.write.crf, config.write.preset))
         except _Fault as error:
             raise _Fault(str(error).replace(f"OUTPUT{suffix}", job.out)) from None
         name = config.texture
         own = config if name.endswith(".py") else getattr(config, name.replace("-", "_"), None)
-        self._once("texture", (name, config.texture_weights, config.train_texture, own), lambda: _check_texture(config))
-        self._once("device", config.device, lambda: _check_device(config.device))
+        self._look("texture", name, config, key=(config.texture_weights, config.train_texture, own))
+        self._look("device", config.device, config)
         if config.lips.model:
-            self._once("lip model", config.lips.model, lambda: _check_lip_model(config.lips.model))
+            self._look("lip model", config.lips.model, config)
 
-    def _film(self, name: str) -> Film:
-        def look() -> Film:
-            stream = self._probed(name)
-            length_s = float(stream.clock.duration_s)
-            return Film(stream.width, stream.height, len(stream), len(stream) / length_s if length_s > 0 else 25.0)
-
-        return self._once("film", name, look)
-
-    def _probed(self, name: str):
-        from video.read import probe
-
-        if self._stream is None or str(self._stream.path) != name:
-            self._stream = None
-            self._stream = probe(name)
-        return self._stream
-
-    def _eyes_px(self, target: str, face: FaceConfig) -> float:
-        """Eye distance of a face seen in the target; 0 = none of a usable size."""
-        key = (target, face.backend, face.dlib_predictor, face.min_eye_distance_px)
-
-        def look() -> float:
-            from lipsync.face.backend import get_backend
-
-            if key[1:3] not in self._finders:
-                self._finders[key[1:3]] = get_backend(face.backend, face)
-            return seen_eyes_px(self._probed(target), self._finders[key[1:3]], face.min_eye_distance_px)
-
-        return self._once("face", key, look)
+    def _film(self, name: str, config: DubConfig) -> Film:
+        return Film(**self._look("film", name, config, ["largest"]))
 
     def _first(self, job: Job, films: Sequence[Film], eyes_px: float) -> tuple[float, float]:
         """(seconds, bytes of the cache) for what the first job of a group does for the others; nothing where it was done before."""
-        if ("group", job.group) in self._known:
+        if job.group in self._begun:
             return 0.0, 0.0
-        self._known["group", job.group] = None, ""
-        from lipsync.analyse import VERSIONS
-
-        key = step_key("track", VERSIONS["track"], asdict(job.config.face), [self._once("hash", job.target, lambda: content_hash(job.target))])
-        if (self._cache.folder / "track" / key).is_dir():
-            return 0.0, 0.0
+        self._begun.add(job.group)
+        if os.path.basename(job.target) in self._analysed.values():  # else there is no need to read all of it
+            if self._look("track key", job.target, job.config, ["face"]) in self._analysed:
+                return 0.0, 0.0
         return estimate.follow_seconds(films, job.config), estimate.kept_bytes(films, eyes_px, job.config)
-
-
-def seen_eyes_px(stream, backend, least_px: float) -> float:
-    """The largest distance between the outer corners of the eyes in the first of some pictures, spread over a video, that shows a face of at
-    least this size; 0 = none does."""
-    import numpy as np
-
-    from video.read import read_rows
-
-    for _, frames, _ in read_rows(stream, spread_rows(len(stream), stream.keyframes), 1):
-        backend.reset()
-        for face in backend.detect(frames.rgb[0].permute(1, 2, 0).numpy()):
-            eyes_px = float(np.linalg.norm(face.landmarks[45] - face.landmarks[36]))
-            if eyes_px >= least_px:
-                return eyes_px
-    return 0.0
-
-
-def spread_rows(n: int, keyframes):
-    """About PICTURES frame numbers spread over n frames, in order, moved to keyframes where those are near."""
-    import numpy as np
-
-    rows = (np.arange(PICTURES) + 0.5) * n / PICTURES
-    near = keyframes[np.abs(keyframes[None, :] - rows[:, None]).argmin(1)]
-    return np.unique(np.where(np.abs(near - rows) <= n / (2 * PICTURES), near, rows.astype(np.int64)))
 
 
 def summary(checked: Sequence[Checked], workers: int, out_folder: str | Path, cache: Cache) -> list[str]:
@@ -264,30 +236,6 @@ def room(checked: Sequence[Checked], out_folder: str | Path, cache: Cache) -> tu
     free = " and ".join(f"{_size(shutil.disk_usage(folder).free)} free on the disk of {folder}" for folder in needs)
     verdict = f" That is not enough: free some room, or choose another folder for {' and '.join(map(str, short))}." if short else ""
     return not short, f"Disk: about {_size(out_bytes)} for the videos and {_size(cache_bytes)} for analyses; {free}.{verdict}"
-
-
-def _speech_s(name: str) -> float:
-    from audio.length import speech_length
-
-    return float(speech_length(name))
-
-
-def _check_texture(config: DubConfig) -> None:
-    from lipsync.texture_model import check_texture
-
-    check_texture(config)
-
-
-def _check_device(name: str) -> None:
-    from lipsync.dub import pick_device
-
-    pick_device(name)
-
-
-def _check_lip_model(name: str) -> None:
-    from lipsync.speech_to_lips import LipModel
-
-    LipModel.load(name)
 
 
 def _existing(folder: Path) -> Path:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from lipsync.config import DubConfig
-from lipsync.geometry import mouth_space
 
-# Seconds of one thread of a 2020s server core, measured on 480x270, 1280x720 and 360x288 targets with the median texture.
-FOLLOW_S, FOLLOW_MPX_S = 0.02, 0.02  # per frame of a target, and more per megapixel: finding faces, cutting out mouths
-LEARN_S = 60.0  # learning to speak, per target without a lip model of its own
-DRAW_S, DRAW_MPX_S = 0.05, 0.2  # per row of an output, and more per megapixel
-OPEN_S = 5.0  # per job
-#: Bits per pixel of a picture at crf 12; 6 more halve them.
-BITS = 0.6
-#: The same of codecs that know no crf, or as a share of libx264's.
+# CPU seconds, measured with the median texture on targets of 480x270, 360x288 and 1280x720 (one thread, a busy machine): parts up to a fifth off.
+FOLLOW_S, FOLLOW_MPX_S = 0.012, 0.033  # per frame of a target, and more per megapixel: finding faces, cutting out mouths
+LEARN, MOST_LEARN_S = 1.1, 60.0  # learning to speak: per second of a target without a lip model of its own, and at most
+DRAW_S, DRAW_MPX_S = 0.02, 0.14  # per row of an output, and more per megapixel
+OPEN_S = 1.0  # per job
+#: Bits per pixel of a picture at crf 12, as a multiple of the target's, within limits; 6 more crf halve them. The same three: up to 40 % off.
+BITS_LIKE, LEAST_BITS, MOST_BITS = 1.1, 0.1, 0.8
+#: Of codecs that know no crf; and of the others as a share of libx264's.
 BITS_OF = {"prores_ks": 3.5, "ffv1": 9.0}
 SHARE_OF = {"libx265": 0.7, "hevc_nvenc": 0.9, "libvpx-vp9": 0.9}
 SOUND_BYTES_S = 24_000  # per second of speech
@@ -28,12 +27,13 @@ MOST_RECEIPTS = 30
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """What matters here of a target or of footage. rate: frames a second."""
+    """What matters here of a target or of footage. rate: frames a second; bits: per pixel, sound and all."""
 
     width: int
     height: int
     frames: int
     rate: float
+    bits: float
 
     @property
     def mpx(self) -> float:
@@ -57,7 +57,8 @@ def rows_of(film: Film, speech_s: float, config: DubConfig) -> int:
 def output_bytes(film: Film, rows: int, config: DubConfig) -> float:
     """Of the video and its receipt."""
     write = config.write
-    bits = BITS_OF.get(write.codec) or BITS * SHARE_OF.get(write.codec, 1.0) * 2 ** ((12 - write.crf) / 6)
+    like = min(max(BITS_LIKE * film.bits, LEAST_BITS), MOST_BITS) * SHARE_OF.get(write.codec, 1.0)
+    bits = BITS_OF.get(write.codec) or like * 2 ** ((12 - write.crf) / 6)
     return rows * (film.mpx * 1e6 * bits / 8 + 16) + rows / film.rate * SOUND_BYTES_S + 8192
 
 
@@ -65,13 +66,16 @@ def draw_seconds(film: Film, rows: int) -> float:
     return rows * (DRAW_S + DRAW_MPX_S * film.mpx)
 
 
-def follow_seconds(films: Iterable[Film], config: DubConfig) -> float:
+def follow_seconds(films: Sequence[Film], config: DubConfig) -> float:
     """Of a target and its footage, before their first job."""
-    return sum(film.frames * (FOLLOW_S + FOLLOW_MPX_S * film.mpx) for film in films) + (0.0 if config.lips.model else LEARN_S)
+    learn_s = 0.0 if config.lips.model else min(MOST_LEARN_S, LEARN * sum(film.frames / film.rate for film in films))
+    return learn_s + sum(film.frames * (FOLLOW_S + FOLLOW_MPX_S * film.mpx) for film in films)
 
 
-def kept_bytes(films: Iterable[Film], eyes_px: float, config: DubConfig) -> float:
+def kept_bytes(films: Sequence[Film], eyes_px: float, config: DubConfig) -> float:
     """What the analyses of a target and its footage take in the cache. eyes_px: eye distance in the target; 0 = not known."""
+    from lipsync.geometry import mouth_space
+
     most = config.analysis.max_bank_gib * 2**30
     if not eyes_px:
         return most
