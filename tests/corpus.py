@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from corpus_make import SAMPLES, SIZE, Film, Pictures, Track, as_pq, placed, room, speaking, spoken, woven, write_sound, write_wav
+from corpus_make import SAMPLES, SIZE, Damaged, Film, Glued, Pictures, Track, as_pq, placed, room, speaking, spoken, woven, write_sound, write_wav
 
 ONE = Fraction(1)
 
@@ -38,11 +38,12 @@ class Item:
 
     rate: frames a second; passed: reason -> lowest and highest share of the output passed through; levels: most that a picture may differ
     from what the target shows, grey levels; tags: H.273 codes; notes: patterns that the receipt's notes hold; stamped: the stamp can be
-    read; mouth: the mouth is looked at; face: which one, as in FaceConfig; quick: in the default run; apart: in a process of its own.
+    read; mouth: the mouth is looked at; face: which one, as in FaceConfig; still: rows and
+    columns that stay as filmed; quick: in the default run; apart: in a process of its own.
     """
 
     name: str
-    target: Film | Pictures
+    target: Film | Pictures | Glued | Damaged
     speech: Speech = SAID
     options: tuple[str, ...] = ()
     out: str = "out.mp4"
@@ -55,6 +56,7 @@ class Item:
     stamped: bool = True
     mouth: bool = True
     face: dict = field(default_factory=dict)
+    still: tuple[slice, slice] | None = None
     says: str = ""
     status: int = 3
     quick: bool = False
@@ -163,8 +165,8 @@ CODECS = [
     Item("GIF", plain("gif.gif", codec="gif", pix_fmt="rgb8", tracks=()), levels=16, quick=True),
     Item("animated PNG", plain("apng.apng", codec="apng", pix_fmt="rgb24", tracks=(), form="apng")),
     Item("one picture", plain("still.png", codec="png", pix_fmt="rgb24", form="image2", mux={"update": "1"}, tracks=(), pictures=lambda: speaking(1))),
-    Item("numbered pictures", Pictures("frames/frame_%04d.png", lambda: speaking(3)), says=r"3 pictures, not a film.*-start_number 1001 -i \S*/frames/frame_%04d.png", quick=True),
-    Item("a folder of pictures", Pictures("frames", lambda: speaking(3)), says=r"3 pictures, not a film.*-i \S*/frames/frame_%04d.png", apart=True),
+    Item("numbered pictures", Pictures("frames/frame_%04d.png", lambda: speaking(3)), says=r"3 pictures, not a film.*-start_number 1001 -i \S*/frames/frame_%04d.png", quick=True, apart=True),
+    Item("a folder of pictures", Pictures("frames", lambda: speaking(3)), says=r"3 pictures, not a film.*-i \S*/frames/frame_%04d.png"),
 ]  # fmt: skip
 
 TIMES = [
@@ -176,7 +178,10 @@ TIMES = [
     Item("picture before the sound", plain("sound-late.mp4", options=X264, tracks=(Track(start_s=0.5),))),
     Item("several sound tracks", plain("tracks.mkv", options=X264, tracks=(Track(wav=SAMPLES / "speech.wav", default=False), Track(), Track(codec="flac", default=False))), quick=True),
     Item("no sound at all", plain("mute.mp4", options=X264, tracks=())),
-    Item("a cover picture before the film", plain("cover.mp4", options=X264, cover=True)),
+    Item("a picture that changes its size", Glued("sizes.ts", (plain("size-1.ts", options=X264), plain("size-2.ts", options=X264, pictures=lambda: speaking(N, size=(240, 134))))),
+         stamped=False, levels=16, options=("--set", "retime.enabled=false"), speech=LONGER),
+    Item("sound that is damaged", Damaged("hurt.mkv", plain("whole.mkv", options=X264, tracks=(Track(codec="libmp3lame"),)))),
+    Item("a cover picture beside the film", plain("cover.mp4", options=X264, cover=True)),
 ]  # fmt: skip
 
 
@@ -191,6 +196,9 @@ def _three() -> list[np.ndarray]:
     ground = placed(left, (480, 180), lambda i: (0, 30), room(N, (480, 180)))
     ground = placed(middle, (480, 180), lambda i: (150, 0), ground)
     return placed(right, (480, 180), lambda i: (330, 30), ground)
+
+
+LEFT_AND_MIDDLE = (slice(0, 180), slice(0, 330))
 
 
 def _passing(n: int = 80) -> list[np.ndarray]:
@@ -218,8 +226,8 @@ FACES = [
     Item("a cut to a room without anybody", plain("cut.mp4", pictures=lambda: speaking(15) + [p[:, ::-1] // 2 for p in room(8)] + speaking(40)[23:]), options=("--set", "retime.enabled=false"),
          passed={"no face": (0.26, 0.28)}, quick=True),
     Item("nobody in the middle", plain("absent.mp4", pictures=lambda: speaking(N, absent=(0.6, 1.0))), options=("--set", "retime.enabled=false"), passed={"no face": (0.3, 0.4)}, quick=True),
-    Item("three people", Film("three.mp4", _three), options=()),
-    Item("three people, the one on the right", Film("three.mp4", _three), options=("--face", "2"), face={"index": 2}, quick=True),
+    Item("three people", Film("three.mp4", _three), still=LEFT_AND_MIDDLE[:1] + (slice(0, 150),)),
+    Item("three people, the one on the right", Film("three.mp4", _three), options=("--face", "2"), face={"index": 2}, still=LEFT_AND_MIDDLE, quick=True),
     Item("a face entering and leaving", Film("passing.mp4", _passing), LONGER, options=("--set", "retime.enabled=false"), passed={"no face": (0.1, 0.4), "covered": (0, 0.15)}, quick=True),
     Item("a hand over the mouth", plain("hand.mp4", pictures=lambda: speaking(75, occluder=(1.0, 2.0))), speech=LONGER,
          options=("--set", "retime.enabled=false"), passed={"covered": (0.2, 0.5), "no face": (0, 0.3)}, quick=True),
@@ -228,7 +236,7 @@ FACES = [
     Item("a face of 25 pixels", plain("tiny.mp4", pictures=lambda: _small(72), options=LOSSLESS), says="face too small.*Enlarge"),
     Item("a huge face", plain("huge.mp4", pictures=lambda: _zoomed((1280, 720), (400, 220, 480, 270))), quick=True),
     Item("black at the start", plain("black.mp4", pictures=lambda: _black(speaking(N), range(0, 15))), options=("--set", "retime.enabled=false"), passed={"no face": (0.3, 0.6)}, stamped=False),
-    Item("nothing but black", plain("all-black.mp4", pictures=lambda: _black(speaking(N), range(N))), says="No face", quick=True),
+    Item("nothing but black", plain("all-black.mp4", pictures=lambda: _black(speaking(N), range(N))), says="No face", quick=True, apart=True),
     Item("a face for one frame only", plain("once.mp4", pictures=_once), passed={"no face": (0.9, 1.0)}, quick=True),
     Item("one frame", plain("one.mp4", pictures=lambda: speaking(1), tracks=())),
     Item("nobody", plain("nobody.mp4", pictures=lambda: room(N)), says="No face"),
@@ -250,7 +258,7 @@ def _channels(n: int) -> np.ndarray:
 
 
 SOUNDS = [
-    Item("speech of 0.05 s", PLAIN, speech("short.wav", lambda: spoken(0.05, start_s=0.5), length_s=Fraction(1, 20)), quick=True),
+    Item("speech of 0.05 s", PLAIN, speech("short.wav", lambda: spoken(0.05, start_s=0.5), length_s=Fraction(1, 20)), quick=True, apart=True),
     Item("speech of one sample", PLAIN, speech("sample.wav", lambda: spoken(1 / 16000, start_s=0.5), length_s=Fraction(1, 16000))),
     Item("silence", PLAIN, speech("silence.wav", lambda: np.zeros(16000)), notes=("silent",), mouth=False, quick=True),
     Item("clipped speech", PLAIN, speech("clipped.wav", lambda: np.clip(30 * spoken(1.0), -1, 1)), mouth=False),
@@ -264,8 +272,9 @@ SOUNDS = [
     Item("channels that cancel each other", PLAIN, speech("against.wav", lambda: spoken(1.0, 48000)[:, None] * [1, -1], 48000), notes=("silent",), mouth=False),
     *(Item(f"speech as {kind}", PLAIN, Speech(f"as.{kind}", lambda p, codec=codec, rate=rate: write_sound(p, codec, 1.0, rate)), out=out)
       for kind, codec, rate, out in [("mp3", "libmp3lame", 44100, "out.mp4"), ("m4a", "aac", 44100, "out.mp4"), ("ogg", "vorbis", 48000, "out.mp4"),
-                                     ("opus", "libopus", 48000, "out.mp4"), ("flac", "flac", 48000, "out.mkv"), ("wma", "wmav2", 44100, "out.mp4")]),
-    # A bare AAC stream does not say how much of its first and last blocks is filling.
+                                     ("opus", "libopus", 48000, "out.mp4"), ("flac", "flac", 48000, "out.mkv")]),
+    # What these two formats keep of one second: whole blocks; a bare AAC stream does not say how much of its first and last one is filling.
+    Item("speech as wma", PLAIN, Speech("as.wma", lambda p: write_sound(p, "wmav2", 1.0, 44100), Fraction(21 * 2048, 44100))),
     Item("speech as aac", PLAIN, Speech("as.aac", lambda p: write_sound(p, "aac", 1.0, 44100), Fraction(45 * 1024, 44100))),
     Item("speech from a film with several sound tracks", PLAIN, Speech("tracks.mkv", lambda p: plain(p.name, options=X264, tracks=(
         Track(wav=SAMPLES / "speech.wav", codec="pcm_s16le", default=False), Track(codec="pcm_s16le"))).write(p.parent), Fraction(16, 10)), quick=True),

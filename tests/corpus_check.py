@@ -120,7 +120,7 @@ def _check_output(outcome: Outcome, out: Path, target: Path, speech: Path) -> No
     _check_spans(outcome, receipt, n)
     _check_pictures(outcome, receipt, pictures, shown)
     _check_colours(outcome, made, target)
-    _check_sound(outcome, out, made, speech)
+    check_sound(outcome, out, made, speech)
     if n >= 20 and item.mouth and receipt["rendered_share"] > 0.5:
         _check_mouth(outcome, pictures, made, speech)
 
@@ -158,7 +158,7 @@ def _check_spans(outcome: Outcome, receipt: dict, n: int) -> None:
 
 
 def _check_pictures(outcome: Outcome, receipt: dict, pictures: np.ndarray, shown: list[np.ndarray]) -> None:
-    """Every row shows the frame that the plan names: its stamp, its upper quarter, and all of it where it is passed through."""
+    """Every row shows the frame that the plan names: its stamp, its upper quarter, what must stay still, and all of it where it is passed through."""
     item, plan = outcome.item, receipt["plan"]
     passed = np.zeros(len(pictures), bool)
     for span in receipt["passed_through"]:
@@ -169,6 +169,8 @@ def _check_pictures(outcome: Outcome, receipt: dict, pictures: np.ndarray, shown
         end = None if passed[row] else quarter
         apart = np.abs(pictures[row, :end].astype(int) - shown[source][:end]).mean()
         worst = max(worst, float(apart))
+        if item.still:
+            worst = max(worst, float(np.abs(pictures[row][item.still].astype(int) - shown[source][item.still]).mean()))
         number = number_of(pictures[row].transpose(2, 0, 1)) - item.target.hidden
         if item.stamped and number != source:
             wrong.append((int(row), source, number))
@@ -191,7 +193,7 @@ def _check_colours(outcome: Outcome, made, target: Path) -> None:
         outcome.faults.append(f"colour tags {got}, not {outcome.item.tags}")
 
 
-def _check_sound(outcome: Outcome, out: Path, made, speech: Path) -> None:
+def check_sound(outcome: Outcome, out: Path, made, speech: Path) -> None:
     """The whole speech, beginning with the first frame."""
     from audio.load import load_speech, load_track
 

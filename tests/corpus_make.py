@@ -141,10 +141,11 @@ class Film:
             return path
         pictures = [np.ascontiguousarray(np.rot90(p, -(self.shown_turned // 90))) for p in stamped(self.pictures())]
         with av.open(str(path), "w", format=self.form, options=self.mux) as out:
-            if self.cover:
-                _add_cover(out)
+            cover = _add_cover(out) if self.cover else None
             video = self._add_picture(out, pictures[0].shape)
             sounds = [(track, _add_sound(out, track)) for track in self.tracks]
+            if cover is not None:
+                out.mux(cover.encode(av.VideoFrame.from_ndarray(np.full((32, 32, 3), 90, np.uint8), format="rgb24")))
             base = video.codec_context.time_base
             for i, picture in enumerate(pictures):
                 frame = self._frame(picture, i)
@@ -202,12 +203,58 @@ class Pictures:
         return folder / self.name
 
 
-def _add_cover(out) -> None:
-    """A picture stream of one PNG, marked as the cover, before the real one."""
+@dataclass(frozen=True, slots=True)
+class Glued:
+    """Films of a kind that may be put one after the other, byte by byte, as recorders do when the signal changes."""
+
+    name: str
+    films: tuple[Film, ...]
+    hidden: int = 0
+
+    def shown(self) -> list[np.ndarray]:
+        import cv2
+
+        first, *more = (film.shown() for film in self.films)
+        size = first[0].shape[1::-1]
+        return first + [cv2.resize(p, size, interpolation=cv2.INTER_CUBIC) for pictures in more for p in pictures]
+
+    def write(self, folder: Path) -> Path:
+        path = folder / self.name
+        path.write_bytes(b"".join(film.write(folder).read_bytes() for film in self.films))
+        return path
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A film whose sound packets are noise."""
+
+    name: str
+    film: Film
+    hidden: int = 0
+
+    def shown(self) -> list[np.ndarray]:
+        return self.film.shown()
+
+    def write(self, folder: Path) -> Path:
+        whole = self.film.write(folder)
+        content, noise = bytearray(whole.read_bytes()), np.random.default_rng(3)
+        with av.open(str(whole)) as container:
+            for packet in container.demux(audio=0):
+                if packet.size:
+                    at = content.find(bytes(packet))
+                    content[at : at + packet.size] = noise.bytes(packet.size)
+        path = folder / self.name
+        path.write_bytes(content)
+        return path
+
+
+def _add_cover(out):
+    """A stream for one small picture, marked as the cover, before the real one."""
     cover = out.add_stream("mjpeg", rate=1)
     cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+    cover.time_base = Fraction(1, 90000)
     cover.disposition = av.stream.Disposition.attached_pic
-    out.mux(cover.encode(av.VideoFrame.from_ndarray(np.full((32, 32, 3), 90, np.uint8), format="rgb24")))
+    return cover
 
 
 def _add_sound(out, track: Track):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from corpus import ITEMS
-from corpus_check import run
+import soundfile
+from corpus import ITEMS, Item, Speech, plain
+from corpus_check import PRIOR, Outcome, check_sound, run
+from corpus_make import speaking, spoken
 
 
 @pytest.fixture(scope="module")
@@ -23,3 +26,48 @@ def test_names_are_unique_and_files_mean_one_thing():
     films: dict[str, object] = {}
     for item in ITEMS:
         assert films.setdefault(item.target.name, item.target) == item.target, item.target.name
+
+
+def repeated(path, minutes: int):
+    """A WAV of one minute of speech, again and again; 8 bits at 8 kHz."""
+    minute = spoken(60.0, 8000)
+    with soundfile.SoundFile(path, "w", 8000, 1, subtype="PCM_U8") as out:
+        for _ in range(minutes):
+            out.write(minute)
+    return path
+
+
+@pytest.mark.slow
+def test_two_hours_of_speech_do_not_drift(tmp_path):
+    from audio.load import load_speech
+    from audio.voice import voice_activity
+    from lipsync.lips import opening
+    from lipsync.speech_to_lips import LipModel
+
+    wave = load_speech(repeated(tmp_path / "two hours.wav", 120))
+    assert wave.duration_s == 7200 and len(wave.samples) == 7200 * wave.rate
+    voiced, lips = voice_activity(wave), LipModel.load(PRIOR).speak(wave)
+    assert abs(len(lips) - 720_000) <= 1 and abs(len(voiced) - 720_000) <= 1 and np.isfinite(lips.points).all()
+    gap = opening(lips.points)
+    early, late = gap[6000 + 500 : 12000 - 500], gap[118 * 6000 + 500 : 119 * 6000 - 500]
+    assert np.corrcoef(early, late)[0, 1] > 0.999 and (voiced[6000:12000] == voiced[118 * 6000 : 119 * 6000]).mean() > 0.999
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_ten_minutes_of_speech_onto_two_seconds(tmp_path):
+    """At ten frames a second; nothing but the last frames is looked at, the rest is counted."""
+    from fractions import Fraction
+
+    from lipsync.config_file import load
+    from lipsync.dub import dub
+    from video.read import probe
+
+    target = plain("ten.mp4", rate=Fraction(10), pictures=lambda: speaking(20, 10)).write(tmp_path)
+    speech = repeated(tmp_path / "ten minutes.wav", 10)
+    facts = dub(target, speech, tmp_path / "out.mp4", load(None, [f"lips.model={PRIOR}", f"cache.folder={tmp_path / 'cache'}"])).to_plain()
+    made = probe(tmp_path / "out.mp4")
+    assert len(made) == facts["output"]["frames"] == 6000 and made.clock.duration_s == 600
+    outcome = Outcome(Item("ten minutes", plain("ten.mp4"), Speech(speech.name, repeated, Fraction(600)), rate=Fraction(10)), 0, "", 0.0)
+    check_sound(outcome, tmp_path / "out.mp4", made, speech)
+    assert outcome.faults == []
