@@ -212,6 +212,7 @@ def _without_padding(blocks: Iterator[np.ndarray], rate: int, stream) -> Iterato
 
 def _mono(frame) -> np.ndarray:
     """(S,) float32: the mean of the channels, full scale = 1."""
+    frame = _interleaved(frame)
     values = frame.to_ndarray()
     n_channels = frame.layout.nb_channels
     channels = values if frame.format.is_planar else values.reshape(-1, n_channels).T
@@ -220,6 +221,16 @@ def _mono(frame) -> np.ndarray:
     if values.dtype.kind == "i":
         return (channels.astype(np.float64).mean(0) / -float(np.iinfo(values.dtype).min)).astype(np.float32)
     return channels.mean(0).astype(np.float32)
+
+
+def _interleaved(frame):
+    """The frame with its channels in one plane where they are eight or more: PyAV (18) reads beyond the end of so many planes."""
+    import av
+
+    if not frame.format.is_planar or frame.layout.nb_channels < 8:
+        return frame
+    (packed,) = av.AudioResampler(format=frame.format.packed, layout=frame.layout, rate=frame.sample_rate).resample(frame)
+    return packed
 
 
 def _through_soundfile(path: Path, trouble: _Unreadable, notes: list[str], hours: float) -> Waveform:

@@ -201,12 +201,14 @@ def _work(pipe: Connection, kinds: Callable[[], dict], seeds: Path, folder: Path
 
 def _verdict(read: Callable, path: Path, folder: Path) -> tuple[str, str]:
     from benchmarks.fuzz_readers import Wrong, may_refuse, poor_sentence
+    from lipsync.doctor import sentence_of
 
     try:
         read(path, path.parent)
     except may_refuse() as trouble:
-        poor = poor_sentence(str(trouble))
-        return ("poor sentence", f"{poor}: {str(trouble)[:1000]!r}\n{traceback.format_exc()[-3000:]}") if poor else ("refused", str(trouble))
+        said = sentence_of(trouble)[0]
+        poor = poor_sentence(said)
+        return ("poor sentence", f"{poor}: {said[:1000]!r}\n{traceback.format_exc()[-3000:]}") if poor else ("refused", said)
     except Wrong as trouble:
         return "wrong", f"{traceback.format_exc()}\n{trouble}"
     except Exception:

@@ -231,7 +231,7 @@ def may_refuse() -> tuple[type[Exception], ...]:
     from lipsync.errors import LipsyncError
     from video import VideoError
 
-    return VideoError, AudioError, LipsyncError
+    return VideoError, AudioError, LipsyncError, MemoryError
 
 
 def expect(holds: bool, otherwise: str) -> None:

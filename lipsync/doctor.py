@@ -114,6 +114,10 @@ def sentence_of(error: BaseException) -> tuple[str | None, int]:
         return str(error), LipsyncError.exit_status
     if isinstance(error, ImportError):
         return cure_for_import(error), LipsyncError.exit_status
+    if isinstance(error, MemoryError):
+        name = getattr(error, "filename", None)
+        of = f" for {name}" if name else ""
+        return f"There is not enough memory{of}; a damaged file may ask for too much. Free some memory, or copy the file again.", LipsyncError.exit_status
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}.", LipsyncError.exit_status
     return None, 1

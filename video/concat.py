@@ -99,11 +99,11 @@ def _samples(stream: VideoStream, sample_rate: int, n: int) -> np.ndarray:
     if not stream.has_audio:
         return out
     at = round(stream.audio_start_s * sample_rate)
-    mix = av.AudioResampler(format="fltp", rate=sample_rate)
+    mix = av.AudioResampler(format="flt", rate=sample_rate)  # interleaved: PyAV (18) reads beyond the end of eight planes
     with open_media(stream.path, stream.largest) as container:
         for decoded in container.decode(container.streams.audio[0]):
             for frame in mix.resample(decoded):
-                values = frame.to_ndarray().mean(0)
+                values = frame.to_ndarray().reshape(-1, frame.layout.nb_channels).mean(1)
                 begin, end = max(at, 0), min(at + len(values), n)
                 if end > begin:
                     out[begin:end] = values[begin - at : end - at]

@@ -142,9 +142,17 @@ def _decoded(container, track):
         except (StopIteration, av.error.FFmpegError):
             return
         try:
-            yield from packet.decode()
+            yield from map(_interleaved, packet.decode())
         except av.error.FFmpegError:
             continue
+
+
+def _interleaved(frame: av.AudioFrame) -> av.AudioFrame:
+    """The frame with its channels in one plane where they are eight or more: PyAV (18) reads beyond the end of so many planes."""
+    if not frame.format.is_planar or frame.layout.nb_channels < 8:
+        return frame
+    (packed,) = av.AudioResampler(format=frame.format.packed, layout=frame.layout, rate=frame.sample_rate).resample(frame)
+    return packed
 
 
 def _sound(container: av.container.InputContainer, path: Path) -> av.audio.stream.AudioStream:
