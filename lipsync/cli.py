@@ -112,10 +112,11 @@ def _lips_setting(model: Path | None) -> dict[str, str | None]:
 def _sandboxed(options, inputs: Sequence[Path], written: Sequence[Path] = ()) -> None:
     """Where options ask for it: has this command done by a limited child, and exits as that did. Returns in the child."""
     from lipsync import sandbox
+    from lipsync.cache import Cache
 
     if options.sandbox.enabled and not sandbox.in_child():
         limits = sandbox.Limits(options.sandbox.memory_gib, options.sandbox.seconds)
-        raise typer.Exit(sandbox.run_sandboxed(sys.argv[1:], limits, inputs, written))
+        raise typer.Exit(sandbox.run_sandboxed(sys.argv[1:], limits, inputs, written, Cache(options.cache.folder or None).folder))
 
 
 def _print_json(plain: object) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import glob
 import json
 import os
 import platform
@@ -16,9 +17,11 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lipsync.errors import LipsyncError, UsageError
@@ -35,11 +38,13 @@ _POLL_S = 0.05
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a process may use. memory_gib: private memory of all its threads together, GiB; seconds: of wall clock, and as many of every
-    core; network: whether sockets may be opened. 0 = not limited, for the first two."""
+    core, 0 = not limited, both; network: whether sockets may be opened; writable: folders in which alone files may be made, changed and removed
+(where the kernel has Landlock), None = everywhere."""
 
     memory_gib: float
     seconds: float
     network: bool = False
+    writable: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("memory_gib", "seconds"):
@@ -48,7 +53,8 @@ class Limits:
 
 
 def limit_this_process(limits: Limits) -> None:
-    """Binds the calling process, all its threads, and whatever it starts; there is no way back.
+    """Binds the calling process, all its threads, and whatever it starts; there is no way back. `writable` binds only threads that the caller
+    starts from now on: call this first of all.
 
     Memory beyond the limit raises MemoryError or ends the process; at the end of its time the process dies of SIGALRM or SIGXCPU (start the
     time anew for the next piece of work with `restart_clock`). Opening a socket or starting a program raises PermissionError. Raises
@@ -65,6 +71,8 @@ def limit_this_process(limits: Limits) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (n_bytes, n_bytes))
     restart_clock(limits.seconds)
     _filter_system_calls(limits.network)
+    if limits.writable is not None:
+        _limit_writing(limits.writable)
 
 
 def restart_clock(seconds: float) -> None:
@@ -89,18 +97,29 @@ def why_not() -> str | None:
     return None
 
 
-def run_sandboxed(argv: Sequence[str], limits: Limits, inputs: Sequence[Path], written: Sequence[Path] = ()) -> int:
+def run_sandboxed(argv: Sequence[str], limits: Limits, inputs: Sequence[Path], written: Sequence[Path], cache: Path) -> int:
     """The exit status of `lipsync *argv` in a limited child, whose output goes where this process's goes.
 
-    inputs: what it reads, for messages; written: what it makes, of which a killed child leaves no parts. LipsyncError where a limit or a crash
-    ended the child.
+    inputs: what it reads, for messages; written: what it makes, of which a killed child leaves no parts. It may write into their folders, into
+    `cache`, which is made, and into a temporary folder of its own. LipsyncError where a limit or a crash ended the child.
     """
     if reason := why_not():
         raise LipsyncError(reason)
+    compiled = cache / "numba"  # what the child compiles it may keep, but never where others run it
+    with contextlib.suppress(OSError):  # the child will say what is wrong with it
+        compiled.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="lipsync-", ignore_cleanup_errors=True) as folder:
+        writable = (folder, str(cache), *(str(path.absolute().parent) for path in written))
+        places = {"TMPDIR": folder, "NUMBA_CACHE_DIR": str(compiled)}
+        return _run(argv, replace(limits, writable=writable), inputs, written, os.environ | places)
+
+
+def _run(argv: Sequence[str], limits: Limits, inputs: Sequence[Path], written: Sequence[Path], environment: Mapping[str, str]) -> int:
     start = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lipsync.sandbox import child; child()"
     command = [sys.executable, "-P", "-c", start, json.dumps(sys.path), json.dumps(asdict(limits)), str(os.getpid()), *argv]
     # A group of its own: Ctrl-C reaches this process, which passes it on once.
-    watched = _Watched(subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0), limits, [Path(p).resolve() for p in inputs])
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, env=environment)
+    watched = _Watched(process, limits, [Path(p).resolve() for p in inputs])
     try:
         watched.wait()
     except KeyboardInterrupt:
@@ -125,9 +144,10 @@ def child() -> None:
     if os.getppid() != int(parent):  # it died before the line above
         sys.exit(130)
     # The parent's watch comes first, so that there is time to tidy up.
-    limit_this_process(Limits(limits.memory_gib * _SPARE, limits.seconds and limits.seconds + 2 * GRACE_S, limits.network))
+    limit_this_process(replace(limits, memory_gib=limits.memory_gib * _SPARE, seconds=limits.seconds and limits.seconds + 2 * GRACE_S))
     _in_child = True
     signal.signal(signal.SIGALRM, _end_of_time)
+    warnings.filterwarnings("ignore", "Could not obtain multiprocessing lock")  # numba's; there is one process
     sys.argv = ["lipsync", *argv]
     from lipsync.cli import main
 
@@ -257,6 +277,11 @@ _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF: a word; jump 
 _X32 = 0x40000000  # the same calls once more, of x86_64's 32-bit pointers
 
 
+# <linux/landlock.h>
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_WRITE_FILE, _REMOVE_AND_MAKE, _MOVE, _TRUNCATE = 1 << 1, sum(1 << bit for bit in range(4, 13)), 1 << 13, 1 << 14
+
+
 class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
@@ -277,6 +302,27 @@ def _filter_system_calls(network: bool) -> None:
     ):
         why = os.strerror(ctypes.get_errno()) if ctypes.get_errno() else "one of its threads has another filter"
         raise LipsyncError(f"The network could not be closed for this process ({why}). Leave out --sandbox, or allow seccomp in this container.")
+
+
+def _limit_writing(folders: Sequence[str]) -> None:
+    """Files can be made, changed and removed in these folders only; devices only where nothing is stored. Nothing where there is no Landlock."""
+    libc = _libc()
+    version = libc.syscall(_CREATE_RULESET, None, 0, 1)
+    if version < 1:
+        return
+    change = _WRITE_FILE | (_TRUNCATE if version >= 3 else 0)
+    rights = _REMOVE_AND_MAKE | change | (_MOVE if version >= 2 else 0)
+    rules = libc.syscall(_CREATE_RULESET, struct.pack("Q", rights), 8, 0)
+    devices = ("/dev/null", "/dev/zero", "/proc/self", *glob.glob("/dev/nvidia*"))
+    for path, allowed in [*((folder, rights) for folder in folders), *((device, change) for device in devices)]:
+        with contextlib.suppress(OSError):  # what is not there needs no rule
+            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            libc.syscall(_ADD_RULE, rules, 1, struct.pack("=Qi", allowed, place), 0)
+            os.close(place)
+    failed = libc.syscall(_RESTRICT_SELF, rules, 0)
+    os.close(rules)
+    if failed:
+        raise LipsyncError("This process could not be kept from writing files. Leave out --sandbox, or allow Landlock in this container.")
 
 
 def _libc() -> ctypes.CDLL:

@@ -98,6 +98,30 @@ print("done")
     assert limited(code, "0.5, 60") == (0, ["PermissionError", "done"])
 
 
+@pytest.mark.skipif(sandbox._libc().syscall(sandbox._CREATE_RULESET, None, 0, 1) < 1, reason="this kernel has no Landlock")
+def test_files_change_in_the_folders_named_only(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "kept").write_text("kept")
+    code = f"""
+place, here = {str(tmp_path)!r}, {str(tmp_path / "in")!r}
+attempt(lambda: open(f"{{here}}/new", "w").write("x"))
+attempt(lambda: (os.mkdir(f"{{here}}/folder"), os.rename(f"{{here}}/new", f"{{here}}/folder/new")))
+attempt(lambda: open(f"{{place}}/kept").read())
+attempt(lambda: open(os.devnull, "w").write("x"))
+attempt(lambda: open(f"{{place}}/kept", "a"))
+attempt(lambda: os.truncate(f"{{place}}/kept", 0))
+attempt(lambda: os.unlink(f"{{place}}/kept"))
+attempt(lambda: open(f"{{place}}/new", "w"))
+attempt(lambda: os.link(f"{{place}}/kept", f"{{here}}/kept"))
+attempt(lambda: os.rename(f"{{here}}/folder", f"{{place}}/folder"))
+thread = threading.Thread(target=attempt, args=(lambda: open(f"{{place}}/new", "w"),))
+thread.start(), thread.join()
+"""
+    status, said = limited(code, f"0, 60, writable=({str(tmp_path / 'in')!r},)")
+    assert status == 0 and said[1:5] == ["done"] * 4 and len(said) == 12 and not {"done"} & set(said[5:]), said
+    assert (tmp_path / "kept").read_text() == "kept"
+
+
 def test_wall_clock_and_its_new_start():
     assert limited("time.sleep(30)", "0, 0.2")[0] == -signal.SIGALRM
     assert limited("restart_clock(0); time.sleep(0.6); print('alive')", "0, 0.3") == (0, ["PermissionError", "alive"])
@@ -213,7 +237,7 @@ def test_the_child_ends_with_its_parent(signal_number, status, short_speech, tmp
 def test_where_there_is_no_sandbox_it_is_said(monkeypatch):
     monkeypatch.setattr(sandbox.sys, "platform", "darwin")
     with pytest.raises(LipsyncError, match="only on Linux"):
-        sandbox.run_sandboxed(["lips"], Limits(1, 1), [])
+        sandbox.run_sandboxed(["lips"], Limits(1, 1), [], [], Path("cache"))
     monkeypatch.undo()
     monkeypatch.setattr(sandbox.platform, "machine", lambda: "riscv64")
     with pytest.raises(LipsyncError, match="riscv64"):
