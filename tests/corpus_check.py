@@ -72,14 +72,14 @@ def _here(words: list[str], cache_folder: Path) -> tuple[int, str, str]:
     from lipsync.cli import app
 
     result = CliRunner().invoke(app, [*words, "--set", f"cache.folder={cache_folder}"])
-    escaped = "" if result.exception is None or isinstance(result.exception, SystemExit) else "".join(traceback.format_exception(result.exception))
-    return result.exit_code, result.stdout, result.stderr + escaped
+    escaped = not isinstance(result.exception, SystemExit | None)
+    return result.exit_code, result.stdout, result.stderr + "".join(traceback.format_exception(result.exception) if escaped else ())
 
 
 def _apart(words: list[str], cache_folder: Path) -> tuple[int, str, str]:
     """The same in a process of its own."""
     env = {**os.environ, "PYTHONPATH": str(HOME), "LIPSYNC_CACHE": str(cache_folder)}
-    done = subprocess.run([sys.executable, "-m", "lipsync", *words], env=env, capture_output=True, text=True, timeout=250)
+    done = subprocess.run([sys.executable, "-m", "lipsync", *words], env=env, capture_output=True, text=True, timeout=250, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -108,7 +108,8 @@ def _check_output(outcome: Outcome, out: Path, target: Path, speech: Path) -> No
         "frames": (len(pictures), n), "frames by the receipt": (receipt["output"]["frames"], n),
         "frames by the clock": (len(made), n),
         "size": (pictures.shape[2:0:-1], shown[0].shape[1::-1]),
-        "name in the receipt": (receipt["output"]["path"], str(out)), "bytes in the receipt": (receipt["output"]["bytes"], out.stat().st_size),
+        "name in the receipt": (receipt["output"]["path"], str(out)),
+        "bytes in the receipt": (receipt["output"]["bytes"], out.stat().st_size),
         "rotation": (made.rotation, 0), "shape of pixels": (made.sample_aspect, item.sar),
     }  # fmt: skip
     faults += [f"{name}: {got}, not {want}" for name, (got, want) in expect.items() if got != want]
@@ -158,7 +159,7 @@ def _check_spans(outcome: Outcome, receipt: dict, n: int) -> None:
 
 
 def _check_pictures(outcome: Outcome, receipt: dict, pictures: np.ndarray, shown: list[np.ndarray]) -> None:
-    """Every row shows the frame that the plan names: its stamp, its upper quarter, what must stay still, and all of it where it is passed through."""
+    """Every row shows the frame that the plan names: its stamp, upper quarter and what must stay still; all of it if passed through."""
     item, plan = outcome.item, receipt["plan"]
     passed = np.zeros(len(pictures), bool)
     for span in receipt["passed_through"]:

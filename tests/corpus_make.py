@@ -1,4 +1,4 @@
-"""Files for the corpus: films of the synthetic presenter in any format, with a number stamped into every picture, and speech in any form."""
+"""Files for the corpus: films of the presenter in any format, with a number stamped into every picture, and speech in any form."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _phones():
 
 
 @lru_cache(maxsize=600)
-def _picture(size: tuple[int, int], moment: Fraction, seed: int, occluder: tuple | None, absent: tuple | None, yaw: float | None) -> np.ndarray:
+def _picture(size: tuple, moment: Fraction, seed: int, occluder: tuple | None, absent: tuple | None, yaw: float | None) -> np.ndarray:
     who = _presenter(size, seed, occluder, absent)
     who.yaw_override = yaw
     return who.frame(float(moment), _phones().mouth(float(moment)))
@@ -76,7 +76,7 @@ def woven(upper: list[np.ndarray], lower: list[np.ndarray]) -> list[np.ndarray]:
     return out
 
 
-def placed(pictures: list[np.ndarray], size: tuple[int, int], at: Callable[[int], tuple[int, int]], ground: list[np.ndarray]) -> list[np.ndarray]:
+def placed(pictures: list[np.ndarray], size: tuple, at: Callable[[int], tuple[int, int]], ground: list[np.ndarray]) -> list[np.ndarray]:
     """Each picture pasted into `ground` with its corner at(i), as far as it lies inside."""
     out = []
     for i, (picture, back) in enumerate(zip(pictures, ground)):

@@ -1,4 +1,4 @@
-"""The corpus through the command line: right outputs, right sentences, nothing else left in the folder, no traceback. All of it: `make test-slow`."""
+"""The corpus through the command line: right outputs, right sentences, nothing left behind, no traceback. All of it: `make test-slow`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def test_names_are_unique_and_files_mean_one_thing():
     assert len({item.name for item in ITEMS}) == len(ITEMS)
     films: dict[str, object] = {}
     for item in ITEMS:
-        assert films.setdefault(item.target.name, item.target) == item.target, item.target.name
+        for made in (item.target, item.speech):
+            assert films.setdefault(made.name, made) == made, made.name
 
 
 def repeated(path, minutes: int):
