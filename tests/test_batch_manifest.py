@@ -63,7 +63,7 @@ crf = 3
 
 def test_csv(tmp_path):
     file = written(tmp_path, "jobs.csv", "\ufefftarget, speech,out,write.crf,footage,face.at,train_texture\r\n"
-                   'a.mp4,"b, c.wav",,18,"x.mp4; y z.mp4","3,4.5",true\r\n\r\n,,,,,,\r\n"q ""1"".mp4",b.wav,o.mp4\r\n')  # fmt: skip
+                   'a.mp4, "b, c.wav",,18,"x.mp4; y z.mp4","3,4.5",true\r\n\r\n,,,,,,\r\n"q ""1"".mp4",b.wav,o.mp4\r\n')  # fmt: skip
     one, two = read_manifest(file)
     assert (one.speech, one.out) == (str(tmp_path / "b, c.wav"), "a-b, c.mp4")
     assert one.footage == (str(tmp_path / "x.mp4"), str(tmp_path / "y z.mp4"))
@@ -131,6 +131,8 @@ def test_equal_configurations_are_one_object(tmp_path):
         ({"target": "a", "speech": "b", "texture": "own.py"}, "own.py does not exist"),
         ({"target": "a", "speech": "b", "texture_weights": "w.safetensors"}, "w.safetensors do not exist"),
         ({"target": "a", "speech": "b", "lips.model": "x" * 5000}, "The lip model"),
+        ({"target": "a", "speech": "b", "cache.folder": "c"}, "cache.* is set for the whole batch"),
+        ({"target": "a", "speech": "b", "sandbox": {"enabled": False}}, "sandbox.* is set for the whole batch"),
         ({"target": "a", "speech": "b", "footage": [3]}, "footage must be"),
         ({"target": "a\0", "speech": "b"}, "control characters"),
         ({"target": "a", "speech": "b\ud800"}, "not UTF-8"),
@@ -216,7 +218,7 @@ def test_files_stay_within_the_root(tmp_path):
     speeches = ["b.wav", "sub/../b.wav", "inner.wav", str(root / "b.wav"),
                 "../root2/secret.wav", str(outside / "secret.wav"), "link/secret.wav", "link.wav", "file:///etc/passwd", "s3://a/b"]  # fmt: skip
     lines = [json.dumps({"target": "a.mp4", "speech": speech, "out": f"{i}.mp4"}) for i, speech in enumerate(speeches)]
-    more = [{"footage": ["a.mp4", "../x.mp4"]}, {"texture": "own.py"}, {"cache.folder": "here"}, {"sandbox.enabled": False}, {"largest": {"hours": 99}},
+    more = [{"footage": ["a.mp4", "../x.mp4"]}, {"texture": "own.py"}, {"largest": {"hours": 99}},
             {"texture_weights": "link.wav"}, {"lips.model": "link.wav"}, {"lips": {"prior": "../p"}}, {"face.dlib_predictor": "/etc/passwd"}]  # fmt: skip
     lines += [json.dumps({"target": "a.mp4", "speech": "b.wav", "out": f"x{i}.mp4"} | job) for i, job in enumerate(more)]
     file = written(root, "jobs.jsonl", "\n".join(lines))
@@ -227,7 +229,7 @@ def test_files_stay_within_the_root(tmp_path):
     own = written(tmp_path, "own.py", "")
     assert not read_manifest(file, settings=[f"texture={own}", "cache.folder=/anywhere"], root=root)[0].fault
     with pytest.raises(UsageError, match=r"\[defaults\].*--root"):
-        read_manifest(written(root, "d.toml", "[defaults]\ncache.folder = 'x'\n[[job]]\ntarget='a'\nspeech='b'"), root=root)
+        read_manifest(written(root, "d.toml", "[defaults]\nlargest.hours = 9\n[[job]]\ntarget='a'\nspeech='b'"), root=root)
     with pytest.raises(UsageError, match="is not a folder"):
         read_manifest(file, root=tmp_path / "none")
 

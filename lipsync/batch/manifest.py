@@ -30,10 +30,10 @@ MAX_JOBS = 1_000_000
 KEYS = ("target", "speech", "out", "footage")
 #: Options that name a file to read, unless they hold one of the words beside them.
 PATH_OPTIONS = {
-    "texture_weights": (), "lips.model": (), "lips.prior": ("bundled", "none"), "face.dlib_predictor": (), "cache.folder": (),
+    "texture_weights": (), "lips.model": (), "lips.prior": ("bundled", "none"), "face.dlib_predictor": (),
 }  # fmt: skip
-#: Sections that only the user at the command line may set where --root is given.
-GUARDED = ("cache", "largest", "sandbox")
+#: Sections that the jobs of a batch share, and which are for the command line.
+SHARED = ("cache", "sandbox")
 #: Longer names of a file leave no room for the receipt's and the hidden part's.
 MAX_NAME_BYTES = 200
 
@@ -184,11 +184,13 @@ class _Maker:
     def _overlaid(self, own: dict) -> dict:
         """The tree of all jobs with a manifest's keys laid over it; its paths absolute, and allowed."""
         tree = _nested(own)
+        for name in SHARED:
+            if name in tree:
+                raise UsageError(f"{name}.* is set for the whole batch: give it on the command line.")
         texture = _at(tree, "texture")
         own_code = isinstance(texture, str) and texture.endswith(".py")
-        guarded = "texture = FILE.py" if own_code else next((f"{name}.*" for name in GUARDED if name in tree), None)
-        if self._place.root and guarded:
-            raise UsageError(f"With --root a manifest may not set {guarded}: give it on the command line.")
+        if self._place.root and (own_code or "largest" in tree):
+            raise UsageError(f"With --root a manifest may not set {'texture = FILE.py' if own_code else 'largest.*'}: give it on the command line.")
         for name, words in [*PATH_OPTIONS.items(), *([("texture", ())] if own_code else [])]:
             value = _at(tree, name)
             if isinstance(value, str) and value and value not in words:
