@@ -16,7 +16,8 @@ import shutil
 import signal
 import sys
 import tempfile
-from contextlib import redirect_stderr, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 KILL = "kill"
@@ -82,9 +83,31 @@ class _FailingFile(io.FileIO):
         return super().write(content)
 
 
+def forked(act: Callable[[], object], fault: Fault | None = None) -> tuple[int | str, list[str]]:
+    """How `act` ends in a forked child (0, the name of its exception, or minus the signal), and the operations it made."""
+    inlet, outlet = os.pipe()
+    child = os.fork()
+    if child == 0:
+        ended: object = 0
+        try:
+            if fault:
+                fault.install()
+            act()
+        except BaseException as error:
+            ended = type(error).__name__
+        with suppress(BaseException):
+            os.write(outlet, json.dumps([ended, fault.seen if fault else []]).encode())
+        os._exit(0)
+    os.close(outlet)
+    with _REAL_OPEN(inlet) as answer:
+        said = answer.read()
+    _, status = os.waitpid(child, 0)
+    return tuple(json.loads(said)) if said else (os.waitstatus_to_exitcode(status), [])
+
+
 def main() -> None:
     """argv[1]: JSON {"work": folder, "cache": made before, "arguments": of the command without --output, "steps": entries to make again,
-    "cases": [[n, how, force]] or null to count}."""
+    "cases": [[n, how, force]], "together": so many processes on one output and one cache}."""
     plan = json.loads(sys.argv[1])
     import torch
 
@@ -96,6 +119,10 @@ def main() -> None:
     _run(plan, _fresh(plan, work / "first"), None)
     whole = _state(work / "first/out")
     print(json.dumps({"whole": whole, "operations": _counted(plan, work)}), flush=True)
+    if plan["together"]:
+        folder = _fresh(plan, work / "together")
+        children = [_start(plan, folder, None, True, work / f"{k}.stderr") for k in range(plan["together"])]
+        print(json.dumps({"together": [_end(*child) for child in children], "left": _state(folder / "out"), "cache": _parts(folder / "cache")}), flush=True)
     for k, (at, how, force) in enumerate(plan["cases"]):
         print(json.dumps({"case": [at, how, force], **_case(plan, work / f"case{k}", at, how, force)}), flush=True)
 
@@ -149,11 +176,18 @@ def _state(folder: Path) -> dict:
 
 def _run(plan: dict, folder: Path, fault: Fault | None, force: bool = False) -> tuple[int, str]:
     """Exit status (negative: the signal) and standard error of the command in a forked process."""
+    return _end(*_start(plan, folder, fault, force, folder.with_suffix(".stderr")))
+
+
+def _start(plan: dict, folder: Path, fault: Fault | None, force: bool, errors: Path) -> tuple[int, Path]:
     arguments = [*plan["arguments"], "-o", str(folder / "out/out.mp4"), "--set", f"cache.folder={folder / 'cache'}", *["--force"] * force]
-    errors = folder.with_suffix(".stderr")
     child = os.fork()
     if child == 0:
         _command(arguments, folder, fault, errors)
+    return child, errors
+
+
+def _end(child: int, errors: Path) -> tuple[int, str]:
     _, status = os.waitpid(child, 0)
     said = errors.read_text()
     errors.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import threading
@@ -30,6 +31,7 @@ ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
     "prores_ks": ("yuv422p10le", "yuv444p10le", None, {"profile": "3"}),
     "ffv1": ("bgr0", "bgr0", None, {"level": "3", "slices": "4"}),
 }
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _PRESET_ENCODERS = ("libx264", "libx265")
 _LEFT_ENCODERS = ("libx264", "libx265", "h264_nvenc", "hevc_nvenc")
 
@@ -161,7 +163,8 @@ class VideoWriter:
         raise self._failed
 
     def _open(self) -> None:
-        options = {"movflags": "use_metadata_tags+faststart"} if self.path.suffix.lower() in (".mp4", ".mov", ".m4v") else {}
+        # Bit-exact: without a random number in each file.
+        options = {"movflags": "use_metadata_tags+faststart"} if self.path.suffix.lower() in (".mp4", ".mov", ".m4v") else {"fflags": "+bitexact"}
         try:
             self._container = av.open(str(self._part), "w", options=options)
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -176,6 +179,8 @@ class VideoWriter:
             self._container.start_encoding()
         except (av.error.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
+            if getattr(error, "errno", None) in _DISK:
+                raise VideoError(f"{self.path} could not be written ({reason}). Check free disk space.") from error
             others = ", ".join(name for name in available_encoders() if name != self._codec)
             raise VideoError(
                 f"{self.path}: encoder {self._codec} at {self.width}x{self.height} fails in a {self.path.suffix} file ({reason}). "
