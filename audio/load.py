@@ -82,7 +82,7 @@ def load_track(path: str | Path, hours: float = HOURS) -> Waveform:
             shift = round((sound.start_s - _first_picture_s(path)) * sound.rate)
             return _waveform(_shifted(sound.blocks, min(shift, MAX_GAP_S * sound.rate)), sound.rate, path.name, notes, hours)
     except _Unreadable as trouble:
-        raise AudioError(f"{path.name}: {trouble}.") from None
+        raise AudioError(f"{path.name} {trouble}. Copy it again, or convert it to MP4.") from None
 
 
 class _Unreadable(Exception):
@@ -126,6 +126,8 @@ def _decoded(path: Path, notes: list[str], fill_gaps: bool) -> Iterator[_Sound]:
             if container.streams.video:
                 raise AudioError(f"{path.name} has no audio track. Give a file with speech.")
             raise _Unreadable("has no audio track")
+        if stream.codec_context is None:
+            raise _Unreadable("holds sound of a kind that cannot be decoded")
         check_channels(stream.codec_context.channels, path.name)
         stream.thread_type = "AUTO"
         frames, n_bad = _frames(container, stream), 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import resource
 import sys
 import tempfile
 import time
@@ -51,10 +52,10 @@ def fuzz(names: Sequence[str], n: int, seed: int, minutes: float, keep: Path | N
             done = sum(c.total() for c in counts.values())
             if done % 500 == 0:
                 print(f"{done} inputs, {len(findings)} findings, {time.monotonic() - start:.0f} s", file=sys.stderr)
-    seconds = time.monotonic() - start
+    seconds, cpu = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     done = sum(c.total() for c in counts.values())
     return {
-        "seed": seed, "inputs": done, "asked": n, "seconds": round(seconds, 1), "inputs_per_s": round(done / seconds, 1),
+        "seed": seed, "inputs": done, "asked": n, "seconds": round(seconds, 1), "inputs_per_s": round(done / seconds, 1), "cpu_s": round(cpu.ru_utime + cpu.ru_stime, 1),
         "kinds": {name: dict(c) | {"slowest_s": round(slowest.get(name, 0.0), 2)} for name, c in counts.items()},
         "findings": len(findings), "causes": dict(Counter(o.signature for o in findings).most_common()),
         "first": [f"{o.input.kind}-{o.input.number}: {o.verdict}" for o in findings[:50]],

@@ -21,6 +21,8 @@ COPIED = {
 }
 #: Layouts that the encoders of all containers take, by number of channels.
 LAYOUTS = {1: "mono", 2: "stereo", 5: "5.0", 6: "5.1"}
+RATES = (4000, 768_000)  # samples a second that are believed; as audio.load has it
+_MOST = 1e15  # encoders refuse samples beyond
 _BIT_RATE = 192_000  # of AAC, per channel up to two
 
 
@@ -160,8 +162,10 @@ def _sound(container: av.container.InputContainer, path: Path) -> av.audio.strea
     track = container.streams.best("audio")
     if track is None:
         raise VideoError(f"{path} has no sound track. Name a speech recording.")
-    if track.codec_context is None or track.codec_context.sample_rate <= 0:
+    if track.codec_context is None:
         raise VideoError(f"{path}: its sound is of a kind that cannot be decoded. Convert it to WAV.")
+    if not RATES[0] <= track.codec_context.sample_rate <= RATES[1]:
+        raise VideoError(f"{path} states {track.codec_context.sample_rate} samples a second of sound. Convert it to WAV with 8,000 to 192,000.")
     return track
 
 
@@ -170,10 +174,10 @@ def _finite(frame: av.AudioFrame) -> av.AudioFrame:
     if frame.format.name[:3] not in ("flt", "dbl"):
         return frame
     values = frame.to_ndarray()
-    if np.isfinite(values).all():
+    good = np.abs(values) < _MOST
+    if good.all():
         return frame
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    out = av.AudioFrame.from_ndarray(values, format=frame.format.name, layout=frame.layout.name)
+    out = av.AudioFrame.from_ndarray(np.where(good, values, 0).astype(values.dtype), format=frame.format.name, layout=frame.layout.name)
     out.sample_rate = frame.sample_rate
     return out
 
@@ -181,9 +185,10 @@ def _finite(frame: av.AudioFrame) -> av.AudioFrame:
 def _numbers_only(packet: av.Packet) -> av.Packet:
     """`_finite` of an uncompressed packet of 32-bit floats."""
     values = np.frombuffer(bytes(packet), "<f4")
-    if np.isfinite(values).all():
+    good = np.abs(values) < _MOST
+    if good.all():
         return packet
-    out = av.Packet(np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).tobytes())
+    out = av.Packet(np.where(good, values, 0).astype("<f4").tobytes())
     out.pts, out.dts, out.time_base, out.duration = packet.pts, packet.dts, packet.time_base, packet.duration
     return out
 
