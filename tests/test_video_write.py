@@ -33,6 +33,13 @@ def write(path, rgb, clock=CLOCK, **options) -> VideoWriter:
     return writer
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_the_same_frames_become_the_same_bytes(tmp_path, suffix):
+    rgb = torch.nn.functional.interpolate(pictures(40).float(), size=(80, 160)).to(torch.uint8)
+    first, again = (write(tmp_path / f"{i}{suffix}", rgb).path for i in range(2))
+    assert first.read_bytes() == again.read_bytes()
+
+
 def read(path) -> torch.Tensor:
     return torch.cat([b.rgb for b in read_frames(probe(path))])
 
