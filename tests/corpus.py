@@ -165,7 +165,7 @@ def greys() -> list[np.ndarray]:
 
 
 def portrait() -> list[np.ndarray]:
-    return speaking(N, size=(180, 320))
+    return speaking(N, size=(144, 256))
 
 
 def disc(i: int) -> np.ndarray:
@@ -319,7 +319,7 @@ def speech(name: str, samples: Callable[[], np.ndarray], rate: int = 16000, subt
 
 def with_nan() -> np.ndarray:
     samples = spoken(1.0).copy()
-    samples[3000:3100], samples[9000] = np.nan, np.inf
+    samples[3000:3100], samples[9000], samples[9100] = np.nan, np.inf, -1e30
     return samples
 
 
