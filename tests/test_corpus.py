@@ -39,6 +39,7 @@ def repeated(path, minutes: int):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_two_hours_of_speech_do_not_drift(tmp_path):
     from audio.load import load_speech
     from audio.voice import voice_activity
