@@ -20,8 +20,8 @@ RATE = 16000
 GAP_S = Fraction(1, 20)
 #: Holes longer than this are broken timestamps, not silence.
 MAX_GAP_S = 600
-#: Larger ones would overflow in the resampler; no recording holds them.
-MAX_SAMPLE = 1e30
+#: Full scale is 1. No recording holds larger ones: beside them it would be silent, and encoders never end.
+MAX_SAMPLE = 1e6
 #: Samples looked at together.
 PIECE = 1 << 16
 #: Below this peak (-60 dBFS) there is nothing to hear.

@@ -21,8 +21,8 @@ COPIED = {
 }
 #: Layouts that the encoders of all containers take, by number of channels.
 LAYOUTS = {1: "mono", 2: "stereo", 5: "5.0", 6: "5.1"}
+MAX_SAMPLE = 1e6  # full scale is 1; as audio.load has it
 RATES = (4000, 768_000)  # samples a second that are believed; as audio.load has it
-_MOST = 1e15  # encoders refuse samples beyond
 _BIT_RATE = 192_000  # of AAC, per channel up to two
 
 
@@ -169,26 +169,26 @@ def _sound(container: av.container.InputContainer, path: Path) -> av.audio.strea
     return track
 
 
+def _believable(values: np.ndarray) -> np.ndarray | None:
+    """The samples with silence for those that are no sound; None where all are. Of such the AAC encoder stops or never ends."""
+    good = np.abs(values) < MAX_SAMPLE
+    return None if good.all() else np.where(good, values, values.dtype.type(0))
+
+
 def _finite(frame: av.AudioFrame) -> av.AudioFrame:
-    """The frame with silence where a sample is not a number: encoders refuse those."""
-    if frame.format.name[:3] not in ("flt", "dbl"):
+    """The frame with silence where a sample is not a number, or beyond all sound."""
+    if frame.format.name[:3] not in ("flt", "dbl") or (values := _believable(frame.to_ndarray())) is None:
         return frame
-    values = frame.to_ndarray()
-    good = np.abs(values) < _MOST
-    if good.all():
-        return frame
-    out = av.AudioFrame.from_ndarray(np.where(good, values, 0).astype(values.dtype), format=frame.format.name, layout=frame.layout.name)
+    out = av.AudioFrame.from_ndarray(values, format=frame.format.name, layout=frame.layout.name)
     out.sample_rate = frame.sample_rate
     return out
 
 
 def _numbers_only(packet: av.Packet) -> av.Packet:
     """`_finite` of an uncompressed packet of 32-bit floats."""
-    values = np.frombuffer(bytes(packet), "<f4")
-    good = np.abs(values) < _MOST
-    if good.all():
+    if (values := _believable(np.frombuffer(bytes(packet), "<f4"))) is None:
         return packet
-    out = av.Packet(np.where(good, values, 0).astype("<f4").tobytes())
+    out = av.Packet(values.tobytes())
     out.pts, out.dts, out.time_base, out.duration = packet.pts, packet.dts, packet.time_base, packet.duration
     return out
 

@@ -1,4 +1,4 @@
-"""Sound of eight and more channels in planes, which PyAV reads beyond their end: heard, muxed and joined all the same."""
+"""Sound that FFmpeg or PyAV stumble over: eight and more channels in planes, which PyAV reads beyond their end; samples beyond all sound."""
 
 from __future__ import annotations
 
@@ -53,3 +53,17 @@ def test_eight_channels_are_written_and_joined(tmp_path):
         clips.append(tmp_path / f"{i}.mov")
     join_clips(clips, tmp_path / "both.mkv")
     assert float(load_track(tmp_path / "both.mkv").samples.abs().max()) > 0.05
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 7.7e31, -1e10])
+def test_samples_that_are_no_sound_are_silence(tmp_path, bad):
+    """Of samples beyond all sound FFmpeg's AAC encoder stops, or never ends."""
+    import soundfile
+
+    samples = np.full(8000, 0.25, np.float32)
+    samples[3000] = bad
+    soundfile.write(tmp_path / "bad.wav", samples, 16000, subtype="FLOAT")
+    assert float(load_speech(tmp_path / "bad.wav").samples.abs().max()) == 0.25
+    with VideoWriter(tmp_path / "bad.mp4", width=32, height=32, clock=FrameClock.constant(12, Fraction(25)), speech=tmp_path / "bad.wav") as writer:
+        writer.write(torch.zeros(12, 3, 32, 32, dtype=torch.uint8))
+    assert writer.facts.audio == "encoded"
