@@ -144,7 +144,7 @@ def test_a_dub_in_ranges_shows_the_same_pictures_and_goes_on_after_a_stop(dubbed
     def stop(step, done, total):
         if step == "dub":
             begun.append(done)
-            if done > 40:
+            if done > 30:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
