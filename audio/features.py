@@ -118,8 +118,12 @@ def loudness_normalised(samples: torch.Tensor, loudness_db: float = -23.0) -> to
 
 def _loudness_gain(samples: torch.Tensor, loudness_db: float) -> torch.Tensor | float:
     block = int(0.4 * RATE)
-    blocks = torch.nn.functional.pad(samples, (0, max(0, block - len(samples)))).unfold(0, block, block // 4)
-    energy = torch.cat([blocks[rows].square().mean(1) for rows in pieces(len(blocks), 600)])
+    if len(samples) < block:
+        samples = torch.nn.functional.pad(samples, (0, block - len(samples)))
+    blocks = samples.unfold(0, block, block // 4)
+    energy = samples.new_empty(len(blocks))  # filled in place: small results between large passing ones would keep the heap from shrinking
+    for rows in pieces(len(blocks), 150):
+        energy[rows] = blocks[rows].square().mean(1)
     heard = energy[energy > 1e-7]
     if len(heard) == 0:
         return 1.0

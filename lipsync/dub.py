@@ -62,9 +62,10 @@ def dub(
     clock = output_clock(length_s, like=subject.video.clock)
     voiced = voiced_at(voice_activity(wave), clock)
     lips = close_when_silent(lips_at(model.speak(wave), clock), voiced, resting_lips(subject), config.lips.pause_s)
+    sounds = heard(wave, clock) if getattr(method, "hears", False) else None
+    wave = wave.without_samples()
     plan = make_plan(lips, voiced, subject, config)
     shown = shown_face(subject.track, plan, config.composite.fade_rows)
-    sounds = heard(wave, plan.clock) if getattr(method, "hears", False) else None
     space = subject.bank.space
     key = dub_id(subject.video.sha256, speech_sha256, [film.video.sha256 for film in subject.films[1:]], config, preview_s)
     ranges = unfinished_ranges(key, plan, out, config, cache)

@@ -1,0 +1,102 @@
+"""What is as long as the speech is small: peak memory of the stages before the first picture, and of the plan's table."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audio.load import load_speech
+from lipsync.config import DubConfig, LipsConfig
+from lipsync.dub import dub
+
+MINUTES = 10
+#: The stages of `dub` before the first picture, first for 20 s so that all libraries are there; prints the rows and how far the peak then rises, MiB.
+STAGES = """
+import resource, sys
+import numpy as np
+import torch
+from fractions import Fraction
+from audio.load import load_speech
+from audio.voice import voice_activity
+from lipsync.config import RetimeConfig
+from lipsync.lips import LipBasis, close_when_silent
+from lipsync.retime import retime
+from lipsync.speech_to_lips import SHAPES, LipModel, LipNet
+from lipsync.timebase import lips_at, pieces_at, output_clock, voiced_at
+from video.frames import FrameClock
+
+torch.set_num_threads(1)
+rng = np.random.default_rng(0)
+basis = LipBasis(np.zeros((18, 2), np.float32), np.eye(36, dtype=np.float32)[:20].reshape(20, 18, 2), np.ones(20, np.float32))
+shape = SHAPES["paper"]
+net = LipNet(28, 20, shape).eval()
+model = LipModel("paper", [net], torch.zeros(28), torch.ones(28), basis, np.zeros((18, 2), np.float32))
+target = FrameClock.constant(750, Fraction(25))
+motion, still = rng.gamma(1.0, 0.01, 750).astype(np.float32), np.ones(750, bool)
+
+def stages(path):
+    wave = load_speech(path)
+    clock = output_clock(wave.duration_s, like=target)
+    voiced = voiced_at(voice_activity(wave), clock)
+    lips = close_when_silent(lips_at(model.speak(wave), clock), voiced, basis.mean)
+    heard = pieces_at(model.hear(wave), clock)
+    retime(voiced, motion, still, np.zeros(750, int), 25.0, RetimeConfig(), rng.normal(0, 5, (750, 3)), rng.normal(0, 0.1, (750, 2)))
+    return len(lips), len(heard)
+
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+stages(sys.argv[1])
+before = peak()
+print(*stages(sys.argv[2]), peak() - before)
+"""
+
+
+def noise_in_bursts(path: Path, minutes: float, rate: int = 32000) -> Path:
+    """A WAV of one second of noise, one of silence, and so on."""
+    import soundfile
+
+    burst = (0.1 * np.random.default_rng(0).standard_normal(rate)).clip(-1, 1).astype(np.float32)
+    with soundfile.SoundFile(path, "w", rate, 1, "PCM_16") as file:
+        for _ in range(round(minutes * 30)):
+            file.write(burst)
+            file.write(np.zeros(rate, np.float32))
+    return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read as Linux counts it")
+def test_ten_minutes_of_speech_need_little_more_than_their_samples(tmp_path):
+    short, long = noise_in_bursts(tmp_path / "short.wav", 1 / 3), noise_in_bursts(tmp_path / "long.wav", MINUTES)
+    done = subprocess.run([sys.executable, "-c", STAGES, short, long], cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    n_lips, n_heard, risen = done.stdout.split()
+    assert int(n_lips) == int(n_heard) == MINUTES * 60 * 25
+    assert float(risen) < MINUTES * 60 * 16000 * 4 / 2**20 + 150
+
+
+def test_the_sound_is_let_go_before_the_plan_is_made(small_target, short_speech, shared_cache, tmp_path, monkeypatch):
+    class Enough(Exception):
+        pass
+
+    heard = []
+
+    def remembered(*args):
+        wave = load_speech(*args)
+        heard.append(weakref.ref(wave.samples))
+        return wave
+
+    def stop(*args):
+        gc.collect()
+        assert heard[0]() is None
+        raise Enough
+
+    page = importlib.import_module("lipsync.dub")  # as an attribute of the package, this is the function
+    monkeypatch.setattr(page, "load_speech", remembered)
+    monkeypatch.setattr(page, "make_plan", stop)
+    with pytest.raises(Enough):
+        dub(small_target, short_speech, tmp_path / "out.mkv", DubConfig(lips=LipsConfig(members=1, steps=80)), cache=shared_cache)
