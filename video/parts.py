@@ -15,10 +15,12 @@ STALE_S = 24 * 3600
 
 
 def this_host() -> str:
-    """The name under which a process id means one process: the machine's, and in a container or sandbox its numbering of processes."""
+    """The name under which a process id means one process: the machine's, with this start of it (machines may share a name), and in a
+    container or sandbox its numbering of processes."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", platform.node())[:40].strip("-") or "host"
     with suppress(OSError):
-        return f"{name}-{re.sub('[^0-9]', '', os.readlink('/proc/self/ns/pid'))}"
+        start, numbering = Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")
+        return f"{name}-{start[:8]}-{re.sub('[^0-9]', '', numbering)}"
     return name
 
 
