@@ -136,6 +136,7 @@ def test_equal_configurations_are_one_object(tmp_path):
         ({"target": "a", "speech": "b", "footage": [3]}, "footage must be"),
         ({"target": "a\0", "speech": "b"}, "control characters"),
         ({"target": "a", "speech": "b\ud800"}, "not UTF-8"),
+        ({"target": "a", "speech": "b", "texture": "no\n\u202e\u00ad\x1b[31m"}, "Unknown texture"),
         ({"target": "a", "speech": "b", "out": 3}, "out must be the name of a file"),
         *(({"target": "a", "speech": "b", "out": out}, "within the batch's folder") for out in ("../x.mp4", "/x.mp4", "a/../b.mp4", "a\\b.mp4", "s3://b/x")),
         *(({"target": "a", "speech": "b", "out": out}, "is a folder") for out in ("x/", ".", "./", "x/.")),

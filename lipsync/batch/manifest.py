@@ -464,5 +464,5 @@ def _sentence(error: Exception) -> str:
 
 def one_line(text: str) -> str:
     """A message safe to print: no line breaks, no control or direction characters, not endless."""
-    text = re.sub("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", lambda found: repr(found[0])[1:-1], text)
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:1000])
     return text if len(text) <= 500 else f"{text[:497]}..."
