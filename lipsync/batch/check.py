@@ -204,12 +204,12 @@ class _Looks:
         return estimate.follow_seconds(films, job.config), estimate.kept_bytes(films, eyes_px, job.config)
 
 
-def summary(checked: Sequence[Checked], workers: int, out_folder: str | Path, cache: Cache) -> list[str]:
-    """Lines for the terminal: counts, reasons, length, room and time."""
+def summary(checked: Sequence[Checked], workers: int, out_folder: str | Path, cache: Cache, reasons: bool = True) -> list[str]:
+    """Lines for the terminal: counts, reasons (unless they are told elsewhere), length, room and time."""
     faulty, kept = [one for one in checked if one.fault], sum(one.kept for one in checked)
     todo = [one for one in checked if not one.fault and not one.kept]
     lines = [f"{len(checked)} jobs: {len(todo)} to do, {kept} done already, {len(faulty)} that cannot be done."]
-    lines += _shown("Cannot be done", [one.fault for one in faulty])
+    lines += _shown("Cannot be done", [one.fault for one in faulty]) if reasons else []
     lines += _shown("Note", list(dict.fromkeys(text for one in todo for text in one.warnings)))
     if todo:
         unknown = sum(not one.frames for one in todo)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -21,7 +23,7 @@ from lipsync.batch.watch import BatchJsonLines, LiveTable, PlainLines, Quiet, ex
 from lipsync.batch.work import Where
 from lipsync.cache import Cache
 from lipsync.config import DubConfig
-from lipsync.hooks import silent
+from lipsync.hooks import Bars, silent
 from lipsync.receipt import own_version
 from lipsync.sandbox import Limits
 
@@ -56,11 +58,14 @@ def batch(jobs: Sequence[Job], config: DubConfig, options: BatchOptions, stdout:
     limits = Limits(config.sandbox.memory_gib, config.sandbox.seconds) if config.sandbox.enabled else None
 
     if options.dry_run:
-        known, checked = _looked_at(jobs, place, cache, limits, options)
-        _say(checked, options, _count(options, sum(outcome is None for outcome in known)), cache, stdout)
+        known, checked = _looked_at(jobs, place, cache, limits, options, stderr)
+        if options.show == "json":
+            stdout.writelines(json.dumps({"event": "checked", "job": n, "out": jobs[n].out} | asdict(look)) + "\n" for n, look in enumerate(checked))
+        else:
+            _say(checked, options, _count(options, sum(outcome is None for outcome in known)), cache, stdout)
         return 1 if any(c.fault for c in checked) or any(o and o.state == "failed" for o in known) else 0
     with locked(options.out):
-        known, checked = _looked_at(jobs, place, cache, limits, options)
+        known, checked = _looked_at(jobs, place, cache, limits, options, stderr)
         n_workers = _count(options, sum(outcome is None for outcome in known))
         if options.show in ("table", "lines"):
             _say(checked, options, n_workers, cache, stderr)
@@ -75,11 +80,14 @@ def batch(jobs: Sequence[Job], config: DubConfig, options: BatchOptions, stdout:
     return exit_status(watch.tally)
 
 
-def _looked_at(jobs: Sequence[Job], place: Place, cache: Cache, limits: Limits | None, options: BatchOptions) -> tuple[list[Outcome | None], list[Checked]]:
+def _looked_at(
+    jobs: Sequence[Job], place: Place, cache: Cache, limits: Limits | None, options: BatchOptions, stderr: TextIO
+) -> tuple[list[Outcome | None], list[Checked]]:
     """What is settled, and what is known of the rest; what cannot be done is settled, too."""
     known = settle(jobs, place, force=options.force, verify=options.verify)
     kept = [number for number, outcome in enumerate(known) if outcome is not None and outcome.state == "kept"]
-    checked = check_jobs(jobs, options.out, cache, kept=kept, hook=silent, limits=limits)
+    with Bars(stderr) if options.show == "table" else nullcontext(silent) as hook:
+        checked = check_jobs(jobs, options.out, cache, kept=kept, hook=hook, limits=limits)
     for number, look in enumerate(checked):
         if look.fault and known[number] is None:
             known[number] = Outcome(jobs[number], "failed", look.fault, attempts=0)
@@ -88,7 +96,7 @@ def _looked_at(jobs: Sequence[Job], place: Place, cache: Cache, limits: Limits |
 
 def _say(checked: Sequence[Checked], options: BatchOptions, n_workers: int, cache: Cache, stream: TextIO) -> None:
     if options.show != "nothing":
-        stream.write("\n".join(summary(checked, n_workers, options.out, cache)) + "\n")
+        stream.write("\n".join(summary(checked, n_workers, options.out, cache, reasons=options.dry_run)) + "\n")
         stream.flush()
 
 
