@@ -164,12 +164,12 @@ def _parts(folder: Path, pattern: str = "*.part*") -> list[str]:
 
 
 def _state(folder: Path) -> dict:
-    """Name -> SHA-256 of each file; of a receipt, what it says of the video."""
+    """Name -> SHA-256 of each file; of the receipt, what it says of the video."""
     found = {}
     for path in sorted(folder.iterdir()):
         content = path.read_bytes()
         found[path.name] = hashlib.sha256(content).hexdigest()
-        if path.suffix == ".json":
+        if path.name == "out.mp4.json":
             found[path.name] = json.loads(content)["output"]
     return found
 
