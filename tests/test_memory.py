@@ -1,4 +1,4 @@
-"""What is as long as the speech is small: peak memory of the stages before the first picture, and of the plan's table."""
+"""What is as long as the speech is small or made in pieces: peak memory before the first picture; and pieces change nothing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ import importlib
 import subprocess
 import sys
 import weakref
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from audio.load import load_speech
+from audio import voice
+from audio.features import FeatureRows, FeatureSpec, pieces, power_spectrum, speech_features
+from audio.load import Waveform, load_speech
+from lipsync import retime as retiming
 from lipsync.config import DubConfig, LipsConfig
 from lipsync.dub import dub
+from lipsync.retime import retime
+from lipsync.timebase import features_at, pieces_at
+from video.frames import FrameClock
 
 MINUTES = 10
 #: The stages of `dub` before the first picture, first for 20 s so that all libraries are there; prints the rows and how far the peak then rises, MiB.
@@ -23,7 +31,7 @@ import resource, sys
 import numpy as np
 import torch
 from fractions import Fraction
-from audio.load import load_speech
+from audio.load import Waveform, load_speech
 from audio.voice import voice_activity
 from lipsync.config import RetimeConfig
 from lipsync.lips import LipBasis, close_when_silent
@@ -100,3 +108,57 @@ def test_the_sound_is_let_go_before_the_plan_is_made(small_target, short_speech,
     monkeypatch.setattr(page, "make_plan", stop)
     with pytest.raises(Enough):
         dub(small_target, short_speech, tmp_path / "out.mkv", DubConfig(lips=LipsConfig(members=1, steps=80)), cache=shared_cache)
+
+
+def some_speech(n: int) -> Waveform:
+    """n samples of noise whose loudness changes every half second."""
+    rng = np.random.default_rng(n)
+    loudness = np.repeat(10 ** rng.uniform(-4, -0.5, n // 8000 + 1), 8000)[:n]
+    return Waveform.of(loudness * rng.standard_normal(n).clip(-3, 3) / 3)
+
+
+@pytest.mark.parametrize("spec", [FeatureSpec(), FeatureSpec("logmel", differences=False), FeatureSpec("logmel")])
+@pytest.mark.parametrize("n", [1, 255, 6399, 48000])
+def test_any_rows_of_the_features_are_those_of_the_whole(n, spec):
+    wave = some_speech(n)
+    whole, rows = speech_features(wave, spec).values, FeatureRows(wave, spec)
+    assert len(rows) == len(whole) and rows.size == whole.shape[1]
+    for part in [slice(0, 1), slice(len(whole) // 3, len(whole) // 2 + 1), slice(len(whole) - 1, None), slice(-1, None), slice(0, 9999)]:
+        torch.testing.assert_close(rows[part], whole[part], rtol=1e-6, atol=1e-4)
+
+
+def test_spectra_in_pieces_are_those_of_the_whole():
+    samples = some_speech(40000).samples
+    parts = [power_spectrum(samples, 512, 400, rows) for rows in pieces(251, 40)]
+    torch.testing.assert_close(torch.cat(parts), power_spectrum(samples, 512, 400), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [7, 600])
+def test_voice_in_pieces_is_that_of_the_whole(monkeypatch, size):
+    wave = some_speech(16000 * 40)
+    whole = voice.voice_activity(wave)
+    assert 0.1 < whole.mean() < 0.9
+    monkeypatch.setattr(voice, "pieces", lambda n: pieces(n, size))
+    assert np.array_equal(voice.voice_activity(wave), whole)
+
+
+def test_values_in_pieces_reach_the_frames_as_the_whole_does():
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 57, 400):
+        values, clock = rng.standard_normal((n, 3)), FrameClock.constant(90, Fraction(30000, 1001))
+        whole = features_at(values, clock)
+        for cuts in ([], np.unique(rng.integers(1, max(2, n), 5))[: n - 1], range(1, n)):
+            assert np.array_equal(pieces_at(np.split(values, cuts), clock), whole)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_small_table_gives_the_same_plan(monkeypatch, seed):
+    rng = np.random.default_rng(seed)
+    n, t = int(rng.integers(300, 900)), int(rng.integers(2, 200))
+    given = rng.random(n) < 0.6, rng.gamma(1.0, 0.01, t).astype(np.float32), rng.random(t) < 0.9, np.cumsum(rng.random(t) < 0.03), 25.0
+    places = {"pose": rng.normal(0, 5, (t, 3)), "origin": rng.normal(0, 0.1, (t, 2))}
+    whole = retime(*given, **places)
+    monkeypatch.setattr(retiming, "_TABLE_BYTES", 1)
+    parts = retime(*given, **places)
+    for name in ("source", "half", "seeks"):
+        assert np.array_equal(getattr(whole, name), getattr(parts, name))
