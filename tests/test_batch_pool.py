@@ -30,14 +30,13 @@ def pool():
         workers.close(now=True)
 
 
-def last(workers, seconds=30):
-    """The next report that is not of progress."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        for report in workers.wait(1.0):
-            if report.kind != "progress":
-                return report
-    raise AssertionError("nothing was heard")
+def ends(workers, n=1, seconds=60):
+    """The next `n` reports that are not of progress."""
+    found, end = [], time.monotonic() + seconds
+    while len(found) < n and time.monotonic() < end:
+        found += [report for report in workers.wait(1.0) if report.kind != "progress"]
+    assert len(found) == n
+    return found
 
 
 def test_what_a_worker_says_arrives(pool):
@@ -54,7 +53,7 @@ def test_a_worker_stays_and_cores_are_shared(pool):
     pids = set()
     for number in range(3):
         workers.submit(0, number, {})
-        said = last(workers).said
+        said = ends(workers)[0].said
         pids.add(said["pid"])
     assert len(pids) == 1 and said["threads"] == "1"
 
@@ -67,10 +66,10 @@ def test_a_dead_worker_is_reported_and_replaced(pool, task, words):
     workers = pool(2)
     workers.submit(0, 0, task)
     workers.submit(1, 1, {})
-    reports = {r.number: r for r in (last(workers), last(workers))}
+    reports = {r.number: r for r in ends(workers, 2)}
     assert reports[0].kind == "lost" and words in reports[0].said["reason"] and reports[1].kind == "ended"
     workers.submit(0, 2, {})
-    assert last(workers).kind == "ended"
+    assert ends(workers)[0].kind == "ended"
 
 
 @pytest.mark.skipif(why_not() is not None, reason="no sandbox here")
@@ -78,7 +77,7 @@ def test_a_dead_worker_is_reported_and_replaced(pool, task, words):
 def test_a_limit_ends_the_job_for_good(pool, tmp_path, task, limits, option):
     workers = pool(limits=limits)
     workers.submit(0, 0, {task: 200 if task == "fill" else str(tmp_path / "part")})
-    report = last(workers)
+    report = ends(workers)[0]
     assert report.kind == "lost" and report.said["final"] and f"sandbox.{option}" in report.said["reason"]
 
 

@@ -12,6 +12,7 @@ import torch
 
 from . import VideoError
 from .frames import FrameClock
+from .opening import open_media
 from .write import VideoWriter
 
 
@@ -147,8 +148,8 @@ def _packets(file: Path) -> Iterator[av.Packet]:
 
 def _opened(file: Path) -> av.container.InputContainer:
     try:
-        container = av.open(str(file))
-    except (av.error.FFmpegError, OSError) as error:
+        container = open_media(file)
+    except (VideoError, av.error.FFmpegError, OSError) as error:
         raise VideoError(f"{file} is damaged ({error}). Run the command again.") from error
     if not container.streams.video:
         container.close()

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -55,7 +55,7 @@ def batch(jobs: Sequence[Job], config: DubConfig, options: BatchOptions, stdout:
     """
     place, began_s = Place(options.out), time.monotonic()
     cache = cache_for(config.cache.folder or None, options.shared)
-    limits = Limits(config.sandbox.memory_gib, config.sandbox.seconds) if config.sandbox.enabled else None
+    limits = _limits(jobs, config, options, cache)
 
     if options.dry_run:
         known, checked = _looked_at(jobs, place, cache, limits, options, stderr)
@@ -69,7 +69,7 @@ def batch(jobs: Sequence[Job], config: DubConfig, options: BatchOptions, stdout:
         n_workers = _count(options, sum(outcome is None for outcome in known))
         if options.show in ("table", "lines"):
             _say(checked, options, n_workers, cache, stderr)
-        workers, device_of = _workers(options, limits, n_workers)
+        workers, device_of = _workers(options, limits, n_workers, cache)
         watch = _watch(options.show, jobs, workers.count, checked, stdout, stderr)
         with watch:
             outcomes = run_batch(jobs, _where(options, config, cache), workers, watch, known, device_of=device_of)
@@ -78,6 +78,14 @@ def batch(jobs: Sequence[Job], config: DubConfig, options: BatchOptions, stdout:
     if any(outcome.state == "stopped" for outcome in outcomes):
         raise KeyboardInterrupt("the same command does what is left.")
     return exit_status(watch.tally)
+
+
+def _limits(jobs: Sequence[Job], config: DubConfig, options: BatchOptions, cache: Cache) -> Limits | None:
+    """What binds the workers: they write videos and analyses, and reach the network only where something has an address."""
+    if not config.sandbox.enabled:
+        return None
+    named = [options.out, options.shared, *(name for job in jobs for name in (job.target, job.speech, *job.footage))]
+    return Limits(config.sandbox.memory_gib, config.sandbox.seconds, any(map(is_url, named)), (os.path.abspath(options.out), str(cache.folder)))
 
 
 def _looked_at(
@@ -106,15 +114,16 @@ def _count(options: BatchOptions, n_jobs: int) -> int:
     return max(1, min(options.workers or fits, n_jobs))
 
 
-def _workers(options: BatchOptions, limits: Limits | None, count: int) -> tuple[Workers, Callable[[int], str]]:
+def _workers(options: BatchOptions, limits: Limits | None, count: int, cache: Cache) -> tuple[Workers, Callable[[int], str]]:
     """Who does the jobs, and on which device each computes."""
     if options.ray is not None:
         from lipsync.batch.ray_workers import RayWorkers
 
         address = None if options.ray == "local" else options.ray
+        limits = limits and replace(limits, writable=None)  # folders differ from machine to machine
         return RayWorkers(address, options.workers, cpus=options.cpus, gpus=options.gpus, limits=limits), lambda worker: ""
     n_gpus = _gpus()
-    return LocalWorkers(count, limits), (lambda worker: f"cuda:{worker % n_gpus}") if n_gpus else (lambda worker: "")
+    return LocalWorkers(count, limits, compiled=cache.folder / "numba"), (lambda worker: f"cuda:{worker % n_gpus}") if n_gpus else (lambda worker: "")
 
 
 def _gpus() -> int:

@@ -189,8 +189,11 @@ class _Maker:
                 raise UsageError(f"{name}.* is set for the whole batch: give it on the command line.")
         texture = _at(tree, "texture")
         own_code = isinstance(texture, str) and texture.endswith(".py")
-        if self._place.root and (own_code or "largest" in tree):
-            raise UsageError(f"With --root a manifest may not set {'texture = FILE.py' if own_code else 'largest.*'}: give it on the command line.")
+        for named, option in (
+            (own_code, "texture = FILE.py"), ("largest" in tree, "largest.*"), (_at(tree, "face.dlib_predictor"), "face.dlib_predictor"),
+        ):  # fmt: skip
+            if self._place.root and named:  # code, limits, and a file that dlib reads without our checks
+                raise UsageError(f"With --root a manifest may not set {option}: give it on the command line.")
         for name, words in [*PATH_OPTIONS.items(), *([("texture", ())] if own_code else [])]:
             value = _at(tree, name)
             if isinstance(value, str) and value and value not in words:

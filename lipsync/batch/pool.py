@@ -13,10 +13,12 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from lipsync.sandbox import OUT_OF_MEMORY, OUT_OF_TIME, Limits
+from lipsync.sandbox import OUT_OF_MEMORY, OUT_OF_TIME, Limits, limit_this_process, restart_clock, short_of_memory
 
 GRACE_S = 15.0  # a worker that is told to stop removes what it had begun
 _TOLD_S = 0.2  # between two words of a worker on how far it is
@@ -61,11 +63,14 @@ class _Seat:
 
 @dataclass
 class LocalWorkers:
-    """`count` processes with an equal share of the cores; limits: binds them (lipsync.sandbox), the time anew for each job."""
+    """`count` processes with an equal share of the cores; limits: binds them (lipsync.sandbox), the time anew for each job; compiled: where
+    bound ones keep what numba compiles, which nobody else may run."""
 
     count: int
     limits: Limits | None = None
     work: str = "lipsync.batch.work:perform"
+    compiled: Path | None = None
+    _own: tempfile.TemporaryDirectory | None = None
     _seats: dict[int, _Seat] = field(default_factory=dict)
 
     def submit(self, worker: int, number: int, task: dict) -> None:
@@ -103,20 +108,33 @@ class LocalWorkers:
             seat.process.stdout.close()
             seat.errors.close()
         self._seats.clear()
+        if self._own is not None:
+            self._own.cleanup()
+            self._own = None
 
     def _start(self) -> _Seat:
         share = str(max(1, (os.cpu_count() or 1) // self.count))
         threads = {name: str(min(int(os.environ.get(name) or share), int(share))) for name in _THREADS if (os.environ.get(name) or share).isdigit()}
         start = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lipsync.batch.pool import serve; serve(*sys.argv[2:])"
-        limits = json.dumps(asdict(self.limits) if self.limits else None)
+        limits, places = self._bounds()
         errors = tempfile.TemporaryFile()
         # A group of its own: Ctrl-C reaches this process, which then stops the workers.
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", start, json.dumps(sys.path), self.work, limits], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=errors, process_group=0, env=os.environ | threads,
+            [sys.executable, "-P", "-c", start, json.dumps(sys.path), self.work, json.dumps(limits)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=errors, process_group=0, env=os.environ | threads | places,
         )  # fmt: skip
         os.set_blocking(process.stdout.fileno(), False)
         return _Seat(process, errors)
+
+    def _bounds(self) -> tuple[dict | None, dict[str, str]]:
+        """The limits as plain values, and the environment of a process that may write in few folders."""
+        if self.limits is None or self.limits.writable is None:
+            return self.limits and asdict(self.limits), {}
+        self._own = self._own or tempfile.TemporaryDirectory(prefix="lipsync-", ignore_cleanup_errors=True)
+        compiled = Path(self.compiled or self._own.name)
+        compiled.mkdir(parents=True, exist_ok=True)
+        writable = (*self.limits.writable, self._own.name, str(compiled))
+        return asdict(replace(self.limits, writable=writable)), {"TMPDIR": self._own.name, "NUMBA_CACHE_DIR": str(compiled)}
 
     def _heard(self, worker: int) -> list[Report]:
         seat, reports = self._seats[worker], []
@@ -192,16 +210,13 @@ def serve(work: str, limits: str) -> None:
 
 def _limited(work: str, limits: dict | None) -> Callable[[dict, Callable], dict]:
     """The function that does a job, in this process bound by `limits`."""
-    from importlib import import_module
-
-    from lipsync.sandbox import limit_this_process, restart_clock, short_of_memory
-
     module, _, name = work.partition(":")
-    perform = getattr(import_module(module), name)
     if limits is None:
-        return perform
+        return getattr(import_module(module), name)
     limits = Limits(**limits)
-    limit_this_process(limits)
+    limit_this_process(limits)  # before a thread is started
+    restart_clock(0)
+    perform = getattr(import_module(module), name)
 
     def bounded(job: dict, hook: Callable) -> dict:
         restart_clock(limits.seconds)

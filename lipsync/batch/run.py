@@ -138,11 +138,14 @@ def finished(job: Job, place: Place, verify: bool = False) -> dict | None:
 
 def _refuse_strangers(job: Job, place: Place) -> None:
     """LipsyncError where a file that this program did not make has the output's name: a batch replaces only its own work."""
-    import av
+    from av.error import FFmpegError
+
+    from video import VideoError
+    from video.opening import open_media
 
     if place.is_remote or not place.size_of(job.out):
         return
-    with suppress(av.error.FFmpegError, OSError, ValueError), av.open(str(Path(place.where) / job.out), metadata_errors="replace") as container:
+    with suppress(VideoError, FFmpegError, OSError, ValueError), open_media(Path(place.where) / job.out) as container:
         if any(_MADE_BY_US in value for value in container.metadata.values()):
             return
     raise LipsyncError(f"{job.out} exists already and was not made by lipsync. Add --force to replace such files, or move it.")
