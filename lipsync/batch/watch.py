@@ -220,7 +220,7 @@ def shortened(text: str, width: int) -> str:
 def said_s(seconds: float) -> str:
     """A length of time, two units at most: 0.42 s, 40 s, 12 min 5 s, 3 h 20 min, 2 d 4 h."""
     if seconds < 10:
-        return f"{max(0.0, seconds):.2g} s"
+        return f"{round(max(0.0, seconds), 2):.2g} s"
     for unit, part, name, part_name in ((86400, 3600, "d", "h"), (3600, 60, "h", "min"), (60, 1, "min", "s")):
         whole, rest = divmod(round(seconds / part), unit // part)
         if whole:
