@@ -47,7 +47,7 @@ def dub(
 
     footage: more videos of the same person; preview_s: only the first seconds; force: overwrite `out`; prepared: what `prepare` made of the
     same target, footage and configuration, for several speeches. A long dub that was stopped goes on where it was.
-    Raises UsageError for options, LipsyncError, VideoError or AudioError for material that cannot be used; nothing is left behind then.
+    Raises UsageError for options, LipsyncError, VideoError or AudioError for material that cannot be used; no half video is left behind then.
     """
     target, speech, out, footage = Path(target), Path(speech), Path(out), tuple(map(Path, footage))
     checked(config)

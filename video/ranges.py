@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from . import VideoError
 from .frames import FrameClock
 from .opening import open_media
+from .parts import part_of
 from .write import VideoWriter
 
 
@@ -66,17 +68,18 @@ class RangedWriter:
     def _end_range(self, kind, error, trace) -> None:
         writer, self._writer = self._writer, None
         writer.__exit__(kind, error, trace)
+        if kind is None:
+            with part_of(_digest_file(writer.path)) as part:
+                part.write_text(_sha256(writer.path))
 
     def _file(self, rows: tuple[int, int]) -> Path:
         return self._folder / f"rows-{rows[0]:08d}-{rows[1]:08d}{self.path.suffix}"
 
     def _is_whole(self, rows: tuple[int, int]) -> bool:
         file = self._file(rows)
-        if not file.exists():
-            return False
         try:
-            return sum(1 for _ in _packets(file)) == rows[1] - rows[0]
-        except VideoError:
+            return _digest_file(file).read_text() == _sha256(file)
+        except (OSError, UnicodeDecodeError):
             return False
 
 
@@ -125,6 +128,15 @@ class _Joined(VideoWriter):
 def _part_of(clock: FrameClock, rows: tuple[int, int]) -> FrameClock:
     end = clock.end if rows[1] == len(clock) else int(clock.pts[rows[1]])
     return FrameClock(clock.pts[rows[0] : rows[1]], clock.base, end)
+
+
+def _digest_file(file: Path) -> Path:
+    return file.with_name(f"{file.name}.sha256")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _decode_order(times: list[Fraction]) -> list[int]:
