@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from audio import AudioError
+from audio.atoms import impossible_count
 
 #: FFmpeg's names of the formats that are opened: the list of video/opening.py, which says why. Neither package may import the other.
 FORMATS = (
@@ -26,6 +27,8 @@ def open_media(path: str | Path):
     import av
 
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
+    if count := impossible_count(path):
+        raise AudioError(f"{Path(path).name} is damaged: it states {count:,} samples, more than its size allows. Copy it again.")
     try:
         # From the root: a relative name can look like an address, "concat:a|b".
         return av.open(os.path.abspath(path), options=options, metadata_errors="replace")

@@ -23,6 +23,7 @@ from pathlib import Path
 from benchmarks.fuzz_mutate import damaged
 
 FINE = ("read", "refused")
+BUSY = 4
 PER_WORKER = 2000  # inputs, before a fresh one
 ROOT = Path(__file__).resolve().parents[1]
 _IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # thousands of small files, all of them flushed
@@ -64,6 +65,8 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
+    """hang_s: of the processor's time, for one input; on a busy machine up to BUSY times as much of the clock's."""
+
     hang_s: float = 30.0
     memory_bytes: int = 2 << 30
 
@@ -75,6 +78,7 @@ class _Worker:
     folder: Path
     busy: Input | None = None
     since: float = 0.0
+    used_s: float = 0.0  # of the processor, before this input
     done: int = 0
     ready: bool = False
 
@@ -94,7 +98,7 @@ def run(inputs: Iterator[Input], kinds: Callable[[], dict], seeds: Path, limits:
                     given = next(inputs, None)
                     waiting = given is not None
                     if waiting:
-                        worker.busy, worker.since = given, time.monotonic()
+                        worker.busy, worker.since, worker.used_s = given, time.monotonic(), _processor_s(worker.process.pid)
                         worker.pipe.send(given)
             wait([worker.pipe for worker in made], timeout=0.1)
             for i, worker in enumerate(made):
@@ -129,8 +133,9 @@ def _heard(worker: _Worker, limits: Limits) -> Outcome | None:
                 raise SystemExit(f"A worker could not start:\n{_last_words(worker)}")
             return None
         if worker.process.is_alive():
-            if seconds > limits.hang_s:
-                return Outcome(worker.busy, "hang", f"no answer in {limits.hang_s:g} s", seconds)
+            used_s = _processor_s(worker.process.pid) - worker.used_s if seconds > limits.hang_s else 0.0
+            if used_s > limits.hang_s or seconds > BUSY * limits.hang_s:
+                return Outcome(worker.busy, "hang", f"no answer in {seconds:.0f} s, {used_s:.0f} s of them at work", seconds)
             if _resident(worker.process.pid) > limits.memory_bytes:
                 return Outcome(worker.busy, "memory", f"more than {limits.memory_bytes >> 20} MiB in use", seconds)
             return None
@@ -144,6 +149,14 @@ def _resident(pid: int) -> int:
     with suppress(OSError, IndexError, ValueError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
     return 0
+
+
+def _processor_s(pid: int) -> float:
+    """Seconds of the processor that a process has used; those of the clock where that is not known."""
+    with suppress(OSError, IndexError, ValueError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return time.monotonic()
 
 
 def _last_words(worker: _Worker) -> str:

@@ -101,6 +101,16 @@ def _tone(track, seconds: float):
     return frame
 
 
+def in_order(path: Path) -> Path:
+    """The same safetensors file with its head in order: safetensors writes what is said about the tensors in any order."""
+    whole = path.read_bytes()
+    n = int.from_bytes(whole[:8], "little")
+    text = json.dumps(json.loads(whole[8 : 8 + n]), sort_keys=True).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + whole[8 + n :])
+    return path
+
+
 def make_config(folder: Path) -> list[Path]:
     (folder / "mine.toml").write_text(CONFIG)
     return [folder / "mine.toml"]
@@ -131,7 +141,7 @@ def make_lip_models(folder: Path) -> list[Path]:
     for n, name in ((1, "one"), (2, "two")):
         model = LipModel("paper", nets[:n], torch.zeros(n_in), torch.ones(n_in), basis, basis.mean.copy(), 1.1, {"lmd": 0.02})
         model.save(folder / f"{name}.safetensors")
-    return [folder / "one.safetensors", folder / "two.safetensors"]
+    return [in_order(folder / f"{name}.safetensors") for name in ("one", "two")]
 
 
 def make_textures(folder: Path) -> list[Path]:
@@ -143,14 +153,18 @@ def make_textures(folder: Path) -> list[Path]:
     config = DubConfig(pix2pix=Pix2PixConfig(**small, levels=3, channels=4, critic_channels=4), cycle=CycleConfig(**small, channels=4))
     for name in ("pix2pix", "cycle"):
         get_method(name, config).begin(subject, "cpu").save(folder / f"{name}.safetensors")
-    return [folder / "pix2pix.safetensors", folder / "cycle.safetensors"]
+    return [in_order(folder / f"{name}.safetensors") for name in ("pix2pix", "cycle")]
 
 
 def make_encoder(folder: Path) -> list[Path]:
+    import torch
+
     from training.mouth_encoder import MouthEncoder
 
-    MouthEncoder().save(folder / "encoder.safetensors", {"recipe": "none"})
-    return [folder / "encoder.safetensors"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        MouthEncoder().save(folder / "encoder.safetensors", {"recipe": "none"})
+    return [in_order(folder / "encoder.safetensors")]
 
 
 def make_track(folder: Path) -> list[Path]:
@@ -199,11 +213,11 @@ MANIFESTS = {
     "jobs.toml": """[defaults]
 retime.length = "loop"
 write.crf = 20
-[[jobs]]
+[[job]]
 target = "a.mp4"
 speech = "b.wav"
 out = "one.mp4"
-[[jobs]]
+[[job]]
 target = "a.mp4"
 speech = "c.wav"
 out = "more/two.mp4"
@@ -276,7 +290,10 @@ def make_label(folder: Path) -> list[Path]:
     from lipsync.cache import Cache
 
     entry = Cache(folder.parent / f"{folder.name}-cache").get_or_make("track", "key", lambda part: (part / "facts.json").write_text("{}"), label="a.mp4")
-    (folder / "entry.json").write_bytes((entry / "entry.json").read_bytes())
+    label = json.loads((entry / "entry.json").read_text())
+    for facts in label["files"].values():
+        facts[1] = 10**18  # when it was written
+    (folder / "entry.json").write_text(json.dumps(label))
     return [folder / "entry.json"]
 
 

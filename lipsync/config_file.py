@@ -83,16 +83,16 @@ def checked(config: DubConfig) -> DubConfig:
     from lipsync.textures import method_names
 
     if config.texture.endswith(".py") and not os.path.isfile(config.texture):
-        raise LipsyncError(f"The texture method file {config.texture} does not exist. Give the path of a Python file with a class Method.")
+        raise LipsyncError(f"The texture method file {_path(config.texture)} does not exist. Give the path of a Python file with a class Method.")
     if not config.texture.endswith(".py"):
         _one_of("texture", config.texture, method_names(), " or the path of a Python file with your own method")
     if config.texture_weights and not os.path.isfile(config.texture_weights):
-        raise LipsyncError(f"The texture weights {config.texture_weights} do not exist. Check --texture-weights, or use --train-texture.")
+        raise LipsyncError(f"The texture weights {_path(config.texture_weights)} do not exist. Check --texture-weights, or use --train-texture.")
     _one_of("retime.length", config.retime.length, POLICIES)
     _one_of("face.backend", config.face.backend, NAMES)
     _one_of("lips.network", config.lips.network, ("bidirectional", "causal", "paper"))  # speech_to_lips.SHAPES, which would load torch
     if config.lips.model and not os.path.isfile(config.lips.model):
-        raise LipsyncError(f"The lip model {config.lips.model} does not exist. Check lips.model, or leave it out to learn from the target.")
+        raise LipsyncError(f"The lip model {_path(config.lips.model)} does not exist. Check lips.model, or leave it out to learn from the target.")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
         raise UsageError(f"Unknown device {_shown(config.device)!r}. Known: auto, cpu, cuda, cuda:N.")
     for name, value, low, high in (("batch", config.batch, 1, 1024), ("write.crf", config.write.crf, 0, 63), ("write.range_s", config.write.range_s, 1, 86400)):
@@ -150,6 +150,12 @@ def _coerce(value: object, kind: object, name: str, where: str) -> object:
         return _as(value, kind)
     except (TypeError, ValueError, OverflowError):
         raise UsageError(f"{name}{where} must be {_describe(kind)}, not {_shown(value)!r}.") from None
+
+
+def _path(name: str) -> str:
+    """A path for a message: in one line, and of a very long one the end."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return text if len(text) <= 300 else f"...{text[-297:]}"
 
 
 def _shown(value: object) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 
 from . import VideoError
+from .atoms import impossible_count
 
 #: FFmpeg's names of the formats that are opened. None of them reads another file, an address or a device, as playlists do (concat, hls, dash,
 #: sdp, imf, image2). The same list as in audio/opening.py: neither package may import the other.
@@ -37,6 +38,8 @@ class Largest:
 def open_media(path: str | Path, largest: Largest = Largest()) -> av.container.InputContainer:
     """The opened file. Errors of PyAV are its own, MemoryError among them, save for VideoError where the format is none of FORMATS."""
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file", "max_pixels": str(largest.n_pixels)}
+    if count := impossible_count(path):
+        raise VideoError(f"{path} is damaged: it states {count:,} samples, more than its size allows. Copy it again.")
     try:
         # From the root: a relative name can look like an address, "concat:a|b".
         return av.open(os.path.abspath(path), options=options, metadata_errors="replace")

@@ -378,7 +378,10 @@ def _ends_agree(path: Path, pts: np.ndarray, keys: np.ndarray, largest: Largest)
     with _open(path, largest) as container:
         stream = _picture_track(container, path, largest)
         if keys[-1] > 0:
-            container.seek(int(pts[keys[-1]]), stream=stream)
+            try:
+                container.seek(int(pts[keys[-1]]), stream=stream)
+            except av.error.FFmpegError:
+                return False
         got = [frame.pts for frame in _decode(container, stream)]
     tail = pts[keys[-1] :]
     return None not in got and [p for p in got if p >= tail[0]] == tail.tolist()
@@ -450,9 +453,9 @@ def _end(pts: np.ndarray, last_duration: int, step: int) -> int:
 def _audio_start(path: Path, largest: Largest) -> Fraction | None:
     """Seconds on the file's own clock at which the first audible sample sounds; None without audio."""
     with _open(path, largest) as container:
-        if not container.streams.audio:
-            return None
         track = container.streams.best("audio")
+        if track is None:
+            return None
         try:
             for frame in container.decode(track):
                 if frame.pts is not None:

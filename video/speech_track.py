@@ -186,7 +186,7 @@ def _finite(frame: av.AudioFrame) -> av.AudioFrame:
 
 def _numbers_only(packet: av.Packet) -> av.Packet:
     """`_finite` of an uncompressed packet of 32-bit floats."""
-    if (values := _believable(np.frombuffer(bytes(packet), "<f4"))) is None:
+    if (values := _believable(np.frombuffer(bytes(packet)[: packet.size - packet.size % 4], "<f4"))) is None:
         return packet
     out = av.Packet(values.tobytes())
     out.pts, out.dts, out.time_base, out.duration = packet.pts, packet.dts, packet.time_base, packet.duration
