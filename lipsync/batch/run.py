@@ -125,7 +125,9 @@ def finished(job: Job, place: Place, verify: bool = False) -> dict | None:
     try:
         made = facts["output"]
         same_size = made["bytes"] == place.size_of(job.out)
-        if not same_size or not isinstance(made["frames"], int) or not isinstance(made["duration_s"], (int, float)):
+        if not same_size or type(made["frames"]) is not int or type(made["duration_s"]) not in (int, float):
+            return None
+        if made["frames"] < 1 or not 0 < made["duration_s"] < float("inf"):
             return None
         if not all(isinstance(note, str) for note in facts["notes"]) or facts["id"] != job_id(job):
             return None
