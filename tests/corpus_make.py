@@ -47,7 +47,7 @@ def _phones():
     return load_phones(SAMPLES / "target.json")
 
 
-@lru_cache(maxsize=600)
+@lru_cache(maxsize=300)
 def _picture(size: tuple, moment: Fraction, seed: int, occluder: tuple | None, absent: tuple | None, yaw: float | None) -> np.ndarray:
     who = _presenter(size, seed, occluder, absent)
     who.yaw_override = yaw
@@ -290,12 +290,12 @@ def write_wav(path: Path, samples: np.ndarray, rate: int = 16000, subtype: str =
     return path
 
 
-def write_sound(path: Path, codec: str, length_s: float, rate: int = 48000, layout: str = "mono") -> Path:
+def write_sound(path: Path, codec: str, length_s: float, rate: int) -> Path:
     """Speech in a container of its own, through any encoder."""
     if codec == "vorbis":
         return write_wav(path, spoken(length_s, rate), rate, "VORBIS")
     with av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=rate, layout=layout)
+        stream = out.add_stream(codec, rate=rate, layout="mono")
         stream.bit_rate = 96000
         frame = av.AudioFrame.from_ndarray(spoken(length_s, rate).astype(np.float32)[None], format="flt", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
