@@ -4,6 +4,7 @@ Where the system allows it that process has its own network and process numbers:
 Run as a script, this file is what happens inside.
 """
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -21,6 +22,7 @@ HOME = Path(__file__).parent.parent
 # A second address and a way out, so that there is something else than 127.0.0.1 on which Ray could listen.
 INSIDE = 'ip link set lo up; ip addr add 10.9.9.9/32 dev lo; ip route add default dev lo src 10.9.9.9; exec "$@"'
 ALONE = ["unshare", "-rnp", "--fork", "--kill-child", "--mount-proc", "sh", "-c", INSIDE, "sh"]
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `cluster` is not installed")
 
@@ -31,15 +33,16 @@ def can_be_alone():
     return subprocess.run([*ALONE, "true"], capture_output=True).returncode == 0
 
 
-def run_inside(part, *args, timeout_s=200):
-    """What the script prints as its last line, as JSON; it prints nothing else, and nothing of it is left."""
+def run_inside(part, folder):
+    """What the script prints as its last line, as JSON; it prints nothing else, and nothing of it is left but in `folder`."""
     before = set(Path("/tmp").glob("lipsync-ray-*"))
-    env = {**os.environ, "PYTHONPATH": str(HOME), "OMP_NUM_THREADS": "1"}
-    command = [*(ALONE if can_be_alone() else []), sys.executable, __file__, part, *map(str, args)]
-    done = subprocess.run(command, cwd=HOME, env=env, capture_output=True, text=True, timeout=timeout_s)
+    env = {**os.environ, "PYTHONPATH": str(HOME), "LIPSYNC_CACHE": str(folder / "usual cache")}
+    env |= dict.fromkeys(THREADS, "1")  # what is drawn depends in its last bits on how many threads add up
+    command = [*(ALONE if can_be_alone() else []), sys.executable, __file__, part, str(folder)]
+    done = subprocess.run(command, cwd=HOME, env=env, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("\n") == 1, done.stdout[-3000:]
-    assert set(Path("/tmp").glob("lipsync-ray-*")) <= before
+    assert set(Path("/tmp").glob("lipsync-ray-*")) <= before and not (folder / "usual cache").exists()
     return json.loads(done.stdout)
 
 
@@ -74,6 +77,18 @@ def test_only_loopback_is_listened_on(seen):
 
 def test_stopped_jobs_tidy_up_and_nothing_stays(seen):
     assert seen["tidied"] and seen["left"] == [] and seen["environment_as_before"]
+
+
+def test_a_batch_on_ray_is_the_batch_on_one_machine(tmp_path):
+    """Six jobs with videos and analyses in a store, one worker killed in mid-job: the same videos as without Ray, and nothing done again."""
+    seen = run_inside("batch", tmp_path)
+    assert seen["local"]["states"] == seen["ray"]["states"] == ["done"] * 6, seen["ray"]["reasons"]
+    assert seen["again"] == ["kept"] * 6
+    assert seen["ray"]["videos"] == seen["local"]["videos"] and len(set(seen["local"]["videos"])) == 6
+    assert seen["ray"]["receipts"] == seen["local"]["receipts"]
+    assert [number for number, times in enumerate(seen["ray"]["attempts"]) if times > 1] == [seen["killed"]]
+    assert "faces" in seen["local"]["steps"] and not {"faces", "mouths"} & set(seen["ray"]["steps"])  # found in the store
+    assert seen["left"] == []
 
 
 # ---------------------------------------------------------------------------------------------------------------- inside
@@ -205,6 +220,85 @@ def look_at_workers(folder):
     return look.seen
 
 
+class Told:
+    """A watch that kills the worker of a job when that is seen to have begun drawing and not to be half-way."""
+
+    def __init__(self, workers, kills):
+        self.workers, self.kills, self.killed, self.steps, self.worker_of = workers, kills, None, set(), {}
+
+    def started(self, number, worker):
+        self.worker_of[number] = worker
+
+    def progress(self, number, step, done, total):
+        self.steps.add(step)
+        if self.kills and self.killed is None and number > 1 and step == "dub" and 2 * done < total:
+            import ray
+
+            actor = self.workers._seats[self.worker_of[number]].actor
+            pid = ray.get(actor.__ray_call__.options(concurrency_group="watch").remote(lambda self: os.getpid()))
+            os.kill(pid, signal.SIGKILL)
+            self.killed = number
+
+    def ended(self, number, outcome): ...
+
+
+def batches(folder):
+    """The same jobs on this machine, then on Ray with one worker killed, then what a further run would find to do."""
+    from lipsync.batch.pool import LocalWorkers
+    from lipsync.batch.ray_workers import RayWorkers
+    from lipsync.batch.run import settle
+    from lipsync.batch.storage import Place
+
+    folder = Path(folder)
+    jobs = tiny_jobs(folder)
+    local, _ = run(jobs, folder / "local", LocalWorkers(1))
+    ray, killed = run(jobs, folder / "ray", RayWorkers(None, 2), kills=True)
+    again = [outcome and outcome.state for outcome in settle(jobs, Place(f"file://{folder}/ray"))]
+    return {"local": local, "ray": ray, "again": again, "killed": killed, "left": sorted(in_my_session().values())}
+
+
+def tiny_jobs(folder):
+    """Four seconds of the presenter say six beginnings of a speech; with the bundled model, so that nothing is learnt."""
+    import cv2
+    import numpy as np
+    import soundfile
+    import torch
+
+    from lipsync.batch.job import Job
+    from lipsync.config import DubConfig, LipsConfig
+    from video.frames import FrameClock
+    from video.read import probe, read_frames
+    from video.write import VideoWriter
+
+    config = DubConfig(batch=4, lips=LipsConfig(model=str(HOME / "lipsync/weights/lips-prior.safetensors")))
+    samples, rate = soundfile.read(HOME / "samples/speech.wav", dtype="int16")
+    for i in range(6):
+        soundfile.write(folder / f"{i}.wav", samples[: int((1.6 + 0.2 * i) * rate)], rate)
+    with VideoWriter(folder / "tiny.mkv", width=320, height=180, clock=FrameClock.constant(100, 25), codec="ffv1") as writer:
+        for batch in read_frames(probe(HOME / "samples/target.mp4"), 25, stop=100):
+            small = np.stack([cv2.resize(rgb, (320, 180), interpolation=cv2.INTER_AREA) for rgb in batch.rgb.permute(0, 2, 3, 1).numpy()])
+            writer.write(torch.from_numpy(small).permute(0, 3, 1, 2).contiguous())
+    return [Job(str(folder / "tiny.mkv"), str(folder / f"{i}.wav"), f"{i}.mp4", config=config) for i in range(6)]
+
+
+def run(jobs, out, workers, kills=False):
+    """What became of a batch whose videos go to an address, and whose worker was killed. Each has its own cache; they share a store."""
+    from lipsync.batch.run import run_batch
+    from lipsync.batch.work import Where
+
+    told = Told(workers, kills)
+    where = Where(f"file://{out}", f"{out}-cache", f"file://{out.parent}/store")
+    outcomes = run_batch(jobs, where, workers, told)
+    receipts = [json.loads((out / f"{job.out}.json").read_text()) for job in jobs]
+    for facts in receipts:
+        del facts["seconds"], facts["output"]["path"]
+    return {
+        "states": [outcome.state for outcome in outcomes], "attempts": [outcome.attempts for outcome in outcomes], "steps": sorted(told.steps),
+        "videos": [hashlib.sha256((out / job.out).read_bytes()).hexdigest() for job in jobs], "receipts": receipts,
+        "reasons": [outcome.reason for outcome in outcomes],
+    }, told.killed  # fmt: skip
+
+
 if __name__ == "__main__":
     os.setsid()
-    print(json.dumps({"workers": look_at_workers}[sys.argv[1]](*sys.argv[2:])))
+    print(json.dumps({"workers": look_at_workers, "batch": batches}[sys.argv[1]](*sys.argv[2:])))

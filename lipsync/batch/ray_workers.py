@@ -20,10 +20,10 @@ from typing import Any
 
 from lipsync.batch.pool import _THREADS, LocalWorkers, Report
 from lipsync.errors import LipsyncError, UsageError
-from lipsync.receipt import own_version
+from lipsync.identity import program_hash
 from lipsync.sandbox import Limits
 
-POLL_S = 0.5  # between two questions how far a job is
+POLL_S = 0.3  # between two questions how far a job is
 GRACE_S = 30.0  # a job waits so long for its own worker to start, before another one does it
 ROOM_S = 600.0  # a cluster may have to start machines first
 TIDY_S = 30.0  # a stopped job has to remove what it had begun
@@ -34,14 +34,15 @@ _STORE_BYTES = 100 << 20  # Ray's object store, as small as it may be: jobs and 
 
 
 class Actor:
-    """What a worker's process on the cluster holds. One thread performs, another one answers `progress`, `stop` and `version`."""
+    """What a worker's process on the cluster holds. One thread performs, another one answers `progress`, `stop` and `program`."""
 
     def __init__(self, work: str, limits: Limits | None, threads: int) -> None:
         os.environ.update(dict.fromkeys(_THREADS, str(threads)))
         self._workers, self._said, self._is_stopped = LocalWorkers(1, limits, work), None, False
 
-    def version(self) -> str:
-        return own_version()
+    def program(self) -> str:
+        """Which lipsync this is."""
+        return program_hash()
 
     def perform(self, number: int, task: dict) -> tuple[str, dict]:
         """Kind and words of the last report of a job; "stopped": it was."""
@@ -154,7 +155,7 @@ class RayWorkers:
 
     def _new_seat(self) -> _Seat:
         actor = self._new_actor()
-        return _Seat(actor, _aside(actor.version))
+        return _Seat(actor, _aside(actor.program))
 
     def _replace(self, seat: _Seat) -> None:
         with suppress(Exception):  # it is dead already, or cannot be reached
@@ -163,14 +164,14 @@ class RayWorkers:
 
     def _started(self, seat: _Seat) -> None:
         try:
-            version = self._ray.ray.get(seat.up)
+            program = self._ray.ray.get(seat.up)
         except self._ray.Error as error:
             self._failed_starts += 1
             if self._failed_starts >= _TRIES:
                 raise LipsyncError(f"No worker starts on the cluster: {_why(error)} Is the same lipsync installed on every machine?") from error
             return self._replace(seat)
-        if version != own_version():
-            raise LipsyncError(f"A machine of the cluster has lipsync {version}, this one {own_version()}. Install the same on all of them.")
+        if program != program_hash():
+            raise LipsyncError("A machine of the cluster has another lipsync than this one. Install the same on all of them.")
         seat.is_up, self._failed_starts = True, 0
 
     def _ended(self, seat: _Seat) -> Report:
@@ -225,6 +226,7 @@ class _Ray:
         if address is None:
             home = str(Path(__file__).parents[2])  # of these packages, which need not be installed
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+            os.environ.setdefault("RAY_worker_niceness", "0")  # as local workers; Ray's is 15
             if "RAY_AUTH_TOKEN" not in os.environ:
                 os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))  # else Ray writes one into the home folder
         try:
@@ -236,8 +238,8 @@ class _Ray:
             self._connect(address, {"num_cpus": max(1, round((count or _own_cores() // cpus) * cpus))})
         except Exception as error:
             self.end()
-            where = "A local Ray does not start" if address is None else f"No Ray cluster answers at {address}"
-            raise LipsyncError(f"{where}: {_why(error)} See docs/catalogue.md for addresses and tokens.") from error
+            where = "A local Ray does not start" if address is None else f"No Ray cluster answers at {address}, or it refuses the token"
+            raise LipsyncError(f"{where}: {_why(error)} docs/catalogue.md tells of addresses and tokens.") from error
         if on_loopback and (seen := {node["NodeManagerAddress"] for node in self._nodes()} - {"127.0.0.1", "::1"}):
             self.end()
             raise LipsyncError(f"Ray would listen on {', '.join(seen)}, not on loopback only: it was imported before the batch. Start a new process.")
@@ -293,6 +295,8 @@ def _own_cores() -> int:
 
 def _why(error: Exception) -> str:
     """A sentence on what Ray says in many lines."""
+    if type(error).__name__ == "ActorUnavailableError":
+        return "its machine does not answer."
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     found = re.findall(r"^\w+(?:Error|Exception): .*", text, re.MULTILINE) or re.findall(r"Worker exit detail: (.*?)\. ", " ".join(text.split()))
     return " ".join((found[-1] if found else text or type(error).__name__).split())[:300].rstrip(". ") + "."

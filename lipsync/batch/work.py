@@ -67,7 +67,8 @@ def _dubbed(task: dict, hook: Hook) -> dict:
 
     began_s = time.monotonic()
     where, config = Where(**task["where"]), from_plain(task["config"])
-    cache, place = cache_for(where.cache or None, where.shared), Place(where.out)
+    cache = cache_for(where.cache or None, where.shared)
+    place = Place(where.out, cache.folder / "outputs")
     inputs = cache.folder / "inputs"
     target, *footage = (fetched(name, inputs) for name in (task["target"], *task["footage"]))
     once = inputs / f"speech.{this_host()}.{os.getpid()}"
