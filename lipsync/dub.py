@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from audio.features import speech_features
 from audio.load import Waveform, load_speech
 from audio.voice import voice_activity
 from lipsync.analyse import analyse
@@ -61,9 +62,10 @@ def dub(
     length_s = wave.duration_s if preview_s is None else min(wave.duration_s, Fraction(preview_s).limit_denominator(1000))
     clock = output_clock(length_s, like=subject.video.clock)
     voiced = voiced_at(voice_activity(wave), clock)
-    lips = close_when_silent(lips_at(model.speak(wave), clock), voiced, resting_lips(subject), config.lips.pause_s)
-    sounds = heard(wave, clock) if getattr(method, "hears", False) else None
+    features, sounds = speech_features(wave, model.spec), heard(wave, clock) if getattr(method, "hears", False) else None
     wave = wave.without_samples()
+    lips = close_when_silent(lips_at(model.speak(features), clock), voiced, resting_lips(subject), config.lips.pause_s)
+    del features  # these, too, are as long as the speech
     plan = make_plan(lips, voiced, subject, config)
     shown = shown_face(subject.track, plan, config.composite.fade_rows)
     space = subject.bank.space

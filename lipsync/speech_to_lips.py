@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from audio.features import FeatureRows, FeatureSpec, pieces
+from audio.features import AudioFeatures, FeatureRows, FeatureSpec, pieces
 from audio.load import Waveform
 from lipsync.cache import save_tensors
 from lipsync.lips import LipBasis, uncrossed
@@ -101,9 +101,9 @@ class LipModel:
         self.spec = SHAPES[network].spec
         self.report = dict(report or {})
 
-    def speak(self, wave: Waveform) -> LipTrack:
-        """(F,18,2) lips for the whole of `wave`, 100 per second, face frame; as many as it has features."""
-        points = self.answer(FeatureRows(wave, self.spec))
+    def speak(self, speech: Waveform | AudioFeatures) -> LipTrack:
+        """(F,18,2) lips for the whole of the speech or its features by `spec`, 100 per second, face frame; as many as it has features."""
+        points = self.answer(speech.values if isinstance(speech, AudioFeatures) else FeatureRows(speech, self.spec))
         return LipTrack(points, np.ones(len(points), bool))
 
     def answer(self, features: torch.Tensor | FeatureRows) -> np.ndarray:

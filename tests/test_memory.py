@@ -31,7 +31,8 @@ import resource, sys
 import numpy as np
 import torch
 from fractions import Fraction
-from audio.load import Waveform, load_speech
+from audio.features import speech_features
+from audio.load import load_speech
 from audio.voice import voice_activity
 from lipsync.config import RetimeConfig
 from lipsync.lips import LipBasis, close_when_silent
@@ -53,8 +54,9 @@ def stages(path):
     wave = load_speech(path)
     clock = output_clock(wave.duration_s, like=target)
     voiced = voiced_at(voice_activity(wave), clock)
-    lips = close_when_silent(lips_at(model.speak(wave), clock), voiced, basis.mean)
     heard = pieces_at(model.hear(wave), clock)
+    features, wave = speech_features(wave, model.spec), None
+    lips = close_when_silent(lips_at(model.speak(features), clock), voiced, basis.mean)
     retime(voiced, motion, still, np.zeros(750, int), 25.0, RetimeConfig(), rng.normal(0, 5, (750, 3)), rng.normal(0, 0.1, (750, 2)))
     return len(lips), len(heard)
 
