@@ -19,6 +19,8 @@ import time  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from benchmarks.common import SAMPLES, config_of, parser, report, sample_target  # noqa: E402
+from lipsync.cache import Cache  # noqa: E402
+from lipsync.config import DubConfig  # noqa: E402
 
 
 class ProcessorTime:
@@ -44,45 +46,48 @@ def main() -> None:
     options.add_argument("--speech", type=Path, default=SAMPLES / "speech.wav")
     options.add_argument("--short-s", type=float, default=2.0, help="how much of it the shorter job says")
     args = options.parse_args()
+    config, target = config_of(args), args.target or sample_target()
+    with tempfile.TemporaryDirectory(dir=args.work) as folder:
+        report("catalogue", measures(target, args.speech, args.short_s, config, Path(folder)))
+
+
+def measures(target: Path, speech: Path, short_s: float, config: DubConfig, folder: Path) -> dict:
+    """All figures, with an empty cache inside the folder."""
     import torch
 
-    from lipsync.cache import Cache
-    from lipsync.dub import dub, prepare
+    from lipsync.dub import prepare
     from video.read import probe
 
     torch.set_num_threads(1)
-    config, target = config_of(args), args.target or sample_target()
-    with tempfile.TemporaryDirectory(dir=args.work) as folder:
-        cache, cold = Cache(Path(folder) / "cache"), ProcessorTime()
-        prepare(target, config, cache=cache, hook=cold)
-        first_s = cold.seconds
-        warm = ProcessorTime()
-        ready = prepare(target, config, cache=cache, hook=warm)
-        again_s = warm.seconds
-        jobs = []
-        for length_s in (args.short_s, None):
-            watch, out = ProcessorTime(), Path(folder) / "out.mp4"
-            facts = dub(target, args.speech, out, config, preview_s=length_s, cache=cache, hook=watch, force=True, prepared=ready).to_plain()
-            made = facts["output"]
-            jobs.append({"frames": made["frames"], "duration_s": made["duration_s"], "bytes": made["bytes"], "cpu_s": watch.seconds, "steps": watch.steps})
-        stored = {}
-        for entry in cache.entries():
-            stored[entry.step] = stored.get(entry.step, 0) + entry.size_bytes
-    stream = probe(target)
-    short, long = jobs
+    cache, stream, cold = Cache(folder / "cache"), probe(target), ProcessorTime()
+    prepare(target, config, cache=cache, hook=cold)
+    first_s, warm = cold.seconds, ProcessorTime()
+    ready = prepare(target, config, cache=cache, hook=warm)
+    again_s = warm.seconds
+    short, long = (job(target, speech, length_s, config, folder, cache, ready) for length_s in (short_s, None))
     per_frame_s = (long["cpu_s"] - short["cpu_s"]) / (long["frames"] - short["frames"])
+    stored = dict.fromkeys((entry.step for entry in cache.entries()), 0.0)
+    for entry in cache.entries():
+        stored[entry.step] += entry.size_bytes / 1e6
     minutes = float(stream.clock.duration_s) / 60
-    report("catalogue", {
+    return {
         "target": {"name": target.name, "width": stream.width, "height": stream.height, "frames": len(stream), "minutes": minutes},
-        "texture": config.texture,
-        "first_time": {"cpu_s": first_s, "steps": cold.steps},
-        "from_the_cache": {"cpu_s": again_s},
-        "jobs": jobs,
-        "per_frame_cpu_s": per_frame_s, "frames_per_core_second": 1 / per_frame_s, "per_job_cpu_s": short["cpu_s"] - per_frame_s * short["frames"],
+        "texture": config.texture, "first_time": {"cpu_s": first_s, "steps": cold.steps}, "from_the_cache": {"cpu_s": again_s},
+        "jobs": [short, long], "frames_per_core_second": 1 / per_frame_s, "per_job_cpu_s": short["cpu_s"] - per_frame_s * short["frames"],
         "output_mb_per_minute": long["bytes"] / 1e6 / long["duration_s"] * 60,
-        "cache_mb": {step: n_bytes / 1e6 for step, n_bytes in stored.items()}, "cache_mb_per_target_minute": sum(stored.values()) / 1e6 / minutes,
+        "cache_mb": stored, "cache_mb_per_target_minute": sum(stored.values()) / minutes,
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    })  # fmt: skip
+    }  # fmt: skip
+
+
+def job(target: Path, speech: Path, length_s: float | None, config: DubConfig, folder: Path, cache: Cache, ready) -> dict:
+    """What a dub of a prepared target took; length_s: of its speech, None = all."""
+    from lipsync.dub import dub
+
+    watch = ProcessorTime()
+    receipt = dub(target, speech, folder / "out.mp4", config, preview_s=length_s, cache=cache, hook=watch, force=True, prepared=ready)
+    made = receipt.to_plain()["output"]
+    return {name: made[name] for name in ("frames", "duration_s", "bytes")} | {"cpu_s": watch.seconds, "steps": watch.steps}
 
 
 if __name__ == "__main__":
