@@ -106,8 +106,11 @@ class SpeechTrack:
     def _encoded(self):
         rate = self._track.codec_context.sample_rate
         left = None if self._end_s is None else round(self._end_s * rate)
-        n_done = 0
+        n_done, kind = 0, None
         for frame in _decoded(self._container, self._track):
+            was, kind = kind, (frame.format.name, frame.layout.name, frame.sample_rate)
+            if was not in (None, kind):
+                raise VideoError(f"{self._path}: its sound changes its rate or its channels at {n_done / rate:.2f} s. Convert it to WAV.")
             if left is not None and n_done + frame.samples > left:
                 frame = _cut(frame, left - n_done)
             if frame is None:
