@@ -95,9 +95,7 @@ class LocalWorkers:
 
     def close(self, now: bool) -> None:
         for seat in self._seats.values():
-            if now:
-                seat.process.terminate()
-            seat.process.stdin.close()
+            seat.process.stdin.close()  # a worker that hears this stops, whatever it does
         end_s = time.monotonic() + GRACE_S
         for seat in self._seats.values():
             try:
@@ -169,7 +167,7 @@ class LocalWorkers:
 
 def serve(work: str, limits: str) -> None:
     """What a worker's process runs: a line of JSON in is a job, lines out are how far it is and its result. Ends with its standard input."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _stop_once)
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     out = os.fdopen(os.dup(1), "wb")
@@ -206,6 +204,12 @@ def serve(work: str, limits: str) -> None:
     except BaseException:
         traceback.print_exc()
         os._exit(1)  # not the usual way: Python would abort over the standard input that `listen` reads
+
+
+def _stop_once(number: int, frame: object) -> None:
+    """Ends the job like Ctrl-C; a second request must not interrupt its tidying up."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _limited(work: str, limits: dict | None) -> Callable[[dict, Callable], dict]:

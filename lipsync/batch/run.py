@@ -55,6 +55,7 @@ def run_batch(
             for report in workers.wait(_WAIT_S):
                 batch.hear(report, schedule)
     except KeyboardInterrupt:
+        workers.close(now=True)
         batch.stop()
     finally:
         workers.close(now=len(schedule) > 0)
@@ -82,9 +83,8 @@ class _Batch:
         if report.kind == "progress":
             return self.watch.progress(number, said["step"], said["done"], said["total"])
         self.busy.discard(report.worker)
-        if report.kind == "lost" and not self._place.is_remote:
-            for file in (self._place.workfile(job.out), receipt_path(self._place.workfile(job.out))):
-                sweep_parts(file)
+        if report.kind == "lost":
+            self._sweep(job)
         spent = {"attempts": self._attempts[number], "seconds": time.monotonic() - self._began_s[number]}
         if report.kind == "lost" and not said.get("final") and self._attempts[number] < ATTEMPTS:
             return schedule.again(number)
@@ -99,9 +99,17 @@ class _Batch:
         self.outcomes[number] = outcome
         self.watch.ended(number, outcome)
 
+    def _sweep(self, job: Job) -> None:
+        """Removes what a killed worker had begun to write."""
+        if not self._place.is_remote:
+            for file in (self._place.workfile(job.out), receipt_path(self._place.workfile(job.out))):
+                sweep_parts(file)
+
     def stop(self) -> None:
         for number, job in enumerate(self.jobs):
             if self.outcomes[number] is None:
+                if number in self._attempts:
+                    self._sweep(job)
                 self.end(number, Outcome(job, "stopped", attempts=self._attempts.get(number, 0)))
 
 
