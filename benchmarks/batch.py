@@ -259,7 +259,7 @@ def kills(args: argparse.Namespace) -> dict:
     rng, rounds = random.Random(args.seed), []
     for number in range(args.kills):  # every other one finds the targets analysed, so that more jobs have ended by then
         moment_s = rng.uniform(0, undisturbed_s[number % 2])
-        rounds.append(kill_once(args, jobs, listed, moment_s, truth, warm if number % 2 else None))
+        rounds.append(kill_once(args, jobs, listed, moment_s, truth, warm if number % 2 else None, whole=number % 3 < 2))
         print(f"kill {number + 1}/{args.kills}: {json.dumps(rounds[-1])}", file=sys.stderr, flush=True)
     total = {
         name: sum(len(r[name]) if isinstance(r[name], list) else r[name] for r in rounds)
@@ -279,8 +279,8 @@ def undisturbed(args: argparse.Namespace, listed: Path, out: Path, cache: Path) 
     return run.seconds
 
 
-def kill_once(args: argparse.Namespace, jobs: list[dict], listed: Path, moment_s: float, truth: dict[str, str], warm: Path | None) -> dict:
-    """One round, from an empty folder and an empty cache, or a copy of `warm`."""
+def kill_once(args: argparse.Namespace, jobs: list[dict], listed: Path, moment_s: float, truth: dict[str, str], warm: Path | None, whole: bool) -> dict:
+    """One round, from an empty folder and an empty cache, or a copy of `warm`. whole: its workers are killed in the same moment, too."""
     out, cache = args.work / "kills", args.work / "kills-cache"
     _clear(out, cache)
     if warm:
@@ -288,8 +288,9 @@ def kill_once(args: argparse.Namespace, jobs: list[dict], listed: Path, moment_s
     child = start(listed, out, cache, 2, args)
     time.sleep(moment_s)
     members = list(family(child.pid))
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
+    for pid in members if whole else [child.pid]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     outlived = _outlived(members, 10)
     heard = finish(child)
     before = finished(out, jobs)
@@ -300,7 +301,7 @@ def kill_once(args: argparse.Namespace, jobs: list[dict], listed: Path, moment_s
     after = finished(out, jobs)
     found = sums(out, jobs)
     return {
-        "at_s": round(moment_s, 2), "runs": runs, "not_finished": int(bool(status)),
+        "at_s": round(moment_s, 2), "whole": int(whole), "runs": runs, "not_finished": int(bool(status)),
         "killed_before_its_end": int(heard.status == -signal.SIGKILL),
         "finished_before": len(before), "redone": [name for name, mark in before.items() if after.get(name) != mark],
         "said_done_but_not": [e["out"] for e in heard.ended("done") if e["out"] not in before],
