@@ -291,7 +291,7 @@ def kill_once(args: argparse.Namespace, jobs: list[dict], listed: Path, moment_s
     for pid in members if whole else [child.pid]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    outlived = _outlived(members, 10)
+    outlived = _outlived(members, 25)
     heard = finish(child)
     before = finished(out, jobs)
     runs, status = 0, 1
