@@ -57,7 +57,8 @@ def fuzz(names: Sequence[str], n: int, seed: int, minutes: float, keep: Path | N
     return {
         "seed": seed, "inputs": done, "asked": n, "seconds": round(seconds, 1), "inputs_per_s": round(done / seconds, 1), "cpu_s": round(cpu.ru_utime + cpu.ru_stime, 1),
         "kinds": {name: dict(c) | {"slowest_s": round(slowest.get(name, 0.0), 2)} for name, c in counts.items()},
-        "findings": len(findings), "causes": dict(Counter(o.signature for o in findings).most_common()),
+        "findings": len(findings),
+        "causes": dict(Counter(o.signature for o in findings).most_common()),
         "first": [f"{o.input.kind}-{o.input.number}: {o.verdict}" for o in findings[:50]],
     }  # fmt: skip
 
@@ -71,7 +72,8 @@ def _keep(outcome: Outcome, findings: list[Outcome], keep: Path | None, kinds: d
     whole, suffix = outcome.input.bytes_of(kinds, folder)
     name = f"{outcome.input.kind}-{outcome.input.number}"
     (keep / f"{name}{suffix}").write_bytes(whole)
-    (keep / f"{name}.txt").write_text(f"seed {outcome.input.seed}\n{outcome.verdict}\n{outcome.seconds:.1f} s\n{outcome.text}\n", encoding="utf-8", errors="replace")
+    text = f"seed {outcome.input.seed}\n{outcome.verdict}\n{outcome.seconds:.1f} s\n{outcome.text}\n"
+    (keep / f"{name}.txt").write_text(text, encoding="utf-8", errors="replace")
 
 
 def main() -> None:

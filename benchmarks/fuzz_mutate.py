@@ -10,7 +10,10 @@ import random
 import struct
 from collections.abc import Callable, Sequence
 
-WORDS = (0, 1, 2, 7, 8, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
+WORDS = (
+    0, 1, 2, 7, 8, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF,
+    1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 1,
+)  # fmt: skip
 VALUES = (
     None, True, False, 0, 1, -1, 2**31, -(2**63), 10**30, 0.5, -0.0, 1e308, float("nan"), float("inf"), "", "x", "0", "none", "\x00", "\x1b[31m\n",
     "é日本", "../../up", "/", "a" * 5000, "\ud800", [], {}, [[]], [1], [1, 2, 3], [[0, 4]], {"x": 1}, [None] * 50,
@@ -91,6 +94,11 @@ def _number(dice: random.Random, size: int) -> bytes:
     return (value % (1 << 8 * size)).to_bytes(size, dice.choice(("little", "big")))
 
 
+_PARENTS = (
+    b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"udta", b"meta", b"stsd", b"dinf", b"dref", b"mvex", b"moof", b"traf",
+)  # fmt: skip
+
+
 def _boxes(whole: bytes, begin: int, end: int, found: list, depth: int = 0) -> list[tuple[int, int]]:
     """(start, size) of MP4 atoms, those inside others too."""
     while begin + 8 <= end and len(found) < 500:
@@ -99,7 +107,7 @@ def _boxes(whole: bytes, begin: int, end: int, found: list, depth: int = 0) -> l
             break
         found.append((begin, size))
         inside = {b"meta": 12, b"stsd": 16, b"dref": 16}.get(name, 8)
-        if depth < 8 and name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"udta", b"meta", b"stsd", b"dinf", b"dref", b"mvex", b"moof", b"traf"):
+        if depth < 8 and name in _PARENTS:
             _boxes(whole, begin + inside, begin + size, found, depth + 1)
         begin += size
     return found

@@ -48,7 +48,8 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """verdict: "read", "refused", or a finding: "crash", "hang", "memory", "unexpected", "wrong", "poor sentence", "leftovers"; text: why."""
+    """verdict: "read", "refused", or a finding: "crash", "hang", "memory", "unexpected", "wrong", "poor sentence", "leftovers"; text: why it
+    is one; seconds: of the clock."""
 
     input: Input
     verdict: str
@@ -83,8 +84,11 @@ class _Worker:
     ready: bool = False
 
 
-def run(inputs: Iterator[Input], kinds: Callable[[], dict], seeds: Path, limits: Limits = Limits(), workers: int = 2) -> Iterator[Outcome]:
-    """What became of every input, in the order of ending. kinds: a function of a module, so that workers find it; seeds: folder of whole files."""
+def run(
+    inputs: Iterator[Input], kinds: Callable[[], dict], seeds: Path, limits: Limits = Limits(), workers: int = 2
+) -> Iterator[Outcome]:  # fmt: skip
+    """What became of every input, in the order of ending. kinds: a function of a module, so that workers find it; seeds: where
+    `make_seeds` wrote."""
     made = [_start(kinds, seeds, limits) for _ in range(workers)]
     try:
         waiting = True
@@ -168,7 +172,8 @@ def _last_words(worker: _Worker) -> str:
 def _start(kinds: Callable[[], dict], seeds: Path, limits: Limits) -> _Worker:
     ours, theirs = multiprocessing.Pipe()
     folder = Path(tempfile.mkdtemp(prefix="lipsync-fuzz-", dir=_IN_MEMORY))
-    process = multiprocessing.get_context("spawn").Process(target=_work, args=(theirs, kinds, seeds, folder, limits.memory_bytes), daemon=True)
+    given = theirs, kinds, seeds, folder, limits.memory_bytes
+    process = multiprocessing.get_context("spawn").Process(target=_work, args=given, daemon=True)
     process.start()
     theirs.close()
     return _Worker(process, ours, folder)

@@ -22,7 +22,9 @@ FILMS = {
     "vp9.webm": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8"}, "libopus"),
     "a.mjpeg": ("mjpeg", {}, ""),
 }
-SOUNDS = {"s16.wav": "pcm_s16le", "f32.wav": "pcm_f32le", "a.flac": "flac", "a.mp3": "libmp3lame", "a.aac": "aac", "a.m4a": "aac", "a.ogg": "libopus"}
+SOUNDS = {
+    "s16.wav": "pcm_s16le", "f32.wav": "pcm_f32le", "a.flac": "flac", "a.mp3": "libmp3lame", "a.aac": "aac", "a.m4a": "aac", "a.ogg": "libopus",
+}  # fmt: skip
 CONFIG = """texture = "median"
 device = "cpu"
 batch = 4
@@ -289,7 +291,8 @@ def make_label(folder: Path) -> list[Path]:
     """What the cache notes down of a result."""
     from lipsync.cache import Cache
 
-    entry = Cache(folder.parent / f"{folder.name}-cache").get_or_make("track", "key", lambda part: (part / "facts.json").write_text("{}"), label="a.mp4")
+    kept = Cache(folder.parent / f"{folder.name}-cache")
+    entry = kept.get_or_make("track", "key", lambda part: (part / "facts.json").write_text("{}"), label="a.mp4")
     label = json.loads((entry / "entry.json").read_text())
     for facts in label["files"].values():
         facts[1] = 10**18  # when it was written

@@ -16,8 +16,8 @@ from lipsync.errors import LipsyncError
 
 
 def test_a_few_hundred_damaged_files_of_every_kind():
-    measures = fuzz(sorted(KINDS), 250, 1, 5.0, None)
-    assert measures["inputs"] == 250 and measures["findings"] == 0, measures["causes"]
+    measures = fuzz(sorted(KINDS), 200, 1, 5.0, None)
+    assert measures["inputs"] == 200 and measures["findings"] == 0, measures["causes"]
     assert all(sum(n for verdict, n in counts.items() if verdict != "slowest_s") >= 2 for counts in measures["kinds"].values())
 
 
@@ -91,8 +91,8 @@ def _return(path, work):
 
 def bad_kinds() -> dict[str, Kind]:
     readers = {
-        "crash": _crash, "hang": _hang, "memory": _fill, "unexpected": _raise, "wrong": _answer_wrongly, "poor sentence": _say_nothing, "leftovers": _leave,
-        "refused": _refuse, "read": _return,
+        "crash": _crash, "hang": _hang, "memory": _fill, "unexpected": _raise, "wrong": _answer_wrongly, "poor sentence": _say_nothing,
+        "leftovers": _leave, "refused": _refuse, "read": _return,
     }  # fmt: skip
     return {name: Kind(_text, {}, read, 1) for name, read in readers.items()}
 
@@ -103,7 +103,7 @@ def outcomes(tmp_path_factory) -> dict[str, str]:
     seeds, kinds = tmp_path_factory.mktemp("fuzz") / "seeds", bad_kinds()
     make_seeds(kinds, kinds, seeds)
     inputs = (Input(name, number, 1) for number in range(2) for name in kinds if number == 0 or name in ("refused", "read"))
-    return {f"{o.input.kind} {o.input.number}": o for o in run(inputs, bad_kinds, seeds, Limits(hang_s=3.0, memory_bytes=800 << 20))}
+    return {f"{o.input.kind} {o.input.number}": o for o in run(inputs, bad_kinds, seeds, Limits(hang_s=2.0, memory_bytes=800 << 20))}
 
 
 @pytest.mark.parametrize("verdict", sorted(bad_kinds()))
@@ -114,4 +114,4 @@ def test_every_kind_of_failure_is_caught(outcomes, verdict):
 def test_the_run_goes_on_after_them(outcomes):
     assert outcomes["refused 1"].verdict == "refused" and outcomes["read 1"].verdict == "read" and len(outcomes) == 11
     assert "KeyError" in outcomes["unexpected 0"].text and "Segmentation" in outcomes["crash 0"].text
-    assert 12 <= outcomes["hang 0"].seconds
+    assert 8 <= outcomes["hang 0"].seconds
