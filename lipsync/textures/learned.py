@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Self, get_origin, get_type_hints
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -201,6 +201,8 @@ class Learned:
             self.nets.load_state_dict(dict(tensors))
         except (RuntimeError, TypeError, ValueError, KeyError, ArithmeticError):
             raise LipsyncError(f"{Path(self.weights).name} does not fit the networks of {self.name} in this version. Train it again.") from None
+        finally:
+            self._kept = None
 
 
 def rows_of(query: TextureQuery, start: int, stop: int, radius: int) -> TextureQuery:
@@ -227,21 +229,21 @@ def _is_about(about: Mapping) -> bool:
     """Whether this is what `Learned.save` says about its tensors; options are looked at when their method is known."""
     space = about.get("space")
     sizes = [space.get(name) for name in ("scale", "left", "top", "height", "width")] if isinstance(space, dict) else [None]
-    plain_report(about.get("report"))
+    plain_report(about.get("report"))  # ValueError where it is none
     named = isinstance(about.get("method"), str) and about["method"].isprintable() and len(about["method"]) < 80
     return named and isinstance(about.get("config"), dict) and all(isinstance(size, (int, float)) for size in sizes)
 
 
 def options_of(kind: type[LearnedConfig], plain: Mapping) -> LearnedConfig:
-    """A method's options from a file's plain values. TypeError, ValueError: others, of another kind, or such that no memory holds the networks."""
-    hints, values = get_type_hints(kind), {}
+    """A method's options from a file's plain values. TypeError, ValueError: unknown ones, of another kind, or larger than any memory."""
+    usual, values = kind(), {}
     for name, value in plain.items():
-        numbers = [value] if hints[name] in (int, float) else value if isinstance(value, list) else []
-        if isinstance(value, list):
-            value = tuple(value)
-        if not isinstance(value, (get_origin(hints[name]) or hints[name], *([int] if hints[name] is float else []))):
+        value = tuple(value) if isinstance(value, list) else value
+        default = getattr(usual, name, kind)
+        if not (default is None or isinstance(value, (int, float) if isinstance(default, float) else type(default))):
             raise TypeError(f"{name} is {value!r}")
-        most = 10**9 if name == "steps" or hints[name] is not int else MOST
+        most = MOST if isinstance(default, int) and name != "steps" else 10**9
+        numbers = value if isinstance(value, tuple) else [value] if isinstance(value, (int, float)) else []
         if not all(isinstance(number, (int, float)) and abs(number) <= most for number in numbers):
             raise ValueError(f"{name} is {value!r}")
         values[name] = value
