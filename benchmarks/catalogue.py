@@ -13,14 +13,14 @@ import os
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 os.environ.update(dict.fromkeys(ONE_THREAD, "1"))  # before anything counts cores
 
-import resource  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-from pathlib import Path  # noqa: E402
+import resource
+import tempfile
+import time
+from pathlib import Path
 
-from benchmarks.common import SAMPLES, config_of, parser, report, sample_target  # noqa: E402
-from lipsync.cache import Cache  # noqa: E402
-from lipsync.config import DubConfig  # noqa: E402
+from benchmarks.common import SAMPLES, config_of, parser, report, sample_target
+from lipsync.cache import Cache
+from lipsync.config import DubConfig
 
 
 class ProcessorTime:

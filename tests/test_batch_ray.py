@@ -194,7 +194,7 @@ class Look:
                 if report.kind != "progress":
                     return {"kind": report.kind, **report.said}
                 then()
-                then = lambda: None  # noqa: E731
+                then = lambda: None
 
     def last_things(self):
         seen = self.seen
@@ -210,7 +210,8 @@ class Look:
             time.sleep(0.1)
         seen["tidied"] = "over 8 " in self.log.read_text()
         seen["left"] = sorted(in_my_session().values())
-        seen["environment_as_before"] = dict(os.environ) == self.environment
+        now = dict(os.environ)
+        seen["environment_as_before"] = now | self.environment == now and "RAY_AUTH_TOKEN" not in now
 
 
 def look_at_workers(folder):

@@ -69,7 +69,7 @@ class Actor:
         self._workers.close(now=False)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Seat:
     """A worker's actor and what it does. up: its first answer; job: (worker, number) that it does; run: the result of that; asked: how far
     that is; said: what was last reported of it."""
@@ -216,22 +216,15 @@ class _Ray:
     """A connection to a cluster, or a local Ray. Error: what Ray raises for a process that died or code that failed in it."""
 
     def __init__(self, address: str | None, count: int | None, cpus: float, gpus: float) -> None:
-        self._folder, self._before = None, dict(os.environ)
-        os.environ.update(_QUIET)
+        self._folder = None
         on_loopback = address is None or bool(re.match(r"(localhost|127\.0\.0\.1)(:|$)", address))
-        if on_loopback:
-            # Ray 2.60 replaces 127.0.0.1 by the address of a network interface, and then listens on all of them; not where it believes that
-            # this system has no clusters. It reads this, as the rest, when it is imported.
-            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        if address is None:
-            home = str(Path(__file__).parents[2])  # of these packages, which need not be installed
-            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
-            os.environ.setdefault("RAY_worker_niceness", "0")  # as local workers; Ray's is 15
-            if "RAY_AUTH_TOKEN" not in os.environ:
-                os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))  # else Ray writes one into the home folder
+        wanted = _environment(is_own=address is None, on_loopback=on_loopback)
+        self._before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)
         try:
             import ray
         except ImportError as error:
+            self._restore()
             raise UsageError("--ray needs the package ray: pip install 'lipsync-dub[cluster]'.") from error
         self.ray, self.Error = ray, ray.exceptions.RayError
         try:
@@ -277,11 +270,32 @@ class _Ray:
         self.ray.shutdown()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
-        os.environ.clear()
-        os.environ.update(self._before)
+        self._restore()
+
+    def _restore(self) -> None:
+        for name, value in self._before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
     def _nodes(self) -> list[dict]:
         return [node for node in self.ray.nodes() if node["Alive"]]
+
+
+def _environment(is_own: bool, on_loopback: bool) -> dict[str, str]:
+    """Variables that Ray reads when it is imported and starts. is_own: it is started here."""
+    wanted = dict(_QUIET)
+    if on_loopback:
+        # Ray 2.60 replaces 127.0.0.1 by the address of a network interface, and then listens on all of them; not where it believes that this
+        # system has no clusters.
+        wanted["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    if is_own:
+        home = str(Path(__file__).parents[2])  # of these packages, which need not be installed
+        wanted["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+        wanted["RAY_worker_niceness"] = os.environ.get("RAY_worker_niceness", "0")  # as local workers; Ray's is 15
+        if "RAY_AUTH_TOKEN" not in os.environ:
+            wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # else Ray writes one into the home folder
+    return wanted
 
 
 def _aside(method: Any) -> Any:
