@@ -34,12 +34,14 @@ from lipsync.speech_to_lips import LipModel
 from lipsync.teeth import sharpen_teeth
 from lipsync.textures.base import TextureMethod
 from lipsync.texture_model import check_texture, heard, texture_facts, texture_for
+from lipsync.threads import one_thread
 from lipsync.timebase import lips_at, output_clock, voiced_at
 from lipsync.types import DubPlan, TargetAnalysis
 from video.ranges import RangedWriter
 from video.write import VideoWriter
 
 
+@one_thread()
 def dub(
     target: str | Path, speech: str | Path, out: str | Path, config: DubConfig = DubConfig(), *, footage: tuple = (),
     preview_s: float | None = None, cache: Cache | None = None, hook: Hook = silent, force: bool = False, prepared: Prepared | None = None,
@@ -54,6 +56,7 @@ def dub(
     checked(config)
     check_paths(target, speech, out, footage, force)
     check_encoder(out, config.write)
+    check_texture(config)
     cache = cache or Cache(config.cache.folder or None)
     hook = Stopwatch(hook)
 
@@ -97,9 +100,9 @@ class Prepared(NamedTuple):
     device: torch.device
 
 
+@one_thread()
 def prepare(target: str | Path, config: DubConfig = DubConfig(), *, footage: tuple = (), cache: Cache | None = None, hook: Hook = silent) -> Prepared:
     """What `dub` can use for several speeches of one target, with the same footage and configuration. Raises as `dub` does."""
-    check_texture(config)
     device = pick_device(config.device)
     cache = cache or Cache(config.cache.folder or None)
     subject = analyse(Path(target), config, cache, hook, tuple(map(Path, footage)))

@@ -17,7 +17,8 @@ from lipsync.config import LipsConfig
 from lipsync.errors import LipsyncError, UsageError
 from lipsync.hooks import Hook, silent
 from lipsync.lips import rest_shape
-from lipsync.speech_to_lips import LipModel, one_thread
+from lipsync.speech_to_lips import LipModel
+from lipsync.threads import one_thread
 from lipsync.timebase import voiced_at
 from lipsync.types import Footage, TargetAnalysis
 

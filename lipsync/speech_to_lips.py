@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from audio.features import AudioFeatures, FeatureRows, FeatureSpec, pieces
 from audio.load import Waveform
 from lipsync.cache import save_tensors
 from lipsync.lips import LipBasis, uncrossed
+from lipsync.threads import one_thread
 from lipsync.types import LipTrack
 from lipsync.weights_file import plain_report, read_weights_file
 
@@ -214,14 +214,3 @@ def answered(
     moments = first + np.arange(len(out)) * net.stack - net.delay
     wanted = np.arange(part.start, part.stop)
     return np.stack([np.interp(wanted, moments, column) for column in out.T], 1)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread: the steps of a small LSTM are too short to share, and on a busy machine threads wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

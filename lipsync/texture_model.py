@@ -17,6 +17,7 @@ from lipsync.lip_model import bundled_lip_model
 from lipsync.textures import get_method
 from lipsync.textures.base import TextureMethod
 from lipsync.textures.learned import Learned
+from lipsync.threads import all_threads
 from lipsync.timebase import pieces_at
 from lipsync.types import TargetAnalysis
 from video.frames import FrameClock
@@ -34,7 +35,8 @@ def texture_for(subject: TargetAnalysis, config: DubConfig, cache: Cache, device
             from training.textures import train_texture
 
             method.weights = None  # of an entry that has gone
-            train_texture(method, subject, hook, device, spoken=heard_at_mouths(subject) if method.hears else None)
+            with all_threads():
+                train_texture(method, subject, hook, device, spoken=heard_at_mouths(subject) if method.hears else None)
             method.save(where / "texture.safetensors")
 
         def load(folder: Path) -> TextureMethod:

@@ -18,7 +18,8 @@ from lipsync.errors import LipsyncError
 from lipsync.hooks import Hook, silent
 from lipsync.lip_model import VERSION, prior_for, prior_path, spoken_lips
 from lipsync.paths import check_files, curve_path, written_whole
-from lipsync.speech_to_lips import LipModel, one_thread
+from lipsync.speech_to_lips import LipModel
+from lipsync.threads import one_thread
 
 #: Step of the cache under which interrupted trainings wait.
 UNFINISHED = "unfinished"

@@ -10,7 +10,7 @@ import pytest
 
 HOME = Path(__file__).parent.parent
 OURS = ("audio", "video", "lipsync", "training")
-LEAVES = {"types", "timebase", "geometry", "lips", "config", "errors", "hooks", "cache", "weights_file"}
+LEAVES = {"types", "timebase", "geometry", "lips", "config", "errors", "hooks", "cache", "weights_file", "threads"}
 ENTRY = {"dub", "batch", "cli", "__main__", "doctor", "config_file", "paths", "look", "receipt", "lip_model", "lips_only", "train_lips", "texture_model", "train_texture", "compare", "identity", "sandbox", "__init__"}
 HEAVY = {"torch", "cv2", "mediapipe", "librosa", "numba", "dlib", "scipy", "av", "soundfile", "jax", "matplotlib"}
 NEVER_AT_THE_TOP = {"mediapipe", "dlib", "librosa", "numba", "torchaudio"}

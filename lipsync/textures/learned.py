@@ -20,6 +20,7 @@ from lipsync.cache import save_tensors
 from lipsync.config import LearnedConfig
 from lipsync.errors import LipsyncError
 from lipsync.textures.nets import resized
+from lipsync.threads import all_threads
 from lipsync.types import MouthBank, MouthSpace, MouthTexture, TargetAnalysis, TextureQuery
 from lipsync.weights_file import plain_report, read_weights_file
 
@@ -124,7 +125,7 @@ class Learned:
         """The drawn mouths. On the CPU row by row, so that a row is the same in any batch."""
         n = len(query.crop)
         step = 1 if self.device.type == "cpu" else n
-        with torch.no_grad():
+        with torch.no_grad(), all_threads():
             parts = [self._finished(rows_of(query, b, b + step, self.radius)) for b in range(0, n, step)]
         rgb, alpha, jaw = (torch.cat(part) for part in zip(*parts))
         return MouthTexture(rgb=rgb, alpha=alpha, jaw=jaw)
