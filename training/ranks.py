@@ -90,4 +90,8 @@ def launch(n: int, function: Callable[..., Any], *arguments: object, accelerator
 def _on_rank(fabric: object, function: Callable[..., Any], arguments: Sequence[object]) -> Any:
     if fabric.device.type == "cpu":
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // fabric.world_size))
-    return function(Ranks(fabric), *arguments)
+    try:
+        return function(Ranks(fabric), *arguments)
+    finally:
+        # Its threads would otherwise now and then outlive the interpreter, which ends the process with an abort.
+        torch.distributed.destroy_process_group()
