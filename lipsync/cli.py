@@ -47,6 +47,7 @@ def main() -> None:
     # MediaPipe's own C++ notices would surround our one sentence.
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait by spinning take a busy machine's time
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill tidies up like Ctrl-C
     app(_with_ray_address(sys.argv[1:]))
 
