@@ -9,7 +9,6 @@ import random
 import re
 import resource
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -155,6 +154,14 @@ def _resident(pid: int) -> int:
     return 0
 
 
+def _peak() -> int:
+    """The most memory that this process has had. Not getrusage's, which on Linux may be that of the process that started it."""
+    with suppress(OSError, ValueError):
+        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def _processor_s(pid: int) -> float:
     """Seconds of the processor that a process has used; those of the clock where that is not known."""
     with suppress(OSError, IndexError, ValueError):
@@ -206,7 +213,7 @@ def _work(pipe: Connection, kinds: Callable[[], dict], seeds: Path, folder: Path
         verdict, text = _verdict(known[given.kind].read, path, folder)
         if stray:
             verdict, text = "unexpected", stray.pop()
-        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) > memory_bytes:
+        if _peak() > memory_bytes:
             verdict, text = "memory", f"more than {memory_bytes >> 20} MiB were in use"
         left = [p.name for p in work.rglob("*") if "part" in p.name]
         if verdict in FINE and left:

@@ -47,7 +47,7 @@ def test_nothing_but_the_output_and_its_receipt_is_left(dubbed):
     out, facts, steps = dubbed
     assert sorted(p.name for p in out.parent.iterdir()) == ["new words.mkv", "new words.mkv.json"]
     assert json.loads((out.parent / "new words.mkv.json").read_text()) == facts
-    assert {"lips", "dub"} <= set(steps)  # faces and mouths may be in the shared cache already
+    assert "dub" in steps  # the rest may be in the shared cache already
 
 
 def test_the_receipt_says_what_was_made_and_how(dubbed):
