@@ -29,6 +29,11 @@ class Job:
     fault: str = ""
 
     @property
+    def name(self) -> str:
+        """What to call it: its video, or its line where that cannot be named."""
+        return self.out or self.line
+
+    @property
     def group(self) -> tuple:
         """Equal for jobs that share an analysis of the target."""
         return self.target, self.footage, self.config.face, self.config.analysis

@@ -22,7 +22,7 @@ from lipsync.sandbox import OUT_OF_MEMORY, OUT_OF_TIME, Limits, limit_this_proce
 
 GRACE_S = 15.0  # a worker that is told to stop removes what it had begun
 _TOLD_S = 0.2  # between two words of a worker on how far it is
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class LocalWorkers:
 
     def _start(self) -> _Seat:
         share = str(max(1, (os.cpu_count() or 1) // self.count))
-        threads = {name: str(min(int(os.environ.get(name) or share), int(share))) for name in _THREADS if (os.environ.get(name) or share).isdigit()}
+        threads = {name: str(min(int(os.environ.get(name) or share), int(share))) for name in THREADS if (os.environ.get(name) or share).isdigit()}
         start = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lipsync.batch.pool import serve; serve(*sys.argv[2:])"
         limits, places = self._bounds()
         errors = tempfile.TemporaryFile()

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lipsync.batch.pool import _THREADS, LocalWorkers, Report
+from lipsync.batch.pool import THREADS, LocalWorkers, Report
 from lipsync.errors import LipsyncError, UsageError
 from lipsync.identity import program_hash
 from lipsync.sandbox import Limits
@@ -37,7 +37,7 @@ class Actor:
     """What a worker's process on the cluster holds. One thread performs, another one answers `progress`, `stop` and `program`."""
 
     def __init__(self, work: str, limits: Limits | None, threads: int) -> None:
-        os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+        os.environ.update(dict.fromkeys(THREADS, str(threads)))
         self._workers, self._said, self._is_stopped = LocalWorkers(1, limits, work), None, False
 
     def program(self) -> str:

@@ -107,9 +107,9 @@ class Tally:
             self.frames += outcome.frames
             self.duration_s += outcome.duration_s
         if outcome.state == "failed":
-            self.last_failures.append((outcome.job.out, outcome.reason))
+            self.last_failures.append((outcome.job.name, outcome.reason))
             if len(self.failures) < _MOST_FAILURES:
-                self.failures.append((outcome.job.out, outcome.reason))
+                self.failures.append((outcome.job.name, outcome.reason))
         if outcome.state == "done":
             took_s = now_s - one.began_s if one else outcome.seconds
             self._by_job = self._by_job[0] + took_s, self._by_job[1] + 1

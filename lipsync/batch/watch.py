@@ -94,7 +94,7 @@ class PlainLines(Quiet):
             how = f": {outcome.frames} frames, {outcome.duration_s:.2f} s, took {said_s(outcome.seconds)}"
         else:
             how = f": {clean(outcome.reason)}" if outcome.reason else ""
-        self._write(f"[{self.tally.ended}/{len(self.tally.jobs)}] {outcome.state} {clean(outcome.job.out)}{how}")
+        self._write(f"[{self.tally.ended}/{len(self.tally.jobs)}] {outcome.state} {clean(outcome.job.name)}{how}")
         self._whole()
 
     def _whole(self) -> None:
