@@ -257,17 +257,18 @@ def kills(args: argparse.Namespace) -> dict:
     if sums(out, jobs) != truth:
         raise SystemExit("Two undisturbed batches differ.")
     rng, rounds = random.Random(args.seed), []
-    for number in range(args.kills):  # every other one finds the targets analysed, so that more jobs have ended by then
+    while sum(r["killed_before_its_end"] for r in rounds) < args.kills:  # a batch that was faster than the kill does not count
+        number = len(rounds)  # every other one finds the targets analysed, so that more jobs have ended by then
         moment_s = rng.uniform(0, undisturbed_s[number % 2])
         rounds.append(kill_once(args, jobs, listed, moment_s, truth, warm if number % 2 else None, whole=number % 3 < 2))
-        print(f"kill {number + 1}/{args.kills}: {json.dumps(rounds[-1])}", file=sys.stderr, flush=True)
+        print(f"round {number + 1}: {json.dumps(rounds[-1])}", file=sys.stderr, flush=True)
     total = {
         name: sum(len(r[name]) if isinstance(r[name], list) else r[name] for r in rounds)
         for name in rounds[0]
         if name not in ("at_s", "runs")
     }
     return {
-        "seed": args.seed, "kills": len(rounds), "jobs": len(jobs), "undisturbed_s": undisturbed_s, "total": total, "rounds": rounds,
+        "seed": args.seed, "rounds_made": len(rounds), "jobs": len(jobs), "undisturbed_s": undisturbed_s, "total": total, "rounds": rounds,
     }  # fmt: skip
 
 
