@@ -72,7 +72,7 @@ def dub(
     plan = make_plan(lips, voiced, subject, config)
     shown = shown_face(subject.track, plan, config.composite.fade_rows)
     space = subject.bank.space
-    key = dub_id(subject.video.sha256, speech_sha256, [film.video.sha256 for film in subject.films[1:]], config, preview_s)
+    key = dub_id(subject.video.sha256, speech_sha256, [content_hash(path) for path in footage], config, preview_s)
     ranges = unfinished_ranges(key, plan, out, config, cache)
 
     with open_writer(out, subject, plan, speech, speech_sha256, length_s, config, ranges) as writer:

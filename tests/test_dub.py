@@ -16,7 +16,9 @@ from lipsync.config import DubConfig, LipsConfig, RetimeConfig, WriteConfig
 from lipsync.dub import dub, pick_device, prepare
 from lipsync.errors import LipsyncError
 from lipsync.identity import dub_id
+from video.frames import FrameClock
 from video.read import probe, read_frames
+from video.write import VideoWriter
 
 #: Little training: these tests are about everything but the quality of the lips.
 QUICK = DubConfig(lips=LipsConfig(members=1, steps=80), write=WriteConfig(codec="ffv1"))
@@ -164,6 +166,15 @@ def test_a_prepared_target_says_several_speeches(dubbed, small_target, short_spe
     facts = dub(small_target, short_speech, tmp_path / "a.mkv", QUICK, cache=shared_cache, hook=lambda step, *_: steps.append(step), prepared=ready).to_plain()
     assert torch.equal(pictures(tmp_path / "a.mkv"), pictures(dubbed[0])) and set(steps) == {"dub"}
     assert facts["id"] == dubbed[1]["id"]
+
+
+def test_the_id_counts_footage_that_was_of_no_use(dubbed, small_target, short_speech, shared_cache, tmp_path):
+    dark = tmp_path / "dark.mkv"
+    with VideoWriter(dark, width=96, height=64, clock=FrameClock.constant(10, Fraction(25)), codec="ffv1") as writer:
+        writer.write(torch.zeros((10, 3, 64, 96), dtype=torch.uint8))
+    facts = dub(small_target, short_speech, tmp_path / "a.mkv", QUICK, footage=(dark,), preview_s=0.2, cache=shared_cache).to_plain()
+    assert any("of no use" in note for note in facts["notes"])
+    assert facts["id"] == dub_id(content_hash(small_target), content_hash(short_speech), [content_hash(dark)], QUICK, 0.2)
 
 
 def test_the_id_follows_contents_options_and_weights_only(tmp_path):

@@ -76,7 +76,7 @@ def _dubbed(task: dict, hook: Hook) -> dict:
     try:
         ready = _prepared(target, tuple(footage), config, cache, hook)
         receipt = dub(target, speech, out, config, footage=tuple(footage), cache=cache, hook=hook, force=True, prepared=ready)
-        facts = _of_addresses(receipt, task, out)
+        facts = _of_addresses(receipt, task, dict(zip(map(str, footage), task["footage"])), out)
         place.keep(out, task["out"])
     finally:
         shutil.rmtree(once, ignore_errors=True)
@@ -101,16 +101,18 @@ def _prepared(target: Path, footage: tuple[Path, ...], config, cache: Cache, hoo
     return _ready[1]
 
 
-def _of_addresses(receipt, task: dict, out: Path) -> dict:
+def _of_addresses(receipt, task: dict, footage: dict[str, str], out: Path) -> dict:
     """The receipt's facts; where an input has an address, written anew with the addresses and with the id that a later run can know without
-    fetching them."""
+    fetching them. footage: names by the local files that were used for them."""
     names = [task["target"], task["speech"], *task["footage"]]
     facts = receipt.to_plain()
     if not any(map(is_url, names)):
         return facts
     marks = [mark(name) for name in names]
     facts["id"] = dub_id(marks[0], marks[1], marks[2:], from_plain(task["config"]))
-    for place, name in zip((facts["inputs"]["target"], facts["inputs"]["speech"], *facts["inputs"]["footage"]), names):
-        place["path"] = shown(name)
+    inputs = facts["inputs"]
+    inputs["target"]["path"], inputs["speech"]["path"] = shown(names[0]), shown(names[1])
+    for film in inputs["footage"]:  # without those of no use
+        film["path"] = shown(footage[film["path"]])
     receipt.save(receipt_path(out))
     return facts
