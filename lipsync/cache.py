@@ -113,7 +113,8 @@ class Cache:
             try:
                 return load(folder)
             except Exception:
-                if not tries_left or (_identity(folder) == found and _fits(folder, step, key)):
+                # In this order: the other way round it may be replaced between the two looks.
+                if not tries_left or (_fits(folder, step, key) and _identity(folder) == found):
                     raise
 
     def get_or_make(self, step: str, key: str, make: Callable[[Path], None], *, label: str = "") -> Path:
