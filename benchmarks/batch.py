@@ -24,12 +24,13 @@ from fractions import Fraction
 from pathlib import Path
 
 from benchmarks.common import ROOT, SAMPLES, parser, report, sample_target
+from lipsync.batch.pool import THREADS
 
 COMMAND = [sys.executable, "-m", "lipsync", "batch"]
 #: Given, so that nothing is learnt.
 PRIOR = ROOT / "lipsync" / "weights" / "lips-prior.safetensors"
 SIZE, TARGET_S, N_TARGETS = (240, 136), 4, 4
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(THREADS, "1")
 #: What a batch may leave in its folder beside videos and receipts.
 OWN_FILES = {"report.html", "batch.json"}
 

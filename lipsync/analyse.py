@@ -68,15 +68,25 @@ def usable_footage(paths: tuple[Path, ...], config: DubConfig, cache: Cache, hoo
 
 def follow_face(path: Path, config: DubConfig, cache: Cache, hook: Hook = silent) -> Footage:
     """One person's face in every frame of a video (cached by content)."""
-    stream = probe(path, Largest(**asdict(config.largest)))
+    stream = probed(path, config)
     sha256 = content_hash(path)
-    key = step_key("track", VERSIONS["track"], asdict(config.face), [sha256])
+    key = track_key(sha256, config)
     load = lambda folder: (load_file(folder / "track.safetensors"), json.loads((folder / "facts.json").read_text()))  # noqa: E731
     arrays, facts = cache.read("track", key, lambda where: _make_track(stream, config, where, hook), load, label=path.name)
     lips = LipTrack(arrays["lips"], arrays["lips_valid"], stream.clock)
     track = FaceTrack(lips=lips, **{name: arrays[name] for name in _TRACK_ARRAYS})
     video = TargetVideo(path, stream.clock, stream.width, stream.height, sha256)
     return Footage(video, stream, track, facts["people"], key)
+
+
+def probed(path: str | Path, config: DubConfig) -> VideoStream:
+    """What is in a video no larger than the configuration has it."""
+    return probe(path, Largest(**asdict(config.largest)))
+
+
+def track_key(sha256: str, config: DubConfig) -> str:
+    """In the cache, of the face track of the video with this content."""
+    return step_key("track", VERSIONS["track"], asdict(config.face), [sha256])
 
 
 def _make_track(stream: VideoStream, config: DubConfig, where: Path, hook: Hook) -> None:

@@ -24,11 +24,11 @@ from lipsync.config_file import checked, to_plain
 from lipsync.errors import LipsyncError
 from lipsync.hooks import Hook, silent
 from lipsync.identity import dub_id
-from lipsync.lip_model import lip_model_for, resting_lips
+from lipsync.lip_model import lip_model_for
 from lipsync.lips import close_when_silent
 from lipsync.paths import check_encoder, check_paths, receipt_path
 from lipsync.plan import ask, make_plan, shown_face, shown_frames
-from lipsync.receipt import Receipt, Stopwatch, own_version, spans_passed_through, versions
+from lipsync.receipt import MADE_BY, Receipt, Stopwatch, own_version, spans_passed_through, versions
 from lipsync.retime import pause_motion, retime
 from lipsync.speech_to_lips import LipModel
 from lipsync.teeth import sharpen_teeth
@@ -56,7 +56,8 @@ def dub(
     checked(config)
     check_paths(target, speech, out, footage, force)
     check_encoder(out, config.write)
-    check_texture(config)
+    if prepared is None:
+        check_texture(config)
     cache = cache or Cache(config.cache.folder or None)
     hook = Stopwatch(hook)
 
@@ -67,7 +68,7 @@ def dub(
     voiced = voiced_at(voice_activity(wave), clock)
     features, sounds = speech_features(wave, model.spec), heard(wave, clock) if getattr(method, "hears", False) else None
     wave = wave.without_samples()
-    lips = close_when_silent(lips_at(model.speak(features), clock), voiced, resting_lips(subject), config.lips.pause_s)
+    lips = close_when_silent(lips_at(model.speak(features), clock), voiced, model.rest, config.lips.pause_s)
     del features  # these, too, are as long as the speech
     plan = make_plan(lips, voiced, subject, config)
     shown = shown_face(subject.track, plan, config.composite.fade_rows)
@@ -129,7 +130,7 @@ def open_writer(
     origin = f"target sha256 {subject.video.sha256}, speech sha256 {speech_sha256}"
     metadata = {
         "title": f"{subject.video.path.stem} (AI-edited: lips re-synthesised to match other speech)",
-        "comment": f"AI-edited by lipsync {own_version()} (texture: {config.texture}): the mouth in this video was synthesised. Made from {origin}.",
+        "comment": f"{MADE_BY} {own_version()} (texture: {config.texture}): the mouth in this video was synthesised. Made from {origin}.",
         "digital_source_type": "compositeWithTrainedAlgorithmicMedia",
     }
     Writer = VideoWriter if ranges is None else partial(RangedWriter, folder=ranges, range_rows=rows_of_range(plan, config))

@@ -51,8 +51,8 @@ def lips_of(
         check_encoder(out, config.write)
     device = pick_device(config.device)
     wave = load_speech(speech, config.largest.hours)
-    model, rest, source = _model_for(target, config, cache or Cache(config.cache.folder or None), device, hook)
-    voice = voice_activity(wave)
+    model, source = _model_for(target, config, cache or Cache(config.cache.folder or None), device, hook)
+    voice, rest = voice_activity(wave), model.rest
     said = model.to(device).speak(wave)
     clock = FrameClock.constant(max(1, round(wave.duration_s * _rate(kind, rate))), _rate(kind, rate))
     voiced = voiced_at(voice, clock)
@@ -83,17 +83,17 @@ def _rate(kind: str, rate: Fraction | None) -> Fraction:
 
 def _model_for(
     target: str | Path | None, config: DubConfig, cache: Cache, device: torch.device, hook: Hook
-) -> tuple[LipModel, np.ndarray, str]:
-    """The model, the closed resting lips that go with it, and where both are from."""
+) -> tuple[LipModel, str]:
+    """The model, and where it is from."""
     if target:
         subject = analyse(Path(target), config, cache, hook)
         model = lip_model.lip_model_for(subject, config.lips, cache, device, hook)
-        return model, lip_model.resting_lips(subject), config.lips.model or Path(target).name
+        return model, config.lips.model or Path(target).name
     if config.lips.model:
         model = LipModel.load(Path(config.lips.model))
-        return model, model.rest, Path(config.lips.model).name
+        return model, Path(config.lips.model).name
     model = lip_model.bundled_lip_model()
-    return model, model.rest, "the bundled model"
+    return model, "the bundled model"
 
 
 def _write_film(

@@ -15,6 +15,8 @@ from lipsync.hooks import Hook, note
 from lipsync.paths import written_whole
 from lipsync.types import REASONS, DubPlan, FaceTrack
 
+#: Begins the comment in every video's metadata.
+MADE_BY = "AI-edited by lipsync"
 _PACKAGES = ("torch", "numpy", "opencv-contrib-python", "mediapipe", "av")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 from lipsync.config import DubConfig
@@ -59,10 +58,10 @@ def spread_rows(n: int, keyframes):
 
 def _track_key(name: str, config: DubConfig) -> str:
     """Of the target's face track in the cache."""
-    from lipsync.analyse import VERSIONS
-    from lipsync.cache import content_hash, step_key
+    from lipsync.analyse import track_key
+    from lipsync.cache import content_hash
 
-    return step_key("track", VERSIONS["track"], asdict(config.face), [content_hash(name)])
+    return track_key(content_hash(name), config)
 
 
 def _speech(name: str, config: DubConfig) -> float:
@@ -116,10 +115,9 @@ def _kept(what: str, key: object, make):
 
 
 def _probed(name: str, config: DubConfig):
-    from video.opening import Largest
-    from video.read import probe
+    from lipsync.analyse import probed
 
-    return _kept("film", (name, config.largest), lambda: probe(name, Largest(**asdict(config.largest))))
+    return _kept("film", (name, config.largest), lambda: probed(name, config))
 
 
 def _finder(config: DubConfig):

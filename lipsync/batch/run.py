@@ -16,12 +16,12 @@ from lipsync.batch.storage import Place, is_url
 from lipsync.batch.work import Where, job_id, task_of
 from lipsync.errors import LipsyncError
 from lipsync.paths import receipt_path
+from lipsync.receipt import MADE_BY
 from video.parts import sweep_parts
 
 #: How often a job may be begun: a worker can die of something else than its job.
 ATTEMPTS = 3
 _WAIT_S = 0.5
-_MADE_BY_US = "AI-edited by lipsync"
 
 
 def settle(jobs: Sequence[Job], place: Place, *, force: bool = False, verify: bool = False) -> list[Outcome | None]:
@@ -55,10 +55,10 @@ def run_batch(
             for report in workers.wait(_WAIT_S):
                 batch.hear(report, schedule)
     except KeyboardInterrupt:
-        workers.close(now=True)
-        batch.stop()
+        pass  # what has no outcome yet is stopped
     finally:
         workers.close(now=len(schedule) > 0)
+    batch.stop()
     return batch.outcomes
 
 
@@ -106,6 +106,7 @@ class _Batch:
                 sweep_parts(file)
 
     def stop(self) -> None:
+        """Jobs without an outcome will have none."""
         for number, job in enumerate(self.jobs):
             if self.outcomes[number] is None:
                 if number in self._attempts:
@@ -120,7 +121,7 @@ def _settled(job: Job, place: Place, force: bool, verify: bool) -> Outcome | Non
         if facts := finished(job, place, verify):
             made = facts["output"]
             return Outcome(job, "kept", "", made["frames"], made["duration_s"], notes=tuple(facts["notes"]), attempts=0)
-        if not force and place.receipt_of(job.out) is None:
+        if not force:
             _refuse_strangers(job, place)
     except LipsyncError as error:
         return Outcome(job, "failed", str(error), attempts=0)
@@ -153,10 +154,10 @@ def _refuse_strangers(job: Job, place: Place) -> None:
     from video import VideoError
     from video.opening import open_media
 
-    if place.is_remote or not place.size_of(job.out):
+    if place.is_remote or not place.size_of(job.out) or place.receipt_of(job.out) is not None:
         return
     with suppress(VideoError, FFmpegError, OSError, ValueError), open_media(Path(place.where) / job.out) as container:
-        if any(_MADE_BY_US in value for value in container.metadata.values()):
+        if any(MADE_BY in value for value in container.metadata.values()):
             return
     raise LipsyncError(f"{job.out} exists already and was not made by lipsync. Add --force to replace such files, or move it.")
 

@@ -197,7 +197,7 @@ def pack(folder: Path, stream: IO[bytes], result: str) -> None:
     were made."""
     files = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file() and file != folder / LABEL}
     sizes = {name: file.stat().st_size for name, file in files.items()}
-    text = json.dumps({"result": result, "files": {name: [sizes[name], _sha256(file)] for name, file in files.items()}}).encode()
+    text = json.dumps({"result": result, "files": {name: [sizes[name], content_hash(file)] for name, file in files.items()}}).encode()
     with tarfile.open(fileobj=stream, mode="w|", bufsize=_CHUNK, format=tarfile.PAX_FORMAT) as archive:
         first = tarfile.TarInfo(_DIGESTS)
         first.size = len(text)
@@ -230,7 +230,7 @@ def unpack(stream: IO[bytes], folder: Path, result: str) -> None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("xb") as copy:
                     shutil.copyfileobj(archive.extractfile(member), copy, _CHUNK)
-                if _sha256(path) != sha256:
+                if content_hash(path) != sha256:
                     raise DamagedArchive
     except (tarfile.TarError, ValueError, TypeError, LookupError, AttributeError, RecursionError, EOFError, FileExistsError) as error:
         raise DamagedArchive from error
@@ -378,11 +378,6 @@ def _is_inside(name: str) -> bool:
 def _empty(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return _sha256_of(stream)
 
 
 def _sha256_of(stream: IO[bytes]) -> str:

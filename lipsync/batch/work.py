@@ -6,12 +6,14 @@ import os
 import shutil
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lipsync.batch.job import Job
 from lipsync.batch.storage import Place, cache_for, fetched, is_url, mark, shown
 from lipsync.cache import Cache
+from lipsync.config import DubConfig
 from lipsync.config_file import from_plain, to_plain
 from lipsync.doctor import sentence_of
 from lipsync.hooks import Hook, silent
@@ -46,7 +48,11 @@ def _anywhere(name: str) -> str:
 
 def job_id(job: Job) -> str:
     """What `Receipt` calls "id" once the job is done; inputs are hashed. Raises LipsyncError for one that cannot be read."""
-    return dub_id(mark(job.target), mark(job.speech), [mark(name) for name in job.footage], job.config)
+    return _id(job.target, job.speech, job.footage, job.config)
+
+
+def _id(target: str, speech: str, footage: Sequence[str], config: DubConfig) -> str:
+    return dub_id(mark(target), mark(speech), [mark(name) for name in footage], config)
 
 
 def perform(task: dict, hook: Hook = silent) -> dict:
@@ -108,8 +114,7 @@ def _of_addresses(receipt, task: dict, footage: dict[str, str], out: Path) -> di
     facts = receipt.to_plain()
     if not any(map(is_url, names)):
         return facts
-    marks = [mark(name) for name in names]
-    facts["id"] = dub_id(marks[0], marks[1], marks[2:], from_plain(task["config"]))
+    facts["id"] = _id(task["target"], task["speech"], task["footage"], from_plain(task["config"]))
     inputs = facts["inputs"]
     inputs["target"]["path"], inputs["speech"]["path"] = shown(names[0]), shown(names[1])
     for film in inputs["footage"]:  # without those of no use
