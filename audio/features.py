@@ -14,7 +14,6 @@ from functools import lru_cache
 import torch
 
 from audio.load import RATE, Waveform
-from audio.selfsupervised import PREFIX, parsed_kind, self_supervised_features
 
 FEATURE_RATE = 100
 HOP = RATE // FEATURE_RATE
@@ -24,8 +23,7 @@ PIECE = 10 * FEATURE_RATE
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """How sound becomes numbers. kind: "mfcc" (n_mfcc + log mean energy) or "logmel" (n_mels) or "ssl:NAME", "ssl:NAME:LAYER" of
-    `audio.selfsupervised`, which only heeds loudness_db; floor_db: quieter than this is not heard."""
+    """How sound becomes numbers. kind: "mfcc" (n_mfcc + log mean energy) or "logmel" (n_mels); floor_db: quieter than this is not heard."""
 
     kind: str = "mfcc"
     n_mels: int = 40
@@ -37,14 +35,12 @@ class FeatureSpec:
     floor_db: float = -75.0
 
     def __post_init__(self) -> None:
-        if self.kind.startswith(PREFIX):
-            parsed_kind(self.kind)
-        elif self.kind not in ("mfcc", "logmel"):
-            raise ValueError(f'FeatureSpec.kind is "mfcc", "logmel" or "{PREFIX}NAME", got {self.kind!r}')
+        if self.kind not in ("mfcc", "logmel"):
+            raise ValueError(f'FeatureSpec.kind is "mfcc" or "logmel", got {self.kind!r}')
 
     @property
     def size(self) -> int:
-        """Numbers per feature, of all kinds but "ssl:NAME"."""
+        """Numbers per feature."""
         return (self.n_mels if self.kind == "logmel" else self.n_mfcc + 1) * (2 if self.differences else 1)
 
     def to_dict(self) -> dict:
@@ -68,13 +64,11 @@ class AudioFeatures:
 
 def speech_features(wave: Waveform, spec: FeatureSpec = FeatureSpec()) -> AudioFeatures:
     """(F,D) features, F = 1 + S // 160, on the device of `wave.samples`."""
-    if spec.kind.startswith(PREFIX):
-        return AudioFeatures(self_supervised_features(loudness_normalised(wave.samples, spec.loudness_db), spec.kind), spec)
     return AudioFeatures(FeatureRows(wave, spec)[:], spec)
 
 
 class FeatureRows:
-    """The features of `wave` (not "ssl:"), made when they are asked for: rows[a:b] is (b - a, D). An hour of them would be 60 MB."""
+    """The features of `wave`, made when they are asked for: rows[a:b] is (b - a, D). An hour of them would be 60 MB."""
 
     def __init__(self, wave: Waveform, spec: FeatureSpec = FeatureSpec()) -> None:
         self.samples, self.spec = wave.samples, spec

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audio import AudioError
-from audio.opening import HOURS, check_channels, check_length, open_media
+from media import MediaError
+from media.container import InputLimits, check_channels, check_length, open_media
 
 RATE = 16000
 #: A hole in the timestamps of a track longer than this is silence; shorter ones are rounding.
@@ -56,33 +56,33 @@ class Waveform:
         return replace(self, samples=torch.zeros(0))
 
 
-def load_speech(path: str | Path, hours: float = HOURS) -> Waveform:
+def load_speech(path: str | Path, limits: InputLimits = InputLimits()) -> Waveform:
     """The sound of an audio file, or of a video's audio track; sample 0 is the first that a player would play.
 
-    hours: the most that is read. AudioError: no such file, a folder, empty, no audio track, unreadable, longer.
+    limits: the most that is opened. MediaError: no such file, a folder, empty, no audio track, unreadable, longer.
     """
     path = _existing(path)
     notes: list[str] = []
     try:
-        with _decoded(path, notes, fill_gaps=False) as sound:
-            return _waveform(sound.blocks, sound.rate, path.name, notes, hours)
+        with _decoded(path, notes, limits, fill_gaps=False) as sound:
+            return _waveform(sound.blocks, sound.rate, path.name, notes, limits)
     except _Unreadable as trouble:
-        return _through_soundfile(path, trouble, notes, hours)
+        return _through_soundfile(path, trouble, notes, limits)
 
 
-def load_track(path: str | Path, hours: float = HOURS) -> Waveform:
+def load_track(path: str | Path, limits: InputLimits = InputLimits()) -> Waveform:
     """The audio track of a video on the picture's clock: sample 0 sounds when the first video frame is shown.
 
-    Late sound is preceded by silence, early sound is cut, holes in the timestamps are filled with silence. AudioError as `load_speech`.
+    Late sound is preceded by silence, early sound is cut, holes in the timestamps are filled with silence. MediaError as `load_speech`.
     """
     path = _existing(path)
     notes: list[str] = []
     try:
-        with _decoded(path, notes, fill_gaps=True) as sound:
-            shift = round((sound.start_s - _first_picture_s(path)) * sound.rate)
-            return _waveform(_shifted(sound.blocks, min(shift, MAX_GAP_S * sound.rate)), sound.rate, path.name, notes, hours)
+        with _decoded(path, notes, limits, fill_gaps=True) as sound:
+            shift = round((sound.start_s - _first_picture_s(path, limits)) * sound.rate)
+            return _waveform(_shifted(sound.blocks, min(shift, MAX_GAP_S * sound.rate)), sound.rate, path.name, notes, limits)
     except _Unreadable as trouble:
-        raise AudioError(f"{path.name} {trouble}. Copy it again, or convert it to MP4.") from None
+        raise MediaError(f"{path.name} {trouble}. Copy it again, or convert it to MP4.") from None
 
 
 class _Unreadable(Exception):
@@ -92,11 +92,11 @@ class _Unreadable(Exception):
 def _existing(path: str | Path) -> Path:
     path = Path(path)
     if not path.exists():
-        raise AudioError(f"There is no file {path}. Check the name and the folder.")
+        raise MediaError(f"There is no file {path}. Check the name and the folder.")
     if path.is_dir():
-        raise AudioError(f"{path} is a folder; give one audio or video file.")
+        raise MediaError(f"{path} is a folder; give one audio or video file.")
     if path.stat().st_size == 0:
-        raise AudioError(f"{path.name} is empty (0 bytes). Record or copy it again.")
+        raise MediaError(f"{path.name} is empty (0 bytes). Record or copy it again.")
     return path
 
 
@@ -110,12 +110,12 @@ class _Sound:
 
 
 @contextmanager
-def _decoded(path: Path, notes: list[str], fill_gaps: bool) -> Iterator[_Sound]:
+def _decoded(path: Path, notes: list[str], limits: InputLimits, fill_gaps: bool) -> Iterator[_Sound]:
     """The best audio track; encoder delay is already skipped by the decoder. A note on damage comes when all blocks have been read."""
     import av
 
     try:
-        container = open_media(path)
+        container = open_media(path, limits)
     except MemoryError:
         raise
     except (av.error.FFmpegError, OSError) as trouble:
@@ -124,7 +124,7 @@ def _decoded(path: Path, notes: list[str], fill_gaps: bool) -> Iterator[_Sound]:
         stream = container.streams.best("audio")
         if stream is None:
             if container.streams.video:
-                raise AudioError(f"{path.name} has no audio track. Give a file with speech.")
+                raise MediaError(f"{path.name} has no audio track. Give a file with speech.")
             raise _Unreadable("has no audio track")
         if stream.codec_context is None:
             raise _Unreadable("holds sound of a kind that cannot be decoded")
@@ -152,7 +152,7 @@ def _blocks(frames: Iterable, name: str, notes: list[str], start_s: Fraction | N
             continue
         rate = rate or frame.sample_rate
         if frame.sample_rate != rate:
-            raise AudioError(f"{name} changes its sample rate at {n / rate:.2f} s; convert it to one rate first.")
+            raise MediaError(f"{name} changes its sample rate at {n / rate:.2f} s; convert it to one rate first.")
         if start_s is not None and frame.pts is not None:
             gap_s = frame.pts * frame.time_base - start_s - Fraction(n, rate)
             if GAP_S < gap_s < MAX_GAP_S:
@@ -235,23 +235,23 @@ def _interleaved(frame):
     return packed
 
 
-def _through_soundfile(path: Path, trouble: _Unreadable, notes: list[str], hours: float) -> Waveform:
+def _through_soundfile(path: Path, trouble: _Unreadable, notes: list[str], limits: InputLimits) -> Waveform:
     import soundfile
 
     try:
         with soundfile.SoundFile(str(path)) as file:
             check_channels(file.channels, path.name)
             blocks = (block.mean(1) for block in file.blocks(PIECE, dtype="float32", always_2d=True))
-            return _waveform(blocks, file.samplerate, path.name, notes, hours)
+            return _waveform(blocks, file.samplerate, path.name, notes, limits)
     except (soundfile.SoundFileError, OSError):
-        raise AudioError(f"{path.name} {trouble}. Give a WAV, FLAC, MP3, M4A, OGG file or a video with sound.") from None
+        raise MediaError(f"{path.name} {trouble}. Give a WAV, FLAC, MP3, M4A, OGG file or a video with sound.") from None
 
 
-def _first_picture_s(path: Path) -> Fraction:
+def _first_picture_s(path: Path, limits: InputLimits) -> Fraction:
     """Time stamp of the first video frame that can be decoded; 0 where there is none."""
     import av
 
-    with open_media(path) as container:
+    with open_media(path, limits) as container:
         films = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]  # no covers
         if films:
             for frame in filter(None, _frames(container, films[0])):
@@ -268,17 +268,17 @@ class _Seen:
     peak: float = 0.0
 
 
-def _waveform(blocks: Iterable[np.ndarray], rate: int, name: str, notes: list[str], hours: float = float("inf")) -> Waveform:
+def _waveform(blocks: Iterable[np.ndarray], rate: int, name: str, notes: list[str], limits: InputLimits | None = None) -> Waveform:
     """Checked, resampled and described; of the blocks only what is left of them at 16 kHz is ever held.
 
     notes: may still grow while the blocks are read.
     """
     if not 4000 <= rate <= 768000:
-        raise AudioError(f"{name} states a sample rate of {rate} Hz; use 8,000 to 192,000 Hz.")
+        raise MediaError(f"{name} states a sample rate of {rate} Hz; use 8,000 to 192,000 Hz.")
     seen = _Seen()
-    held = _at_16k(_no_longer(_checked(blocks, seen), seen, rate, name, hours), rate)
+    held = _at_16k(_no_longer(_checked(blocks, seen), seen, rate, name, limits), rate)
     if seen.n == 0:
-        raise AudioError(f"{name} holds no sound (0 samples). Record it again.")
+        raise MediaError(f"{name} holds no sound (0 samples). Record it again.")
     notes = list(notes)
     if seen.n_broken:
         notes.append(f"{name}: {seen.n_broken} samples were not numbers and are taken as silence.")
@@ -308,10 +308,11 @@ def _checked(blocks: Iterable[np.ndarray], seen: _Seen) -> Iterator[np.ndarray]:
             yield piece
 
 
-def _no_longer(pieces: Iterator[np.ndarray], seen: _Seen, rate: int, name: str, hours: float) -> Iterator[np.ndarray]:
-    """The pieces, until they are more than is opened: AudioError."""
+def _no_longer(pieces: Iterator[np.ndarray], seen: _Seen, rate: int, name: str, limits: InputLimits | None) -> Iterator[np.ndarray]:
+    """The pieces, until they are more than is opened: MediaError."""
     for piece in pieces:
-        check_length(seen.n, rate, name, hours)
+        if limits is not None:
+            check_length(seen.n, rate, name, limits)
         yield piece
 
 

@@ -70,7 +70,7 @@ def targets(folder: Path) -> list[Path]:
     import cv2
     import torch
 
-    from video.frames import FrameClock
+    from video.clock import FrameClock
     from video.read import probe, read_frames
     from video.write import VideoWriter
 
@@ -135,7 +135,7 @@ def bad_jobs(folder: Path, good: dict, other: dict) -> dict[str, dict]:
 def _faceless(out: Path) -> None:
     import torch
 
-    from video.frames import FrameClock
+    from video.clock import FrameClock
     from video.write import VideoWriter
 
     if out.exists():

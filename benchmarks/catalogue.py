@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 
 from benchmarks.common import SAMPLES, config_of, parser, report, sample_target
-from lipsync.cache import Cache
-from lipsync.config import DubConfig
+from lipsync.store.cache import Cache
+from lipsync.config.schema import DubConfig
 
 
 class ProcessorTime:
@@ -55,7 +55,7 @@ def measures(target: Path, speech: Path, short_s: float, config: DubConfig, fold
     """All figures, with an empty cache inside the folder."""
     import torch
 
-    from lipsync.dub import prepare
+    from lipsync.pipelines.dub import prepare
     from video.read import probe
 
     torch.set_num_threads(1)
@@ -82,7 +82,7 @@ def measures(target: Path, speech: Path, short_s: float, config: DubConfig, fold
 
 def job(target: Path, speech: Path, length_s: float | None, config: DubConfig, folder: Path, cache: Cache, ready) -> dict:
     """What a dub of a prepared target took; length_s: of its speech, None = all."""
-    from lipsync.dub import dub
+    from lipsync.pipelines.dub import dub
 
     watch = ProcessorTime()
     receipt = dub(target, speech, folder / "out.mp4", config, preview_s=length_s, cache=cache, hook=watch, force=True, prepared=ready)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lipsync.cache import Cache
-from lipsync.config import DubConfig
-from lipsync.config_file import load
-from lipsync.errors import LipsyncError
+from lipsync.store.cache import Cache
+from lipsync.config.schema import DubConfig
+from lipsync.config.load import load
+from lipsync.core.errors import LipsyncError
 from training import grid
-from training.metrics import bootstrap_interval
+from lipsync.metrics.lips import bootstrap_interval
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "samples"
@@ -43,7 +43,7 @@ def config_of(args: argparse.Namespace) -> DubConfig:
 
 def make_dub(target: Path, speech: Path, out: Path, config: DubConfig, footage: tuple[Path, ...] = ()) -> dict:
     """Dubs, and returns the receipt's facts."""
-    from lipsync.dub import dub
+    from lipsync.pipelines.dub import dub
 
     return dub(target, speech, out, config, footage=footage, cache=Cache(config.cache.folder), force=True).to_plain()
 
@@ -72,7 +72,7 @@ def grid_clips(split: str) -> list[Path]:
 
 def joined(clips: list[Path], out: Path) -> Path:
     """The clips as one video, made once."""
-    from video.concat import join_clips
+    from training.concat import join_clips
 
     if not out.exists():
         join_clips(clips, out)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.common import ROOT, SAMPLES, config_of, joined, make_dub, parser, report, sample_target
-from training.evaluate import evaluate
+from lipsync.evaluation.evaluate import evaluate
 
 
 def main() -> None:

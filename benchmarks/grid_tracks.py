@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from benchmarks.common import DATA
-from lipsync.hooks import Lines
+from lipsync.core.progress import Lines
 from training import grid
 
 

@@ -40,7 +40,7 @@ def small_target(out: Path) -> Path:
     import cv2
     import torch
 
-    from video.frames import FrameClock
+    from video.clock import FrameClock
     from video.read import probe, read_rows
     from video.write import VideoWriter
 

@@ -26,18 +26,18 @@ import numpy as np
 import torch
 
 from audio.load import Waveform
-from audio.voice import voice_activity
+from audio.vad import voice_activity
 from benchmarks.common import DATA, config_of, grid_clips, parser, report, with_interval
-from lipsync.lips import close_when_silent, opening, rest_shape, uncrossed
-from lipsync.speech_to_lips import SHAPES, LipModel
-from lipsync.timebase import lips_at, voiced_at
-from lipsync.types import LipTrack
+from lipsync.core.lips import close_when_silent, opening, rest_shape, uncrossed
+from lipsync.speech.lip_model import SHAPES, LipModel
+from lipsync.core.timebase import lips_at, voiced_at
+from lipsync.core.types import LipTrack
 from training import grid
 from training.closures import Closures, closures, grid_phones
-from training.lip_examples import SpokenLips
-from training.lips import train_lip_model
-from training.metrics import articulation, bootstrap_interval, lmd, opening_r
-from video.frames import FrameClock
+from lipsync.learning.lip_examples import SpokenLips
+from lipsync.learning.lips import train_lip_model
+from lipsync.metrics.lips import articulation, bootstrap_interval, lmd, opening_r
+from video.clock import FrameClock
 
 #: Networks of which "full" trains one each; "two_minutes" trains those of --networks too.
 NETWORKS = tuple(SHAPES)
@@ -146,7 +146,7 @@ class Bench:
         if self.args.prior == "none":
             return None
         if self.args.prior == "bundled":
-            from lipsync.lip_model import bundled_lip_model
+            from lipsync.speech.prior import bundled_lip_model
 
             return bundled_lip_model()
         return LipModel.load(self.args.prior)
@@ -250,7 +250,7 @@ def voices(bench: Bench) -> dict:
     """Synthetic voices that nothing was trained on say the sentences of s1 `val`, laid onto their time: the real lips are the truth."""
     from training.alignment import time_map
     from training.sentences import sentence_of
-    from training.voices import HELD_OUT_VOICES, say
+    from training.tts import HELD_OUT_VOICES, say
 
     model = LipModel.load(bench.args.model) if bench.args.model else bench.prior
     said, flat = [], []
@@ -267,7 +267,7 @@ def languages(bench: Bench) -> dict:
     """Synthetic voices in languages that nothing was trained on; the truth is what --mouth (training.coarticulation) makes of their phones."""
     from training.coarticulation import Coarticulation
     from training.sentences import text_for
-    from training.voices import HELD_OUT_LANGUAGE_VOICES, say
+    from training.tts import HELD_OUT_LANGUAGE_VOICES, say
 
     model = LipModel.load(bench.args.model) if bench.args.model else bench.prior
     if bench.args.mouth is None:

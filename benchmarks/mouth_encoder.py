@@ -17,9 +17,11 @@ from scipy.stats import spearmanr
 
 from benchmarks.common import parser, report
 from training.distortions import SPOILERS, Material, Mouth, lip_error
-from training.losses import feature_distance
-from training.metrics import ssim
-from training.mouth_encoder import BUNDLED, EncoderRecipe, footage, mouth_encoder
+from lipsync.learning.losses import feature_distance
+from lipsync.metrics.pictures import ssim
+from lipsync.store.registry import MOUTH_ENCODER
+from training.mouth_encoder import EncoderRecipe, footage
+from lipsync.learning.perceptual import mouth_encoder
 
 AMOUNTS = (0.2, 0.4, 0.6, 0.8, 1.0)
 FAULTS = ("blur", "noise", "jpeg", "ghost", "swap", "warp", "teeth")
@@ -98,7 +100,7 @@ def visible_before_mild(pairs: list[tuple[Mouth, Mouth]], by: dict[str, Measure]
 
 def main() -> None:
     options = parser(__doc__.splitlines()[0])
-    options.add_argument("--weights", type=Path, default=BUNDLED)
+    options.add_argument("--weights", type=Path, default=MOUTH_ENCODER)
     args = options.parse_args()
     _, held = footage(EncoderRecipe.load("mouth-encoder"), args.work)
     by, out = measures(mouth_encoder(args.weights)), {}

@@ -14,13 +14,13 @@ __version__ = "0.1.0"
 
 #: Public name -> module that has it; nothing is imported before it is asked for.
 _HOME = {
-    "dub": "lipsync.dub",
-    "analyse": "lipsync.analyse",
-    "Cache": "lipsync.cache",
-    "DubConfig": "lipsync.config",
-    "load_config": "lipsync.config_file",
-    "LipsyncError": "lipsync.errors",
-    "UsageError": "lipsync.errors",
+    "dub": "lipsync.pipelines.dub",
+    "analyse": "lipsync.target.analyse",
+    "Cache": "lipsync.store.cache",
+    "DubConfig": "lipsync.config.schema",
+    "load_config": "lipsync.config.load",
+    "LipsyncError": "lipsync.core.errors",
+    "UsageError": "lipsync.core.errors",
 }
 _NAME_THERE = {"load_config": "load"}
 __all__ = [*_HOME, "__version__"]
@@ -40,7 +40,7 @@ def __dir__() -> list[str]:
 
 class _Package(types.ModuleType):
     def __setattr__(self, name: str, value: object) -> None:
-        # Importing lipsync/dub.py must not hide the function of the same name behind its module.
+        # Importing lipsync/pipelines/dub.py must not hide the function of the same name behind its module.
         if name in ("dub", "analyse") and isinstance(value, types.ModuleType):
             value = getattr(value, name, value)
         super().__setattr__(name, value)

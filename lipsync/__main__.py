@@ -1,6 +1,6 @@
 """python -m lipsync"""
 
-from lipsync.cli import main
+from lipsync.cli.app import main
 
 if __name__ == "__main__":
     main()

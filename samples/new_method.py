@@ -2,7 +2,7 @@
 
 This one decodes the mouth from the lips with a few layers, into the frame's own surroundings. Also: `lipsync train texture FILE.py TARGET
 -o WEIGHTS` and `lipsync dub --texture FILE.py --texture-weights WEIGHTS`. A method that learns nothing needs only `name`, `radius`,
-`prepare` and `render`: see lipsync/textures/base.py.
+`prepare` and `render`: see lipsync/textures/registry.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from lipsync.textures.learned import Learned, Player, TextureBatch
+from lipsync.textures.trainable import Learned, Player, TextureBatch
 from lipsync.textures.nets import Grow, conv, lip_numbers, lower_face, net_size, resized
-from lipsync.types import MouthSpace, TextureQuery
+from lipsync.core.types import MouthSpace
+from lipsync.core.texture import TextureQuery
 
 
 class Method(Learned):

@@ -24,7 +24,7 @@ def small_target(tmp_path_factory) -> Path:
     import torch
 
     from audio.load import load_track
-    from video.frames import FrameClock
+    from video.clock import FrameClock
     from video.read import probe, read_frames
     from video.write import VideoWriter
 
@@ -52,6 +52,6 @@ def short_speech(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory):
-    from lipsync.cache import Cache
+    from lipsync.store.cache import Cache
 
     return Cache(tmp_path_factory.mktemp("cache"))

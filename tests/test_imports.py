@@ -47,7 +47,7 @@ def kind(name):
     first = parts[1] if len(parts) > 1 else "__init__"
     if first in ENTRY:
         return "entry"
-    if first in LEAVES or name == "lipsync.face.canonical":
+    if first in LEAVES or name == "lipsync.core.canonical":
         return "leaf"
     return "texture" if first == "textures" else "stage"
 
@@ -111,19 +111,19 @@ def test_only_the_command_line_prints(path):
     ("importer", "name", "allowed"),
     [
         ("audio.load", "video.read", False),
-        ("video.write", "lipsync.errors", False),
+        ("video.write", "lipsync.core.errors", False),
         ("audio.load", "audio.features", True),
-        ("lipsync.types", "video.frames", True),
-        ("lipsync.lips", "lipsync.analyse", False),
-        ("lipsync.retime", "lipsync.lips", True),
-        ("lipsync.retime", "lipsync.dub", False),
-        ("lipsync.composite", "training.loop", False),
-        ("lipsync.textures.median", "lipsync.composite", False),
-        ("lipsync.textures.median", "video.read", False),
-        ("lipsync.textures.median", "lipsync.textures.base", True),
-        ("training.loop", "lipsync.cli", False),
-        ("training.loop", "lipsync.composite", True),
-        ("lipsync.dub", "training.loop", True),
+        ("lipsync.core.types", "video.clock", True),
+        ("lipsync.core.lips", "lipsync.target.analyse", False),
+        ("lipsync.render.retime", "lipsync.core.lips", True),
+        ("lipsync.render.retime", "lipsync.pipelines.dub", False),
+        ("lipsync.render.composite", "lipsync.learning.loop", False),
+        ("lipsync.textures.methods.median", "lipsync.render.composite", False),
+        ("lipsync.textures.methods.median", "video.read", False),
+        ("lipsync.textures.methods.median", "lipsync.textures.registry", True),
+        ("lipsync.learning.loop", "lipsync.cli.app", False),
+        ("lipsync.learning.loop", "lipsync.render.composite", True),
+        ("lipsync.pipelines.dub", "lipsync.learning.loop", True),
     ],
 )
 def test_the_law_itself(importer, name, allowed):
@@ -140,7 +140,7 @@ def loaded_after(code):
 
 @pytest.mark.parametrize("command", [["dub"], ["lips"], ["train", "lips"]])
 def test_help_loads_nothing_heavy(command):
-    code = f"import sys\nsys.argv = ['lipsync', *{command}, '--help']\nfrom lipsync.cli import main\ntry: main()\nexcept SystemExit: pass"
+    code = f"import sys\nsys.argv = ['lipsync', *{command}, '--help']\nfrom lipsync.cli.app import main\ntry: main()\nexcept SystemExit: pass"
     assert not loaded_after(code) & (HEAVY | {"numpy"})
 
 
@@ -149,5 +149,5 @@ def test_import_is_instant():
 
 
 def test_a_function_is_not_hidden_by_its_module():
-    code = "import types, lipsync\nm = types.ModuleType('lipsync.dub'); m.dub = print\nlipsync.dub = m\nassert lipsync.dub is print"
+    code = "import types, lipsync\nm = types.ModuleType('lipsync.pipelines.dub'); m.dub = print\nlipsync.dub = m\nassert lipsync.dub is print"
     loaded_after(code)

@@ -16,28 +16,19 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.fuzz_seeds import make_receipt, receipt_job
+from tests.fuzz.seeds import make_receipt, receipt_job
 from lipsync.batch.run import finished
-from lipsync.batch.storage import Place
-from lipsync.cache import step_key
-from lipsync.config import DubConfig, RetimeConfig
-from lipsync.config_file import from_plain, load, to_plain, to_toml
-from lipsync.errors import LipsyncError, UsageError
-from lipsync.geometry import apply, similarity_fit, warp, warp_frame
-from lipsync.retime import POLICIES, costs_of, retime
-from lipsync.timebase import (
-    NOMINAL_RATES,
-    feature_position,
-    lips_at,
-    nominal_rate,
-    output_clock,
-    shot_at_features,
-    to_feature_clock,
-    voiced_at,
-)
-from lipsync.types import LipTrack
-from tests.test_retime import SMALL, check_promises, cost_of_path
-from video.frames import FrameClock
+from lipsync.batch.storage.store import Place
+from lipsync.store.cache import step_key
+from lipsync.config.schema import DubConfig, RetimeConfig
+from lipsync.config.load import from_plain, load, to_plain, to_toml
+from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.core.geometry import apply, similarity_fit, warp, warp_frame
+from lipsync.render.retime import POLICIES, costs_of, retime
+from lipsync.core.timebase import NOMINAL_RATES, feature_position, lips_at, nominal_rate, output_clock, shot_at_features, to_feature_clock, voiced_at
+from lipsync.core.types import LipTrack
+from tests.lipsync.render.test_retime import SMALL, check_promises, cost_of_path
+from video.clock import FrameClock
 
 settings.register_profile("ours", deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 settings.load_profile("ours")

@@ -16,8 +16,8 @@ def main() -> None:
     options.add_argument("--workers", type=int, default=2, help="processes that make speech")
     args = options.parse_args()
 
-    from lipsync.errors import LipsyncError
-    from lipsync.hooks import Bars, Lines
+    from lipsync.core.errors import LipsyncError
+    from lipsync.core.progress import Bars, Lines
 
     recipe = args.recipe or {"lips": "prior", "encoder": "mouth-encoder"}[args.what]
     out = args.out or Path(f"{Path(recipe).stem}.safetensors")
@@ -33,7 +33,7 @@ def _lips(recipe: str, args: argparse.Namespace, out: Path, hook) -> object:
     import torch
 
     from training.prior import PriorRecipe, make_prior
-    from video.parts import part_of
+    from media.atomic import part_of
 
     model = make_prior(PriorRecipe.load(recipe), args.work, hook, args.workers)
     with part_of(out) as part:

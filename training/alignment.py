@@ -13,9 +13,9 @@ from scipy.ndimage import uniform_filter1d
 
 from audio.features import FEATURE_RATE, FeatureSpec, speech_features
 from audio.load import Waveform
-from audio.voice import voice_activity
+from audio.vad import voice_activity
 from training.phones import SILENCE, Phones
-from training.voices import Utterance
+from training.tts import Utterance
 
 #: Rows of silence kept on either side of the speech, so that its first and last sounds may move.
 MARGIN = 12

@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from lipsync.lips import opening
-from lipsync.types import LipTrack
+from lipsync.core.lips import opening
+from lipsync.core.types import LipTrack
 
 #: Mean vertical gap between the inner lip edges, eye distances, below which lips are closed.
 CLOSED = 0.02

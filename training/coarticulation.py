@@ -16,13 +16,13 @@ import torch
 from torch import nn
 
 from audio.features import FEATURE_RATE
-from lipsync.cache import save_tensors
-from lipsync.errors import LipsyncError
-from lipsync.lips import LOWER_INNER, UPPER_INNER, opening, soft_step
-from lipsync.types import LipTrack
-from lipsync.weights_file import read_weights_file
+from lipsync.store.cache import save_tensors
+from lipsync.core.errors import LipsyncError
+from lipsync.core.lips import LOWER_INNER, UPPER_INNER, opening, soft_step
+from lipsync.core.types import LipTrack
+from lipsync.store.weights_file import read_weights_file
 from training.phones import BILABIALS, DIPHTHONGS, PHONES, SILENCE, VOWELS, Phones
-from video.parts import part_of
+from media.atomic import part_of
 
 FORMAT = "lipsync-coarticulation-1"
 #: How a sound is made, 0 to 1: open jaw, rounded, spread, bilabial closure, lip to teeth, teeth together, tongue tip, tongue back, tongue
@@ -182,7 +182,7 @@ class Coarticulation:
     def lips(self, phones: Phones, n_rows: int) -> np.ndarray:
         """(n_rows,18,2) float32 offsets from rest, face frame, 100 a second; never open at /p b m/, however short.
 
-        Added to a rest shape, inner edges may cross by a little where lips press; `lipsync.lips.uncrossed` mends it.
+        Added to a rest shape, inner edges may cross by a little where lips press; `lipsync.core.lips.uncrossed` mends it.
         """
         offsets = (self.coefficients(phones, n_rows) @ self.components.reshape(-1, 36)).reshape(-1, 18, 2) * np.float32(self.gain)
         return self._closed(offsets, phones)

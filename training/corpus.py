@@ -17,15 +17,15 @@ import torch
 
 from audio.features import FEATURE_RATE, FeatureSpec, speech_features
 from audio.load import Waveform
-from lipsync.hooks import Hook, silent
-from lipsync.timebase import to_feature_clock
+from lipsync.core.progress import Hook, silent
+from lipsync.core.timebase import to_feature_clock
 from training import grid
 from training.alignment import at_rows, time_map
 from training.coarticulation import Coarticulation
-from training.rooms import heard_elsewhere, resized_speaker
+from training.acoustic_augmentation import heard_elsewhere, resized_speaker
 from training.sentences import sentence_of, text_for
-from training.voices import Voice, say
-from video.parts import part_of
+from training.tts import Voice, say
+from media.atomic import part_of
 
 #: Kinds of pieces: a real voice over its lips; another voice over real lips; a synthetic voice over synthetic lips.
 REAL, REVOICED, SYNTHETIC = 0, 1, 2
@@ -168,7 +168,7 @@ def _features(wave: Waveform, spec: FeatureSpec, rows: np.ndarray, size: float, 
 
 def save_corpus(corpus: Corpus, path: Path) -> None:
     """One safetensors file, complete or not there."""
-    from lipsync.cache import save_arrays
+    from lipsync.store.cache import save_arrays
 
     features, offsets, valid = corpus.stacked()
     pieces = np.array([[p.first, p.n, p.lips, p.kind, p.part] for p in corpus.pieces], np.int64)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lipsync.geometry import apply
-from lipsync.lips import INNER_EDGE, MIRRORED
-from lipsync.types import MouthBank
+from lipsync.core.geometry import apply
+from lipsync.core.lips import INNER_EDGE, MIRRORED
+from lipsync.core.types import MouthBank
 
 #: Mean error of the lip points (eye distances) that has severity 1.
 WRONG_LIPS = 0.05

@@ -1,7 +1,7 @@
 """espeak-ng as a program that keeps no state: one request a line in, phones and sound out.
 
 The library remembers the previous sentence (its noise, its echo, the voice), so each sentence is spoken by a fresh copy of a process in
-which it has only been loaded. Run as a script by `training.voices`; needs nothing but the standard library.
+which it has only been loaded. Run as a script by `training.tts`; needs nothing but the standard library.
 """
 
 from __future__ import annotations

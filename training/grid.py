@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from audio.load import RATE, Waveform, load_track
-from audio.voice import voice_activity
-from lipsync.errors import LipsyncError
-from lipsync.hooks import Hook, silent
-from lipsync.lips import rest_shape
-from lipsync.timebase import voiced_at
-from lipsync.types import FaceTrack, LipTrack
-from video.frames import FrameClock
-from video.opening import open_media
-from video.parts import part_of
+from audio.vad import voice_activity
+from lipsync.core.errors import LipsyncError
+from lipsync.core.progress import Hook, silent
+from lipsync.core.lips import rest_shape
+from lipsync.core.timebase import voiced_at
+from lipsync.core.types import FaceTrack, LipTrack
+from video.clock import FrameClock
+from media.container import open_media
+from media.atomic import part_of
 
 FRAME_RATE, CLIP_S = Fraction(25), 3
 N_FRAMES = int(FRAME_RATE) * CLIP_S
@@ -80,7 +80,7 @@ def follow(paths: Sequence[Path], folder: Path, hook: Hook = silent) -> None:
 
     lips (T,18,2) float32 face frame, valid (T,), pose (T,3) degrees, eyes (T,), pixel_from_face (T,3,3).
     """
-    from lipsync.config import FaceConfig
+    from lipsync.config.schema import FaceConfig
     from lipsync.face.backend import get_backend
 
     config, backend = FaceConfig(), None

@@ -16,57 +16,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, relu, smooth_l1_loss
 
-import lipsync
-from lipsync.analyse import analyse
-from lipsync.cache import Cache, save_tensors
-from lipsync.config import DubConfig
-from lipsync.errors import LipsyncError, UsageError
-from lipsync.hooks import Hook, silent
-from lipsync.lips import LOWER_INNER, UPPER_INNER
-from lipsync.weights_file import read_weights_file
+from lipsync.target.analyse import analyse
+from lipsync.store.cache import Cache, save_tensors
+from lipsync.config.schema import DubConfig
+from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.core.progress import Hook, silent
+from lipsync.core.lips import LOWER_INNER, UPPER_INNER
+from lipsync.store.weights_file import read_weights_file
 from training import grid
 from training.distortions import SPOILERS, Material, examples
-from training.loop import Player, train
-from training.losses import feature_distance, of_length_one
-from video.parts import part_of
+from lipsync.learning.loop import Player, train
+from lipsync.learning.losses import feature_distance, of_length_one
+from media.atomic import part_of
+from lipsync.learning.perceptual import MouthEncoder
+from lipsync.learning.perceptual import WIDTHS
 
 RECIPES = Path(__file__).parent / "recipes"
-BUNDLED = Path(lipsync.__file__).parent / "weights" / "mouth-encoder.safetensors"
 PRESENTER = Path(__file__).parents[1] / "samples" / "target.mp4"
-WIDTHS = (16, 32, 64, 96)
 #: Root of the distance between pictures of severity 1.
 FAR = 0.5
-
-
-class MouthEncoder(nn.Module):
-    """(B,3,H,W) RGB in [0,1] to four layers: 16, 32, 64, 96 channels at a half, a quarter, an eighth and a sixteenth of the size."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stages = nn.ModuleList(
-            nn.ModuleList([nn.Conv2d(a, b, 4, 2, 1), nn.Conv2d(b, b, 3, padding=1)]) for a, b in zip((3, *WIDTHS), WIDTHS)
-        )
-
-    def forward(self, rgb: Tensor) -> list[Tensor]:
-        x, kept = 4 * rgb - 2, []
-        for halve, look in self.stages:
-            x = relu(look(relu(halve(x))))
-            kept.append(x)
-        return kept
-
-    def save(self, path: Path, about: dict[str, str]) -> None:
-        """Writes the network, 16-bit floats, with `about` beside it."""
-        tensors = {name: value.half().contiguous() for name, value in self.state_dict().items()}
-        with part_of(path) as part:
-            save_tensors(part, tensors, {"what": "mouth encoder"} | about)
-
-
-def mouth_encoder(path: Path = BUNDLED) -> MouthEncoder:
-    """The encoder of a file, float32, ready to use: the one that ships. LipsyncError: not such a file."""
-    net, file = MouthEncoder(), read_weights_file(path, "a mouth encoder", "Install lipsync again.")
-    with file.whole():
-        file.fill(net)
-    return net.eval().requires_grad_(False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +75,7 @@ def make_encoder(recipe: EncoderRecipe, work: Path, hook: Hook = silent) -> Mout
 
 def footage(recipe: EncoderRecipe, work: Path, hook: Hook = silent) -> tuple[list[Material], list[Material]]:
     """Mouths to learn from and mouths held out, of the presenter and of GRID s1. LipsyncError: footage is missing."""
-    from video.concat import join_clips
+    from training.concat import join_clips
 
     if not PRESENTER.exists():
         raise LipsyncError(f"{PRESENTER} is missing. Render it with: python -m samples.presenter target -o {PRESENTER}")

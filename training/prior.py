@@ -17,25 +17,22 @@ import numpy as np
 import torch
 
 from audio.features import FEATURE_RATE
-from lipsync.errors import LipsyncError, UsageError
-from lipsync.hooks import Hook, silent
-from lipsync.lips import LipBasis, opening
-from lipsync.speech_to_lips import SHAPES, LipModel, LipNet, predicted, scale_of
-from lipsync.types import LipTrack
+from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.core.progress import Hook, silent
+from lipsync.core.lips import LipBasis, opening
+from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predicted, scale_of
+from lipsync.core.types import LipTrack
 from training import grid
 from training.alignment import phones_of
 from training.coarticulation import Coarticulation
-from training.corpus import (
-    REAL, REVOICED, SYNTHETIC, Corpus, Piece, Plan, Sounding, gather, in_order, load_corpus, offsets_from_rest, real_clip, save_corpus,
-    synthetic_text,
-)  # fmt: skip
-from training.lip_examples import N_FOLDS, Variation, varied
-from training.lips import importance_of, lip_player
-from training.loop import train
-from training.metrics import articulation, lmd, opening_r
+from training.corpus import REAL, REVOICED, SYNTHETIC, Corpus, Piece, Plan, Sounding, gather, in_order, load_corpus, offsets_from_rest, real_clip, save_corpus, synthetic_text  # fmt: skip
+from lipsync.learning.lip_examples import N_FOLDS, Variation, varied
+from lipsync.learning.lips import importance_of, lip_player
+from lipsync.learning.loop import train
+from lipsync.metrics.lips import articulation, lmd, opening_r
 from training.phones import Phones
 from training.sentences import sentence_of
-from training.voices import FLITE_VOICES, TRAIN_VOICES, engine_missing, say
+from training.tts import FLITE_VOICES, TRAIN_VOICES, engine_missing, say
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -43,7 +40,7 @@ RECIPES = Path(__file__).parent / "recipes"
 @dataclass(frozen=True, slots=True)
 class PriorRecipe:
     """How a prior is made. texts: synthetic ones; real: learn from real recordings, too (False: from synthetic speech alone);
-    shares: of the pieces of a batch that are real, revoiced, synthetic; flatten, opening: see training.lips.Recipe; reach: how far people's
+    shares: of the pieces of a batch that are real, revoiced, synthetic; flatten, opening: see lipsync.learning.lips.Recipe; reach: how far people's
     lips move, relative to the speaker of the real ones."""
 
     network: str = "bidirectional"

@@ -11,18 +11,18 @@ import av
 import numpy as np
 import torch
 
-from . import VideoError
-from .frames import FrameClock
-from .opening import open_media
-from .parts import part_of
-from .write import VideoWriter
+from media import MediaError
+from video.clock import FrameClock
+from media.container import open_media
+from media.atomic import part_of
+from video.write import VideoWriter
 
 
 class RangedWriter:
     """`VideoWriter` for a long video: every `range_rows` rows go to a file in `folder` (it stays there; remove it when the video is kept).
 
     n_done: rows that the folder holds already, whole ranges from the first; write only what follows. At a clean exit the ranges become
-    `path`. picture: width, height, colour, codec, crf, preset, sample_aspect, as for `VideoWriter`. Raises VideoError.
+    `path`. picture: width, height, colour, codec, crf, preset, sample_aspect, as for `VideoWriter`. Raises MediaError.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class _Joined(VideoWriter):
     def _same_kind(self, file: Path) -> Iterator[av.Packet]:
         with _opened(file) as container:
             if container.streams.video[0].codec_context.extradata != self._extradata:
-                raise VideoError(f"{self.path}: its ranges were written by different encoders. Run the command again after `lipsync cache clear`.")
+                raise MediaError(f"{self.path}: its ranges were written by different encoders. Run the command again after `lipsync cache clear`.")
         yield from _packets(file)
 
 
@@ -155,15 +155,15 @@ def _packets(file: Path) -> Iterator[av.Packet]:
                 if packet.size:
                     yield packet
         except (av.error.FFmpegError, OSError) as error:
-            raise VideoError(f"{file} is damaged ({error}). Run the command again.") from error
+            raise MediaError(f"{file} is damaged ({error}). Run the command again.") from error
 
 
 def _opened(file: Path) -> av.container.InputContainer:
     try:
         container = open_media(file)
-    except (VideoError, av.error.FFmpegError, OSError) as error:
-        raise VideoError(f"{file} is damaged ({error}). Run the command again.") from error
+    except (MediaError, av.error.FFmpegError, OSError) as error:
+        raise MediaError(f"{file} is damaged ({error}). Run the command again.") from error
     if not container.streams.video:
         container.close()
-        raise VideoError(f"{file} is damaged (no picture). Run the command again.")
+        raise MediaError(f"{file} is damaged (no picture). Run the command again.")
     return container

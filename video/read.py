@@ -17,11 +17,11 @@ import av
 import numpy as np
 import torch
 
-from . import VideoError
-from .colour import FULL, ColourTags, Converter
-from .frames import FrameBatch, FrameClock
-from .opening import Largest, check_frames, check_size, open_media, too_large
-from .threads import ahead
+from media import MediaError
+from video.colour import FULL, ColourTags, Converter
+from video.clock import FrameBatch, FrameClock
+from media.container import InputLimits, check_frames, check_size, open_media, too_large
+from video.prefetch import ahead
 
 _EXACT_CONTAINERS = {"mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm"}  # packet times are stored, not guessed
 _HELD_AT_END = 5  # frames that may be missing at the very end before it is an error
@@ -39,7 +39,7 @@ class VideoStream:
     height;
     colour: tags as in the file; audio_start_s: first audible sample minus first frame; keyframes: (K,) int64 frame numbers where decoding
     can start, only 0 where the file cannot be sought; by_count: frames are numbered from the start because times are unusable;
-    notes: what was repaired, for the user; largest: the most that is opened of it.
+    notes: what was repaired, for the user; limits: the most that is opened of it.
     """
 
     path: Path
@@ -57,26 +57,26 @@ class VideoStream:
     keyframes: np.ndarray
     by_count: bool
     notes: tuple[str, ...]
-    largest: Largest = Largest()
+    limits: InputLimits = InputLimits()
 
     def __len__(self) -> int:
         return len(self.clock)
 
 
-def probe(path: str | Path, largest: Largest = Largest()) -> VideoStream:
+def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
     """What is in the file, with the exact time of every frame that decoding will yield.
 
     Packets are listed without decoding where the container stores times (MP4, MOV, Matroska, WebM) and the first and the last frames agree
-    with them; any other file is decoded once. Raises VideoError.
+    with them; any other file is decoded once. Raises MediaError.
     """
     path = Path(path)
-    with _open(path, largest) as container:
-        stream = _picture_track(container, path, largest)
+    with _open(path, limits) as container:
+        stream = _picture_track(container, path, limits)
         first = next(_decode(container, stream), None)
         if first is None:
-            raise VideoError(
+            raise MediaError(
                 f"{path}: no frame of its {stream.codec_context.name} picture can be decoded: damaged, or too large. Re-encode or re-copy the file. "
-                + too_large("megapixels", largest)
+                + too_large("megapixels", limits)
             )
         tags = ColourTags(*(int(v) for v in (first.colorspace, first.color_primaries, first.color_trc, first.color_range)))
         if first.format.name.startswith("yuvj"):
@@ -96,14 +96,14 @@ def probe(path: str | Path, largest: Largest = Largest()) -> VideoStream:
         notes.append("transparency is not kept: the picture is shown with the colours beneath it. Lay it over a background first to keep its look")
     if first.interlaced_frame:
         notes.append("interlaced picture is handled as whole frames: moving edges stay combed")
-    listed = _listed_times(path, largest) if exact else None
-    pts, end, keys, by_count = listed if listed else _decoded_times(path, base, fallback_rate, notes, largest)
-    clock = _believable(path, FrameClock(pts, base, end), largest)
-    audio_start = _audio_start(path, largest)
+    listed = _listed_times(path, limits) if exact else None
+    pts, end, keys, by_count = listed if listed else _decoded_times(path, base, fallback_rate, notes, limits)
+    clock = _believable(path, FrameClock(pts, base, end), limits)
+    audio_start = _audio_start(path, limits)
     width, height = (first.height, first.width) if orientation[2] else (first.width, first.height)
     return VideoStream(
         path, clock, width, height, orientation, rotation, aspect, tags, first.format.name, codec, audio_start is not None,
-        None if audio_start is None else audio_start - int(pts[0]) * base, keys, by_count, tuple(notes), largest,
+        None if audio_start is None else audio_start - int(pts[0]) * base, keys, by_count, tuple(notes), limits,
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def read_rows(
 
     source: (N,) int64 frame numbers, any order; cheap where they stay, step or skip a little. The following frames are a (B,3,H,W) uint8
     tensor holding frame source + 1 (the last frame again at the end) where also_next is set and zeros elsewhere; None where no row of the
-    batch asks. Decoded ahead in a thread with a short queue; closing the iterator ends the thread. Raises VideoError.
+    batch asks. Decoded ahead in a thread with a short queue; closing the iterator ends the thread. Raises MediaError.
     """
     source = np.asarray(source, np.int64)
     wanted = np.zeros(len(source), bool) if also_next is None else np.asarray(also_next, bool)
@@ -135,8 +135,8 @@ def read_rows(
 
 def decoded_pictures(stream: VideoStream) -> Iterator[av.VideoFrame]:
     """Every frame as the decoder gives it, in the file's own pixel format, not rotated."""
-    with _open(stream.path, stream.largest) as container:
-        yield from _decode(container, _picture_track(container, stream.path, stream.largest))
+    with _open(stream.path, stream.limits) as container:
+        yield from _decode(container, _picture_track(container, stream.path, stream.limits))
 
 
 def _batches(stream: VideoStream, source: np.ndarray, batch: int, wanted: np.ndarray) -> Iterator:
@@ -190,8 +190,8 @@ class _Reel:
     def _restart(self) -> None:
         if self._container is not None:
             self._container.close()
-        self._container = _open(self.stream.path, self.stream.largest)
-        self._track = _picture_track(self._container, self.stream.path, self.stream.largest)
+        self._container = _open(self.stream.path, self.stream.limits)
+        self._track = _picture_track(self._container, self.stream.path, self.stream.limits)
         self._begin()
 
     def _begin(self) -> None:
@@ -217,7 +217,7 @@ class _Reel:
             frame = self._forward(i)
         if frame is None:
             at = float(self.stream.clock.seconds[i])
-            raise VideoError(
+            raise MediaError(
                 f"{self.stream.path}: frame {i} ({at:.2f} s) cannot be decoded. The file is damaged: copy it again or re-encode it."
             )
         return frame
@@ -277,21 +277,21 @@ class _Reel:
         return self._restart()
 
 
-def _open(path: Path, largest: Largest) -> av.container.InputContainer:
+def _open(path: Path, limits: InputLimits) -> av.container.InputContainer:
     if not path.exists():
-        raise VideoError(f"{path}: there is no such file. Check the path.")
+        raise MediaError(f"{path}: there is no such file. Check the path.")
     if path.is_dir():
-        raise VideoError(f"{path} is a folder, not a video file. Name a file in it.")
+        raise MediaError(f"{path} is a folder, not a video file. Name a file in it.")
     if path.stat().st_size == 0:
-        raise VideoError(f"{path} is empty (0 bytes). Copy or record it again.")
+        raise MediaError(f"{path} is empty (0 bytes). Copy or record it again.")
     try:
-        return open_media(path, largest)
+        return open_media(path, limits)
     except PermissionError as error:
-        raise VideoError(f"{path} may not be read. Give yourself read permission.") from error
+        raise MediaError(f"{path} may not be read. Give yourself read permission.") from error
     except MemoryError:
         raise
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(
+        raise MediaError(
             f"{path} is not a video that can be opened ({_reason(error)}): "
             "cut off, damaged or of an unknown format. Copy it again or convert it to MP4."
         ) from error
@@ -301,16 +301,16 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _picture_track(container: av.container.InputContainer, path: Path, largest: Largest) -> av.video.stream.VideoStream:
+def _picture_track(container: av.container.InputContainer, path: Path, limits: InputLimits) -> av.video.stream.VideoStream:
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
             if stream.codec_context is None:
                 break
-            check_size(stream, path, largest)
+            check_size(stream, path, limits)
             stream.thread_type = "AUTO"
             return stream
     kind = "an audio file" if container.streams.audio else "no video"
-    raise VideoError(f"{path} has no picture track that can be decoded (it is {kind}). Name a video file.")
+    raise MediaError(f"{path} has no picture track that can be decoded (it is {kind}). Name a video file.")
 
 
 def _decode(container, stream) -> Iterator[av.VideoFrame]:
@@ -345,16 +345,16 @@ def _orientation(frame: av.VideoFrame) -> tuple[tuple[bool, bool, bool], int]:
     return (*flips, transpose), int(rotation)
 
 
-def _listed_times(path: Path, largest: Largest) -> tuple[np.ndarray, int, np.ndarray, bool] | None:
+def _listed_times(path: Path, limits: InputLimits) -> tuple[np.ndarray, int, np.ndarray, bool] | None:
     """(pts, end, keyframes, False) from packets alone, or None where they cannot be trusted."""
-    with _open(path, largest) as container:
-        stream = _picture_track(container, path, largest)
+    with _open(path, limits) as container:
+        stream = _picture_track(container, path, limits)
         packets = []
         try:
             for p in container.demux(stream):
                 if p.size and not p.is_discard:
                     packets.append((p.pts, p.duration or 0, p.is_keyframe, p.is_corrupt))
-                    check_frames(len(packets), path, largest)
+                    check_frames(len(packets), path, limits)
         except (av.error.FFmpegError, OSError):
             return None
     if not packets or any(p[0] is None or p[3] for p in packets):
@@ -362,21 +362,21 @@ def _listed_times(path: Path, largest: Largest) -> tuple[np.ndarray, int, np.nda
     packets.sort(key=lambda p: p[0])
     pts = np.array([p[0] for p in packets], np.int64)
     keys = np.flatnonzero([p[2] for p in packets])
-    if len(keys) == 0 or keys[0] != 0 or (np.diff(pts) <= 0).any() or not _ends_agree(path, pts, keys, largest):
+    if len(keys) == 0 or keys[0] != 0 or (np.diff(pts) <= 0).any() or not _ends_agree(path, pts, keys, limits):
         return None
     return pts, _end(pts, packets[-1][1], 1), keys, False
 
 
-def _ends_agree(path: Path, pts: np.ndarray, keys: np.ndarray, largest: Largest) -> bool:
+def _ends_agree(path: Path, pts: np.ndarray, keys: np.ndarray, limits: InputLimits) -> bool:
     """Whether the first frames, and those from the last keyframe on, decode to the listed times."""
     head = 8
-    with _open(path, largest) as container:
-        stream = _picture_track(container, path, largest)
+    with _open(path, limits) as container:
+        stream = _picture_track(container, path, limits)
         for want, frame in zip(pts[:head], _decode(container, stream)):
             if frame.pts != want:
                 return False
-    with _open(path, largest) as container:
-        stream = _picture_track(container, path, largest)
+    with _open(path, limits) as container:
+        stream = _picture_track(container, path, limits)
         if keys[-1] > 0:
             try:
                 container.seek(int(pts[keys[-1]]), stream=stream)
@@ -387,25 +387,25 @@ def _ends_agree(path: Path, pts: np.ndarray, keys: np.ndarray, largest: Largest)
     return None not in got and [p for p in got if p >= tail[0]] == tail.tolist()
 
 
-def _believable(path: Path, clock: FrameClock, largest: Largest) -> FrameClock:
-    """The same clock; VideoError where so many frames a second, or so many hours, can only be damage."""
+def _believable(path: Path, clock: FrameClock, limits: InputLimits) -> FrameClock:
+    """The same clock; MediaError where so many frames a second, or so many hours, can only be damage."""
     length_s = (clock.end - int(clock.pts[0])) * clock.base
     if length_s > _LONGEST_S or (int(clock.pts[-1]) - int(clock.pts[0])) * clock.base * _MOST_FPS < len(clock) - 1:
-        raise VideoError(
+        raise MediaError(
             f"{path}: by the times in the file, {len(clock)} frames take {float(length_s):.4g} s. They are damaged: convert it to a constant frame rate."
         )
-    if length_s > largest.hours * 3600:
-        raise VideoError(f"{path} lasts {float(length_s) / 3600:.4g} hours. {too_large('hours', largest)}")
+    if length_s > limits.hours * 3600:
+        raise MediaError(f"{path} lasts {float(length_s) / 3600:.4g} hours. {too_large('hours', limits)}")
     return clock
 
 
-def _decoded_times(path: Path, base: Fraction, rate: Fraction, notes: list[str], largest: Largest) -> tuple[np.ndarray, int, np.ndarray, bool]:
+def _decoded_times(path: Path, base: Fraction, rate: Fraction, notes: list[str], limits: InputLimits) -> tuple[np.ndarray, int, np.ndarray, bool]:
     """(pts, end, keyframes, by_count) by decoding the whole file; unusable times are repaired with a note."""
     seen = []
-    with _open(path, largest) as container:
-        for f in _decode(container, _picture_track(container, path, largest)):
+    with _open(path, limits) as container:
+        for f in _decode(container, _picture_track(container, path, limits)):
             seen.append((f.pts, f.key_frame, getattr(f, "duration", 0) or 0))
-            check_frames(len(seen), path, largest)
+            check_frames(len(seen), path, limits)
     step = max(1, round(1 / (rate * base)))
     times = [s[0] for s in seen]
     keys = np.flatnonzero([s[1] for s in seen])
@@ -450,9 +450,9 @@ def _end(pts: np.ndarray, last_duration: int, step: int) -> int:
     return int(pts[-1]) + (last_duration if last_duration > 0 else usual)
 
 
-def _audio_start(path: Path, largest: Largest) -> Fraction | None:
+def _audio_start(path: Path, limits: InputLimits) -> Fraction | None:
     """Seconds on the file's own clock at which the first audible sample sounds; None without audio."""
-    with _open(path, largest) as container:
+    with _open(path, limits) as container:
         track = container.streams.best("audio")
         if track is None:
             return None

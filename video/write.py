@@ -14,11 +14,11 @@ import av
 import numpy as np
 import torch
 
-from . import VideoError
-from .colour import FULL, RGB, ColourTags, Converter
-from .frames import FrameClock
-from .parts import part_path, remove_part, settle, sweep_parts
-from .speech_track import SpeechTrack
+from media import MediaError
+from video.colour import FULL, RGB, ColourTags, Converter
+from video.clock import FrameClock
+from media.atomic import part_path, remove_part, settle, sweep_parts
+from video.mux import SpeechTrack
 
 #: Encoder -> (pixel format, the same for odd sizes, name of its quality option, further options).
 ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
@@ -58,7 +58,7 @@ class VideoWriter:
     """Writes frames on a clock, with a speech file that starts together with the first frame.
 
     Encodes in a thread of its own. Everything goes to a hidden file beside `path`, renamed at a clean exit; after an exception nothing is
-    left. Frame i is shown at clock.pts[i] - clock.pts[0] (Matroska rounds to milliseconds). Raises VideoError.
+    left. Frame i is shown at clock.pts[i] - clock.pts[0] (Matroska rounds to milliseconds). Raises MediaError.
 
     colour: the target's tags; unsaid ones are filled in by size, and written. Speech is copied packet by packet where the container
     allows, otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the encoder
@@ -86,13 +86,13 @@ class VideoWriter:
 
     def _check(self) -> None:
         if not self.path.parent.is_dir():
-            raise VideoError(f"{self.path}: the folder {self.path.parent} does not exist. Make it first.")
+            raise MediaError(f"{self.path}: the folder {self.path.parent} does not exist. Make it first.")
         if self.path.is_dir():
-            raise VideoError(f"{self.path} is a folder. Name a file to write, such as out.mp4.")
+            raise MediaError(f"{self.path} is a folder. Name a file to write, such as out.mp4.")
         if not os.access(self.path.parent, os.W_OK):
-            raise VideoError(f"{self.path}: the folder {self.path.parent} may not be written to. Choose another one.")
+            raise MediaError(f"{self.path}: the folder {self.path.parent} may not be written to. Choose another one.")
         if self._codec not in available_encoders():
-            raise VideoError(f"Encoder {self._codec!r} is not available here. Choose one of: {', '.join(available_encoders())}.")
+            raise MediaError(f"Encoder {self._codec!r} is not available here. Choose one of: {', '.join(available_encoders())}.")
 
     def __enter__(self) -> VideoWriter:
         self._container = None
@@ -140,7 +140,7 @@ class VideoWriter:
             n_bytes = self._part.stat().st_size
             settle(self._part, self.path)
         except OSError as error:
-            raise VideoError(f"{self.path} could not be completed ({error.strerror or error}). Check free disk space and the folder.") from error
+            raise MediaError(f"{self.path} could not be completed ({error.strerror or error}). Check free disk space and the folder.") from error
         self.facts = WrittenVideo(self.path, self._written, n_bytes, self._pix_fmt, self._colour, audio, tuple(self._notes))
 
     def _offer(self, item: np.ndarray | None) -> None:
@@ -156,7 +156,7 @@ class VideoWriter:
             return
         if isinstance(self._failed, (av.error.FFmpegError, OSError)):
             reason = getattr(self._failed, "strerror", None) or str(self._failed)
-            raise VideoError(
+            raise MediaError(
                 f"{self.path} could not be written ({reason}). "
                 f"Check free disk space, and that {self.path.suffix} can hold {self._codec}."
             ) from self._failed
@@ -169,7 +169,7 @@ class VideoWriter:
             self._container = av.open(str(self._part), "w", options=options)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             known = "Use .mp4, .mov or .mkv, and a folder you may write to."
-            raise VideoError(f"{self.path} cannot be opened for writing ({getattr(error, 'strerror', None) or error}). {known}") from error
+            raise MediaError(f"{self.path} cannot be opened for writing ({getattr(error, 'strerror', None) or error}). {known}") from error
         try:
             self._video = self._add_picture()
             if self._speech_path is not None:
@@ -180,9 +180,9 @@ class VideoWriter:
         except (av.error.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             if getattr(error, "errno", None) in _DISK:
-                raise VideoError(f"{self.path} could not be written ({reason}). Check free disk space.") from error
+                raise MediaError(f"{self.path} could not be written ({reason}). Check free disk space.") from error
             others = ", ".join(name for name in available_encoders() if name != self._codec)
-            raise VideoError(
+            raise MediaError(
                 f"{self.path}: encoder {self._codec} at {self.width}x{self.height} fails in a {self.path.suffix} file ({reason}). "
                 f"Try .mp4 with libx264, or one of: {others}."
             ) from error
@@ -252,7 +252,7 @@ class VideoWriter:
             try:
                 container.close()
             except (av.error.FFmpegError, OSError) as error:
-                raise VideoError(
+                raise MediaError(
                     f"{self.path} could not be completed ({getattr(error, 'strerror', None) or error}). "
                     "Check free disk space."
                 ) from error
@@ -272,6 +272,6 @@ class VideoWriter:
                 self._thread.join(timeout=0.05)
         try:
             self._close()
-        except VideoError:
+        except MediaError:
             pass
         remove_part(self._part)

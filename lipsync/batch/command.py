@@ -13,19 +13,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from lipsync.batch.check import Checked, check_jobs, summary
+from lipsync.batch.preflight import Checked, check_jobs, summary
 from lipsync.batch.job import Job, Outcome
 from lipsync.batch.pool import LocalWorkers, Workers
 from lipsync.batch.report import write_report
 from lipsync.batch.run import locked, run_batch, settle
-from lipsync.batch.storage import Place, cache_for, is_url
-from lipsync.batch.watch import BatchJsonLines, LiveTable, PlainLines, Quiet, exit_status
-from lipsync.batch.work import Where
-from lipsync.cache import Cache
-from lipsync.config import DubConfig
-from lipsync.hooks import Bars, silent
-from lipsync.receipt import own_version
-from lipsync.sandbox import Limits
+from lipsync.batch.storage.store import Place, cache_for, is_url
+from lipsync.batch.progress import BatchJsonLines, LiveTable, PlainLines, Quiet, exit_status
+from lipsync.batch.worker import Where
+from lipsync.store.cache import Cache
+from lipsync.config.schema import DubConfig
+from lipsync.core.progress import Bars, silent
+from lipsync.store.receipt import own_version
+from lipsync.sandbox.limits import Limits
 
 #: A worker with a target of usual size and its libraries.
 _WORKER_GIB = 2.0
@@ -117,7 +117,7 @@ def _count(options: BatchOptions, n_jobs: int) -> int:
 def _workers(options: BatchOptions, limits: Limits | None, count: int, cache: Cache) -> tuple[Workers, Callable[[int], str]]:
     """Who does the jobs, and on which device each computes."""
     if options.ray is not None:
-        from lipsync.batch.ray_workers import RayWorkers
+        from lipsync.batch.ray_pool import RayWorkers
 
         address = None if options.ray == "local" else options.ray
         limits = limits and replace(limits, writable=None)  # folders differ from machine to machine

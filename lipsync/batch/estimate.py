@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from lipsync.config import DubConfig
+from lipsync.config.schema import DubConfig
 
 # CPU seconds, measured with the median texture on targets of 480x270, 360x288 and 1280x720 (one thread, a busy machine): parts up to a fifth off.
 FOLLOW_S, FOLLOW_MPX_S = 0.012, 0.033  # per frame of a target, and more per megapixel: finding faces, cutting out mouths
@@ -74,7 +74,7 @@ def follow_seconds(films: Sequence[Film], config: DubConfig) -> float:
 
 def kept_bytes(films: Sequence[Film], eyes_px: float, config: DubConfig) -> float:
     """What the analyses of a target and its footage take in the cache. eyes_px: eye distance in the target; 0 = not known."""
-    from lipsync.geometry import mouth_space
+    from lipsync.core.geometry import mouth_space
 
     most = config.analysis.max_bank_gib * 2**30
     if not eyes_px:

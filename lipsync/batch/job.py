@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lipsync.config import DubConfig
+from lipsync.config.schema import DubConfig
 
 #: What can become of a job: done now, found done, failed, or never begun because the batch was stopped.
 STATES = ("done", "kept", "failed", "stopped")

@@ -19,10 +19,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from lipsync.batch.job import Job
-from lipsync.batch.storage import is_url, shown
-from lipsync.config import DubConfig
-from lipsync.config_file import Text, checked, from_plain, given, load, nearest, option_names
-from lipsync.errors import LipsyncError, UsageError
+from lipsync.batch.storage.store import is_url, shown
+from lipsync.config.schema import DubConfig
+from lipsync.config.load import Text, checked, from_plain, given, load, option_names
+from lipsync.core.text import nearest
+from lipsync.core.errors import LipsyncError, UsageError
 
 MAX_BYTES = 64 << 20
 MAX_JOBS = 1_000_000
@@ -190,7 +191,7 @@ class _Maker:
         texture = _at(tree, "texture")
         own_code = isinstance(texture, str) and texture.endswith(".py")
         for named, option in (
-            (own_code, "texture = FILE.py"), ("largest" in tree, "largest.*"), (_at(tree, "face.dlib_predictor"), "face.dlib_predictor"),
+            (own_code, "texture = FILE.py"), ("limits" in tree, "limits.*"), (_at(tree, "face.dlib_predictor"), "face.dlib_predictor"),
         ):  # fmt: skip
             if self._place.root and named:  # code, limits, and a file that dlib reads without our checks
                 raise UsageError(f"With --root a manifest may not set {option}: give it on the command line.")

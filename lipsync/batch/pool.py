@@ -18,7 +18,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from lipsync.sandbox import OUT_OF_MEMORY, OUT_OF_TIME, Limits, limit_this_process, restart_clock, short_of_memory
+from lipsync.sandbox.limits import OUT_OF_MEMORY, OUT_OF_TIME
+from lipsync.sandbox.limits import Limits, limit_this_process, restart_clock, short_of_memory
 
 GRACE_S = 15.0  # a worker that is told to stop removes what it had begun
 _TOLD_S = 0.2  # between two words of a worker on how far it is
@@ -63,12 +64,12 @@ class _Seat:
 
 @dataclass
 class LocalWorkers:
-    """`count` processes with an equal share of the cores; limits: binds them (lipsync.sandbox), the time anew for each job; compiled: where
+    """`count` processes with an equal share of the cores; limits: binds them (lipsync.sandbox.supervise), the time anew for each job; compiled: where
     bound ones keep what numba compiles, which nobody else may run."""
 
     count: int
     limits: Limits | None = None
-    work: str = "lipsync.batch.work:perform"
+    work: str = "lipsync.batch.worker:perform"
     compiled: Path | None = None
     _own: tempfile.TemporaryDirectory | None = None
     _seats: dict[int, _Seat] = field(default_factory=dict)

@@ -9,10 +9,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from lipsync.batch.job import STATES, Job, Outcome
-from lipsync.batch.storage import shown
-from lipsync.batch.watch import clean, said_s
-from lipsync.paths import receipt_path, written_whole
-from lipsync.receipt import own_version
+from lipsync.batch.storage.store import shown
+from lipsync.core.text import clean, said_s
+from lipsync.store.preflight import receipt_path, written_whole
+from lipsync.store.receipt import own_version
 
 PAGE, FACTS = "report.html", "batch.json"
 _MOST_ROWS, _MOST_SPANS, _LARGEST_RECEIPT = 2000, 5, 64 << 20

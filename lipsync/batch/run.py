@@ -12,12 +12,12 @@ from pathlib import Path
 from lipsync.batch.job import Job, Outcome, Watch
 from lipsync.batch.pool import Report, Workers
 from lipsync.batch.schedule import Schedule
-from lipsync.batch.storage import Place, is_url
-from lipsync.batch.work import Where, job_id, task_of
-from lipsync.errors import LipsyncError
-from lipsync.paths import receipt_path
-from lipsync.receipt import MADE_BY
-from video.parts import sweep_parts
+from lipsync.batch.storage.store import Place, is_url
+from lipsync.batch.worker import Where, job_id, task_of
+from lipsync.core.errors import LipsyncError
+from lipsync.store.preflight import receipt_path
+from lipsync.store.receipt import MADE_BY
+from media.atomic import sweep_parts
 
 #: How often a job may be begun: a worker can die of something else than its job.
 ATTEMPTS = 3
@@ -151,12 +151,12 @@ def _refuse_strangers(job: Job, place: Place) -> None:
     """LipsyncError where a file that this program did not make has the output's name: a batch replaces only its own work."""
     from av.error import FFmpegError
 
-    from video import VideoError
-    from video.opening import open_media
+    from media import MediaError
+    from media.container import open_media
 
     if place.is_remote or not place.size_of(job.out) or place.receipt_of(job.out) is not None:
         return
-    with suppress(VideoError, FFmpegError, OSError, ValueError), open_media(Path(place.where) / job.out) as container:
+    with suppress(MediaError, FFmpegError, OSError, ValueError), open_media(Path(place.where) / job.out) as container:
         if any(MADE_BY in value for value in container.metadata.values()):
             return
     raise LipsyncError(f"{job.out} exists already and was not made by lipsync. Add --force to replace such files, or move it.")

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from lipsync.config import FaceConfig
-from lipsync.errors import UsageError
+from lipsync.config.schema import FaceConfig
+from lipsync.core.errors import UsageError
 
 #: More faces than this in one picture are not followed.
 MAX_FACES = 4

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lipsync.errors import LipsyncError
+from lipsync.core.errors import LipsyncError
 from lipsync.face.backend import MAX_FACES, DetectedFace, overlap
 
 #: Kept as `DlibBackend.notice`; `lipsync doctor` says it.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lipsync.face.canonical import RIGID_68
-from lipsync.types import FaceTrack
+from lipsync.core.canonical import RIGID_68
+from lipsync.core.types import FaceTrack
 
 #: A full blink (the eyes' usual opening lost within a frame) weighs as much as this movement, in eye distances a frame.
 BLINK = 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lipsync.geometry import apply, warp_frame
+from lipsync.core.geometry import apply, warp_frame
 
 #: Thumbnail of the mouth region: rows, columns, pixels per eye distance, and where the mouth's origin lies in it. It ends inside the
 #: cheeks, so that hair and background beside a turned head are not taken for a thing before the mouth.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lipsync.face.canonical import RIGID_68, canonical_68
-from lipsync.geometry import similarity_fit
+from lipsync.core.canonical import RIGID_68, canonical_68
+from lipsync.core.geometry import similarity_fit
 
 _ROUNDS = 12
 

@@ -6,17 +6,17 @@ import weakref
 
 import numpy as np
 
-from lipsync.config import FaceConfig
-from lipsync.errors import LipsyncError, UsageError
+from lipsync.config.schema import FaceConfig
+from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.face.backend import Backend, get_backend
-from lipsync.face.canonical import RIGID_68
+from lipsync.core.canonical import RIGID_68
 from lipsync.face.occlusion import covered, mouth_outlines
 from lipsync.face.people import People, Person, rough_pixel_from_face
 from lipsync.face.pose import fit_pose, own_shape, pixel_from_face, smooth, yaw_pitch_roll
-from lipsync.geometry import apply
-from lipsync.lips import LIPS_FROM_68, opening
-from lipsync.types import REASONS, FaceTrack, LipTrack
-from video.frames import FrameClock
+from lipsync.core.geometry import apply
+from lipsync.core.lips import LIPS_FROM_68, opening
+from lipsync.core.types import REASONS, FaceTrack, LipTrack
+from video.clock import FrameClock
 
 #: Gaps up to BRIDGE frames are filled between their ends; those up to BRIDGE_VALID count as seen.
 BRIDGE, BRIDGE_VALID = 3, 2

@@ -11,9 +11,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from lipsync.geometry import magnification
-from lipsync.lips import LOWER_INNER, UPPER_INNER
-from lipsync.types import MouthBank, MouthSpace, TargetAnalysis, TextureQuery
+from lipsync.core.geometry import magnification
+from lipsync.core.lips import LOWER_INNER, UPPER_INNER
+from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
+from lipsync.core.texture import TextureQuery
 
 NODE_STEP = 4  # mouth-frame pixels between the nodes of a displacement field
 _JAW = slice(3, 14)  # the part of the jaw line inside the crop

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from lipsync.textures.learned import Learned
+from lipsync.textures.trainable import Learned
 from lipsync.textures.nets import LipNumbers, lower_face, near_lips, net_size, resized, usual_picture
-from lipsync.types import MouthBank
+from lipsync.core.types import MouthBank
 
 
 class Decoded(Learned):

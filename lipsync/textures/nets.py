@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lipsync.lips import INNER_EDGE, LipBasis, soft_step
-from lipsync.types import MouthBank, MouthSpace
+from lipsync.core.lips import INNER_EDGE, LipBasis, soft_step
+from lipsync.core.types import MouthBank, MouthSpace
 
 #: Part of the face that speech moves, face frame: centre, half width and half height of a superellipse.
 _CENTRE, _HALF_WIDTH, _HALF_HEIGHT = (0.0, 0.2), 0.58, 0.51

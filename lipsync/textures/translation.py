@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lipsync.textures.learned import Learned
+from lipsync.textures.trainable import Learned
 from lipsync.textures.nets import blanked, drawn_lips, lower_face, net_size, resized
-from lipsync.types import MouthBank, MouthSpace, TextureQuery
+from lipsync.core.types import MouthBank, MouthSpace
+from lipsync.core.texture import TextureQuery
 
 #: How fast the drawn mouth takes over inside the redrawn region: the region's rim shows little of the mouth that was there.
 _TAKES_OVER = 2.0

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from . import Presenter, load_phones
-from .clip import clocks, render_clip, truth_of
-from .speech import Speech
+from samples.presenter import Presenter, load_phones
+from samples.presenter.clip import clocks, render_clip, truth_of
+from samples.presenter.speech import Speech
 
 _SAMPLES = Path(__file__).resolve().parent.parent
 

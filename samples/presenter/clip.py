@@ -10,8 +10,8 @@ from typing import Callable, Iterable
 
 import numpy as np
 
-from .render import FrameTruth, Presenter
-from .speech import Speech
+from samples.presenter.render import FrameTruth, Presenter
+from samples.presenter.speech import Speech
 
 
 @dataclass(frozen=True, slots=True)

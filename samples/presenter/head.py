@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lipsync.face.canonical import MESH_FROM_68, canonical_mesh
+from lipsync.core.canonical import MESH_FROM_68, canonical_mesh
 
-from .geometry import Sheet, biharmonic, border_loops, grid_triangles, loft, loop_matrix
+from samples.presenter.geometry import Sheet, biharmonic, border_loops, grid_triangles, loft, loop_matrix
 
 UPPER_EDGE = np.array([78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308])
 LOWER_EDGE = np.array([78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .raster import rasterise
+from samples.presenter.raster import rasterise
 
 KEY = np.array([-0.50, -0.52, -0.74])
 FILL = np.array([0.78, -0.10, -0.62])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .geometry import Sheet, join, loft
-from .head import EYE_RADIUS, LIDS
+from samples.presenter.geometry import Sheet, join, loft
+from samples.presenter.head import EYE_RADIUS, LIDS
 
 
 def eyeball() -> Sheet:

@@ -11,15 +11,15 @@ from functools import cache
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from lipsync.lips import LIPS_FROM_68, opening
+from lipsync.core.lips import LIPS_FROM_68, opening
 
-from . import parts, raster
-from .geometry import Sheet, join, vertex_normals
-from .head import LOWER_EDGE, UPPER_EDGE, Head
-from .lighting import light_reaching, lights
-from .motion import Pose, activity, pose_at
-from .skin import paint, unwrap
-from .speech import REST, as_mouth
+from samples.presenter import parts, raster
+from samples.presenter.geometry import Sheet, join, vertex_normals
+from samples.presenter.head import LOWER_EDGE, UPPER_EDGE, Head
+from samples.presenter.lighting import light_reaching, lights
+from samples.presenter.motion import Pose, activity, pose_at
+from samples.presenter.skin import paint, unwrap
+from samples.presenter.speech import REST, as_mouth
 
 _CAMERA_FAR = 16.0  # eye distances from the mouth to the camera
 _NECK = np.array([0.0, 0.55, 1.0])  # what the head turns about

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 from scipy.ndimage import gaussian_filter
 
-from .head import LIDS, LOWER_EDGE, LOWER_RIM, UPPER_EDGE, UPPER_RIM, Head
-from .raster import hash01, rasterise
+from samples.presenter.head import LIDS, LOWER_EDGE, LOWER_RIM, UPPER_EDGE, UPPER_RIM, Head
+from samples.presenter.raster import hash01, rasterise
 
 #: The texture shows this range of angle about the head's axis (radians) and of height (eye distances).
 ANGLE, TOP, BOTTOM, AXIS_Z = 2.2, -2.3, 1.7, 0.75

@@ -1,0 +1,282 @@
+"""Who is told what happens in a batch: a live table on a terminal, plain lines, JSON lines, or nobody."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Self, TextIO
+
+from lipsync.batch.job import Job, Outcome
+from lipsync.batch.stats import Running, Tally
+from lipsync.core.text import clean
+from lipsync.core.text import said_s
+from lipsync.core.text import shortened
+
+if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
+    from rich.table import Table
+
+Clock = Callable[[], float]
+
+
+def exit_status(tally: Tally) -> int:
+    """0 where every job is done or was found done, else 1."""
+    return 0 if tally.counts["done"] + tally.counts["kept"] == len(tally.jobs) else 1
+
+
+def summary(tally: Tally, now_s: float) -> list[str]:
+    """What stays at the end, for a person: failures with their reasons, the slowest jobs, totals."""
+    lines = [f"Failed: {clean(out)}: {clean(reason)}" for out, reason in tally.failures]
+    if unnamed := tally.counts["failed"] - len(tally.failures):
+        lines.append(f"And {unnamed} more failed.")
+    if len(tally.slowest) > 1:
+        slow = ", ".join(f"{clean(out)} ({said_s(seconds)})" for seconds, out, _ in tally.slowest[:3])
+        lines.append(f"Slowest: {slow}.")
+    return [*lines, totals(tally, now_s)]
+
+
+def totals(tally: Tally, now_s: float) -> str:
+    """One sentence: jobs by what became of them, what was made, and how long it took."""
+    n = len(tally.jobs)
+    became = [f"{count} {state}" for state, count in tally.counts.items() if count]
+    if n > tally.ended:
+        became.append(f"{n - tally.ended} not ended")
+    made = f"; {tally.frames} frames, {said_s(tally.duration_s)} of video" if tally.frames else ""
+    return f"{n} job{'' if n == 1 else 's'}: {', '.join(became) or 'nothing to do'}{made}; took {said_s(now_s - tally.began_s)}."
+
+
+class Quiet:
+    """Counts, and shows nothing. lengths_s: seconds of each output where known (0 = not), for the time left."""
+
+    def __init__(self, jobs: Sequence[Job], workers: int = 1, *, lengths_s: Sequence[float] = (), now: Clock = time.monotonic) -> None:
+        self.now = now
+        self.tally = Tally(jobs, workers, now(), lengths_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def started(self, number: int, worker: int) -> None:
+        self.tally.start(number, worker, self.now())
+
+    def progress(self, number: int, step: str, done: int, total: int) -> None:
+        self.tally.move(number, step, done, total, self.now())
+
+    def ended(self, number: int, outcome: Outcome) -> None:
+        self.tally.end(number, outcome, self.now())
+
+
+class PlainLines(Quiet):
+    """A line for every job that ended, and one about the whole every `every_s` seconds."""
+
+    def __init__(self, stream: TextIO, jobs: Sequence[Job], workers: int = 1, *, every_s: float = 30.0, **known: object) -> None:
+        super().__init__(jobs, workers, **known)
+        self.stream, self.every_s = stream, every_s
+        self.shown_s = self.tally.began_s
+
+    def __exit__(self, *error: object) -> None:
+        self._write(*summary(self.tally, self.now()))
+
+    def started(self, number: int, worker: int) -> None:
+        super().started(number, worker)
+        self._whole()
+
+    def progress(self, number: int, step: str, done: int, total: int) -> None:
+        super().progress(number, step, done, total)
+        self._whole()
+
+    def ended(self, number: int, outcome: Outcome) -> None:
+        super().ended(number, outcome)
+        if outcome.state == "stopped" and not outcome.attempts:
+            return  # there may be many; the total says how many
+        if outcome.state == "done":
+            how = f": {outcome.frames} frames, {outcome.duration_s:.2f} s, took {said_s(outcome.seconds)}"
+        else:
+            how = f": {clean(outcome.reason)}" if outcome.reason else ""
+        self._write(f"[{self.tally.ended}/{len(self.tally.jobs)}] {outcome.state} {clean(outcome.job.name)}{how}")
+        self._whole()
+
+    def _whole(self) -> None:
+        now_s = self.now()
+        if now_s - self.shown_s >= self.every_s:
+            self.shown_s = now_s
+            self._write(", ".join(filter(None, (_counted(self.tally).replace("  ", ", "), _pace(self.tally, now_s)))))
+
+    def _write(self, *lines: str) -> None:
+        self.stream.write("".join(f"{line}\n" for line in lines))
+        self.stream.flush()
+
+
+class BatchJsonLines(Quiet):
+    """One JSON object a line: "event" is "started", "progress" (at most one for a job and second), the state in which a job ended, or
+    "summary", the last."""
+
+    def __init__(self, stream: TextIO, jobs: Sequence[Job], workers: int = 1, *, every_s: float = 1.0, **known: object) -> None:
+        super().__init__(jobs, workers, **known)
+        self.stream, self.every_s = stream, every_s
+        self.told_s: dict[int, float] = {}
+
+    def __exit__(self, *error: object) -> None:
+        tally, now_s = self.tally, self.now()
+        left = {"unended": len(tally.jobs) - tally.ended}
+        made = {"frames": tally.frames, "duration_s": round(tally.duration_s, 3), "seconds": round(now_s - tally.began_s, 3)}
+        self._write({"event": "summary", "jobs": len(tally.jobs)} | tally.counts | left | made | {"status": exit_status(tally)})
+
+    def started(self, number: int, worker: int) -> None:
+        super().started(number, worker)
+        self._tell("started", number, self.tally.jobs[number], worker=worker)
+
+    def progress(self, number: int, step: str, done: int, total: int) -> None:
+        now_s = self.now()
+        if self.tally.move(number, step, done, total, now_s) and now_s - self.told_s.get(number, -self.every_s) >= self.every_s:
+            self.told_s[number] = now_s
+            self._tell("progress", number, self.tally.jobs[number], step=step, done=done, total=total)
+
+    def ended(self, number: int, outcome: Outcome) -> None:
+        super().ended(number, outcome)
+        self.told_s.pop(number, None)
+        made = {"frames": outcome.frames, "duration_s": round(outcome.duration_s, 3), "seconds": round(outcome.seconds, 3)}
+        self._tell(outcome.state, number, outcome.job, reason=outcome.reason, **made, attempts=outcome.attempts, notes=list(outcome.notes))
+
+    def _tell(self, event: str, number: int, job: Job, **facts: object) -> None:
+        self._write({"event": event, "job": number, "out": job.out} | facts)
+
+    def _write(self, facts: dict) -> None:
+        self.stream.write(json.dumps(facts) + "\n")
+        self.stream.flush()
+
+
+class LiveTable(Quiet):
+    """On a terminal: counts, speed and time left, a row for every worker, the last failures. At the end a table of the outcome stays."""
+
+    def __init__(self, stream: TextIO, jobs: Sequence[Job], workers: int = 1, **known: object) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        super().__init__(jobs, workers, **known)
+        self.console = Console(file=stream)
+        self._lock = threading.Lock()  # rich draws from a thread of its own
+        self._live = Live(get_renderable=self.draw, console=self.console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+        with self._lock:
+            self.console.print(_final(self.tally, self.now(), self.console.width))
+
+    def started(self, number: int, worker: int) -> None:
+        with self._lock:
+            super().started(number, worker)
+
+    def progress(self, number: int, step: str, done: int, total: int) -> None:
+        with self._lock:
+            super().progress(number, step, done, total)
+
+    def ended(self, number: int, outcome: Outcome) -> None:
+        with self._lock:
+            super().ended(number, outcome)
+
+    def draw(self) -> Group:
+        """What the terminal shows now, never higher than it."""
+        from rich.console import Group
+        from rich.text import Text
+
+        with self._lock:
+            now_s, width = self.now(), self.console.width
+            head = [Text(_counted(self.tally), style="bold"), Text(_pace(self.tally, now_s))]
+            said = [f"failed  {shortened(out, width // 3)}: {clean(reason)}" for out, reason in self.tally.last_failures]
+            failed = [_one_line(line, "red") for line in said]
+            room = self.console.height - len(head) - len(failed) - 3
+            at_work = {one.worker: (number, one) for number, one in self.tally.running.items()}
+            shown = sorted(at_work.keys() | set(range(self.tally.workers)))
+            if len(shown) > room:
+                shown = sorted(at_work)[: max(1, room)]
+            table = _rows([at_work.get(worker) for worker in shown], self.tally.jobs, width, now_s)
+            more = len(at_work.keys() - set(shown))
+            return Group(*head, table, *([_one_line(f"and {more} more running", "dim")] if more else []), *failed)
+
+
+def _counted(tally: Tally) -> str:
+    stopped = f"  stopped {tally.counts['stopped']}" if tally.counts["stopped"] else ""
+    counts = "  ".join(f"{state} {tally.counts[state]}" for state in ("done", "kept", "failed"))
+    return f"{counts}{stopped}  running {len(tally.running)}  waiting {tally.waiting}"
+
+
+def _pace(tally: Tally, now_s: float) -> str:
+    """Speed and time left, as far as they are known."""
+    rate, left_s = tally.frames_per_s(now_s), tally.left_s(now_s)
+    speed = None if rate is None else f"{rate:.1f} frames/s"
+    left = None if left_s is None else f"about {said_s(_rough(left_s))} left"
+    return ", ".join(filter(None, (speed, left)))
+
+
+def _rough(seconds: float) -> float:
+    """No more digits than an estimate has."""
+    step = 1 if seconds < 60 else 60 if seconds < 3600 else 600 if seconds < 86400 else 3600
+    return max(step, round(seconds / step) * step)
+
+
+def _one_line(text: str, style: str) -> RenderableType:
+    from rich.text import Text
+
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _rows(workers: Sequence[tuple[int, Running] | None], jobs: Sequence[Job], width: int, now_s: float) -> Table:
+    """A row for each worker: job, step, how far, speed."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    step_w, bar_w, rate_w = (14 if width >= 90 else 8), max(8, min(30, width // 4)), 9
+    name_w = max(8, width - step_w - bar_w - rate_w - 4 * 2)
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for wide, justify in ((name_w, "left"), (step_w, "left"), (bar_w, "left"), (rate_w, "right")):
+        table.add_column(width=wide, no_wrap=True, justify=justify)
+    for entry in workers:
+        if entry is None:
+            table.add_row(Text("idle", style="dim"), "", "", "")
+            continue
+        number, one = entry
+        rate = one.frames_per_s(now_s)
+        bar = Text(str(one.done or ""))
+        if one.total > 0:
+            bar = ProgressBar(total=one.total, completed=one.done, width=bar_w, complete_style="cyan")
+        speed = "" if rate is None else f"{rate:.1f} f/s"
+        table.add_row(Text(shortened(jobs[number].out, name_w)), Text(shortened(one.step, step_w)), bar, Text(speed))
+    return table
+
+
+def _final(tally: Tally, now_s: float, width: int) -> Group:
+    """What stays on the terminal."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    look = {"title_justify": "left", "box": None, "padding": (0, 2, 0, 0)}
+    parts: list[RenderableType] = []
+    if tally.slowest:
+        slow = Table(title="Slowest jobs", title_style="bold", **look)
+        for name in ("took", "video"):
+            slow.add_column(name, justify="right", no_wrap=True)
+        slow.add_column("output", no_wrap=True)
+        for seconds, out, length_s in tally.slowest:
+            slow.add_row(said_s(seconds), said_s(length_s) if length_s else "", Text(shortened(out, max(8, width - 30))))
+        parts += [slow, Text()]
+    if tally.failures:
+        failed = Table(title=f"Failed ({tally.counts['failed']})", title_style="bold red", **look)
+        failed.add_column("output", width=max(12, width // 3), no_wrap=True)
+        failed.add_column("reason", overflow="fold")
+        for out, reason in tally.failures:
+            failed.add_row(Text(shortened(out, max(12, width // 3))), Text(clean(reason)))
+        if unnamed := tally.counts["failed"] - len(tally.failures):
+            failed.add_row(Text(f"and {unnamed} more"), "")
+        parts += [failed, Text()]
+    return Group(*parts, Text(totals(tally, now_s), style="bold"))

@@ -1,0 +1,204 @@
+"""What this machine has for a dub, and what it lacks: every finding with its cure."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata as metadata
+import importlib.util
+import os
+import platform
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from hashlib import sha256
+from pathlib import Path
+
+from lipsync.core.errors import LipsyncError
+from lipsync.core.installation import HOME, OURS
+from lipsync.core.installation import cure_for_import
+from lipsync.core.installation import misplaced
+from lipsync.core.installation import overwritten
+
+_OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line. ok: usable; needed: a dub cannot run without it."""
+
+    group: str
+    name: str
+    ok: bool
+    needed: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All findings."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def well(self) -> bool:
+        """A dub can run."""
+        return all(f.ok for f in self.findings if f.needed)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        missing = dict.fromkeys(f.name for f in self.findings if f.needed and not f.ok)
+        return f"A dub cannot run here before this is mended: {', '.join(missing)}." if missing else "A dub can run here."
+
+    def to_plain(self) -> dict:
+        """For JSON."""
+        return {"well": self.well, "verdict": self.verdict, "findings": [asdict(f) for f in self.findings]}
+
+    def lines(self) -> list[str]:
+        """For people: grouped, the verdict last."""
+        lines, group = [], None
+        for f in self.findings:
+            if f.group != group:
+                group = f.group
+                lines.append(group)
+            lines.append(f"  {'ok' if f.ok else 'MISSING' if f.needed else '-':<8}{f.name:<16} {f.text}")
+        return [*lines, "", self.verdict]
+
+
+def examine() -> Report:
+    """Looks at everything; takes a few seconds, because the landmark backends are tried for real."""
+    groups = (_packages, _libraries, _devices, _codecs, _backends, _files)
+    return Report(tuple(finding for group in groups for finding in group()))
+
+
+def _packages() -> Iterator[Finding]:
+    import lipsync
+
+    yield Finding("lipsync", "lipsync", True, True, f"{lipsync.__version__} in {HOME}")
+    intruders = misplaced() + overwritten()
+    yield Finding("lipsync", "own packages", not intruders, True, " ".join(intruders) or f"{', '.join(OURS)} are lipsync's own")
+
+
+def _libraries() -> Iterator[Finding]:
+    yield Finding("libraries", "python", True, True, f"{platform.python_version()}, {platform.platform()}")
+    for module, needed in (("torch", True), ("numpy", True), ("scipy", True), ("av", True), ("soundfile", True), ("safetensors", True)):
+        yield _try("libraries", module, needed, lambda: _version_of(module))
+    yield _try("libraries", "cv2", True, _opencv)
+    yield _try("libraries", "mediapipe", True, lambda: _version_of("mediapipe"))
+    yield _try("libraries", "numba", True, lambda: _version_of("numba"))
+    yield _try("libraries", "dlib", False, lambda: _version_of("dlib"))
+    yield _try("libraries", "torchaudio", False, lambda: _version_of("torchaudio"))
+
+
+def _try(group: str, name: str, needed: bool, look: Callable[[], str]) -> Finding:
+    # A broken library fails in any way it likes: torchaudio alone raises ImportError, OSError and RuntimeError.
+    try:
+        return Finding(group, name, True, needed, look())
+    except Exception as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return Finding(group, name, False, needed, first if needed else f"{first} (optional)")
+
+
+def _version_of(module: str) -> str:
+    found = importlib.import_module(module)
+    return str(getattr(found, "__version__", "installed"))
+
+
+def _opencv() -> str:
+    installed = [name for name in _OPENCV if _is_installed(name)]
+    try:
+        version = _version_of("cv2")
+    except ImportError as error:
+        raise ImportError(cure_for_import(error) or str(error)) from error
+    if len(installed) > 1:
+        raise ImportError(f"{' and '.join(installed)} are both installed over one folder: uninstall both, install opencv-contrib-python again")
+    return f"{version} ({', '.join(installed) or 'not from pip'})"
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _devices() -> Iterator[Finding]:
+    yield _try("devices", "cpu", True, _cpu)
+    try:
+        import torch
+
+        n = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    except ImportError:
+        return
+    for i in range(n):
+        gpu = torch.cuda.get_device_properties(i)
+        yield Finding("devices", f"cuda:{i}", True, False, f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB")
+    if not n:
+        yield Finding("devices", "cuda", False, False, "no GPU that torch can use; not needed")
+
+
+def _cpu() -> str:
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cores} cores, torch uses {torch.get_num_threads()} threads"
+
+
+def _codecs() -> Iterator[Finding]:
+    for name, needed in (("libx264", True), ("aac", True), ("libx265", False), ("prores_ks", False), ("ffv1", False), ("h264_nvenc", False)):
+        yield _try("encoders", name, needed, lambda: _encoder(name))
+
+
+def _encoder(name: str) -> str:
+    """Opens it, because a build can list an encoder whose hardware the machine lacks."""
+    import av
+
+    context = av.CodecContext.create(name, "w")
+    context.time_base = Fraction(1, 25)
+    if context.type == "audio":
+        context.sample_rate = 48000
+        context.format, context.layout = context.codec.audio_formats[0].name, "mono"
+    else:
+        context.width, context.height = 256, 256
+        context.pix_fmt = "yuv422p10le" if name.startswith("prores") else "yuv420p"
+        context.options = {"x265-params": "log-level=none"} if name == "libx265" else {}
+    try:
+        context.open()
+    except av.error.FFmpegError:
+        raise RuntimeError("does not open here") from None
+    return "works"
+
+
+def _backends() -> Iterator[Finding]:
+    yield _try("faces", "mediapipe", True, lambda: _backend("mediapipe"))
+    yield _try("faces", "dlib", False, lambda: _backend("dlib"))
+
+
+def _backend(name: str) -> str:
+    import numpy as np
+
+    from lipsync.config.schema import FaceConfig
+    from lipsync.face.backend import get_backend
+
+    backend = get_backend(name, FaceConfig(backend=name))
+    backend.detect(np.full((240, 320, 3), 128, np.uint8))
+    return " ".join(["loads and looks at a picture.", getattr(backend, "notice", "")]).strip()
+
+
+def _files() -> Iterator[Finding]:
+    yield _try("files", "cache", True, _cache)
+    samples = HOME / "samples"
+    if samples.is_dir():
+        have = [name for name in ("target.mp4", "speech.wav") if (samples / name).is_file()]
+        yield Finding("files", "samples", len(have) == 2, False, f"{', '.join(have) or 'none'} in {samples}")
+
+
+def _cache() -> str:
+    from lipsync.store.cache import Cache
+
+    cache = Cache()
+    cache.check_writable()
+    entries = cache.entries()
+    return f"{cache.folder} is writable; {len(entries)} results, {sum(e.size_bytes for e in entries) / 1e6:.1f} MB"

@@ -1,0 +1,50 @@
+"""How many threads torch takes: one where pictures and sound come in small pieces, all where a network draws or learns.
+
+Sums over several threads differ in their last bits from sums over one, and on a busy machine threads wait for each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from lipsync.core.errors import LipsyncError
+
+#: Threads that torch had before the outermost `one_thread`; 0 outside.
+_before = 0
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread. Also a decorator."""
+    global _before
+    threads, outer = torch.get_num_threads(), _before
+    _before = _before or threads
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _before = outer
+
+
+@contextmanager
+def all_threads() -> Iterator[None]:
+    """Torch on as many threads as it had before `one_thread`. Also a decorator."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(_before or threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def pick_device(name: str) -> torch.device:
+    """The torch device for "auto", "cpu" or "cuda:N". Raises LipsyncError where it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise LipsyncError(f"There is no device {name} here ({torch.cuda.device_count()} CUDA devices). Use --device cpu or auto.")
+    return device

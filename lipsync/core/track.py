@@ -1,0 +1,25 @@
+"""What follows from a face track alone."""
+
+from __future__ import annotations
+from lipsync.core.types import FaceTrack
+from lipsync.core.types import REASONS
+from lipsync.core.geometry import apply
+from lipsync.core.geometry import magnification
+import numpy as np
+
+
+def jaw_in_face(track: FaceTrack) -> np.ndarray:
+    """(T,17,2) float32 jaw line in the face frame."""
+    return apply(np.linalg.inv(track.pixel_from_face), track.landmarks[:, :17]).astype(np.float32)
+
+
+def eye_distance_px(track: FaceTrack) -> float:
+    """Median outer-eye-corner distance over the usable frames, pixels."""
+    return float(np.median(magnification(track.pixel_from_face[track.valid])))
+
+
+def why_not(track: FaceTrack) -> str:
+    """The reasons for unusable frames, most frequent first: '12 x no face, 3 x blurred'."""
+    counts = np.bincount(track.reason, minlength=len(REASONS))
+    order = [i for i in np.argsort(-counts) if i > 0 and counts[i] > 0]
+    return ", ".join(f"{counts[i]} frames: {REASONS[i]}" for i in order) or "every frame is usable"

@@ -1,0 +1,239 @@
+"""Texture methods side by side on the same held-out frames: the same lips, the same compositing, the same encoder, the same measures."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from media import MediaError
+from lipsync.render.composite import composite
+from lipsync.config.schema import DubConfig
+from lipsync.core.errors import LipsyncError
+from lipsync.face.backend import get_backend
+from lipsync.core.progress import Hook, silent
+from lipsync.render.plan import ask
+from lipsync.render.teeth import sharpen_teeth
+from lipsync.core.types import LipTrack, TargetAnalysis
+from lipsync.core.texture import MouthTexture, TextureQuery
+from lipsync.evaluation.judge import Judge, Rows
+from lipsync.evaluation.held_out import Exam
+from lipsync.learning.losses import Losses
+from media import MediaError
+from video.read import probe, read_rows
+from video.write import VideoWriter
+
+
+@dataclass(slots=True)
+class Ready:
+    """A method prepared for the learning part. facts: plain values for the report, such as its parameters and how it was trained."""
+
+    method: object
+    facts: dict = field(default_factory=dict)
+
+
+class Bench:
+    """The exams, and everything that is the same for all methods. real, floor, disguised: the rows of the table that are no method."""
+
+    def __init__(
+        self, exams: Sequence[Exam], heard: Sequence[np.ndarray | None], learning: TargetAnalysis, config: DubConfig, device: torch.device,
+        folder: Path, hook: Hook = silent,
+    ) -> None:  # fmt: skip
+        self.exams, self.heard, self.learning, self.config, self.device, self.folder, self.hook = (
+            exams,
+            heard,
+            learning,
+            config,
+            device,
+            folder,
+            hook,
+        )
+        self.losses, backend = Losses(device), get_backend(config.face.backend, config.face)
+        self.judges = [Judge(exam, learning.bank.space, config, self.losses, backend) for exam in exams]
+        self.real = [judge.real for judge in self.judges]
+        self.floor = self._measured(
+            "re-encoding floor", lambda i, path: self._copied(exams[i].film.stream, exams[i].plan.source, exams[i], path)
+        )
+        self.disguised = self._measured(
+            "disguised", lambda i, path: self._copied(exams[i].disguised, np.arange(len(exams[i])), exams[i], path)
+        )
+
+    def try_method(
+        self,
+        name: str,
+        make: Callable[[], Ready],
+        lips: Mapping[str, Sequence[np.ndarray]],
+        then: Callable[[Ready], dict] = lambda ready: {},
+    ) -> dict:
+        """What the report says of a method: its facts, and for each kind of lips its measures; or {"failed": why}.
+
+        lips: by kind, for each exam (N,18,2) in the face frame; then: more to do with the method.
+        """
+        found: dict = {"name": name, "lips": {}}
+        try:
+            make()  # what must be learned is learned now and kept, so that the memory and seconds below are those of a later use
+            memory = PeakMemory(self.device)
+            with memory:
+                start = time.perf_counter()
+                ready = make()
+                prepare_s = round(time.perf_counter() - start, 2)
+                self._warm(ready.method)
+            for kind, wanted in lips.items():
+                found["lips"][kind] = self._dubbed(name, kind, ready.method, wanted, memory)
+            found |= ready.facts | {"prepare_s": prepare_s, "memory_mib": memory.mib, "gpu_memory_mib": memory.gpu_mib}
+            return found | then(ready)
+        except Exception as error:  # a stranger's method may raise anything, and the others go on
+            return {"name": name, "failed": sentence_of(error)}
+        finally:
+            gc.collect()
+
+    def _dubbed(self, name: str, kind: str, method, lips: Sequence[np.ndarray], memory: PeakMemory) -> dict:
+        spent = Spent()
+
+        def draw(number: int, path: Path) -> None:
+            with memory:
+                self._draw(method, number, lips[number], path, spent)
+
+        rows = self._measured(f"{name}, {kind} lips", draw)
+        return {"judged": rows, "seconds_per_frame": spent.per_frame()}
+
+    def _measured(self, what: str, write: Callable[[int, Path], None]) -> list[Rows]:
+        """Every exam written by `write`, read back, and judged."""
+        rows, done, total = [], 0, sum(map(len, self.exams))
+        for number, (exam, judge) in enumerate(zip(self.exams, self.judges)):
+            path = self.folder / f"{_file_name(what)}-{number}.mp4"
+            write(number, path)
+            rows.append(judge.judge(probe(path)))
+            done += len(exam)
+            self.hook(what, done, total)
+        return rows
+
+    def _warm(self, method) -> None:
+        """The first batch once, untimed: compilers and libraries take their time at first use."""
+        exam = self.exams[0]
+        for rows, batch, _ in read_rows(exam.disguised, np.arange(min(self.config.batch, len(exam))), self.config.batch):
+            heard = self.heard[0] if getattr(method, "hears", False) else None
+            query = ask(exam.plan, exam.shown, self.learning.bank.space, rows, batch.rgb.to(self.device), method.radius, heard)
+            checked(method.render(query), query)
+
+    def _copied(self, stream, frames: np.ndarray, exam: Exam, path: Path) -> None:
+        with self._writer(exam, path) as writer:
+            for _, batch, _ in read_rows(stream, frames, self.config.batch):
+                writer.write(batch.rgb)
+
+    def _draw(self, method, number: int, points: np.ndarray, path: Path, spent: Spent) -> None:
+        """Writes the exam dubbed with these lips, as `lipsync.pipelines.dub` does."""
+        start, config, space, exam = time.perf_counter(), self.config, self.learning.bank.space, self.exams[number]
+        heard = self.heard[number] if getattr(method, "hears", False) else None
+        plan = replace(exam.plan, lips=LipTrack(points, np.ones(len(points), bool), exam.plan.clock))
+        with self._writer(exam, path) as writer:
+            for rows, batch, _ in read_rows(exam.disguised, np.arange(len(exam)), config.batch):
+                frames = batch.rgb.to(self.device)
+                query = ask(plan, exam.shown, space, rows, frames, method.radius, heard)
+                drawing = time.perf_counter()
+                mouth = checked(method.render(query), query)
+                if self.device.type == "cuda":
+                    torch.cuda.synchronize(self.device)
+                spent.render_s += time.perf_counter() - drawing
+                mouth = sharpen_teeth(mouth, self.learning.teeth, points[rows], space, config.teeth)
+                writer.write(composite(frames, mouth, points[rows], exam.shown, rows, space, config.composite))
+        spent.whole_s += time.perf_counter() - start
+        spent.n_rows += len(exam)
+
+    def _writer(self, exam: Exam, path: Path) -> VideoWriter:
+        stream, write = exam.film.stream, self.config.write
+        return VideoWriter(
+            path, width=stream.width, height=stream.height, clock=exam.plan.clock, colour=stream.colour, codec=write.codec, crf=write.crf,
+            preset=write.preset,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Spent:
+    """Seconds over so many rows: in `render` alone, and for everything from reading to encoding."""
+
+    render_s: float = 0.0
+    whole_s: float = 0.0
+    n_rows: int = 0
+
+    def per_frame(self) -> dict[str, float]:
+        return {"render": self.render_s / max(1, self.n_rows), "whole": self.whole_s / max(1, self.n_rows)}
+
+
+class PeakMemory:
+    """How far this process's resident memory rises, while this is entered, above where it stood at the first entry; sampled. mib is None
+    where the system does not tell."""
+
+    every_s = 0.02
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._start, self._peak = device, None, 0.0
+
+    def __enter__(self) -> PeakMemory:
+        if self._start is None:
+            gc.collect()
+            if self._device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(self._device)
+            self._start = self._peak = resident_mib()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def mib(self) -> float | None:
+        return None if self._start is None else round(self._peak - self._start, 1)
+
+    @property
+    def gpu_mib(self) -> float | None:
+        return round(torch.cuda.max_memory_allocated(self._device) / 2**20, 1) if self._device.type == "cuda" else None
+
+    def _watch(self) -> None:
+        while self._start is not None and not self._stop.wait(self.every_s):
+            self._peak = max(self._peak, resident_mib() or 0.0)
+
+
+def resident_mib() -> float | None:
+    """Of this process, now; None where /proc does not tell."""
+    try:
+        text = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("VmRSS")), None)
+
+
+def checked(mouth: MouthTexture, query: TextureQuery) -> MouthTexture:
+    """The answer to the query. LipsyncError: it is not of the protocol's shapes, or not numbers."""
+    n, _, height, width = query.crop.shape
+    for name, shape in (("rgb", (n, 3, height, width)), ("alpha", (n, 1, height, width)), ("jaw", (n, 17, 2))):
+        got = getattr(mouth, name, None)
+        if not isinstance(got, torch.Tensor) or tuple(got.shape) != shape:
+            what = tuple(got.shape) if isinstance(got, torch.Tensor) else type(got).__name__
+            raise LipsyncError(f"render() must return {name} of shape {shape}; it returned {what}.")
+        if not bool(torch.isfinite(got).all()):
+            raise LipsyncError(f"render() returned {name} with values that are not numbers.")
+    return mouth
+
+
+def sentence_of(error: Exception) -> str:
+    """Why a method failed, in one line."""
+    text = " ".join(str(error).split()) or "no reason given"
+    return text if isinstance(error, (LipsyncError, MediaError)) else f"{type(error).__name__}: {text}"
+
+
+def _file_name(text: str) -> str:
+    """Letters, digits and a hash that keeps alike names apart."""
+    import hashlib
+
+    plain = "".join(c if c.isalnum() else "-" for c in text)[:40]
+    return f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"

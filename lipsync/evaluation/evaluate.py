@@ -1,0 +1,239 @@
+"""`lipsync evaluate REAL DUBBED`: finds the face in both, lines them up on the clock, and measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from media import MediaError
+from lipsync.config.schema import FaceConfig
+from lipsync.core.errors import LipsyncError
+from lipsync.face.track import FaceTracker
+from lipsync.core.progress import Hook, silent
+from lipsync.core.lips import opening
+from lipsync.core.types import FaceTrack
+from lipsync.metrics import pictures as metrics
+from video.read import VideoStream, probe, read_rows
+from video.shots import ShotDetector
+
+#: Picture measures mean something while eyes and nose of both videos lie this close (median, eye distances).
+SAME_MOTION = 0.03
+#: Neighbouring frames whose faces are further apart than this are a cut, not flicker.
+CUT_DISTANCE = 0.08
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """A video and the face in it."""
+
+    stream: VideoStream
+    track: FaceTrack
+
+
+def evaluate(real_path, dubbed_path, face: FaceConfig = FaceConfig(), batch: int = 8, hook: Hook = silent) -> dict:
+    """The measures of a dub against the real video, as plain values for JSON; None where one cannot be taken.
+
+    Row i of the comparison is frame i of the dub and the real frame shown at that time, as far as both play. Lips are compared where both
+    faces are usable. Picture measures compare equal head motion only: read them with `same_motion`. Raises MediaError, LipsyncError.
+    """
+    real, dubbed = follow(Path(real_path), "real", face, batch, hook), follow(Path(dubbed_path), "dubbed", face, batch, hook)
+    rows = paired(real.stream, dubbed.stream)
+    usable = real.track.valid[rows] & dubbed.track.valid[: len(rows)]
+    if usable.sum() < 2:
+        raise LipsyncError(
+            f"Only {int(usable.sum())} frames show a usable face in both {real.stream.path} and {dubbed.stream.path}: nothing to compare. "
+            "Look at each with `lipsync analyse`."
+        )
+    same_size = (real.stream.width, real.stream.height) == (dubbed.stream.width, dubbed.stream.height)
+    apart = metrics.rigid_distance(dubbed.track.landmarks[: len(rows)][usable], real.track.landmarks[rows][usable])
+    distance = float(np.median(apart)) if same_size else None
+    return {
+        "real": str(real.stream.path),
+        "dubbed": str(dubbed.stream.path),
+        "n_frames": {"real": len(real.stream), "dubbed": len(dubbed.stream), "compared": len(rows), "usable": int(usable.sum())},
+        "unit": "eye distances (outer corners); lips aligned on eyes and nose by a similarity; 18 points; " + face.backend,
+        "same_motion": distance is not None and distance <= SAME_MOTION,
+        "rigid_distance": distance,
+        "lips": lip_measures(real, dubbed, rows, usable),
+        "silence": silence_measures(real, dubbed),
+        "picture": picture_measures(real, dubbed, rows, usable, same_size, batch, hook),
+        "sync": sync_facts(dubbed.stream),
+    }
+
+
+def follow(path: Path, name: str, face: FaceConfig, batch: int, hook: Hook = silent) -> Film:
+    """A video with its face track; one pass."""
+    stream = probe(path)
+    tracker, shots = FaceTracker(face, stream.width, stream.height), ShotDetector()
+    for rows, frames, _ in read_rows(stream, np.arange(len(stream)), batch):
+        for rgb in frames.rgb.permute(0, 2, 3, 1).numpy():
+            tracker.push(np.ascontiguousarray(rgb), shots.push(rgb))
+        hook(f"faces of the {name} video", rows.stop, len(stream))
+    return Film(stream, tracker.finish(stream.clock))
+
+
+def paired(real: VideoStream, dubbed: VideoStream) -> np.ndarray:
+    """(n,) int64 real frame shown in the middle of each of the dub's first n frames; n = frames whose middle lies within the real video."""
+    starts = dubbed.clock.seconds
+    ends = np.append(starts[1:], float(dubbed.clock.duration_s))
+    middle = (starts + ends) / 2
+    middle = middle[middle < float(real.clock.duration_s)]
+    return np.searchsorted(real.clock.seconds, middle, side="right") - 1
+
+
+def lip_measures(real: Film, dubbed: Film, rows: np.ndarray, usable: np.ndarray) -> dict:
+    """LMD with and without the mean shapes, and the mouth opening's correlation and spread."""
+    real_marks, our_marks = real.track.landmarks[rows][usable], dubbed.track.landmarks[: len(rows)][usable]
+    reference = metrics.rigid_reference(real_marks)
+    theirs, ours = metrics.aligned_lips(real_marks, reference), metrics.aligned_lips(our_marks, reference)
+    return {
+        "lmd": metrics.lmd(ours, theirs),
+        "lmd_means_removed": metrics.lmd(ours, theirs, remove_means=True),
+        "lmd_of_the_mean_shape": metrics.lmd(np.broadcast_to(theirs.mean(0), theirs.shape), theirs),
+        "opening_r": metrics.opening_r(opening(ours), opening(theirs)),
+        "articulation": metrics.articulation(opening(ours), opening(theirs)),
+    }
+
+
+def silence_measures(real: Film, dubbed: Film) -> dict | None:
+    """How still and how closed the mouth is while the dub's sound pauses for at least 0.3 s; None without sound or without such a pause."""
+    voiced = voiced_frames(dubbed.stream)
+    silences = [] if voiced is None else metrics.long_silences(voiced, float(dubbed.stream.clock.rate))
+    if not silences:
+        return None
+    quiet = np.zeros(len(voiced), bool)
+    for s in silences:
+        quiet[s] = True
+    gap, reference = own_opening(dubbed.track)
+    real_voiced = voiced_frames(real.stream)
+    real_silences = [] if real_voiced is None else metrics.long_silences(real_voiced, float(real.stream.clock.rate))
+    real_gap, _ = own_opening(real.track, reference)
+    rest = metrics.resting_gap(real_gap, real_silences)
+    return {
+        "n_frames": int(quiet.sum()),
+        "lip_std": metrics.silent_lip_std(gap, silences),
+        "lip_std_real": metrics.silent_lip_std(real_gap, real_silences),
+        "closed_share": float(metrics.closed(gap, rest)[quiet].mean()),
+        "open_share": metrics.lip_leak(gap, rest, quiet),
+        "resting_gap": rest,
+    }
+
+
+def own_opening(track: FaceTrack, reference: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(T,) mouth opening of every frame, and the eyes and nose it was aligned on."""
+    marks = track.landmarks
+    reference = metrics.rigid_reference(marks[track.valid] if track.valid.any() else marks) if reference is None else reference
+    return opening(metrics.aligned_lips(marks, reference)), reference
+
+
+def voiced_frames(stream: VideoStream) -> np.ndarray | None:
+    """(T,) bool the video's own voice at the middle of each frame; None without sound."""
+    from audio.features import FEATURE_RATE
+    from audio.load import load_track
+    from audio.vad import voice_activity
+
+    if not stream.has_audio:
+        return None
+    try:
+        voice = voice_activity(load_track(stream.path))
+    except MediaError:
+        return None
+    middle = stream.clock.seconds + 0.5 / float(stream.clock.rate)
+    at = np.floor(middle * FEATURE_RATE).astype(int)
+    return (at < len(voice)) & voice[np.minimum(at, len(voice) - 1)]
+
+
+def picture_measures(real: Film, dubbed: Film, rows: np.ndarray, usable: np.ndarray, same_size: bool, batch: int, hook: Hook) -> dict:
+    """PSNR and SSIM of frame and mouth region (each at the real mouth's place), sharpness and flicker of the mouth relative to the real."""
+    tally, mouths = _Tally(), (Mouth(real.track), Mouth(dubbed.track))
+    ours = read_rows(dubbed.stream, np.arange(len(rows)), batch)
+    for (at, truth, _), (_, dub, _) in zip(read_rows(real.stream, rows, batch), ours, strict=True):
+        for k, row in enumerate(range(at.start, at.stop)):
+            pair = [x.rgb[k].permute(1, 2, 0).contiguous().numpy() for x in (truth, dub)]
+            if same_size:
+                tally.compare("whole", pair[0], pair[1])
+            sights = [mouth.see(rgb, frame) for mouth, rgb, frame in zip(mouths, pair, (int(rows[row]), row))]
+            if usable[row]:
+                if same_size:
+                    box = mouths[0].box(pair[0], int(rows[row]))
+                    tally.compare("mouth", pair[0][box], pair[1][box])
+                for name, (sharp, residual) in zip(("real", "dubbed"), sights):
+                    tally.add(f"sharpness_{name}", sharp)
+                    tally.add(f"flicker_{name}", residual)
+        hook("pictures", at.stop, len(rows))
+    found = tally.means()
+    return found | {name: _ratio(found.get(f"{name}_dubbed"), found.get(f"{name}_real")) for name in ("sharpness", "flicker")}
+
+
+def _ratio(ours: float | None, real: float | None) -> float | None:
+    return ours / real if ours is not None and real else None
+
+
+class Mouth:
+    """The mouth region of one video, frame after frame, in order."""
+
+    def __init__(self, track: FaceTrack) -> None:
+        self._track = track
+        self._before: tuple[np.ndarray, int] | None = None
+
+    def box(self, rgb: np.ndarray, frame: int) -> tuple[slice, slice]:
+        return metrics.region_box(self._track.pixel_from_face[frame], *rgb.shape[:2])
+
+    def see(self, rgb: np.ndarray, frame: int) -> tuple[float | None, float | None]:
+        """Sharpness of the mouth in this frame, and its flicker against the frame seen before (None after a cut or the same frame)."""
+        previous, self._before = self._before, (rgb, frame)
+        box = self.box(rgb, frame)
+        crop = rgb[box]
+        if not self._track.valid[frame] or min(crop.shape[:2]) < 11:
+            return None, None
+        sharp = metrics.sharpness(crop)
+        if previous is None or previous[1] == frame or self._cut_between(previous[1], frame):
+            return sharp, None
+        # Flow looks a little beyond the region; the same margin is left out of the count.
+        margin = max(4, (box[0].stop - box[0].start) // 4)
+        rows, columns = (slice(max(0, s.start - margin), s.stop + margin) for s in box)
+        return sharp, metrics.flicker(previous[0][rows, columns], rgb[rows, columns], margin)
+
+    def _cut_between(self, before: int, frame: int) -> bool:
+        track = self._track
+        if track.shot[before] != track.shot[frame] or not track.valid[before]:
+            return True
+        return bool(metrics.rigid_distance(track.landmarks[before][None], track.landmarks[frame][None])[0] > CUT_DISTANCE)
+
+
+class _Tally:
+    """Means of named measures over frames; None is not counted."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, list[float]] = {}
+
+    def add(self, name: str, value: float | None) -> None:
+        if value is not None:
+            total = self._sums.setdefault(name, [0.0, 0])
+            total[0] += value
+            total[1] += 1
+
+    def compare(self, name: str, real: np.ndarray, ours: np.ndarray) -> None:
+        if min(real.shape[:2]) >= 11:
+            self.add(f"psnr_{name}", metrics.psnr(real, ours))
+            self.add(f"ssim_{name}", metrics.ssim_luma(real, ours))
+
+    def means(self) -> dict[str, float]:
+        return {name: total / n for name, (total, n) in self._sums.items()}
+
+
+def sync_facts(stream: VideoStream) -> dict:
+    """Start and duration of picture and sound, seconds; the sound's start is relative to the first frame."""
+    from audio.load import load_track
+
+    facts = {"video_duration_s": float(stream.clock.duration_s), "audio_start_s": None, "audio_duration_s": None, "end_difference_s": None}
+    if stream.audio_start_s is None:
+        return facts
+    try:
+        end = float(load_track(stream.path).duration_s)  # a track on the picture's clock: its length is where it ends
+    except MediaError:
+        return facts
+    start = float(stream.audio_start_s)
+    return facts | {"audio_start_s": start, "audio_duration_s": end - start, "end_difference_s": end - facts["video_duration_s"]}

@@ -1,0 +1,151 @@
+"""Held-out frames as dubs with a known right answer: the truth's own mouth is first replaced by another, so that nothing can be copied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lipsync.render.composite import composite, jaw_move
+from lipsync.config.schema import DubConfig
+from lipsync.core.errors import LipsyncError
+from lipsync.core.progress import Hook, silent
+from lipsync.core.lips import opening
+from lipsync.render.plan import Shown, shown_face, shown_frames
+from lipsync.core.timebase import nominal_rate
+from lipsync.core.types import DubPlan, FaceTrack, Footage, LipTrack, MouthBank, TargetAnalysis
+from lipsync.core.texture import MouthTexture
+from lipsync.evaluation.split import Block, Split
+from video.clock import FrameClock
+from video.read import VideoStream, probe
+from video.write import VideoWriter
+
+#: A disguise comes from frames at least this far from the block, plays on for at most so long, and is one of so many that fit as well.
+AWAY_S, PLAY_S, ALIKE = 1.0, 2.0, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """One held-out block, ready to be dubbed; its N rows are the block's frames.
+
+    plan: source = the film's frames, lips = the true ones; shown, disguised: the faces and the (losslessly stored) frames a method sees,
+    with the mouths of the bank's rows `pasted` (N,).
+    """
+
+    film: Footage
+    plan: DubPlan
+    shown: Shown
+    disguised: VideoStream
+    pasted: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    @property
+    def track(self) -> FaceTrack:
+        """The true face, row by row."""
+        track, at = self.film.track, self.plan.source
+        parts = {name: getattr(track, name)[at] for name in ("pixel_from_face", "landmarks", "pose", "eyes", "valid", "reason", "shot")}
+        return FaceTrack(lips=LipTrack(track.lips.points[at], track.lips.valid[at], self.plan.clock), **parts)
+
+
+def make_exams(
+    split: Split,
+    films: Sequence[Footage],
+    learning: TargetAnalysis,
+    config: DubConfig,
+    device: torch.device,
+    folder: Path,
+    hook: Hook = silent,
+) -> list[Exam]:
+    """One exam for every block; the disguised frames are written to `folder`."""
+    exams = []
+    for number, block in enumerate(split.blocks):
+        film = films[block.film]
+        plan = true_plan(film, block)
+        of_target = film.video.sha256 == learning.video.sha256
+        pasted = choose_disguise(film.track, plan, learning.bank, _far(block, film, learning) if of_target else None, number)
+        path = folder / f"disguised-{number}.mkv"
+        shown = _disguise(film, plan, pasted, learning, config, device, path)
+        exams.append(Exam(film, plan, shown, probe(path), pasted))
+        hook("disguise", number + 1, len(split.blocks))
+    return exams
+
+
+def true_plan(film: Footage, block: Block) -> DubPlan:
+    """The block's frames one after the other, at the film's rate, saying what they say."""
+    track, frames = film.track, block.frames
+    clock = FrameClock.constant(len(frames), nominal_rate(film.video.clock))
+    lips = LipTrack(track.lips.points[frames].astype(np.float32), track.lips.valid[frames], clock)
+    seeks = np.flatnonzero(np.diff(track.shot[frames])) + 1
+    return DubPlan(frames, np.zeros(len(frames), bool), lips, track.valid[frames], clock, np.r_[0, seeks].astype(np.int64))
+
+
+def _far(block: Block, film: Footage, learning: TargetAnalysis) -> np.ndarray:
+    """(K,) bool: mouths of the bank that are far from the block in time, or of other footage."""
+    bank, seconds = learning.bank, film.video.clock.seconds
+    of_target = bank.shot <= film.track.shot.max()
+    at = seconds[np.where(of_target, bank.source, 0)]
+    return ~of_target | (at < seconds[block.start] - AWAY_S) | (at > seconds[block.stop - 1] + AWAY_S)
+
+
+def choose_disguise(track: FaceTrack, plan: DubPlan, bank: MouthBank, allowed: np.ndarray | None, seed: int) -> np.ndarray:
+    """(N,) rows of the bank to paste over the plan's frames: stretches that play on, heads turned alike, lips that say something else.
+
+    Of all stretches of the wanted length those that move at least half as much as the truth are considered (a target speaks), of these the
+    half with the most different lips, of these one of the ALIKE nearest in head pose, by lot. Where nothing in the bank is long enough, the
+    stretch is halved. LipsyncError: no mouth is allowed.
+    """
+    dice, rows = np.random.default_rng(seed), np.zeros(len(plan), np.int64)
+    allowed = np.ones(len(bank), bool) if allowed is None else allowed
+    if not allowed.any():
+        raise LipsyncError("No mouth is far enough from the held-out frames to disguise them with. Take a longer target.")
+    follows = (bank.shot[1:] == bank.shot[:-1]) & (np.diff(bank.source) == 1) & allowed[1:] & allowed[:-1]
+    length = max(1, round(PLAY_S * float(plan.clock.rate)))
+    waiting = [slice(at, min(at + length, len(plan))) for at in reversed(range(0, len(plan), length))]
+    while waiting:
+        part = waiting.pop()
+        n = part.stop - part.start
+        starts = _runs(follows, allowed, n)
+        if len(starts) == 0:
+            middle = part.start + n // 2
+            waiting += [slice(middle, part.stop), slice(part.start, middle)]
+            continue
+        play = starts[:, None] + np.arange(n)
+        frames = plan.source[part]
+        unlike = np.sqrt(((bank.lips[play] - track.lips.points[frames]) ** 2).sum(-1)).mean((1, 2))
+        turned = np.abs(bank.pose[play] - track.pose[frames]).sum(-1).mean(1)
+        moving = opening(bank.lips)[play].std(1) >= 0.5 * opening(track.lips.points[frames]).std()
+        moving = moving if moving.any() else ~moving
+        turned = np.where(moving & (unlike >= np.median(unlike[moving])), turned, np.inf)
+        nearest = np.argsort(turned)[: min(ALIKE, int(np.isfinite(turned).sum()))]
+        rows[part] = play[dice.choice(nearest)]
+    return rows
+
+
+def _runs(follows: np.ndarray, allowed: np.ndarray, n: int) -> np.ndarray:
+    """First rows of all runs of n allowed mouths that are neighbours in time."""
+    ahead = np.concatenate([[0], np.cumsum(follows)])
+    starts = np.arange(len(allowed) - n + 1)
+    return starts[allowed[starts] & (ahead[starts + n - 1] - ahead[starts] == n - 1)]
+
+
+def _disguise(
+    film: Footage, plan: DubPlan, pasted: np.ndarray, learning: TargetAnalysis, config: DubConfig, device: torch.device, path: Path
+) -> Shown:
+    """Writes the disguised frames; returns the faces in them. Usable rows are covered fully, whatever lies beside them."""
+    bank, shown = learning.bank, shown_face(film.track, plan, 0)
+    size = {"width": film.stream.width, "height": film.stream.height}
+    with VideoWriter(path, **size, clock=plan.clock, codec="ffv1") as writer:
+        for rows, frames in shown_frames(film.stream, plan, config.batch):
+            rgb = torch.from_numpy(bank.take(pasted[rows])).to(device).float() / 255
+            mouth = MouthTexture(rgb, torch.ones_like(rgb[:, :1]), torch.from_numpy(bank.jaw[pasted[rows]].astype(np.float32)).to(device))
+            writer.write(composite(frames.to(device), mouth, bank.lips[pasted[rows]], shown, rows, bank.space, config.composite))
+    seen = plan.render[:, None, None]
+    jaw = shown.jaw + jaw_move(torch.from_numpy(shown.jaw), torch.from_numpy(bank.jaw[pasted].astype(np.float32)), config.composite).numpy()
+    return replace(
+        shown, lips=np.where(seen, bank.lips[pasted], shown.lips).astype(np.float32), jaw=np.where(seen, jaw, shown.jaw).astype(np.float32)
+    )

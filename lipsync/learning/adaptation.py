@@ -1,0 +1,126 @@
+"""Which lips a person gets: learnt from their own speech where sound and lips belong together, else the prior's in this person's style."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from audio.load import Waveform
+from lipsync.config.schema import LipsConfig
+from lipsync.core.progress import Hook, silent
+from lipsync.core.lips import opening
+from lipsync.speech.lip_model import LipModel
+from lipsync.core.types import LipTrack
+from lipsync.learning.lip_examples import LipRows, SpokenLips, lip_rows
+from lipsync.learning.lips import LEAST_SPEECH_S, train_lip_model
+
+#: Sound and lips belong together if the opening follows the prior's this well while somebody speaks (right sound of unknown people: mostly
+#: above 0.6; another recording's: about 0).
+TOGETHER_R = 0.35
+#: Sound may be this late or early; by at least SHIFT_S it is put right.
+MOST_LAG_S, SHIFT_S, SURELY_R = 0.4, 0.08, 0.1
+#: How far from the prior a person's movement may go, and how many frames of movement are believed half.
+LEAST_STYLE, MOST_STYLE, HALF_BELIEVED = 0.6, 1.7, 150
+#: Lips that spread less than this in opening (eye distances) do not speak.
+STILL = 0.012
+
+
+def lips_of_person(
+    examples: Sequence[SpokenLips], visible: Sequence[LipTrack], rest: np.ndarray, config: LipsConfig, prior: LipModel | None,
+    hook: Hook = silent, device: torch.device | str = "cpu",
+) -> LipModel:  # fmt: skip
+    """The model of one person. examples: speech with its lips, may be none; visible: all lips ever seen; rest: (18,2) their resting lips.
+
+    Without a prior, everything is learnt from the examples. The report says what was done: `lips_from` "own speech", "prior and own speech"
+    or "prior"; why, in `warning`. LipsyncError: no prior, and nothing to learn from.
+    """
+    if prior is None:
+        model = train_lip_model(examples, config, hook, device)
+        model.report["lips_from"] = "own speech"
+        return model
+    speech_s, match = 0.0, Match(0.0, 0.0)
+    if examples:
+        rows = lip_rows(examples, prior.spec)
+        speech_s = float((rows.valid & rows.voiced).sum() / 100)
+        match = matching(prior.on(rest), rows)
+    if speech_s >= LEAST_SPEECH_S and match.r >= TOGETHER_R:
+        if match.lag_s:
+            examples = [replace(e, wave=shifted(e.wave, match.lag_s)) for e in examples]
+        model = train_lip_model(examples, config, hook, device, prior=prior)
+        model.report |= {"lips_from": "prior and own speech", "sound_r": round(match.r, 3), "sound_lag_s": match.lag_s}
+        if match.lag_s:
+            model.report["warning"] = f"The target's sound is {_late(match.lag_s)} its lips; that was put right for learning."
+        return model
+    style = style_of(prior, visible, rest)
+    model = prior.on(rest, style)
+    model.report = {f"prior_{name}": value for name, value in prior.report.items()}
+    model.report |= {"lips_from": "prior", "network": prior.network, "style": round(float(style.mean()), 3), "speech_minutes": speech_s / 60}
+    model.report |= {"sound_r": round(match.r, 3), "warning": _why(speech_s, match)}
+    return model
+
+
+def _late(lag_s: float) -> str:
+    return f"{abs(lag_s):.2f} s {'behind' if lag_s > 0 else 'ahead of'}"
+
+
+def _why(speech_s: float, match: Match) -> str:
+    advice = "Lips come from the bundled prior, fitted to this person's mouth; --footage with their own speech would be better."
+    if speech_s < LEAST_SPEECH_S:
+        return f"The target has {speech_s:.1f} s of speech with visible lips, too little to learn from. {advice}"
+    return f"The target's lips do not follow its sound (correlation {match.r:.2f}): another voice, music, or out of sync. {advice}"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How well lips follow sound. r: correlation of the opening with the prior's, while somebody speaks; lag_s: how late the sound is."""
+
+    r: float
+    lag_s: float
+
+
+def matching(prior: LipModel, rows: LipRows) -> Match:
+    """Of all lags up to MOST_LAG_S, the best; 0 unless another is surely better."""
+    said = opening(prior.answer(rows.features))
+    real = opening(rows.points)
+    use = rows.valid & rows.voiced
+    limit = round(MOST_LAG_S * 100)
+    lags = np.arange(-limit, limit + 1, 2)
+    r = np.array([_r_at(said, real, use, rows.fold, lag) for lag in lags])
+    best, none = int(np.argmax(r)), int(limit // 2)
+    late = abs(lags[best]) >= round(SHIFT_S * 100) and r[best] > r[none] + SURELY_R and r[best] >= TOGETHER_R
+    chosen = best if late else none
+    return Match(float(r[chosen]), float(lags[chosen]) / 100)
+
+
+def _r_at(said: np.ndarray, real: np.ndarray, use: np.ndarray, fold: np.ndarray, lag: int) -> float:
+    """Correlation when the sound is `lag` rows late, over rows of one stretch."""
+    now = np.arange(len(real))
+    then = np.clip(now + lag, 0, len(real) - 1)
+    both = use & (fold[then] == fold)
+    if both.sum() < 50 or real[both].std() < 1e-4 or said[then[both]].std() < 1e-6:
+        return 0.0
+    return float(np.corrcoef(real[both], said[then[both]])[0, 1])
+
+
+def shifted(wave: Waveform, late_s: float) -> Waveform:
+    """The sound played `late_s` earlier, as long as before."""
+    n = round(late_s * wave.rate)
+    samples = wave.samples
+    moved = torch.nn.functional.pad(samples[n:], (0, n)) if n > 0 else torch.nn.functional.pad(samples[:n], (-n, 0))
+    return replace(wave, samples=moved)
+
+
+def style_of(prior: LipModel, visible: Sequence[LipTrack], rest: np.ndarray) -> np.ndarray:
+    """(18,2) how far each coordinate of this person's lips moves relative to the prior's; 1 where the lips were hardly seen to move."""
+    points = np.concatenate([track.points[track.valid] for track in visible] or [np.zeros((0, 18, 2))])
+    moving = points[opening(points) > opening(rest) + STILL] if len(points) else points
+    if len(moving) < 10 or opening(points).std() < STILL:
+        return np.ones((18, 2), np.float32)
+    spread = np.sqrt((prior.basis.components**2 * (prior.basis.spread**2)[:, None, None]).sum(0)) * prior.report.get("reach", 1.0)
+    ratio = np.clip(points.std(0) / np.maximum(spread, 1e-4), LEAST_STYLE, MOST_STYLE)
+    ratio = np.where(spread > 0.05 * spread.max(), ratio, 1.0)
+    trust = len(moving) / (len(moving) + HALF_BELIEVED)
+    return np.exp(trust * np.log(ratio)).astype(np.float32)

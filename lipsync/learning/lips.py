@@ -1,0 +1,252 @@
+"""Training speech-to-lips networks on speech with its real lips."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lipsync.config.schema import LipsConfig
+from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.core.progress import Hook, silent
+from lipsync.core.lips import LipBasis, opening, rest_shape, uncrossed
+from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predicted, scale_of
+from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, LipRows, SpokenLips, Variation, excerpts, lip_rows
+from lipsync.learning.losses import OpeningLoss
+from lipsync.learning.loop import Judged, Player, train
+from lipsync.metrics.lips import articulation, lmd, opening_r
+
+#: Less voiced speech than this with visible lips is too little to learn from, and too little to learn well from.
+LEAST_SPEECH_S, ENOUGH_SPEECH_S = 3.0, 60.0
+#: A held-out correlation of mouth opening below this: sound and lips do not belong together.
+UNRELATED_R = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a network is trained. flatten: exponent by which small components count less than when standardised (0 = standardised,
+    1 = by their size); opening: weight of losses.OpeningLoss; members: networks averaged, each with another part of the recording held
+    out; rate, adapt_rate: of learning, from nothing and from a prior; batch: excerpts of a step (half of both in a short adaptation); length: rows of an excerpt."""
+
+    flatten: float
+    opening: float
+    members: int
+    rate: float
+    adapt_rate: float
+    batch: int
+    length: int
+    vary: Variation
+
+
+RECIPES = {
+    "paper": Recipe(0.0, 0.0, 1, 3e-3, 2e-3, 100, 100, NO_VARIATION),
+    "causal": Recipe(1.0, 0.05, 1, 6e-3, 4e-3, 16, 100, Variation()),
+    "bidirectional": Recipe(1.0, 0.05, 3, 6e-3, 4e-3, 16, 100, Variation()),
+}
+#: Judgements without a better one after which training ends.
+PATIENCE = 8
+#: An adaptation of fewer steps than this learns from little speech.
+MANY_STEPS = 800
+
+
+def train_lip_model(
+    examples: Sequence[SpokenLips], config: LipsConfig = LipsConfig(), hook: Hook = silent, device: torch.device | str = "cpu",
+    seed: int = 0, prior: LipModel | None = None, keep: Path | None = None,
+) -> LipModel:  # fmt: skip
+    """The lip model of the person in `examples`; each network is stopped and measured on the part of the recording it never saw.
+
+    prior: a model of the same network to start from, instead of from nothing; keep: a folder in which an interrupted training waits to be
+    continued by the same call. Deterministic for a seed on one machine. LipsyncError: hardly any speech with visible lips.
+    """
+    if config.network not in SHAPES:
+        raise UsageError(f"There is no lip network {config.network!r}; known: {', '.join(SHAPES)}.")
+    began = time.perf_counter()
+    recipe = RECIPES[config.network]
+    rows = lip_rows(examples, SHAPES[config.network].spec)
+    speech_s = (rows.valid & rows.voiced).sum() / 100
+    _check_speech(rows, speech_s)
+    model = _untrained(rows, config.network, prior).to(device)
+    lesson = Lesson.of(rows, model, recipe)
+    steps = config.steps or (adapting_steps(speech_s) if prior else default_steps(speech_s))
+    members = config.members or recipe.members
+    name = _name_of(rows, config, prior, seed)
+    waiting = lambda member: keep and keep / f"{name}.{member}.safetensors"  # noqa: E731
+    truth, guess, curve = [], [], []
+    with torch.random.fork_rng(devices=[]):
+        for member in range(members):
+            tell = lambda step: hook("lips", member * steps + step, members * steps)  # noqa: E731
+            start = prior.nets[member % len(prior.nets)] if prior else None
+            net, judged = _trained(model, lesson, recipe, member, steps, seed + member, start, tell, waiting(member))
+            model.nets.append(net)
+            truth.append(rows.points[lesson.held(member)])
+            guess.append(lesson.answer(net, model)[lesson.held(member)])
+            curve += [[member, *row] for row in judged.curve]
+    for member in range(members if keep else 0):
+        waiting(member).unlink(missing_ok=True)
+    truth, guess = np.concatenate(truth), np.concatenate(guess)
+    gain = _gain(truth, guess)
+    model = LipModel(model.network, model.nets, model.feature_mean, model.feature_scale, model.basis, model.rest, gain)
+    model.report = _report(truth, uncrossed(model.exaggerated(guess)), rows.points[rows.valid].mean(0), model.basis, speech_s, gain)
+    model.report |= {"training_s": round(time.perf_counter() - began, 1), "steps": steps, "members": members, "network": config.network}
+    model.report |= {"from_prior": prior is not None, "curve": curve}
+    return model
+
+
+def default_steps(speech_s: float) -> int:
+    """Training steps for each network that starts from nothing: more where there is more to learn."""
+    return int(np.clip(580 + 0.7 * speech_s, 600, 1200))
+
+
+def adapting_steps(speech_s: float) -> int:
+    """Training steps for each network that starts from a prior."""
+    return int(np.clip(40 + 8 * speech_s, 100, 1000))
+
+
+def _check_speech(rows: LipRows, speech_s: float) -> None:
+    if not rows.valid.any():
+        raise LipsyncError("The target's lips are never visible while its sound plays. Use a video of a face that speaks to the camera.")
+    if speech_s < LEAST_SPEECH_S:
+        raise LipsyncError(
+            f"The target has {speech_s:.1f} s of speech with visible lips, too little to learn from (at least {LEAST_SPEECH_S:.0f} s). "
+            "Use a longer target, or add --footage of the same person."
+        )
+
+
+def _untrained(rows: LipRows, network: str, prior: LipModel | None) -> LipModel:
+    """The person's basis and rest, and the scale of the features, without networks."""
+    rest = rest_shape(rows.points, rows.valid, rows.voiced)
+    if prior is not None:
+        basis = LipBasis(prior.basis.mean + rest - prior.rest, prior.basis.components, prior.basis.spread)
+        return LipModel(network, [], prior.feature_mean, prior.feature_scale, basis, rest)
+    basis = LipBasis.fit(rows.points[::4], rows.valid[::4], 20)
+    return LipModel(network, [], rows.features.mean(0), rows.features.std(0) + 1e-3, basis, rest)
+
+
+def _name_of(rows: LipRows, config: LipsConfig, prior: LipModel | None, seed: int) -> str:
+    """Tells one training's waiting files from another's."""
+    digest = hashlib.sha256(f"{config.network} {config.steps} {config.members} {seed} {prior is not None}".encode())
+    digest.update(rows.features.numpy().tobytes())
+    digest.update(rows.points.tobytes())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A person's rows as a network sees them. features: (R,D); targets: (R,K) standardised coefficients; importance: (K,) of each."""
+
+    rows: LipRows
+    features: torch.Tensor
+    targets: torch.Tensor
+    importance: torch.Tensor
+
+    @classmethod
+    def of(cls, rows: LipRows, model: LipModel, recipe: Recipe) -> Lesson:
+        device = model.feature_mean.device
+        targets = torch.from_numpy(model.basis.encode(rows.points) / scale_of(model.basis)).float().to(device)
+        return cls(rows, rows.features.to(device), targets, importance_of(model.basis, recipe.flatten).to(device))
+
+    def held(self, member: int) -> np.ndarray:
+        """(R,) bool: valid rows of the part that this member never sees."""
+        return self.rows.valid & (self.rows.fold == member % N_FOLDS)
+
+    def answer(self, net: LipNet, model: LipModel) -> np.ndarray:
+        """(R,18,2) the network's lips for all rows."""
+        return model.basis.decode((predicted(net, model.standardised(self.features)) * scale_of(model.basis)).astype(np.float32))
+
+    def error(self, net: LipNet, model: LipModel, member: int) -> float:
+        """Weighted squared error on the held-out rows."""
+        held = self.held(member)
+        if not held.any():
+            return 0.0
+        out = predicted(net, model.standardised(self.features))[held]
+        wanted = self.targets[torch.from_numpy(held).to(self.targets.device)].cpu().numpy()
+        return float((((out - wanted) ** 2) * self.importance.cpu().numpy()).sum(1).mean())
+
+
+def _trained(
+    model: LipModel, lesson: Lesson, recipe: Recipe, member: int, steps: int, seed: int, start: LipNet | None, tell, keep: Path | None
+) -> tuple[LipNet, Judged]:
+    """A network that has not seen its member's fold, with its averaged weights from where they were best on it."""
+    shape = SHAPES[model.network]
+    torch.manual_seed(seed)
+    dice = torch.Generator().manual_seed(seed)
+    device = lesson.features.device
+    weight = torch.from_numpy(lesson.rows.learnable(member % N_FOLDS)).float().to(device)
+    length = min(recipe.length, (len(lesson.features) - 4) * 10 // 11) // shape.stack * shape.stack
+    net = LipNet(lesson.features.shape[1], lesson.targets.shape[1], shape).to(device)
+    if start is not None:
+        net.load_state_dict(start.state_dict())
+    rate, batch = (recipe.rate, recipe.batch) if start is None else (recipe.adapt_rate, recipe.batch)
+    if start is not None and steps < MANY_STEPS:
+        rate, batch = rate / 2, batch // 2
+    drawn = lambda: excerpts(lesson.features, lesson.targets, weight, batch, length, recipe.vary, dice)  # noqa: E731
+    judge_at = lambda step: step >= steps // 2 and step % max(10, steps // 24) == 0  # noqa: E731
+    player = lip_player(net, model, drawn, lesson.importance, recipe.opening, rate, steps)
+    return net, train([player], steps, dice, lambda: lesson.error(net, model, member), judge_at, tell, keep, patience=PATIENCE)
+
+
+def importance_of(basis: LipBasis, flatten: float) -> torch.Tensor:
+    """(K,) how much each standardised coefficient counts, 1 in all; see Recipe.flatten."""
+    scale = scale_of(basis)
+    importance = torch.from_numpy((scale / scale[0]) ** (2 * flatten)).float()
+    return importance / importance.sum()
+
+
+def lip_player(
+    net: LipNet, model: LipModel, drawn: Callable[[], tuple[torch.Tensor, torch.Tensor, torch.Tensor]], importance: torch.Tensor,
+    opening_weight: float, rate: float, steps: int,
+) -> Player:  # fmt: skip
+    """Who learns lips: `drawn()` gives features (B,L,D), wanted coefficients (B,L,K) and weights (B,L)."""
+    closeness = OpeningLoss(model.basis, importance.device)
+
+    def terms(step: int) -> dict[str, torch.Tensor]:
+        heard, wanted, counts = drawn()
+        said = net(model.standardised(heard))[:, -(-net.delay // net.stack) :]
+        wanted, counts = (full[:, : heard.shape[1] - net.delay : net.stack] for full in (wanted, counts))
+        mean = lambda each: (each * counts).sum() / counts.sum().clamp(min=1)  # noqa: E731
+        square = {"coefficients": mean(((said - wanted) ** 2 * importance).sum(-1))}
+        return square | ({"opening": opening_weight * mean(closeness(said, wanted))} if opening_weight else {})
+
+    optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.15)
+    return Player("lips", net, optimiser, terms, schedule)
+
+
+def _gain(truth: np.ndarray, guess: np.ndarray) -> float:
+    """How much further from rest lips should go than predicted, 1 to 1.4: from the openings' spread on the held-out parts."""
+    spread = opening(uncrossed(guess)).std()
+    return float(np.clip(opening(truth).std() / spread, 1.0, 1.4)) if spread > 1e-6 else 1.0
+
+
+def _report(truth: np.ndarray, guess: np.ndarray, mean: np.ndarray, basis: LipBasis, speech_s: float, gain: float) -> dict:
+    """Held-out figures, lengths in eye distances, and a warning in words where they are poor."""
+    real, ours = opening(truth), opening(guess)
+    flat = real.std() < 1e-4 or ours.std() < 1e-6
+    r = 0.0 if flat else opening_r(ours, real)
+    report = {
+        "floor_lmd": lmd(basis.decode(basis.encode(truth)), truth), "lmd": lmd(guess, truth), "lmd_mean_removed": lmd(guess, truth, True),
+        "mean_shape_lmd": lmd(mean, truth), "mean_shape_lmd_mean_removed": lmd(0 * truth, truth, True),
+        "opening_r": r, "articulation": 0.0 if flat else articulation(ours, real),
+        "speech_minutes": speech_s / 60, "held_out_s": len(truth) / 100, "gain": gain,
+    }
+    report = {name: round(value, 5) for name, value in report.items()}
+    return report | {"warning": _warning(speech_s, r)}
+
+
+def _warning(speech_s: float, r: float) -> str:
+    if r < UNRELATED_R:
+        return (
+            f"The target's lips hardly follow its sound (held-out correlation {r:.2f}): is this another person's voice, or out of sync? "
+            "Add --footage with the person's own speech."
+        )
+    if speech_s < ENOUGH_SPEECH_S:
+        return (
+            f"Only {speech_s:.0f} s of the target's own speech to learn from (a minute or more is better); held-out correlation of mouth "
+            f"opening {r:.2f}. Add --footage of the same person."
+        )
+    return ""

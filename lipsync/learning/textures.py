@@ -1,0 +1,210 @@
+"""Training of texture methods: rows of the mouth bank as questions with known answers, one loop for every method, early stop, exact resume."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lipsync.core.errors import LipsyncError
+from lipsync.core.progress import Hook, note, silent
+from lipsync.core.lips import opening
+from lipsync.textures.trainable import Learned, TextureBatch, numbers_of
+from lipsync.textures.trainable import Player as Learner
+from lipsync.textures.nets import lower_face, net_size, resized
+from lipsync.core.types import MouthBank, TargetAnalysis
+from lipsync.core.texture import TextureQuery
+from lipsync.learning import loop
+from lipsync.learning.losses import Losses
+from lipsync.learning.distributed import Ranks
+from media import MediaError
+from lipsync.speech.predict import heard
+from audio.load import load_track
+
+#: Fewer mouths than this teach nothing.
+FEWEST = 50
+#: A mouth less sharp than this share of the usual among mouths opened alike is left out.
+BLURRED = 0.4
+#: Held out for the early stop: one run of so many neighbours out of ten, and at most so many rows judged.
+_HELD_RUN, _JUDGED, _JUDGED_WIDTH = 25, 16, 128
+_JUDGEMENTS, _PATIENCE = 12, 5
+#: Another mouth for the crop: so many are drawn by lot, and the one nearest in head pose is taken.
+_LOTS, _APART = 12, 8
+
+Samples = Callable[[np.ndarray], None]
+
+
+class Examples:
+    """Rows of a mouth bank as training batches. spoken: (K,256) what the lip model hears at each row, or None; domain: (K,) 0 or 1, where
+    batches are half of either, or None."""
+
+    def __init__(
+        self, bank: MouthBank, spoken: np.ndarray | None, device: torch.device, dice: torch.Generator, domain: np.ndarray | None = None
+    ) -> None:
+        self.bank, self.device, self.dice, self.spoken, self.domain = bank, device, dice, spoken, domain
+        good = bank.sharpness >= BLURRED * usual_sharpness(bank)
+        self.n_blurred = int((~good).sum())
+        blocks = np.arange(len(bank)) // _HELD_RUN
+        held = blocks % 10 == min(9, max(blocks, default=0))
+        self.learned, self.held = np.flatnonzero(good & ~held), np.flatnonzero(good & held)
+        if len(self.learned) < FEWEST:
+            raise LipsyncError(f"Only {len(self.learned)} sharp mouths to learn a texture from; {FEWEST} are needed at least. Give more footage with --footage.")
+        self.region = lower_face(bank.space)
+        follows = np.zeros(len(bank), bool)
+        follows[:-1] = (bank.shot[1:] == bank.shot[:-1]) & (bank.source[1:] - bank.source[:-1] == 1) & good[1:] & ~held[1:]
+        self.followed = self.learned[follows[self.learned]]
+
+    def draw(self, n: int, run: int = 1) -> TextureBatch:
+        """n rows by lot, in runs of `run` (1 or 2) neighbours in time; where there are two domains, first those of 0, then those of 1."""
+        starts = self.learned if run == 1 or len(self.followed) == 0 else self.followed
+        run = 1 if starts is self.learned else run
+        parts = [starts] if self.domain is None else [part for d in (0, 1) if len(part := starts[self.domain[starts] == d])]
+        first = np.concatenate([part[self._lot(len(part), max(1, n // run // len(parts)))] for part in parts])
+        return self.batch((first[:, None] + np.arange(run)).ravel(), run)
+
+    def judged(self) -> TextureBatch:
+        """The held-out rows, the same each time."""
+        rows = self.held if len(self.held) else self.learned
+        if self.domain is not None:
+            rows = next(r for r in (rows[self.domain[rows] == 0], self.learned[self.domain[self.learned] == 0], rows) if len(r))
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, _JUDGED).astype(int))]
+        return self.batch(rows, 1, np.random.default_rng(0))
+
+    def batch(self, rows: np.ndarray, run: int, rng: np.random.Generator | None = None) -> TextureBatch:
+        """The bank's rows as question and answer. The crop's mouth is another row's, so that the answer is not in the question."""
+        truth = torch.from_numpy(self.bank.take(rows)).float() / 255
+        other = torch.from_numpy(self.bank.take(self._others(rows, rng))).float() / 255
+        crop = truth + self.region * (other - truth)
+        query = TextureQuery(
+            lips=numbers_of(self.bank.lips[rows], self.device), crop=crop.to(self.device), pose=numbers_of(self.bank.pose[rows], self.device),
+            source=torch.from_numpy(self.bank.source[rows]).to(self.device),
+            speech=None if self.spoken is None else numbers_of(self.spoken[rows], self.device),
+        )  # fmt: skip
+        return TextureBatch(query, truth.to(self.device), torch.from_numpy(rows).to(self.device), run)
+
+    def _others(self, rows: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        """For each row another one that shows a head turned alike, of the same shot where it has some."""
+        bank, pool = self.bank, self.learned
+        lots = pool[(rng.integers(0, len(pool), (len(rows), 4 * _LOTS)) if rng else self._lot(len(pool), len(rows) * 4 * _LOTS).reshape(len(rows), -1))]
+        unlike = (bank.shot[lots] != bank.shot[rows, None]) * 100.0 + (np.abs(lots - rows[:, None]) < _APART) * 1000.0
+        turned = np.abs(bank.pose[lots] - bank.pose[rows, None]).sum(-1)
+        nearest = np.argsort(turned + unlike, axis=1)[:, :4]
+        one = rng.integers(0, 4, len(rows)) if rng else self._lot(4, len(rows))
+        return lots[np.arange(len(rows)), nearest[np.arange(len(rows)), one]]
+
+    def _lot(self, high: int, n: int) -> np.ndarray:
+        return torch.randint(0, high, (n,), generator=self.dice).numpy()
+
+
+def usual_sharpness(bank: MouthBank, alike: int = 31) -> np.ndarray:
+    """(K,) the middle sharpness of the `alike` mouths opened most alike: teeth are sharp, closed lips are not."""
+    order = np.argsort(opening(bank.lips), kind="stable")
+    around = np.arange(len(order))[:, None] + np.arange(alike) - alike // 2
+    usual = np.empty(len(order))
+    usual[order] = np.median(bank.sharpness[order][np.clip(around, 0, len(order) - 1)], axis=1)
+    return usual
+
+
+def train_texture(
+    method: Learned, subject: TargetAnalysis, hook: Hook = silent, device: torch.device | str = "cpu", *, spoken: np.ndarray | None = None,
+    keep: Path | None = None, samples: Samples | None = None, seed: int = 0, ranks: Ranks | None = None,
+) -> dict:  # fmt: skip
+    """Trains `method` on the subject's mouths; it is ready to draw afterwards. Returns the report (plain values), also kept as `method.report`.
+
+    spoken: (K,256) for methods that hear; keep: file of an interrupted training, continued exactly; samples: receives a picture (H,W,3)
+    uint8 at every judgement: truth above, drawn below; ranks: this process is one of several that train together, each on rows of its own.
+    LipsyncError: too few mouths.
+    """
+    start, device = time.monotonic(), torch.device(device)
+    seed += ranks.rank if ranks is not None else 0
+    dice = torch.Generator().manual_seed(seed)
+    examples = Examples(subject.bank, spoken if method.hears else None, device, dice, method.domains(subject))
+    torch.manual_seed(seed)
+    losses = Losses(device)
+    perceptual = losses.perceptual_name  # loaded now: making a network throws dice, which a resumed run must not throw again
+    method.begin(subject, device)
+    turn = _Turn(method, examples, precision_of(device))
+    players = [turn.player(learner) for learner in method.players(losses)]
+    steps = method.config.steps
+    judge_at = max(1, steps // _JUDGEMENTS)
+    held = examples.judged()
+
+    def judge() -> float:
+        with torch.no_grad():
+            drawn = method.answer(held)
+        if samples is not None:
+            samples(_sheet(held.truth, drawn))
+        if (own := method.error(drawn, held.truth)) is not None:
+            return float(own)
+        a, b = (resized(pictures, net_size(method.space, _JUDGED_WIDTH)) for pictures in (drawn, held.truth))
+        return float(losses.l1(a, b) + 0.1 * losses.perceptual(a, b))
+
+    def tell(step: int) -> None:
+        note(hook, ", ".join(f"{name} {value:.3g}" for name, value in turn.last.items()))
+        hook(f"texture {method.name}", step, steps)
+
+    judged = loop.train(players, steps, dice, judge, lambda step: step % judge_at == 0, tell, keep, patience=_PATIENCE, ranks=ranks)
+    method.nets.eval()
+    method.report = {
+        "steps": judged.curve[-1][0], "of_steps": steps, "best_step": judged.best_step, "error": judged.best, "curve": [list(row) for row in judged.curve],
+        "mouths": len(examples.learned), "held_out": len(examples.held), "left_out_as_blurred": examples.n_blurred,
+        "seconds": round(time.monotonic() - start, 1), "parameters": method.n_parameters, "precision": str(turn.precision).removeprefix("torch."),
+        "perceptual": perceptual, "device": device.type, "heard_speech": examples.spoken is not None,
+        "devices": 1 if ranks is None else ranks.n, **method.remarks,
+    }  # fmt: skip
+    return method.report
+
+
+def precision_of(device: torch.device) -> torch.dtype:
+    """The number kind of mixed-precision training: bfloat16 on GPUs and on CPUs that multiply it, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+
+
+class _Turn:
+    """The batch that all players see at one step, and their last losses by name."""
+
+    def __init__(self, method: Learned, examples: Examples, precision: torch.dtype) -> None:
+        self.method, self.examples, self.precision = method, examples, precision
+        self.step, self.batch = 0, None
+        self.last: dict[str, float] = {}
+
+    def player(self, learner: Learner) -> loop.Player:
+        net = learner.net.to(self.examples.device).to(memory_format=torch.channels_last)
+        optimiser = torch.optim.Adam(net.parameters(), learner.rate, betas=learner.betas)
+        return loop.Player(learner.name, net, optimiser, lambda step: self.terms(learner, step), clip=learner.clip)
+
+    def terms(self, learner: Learner, step: int) -> Mapping[str, torch.Tensor]:
+        if step != self.step:
+            config = self.method.config
+            self.step, self.batch = step, self.examples.draw(config.batch, config.run)
+        with torch.autocast(self.examples.device.type, self.precision, enabled=self.precision != torch.float32):
+            terms = learner.loss(self.batch)
+        self.last |= {name: float(value.detach()) for name, value in terms.items()}
+        return terms
+
+
+def _sheet(truth: torch.Tensor, drawn: torch.Tensor, columns: int = 8) -> np.ndarray:
+    """(H,W,3) uint8: a few of the truths above what was drawn for them."""
+    some = np.unique(np.linspace(0, len(truth) - 1, columns).astype(int))
+    both = torch.cat([torch.cat(list(rows[some].cpu()), 2) for rows in (truth, drawn)], 1)
+    return (both.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+
+
+def heard_at_mouths(subject: TargetAnalysis) -> np.ndarray | None:
+    """(K,256) float32 `heard` at each mouth of the bank, 0 where its film has no sound; None where none has."""
+    bank, first, found, out = subject.bank, 0, False, np.zeros((len(subject.bank), 256), np.float32)
+    for film in subject.films:
+        after = first + int(film.track.shot.max()) + 1  # shots are numbered film after film
+        rows = np.flatnonzero((bank.shot >= first) & (bank.shot < after))
+        first = after
+        try:
+            out[rows] = heard(load_track(film.video.path, film.stream.limits), film.video.clock)[bank.source[rows]]
+            found = True
+        except MediaError:
+            continue
+    return out if found else None

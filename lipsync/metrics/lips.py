@@ -1,0 +1,94 @@
+"""Lips against lips."""
+
+from __future__ import annotations
+from lipsync.metrics.pictures import CLOSED_TOLERANCE
+from lipsync.core.lips import LIPS_FROM_68
+from lipsync.core.canonical import RIGID_68
+from lipsync.metrics.pictures import _EYE_CORNERS
+from lipsync.core.geometry import apply
+from lipsync.core.canonical import canonical_68
+import numpy as np
+from lipsync.core.geometry import similarity_fit
+
+
+def rigid_reference(landmarks: np.ndarray) -> np.ndarray:
+    """(13,2) mean eyes and nose of (N,68,2) landmarks, outer eye corners at distance 1: what lips are aligned on."""
+    rigid = landmarks[:, RIGID_68]
+    shape = canonical_68()[RIGID_68, :2].astype(np.float64)
+    for _ in range(2):  # once onto the average face, once onto the person's own
+        shape = apply(similarity_fit(shape, rigid), rigid.astype(np.float64)).mean(0)
+    return shape / np.linalg.norm(shape[_EYE_CORNERS[1]] - shape[_EYE_CORNERS[0]])
+
+
+def aligned_lips(landmarks: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """(N,18,2) lips in eye distances, each frame's eyes and nose laid on `reference` by a similarity. landmarks: (N,68,2) in any unit."""
+    fit = similarity_fit(reference, landmarks[:, RIGID_68])
+    return apply(fit, landmarks[:, LIPS_FROM_68].astype(np.float64))
+
+
+def lmd(ours: np.ndarray, real: np.ndarray, remove_means: bool = False) -> float:
+    """Mean distance between lip points of (N,18,2) aligned lips. remove_means: subtract each clip's mean shape first."""
+    if remove_means:
+        ours, real = ours - ours.mean(0), real - real.mean(0)
+    return float(np.linalg.norm(ours - real, axis=-1).mean())
+
+
+def opening_r(ours: np.ndarray, real: np.ndarray) -> float:
+    """Pearson correlation of two (N,) mouth openings over time; 0 where either never changes."""
+    a, b = ours - ours.mean(), real - real.mean()
+    norm = np.sqrt((a * a).sum() * (b * b).sum())
+    return float((a * b).sum() / norm) if norm > 1e-12 else 0.0
+
+
+def articulation(ours: np.ndarray, real: np.ndarray) -> float:
+    """Spread of our (N,) mouth opening relative to the real one's; 1 = speaks as widely."""
+    return float(ours.std() / max(real.std(), 1e-9))
+
+
+def rigid_distance(ours: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """(N,) mean distance of eyes and nose of two (N,68,2) pixel landmarks in one picture, in the real face's eye distances."""
+    eyes = np.linalg.norm(real[:, 45] - real[:, 36], axis=-1)
+    return np.linalg.norm(ours[:, RIGID_68] - real[:, RIGID_68], axis=-1).mean(1) / eyes
+
+
+def long_silences(voiced: np.ndarray, frame_rate: float, shortest_s: float = 0.3) -> list[slice]:
+    """Silent runs of at least `shortest_s` in (N,) voiced."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], np.asarray(voiced, bool), [True]]).astype(np.int8)))
+    return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2]) if (b - a) / frame_rate >= shortest_s - 1e-9]
+
+
+def silent_lip_std(opening: np.ndarray, silences: list[slice]) -> float | None:
+    """Spread of the (N,) mouth opening inside silences (each about its own mean; pooled over frames). None without silence."""
+    if not silences:
+        return None
+    inside = np.concatenate([opening[s] - opening[s].mean() for s in silences])
+    return float(np.sqrt((inside**2).mean()))
+
+
+def resting_gap(opening: np.ndarray, silences: list[slice]) -> float:
+    """A person's opening with closed lips: the median in silence, or without silence the 5th percentile of all."""
+    if silences:
+        return float(np.median(np.concatenate([opening[s] for s in silences])))
+    return float(np.quantile(opening, 0.05))
+
+
+def closed(opening: np.ndarray, rest: float) -> np.ndarray:
+    """(N,) bool mouth closed: opening at most CLOSED_TOLERANCE above the resting gap."""
+    return opening <= rest + CLOSED_TOLERANCE
+
+
+def lip_leak(opening: np.ndarray, rest: float, silent: np.ndarray, target_speaks: np.ndarray | None = None) -> float | None:
+    """Share of frames with an open mouth among those where our sound is silent and the target was speaking (KeySync).
+
+    target_speaks None: all silent frames. None where there is no such frame.
+    """
+    counted = silent if target_speaks is None else silent & target_speaks
+    return float((~closed(opening, rest))[counted].mean()) if counted.any() else None
+
+
+def bootstrap_interval(values, level: float = 0.95, n_draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean over clips; the same for the same seed."""
+    values = np.asarray(values, np.float64)
+    draws = np.random.default_rng(seed).integers(0, len(values), (n_draws, len(values)))
+    low, high = np.quantile(values[draws].mean(1), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,158 @@
+"""How good a dub is, in numbers: lips against lips, silence, picture against picture. Pure functions; `lipsync.evaluation.evaluate` feeds them.
+
+Lengths are in eye distances (distance of the outer eye corners), pictures uint8 RGB unless a function says otherwise. CPBD (Narvekar and
+Karam 2011) is left out: it counts edges in blocks of 64 x 64 pixels, and a mouth is often less than one block.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lipsync.core.canonical import RIGID_68, canonical_68
+from lipsync.core.geometry import apply, similarity_fit
+from lipsync.core.lips import LIPS_FROM_68
+
+#: The mouth region of the picture measures, in the face frame (eye distances): left, top, right, bottom.
+MOUTH_REGION = (-0.5, -0.25, 0.5, 0.5)
+#: A mouth is closed when its opening is at most this much above the person's own resting gap.
+CLOSED_TOLERANCE = 0.02
+#: Best PSNR reported, dB: equal pictures.
+PSNR_CAP = 100.0
+_EYE_CORNERS = [int(np.flatnonzero(RIGID_68 == 36)[0]), int(np.flatnonzero(RIGID_68 == 45)[0])]
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+# --- lips ---------------------------------------------------------------------------------------------------------------------------------
+
+
+# --- silence ------------------------------------------------------------------------------------------------------------------------------
+
+
+# --- pictures -----------------------------------------------------------------------------------------------------------------------------
+
+
+def region_box(pixel_from_face: np.ndarray, height: int, width: int) -> tuple[slice, slice]:
+    """(rows, columns) of the mouth region in a picture: the upright box around it, inside the picture."""
+    left, top, right, bottom = MOUTH_REGION
+    corners = apply(pixel_from_face, np.array([[left, top], [right, top], [right, bottom], [left, bottom]]))
+    low = np.clip(np.floor(corners.min(0)), 0, [width, height]).astype(int)
+    high = np.clip(np.ceil(corners.max(0)), 0, [width, height]).astype(int)
+    return slice(low[1], high[1]), slice(low[0], high[0])
+
+
+def face_box(landmarks: np.ndarray, height: int, width: int, margin: float = 0.1) -> tuple[slice, slice]:
+    """(rows, columns) of the upright box around (68,2) landmarks, `margin` of its larger side wider on every side, inside the picture."""
+    low, high = landmarks.min(0), landmarks.max(0)
+    wider = margin * (high - low).max()
+    low = np.clip(np.floor(low - wider), 0, [width, height]).astype(int)
+    high = np.clip(np.ceil(high + wider), 0, [width, height]).astype(int)
+    return slice(low[1], high[1]), slice(low[0], high[0])
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """(H,W) float32 in 0..255 (BT.601 weights) of (H,W,3)."""
+    return rgb.astype(np.float32) @ _LUMA
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """Peak signal-to-noise ratio over all channels of two uint8 pictures, dB, at most PSNR_CAP."""
+    error = float(((a.astype(np.float32) - b.astype(np.float32)) ** 2).mean())
+    return PSNR_CAP if error == 0 else min(PSNR_CAP, 10 * np.log10(255.0**2 / error))
+
+
+def ssim(a, b, peak: float = 1.0):
+    """(B,) structural similarity (Wang et al. 2004) of torch pictures (B,C,H,W), computed where the input lives.
+
+    11 x 11 Gaussian window of sigma 1.5, K = 0.01, 0.03, mean over channels and over all windows that lie fully inside the picture.
+    """
+    import torch
+    from torch.nn.functional import conv2d
+
+    if min(a.shape[-2:]) < 11 or a.shape != b.shape:
+        raise ValueError(f"ssim: pictures of equal shape, at least 11 x 11, got {tuple(a.shape)} and {tuple(b.shape)}")
+    n_channels = a.shape[1]
+    tap = torch.exp(-((torch.arange(11, dtype=a.dtype, device=a.device) - 5) ** 2) / (2 * 1.5**2))
+    tap = (tap / tap.sum()).expand(n_channels, 1, 1, 11)
+
+    def mean(x):
+        return conv2d(conv2d(x, tap, groups=n_channels), tap.transpose(2, 3), groups=n_channels)
+
+    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
+    mean_a, mean_b = mean(a), mean(b)
+    var_a, var_b, cov = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2, mean(a * b) - mean_a * mean_b
+    score = (2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+    return score.mean((1, 2, 3))
+
+
+def ssim_luma(a: np.ndarray, b: np.ndarray) -> float:
+    """SSIM of the luma of two (H,W,3) uint8 pictures: what `ssim` gives, some twenty times faster on a CPU."""
+    import cv2
+
+    tap = np.exp(-((np.arange(11) - 5.0) ** 2) / (2 * 1.5**2))
+    tap = (tap / tap.sum()).astype(np.float32)
+    mean = lambda x: cv2.sepFilter2D(x, cv2.CV_32F, tap, tap)[5:-5, 5:-5]  # noqa: E731
+    if min(a.shape[:2]) < 11 or a.shape != b.shape:
+        raise ValueError(f"ssim_luma: pictures of equal shape, at least 11 x 11, got {a.shape} and {b.shape}")
+    x, y = luma(a) / 255, luma(b) / 255
+    mean_x, mean_y = mean(x), mean(y)
+    var_x, var_y, cov = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2, mean(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    score = (2 * mean_x * mean_y + c1) * (2 * cov + c2) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    return float(score.mean(dtype=np.float64))
+
+
+def sharpness(rgb: np.ndarray) -> float:
+    """Variance of the Laplacian (4 neighbours) of the luma, grey levels squared."""
+    y = luma(rgb)
+    laplacian = y[:-2, 1:-1] + y[2:, 1:-1] + y[1:-1, :-2] + y[1:-1, 2:] - 4 * y[1:-1, 1:-1]
+    return float(laplacian.var())
+
+
+def flicker(before: np.ndarray, after: np.ndarray, margin: int = 0) -> float:
+    """What optical flow cannot explain between neighbouring frames: mean |after - before moved along the flow|, grey levels.
+
+    before, after: (H,W,3) uint8 of the same region; `margin` pixels at the border help the flow but are not counted.
+    """
+    import cv2
+
+    from video.flow import flow
+
+    back = flow(after, before)
+    x, y = np.meshgrid(np.arange(back.shape[1], dtype=np.float32), np.arange(back.shape[0], dtype=np.float32))
+    moved = cv2.remap(before, x + back[..., 0], y + back[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    residual = np.abs(moved.astype(np.float32) - after).mean(2)
+    inner = residual[margin : residual.shape[0] - margin, margin : residual.shape[1] - margin]
+    return float((inner if inner.size else residual).mean())
+
+
+def seam(rgb: np.ndarray, mask: np.ndarray, reach_px: float = 2.0) -> tuple[float, float]:
+    """(colour step, gradient step) across the border of (H,W) bool `mask`, grey levels; divide by the real frame's.
+
+    Colour: mean RGB distance between points `reach_px` inside and outside, along the border's normal. Gradient: mean difference between
+    the luma gradients (grey levels per pixel) at the same points. (0, 0) where the mask has no border.
+    """
+    import cv2
+
+    inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
+    outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    signed = cv2.GaussianBlur(np.where(mask, inside - 0.5, 0.5 - outside).astype(np.float32), (0, 0), 1.0)
+    rows, columns = np.nonzero(np.abs(np.where(mask, inside, outside)) <= 1.0)
+    if not (mask.any() and (~mask).any()):
+        return 0.0, 0.0
+    normal_y, normal_x = np.gradient(signed)
+    normal = np.stack([normal_x, normal_y], -1)[rows, columns]
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
+    at = np.stack([columns, rows], 1) - signed[rows, columns, None] * normal
+    y = luma(rgb)
+    layers = np.dstack([rgb.astype(np.float32), *np.gradient(y)]).astype(np.float32)
+
+    def fetched(points):
+        x, y = points.astype(np.float32).T
+        planes = [np.ascontiguousarray(layers[..., k]) for k in range(5)]
+        return np.stack([cv2.remap(p, x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] for p in planes], 1)
+
+    step = fetched(at + reach_px * normal) - fetched(at - reach_px * normal)
+    return float(np.linalg.norm(step[:, :3], axis=1).mean()), float(np.linalg.norm(step[:, 3:], axis=1).mean())
+
+
+# --- many clips ---------------------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,250 @@
+"""`lipsync compare`: texture methods on the same held-out frames of real footage, and a report of it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from media import MediaError
+from audio.load import Waveform, load_speech, load_track
+from audio.vad import voice_activity
+from lipsync.target.analyse import analyse, follow_face
+from lipsync.store.cache import Cache, content_hash
+from lipsync.render.composite import composite
+from lipsync.config.schema import DubConfig
+from lipsync.config.load import checked, to_plain
+from lipsync.core.runtime import pick_device
+from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.core.progress import Hook, silent
+from lipsync.store.registry import trained_on
+from lipsync.pipelines.models import lip_model_for
+from lipsync.target.rest import resting_lips
+from lipsync.core.lips import close_when_silent
+from lipsync.store.preflight import check_encoder, check_files, check_readable
+from lipsync.render.plan import ask, make_plan, shown_face, shown_frames
+from lipsync.store.receipt import versions
+from lipsync.speech.lip_model import LipModel
+from lipsync.render.teeth import sharpen_teeth
+from lipsync.speech.predict import heard
+from lipsync.pipelines.models import texture_facts, texture_for
+from lipsync.textures import get_method, method_names
+from lipsync.core.timebase import lips_at, output_clock, voiced_at
+from lipsync.core.types import Footage, LipTrack, TargetAnalysis
+from video.clock import FrameClock
+from video.write import VideoWriter
+
+#: The longest new speech that is dubbed for the report, seconds, and how wide its face is shown there, pixels.
+SAID_S, SAID_WIDTH = 6, 320
+_CLIP = {"codec": "libx264", "crf": 24, "preset": "medium"}
+
+
+def compare(
+    target: str | Path, methods: Sequence[str] = (), out: str | Path = "report", config: DubConfig = DubConfig(), *, held_out: Sequence = (),
+    footage: Sequence = (), speech: str | Path | None = None, method_files: Sequence = (), split: str | Path | None = None,
+    true_lips_only: bool = False, cache: Cache | None = None, hook: Hook = silent, force: bool = False,
+) -> dict:  # fmt: skip
+    """Writes the folder `out` (index.html, results.json, results.csv, table.tex, split.json) and returns what results.json holds.
+
+    methods: names, empty = all; method_files: Python files of more; held_out: other videos of the same person as the truth, else blocks of
+    the target that nobody may learn from; split: a split.json of an earlier comparison; speech: dubbed by every method, as clips. A method
+    that fails is a row of the report. UsageError, LipsyncError, MediaError: inputs that cannot be used; no report then.
+    """
+    from lipsync.evaluation.comparison import Bench
+    from lipsync.evaluation.report import write_report
+    from lipsync.evaluation.held_out import make_exams
+    from lipsync.evaluation.split import Split, learning_part, spread_blocks, whole_films
+
+    target, out, held_out, footage = Path(target), Path(out), tuple(map(Path, held_out)), tuple(map(Path, footage))
+    names = _names(methods, method_files)
+    checked(config)
+    _check(target, out, held_out, footage, speech, split, config, force)
+    device = pick_device(config.device)
+    cache = cache or Cache(config.cache.folder or None)
+    started = time.monotonic()
+
+    subject = analyse(target, config, cache, hook, footage)
+    films = _truth_films(subject, held_out, config, cache, hook)
+    chosen = Split.load(Path(split), films) if split else whole_films(films) if held_out else spread_blocks(films[0])
+    learning = learning_part(subject, chosen, config, cache)
+    with tempfile.TemporaryDirectory(prefix="lipsync-compare-") as work:
+        exams = make_exams(chosen, films, learning, config, device, Path(work), hook)
+        sounds = {film.video.sha256: _sound_of(film) for film in films}
+        lips, said = {"true": [exam.plan.lips.points for exam in exams]}, {"true": "as tracked in the real frames"}
+        if not true_lips_only:
+            predicted, said["predicted"] = _predicted_lips(exams, sounds, learning, config, cache, device, hook)
+            lips |= {} if predicted is None else {"predicted": predicted}
+        saying = _Saying(Path(speech), subject, learning, config, cache, device, Path(work), hook) if speech else None
+        bench = Bench(exams, _heard_in(exams, sounds), learning, config, device, Path(work), hook)
+        tried = []
+        for name in names:
+            make = lambda name=name: _ready(name, learning, config, cache, device, hook)  # noqa: E731
+            tried.append(bench.try_method(Path(name).name, make, lips, saying.say if saying else lambda ready: {}))
+        about = {
+            "made_by": versions(), "target": {"name": target.name, "sha256": subject.video.sha256},
+            "footage": [{"name": film.video.path.name, "sha256": film.video.sha256} for film in subject.films[1:]],
+            "mouths_learnt_from": len(learning.bank), "mouth_px": [learning.bank.space.width, learning.bank.space.height],
+            "device": str(device), "lips": said, "bundled_networks": trained_on(), "config": to_plain(config),
+            "seconds": round(time.monotonic() - started, 1), "notes": [*subject.notes, *_unused(films, chosen)],
+        }  # fmt: skip
+        out.mkdir(exist_ok=True)
+        return write_report(out, about, chosen, bench, tried)
+
+
+def _names(methods: Sequence[str], method_files: Sequence) -> list[str]:
+    """Every method once, in the order asked for; all that come with the program where none is named. UsageError: an unknown one."""
+    names = list(dict.fromkeys([*(methods or method_names()), *map(str, method_files)]))
+    for name in names:
+        if not name.endswith(".py") and name not in method_names():
+            get_method(name, None)  # raises, and says which is near
+    return names
+
+
+def _check(target: Path, out: Path, held_out, footage, speech, split, config: DubConfig, force: bool) -> None:
+    """UsageError or LipsyncError before any work."""
+    given = [(target, "target video"), *((path, "held-out video") for path in held_out), *((path, "footage") for path in footage)]
+    given += [(speech, "speech file")] if speech else []
+    given += [(split, "split")] if split else []
+    for path, role in given:
+        check_readable(path, role)
+    learnt = {content_hash(path): path for path in (target, *footage)}
+    for path in held_out:
+        if content_hash(path) in learnt:
+            raise UsageError(f"The held-out video {path} is also learnt from ({learnt[content_hash(path)]}). Leave it out of one.")
+    if out.exists() and not out.is_dir():
+        raise LipsyncError(f"The report {out} is a file. Name a folder with -o.")
+    check_files([], [out / "index.html", out / "results.json"] if out.is_dir() else [out], force)
+    check_encoder(out / "floor.mp4", config.write)
+
+
+def _truth_films(subject: TargetAnalysis, held_out: Sequence[Path], config: DubConfig, cache: Cache, hook: Hook) -> list[Footage]:
+    if not held_out:
+        return [subject.films[0]]
+    free = replace(config, face=replace(config.face, index=-1, at=None))  # which face of the target is meant says nothing of another film
+    return [follow_face(path, free, cache, hook) for path in held_out]
+
+
+def _unused(films: Sequence[Footage], split) -> list[str]:
+    used = {block.film for block in split.blocks}
+    return [f"Held-out video {film.video.path.name} shows no usable face for long enough." for i, film in enumerate(films) if i not in used]
+
+
+def _sound_of(film: Footage) -> Waveform | None:
+    try:
+        return load_track(film.video.path, film.stream.limits)
+    except MediaError:
+        return None
+
+
+def _heard_in(exams, sounds: dict) -> list[np.ndarray | None]:
+    """For each exam what methods that hear are given: (N,256) of its rows."""
+    films = {film.video.sha256: film for film in _films_of(exams)}
+    of_film = {sha256: heard(wave, films[sha256].video.clock) for sha256, wave in sounds.items() if wave is not None and sha256 in films}
+    return [of_film[exam.film.video.sha256][exam.plan.source] if exam.film.video.sha256 in of_film else None for exam in exams]
+
+
+def _predicted_lips(exams, sounds: dict, learning: TargetAnalysis, config: DubConfig, cache: Cache, device: torch.device, hook: Hook):
+    """For each exam lips said by its sound, of a model that learned from the learning part alone, and its report; or (None, why)."""
+    if not all(sounds[exam.film.video.sha256] for exam in exams):
+        return None, "not compared: the held-out footage has no sound."
+    try:
+        model = lip_model_for(learning, config.lips, cache, device, hook)
+    except LipsyncError as error:
+        return None, f"not compared: {error}"
+    spoken = {
+        sha256: _spoken(wave, film.video.clock, model, learning, config)
+        for film in _films_of(exams)
+        for sha256, wave in [(film.video.sha256, sounds[film.video.sha256])]
+    }
+    return [spoken[exam.film.video.sha256].points[exam.plan.source] for exam in exams], {
+        k: v for k, v in model.report.items() if k != "curve"
+    }
+
+
+def _spoken(wave: Waveform, clock: FrameClock, model: LipModel, learning: TargetAnalysis, config: DubConfig) -> LipTrack:
+    """Lips for the sound at the frames of `clock`, closed in its pauses."""
+    voiced = voiced_at(voice_activity(wave), clock)
+    return close_when_silent(lips_at(model.speak(wave), clock), voiced, resting_lips(learning), config.lips.pause_s)
+
+
+def _ready(name: str, learning: TargetAnalysis, config: DubConfig, cache: Cache, device: torch.device, hook: Hook):
+    """The method, trained on the learning part where it learns (cached by content), ready to draw."""
+    from lipsync.evaluation.comparison import Ready
+
+    method = texture_for(learning, replace(config, texture=name, texture_weights="", train_texture=True), cache, device, hook)
+    return Ready(method, {"parameters": 0, **texture_facts(method)})
+
+
+class _Saying:
+    """New speech said by every method: a short film of the face, with its sound, for the report."""
+
+    def __init__(
+        self,
+        speech: Path,
+        subject: TargetAnalysis,
+        learning: TargetAnalysis,
+        config: DubConfig,
+        cache: Cache,
+        device: torch.device,
+        folder: Path,
+        hook: Hook,
+    ) -> None:
+        self.speech, self.subject, self.learning, self.config, self.device, self.folder, self.hook = (
+            speech,
+            subject,
+            learning,
+            config,
+            device,
+            folder,
+            hook,
+        )
+        self.wave = load_speech(speech)
+        model = lip_model_for(learning, config.lips, cache, device, hook)
+        self.length_s = min(self.wave.duration_s, Fraction(SAID_S))
+        clock = output_clock(self.length_s, like=subject.video.clock)
+        self.plan = make_plan(
+            _spoken(self.wave, clock, model, learning, config), voiced_at(voice_activity(self.wave), clock), subject, config
+        )
+        self.shown = shown_face(subject.track, self.plan, config.composite.fade_rows)
+        self.heard = heard(self.wave, self.plan.clock)
+        self.part, self.size = self._face()
+
+    def say(self, ready) -> dict:
+        """{"said": the film's path}."""
+        config, space, method = self.config, self.learning.bank.space, ready.method
+        path = self.folder / f"said-{len(list(self.folder.glob('said-*.mp4')))}.mp4"
+        height, width = self.size
+        with VideoWriter(
+            path, width=width, height=height, clock=self.plan.clock, speech=self.speech, audio_end_s=self.length_s, **_CLIP
+        ) as writer:
+            for rows, frames in shown_frames(self.subject.films[0].stream, self.plan, config.batch):
+                frames, lips = frames.to(self.device), self.plan.lips.points[rows]
+                mouth = method.render(
+                    ask(self.plan, self.shown, space, rows, frames, method.radius, self.heard if getattr(method, "hears", False) else None)
+                )
+                mouth = sharpen_teeth(mouth, self.learning.teeth, lips, space, config.teeth)
+                drawn = composite(frames, mouth, lips, self.shown, rows, space, config.composite)[:, :, self.part[0], self.part[1]]
+                small = torch.nn.functional.interpolate(drawn.float(), self.size, mode="bilinear", antialias=True)
+                writer.write(small.round().clamp(0, 255).to(torch.uint8))
+                self.hook(f"{method.name}, new speech", rows.stop, len(self.plan))
+        return {"said": str(path)}
+
+    def _face(self) -> tuple[tuple[slice, slice], tuple[int, int]]:
+        """The part of the frame in which the face moves, and the (even) size at which it is shown."""
+        video, marks = self.subject.video, self.subject.track.landmarks[self.plan.source[self.plan.render]].reshape(-1, 2)
+        low, high = marks.min(0), marks.max(0)
+        wider = 0.25 * (high - low).max()
+        low, high = np.clip([low - wider, high + wider], 0, [video.width, video.height]).astype(int)
+        width = min(SAID_WIDTH, int(high[0] - low[0])) // 2 * 2
+        return (slice(low[1], high[1]), slice(low[0], high[0])), (round(width * (high[1] - low[1]) / (high[0] - low[0])) // 2 * 2, width)
+
+
+def _films_of(exams) -> list[Footage]:
+    return list({exam.film.video.sha256: exam.film for exam in exams}.values())

@@ -1,0 +1,96 @@
+"""A quick look at a target before dubbing: what is there to work with, and a verdict in one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lipsync.target.analyse import analyse
+from lipsync.core.track import eye_distance_px
+from lipsync.store.cache import Cache
+from lipsync.config.schema import DubConfig
+from lipsync.core.progress import Hook, silent
+from lipsync.target.rest import voiced_frames
+from lipsync.core.types import REASONS
+
+_SHAPE_RADIUS = 0.02  # lips nearer than this (mean over points, eye distances) count as one shape
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a target offers. usable_share: of frames; unusable: {reason: frames}; eye_distance_px: median; mouth_shapes: different ones
+    (0.02 eye distances apart); sharpness: median variance of the Laplacian around the lips; speech_s: seconds of speech with usable lips."""
+
+    path: str
+    duration_s: float
+    frames: int
+    rate: float
+    width: int
+    height: int
+    people: int
+    shots: int
+    usable_share: float
+    unusable: dict[str, int]
+    eye_distance_px: float
+    mouth_shapes: int
+    sharpness: float
+    speech_s: float
+    verdict: str
+
+    def to_plain(self) -> dict:
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For a person to read; the verdict last."""
+        why = ", ".join(f"{n} {reason}" for reason, n in self.unusable.items())
+        return [
+            f"{self.path}: {self.width}x{self.height}, {self.frames} frames at {self.rate:.3f}/s, {self.duration_s:.1f} s, shots: {self.shots}",
+            f"faces: {self.people}; usable frames: {100 * self.usable_share:.1f} %" + (f" (not: {why})" if why else ""),
+            f"eye distance: {self.eye_distance_px:.0f} px; different mouth shapes: {self.mouth_shapes}; sharpness: {self.sharpness:.0f}",
+            f"speech with usable lips: {self.speech_s:.1f} s",
+            self.verdict,
+        ]
+
+
+def quick_look(target: str | Path, config: DubConfig = DubConfig(), cache: Cache | None = None, hook: Hook = silent) -> Look:
+    """What `target` offers. Raises as `analyse` does. What is computed here is kept for the dub."""
+    subject = analyse(Path(target), config, cache or Cache(config.cache.folder or None), hook)
+    film, track = subject.films[0], subject.track
+    counts = np.bincount(track.reason, minlength=len(REASONS))
+    speech_s = float((voiced_frames(film) & track.valid).sum() / film.video.clock.rate)
+    found = {
+        "usable_share": float(track.valid.mean()), "eye_distance_px": eye_distance_px(track),
+        "mouth_shapes": count_shapes(track.lips.points[track.valid]), "speech_s": speech_s,
+    }  # fmt: skip
+    return Look(
+        path=str(target), duration_s=float(film.stream.clock.duration_s), frames=len(track), rate=float(film.stream.clock.rate),
+        width=film.stream.width, height=film.stream.height, people=film.people, shots=int(track.shot.max()) + 1,
+        unusable={REASONS[i]: int(counts[i]) for i in range(1, len(REASONS)) if counts[i]},
+        sharpness=float(np.median(subject.bank.sharpness)), verdict=_verdict(**found), **found,
+    )  # fmt: skip
+
+
+def count_shapes(lips: np.ndarray, radius: float = _SHAPE_RADIUS) -> int:
+    """How many of (N,18,2) lips it takes so that every other one is within `radius` of one of them (greedy, mean distance over points)."""
+    left, count = lips, 0
+    while len(left):
+        far = np.linalg.norm(left - left[0], axis=2).mean(1) > radius
+        left, count = left[far], count + 1
+    return count
+
+
+def _verdict(usable_share: float, eye_distance_px: float, mouth_shapes: int, speech_s: float) -> str:
+    troubles = []
+    if usable_share < 0.8:
+        troubles.append(f"{100 * (1 - usable_share):.0f} % of its frames will pass through unchanged")
+    if eye_distance_px < 35:
+        troubles.append("the face is small")
+    if mouth_shapes < 15:
+        troubles.append(f"it shows only {mouth_shapes} different mouth shapes")
+    if speech_s < 20:
+        troubles.append(f"{speech_s:.0f} s of speech are little to learn lips from")
+    if not troubles:
+        return "Verdict: good material for a dub."
+    return f"Verdict: usable with limits: {'; '.join(troubles)}." + (" More --footage of the same person helps." if mouth_shapes < 15 or speech_s < 20 else "")

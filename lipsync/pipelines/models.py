@@ -1,0 +1,103 @@
+"""The speech-to-lips model for one subject: the user's file, or trained on the subject's own speech and lips (cached by content)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from media import MediaError
+from audio.load import load_track
+from audio.vad import voice_activity
+from lipsync.store.cache import Cache, content_hash, step_key
+from lipsync.config.schema import LipsConfig
+from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.core.progress import Hook, silent
+from lipsync.core.lips import rest_shape
+from lipsync.speech.lip_model import LipModel
+from lipsync.core.runtime import one_thread
+from lipsync.core.timebase import voiced_at
+from lipsync.core.types import Footage, TargetAnalysis
+from lipsync.config.schema import DubConfig
+from lipsync.textures.trainable import Learned
+from lipsync.core.texture import TextureMethod
+from lipsync.core.runtime import all_threads
+from lipsync.textures.registry import get_method
+from lipsync.learning.textures import heard_at_mouths
+from lipsync.speech.prior import prior_for
+from lipsync.speech.prior import prior_path
+from lipsync.target.rest import resting_lips
+from lipsync.learning.lip_examples import spoken_lips
+
+#: Raise whenever the same footage would train another model.
+VERSION = 5
+
+
+def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, device: torch.device, hook: Hook = silent) -> LipModel:
+    """The model that says new speech with this subject's lips, from their rest in the target. LipsyncError: nothing to learn from, no prior."""
+    rest = resting_lips(subject)
+    if config.model:
+        return LipModel.load(Path(config.model)).on(rest)
+    prior = prior_for(config)
+    start = content_hash(prior_path(config)) if prior else ""
+    key = step_key("lips", VERSION, {"config": asdict(config), "prior": start}, [film.key for film in subject.films])
+
+    def make(where: Path) -> None:
+        from lipsync.learning.adaptation import lips_of_person
+
+        examples, _ = spoken_lips(subject.films)
+        if prior is None and not examples:
+            raise LipsyncError(
+                f"{subject.video.path.name} has no sound to learn lips from. Add footage of the same person speaking with --footage."
+            )
+        visible = [film.track.lips for film in subject.films]
+        with one_thread():
+            model = lips_of_person(examples, visible, rest, config, prior, hook, device)
+        model.save(where / "model.safetensors")
+
+    load = lambda folder: LipModel.load(folder / "model.safetensors")  # noqa: E731
+    return cache.read("lips", key, make, load, label=subject.video.path.name).on(rest)
+
+
+def texture_for(subject: TargetAnalysis, config: DubConfig, cache: Cache, device: torch.device, hook: Hook = silent) -> TextureMethod:
+    """The configured method, ready to draw this subject. LipsyncError: it must learn first, or the weights do not fit."""
+    method = get_method(config.texture, config)
+    if isinstance(method, Learned) and method.weights is None and config.train_texture:
+
+        def make(where: Path) -> None:
+            from lipsync.learning.textures import train_texture
+
+            method.weights = None  # of an entry that has gone
+            with all_threads():
+                train_texture(method, subject, hook, device, spoken=heard_at_mouths(subject) if method.hears else None)
+            method.save(where / "texture.safetensors")
+
+        def load(folder: Path) -> TextureMethod:
+            method.weights = folder / "texture.safetensors"
+            return method.prepare(subject, device)
+
+        return cache.read("textures", texture_key(config.texture, method, subject), make, load, label=f"{method.name}, {subject.video.path.name}")
+    return method.prepare(subject, device)
+
+
+def check_texture(config: DubConfig) -> None:
+    """LipsyncError, before any work, where the configured method must learn first or its weights are another's."""
+    method = get_method(config.texture, config)
+    if isinstance(method, Learned) and not config.train_texture:
+        method.check_weights()
+
+
+def texture_key(name: str, method: Learned, subject: TargetAnalysis) -> str:
+    """Of the weights that `method`, found by `name`, learns from `subject`."""
+    code = content_hash(name) if name.endswith(".py") else ""
+    return step_key("texture", VERSION, {"method": method.name, "config": asdict(method.config), "code": code}, [subject.key])
+
+
+def texture_facts(method: TextureMethod) -> dict:
+    """What a receipt says of a method: its name and, if it has learned, how."""
+    learned = isinstance(method, Learned)
+    report = {key: value for key, value in method.report.items() if key != "curve"} if learned else {}
+    return {"method": method.name} | ({"parameters": method.n_parameters, "training": report} if learned else {})

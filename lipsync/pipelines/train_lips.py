@@ -1,0 +1,85 @@
+"""A lip model from footage of one person, to keep and to use with `--lips`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lipsync.target.analyse import usable_footage
+from lipsync.store.cache import Cache, content_hash, step_key
+from lipsync.config.schema import DubConfig
+from lipsync.config.load import checked
+from lipsync.core.runtime import pick_device
+from lipsync.core.errors import LipsyncError
+from lipsync.core.progress import Hook, silent
+from lipsync.pipelines.models import VERSION
+from lipsync.speech.prior import prior_for, prior_path
+from lipsync.learning.lip_examples import spoken_lips
+from lipsync.store.preflight import check_files, curve_path, written_whole
+from lipsync.speech.lip_model import LipModel
+from lipsync.core.runtime import one_thread
+from lipsync.store.cache import UNFINISHED
+
+
+def train_lips(
+    footage: Sequence[str | Path], out: str | Path, config: DubConfig = DubConfig(), *, fresh: bool = False, cache: Cache | None = None,
+    hook: Hook = silent, force: bool = False,
+) -> dict:  # fmt: skip
+    """Writes the model of the person in `footage` and, beside it, a picture of its training; returns the report, plain values.
+
+    An interrupted training goes on where it stopped when the same is asked for again, unless `fresh`. LipsyncError, MediaError: footage that cannot be used; nothing is left at `out` then.
+    """
+    footage, out = tuple(map(Path, footage)), Path(out)
+    checked(config)
+    check_files([(path, "footage") for path in footage], [out, curve_path(out)], force)
+    device = pick_device(config.device)
+    cache = cache or Cache(config.cache.folder or None)
+    films, notes = usable_footage(footage, config, cache, hook)
+    examples, more = spoken_lips(films)
+    notes = [*notes, *more]
+    if not examples:
+        raise LipsyncError(" ".join([*notes, "There is nothing to learn lips from: give footage of a face that speaks, with its sound."]))
+    prior = prior_for(config.lips)
+    start = content_hash(prior_path(config.lips)) if prior else ""
+    key = step_key("train-lips", VERSION, {"lips": config.lips, "prior": start}, [film.key for film in films])
+    if fresh:
+        shutil.rmtree(cache.folder / UNFINISHED / key, ignore_errors=True)
+    keep = cache.unfinished(UNFINISHED, key, label=", ".join(film.video.path.name for film in films))
+    model = _trained(examples, config, prior, keep, device, hook)
+    with written_whole(out) as part:
+        model.save(part)
+    shutil.rmtree(keep, ignore_errors=True)
+    picture = _write_curve(model.report, curve_path(out))
+    if picture is None:
+        curve_path(out).unlink(missing_ok=True)  # of an earlier model of this name
+    return {"path": str(out), "picture": picture, "footage": [str(film.video.path) for film in films], "report": model.report, "notes": notes}
+
+
+def _trained(examples: list, config: DubConfig, prior: LipModel | None, keep: Path, device: torch.device, hook: Hook) -> LipModel:
+    from lipsync.learning.lips import train_lip_model
+
+    try:
+        with one_thread():
+            return train_lip_model(examples, config.lips, hook, device, prior=prior, keep=keep)
+    except LipsyncError:
+        shutil.rmtree(keep, ignore_errors=True)  # it would fail again
+        raise
+
+
+def _write_curve(report: dict, path: Path) -> str | None:
+    """The picture's name; None where the report holds no curve."""
+    import cv2
+
+    from lipsync.learning.curves import curve_picture
+
+    picture = curve_picture(report)
+    if picture is None:
+        return None
+    with written_whole(path) as part:
+        _, png = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))
+        part.write_bytes(png.tobytes())
+    return str(path)

@@ -1,0 +1,121 @@
+"""From a plan to pictures: which target frames the output rows show, where the face is in them, and what a texture method is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lipsync.core.track import eye_distance_px, jaw_in_face
+from lipsync.config.schema import DubConfig
+from lipsync.core.geometry import apply, warp
+from lipsync.render.retime import Timing, retime
+from lipsync.core.types import DubPlan, FaceTrack, LipTrack, MouthSpace, TargetAnalysis
+from lipsync.core.texture import TextureQuery
+from video.flow import half_step
+from video.clock import FrameClock
+from video.read import VideoStream, read_rows
+
+
+def make_plan(lips: LipTrack, voiced: np.ndarray, subject: TargetAnalysis, config: DubConfig) -> DubPlan:
+    """What every output row shows: a target frame chosen by `retime`, and the lips to draw there."""
+    track = subject.track
+    origin = track.pixel_from_face[:, :2, 2] / eye_distance_px(track)
+    timing = retime(
+        voiced, subject.motion, track.valid, track.shot, float(subject.video.clock.rate), config.retime, pose=track.pose, origin=origin
+    )
+    n = len(timing)
+    clock = lips.clock if n == len(lips) else FrameClock(lips.clock.pts[:n], lips.clock.base, int(lips.clock.pts[n]))
+    lips = LipTrack(lips.points[:n], lips.valid[:n], clock)
+    render = track.valid[timing.source] & track.valid[_following(timing)]
+    return DubPlan(timing.source, timing.half, lips, render, clock, timing.seeks)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The face in the target frame shown at each of N output rows; between two frames where the plan shows a half-step.
+
+    pixel_from_face: (N,3,3); lips: (N,18,2) and jaw: (N,17,2) face frame, as filmed; pose: (N,3) degrees;
+    strength: (N,) in [0,1], how much of the drawn mouth is seen: 0 where the frame passes through, rising over `fade_rows` beside it.
+    """
+
+    pixel_from_face: np.ndarray
+    lips: np.ndarray
+    jaw: np.ndarray
+    pose: np.ndarray
+    strength: np.ndarray
+
+
+def shown_face(track: FaceTrack, plan: DubPlan, fade_rows: int) -> Shown:
+    """The track read along the plan."""
+    after, part = _following(plan), 0.5 * plan.half
+
+    def along(values: np.ndarray) -> np.ndarray:
+        w = part.reshape(-1, *[1] * (values.ndim - 1))
+        return (1 - w) * values[plan.source] + w * values[after]
+
+    return Shown(
+        along(track.pixel_from_face), along(track.lips.points).astype(np.float32), along(jaw_in_face(track)).astype(np.float32),
+        along(track.pose).astype(np.float32), fade(plan.render, plan.seeks, fade_rows),
+    )  # fmt: skip
+
+
+def fade(render: np.ndarray, seeks: np.ndarray, rows: int) -> np.ndarray:
+    """(N,) float32 in [0,1]: 0 where `render` is False, rising linearly over `rows` rows beside such rows, never across a seek."""
+    distance = np.where(render, rows + 1, 0)
+    cut = np.zeros(len(render) + 1, bool)
+    cut[seeks] = True
+    for i in range(1, len(render)):
+        if not cut[i]:
+            distance[i] = min(distance[i], distance[i - 1] + 1)
+    for i in range(len(render) - 2, -1, -1):
+        if not cut[i + 1]:
+            distance[i] = min(distance[i], distance[i + 1] + 1)
+    return (distance / (rows + 1)).clip(0, 1).astype(np.float32)
+
+
+def shown_frames(stream: VideoStream, plan: DubPlan, batch: int, start: int = 0) -> Iterator[tuple[slice, torch.Tensor]]:
+    """(rows, (B,3,H,W) uint8 frames) along the plan from row `start` on; half-steps are drawn by optical flow."""
+    for part, frames, following in read_rows(stream, plan.source[start:], batch, also_next=plan.half[start:]):
+        rows = slice(part.start + start, part.stop + start)
+        rgb = frames.rgb
+        for b in np.flatnonzero(plan.half[rows]):
+            between = half_step(rgb[b].permute(1, 2, 0).numpy(), following[b].permute(1, 2, 0).numpy())
+            rgb[b] = torch.from_numpy(between).permute(2, 0, 1)
+        yield rows, rgb
+
+
+def ask(
+    plan: DubPlan, shown: Shown, space: MouthSpace, rows: slice, frames: torch.Tensor, radius: int, speech: np.ndarray | None = None
+) -> TextureQuery:
+    """The question for a texture method: rows with `radius` rows of context, the first and last row repeated at the ends.
+
+    frames: (B,3,H,W) uint8 of the rows; the query's tensors are on their device. speech: (N,256) of all rows, for methods that hear.
+    """
+    around = np.clip(np.arange(rows.start - radius, rows.stop + radius), 0, len(plan) - 1)
+    pixel_from_mouth = shown.pixel_from_face[rows] @ np.linalg.inv(space.mouth_from_face)
+    part, pixel_from_part = _part_with(pixel_from_mouth, frames, space)
+    mouth_from_part = np.linalg.inv(pixel_from_mouth) @ pixel_from_part
+    device = frames.device
+    return TextureQuery(
+        lips=torch.from_numpy(plan.lips.points[around]).to(device),
+        crop=warp(part.float() / 255, mouth_from_part, (space.height, space.width)),
+        pose=torch.from_numpy(shown.pose[around]).to(device),
+        source=torch.from_numpy(plan.source[rows]).to(device),
+        speech=None if speech is None else torch.from_numpy(speech[around]).to(device),
+    )
+
+
+def _part_with(pixel_from_mouth: np.ndarray, frames: torch.Tensor, space: MouthSpace) -> tuple[torch.Tensor, np.ndarray]:
+    """The box of the (B,3,H,W) frames that holds all their mouth crops with some margin, and its `pixel_from_part` (3,3)."""
+    corners = apply(pixel_from_mouth, np.array([[0.0, 0], [space.width, 0], [0, space.height], [space.width, space.height]]))
+    low, high = corners.min((0, 1)).astype(int) - 8, corners.max((0, 1)).astype(int) + 9
+    (x0, y0), (x1, y1) = np.clip(low, 0, [frames.shape[3] - 1, frames.shape[2] - 1]), np.clip(high, 1, [frames.shape[3], frames.shape[2]])
+    return frames[:, :, y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)], np.array([[1.0, 0, x0], [0, 1, y0], [0, 0, 1]])
+
+
+def _following(timing: Timing | DubPlan) -> np.ndarray:
+    """(N,) the second frame that a row shows: source + 1 at half-steps, else source."""
+    return timing.source + timing.half

@@ -1,0 +1,122 @@
+"""Teeth: sharp references chosen from the target's own mouths, whose high frequencies replace those of a drawn mouth inside its teeth
+(the teeth proxy of Suwajanakorn et al. 2017, there chosen by hand)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from lipsync.config.schema import TeethConfig
+from lipsync.core.geometry import apply, farthest_points
+from lipsync.core.lips import INNER_EDGE, opening, soft_step
+from lipsync.core.types import MouthBank, MouthSpace, TeethReference
+from lipsync.core.texture import MouthTexture
+from video.pyramid import gaussian_blur
+
+
+
+def choose_teeth(bank: MouthBank, config: TeethConfig) -> TeethReference:
+    """Up to `config.references` mouths with clear, sharp teeth and different lip shapes; none where the target never shows teeth."""
+    space, gaps = bank.space, opening(bank.lips)
+    open_rows = np.flatnonzero(gaps >= max(config.min_gap, np.quantile(gaps, 0.5)))
+    order = open_rows[np.argsort(-(gaps * np.sqrt(bank.sharpness))[open_rows])][: config.tried]
+    if len(order) == 0:
+        return _none(space)
+    inside = inner_mouth(torch.from_numpy(bank.lips[order]), space)
+    rgb = torch.from_numpy(bank.take(order)).float() / 255
+    level, width = _tooth_level(whiteness(rgb)[inside > 0.9], config)
+    if level is None:
+        return _none(space)
+    mask = soft_step((whiteness(rgb) - level) / width) * inside
+    detail = high_frequencies(rgb, space, config) * mask
+    area = mask.sum((1, 2, 3))
+    score = detail.square().mean(1, keepdim=True).sum((1, 2, 3)).sqrt() * (area > config.min_area * space.scale**2)
+    good = np.flatnonzero((score > 0.5 * score.max()).numpy() & (score > 0).numpy())
+    if len(good) == 0:
+        return _none(space)
+    picked = farthest_points(bank.lips[order[good]].reshape(len(good), -1), config.references, first=int(score[good].argmax()))
+    rows = good[picked]
+    return TeethReference(
+        detail=detail[rows].numpy(), mask=mask[rows, 0].numpy(), lips=bank.lips[order[rows]].astype(np.float32),
+        level=np.array([level, width], np.float32),
+    )  # fmt: skip
+
+
+def sharpen_teeth(mouth: MouthTexture, teeth: TeethReference, lips: np.ndarray, space: MouthSpace, config: TeethConfig) -> MouthTexture:
+    """The mouths with the references' detail inside their teeth. lips: (B,18,2) drawn, face frame. Nothing else changes.
+
+    References are weighted by how near their lips are, smoothly, so that detail does not jump from row to row.
+    """
+    if len(teeth.lips) == 0:
+        return mouth
+    rgb = mouth.rgb
+    lips = torch.from_numpy(lips).to(rgb.device)
+    inside = inner_mouth(lips, space)
+    rows = inside.amax((1, 2, 3)) > 0
+    if not bool(rows.any()):
+        return mouth
+    level, width = map(float, teeth.level)
+    mask = soft_step((whiteness(rgb) - level) / width) * inside
+    distance = torch.cdist(lips.flatten(1), torch.from_numpy(teeth.lips).to(rgb).flatten(1)) / 18**0.5
+    weight = torch.softmax(-((distance / config.nearness) ** 2), 1)
+    detail = torch.einsum("br,rchw->bchw", weight, torch.from_numpy(teeth.detail).to(rgb))
+    known = torch.einsum("br,rhw->bhw", weight, torch.from_numpy(teeth.mask).to(rgb))[:, None]
+    lent = detail / known.clamp_min(0.2) - high_frequencies(rgb, space, config)
+    sharp = (rgb + config.strength * mask * known.clamp(0, 1) * lent).clamp(0, 1)
+    return MouthTexture(rgb=sharp, alpha=mouth.alpha, jaw=mouth.jaw)
+
+
+def whiteness(rgb: torch.Tensor) -> torch.Tensor:
+    """(B,1,H,W) how tooth-like colours in [0,1] are: bright, and not red as lips, gums and tongue are."""
+    red, green, blue = rgb[:, 0:1], rgb[:, 1:2], rgb[:, 2:3]
+    return (red + green + blue) / 3 - 1.5 * (red - 0.5 * (green + blue)).clamp_min(0)
+
+
+def high_frequencies(rgb: torch.Tensor, space: MouthSpace, config: TeethConfig) -> torch.Tensor:
+    """What a blur of `config.detail` eye distances removes from (B,C,H,W) mouths."""
+    return rgb - gaussian_blur(rgb, config.detail * space.scale)
+
+
+def inner_mouth(lips: torch.Tensor, space: MouthSpace) -> torch.Tensor:
+    """(B,1,Hm,Wm) float32, 1 well inside the inner edges of (B,18,2) lips, 0 on them and outside, soft over a few pixels."""
+    polygon = apply(torch.as_tensor(space.mouth_from_face, device=lips.device), lips[:, INNER_EDGE].double()).float()
+    y = torch.arange(space.height, device=lips.device) + 0.5
+    x = torch.arange(space.width, device=lips.device) + 0.5
+    # the inner edges are functions of x: interpolate the upper and the lower one, and measure how far inside a row lies
+    upper = _edge(polygon[:, :5], x, outside=torch.inf)
+    lower = _edge(torch.cat([polygon[:, :1], polygon[:, 5:].flip(1), polygon[:, 4:5]], 1), x, outside=-torch.inf)
+    depth = torch.minimum(y[None, :, None] - upper[:, None], lower[:, None] - y[None, :, None])
+    return soft_step(depth / (0.015 * space.scale))[:, None]
+
+
+def _edge(points: torch.Tensor, x: torch.Tensor, outside: float) -> torch.Tensor:
+    """(B,W) height of the polyline (B,P,2), ascending in x, at each x; `outside` beyond its ends."""
+    out = torch.full((len(points), len(x)), outside, device=points.device)
+    for a, b in zip(points.unbind(1)[:-1], points.unbind(1)[1:]):
+        t = (x - a[:, :1]) / (b[:, :1] - a[:, :1]).clamp_min(1e-6)
+        out = torch.where((t >= 0) & (t <= 1), a[:, 1:] + t * (b[:, 1:] - a[:, 1:]), out)
+    return out
+
+
+def _tooth_level(white: torch.Tensor, config: TeethConfig) -> tuple[float | None, float]:
+    """The whiteness that parts teeth from the rest of the open mouth (Otsu 1979), and the soft width; None where there are not two kinds."""
+    values = white.numpy()
+    if len(values) < 100:
+        return None, 0.0
+    counts, edges = np.histogram(values, 64)
+    centre = (edges[:-1] + edges[1:]) / 2
+    below, above = np.cumsum(counts), counts.sum() - np.cumsum(counts)
+    mean_below = np.cumsum(counts * centre) / np.maximum(below, 1)
+    mean_above = (np.sum(counts * centre) - np.cumsum(counts * centre)) / np.maximum(above, 1)
+    between = below * above * (mean_above - mean_below) ** 2
+    best = int(between[:-1].argmax())
+    if mean_above[best] - mean_below[best] < config.min_contrast:
+        return None, 0.0
+    return float(edges[best + 1]), float(0.25 * (mean_above[best] - mean_below[best]))
+
+
+def _none(space: MouthSpace) -> TeethReference:
+    return TeethReference(
+        np.zeros((0, 3, space.height, space.width), np.float32), np.zeros((0, space.height, space.width), np.float32),
+        np.zeros((0, 18, 2), np.float32), np.zeros(2, np.float32),
+    )  # fmt: skip

@@ -1,0 +1,194 @@
+"""Work on material that nobody vouches for: in a process with little memory, little time, no network and no other programs.
+
+`limit_this_process` binds the process that calls it, for good. `run_sandboxed` runs a `lipsync` command in a child that binds itself before
+it opens anything, and says in one sentence how the child ended. Linux only; SECURITY.md says what this keeps out and what not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import glob
+import json
+import os
+import platform
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from lipsync.core.errors import LipsyncError, UsageError
+from media.atomic import sweep_parts
+from lipsync.sandbox.limits import Limits
+from lipsync.sandbox.limits import why_not
+from lipsync.sandbox.limits import OUT_OF_MEMORY
+from lipsync.sandbox.limits import OUT_OF_TIME
+from lipsync.sandbox.limits import _PR_SET_PDEATHSIG
+from lipsync.sandbox.limits import _SPARE
+from lipsync.sandbox.limits import _libc
+from lipsync.sandbox.limits import limit_this_process
+from lipsync.sandbox.limits import short_of_memory
+
+_NO_MEMORY_FOR_THREADS = 127  # of the C library
+GRACE_S = 10.0  # between asking a child whose time is over to stop and killing it
+_NEAR = 0.8  # a child that crashes with this share of its memory in use crashed for want of it
+_POLL_S = 0.05
+
+
+def run_sandboxed(argv: Sequence[str], limits: Limits, inputs: Sequence[Path], written: Sequence[Path], cache: Path) -> int:
+    """The exit status of `lipsync *argv` in a limited child, whose output goes where this process's goes.
+
+    inputs: what it reads, for messages; written: what it makes, of which a killed child leaves no parts. It may write into their folders, into
+    `cache`, which is made, and into a temporary folder of its own. LipsyncError where a limit or a crash ended the child.
+    """
+    if reason := why_not():
+        raise LipsyncError(reason)
+    compiled = cache / "numba"  # what the child compiles it may keep, but never where others run it
+    with contextlib.suppress(OSError):  # the child will say what is wrong with it
+        compiled.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="lipsync-", ignore_cleanup_errors=True) as folder:
+        writable = (folder, str(cache), *(str(path.absolute().parent) for path in written))
+        places = {"TMPDIR": folder, "NUMBA_CACHE_DIR": str(compiled)}
+        return _run(argv, replace(limits, writable=writable), inputs, written, os.environ | places)
+
+
+def _run(argv: Sequence[str], limits: Limits, inputs: Sequence[Path], written: Sequence[Path], environment: Mapping[str, str]) -> int:
+    start = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lipsync.cli.sandbox_child import child; child()"
+    command = [sys.executable, "-P", "-c", start, json.dumps(sys.path), json.dumps(asdict(limits)), str(os.getpid()), *argv]
+    # A group of its own: Ctrl-C reaches this process, which passes it on once.
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, env=environment)
+    watched = _Watched(process, limits, [Path(p).resolve() for p in inputs])
+    try:
+        watched.wait()
+    except KeyboardInterrupt:
+        watched.stop()
+        if watched.status < 0:
+            raise
+    finally:
+        watched.stop()
+        for path in written if watched.status else ():
+            sweep_parts(path)
+    if watched.sentence:
+        raise LipsyncError(watched.sentence)
+    return watched.status
+
+
+def in_child() -> bool:
+    """Whether this process is the limited child of `run_sandboxed`."""
+    return _in_child
+
+
+_in_child = False
+
+
+class _TimeIsUp(BaseException):
+    """Raised where the child stands when its time ends, so that it tidies up. Not an Exception: nobody takes it for a failure of theirs."""
+
+
+def _end_of_time(*_: object) -> None:
+    raise _TimeIsUp
+
+
+class _Watched:
+    """A child process, what it has used, and the sentence about how it ended if that was not its own doing."""
+
+    def __init__(self, process: subprocess.Popen, limits: Limits, inputs: Sequence[Path]) -> None:
+        self.process, self.limits, self.inputs = process, limits, inputs
+        self.read: list[Path] = []  # of the inputs, those that were open when last looked
+        self.peak_gib = 0.0
+        self.sentence = ""
+
+    @property
+    def status(self) -> int:
+        return self.process.returncode
+
+    def wait(self) -> None:
+        """Until the child ends, or its time."""
+        end_s = time.monotonic() + self.limits.seconds if self.limits.seconds else float("inf")
+        while True:
+            try:
+                self.process.wait(_POLL_S)
+                break
+            except subprocess.TimeoutExpired:
+                self._look()
+            late, large = time.monotonic() > end_s, 0 < self.limits.memory_gib < self.peak_gib
+            if late or large:
+                self.stop(signal.SIGALRM)
+                self.sentence = self._out_of_time() if late else self._out_of_memory()
+                return
+        self.sentence = self._of_status()
+
+    def stop(self, request: signal.Signals = signal.SIGTERM) -> None:
+        """Asks the child to end, and kills it if it does not."""
+        for signal_number in (request, signal.SIGKILL):
+            if self.process.poll() is not None:
+                return
+            self.process.send_signal(signal_number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(GRACE_S)
+
+    def _look(self) -> None:
+        folder = Path(f"/proc/{self.process.pid}")
+        with contextlib.suppress(OSError, KeyError):  # it has just ended
+            status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+            self.peak_gib = max(self.peak_gib, int(status["VmData"].split()[0]) / 2**20)
+            opened = {os.path.realpath(link) for link in (folder / "fd").iterdir()}
+            self.read = [path for path in self.inputs if str(path) in opened] or self.read
+
+    def _of_status(self) -> str:
+        """What to say of a child that ended by itself."""
+        crashed = self.status < 0 or self.status == _NO_MEMORY_FOR_THREADS
+        if self.status == OUT_OF_MEMORY or (crashed and self.peak_gib > _NEAR * self.limits.memory_gib > 0):
+            return self._out_of_memory()
+        if self.status in (OUT_OF_TIME, -signal.SIGXCPU, -signal.SIGALRM):
+            return self._out_of_time()
+        if crashed:
+            how = signal.Signals(-self.status).name if self.status < 0 else "want of memory"
+            return f"{self._names()}: reading it crashed ({how}): it is damaged, or made to break a decoder. Copy it again, or leave it out."
+        return ""
+
+    def _out_of_memory(self) -> str:
+        return self._stopped("memory_gib", f"{self.limits.memory_gib:g} GiB of memory")
+
+    def _out_of_time(self) -> str:
+        return self._stopped("seconds", f"{self.limits.seconds:g} seconds")
+
+    def _stopped(self, option: str, limit: str) -> str:
+        return f"{self._names()}: stopped at the limit of {limit}. If you trust this material, raise it with --set sandbox.{option}=NUMBER."
+
+    def _names(self) -> str:
+        return " and ".join(str(path.name) for path in self.read or self.inputs)
+
+
+def run_limited(command: Callable[[], None]) -> None:
+    """The child's part of `run_sandboxed`: limits itself, then does `command`, whose words are in sys.argv."""
+    global _in_child
+    limits, parent, *argv = sys.argv[2:]
+    limits = Limits(**json.loads(limits))
+    _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(parent):  # it died before the line above
+        sys.exit(130)
+    # The parent's watch comes first, so that there is time to tidy up.
+    limit_this_process(replace(limits, memory_gib=limits.memory_gib * _SPARE, seconds=limits.seconds and limits.seconds + 2 * GRACE_S))
+    _in_child = True
+    signal.signal(signal.SIGALRM, _end_of_time)
+    warnings.filterwarnings("ignore", "Could not obtain multiprocessing lock")  # numba's; there is one process
+    sys.argv = ["lipsync", *argv]
+    try:
+        command()
+    except _TimeIsUp:
+        sys.exit(OUT_OF_TIME)
+    except KeyboardInterrupt:  # outside the command, which would have said so: the parent will
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
+    except Exception as error:
+        if not short_of_memory(error):
+            raise
+        sys.exit(OUT_OF_MEMORY)

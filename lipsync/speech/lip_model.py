@@ -1,0 +1,216 @@
+"""From speech to lips: the recurrent network of Suwajanakorn et al. 2017, and stronger ones.
+
+"paper": one unidirectional LSTM of 60 units on 28 features, output 200 ms late.
+"causal": one that hears 80 ms ahead, on 40 log-mel bands, for live use.
+"bidirectional": a few that hear the whole speech, on 40 log-mel bands, averaged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from audio.features import AudioFeatures, FeatureRows, FeatureSpec, pieces
+from audio.load import Waveform
+from lipsync.store.cache import save_tensors
+from lipsync.core.lips import LipBasis, uncrossed
+from lipsync.core.runtime import one_thread
+from lipsync.core.types import LipTrack
+from lipsync.store.weights_file import plain_report, read_weights_file
+
+FORMAT = "lipsync-lips-2"
+#: Networks that a model may average.
+MOST_NETS = 64
+#: Rows answered for at once (a minute), and rows heard before and after them.
+CHUNK, CONTEXT = 6000, 600
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Size of a network. hidden: units of each of `layers`; stack: rows read per step; delay: rows (10 ms) the output comes late."""
+
+    spec: FeatureSpec
+    hidden: int
+    layers: int
+    bidirectional: bool
+    stack: int
+    delay: int
+    dropout: float
+
+    @property
+    def latency_s(self) -> float:
+        """Sound that must have been heard after a moment before its lips are known; inf = all of it."""
+        return np.inf if self.bidirectional else (self.delay + self.stack - 1) / 100
+
+
+LOG_MEL = FeatureSpec("logmel", differences=False)
+SHAPES = {
+    "paper": Shape(FeatureSpec(), 60, 1, False, 1, 20, 0.0),
+    "causal": Shape(LOG_MEL, 128, 2, False, 2, 8, 0.1),
+    "bidirectional": Shape(LOG_MEL, 128, 2, True, 2, 0, 0.2),
+}
+
+
+class LipNet(nn.Module):
+    """Standardised features (B,L,D) to standardised coefficients (B,L/stack,K); output row i belongs to input row i*stack - delay."""
+
+    def __init__(self, n_in: int, n_out: int, shape: Shape) -> None:
+        super().__init__()
+        self.stack, self.delay = shape.stack, shape.delay
+        reads_pairs = shape.stack > 1
+        self.enter = nn.Sequential(nn.Linear(n_in * shape.stack, shape.hidden), nn.ReLU()) if reads_pairs else nn.Identity()
+        self.lstm = nn.LSTM(
+            shape.hidden if reads_pairs else n_in, shape.hidden, shape.layers, batch_first=True, bidirectional=shape.bidirectional,
+            dropout=shape.dropout if shape.layers > 1 else 0.0,
+        )  # fmt: skip
+        self.drop = nn.Dropout(shape.dropout)
+        self.leave = nn.Linear(shape.hidden * (2 if shape.bidirectional else 1), n_out)
+
+    def hear(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B,L/stack,H) what the LSTM makes of the sound, before it is turned into lips."""
+        n, length, size = rows.shape
+        steps = rows.reshape(n, length // self.stack, size * self.stack)
+        return self.lstm(self.drop(self.enter(steps)))[0]
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.leave(self.drop(self.hear(rows)))
+
+
+class LipModel:
+    """One person's lips for any speech.
+
+    nets: the averaged networks; feature_mean, feature_scale: (D,) float32 torch; rest: (18,2) closed resting lips; gain: (18,2) how far
+    each coordinate moves from rest, relative to the networks' answer; report: what was measured in training.
+    """
+
+    def __init__(
+        self, network: str, nets: Sequence[LipNet], feature_mean: torch.Tensor, feature_scale: torch.Tensor, basis: LipBasis,
+        rest: np.ndarray, gain: np.ndarray | float = 1.0, report: Mapping | None = None,
+    ) -> None:
+        self.network, self.nets, self.basis, self.rest = network, list(nets), basis, rest
+        self.gain = np.broadcast_to(np.asarray(gain, np.float32), rest.shape)
+        self.feature_mean, self.feature_scale = feature_mean, feature_scale
+        self.spec = SHAPES[network].spec
+        self.report = dict(report or {})
+
+    def speak(self, speech: Waveform | AudioFeatures) -> LipTrack:
+        """(F,18,2) lips for the whole of the speech or its features by `spec`, 100 per second, face frame; as many as it has features."""
+        points = self.answer(speech.values if isinstance(speech, AudioFeatures) else FeatureRows(speech, self.spec))
+        return LipTrack(points, np.ones(len(points), bool))
+
+    def answer(self, features: torch.Tensor | FeatureRows) -> np.ndarray:
+        """(F,18,2) lips for (F,D) features."""
+        points = np.empty((len(features), 18, 2), np.float32)
+        with ThreadPoolExecutor(os.cpu_count()) as pool, one_thread():
+            for part in pieces(len(features), CHUNK):
+                heard = self._heard(features, part)
+                each = list(pool.map(lambda net: answered(net, *heard, part), self.nets))
+                coefficients = np.mean(each, axis=0) * scale_of(self.basis)
+                points[part] = uncrossed(self.exaggerated(self.basis.decode(coefficients.astype(np.float32))))
+        return points
+
+    def hear(self, wave: Waveform) -> Iterator[np.ndarray]:
+        """(F,H) float64 the first network's LSTM features of `wave`, 100 per second, minute by minute: an hour's would be 740 MB."""
+        net, features = self.nets[0], FeatureRows(wave, self.spec)
+        for part in pieces(len(features), CHUNK):
+            with one_thread():
+                said = answered(net, *self._heard(features, part), part, net.hear)
+            yield said
+
+    def _heard(self, features: torch.Tensor | FeatureRows, part: slice) -> tuple[torch.Tensor, int]:
+        """What each of the networks, which are alike, reads to answer for `part`; standardised."""
+        excerpt, first = excerpt_for(self.nets[0], features, part)
+        return self.standardised(excerpt.to(self.feature_mean.device)), first
+
+    def standardised(self, features: torch.Tensor) -> torch.Tensor:
+        return (features - self.feature_mean) / self.feature_scale
+
+    def exaggerated(self, points: np.ndarray) -> np.ndarray:
+        """Lips `gain` times as far from rest: networks trained on squared error move too little, and people differ."""
+        return self.rest + self.gain * (points - self.rest)
+
+    def on(self, rest: np.ndarray, style: np.ndarray | float = 1.0) -> LipModel:
+        """The same speech on another person: their (18,2) resting lips, and how far theirs move relative to these ((18,2) or a number)."""
+        basis = LipBasis(self.basis.mean + rest - self.rest, self.basis.components, self.basis.spread)
+        return LipModel(self.network, self.nets, self.feature_mean, self.feature_scale, basis, rest, self.gain * style, self.report)
+
+    def to(self, device: torch.device | str) -> LipModel:
+        nets = [net.to(device) for net in self.nets]
+        mean, scale = self.feature_mean.to(device), self.feature_scale.to(device)
+        return LipModel(self.network, nets, mean, scale, self.basis, self.rest, self.gain, self.report)
+
+    def save(self, path: str | Path, metadata: Mapping[str, str] | None = None, weights: torch.dtype = torch.float32) -> None:
+        """One safetensors file that says all it needs: weights (of this kind), normalisation, feature spec, basis, report."""
+        named = ((f"net{i}.{name}", value) for i, net in enumerate(self.nets) for name, value in net.state_dict().items())
+        tensors = {name: value.to("cpu", weights).contiguous() for name, value in named}
+        tensors |= {"feature_mean": self.feature_mean.cpu(), "feature_scale": self.feature_scale.cpu(), "rest": torch.from_numpy(self.rest), "gain": torch.from_numpy(self.gain.copy())}
+        tensors |= {f"basis.{name}": torch.from_numpy(getattr(self.basis, name)) for name in ("mean", "components", "spread")}
+        about = {"network": self.network, "nets": len(self.nets), "spec": self.spec.to_dict(), "report": self.report}
+        save_tensors(path, tensors, {**(metadata or {}), "format": FORMAT, "lips": json.dumps(about)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> LipModel:
+        """The model of a file made by `save`, on the CPU. LipsyncError: missing, damaged, or not a lip model."""
+        file = read_weights_file(path, "a lip model")
+        if file.marks.get("format") != FORMAT:
+            raise file.refuse(f"is not a lip model of this version ({FORMAT})")
+        with file.whole():
+            about = file.about("lips")
+            shape = SHAPES.get(about["network"])
+            if shape is None or FeatureSpec.from_dict(about["spec"]) != shape.spec:
+                raise file.refuse("was trained for other features or another network")
+            n_in, n_out = shape.spec.size, len(file.array("basis.spread", None))
+            basis = LipBasis(*(file.array(f"basis.{name}", *size).numpy() for name, size in (("mean", (18, 2)), ("components", (n_out, 18, 2)), ("spread", (n_out,)))))
+            mean, scale = file.array("feature_mean", n_in), file.array("feature_scale", n_in)
+            rest, gain = file.array("rest", 18, 2).numpy(), file.array("gain", 18, 2).numpy()
+            report = plain_report(about["report"])
+            if not (1 <= n_out <= 36 and 1 <= about["nets"] <= MOST_NETS and float(scale.min()) >= 1e-6):
+                raise ValueError("sizes that no model has")
+            if not all(isinstance(report.get(name, 0.0), (int, float)) for name in ("lmd", "opening_r", "articulation")):
+                raise ValueError("measures that are no numbers")
+            nets = [LipNet(n_in, n_out, shape).eval() for _ in range(about["nets"])]
+            for i, net in enumerate(nets):
+                file.fill(net, f"net{i}.")
+        return cls(about["network"], nets, mean, scale, basis, rest, gain, report)
+
+
+def scale_of(basis: LipBasis) -> np.ndarray:
+    """(K,) the basis' spread, kept off zero."""
+    return np.maximum(basis.spread, 1e-3 * max(float(basis.spread[0]), 1e-6))
+
+
+def predicted(net: LipNet, rows: torch.Tensor, chunk: int = CHUNK, context: int = CONTEXT) -> np.ndarray:
+    """(F,K) float64 coefficients, standardised, for (F,D) standardised features, chunk by chunk."""
+    parts = pieces(len(rows), chunk)
+    return np.concatenate([answered(net, *excerpt_for(net, rows, part, context), part) for part in parts])
+
+
+def excerpt_for(net: LipNet, rows: torch.Tensor | FeatureRows, part: slice, context: int = CONTEXT) -> tuple[torch.Tensor, int]:
+    """What `net` must read of the (F,D) rows to answer for `part`: (L,D) rows with context on both sides, and the number of the first.
+    At the end the last row is repeated until the delayed answer is out."""
+    n = len(rows)
+    end = n + net.delay + (-(n + net.delay)) % net.stack
+    first, last = max(0, part.start - context), min(end, part.stop + net.delay + context)
+    return torch.cat([rows[first:last], rows[-1:].expand(max(0, last - n), -1)]), first
+
+
+@torch.no_grad()
+def answered(
+    net: LipNet, excerpt: torch.Tensor, first: int, part: slice, answer: Callable[[torch.Tensor], torch.Tensor] | None = None
+) -> np.ndarray:
+    """(part,K) float64 coefficients, standardised, for (L,D) standardised rows from `first` on; the delay is made good.
+
+    answer: `net.hear` for the LSTM's own features instead.
+    """
+    out = (answer or net)(excerpt[None])[0].double().cpu().numpy()
+    moments = first + np.arange(len(out)) * net.stack - net.delay
+    wanted = np.arange(part.start, part.stop)
+    return np.stack([np.interp(wanted, moments, column) for column in out.T], 1)

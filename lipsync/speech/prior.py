@@ -1,0 +1,30 @@
+"""The lip model that learning starts from."""
+
+from __future__ import annotations
+from lipsync.speech.lip_model import LipModel
+from lipsync.config.schema import LipsConfig
+from pathlib import Path
+from lipsync.store.registry import LIP_PRIOR
+from lipsync.core.errors import UsageError
+
+
+
+
+def bundled_lip_model() -> LipModel:
+    """The prior that ships with the program: anybody's lips for anybody's speech."""
+    return LipModel.load(LIP_PRIOR)
+
+
+def prior_path(config: LipsConfig) -> Path | None:
+    """The file that learning starts from, if any."""
+    return None if config.prior == "none" else LIP_PRIOR if config.prior == "bundled" else Path(config.prior)
+
+
+def prior_for(config: LipsConfig) -> LipModel | None:
+    """The model that learning starts from; None = from nothing. UsageError: a file of another network."""
+    if prior_path(config) is None or (config.prior == "bundled" and config.network != "bidirectional"):
+        return None
+    prior = LipModel.load(prior_path(config))
+    if prior.network != config.network:
+        raise UsageError(f"lips.prior {prior_path(config).name} is a {prior.network} network, not {config.network}.")
+    return prior

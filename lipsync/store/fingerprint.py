@@ -1,0 +1,42 @@
+"""What a dub is made from, as one number: equal exactly when the same contents, options, weights and program would make the same video."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+from lipsync.store.cache import content_hash, step_key
+from lipsync.config.schema import DubConfig
+
+_PACKAGES = ("audio", "video", "lipsync", "training")
+#: Options that change where and how fast a dub is made, not what it shows.
+_WITHOUT_EFFECT = ("cache", "limits", "sandbox", "device", "batch")
+#: Options that name a file, whose content counts, not its name; where they hold another word (a method's name), the word counts.
+_FILES = ("texture", "texture_weights", "lips.model", "lips.prior", "face.dlib_predictor")
+
+
+def dub_id(target: str, speech: str, footage: Sequence[str], config: DubConfig, preview_s: float | None = None) -> str:
+    """Hex. target, speech, footage: marks of their contents, such as SHA-256."""
+    plain = {name: value for name, value in asdict(config).items() if name not in _WITHOUT_EFFECT}
+    for name in _FILES:
+        section, _, key = name.rpartition(".")
+        place = plain[section] if section else plain
+        if place[key] and Path(str(place[key])).is_file():
+            place[key] = content_hash(place[key])
+    return step_key("dub", program_hash(), {"config": plain, "preview_s": preview_s}, [target, speech, *footage])
+
+
+@cache
+def program_hash() -> str:
+    """SHA-256 (hex) of this program: its Python files and the files that ship with it."""
+    home, total = Path(__file__).parent.parent, hashlib.sha256()
+    for file in sorted(path for name in _PACKAGES for path in (home / name).rglob("*") if path.is_file() and _is_program(path)):
+        total.update(f"{file.relative_to(home).as_posix()} {content_hash(file)}\n".encode())
+    return total.hexdigest()
+
+
+def _is_program(path: Path) -> bool:
+    return path.suffix in (".py", ".npy", ".toml", ".safetensors")

@@ -1,0 +1,16 @@
+"""The weights that ship with the program, and what their card says of them."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+LIP_PRIOR = WEIGHTS / "lips-prior.safetensors"
+MOUTH_ENCODER = WEIGHTS / "mouth-encoder.safetensors"
+
+
+def trained_on() -> dict[str, str]:
+    """What each shipped network has learned from, by its name: some of it may be a comparison's own footage."""
+    cards = tomllib.loads((WEIGHTS / "weights.toml").read_text(encoding="utf-8"))
+    return {name: card["trained_on"] for name, card in cards.items()}

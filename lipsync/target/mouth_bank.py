@@ -1,0 +1,117 @@
+"""The mouths of all footage in one bank, kept by content, and the teeth chosen from it."""
+
+from __future__ import annotations
+from lipsync.store.cache import Cache
+from lipsync.config.schema import DubConfig
+from lipsync.core.types import FaceTrack
+from lipsync.core.types import Footage
+from lipsync.core.progress import Hook
+from collections.abc import Iterator
+from lipsync.core.types import MouthBank
+from lipsync.core.types import MouthSpace
+from pathlib import Path
+from lipsync.core.types import TeethReference
+from lipsync.core.geometry import apply
+from dataclasses import asdict
+from lipsync.render.teeth import choose_teeth
+from lipsync.core.geometry import farthest_points
+from lipsync.core.track import jaw_in_face
+from safetensors.numpy import load_file
+import numpy as np
+from video.read import read_rows
+from lipsync.store.cache import save_arrays
+from lipsync.core.progress import silent
+from lipsync.store.cache import step_key
+from lipsync.core.geometry import warp_frame
+
+
+#: Raise a number whenever the same inputs would give other arrays: old cache entries are then left alone.
+BANK_VERSION, TEETH_VERSION = 1, 1
+_BANK_ARRAYS = ("source", "lips", "jaw", "pose", "sharpness", "shot")
+
+
+def collect_mouths(films: tuple[Footage, ...], space: MouthSpace, config: DubConfig, cache: Cache, hook: Hook = silent) -> tuple[MouthBank, str]:
+    """The mouths of all films in one bank (cached by content), and its key."""
+    key = step_key("mouths", BANK_VERSION, {"analysis": asdict(config.analysis), "space": asdict(space)}, [film.key for film in films])
+    make = lambda where: _make_mouths(films, space, config, where, hook)  # noqa: E731
+    arrays, crops = cache.read("mouths", key, make, load_mouths, label=films[0].video.path.name)
+    return MouthBank(crops=crops, space=space, **{name: arrays[name] for name in _BANK_ARRAYS}), key
+
+
+def load_mouths(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The arrays of a kept bank by name, and its crops (K,3,Hm,Wm), memory-mapped."""
+    return load_file(folder / "bank.safetensors"), np.load(folder / "crops.npy", mmap_mode="r")
+
+
+def _make_mouths(films: tuple[Footage, ...], space: MouthSpace, config: DubConfig, where: Path, hook: Hook) -> None:
+    chosen = choose_rows([film.track for film in films], _room(space, config))
+    total = sum(len(rows) for rows in chosen)
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in _BANK_ARRAYS}
+    first_shot = 0
+    with open(where / "crops.npy", "wb") as file:  # written row by row: a mapped file would stay in memory
+        shape = (total, 3, space.height, space.width)
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for crop, sharp in _cropped(films, chosen, space, config.batch):
+            file.write(crop.transpose(2, 0, 1).tobytes())
+            columns["sharpness"].append(sharp)
+            hook("mouths", len(columns["sharpness"]), total)
+    for film, rows in zip(films, chosen):
+        track = film.track
+        columns["source"].append(rows)
+        columns["lips"].append(track.lips.points[rows])
+        columns["jaw"].append(jaw_in_face(track)[rows])
+        columns["pose"].append(track.pose[rows])
+        columns["shot"].append(track.shot[rows].astype(np.int64) + first_shot)
+        first_shot += int(track.shot.max()) + 1
+    columns["sharpness"] = [np.array(columns["sharpness"], np.float32)]
+    save_arrays(where / "bank.safetensors", {name: np.concatenate(parts) for name, parts in columns.items()})
+
+
+def _cropped(films: tuple[Footage, ...], chosen: list[np.ndarray], space: MouthSpace, batch: int) -> Iterator[tuple[np.ndarray, float]]:
+    """The (Hm,Wm,3) uint8 crop and the sharpness of every chosen frame, film after film."""
+    for film, rows in zip(films, chosen):
+        track = film.track
+        for _, frames, _ in read_rows(film.stream, rows, batch):
+            for index, rgb in zip(frames.index, frames.rgb):
+                mouth_from_pixel = space.mouth_from_face @ np.linalg.inv(track.pixel_from_face[index])
+                crop = warp_frame(rgb.permute(1, 2, 0).numpy(), mouth_from_pixel, space.height, space.width)
+                yield crop, sharpness(crop, track.lips.points[index], space)
+
+
+def choose_rows(tracks: list[FaceTrack], room: int, run: int = 8) -> list[np.ndarray]:
+    """Per track, the (K,) int64 frames worth keeping: all valid ones where they fit, else the most different runs of `run` frames.
+
+    Runs, because candidates are compared over neighbouring frames; most different by farthest-point sampling of lip trajectories.
+    """
+    valid = [np.flatnonzero(track.valid) for track in tracks]
+    if sum(map(len, valid)) <= room:
+        return valid
+    runs = [(i, rows[at : at + run]) for i, rows in enumerate(valid) for at in range(0, len(rows), run)]
+    shapes = np.stack([tracks[i].lips.points[rows[[0, len(rows) // 2, -1]]].ravel() for i, rows in runs]).astype(np.float32)
+    keep = farthest_points(shapes, room // run)
+    picked = [[rows for j in sorted(keep) for i, rows in [runs[j]] if i == t] for t in range(len(tracks))]
+    return [np.concatenate(rows) if rows else np.zeros(0, np.int64) for rows in picked]
+
+
+def _room(space: MouthSpace, config: DubConfig) -> int:
+    return max(200, min(config.analysis.max_mouths, int(config.analysis.max_bank_gib * 2**30) // (3 * space.height * space.width)))
+
+
+def sharpness(crop: np.ndarray, lips: np.ndarray, space: MouthSpace) -> float:
+    """Variance of the Laplacian (grey levels squared) in the box around the lips of an (Hm,Wm,3) crop."""
+    import cv2
+
+    inside = apply(space.mouth_from_face, lips)
+    (x0, y0), (x1, y1) = np.clip(inside.min(0) - 2, 0, None).astype(int), inside.max(0).astype(int) + 3
+    return float(cv2.Laplacian(cv2.cvtColor(crop[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
+
+
+def find_teeth(bank: MouthBank, bank_key: str, config: DubConfig, cache: Cache) -> TeethReference:
+    """The sharp teeth of the bank (cached by content)."""
+    key = step_key("teeth", TEETH_VERSION, asdict(config.teeth), [bank_key])
+
+    def make(where: Path) -> None:
+        teeth = choose_teeth(bank, config.teeth)
+        save_arrays(where / "teeth.safetensors", asdict(teeth))
+
+    return TeethReference(**cache.read("teeth", key, make, lambda folder: load_file(folder / "teeth.safetensors")))

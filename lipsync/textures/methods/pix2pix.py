@@ -1,0 +1,45 @@
+"""The texture `pix2pix`: a U-Net turns drawn lips into a mouth, a PatchGAN judges drawing and mouth together (Isola et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from lipsync.config.schema import Pix2PixConfig
+from lipsync.textures.trainable import Player, TextureBatch
+from lipsync.textures.translation import Canvas, PatchCritic, Translator, UNet, signed
+from lipsync.core.types import MouthSpace
+
+
+class Method(Translator):
+    name = "pix2pix"
+    Config = Pix2PixConfig
+
+    def build(self, space: MouthSpace) -> None:
+        """The generator: the crop's own pixels up to `width`, the published network with fewer levels and channels."""
+        self.canvas = Canvas(space, self.config.width, 2**self.config.levels)
+        self.nets["generator"] = UNet(3, 3, self.config.channels, self.config.levels)
+        self.nets.to(memory_format=torch.channels_last)
+
+    def players(self, losses: object) -> Sequence[Player]:
+        """The generator, then the critic of (asked, drawn) pairs."""
+        config, game = self.config, losses.gan("gan")
+        critic = PatchCritic(6, config.critic_channels)
+        shows = self.canvas.from_crop(self.shows)
+
+        def generator(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
+            critic.requires_grad_(False)
+            self._asked, self._truth = self.canvas.asked(batch.query), self.canvas.from_crop(batch.truth)
+            drawn = torch.lerp(self._truth, self.picture(self._asked), shows)
+            self._drawn = drawn.detach()
+            logits = critic(signed(torch.cat([self._asked, drawn], 1)))[-1]
+            # the paper's weight of 100 is for pictures in [-1,1]
+            return {"l1": 2 * config.l1 * losses.l1(drawn, self._truth), "gan": game.generator(logits)}
+
+        def judge(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
+            critic.requires_grad_(True)
+            real, fake = (critic(signed(torch.cat([self._asked, shown], 1)))[-1] for shown in (self._truth, self._drawn))
+            return {"real": 0.5 * game.real(real), "fake": 0.5 * game.fake(fake)}
+
+        return [Player("generator", self.nets, generator, config.rate), Player("critic", critic, judge, config.rate)]

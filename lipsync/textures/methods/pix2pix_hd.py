@@ -1,0 +1,65 @@
+"""The texture `pix2pix-hd`: a coarse and a fine generator turn drawn lips into a mouth, critics judge it at two scales (Wang et al. 2018).
+
+Both generators learn at once, the coarse one also from its own picture. Beside the published terms stands the difference of the pictures:
+minutes of training need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from lipsync.config.schema import Pix2PixHdConfig
+from lipsync.textures.trainable import Player, TextureBatch
+from lipsync.textures.nets import resized
+from lipsync.textures.translation import Canvas, CoarseToFine, Critics, Translator, from_signed, signed
+from lipsync.core.types import MouthSpace
+
+
+class Method(Translator):
+    name = "pix2pix-hd"
+    Config = Pix2PixHdConfig
+
+    def build(self, space: MouthSpace) -> None:
+        """The generators: the coarse one at half the size."""
+        config = self.config
+        self.canvas = Canvas(space, config.width, 16)
+        self.nets["generator"] = CoarseToFine(3, 3, config.channels, config.blocks, config.fine_blocks)
+        self.nets.to(memory_format=torch.channels_last)
+
+    def picture(self, asked: torch.Tensor) -> torch.Tensor:
+        return from_signed(self.nets["generator"](signed(asked))[0])
+
+    def players(self, losses: object) -> Sequence[Player]:
+        """The generators, then the critics of (asked, drawn) pairs."""
+        config, game = self.config, losses.gan("lsgan")
+        critics = Critics(6, config.critic_channels)
+        shows = self.canvas.from_crop(self.shows)
+
+        def generator(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
+            critics.requires_grad_(False)
+            asked, truth = self.canvas.asked(batch.query), self.canvas.from_crop(batch.truth)
+            fine, coarse = (from_signed(picture) for picture in self.nets["generator"](signed(asked)))
+            drawn = torch.lerp(truth, fine, shows)
+            real, fake = signed(torch.cat([asked, truth], 1)), signed(torch.cat([asked, drawn], 1))
+            self._pairs = real, fake.detach()
+            with torch.no_grad():
+                wanted = critics(real)
+            seen = critics(fake)
+            half = resized(truth, coarse.shape[2:])
+            between = [[layers[:-1] for layers in nets] for nets in (seen, wanted)]
+            return {
+                "gan": sum(game.generator(layers[-1]) for layers in seen),
+                "matching": config.matching * losses.feature_matching(*between),
+                "perceptual": config.perceptual * losses.perceptual(drawn, truth),
+                "l1": config.l1 * losses.l1(drawn, truth),
+                "coarse": config.l1 * losses.l1(torch.lerp(half, coarse, resized(shows, half.shape[2:])), half),
+            }
+
+        def judge(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
+            critics.requires_grad_(True)
+            real, fake = ([layers[-1] for layers in critics(pair)] for pair in self._pairs)
+            return {"real": 0.5 * sum(map(game.real, real)), "fake": 0.5 * sum(map(game.fake, fake))}
+
+        return [Player("generator", self.nets, generator, config.rate), Player("critics", critics, judge, config.rate)]

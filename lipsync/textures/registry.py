@@ -1,0 +1,58 @@
+"""What a texture method is: one file that draws mouths for wanted lips (`TextureMethod`), and finding it by name or path."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib.util
+import pkgutil
+from pathlib import Path
+from typing import Protocol, Self
+
+from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.core.texture import MouthTexture, TextureQuery
+from lipsync.core.types import TargetAnalysis
+from lipsync.core.texture import TextureMethod
+
+
+#: Files of this folder that are no methods.
+_SHARED = ("base", "candidates", "decoded", "learned", "moves", "nets", "translation")
+
+
+@functools.cache
+def method_names() -> tuple[str, ...]:
+    """Names of the built-in methods, without importing any of them."""
+    return tuple(sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name not in _SHARED))
+
+
+def get_method(name: str, config: object) -> TextureMethod:
+    """A new, unprepared method: a built-in name, or the path of a Python file with a class `Method`.
+
+    config: the whole `DubConfig`; the method receives its section of the same name, or None. Raises UsageError for an unknown name and
+    LipsyncError for a file that breaks the protocol.
+    """
+    if name.endswith(".py"):
+        module = _load_file(Path(name))
+    elif name in method_names():
+        module = importlib.import_module(f"lipsync.textures.{name.replace('-', '_')}")
+    else:
+        near = difflib.get_close_matches(name, method_names(), 1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(method_names())}."
+        raise UsageError(f"Unknown texture method {name!r}. {hint}")
+    method = getattr(module, "Method", None)
+    missing = [a for a in ("name", "radius", "prepare", "render") if not hasattr(method, a)]
+    if missing:
+        raise LipsyncError(f"{name} is not a texture method: its class Method lacks {', '.join(missing)}. See lipsync/textures/registry.py.")
+    made = method(getattr(config, method.name.replace("-", "_"), None))
+    if hasattr(made, "weights") and getattr(config, "texture_weights", ""):
+        made.weights = Path(config.texture_weights)
+    return made
+
+
+def _load_file(path: Path):
+    if not path.is_file():
+        raise LipsyncError(f"The texture method file {path} does not exist. Give the path of a Python file with a class Method.")
+    spec = importlib.util.spec_from_file_location(f"lipsync_method_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,71 @@
+"""Voice activity: speech-like sound among silence, hum and noise; GRID's word alignments where the footage is present."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audio.load import Waveform, load_track
+from audio.vad import voice_activity
+
+GRID = Path(os.environ.get("LIPSYNC_DATA", Path(__file__).parents[2] / "shared" / "data")) / "grid"
+
+
+def vowels(seconds: float) -> np.ndarray:
+    """Harmonics of a gliding pitch under three formants, with syllables of 0.2 s."""
+    t = np.arange(round(16000 * seconds)) / 16000
+    phase = 2 * np.pi * np.cumsum(120 + 20 * np.sin(3 * t)) / 16000
+    gain = lambda f: sum(np.exp(-(((f - c) / 120) ** 2)) for c in (600, 1400, 2500))  # noqa: E731
+    tone = sum(gain(120 * k) * np.sin(k * phase) for k in range(1, 30))
+    return 0.1 * tone * (0.3 + np.sin(np.pi * t / 0.2) ** 2)
+
+
+def test_speech_between_silences():
+    sound = np.concatenate([np.zeros(16000), vowels(1), np.zeros(16000), vowels(0.5), np.zeros(8000)])
+    voiced = voice_activity(Waveform.of(sound))
+    assert voiced.dtype == bool and len(voiced) == 401
+    truth = np.zeros(401, bool)
+    truth[100:200] = truth[300:350] = True
+    assert (voiced == truth).mean() > 0.94
+    assert not voiced[:90].any() and not voiced[215:285].any() and voiced[105:195].all()
+
+
+@pytest.mark.parametrize("noise", ["white", "hum"])
+def test_steady_sound_is_not_speech(noise):
+    t = np.arange(64000) / 16000
+    steady = np.random.default_rng(0).normal(size=64000) * 0.01 if noise == "white" else 0.1 * np.sin(2 * np.pi * 50 * t)
+    assert not voice_activity(Waveform.of(steady)).any()
+    mixed = steady.copy()
+    mixed[16000:32000] += vowels(1)
+    voiced = voice_activity(Waveform.of(mixed))
+    assert voiced[110:190].mean() > 0.9 and not voiced[:85].any() and not voiced[230:].any()
+
+
+def test_exact_silence_and_a_single_sample():
+    assert not voice_activity(Waveform.of(np.zeros(48000, np.float32))).any()
+    assert len(voice_activity(Waveform.of(np.zeros(1, np.float32)))) == 1
+
+
+def test_short_closures_stay_voiced_and_clicks_do_not_count():
+    sound = np.concatenate([np.zeros(16000), vowels(0.4), np.zeros(1600), vowels(0.4), np.zeros(16000)])
+    sound[8000:8160] += 0.5
+    voiced = voice_activity(Waveform.of(sound))
+    assert voiced[105:185].all() and not voiced[:90].any()
+
+
+def test_grid_word_alignments():
+    if not GRID.exists():
+        pytest.skip("GRID footage is absent (LIPSYNC_DATA)")
+    hits = misses = alarms = 0
+    for clip in sorted((GRID / "s1").glob("*.mpg"))[::60]:
+        voiced = voice_activity(load_track(clip))
+        truth = np.zeros(len(voiced), bool)
+        for line in clip.with_suffix(".align").read_text().splitlines():
+            start, end, word = line.split()
+            if word not in ("sil", "sp"):
+                truth[round(int(start) / 250) : round(int(end) / 250)] = True
+        hits, misses, alarms = hits + (voiced & truth).sum(), misses + (~voiced & truth).sum(), alarms + (voiced & ~truth).sum()
+    assert hits / (hits + misses) > 0.9 and hits / (hits + alarms) > 0.93

@@ -1,0 +1,365 @@
+"""What a batch shows while it runs: constructed events on a clock of their own."""
+
+from __future__ import annotations
+
+import io
+import json
+import tracemalloc
+
+import pytest
+
+from lipsync.batch.job import Job, Outcome
+from lipsync.batch.stats import Tally
+from lipsync.batch.progress import BatchJsonLines, LiveTable, PlainLines, Quiet, exit_status, summary
+from lipsync.core.text import clean, said_s, shortened
+
+
+class Hand:
+    """A clock moved by hand."""
+
+    def __init__(self):
+        self.s = 1000.0
+
+    def __call__(self):
+        return self.s
+
+
+def jobs_of(n, out="{}.mp4"):
+    return [Job("t.mp4", f"{i}.wav", out.format(i)) for i in range(n)]
+
+
+def done(job, **made):
+    return Outcome(job, "done", **({"frames": 250, "duration_s": 10.0, "seconds": 5.0} | made))
+
+
+def work(watch, clock, number, seconds, frames=250, steps=10, worker=0):
+    """A job from start to end, `seconds` long, its frames evenly spread."""
+    watch.started(number, worker)
+    for i in range(steps):
+        clock.s += seconds / steps
+        watch.progress(number, "dub", (i + 1) * frames // steps, frames)
+    watch.ended(number, done(watch.tally.jobs[number], frames=frames, duration_s=frames / 25, seconds=seconds))
+
+
+def test_frames_per_second_are_those_of_the_last_30_s():
+    clock = Hand()
+    watch = Quiet(jobs_of(3), now=clock)
+    assert watch.tally.frames_per_s(clock()) is None
+    work(watch, clock, 0, 100, frames=1000, steps=100)  # 10 a second
+    assert watch.tally.frames_per_s(clock()) == pytest.approx(10)
+    work(watch, clock, 1, 30, frames=1200, steps=30)  # 40 a second
+    assert watch.tally.frames_per_s(clock()) == pytest.approx(40)
+    clock.s += 15
+    assert watch.tally.frames_per_s(clock()) == pytest.approx(20)
+    clock.s += 100
+    assert watch.tally.frames_per_s(clock()) == 0
+
+
+def test_frames_per_second_of_a_young_batch_and_of_two_workers():
+    clock = Hand()
+    watch = Quiet(jobs_of(2), 2, now=clock)
+    watch.started(0, 0)
+    watch.started(1, 1)
+    for second in range(10):
+        clock.s += 1
+        watch.progress(0, "dub", (second + 1) * 10, 250)
+        watch.progress(1, "dub", (second + 1) * 5, 250)
+    assert watch.tally.frames_per_s(clock()) == pytest.approx(15)
+    assert watch.tally.running[0].frames_per_s(clock()) == pytest.approx(10)
+
+
+def test_rows_found_from_an_earlier_run_and_other_steps_are_no_speed():
+    clock = Hand()
+    watch = Quiet(jobs_of(1), now=clock)
+    watch.started(0, 0)
+    for step in ("faces", "lips"):
+        clock.s += 5
+        watch.progress(0, step, 500, 500)
+    assert watch.tally.frames_per_s(clock()) is None
+    watch.progress(0, "dub", 45_000, 90_000)
+    clock.s += 10
+    watch.progress(0, "dub", 45_100, 90_000)
+    assert watch.tally.frames_per_s(clock()) == pytest.approx(100 / 20)
+    assert watch.tally.running[0].frames_per_s(clock()) == pytest.approx(10)
+
+
+def test_time_left_by_jobs_is_shared_by_the_workers():
+    clock = Hand()
+    tally = Tally(jobs_of(12), 2, clock())
+    assert tally.left_s(clock()) is None
+    for number in (0, 1):
+        tally.start(number, number, clock())
+    clock.s += 60
+    assert tally.left_s(clock()) is None, "nothing is known before a job is done"
+    for number in (0, 1):
+        tally.end(number, done(tally.jobs[number]), clock())
+    assert tally.left_s(clock()) == pytest.approx(10 * 60 / 2)
+    for number in (2, 3):
+        tally.start(number, number - 2, clock())
+    clock.s += 30
+    assert tally.left_s(clock()) == pytest.approx(10 * 60 / 2 - 30)
+
+
+def test_time_left_by_output_seconds_where_all_are_known():
+    clock = Hand()
+    tally = Tally(jobs_of(4), 1, clock(), lengths_s=[10.0, 100.0, 30.0, 5.0])
+    tally.start(0, 0, clock())
+    clock.s += 20
+    tally.end(0, done(tally.jobs[0], duration_s=10.0), clock())  # two seconds for one
+    assert tally.left_s(clock()) == pytest.approx(2 * 135)
+    tally.end(1, Outcome(tally.jobs[1], "kept", frames=2500, duration_s=100.0), clock())
+    assert tally.left_s(clock()) == pytest.approx(2 * 35)
+    tally.end(2, Outcome(tally.jobs[2], "failed", "No."), clock())
+    assert tally.left_s(clock()) == pytest.approx(2 * 5)
+    tally.end(3, done(tally.jobs[3]), clock())
+    assert tally.left_s(clock()) is None
+
+
+def test_one_unknown_length_and_jobs_are_counted_instead():
+    clock = Hand()
+    tally = Tally(jobs_of(3), 1, clock(), lengths_s=[10.0, 1000.0, 0.0])
+    tally.start(0, 0, clock())
+    clock.s += 20
+    tally.end(0, done(tally.jobs[0]), clock())
+    assert tally.left_s(clock()) == pytest.approx(40)
+
+
+def test_many_workers_do_not_make_the_last_job_short_and_a_late_one_has_no_estimate():
+    clock = Hand()
+    tally = Tally(jobs_of(2), 64, clock())
+    tally.start(0, 0, clock())
+    clock.s += 100
+    tally.end(0, done(tally.jobs[0]), clock())
+    assert tally.left_s(clock()) == pytest.approx(100)
+    tally.start(1, 0, clock())
+    clock.s += 40
+    assert tally.left_s(clock()) == pytest.approx(60)
+    clock.s += 100
+    assert tally.left_s(clock()) is None
+
+
+def test_kept_and_failed_jobs_promise_nothing():
+    clock = Hand()
+    tally = Tally(jobs_of(5), 1, clock())
+    tally.end(0, Outcome(tally.jobs[0], "kept", frames=9, duration_s=1.0), clock())
+    tally.start(1, 0, clock())
+    clock.s += 1
+    tally.end(1, Outcome(tally.jobs[1], "failed", "No."), clock())
+    assert tally.left_s(clock()) is None and tally.waiting == 3
+
+
+def test_late_words_of_a_given_up_worker_are_ignored_and_a_job_may_begin_again():
+    clock = Hand()
+    stream = io.StringIO()
+    watch = BatchJsonLines(stream, jobs_of(1), 2, now=clock)
+    watch.progress(0, "dub", 5, 10)
+    assert stream.getvalue() == ""
+    watch.started(0, 0)
+    watch.started(0, 1)
+    watch.ended(0, done(watch.tally.jobs[0]))
+    watch.progress(0, "dub", 9, 10)
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["started", "started", "done"]
+    assert not watch.tally.running and watch.tally.waiting == 0
+
+
+def test_a_worker_that_begins_another_job_has_lost_its_last():
+    clock = Hand()
+    tally = Tally(jobs_of(3), 2, clock())
+    tally.start(0, 0, clock())
+    tally.start(1, 1, clock())
+    tally.start(2, 0, clock())
+    assert list(tally.running) == [1, 2] and tally.waiting == 1
+
+
+def test_nothing_is_left_when_nothing_waits():
+    clock = Hand()
+    tally = Tally(jobs_of(3), 1, clock(), lengths_s=[0.1, 0.2, 0.3])
+    for number in range(3):
+        assert tally.left_s(clock()) is None or number
+        tally.start(number, 0, clock())
+        clock.s += 1
+        tally.end(number, done(tally.jobs[number], duration_s=0.1), clock())
+    assert tally.left_s(clock()) is None
+
+
+def test_jobs_never_begun_get_no_line_of_their_own():
+    stream = io.StringIO()
+    jobs = jobs_of(1000)
+    with PlainLines(stream, jobs, now=Hand()) as watch:
+        watch.started(0, 0)
+        watch.ended(0, Outcome(jobs[0], "stopped", attempts=1))
+        for number in range(1, 1000):
+            watch.ended(number, Outcome(jobs[number], "stopped", attempts=0))
+    assert stream.getvalue().splitlines() == ["[1/1000] stopped 0.mp4", "1000 jobs: 1000 stopped; took 0 s."]
+
+
+def test_json_lines_are_throttled_for_each_job_and_end_in_a_summary():
+    clock, stream = Hand(), io.StringIO()
+    jobs = jobs_of(4)
+    with BatchJsonLines(stream, jobs, 2, now=clock) as watch:
+        watch.started(0, 0)
+        watch.started(1, 1)
+        for i in range(40):  # ten seconds, four words a second from either
+            watch.progress(0, "dub", i, 40)
+            watch.progress(1, "faces", i, 40)
+            clock.s += 0.25
+        watch.ended(0, done(jobs[0], notes=("Loud.",), attempts=2))
+        watch.ended(1, Outcome(jobs[1], "failed", "No face."))
+        watch.ended(2, Outcome(jobs[2], "kept", frames=25, duration_s=1.0))
+        watch.ended(3, Outcome(jobs[3], "stopped"))
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+    heard = [(e["job"], e["step"], e["done"]) for e in events if e["event"] == "progress"]
+    assert heard == [pair for i in range(0, 40, 4) for pair in ((0, "dub", i), (1, "faces", i))]
+    assert events[0] == {"event": "started", "job": 0, "out": "0.mp4", "worker": 0}
+    assert [(e["event"], e["job"], e["out"]) for e in events[-5:-1]] == [
+        ("done", 0, "0.mp4"), ("failed", 1, "1.mp4"), ("kept", 2, "2.mp4"), ("stopped", 3, "3.mp4"),
+    ]  # fmt: skip
+    assert events[-5]["notes"] == ["Loud."] and events[-5]["attempts"] == 2 and events[-4]["reason"] == "No face."
+    assert events[-1] == {
+        "event": "summary", "jobs": 4, "done": 1, "kept": 1, "failed": 1, "stopped": 1, "unended": 0, "frames": 275, "duration_s": 11.0,
+        "seconds": 10.0, "status": 1,
+    }  # fmt: skip
+
+
+def test_plain_lines_tell_each_end_and_the_whole_every_30_s():
+    clock, stream = Hand(), io.StringIO()
+    jobs = jobs_of(3)
+    with PlainLines(stream, jobs, now=clock) as watch:
+        work(watch, clock, 0, 100, frames=1000, steps=100)
+        watch.ended(1, Outcome(jobs[1], "failed", "No face."))
+        watch.ended(2, Outcome(jobs[2], "kept", frames=25, duration_s=1.0))
+    lines = stream.getvalue().splitlines()
+    assert lines[:4] == [
+        *["done 0, kept 0, failed 0, running 1, waiting 2, 10.0 frames/s"] * 3,
+        "[1/3] done 0.mp4: 1000 frames, 40.00 s, took 1 min 40 s",
+    ]
+    assert lines[4:6] == ["[2/3] failed 1.mp4: No face.", "[3/3] kept 2.mp4"]
+    assert lines[6:] == ["Failed: 1.mp4: No face.", "3 jobs: 1 done, 1 kept, 1 failed; 1025 frames, 41 s of video; took 1 min 40 s."]
+
+
+@pytest.mark.parametrize(("states", "status"), [
+    ((), 0), (("done", "kept"), 0), (("done", "failed"), 1), (("done", "stopped"), 1), (("done", None), 1),
+])  # fmt: skip
+def test_exit_status(states, status):
+    watch = Quiet(jobs_of(len(states)))
+    for number, state in enumerate(states):
+        if state:
+            watch.ended(number, Outcome(watch.tally.jobs[number], state))
+    assert exit_status(watch.tally) == status
+
+
+def test_the_summary_names_failures_and_says_how_many_more():
+    watch = Quiet(jobs_of(40), now=Hand())
+    for number, job in enumerate(watch.tally.jobs):
+        watch.ended(number, Outcome(job, "failed", f"Reason {number}."))
+    lines = summary(watch.tally, 1000.0)
+    assert len(lines) == 22 and lines[0] == "Failed: 0.mp4: Reason 0." and lines[20] == "And 20 more failed."
+    assert lines[21] == "40 jobs: 40 failed; took 0 s."
+
+
+@pytest.mark.parametrize("width", [60, 100, 200])
+@pytest.mark.parametrize("workers", [1, 2, 16, 64])
+@pytest.mark.parametrize("height", [10, 24, 100])
+def test_the_live_table_fits_every_terminal(width, workers, height):
+    clock = Hand()
+    jobs = jobs_of(200, "a folder/名前のとても長い出力/an output with a long name {}.mp4")
+    table, drawn = live(jobs, workers, width, height, clock)
+    for number in range(8):
+        work(table, clock, number, 3)
+    for number in range(8, 12):
+        table.ended(number, Outcome(jobs[number], "failed", "A long reason in which words follow words until no terminal holds them. " * 3))
+    for worker in range(workers):
+        table.started(12 + worker, worker)
+        table.progress(12 + worker, "texture pix2pix" if worker % 2 else "dub", 3, 0 if worker % 3 else 7)
+    lines = drawn()
+    assert len(lines) < height and max(map(len, lines)) <= width
+    assert lines[0].rstrip() == f"done 8  kept 0  failed 4  running {workers}  waiting {188 - workers}"
+    assert "frames/s, about" in lines[1] and sum(line.startswith("failed") for line in lines) == 3
+    named = sum("name 1" in line or "name 2" in line or ".mp4" in line for line in lines[2:] if not line.startswith("failed"))
+    more = next((int(line.split()[1]) for line in lines if line.startswith("and ")), 0)
+    assert named + more == workers
+
+
+def test_nothing_is_promised_before_anything_is_known():
+    _, drawn = live(jobs_of(5), 2, 80, 24, Hand())
+    assert [line.split() for line in drawn()] == [
+        ["done", "0", "kept", "0", "failed", "0", "running", "0", "waiting", "5"],
+        [],
+        ["idle"],
+        ["idle"],
+    ]
+
+
+def test_the_live_part_goes_away_and_a_summary_stays():
+    stream, clock = io.StringIO(), Hand()
+    jobs = jobs_of(30, "[bold]{}\x1b[31m.mp4")
+    table = LiveTable(stream, jobs, 1, now=clock)
+    with table:
+        for number in range(29):
+            work(table, clock, number, number + 1)
+        table.ended(29, Outcome(jobs[29], "failed", "No [red]face[/red] in it.\x07"))
+    text = stream.getvalue()
+    slow = [line.split()[-1] for line in text.splitlines() if " s   10 s" in line or " s    10 s" in line]
+    assert slow == [f"[bold]{n}\N{REPLACEMENT CHARACTER}[31m.mp4" for n in range(28, 18, -1)]
+    assert "No [red]face[/red] in it.\N{REPLACEMENT CHARACTER}" in text and "\x1b[31m" not in text and "\x07" not in text
+    assert "30 jobs: 29 done, 1 failed" in text
+
+
+def test_names_are_shortened_in_the_middle_by_cells():
+    assert shortened("short.mp4", 20) == "short.mp4"
+    assert shortened("folder/a very long name 17.mp4", 16) == "folde…ame 17.mp4"
+    assert shortened("名前のとても長い出力.mp4", 12) == "名…出力.mp4"
+    assert clean("a\nb\x1b[2J\ud800\u202e") == "a b\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(("seconds", "words"), [
+    (0, "0 s"), (0.42, "0.42 s"), (9.97, "10 s"), (59.4, "59 s"), (59.7, "1 min"), (60, "1 min"), (725, "12 min 5 s"),
+    (3599.9, "1 h"), (12000, "3 h 20 min"), (187200, "2 d 4 h"),
+])  # fmt: skip
+def test_time_in_words(seconds, words):
+    assert said_s(seconds) == words
+
+
+@pytest.mark.parametrize(("kind", "n"), [(Quiet, 25_000), (PlainLines, 2500), (BatchJsonLines, 2500), (LiveTable, 2500)])
+def test_memory_does_not_grow_with_the_jobs(kind, n):
+    clock = Hand()
+    jobs = [Job("t.mp4", "s.wav", "one.mp4")] * n
+    watch = kind(jobs, now=clock) if kind is Quiet else kind(Nowhere(), jobs, 2, now=clock)
+    grown = []
+    tracemalloc.start()
+    try:
+        for number in range(n):  # four events each
+            watch.started(number, number % 2)
+            clock.s += 0.4
+            watch.progress(number, "dub", 10, 20)
+            watch.progress(number, "dub", 20, 20)
+            ended = Outcome(jobs[number], "failed", f"Reason {number}.") if number % 3 == 0 else done(jobs[number], seconds=number % 977)
+            watch.ended(number, ended)
+            if number in (n // 5, n - 1):
+                grown.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert grown[1] - grown[0] < 30_000
+
+
+class Nowhere(io.StringIO):
+    def write(self, text):
+        return len(text)
+
+
+def live(jobs, workers, width, height, clock):
+    """A live table, and what draws its lines as a terminal of that size shows them."""
+    from rich.cells import cell_len
+    from rich.console import Console
+
+    table = LiveTable(io.StringIO(), jobs, workers, now=clock)
+    table.console = Console(width=width, height=height, file=io.StringIO())
+
+    def drawn():
+        with table.console.capture() as captured:
+            table.console.print(table.draw())
+        lines = captured.get().splitlines()
+        assert all(cell_len(line) <= width for line in lines)
+        return lines
+
+    return table, drawn

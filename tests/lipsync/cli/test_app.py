@@ -1,0 +1,274 @@
+"""The command line: what it passes on, what it prints where, and its exit status. The dub itself is a stand-in here."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+import types
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import lipsync
+from lipsync.core import progress as hooks
+from lipsync.cli.app import app
+from lipsync.config.schema import DubConfig
+from lipsync.core.errors import LipsyncError
+from media import MediaError
+
+HOME = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIPSYNC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("target.mp4", "speech.wav", "more 1.mp4", "more 2.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    return lambda *args: CliRunner().invoke(app, [str(a) for a in args])
+
+
+class Receipt:
+    def to_plain(self):
+        return {"made": "é"}
+
+    def summary(self):
+        return ["out.mp4: 10 frames", "all well"]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Stands in for lipsync.dub; the list of calls it got."""
+    got = []
+    module = types.ModuleType("lipsync.pipelines.dub")
+
+    def dub(target, speech, out, config, **options):
+        got.append((target, speech, out, config, options))
+        options["hook"]("dub", 0, 10)
+        options["hook"]("dub", 10, 10)
+        return Receipt()
+
+    module.dub = dub
+    monkeypatch.setitem(sys.modules, "lipsync.pipelines.dub", module)
+    return got
+
+
+def test_every_option_reaches_the_dub(run, calls, tmp_path):
+    (tmp_path / "my.toml").write_text("batch = 3\n[write]\ncrf = 10\n")
+    result = run(
+        "dub", "target.mp4", "speech.wav", "-o", "out.mp4", "--texture", "median", "--footage", "more 1.mp4", "--footage", "more 2.mp4",
+        "--device", "cpu", "--face", 2, "--face-at", "10,20.5", "--preview", 2.5, "--length", "loop", "--no-retime", "--config", "my.toml",
+        "--set", "write.crf=12", "--set", "face.max_yaw_deg=30", "--force",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    (target, speech, out, config, options) = calls[0]
+    assert (target, speech, out) == (Path("target.mp4"), Path("speech.wav"), Path("out.mp4"))
+    assert (config.texture, config.device, config.batch, config.write.crf) == ("median", "cpu", 3, 12)
+    assert (config.face.index, config.face.at, config.face.max_yaw_deg) == (2, (10.0, 20.5), 30.0)
+    assert (config.retime.length, config.retime.enabled) == ("loop", False)
+    assert options["footage"] == (Path("more 1.mp4"), Path("more 2.mp4")) and options["preview_s"] == 2.5 and options["force"] is True
+    assert options["cache"].folder == tmp_path / "cache"
+
+
+def test_no_option_is_the_default(run, calls):
+    assert run("dub", "target.mp4", "speech.wav", "-o", "out.mp4").exit_code == 0
+    assert calls[0][3] == DubConfig() and calls[0][4]["preview_s"] is None and calls[0][4]["force"] is False
+
+
+def test_summary_on_standard_output_progress_on_standard_error(run, calls):
+    result = run("dub", "target.mp4", "speech.wav", "-o", "out.mp4")
+    assert result.stdout == "out.mp4: 10 frames\nall well\n" and "dub  10/10" in result.stderr
+
+
+def test_quiet_is_silent(run, calls):
+    result = run("dub", "target.mp4", "speech.wav", "-o", "out.mp4", "-q")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_json_output_is_json_alone(run, calls):
+    result = run("dub", "target.mp4", "speech.wav", "-o", "out.mp4", "--json")
+    assert json.loads(result.stdout) == {"made": "é"}
+    assert [json.loads(line)["done"] for line in result.stderr.splitlines()] == [0, 10]
+
+
+def raising(error):
+    def dub(*args, **options):
+        raise error
+
+    return dub
+
+
+@pytest.mark.parametrize("error", [LipsyncError("No face in x.mp4. Use another."), MediaError("No face in x.mp4. Use another.")])
+def test_a_failure_is_one_sentence_and_status_3(run, calls, monkeypatch, error):
+    monkeypatch.setattr(sys.modules["lipsync.pipelines.dub"], "dub", raising(error))
+    result = run("dub", "target.mp4", "speech.wav", "-o", "out.mp4")
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "", "lipsync: No face in x.mp4. Use another.\n")
+    result = run("dub", "target.mp4", "speech.wav", "-o", "out.mp4", "-v")
+    assert result.exit_code == 3 and "Traceback" in result.stderr and result.stderr.endswith("lipsync: No face in x.mp4. Use another.\n")
+
+
+def test_our_own_faults_are_not_hidden(run, calls, monkeypatch):
+    monkeypatch.setattr(sys.modules["lipsync.pipelines.dub"], "dub", raising(IndexError("a bug")))
+    result = run("dub", "target.mp4", "speech.wav", "-o", "out.mp4")
+    assert result.exit_code == 1 and isinstance(result.exception, IndexError)
+
+
+def test_a_missing_system_library_gets_its_cure(run, calls, monkeypatch):
+    missing = ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+    monkeypatch.setattr(sys.modules["lipsync.pipelines.dub"], "dub", raising(missing))
+    result = run("dub", "target.mp4", "speech.wav", "-o", "out.mp4")
+    assert result.exit_code == 3 and "apt-get install libgl1" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_interruption_is_one_line_and_status_130(run, calls, monkeypatch):
+    monkeypatch.setattr(sys.modules["lipsync.pipelines.dub"], "dub", raising(KeyboardInterrupt()))
+    result = run("dub", "target.mp4", "speech.wav", "-o", "out.mp4")
+    assert result.exit_code == 130 and result.stderr.splitlines() == ["lipsync: interrupted; nothing was written."]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["dub"], ["dub", "target.mp4", "speech.wav"], ["dub", "target.mp4", "-o", "out.mp4"], ["dubb"], ["cache", "burn"],
+        ["dub", "target.mp4", "speech.wav", "-o", "out.mp4", "--preview", "-1"], ["dub", "target.mp4", "speech.wav", "-o", "o.mp4", "--nonsense"],
+        ["dub", "target.mp4", "speech.wav", "-o", "out.mp4", "--texture", "medain"],
+        ["dub", "target.mp4", "speech.wav", "-o", "out.mp4", "--length", "forever"],
+        ["dub", "target.mp4", "speech.wav", "-o", "out.mp4", "--face-at", "10"],
+        ["analyse", "target.mp4", "--set", "face.indx=1"],
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_status_2(run, calls, args):
+    result = run(*args)
+    assert result.exit_code == 2 and "Traceback" not in result.output and calls == []
+
+
+def test_version(run):
+    assert run("--version").stdout == f"lipsync {lipsync.__version__}\n"
+
+
+def test_config_prints_what_it_was_given(run):
+    result = run("config", "--set", "write.crf=9")
+    assert result.exit_code == 0 and tomllib.loads(result.stdout)["write"]["crf"] == 9
+
+
+def test_analyse_prints_what_it_saw(run, monkeypatch):
+    module = types.ModuleType("lipsync.pipelines.inspect")
+    look = types.SimpleNamespace(to_plain=lambda: {"faces": 1}, lines=lambda: ["one face"])
+    module.quick_look = lambda target, config, cache, hook: look if config.face.index == 1 else None
+    monkeypatch.setitem(sys.modules, "lipsync.pipelines.inspect", module)
+    assert run("analyse", "target.mp4", "--face", 1).stdout == "one face\n"
+    assert json.loads(run("analyse", "target.mp4", "--face", 1, "--json").stdout) == {"faces": 1}
+
+
+def test_evaluate_prints_measures(run, monkeypatch):
+    module = types.ModuleType("lipsync.evaluation.evaluate")
+    module.evaluate = lambda real, dubbed: {"lips": {"lmd": 0.0123456}, "n": 3}
+    monkeypatch.setitem(sys.modules, "lipsync.evaluation.evaluate", module)
+    lines = run("evaluate", "target.mp4", "more 1.mp4").stdout.splitlines()
+    assert [line.split() for line in lines] == [["lips.lmd", "0.01235"], ["n", "3"]]
+    assert json.loads(run("evaluate", "target.mp4", "more 1.mp4", "--json").stdout)["lips"]["lmd"] == 0.0123456
+
+
+def test_cache_commands(run, tmp_path):
+    from lipsync.store.cache import Cache
+
+    Cache().get_or_make("faces", "k", lambda folder: (folder / "x").write_bytes(b"x" * 2000), label="my target.mp4")
+    assert "my target.mp4" in run("cache", "list").stdout
+    assert json.loads(run("cache", "list", "--json").stdout)["entries"][0]["step"] == "faces"
+    assert run("cache", "clear", "--step", "lips").stdout.startswith("0 results")
+    assert run("cache", "clear").stdout.startswith("1 results removed, 2.")
+    assert run("cache", "list", "--set", f"cache.folder={tmp_path / 'other'}").stdout.startswith("0 results")
+
+
+def test_an_intruder_is_named(tmp_path):
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / "__init__.py").write_text("raise RuntimeError('not ours')")
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{HOME}"}
+    result = subprocess.run([sys.executable, "-m", "lipsync", "cache", "list"], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert result.returncode == 3 and str(tmp_path / "audio") in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_replaced_package_is_named(monkeypatch, tmp_path):
+    from importlib import metadata
+
+    from lipsync.cli.app import doctor
+
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / "__init__.py").write_text("somebody else's")
+    for name, hashed in (("lipsync_dub", "sha256=AAAA"), ("intruder", "")):
+        info = tmp_path / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n")
+        (info / "RECORD").write_text(f"audio/__init__.py,{hashed},\n")
+    there = {d.metadata["Name"]: d for d in metadata.distributions(path=[str(tmp_path)])}
+    monkeypatch.setattr(doctor.metadata, "files", lambda name: there[name].files)
+    monkeypatch.setattr(doctor.metadata, "distributions", lambda: there.values())
+    assert doctor.overwritten() == [
+        "audio/__init__.py was replaced by intruder. Install lipsync-dub in an environment of its own (pipx does)."
+    ]
+
+
+def test_doctor_finds_this_machine_well(run):
+    result = run("doctor", "--json")
+    report = json.loads(result.stdout)
+    assert result.exit_code == 0 and report["well"]
+    found = {(f["group"], f["name"]): f["ok"] for f in report["findings"]}
+    assert found["encoders", "libx264"] and found["faces", "mediapipe"] and found["files", "cache"]
+
+
+def test_doctor_says_what_is_missing(run, monkeypatch):
+    monkeypatch.setenv("LIPSYNC_CACHE", "/dev/null/cache")
+    monkeypatch.setattr("lipsync.cli.doctor._backend", lambda name: "not tried here")
+    result = run("doctor")
+    assert result.exit_code == 3 and "A dub cannot run here before this is mended: cache." in result.stdout and "LIPSYNC_CACHE" in result.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_a_real_process_with_130(tmp_path, sent):
+    for name in ("target.mp4", "speech.wav"):
+        (tmp_path / name).write_bytes(b"x")
+    code = (
+        "import sys, time, types\nm = types.ModuleType('lipsync.pipelines.dub')\n"
+        "def dub(*a, **k):\n    print('ready', flush=True)\n    time.sleep(60)\n"
+        "m.dub = dub\nsys.modules['lipsync.pipelines.dub'] = m\nsys.argv = ['lipsync', 'dub', 'target.mp4', 'speech.wav', '-o', 'out.mp4']\n"
+        "from lipsync.cli.app import main\nmain()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(HOME)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(sent)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130 and said == "lipsync: interrupted; nothing was written.\n"
+
+
+def test_lines_start_end_and_every_ten_seconds():
+    clock, stream = [0.0], io.StringIO()
+    hook = hooks.Lines(stream, now=lambda: clock[0])
+    for second in range(26):
+        clock[0] = float(second)
+        hook("faces", second, 25)
+    hook("dub", 0, 0)
+    assert stream.getvalue().splitlines() == ["faces  0/25", "faces  10/25  10.0 s", "faces  20/25  20.0 s", "faces  25/25  25.0 s", "dub  0"]
+
+
+def test_json_lines_are_objects():
+    stream = io.StringIO()
+    with hooks.JsonLines(stream) as hook:
+        hook("faces", 0, 2)
+        hook("faces", 2, 2)
+    assert [json.loads(line)["done"] for line in stream.getvalue().splitlines()] == [0, 2]
+
+
+def test_bars_count_every_step():
+    with hooks.Bars(io.StringIO()) as bars:
+        bars("faces", 1, 4)
+        bars("dub", 0, 0)
+        bars("faces", 4, 4)
+        bars("dub", 3, 7)
+        assert [(t.description, t.completed, t.total) for t in bars.progress.tasks] == [("faces", 4, 4), ("dub", 3, 7)]

@@ -1,0 +1,62 @@
+"""`evaluate` pairs frames by time, and finds in a doctored copy exactly what was done to it."""
+
+import os
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lipsync.evaluation.evaluate import evaluate, paired
+from video.clock import FrameClock
+
+CLIPS = Path(os.environ.get("LIPSYNC_DATA", Path(__file__).parents[2] / "shared" / "data")) / "grid" / "s1"
+
+
+def on(clock):
+    return SimpleNamespace(clock=clock)
+
+
+def test_rows_are_paired_by_time():
+    slow, fast = FrameClock.constant(5, Fraction(25)), FrameClock.constant(12, Fraction(50))
+    assert paired(on(slow), on(fast)).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert paired(on(fast), on(slow)).tolist() == [1, 3, 5, 7, 9]
+    assert paired(on(slow), on(slow)).tolist() == [0, 1, 2, 3, 4]
+    uneven = FrameClock(np.array([0, 40, 200], np.int64), Fraction(1, 1000), 240)
+    assert paired(on(uneven), on(FrameClock.constant(6, Fraction(25)))).tolist() == [0, 1, 1, 1, 1, 2]
+
+
+def write(path, frames):
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "bgr0"
+        for rgb in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), "rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def frames():
+    if not CLIPS.exists():
+        pytest.skip("real footage is absent (LIPSYNC_DATA)")
+    from video.read import probe, read_frames
+
+    stream = probe(CLIPS / "bbaf4p.mpg")
+    return [rgb.permute(1, 2, 0).numpy() for batch in read_frames(stream, start=18, stop=40) for rgb in batch.rgb]
+
+
+def test_evaluate_finds_what_was_done(frames, tmp_path):
+    noise = np.random.default_rng(0).normal(0, 3, (len(frames), *frames[0].shape))
+    real = write(tmp_path / "real.mkv", frames)
+    noisy = write(tmp_path / "noisy.mkv", [np.clip(np.round(f + n), 0, 255).astype(np.uint8) for f, n in zip(frames, noise)])
+    found = evaluate(real, noisy)
+    assert found["same_motion"] and found["n_frames"] == {"real": 22, "dubbed": 22, "compared": 22, "usable": 22}
+    assert found["lips"]["opening_r"] > 0.97 and found["lips"]["lmd"] < 0.012 and 0.85 < found["lips"]["articulation"] < 1.15
+    assert found["picture"]["psnr_whole"] == pytest.approx(20 * np.log10(255 / 3), abs=0.4)
+    assert found["picture"]["flicker"] > 1.5 and found["picture"]["sharpness"] > 1.2
+    assert found["silence"] is None and found["sync"]["audio_duration_s"] is None

@@ -1,0 +1,109 @@
+"""MediaPipe and dlib on real footage: both find the face, agree on the mouth, and say what is missing."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lipsync.config.schema import FaceConfig
+from lipsync.core.errors import LipsyncError
+from lipsync.face.backend import get_backend
+from lipsync.face.track import FaceTracker
+from lipsync.core.lips import LIPS_FROM_68, opening
+from video.clock import FrameClock
+
+GRID = Path(os.environ.get("LIPSYNC_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "grid"
+
+
+@pytest.fixture(scope="module")
+def clip() -> list[np.ndarray]:
+    """40 frames of a real talker."""
+    av = pytest.importorskip("av")
+    path = GRID / "s1" / "bbaf4p.mpg"
+    if not path.exists():
+        pytest.skip("GRID footage absent (LIPSYNC_DATA)")
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][:40]
+
+
+@pytest.fixture(scope="module")
+def mesh(clip):
+    pytest.importorskip("mediapipe")
+    backend = get_backend("mediapipe", FaceConfig())
+    return backend, np.stack([backend.detect(rgb)[0].landmarks for rgb in clip])
+
+
+def test_mediapipe_follows_and_is_repeatable(clip, mesh):
+    backend, marks = mesh
+    assert marks.dtype == np.float32 and marks.shape == (40, 68, 2)
+    backend.reset()
+    again = np.stack([backend.detect(rgb)[0].landmarks for rgb in clip[:10]])
+    np.testing.assert_allclose(again, marks[:10], atol=1e-3)
+
+
+def test_mediapipe_finds_a_small_face_in_a_large_picture_where_it_is(clip, mesh):
+    import cv2
+
+    backend, marks = mesh
+    backend.reset()
+    large = np.full((1080, 1920, 3), 60, np.uint8)
+    large[700:844, 1500:1680] = cv2.resize(clip[0], (180, 144), interpolation=cv2.INTER_AREA)
+    faces = backend.detect(large)
+    assert len(faces) == 1
+    np.testing.assert_allclose(faces[0].landmarks, marks[0] / 2 + [1500, 700], atol=1.5)
+
+
+def test_mediapipe_sees_two_people_largest_first(clip, mesh):
+    import cv2
+
+    backend, marks = mesh
+    backend.reset()
+    double = cv2.resize(clip[0], None, fx=1.5, fy=1.5)
+    both = np.zeros((double.shape[0], double.shape[1] + clip[0].shape[1], 3), np.uint8)
+    both[:clip[0].shape[0], :clip[0].shape[1]] = clip[0]
+    both[:, clip[0].shape[1]:] = double
+    faces = backend.detect(both)
+    assert len(faces) == 2
+    np.testing.assert_allclose(faces[0].landmarks, marks[0] * 1.5 + [clip[0].shape[1], 0], atol=2)
+    np.testing.assert_allclose(faces[1].landmarks, marks[0], atol=1.5)
+    backend.reset()
+    assert backend.detect(np.full((200, 300, 3), 128, np.uint8)) == []
+
+
+def test_track_of_a_real_clip_rests_quietly(clip, mesh):
+    backend, _ = mesh
+    backend.reset()
+    tracker = FaceTracker(FaceConfig(), clip[0].shape[1], clip[0].shape[0], backend)
+    for rgb in clip:
+        tracker.push(rgb)
+    track = tracker.finish(FrameClock.constant(len(clip), Fraction(25)))
+    assert track.valid.all()
+    rest = track.lips.points[:7]
+    assert rest.std(0).mean() < 0.006 and opening(rest).max() < 0.01 and opening(track.lips.points).max() > 0.05
+    assert np.abs(rest[:, [0, 6]].mean((0, 1))).max() < 0.01
+
+
+def test_dlib_agrees_with_mediapipe(clip, mesh):
+    pytest.importorskip("dlib")
+    pytest.importorskip("importlib.util").find_spec("face_recognition_models") or pytest.skip("face_recognition_models is not installed")
+    backend = get_backend("dlib", FaceConfig())
+    assert "300-W" in backend.notice
+    found = np.stack([backend.detect(rgb)[0].landmarks for rgb in clip[:40:2]])
+    theirs = mesh[1][:40:2]
+    eye = np.linalg.norm(theirs[:, 45] - theirs[:, 36], axis=-1).mean()
+    assert np.linalg.norm(found - theirs, axis=-1).mean() / eye < 0.05
+    assert np.corrcoef(opening(found[:, LIPS_FROM_68]), opening(theirs[:, LIPS_FROM_68]))[0, 1] > 0.8
+
+
+def test_dlib_says_what_is_missing(tmp_path):
+    pytest.importorskip("dlib")
+    with pytest.raises(LipsyncError, match="There is no dlib predictor file"):
+        get_backend("dlib", FaceConfig(dlib_predictor=str(tmp_path / "none.dat")))
+    junk = tmp_path / "junk.dat"
+    junk.write_bytes(b"not a predictor")
+    with pytest.raises(LipsyncError, match="not a dlib shape predictor"):
+        get_backend("dlib", FaceConfig(dlib_predictor=str(junk)))

@@ -1,0 +1,108 @@
+"""Which lips a person gets: adapted where sound and lips belong together, the prior in their style where they do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from audio.load import Waveform
+from lipsync.config.schema import LipsConfig
+from lipsync.core.errors import LipsyncError
+from lipsync.core.lips import opening
+from lipsync.speech.lip_model import LipModel
+from lipsync.core.types import LipTrack
+from tests.lipsync.speech.test_lip_model import talk
+from lipsync.learning.lip_examples import SpokenLips, lip_rows
+from lipsync.learning.lips import train_lip_model
+from lipsync.learning.adaptation import lips_of_person, matching, shifted, style_of
+
+QUICK = LipsConfig(members=1, steps=40)
+
+
+@pytest.fixture(scope="module")
+def prior() -> LipModel:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    model = train_lip_model([talk(20, 0), talk(20, 1)], LipsConfig(members=1, steps=80))
+    torch.set_num_threads(threads)
+    return model
+
+
+def another(example: SpokenLips, reach: float, right_s: float = 0.0) -> SpokenLips:
+    """The same speech by a person whose lips lie elsewhere and move `reach` times as far; the picture comes `right_s` after the sound."""
+    points = example.lips.points
+    rest = points[np.argmin(opening(points))]
+    moved = rest + reach * (points - rest) + np.float32(0.05)
+    late = np.clip(np.arange(len(points)) - round(right_s * 25), 0, None)
+    return SpokenLips(example.wave, LipTrack(moved[late].astype(np.float32), example.lips.valid, example.lips.clock), example.shot)
+
+
+def rest_of(example: SpokenLips) -> np.ndarray:
+    return example.lips.points[np.argmin(opening(example.lips.points))]
+
+
+def test_own_speech_is_adapted_to(prior):
+    person = another(talk(12, 5), 1.5)
+    model = lips_of_person([person], [person.lips], rest_of(person), QUICK, prior)
+    assert model.report["lips_from"] == "prior and own speech" and model.report["opening_r"] > 0.9 and model.report["sound_r"] > 0.8
+    new = another(talk(6, 6), 1.5)
+    said = model.speak(new.wave).points[::4][:150]
+    assert np.linalg.norm(said - new.lips.points, axis=-1).mean() < 0.03
+    assert opening(said).std() == pytest.approx(opening(new.lips.points).std(), rel=0.2)
+
+
+def test_sound_that_is_not_theirs_is_not_learnt_from(prior):
+    shown, heard = another(talk(40, 7), 1.4), talk(40, 8)
+    dubbed = SpokenLips(heard.wave, shown.lips, shown.shot)
+    model = lips_of_person([dubbed], [dubbed.lips], rest_of(shown), QUICK, prior)
+    assert model.report["lips_from"] == "prior" and "do not follow its sound" in model.report["warning"] and abs(model.report["sound_r"]) < 0.35
+    new = another(talk(6, 9), 1.4)
+    said = model.speak(new.wave).points[::4][:150]
+    assert np.corrcoef(opening(said), opening(new.lips.points))[0, 1] > 0.9
+    assert opening(said).std() == pytest.approx(opening(new.lips.points).std(), rel=0.25)
+
+
+def test_a_silent_face_gets_the_prior_on_its_own_rest(prior):
+    face = talk(4, 3)
+    still = LipTrack(np.repeat(rest_of(face)[None] + np.float32(0.1), 100, 0), np.ones(100, bool))
+    rest = still.points[0]
+    model = lips_of_person([], [still], rest, QUICK, prior)
+    assert model.report["lips_from"] == "prior" and "too little" in model.report["warning"] and model.report["style"] == 1
+    wave = talk(5, 2).wave
+    moved = prior.speak(wave).points - prior.rest
+    assert np.allclose(model.speak(wave).points - rest, moved, atol=1e-4)
+
+
+def test_without_prior_and_without_sound_there_is_nothing(prior):
+    with pytest.raises(LipsyncError):
+        lips_of_person([SpokenLips(Waveform.of(np.zeros(64000, np.float32)), *_quiet())], [], rest_of(talk(2, 0)), QUICK, None)
+
+
+def _quiet():
+    example = talk(4, 0)
+    return example.lips, example.shot
+
+
+@pytest.mark.parametrize("late_s", [0.24, -0.16])
+def test_late_sound_is_found_and_put_right(prior, late_s):
+    example = talk(20, 11)
+    person = SpokenLips(shifted(example.wave, -late_s), example.lips, example.shot)
+    match = matching(prior.on(rest_of(person)), lip_rows([person], prior.spec))
+    assert match.r > 0.8 and match.lag_s == pytest.approx(late_s, abs=0.03)
+    assert matching(prior, lip_rows([example], prior.spec)).lag_s == 0
+    model = lips_of_person([person], [person.lips], rest_of(person), QUICK, prior)
+    assert "put right" in model.report["warning"] and model.report["opening_r"] > 0.9
+
+
+def test_style_is_believed_as_far_as_it_was_seen(prior):
+    spread = np.sqrt((prior.basis.components**2 * (prior.basis.spread**2)[:, None, None]).sum(0))
+    dice = np.random.default_rng(0)
+    wave = np.abs(np.sin(np.arange(3000) / 7)) + 0.01 * dice.normal(size=3000)
+    points = (prior.rest + (wave / wave.std())[:, None, None] * spread * 1.4).astype(np.float32)
+    much = style_of(prior, [LipTrack(points, np.ones(3000, bool))], prior.rest)
+    little = style_of(prior, [LipTrack(points[:60], np.ones(60, bool))], prior.rest)
+    moves = spread > 0.05 * spread.max()
+    assert much[moves] == pytest.approx(1.4, abs=0.05) and (much[~moves] == 1).all()
+    assert (little[moves] > 1.05).all() and (little[moves] < 1.25).all()
+    assert (style_of(prior, [], prior.rest) == 1).all()

@@ -1,0 +1,114 @@
+import numpy as np
+import torch
+
+from lipsync.render.composite import _depth, blend_region, composite
+from lipsync.config.schema import CompositeConfig, DubConfig
+from lipsync.render.plan import Shown, fade
+from lipsync.core.texture import MouthTexture
+from tests.support.drawn import drawn_subject
+
+CONFIG = CompositeConfig()
+
+
+def scene(strength=1.0, jaw_shift=0.0, tint=0.0):
+    """A smooth frame, and a mouth texture cut from the same picture: compositing must change (almost) nothing."""
+    subject = drawn_subject(np.full(2, 0.05))
+    y, x = np.mgrid[:240, :300]
+    frame = np.stack([100 + 60 * np.sin(x / 40), 120 + 50 * np.cos(y / 30), 90 + 0.3 * x]).astype(np.uint8)
+    frames = torch.from_numpy(frame)[None].repeat(2, 1, 1, 1)
+    from lipsync.core.geometry import warp
+
+    space, track = subject.bank.space, subject.track
+    mouth_from_pixel = space.mouth_from_face @ np.linalg.inv(track.pixel_from_face)
+    rgb = warp(frames.float() / 255, mouth_from_pixel, (space.height, space.width)) + tint
+    jaw = torch.from_numpy(subject.bank.jaw) + torch.tensor([0.0, jaw_shift])
+    mouth = MouthTexture(rgb, torch.ones(2, 1, space.height, space.width), jaw)
+    shown = Shown(track.pixel_from_face, track.lips.points, subject.bank.jaw, track.pose, np.full(2, strength, np.float32))
+    return subject, frames, mouth, shown, space
+
+
+def test_strength_zero_returns_the_input_bit_for_bit():
+    subject, frames, mouth, shown, space = scene(strength=0.0, jaw_shift=0.05, tint=0.3)
+    assert torch.equal(composite(frames, mouth, subject.bank.lips, shown, slice(0, 2), space, CONFIG), frames)
+
+
+def test_pixels_outside_the_region_stay_as_decoded():
+    subject, frames, mouth, shown, space = scene(jaw_shift=0.08, tint=0.2)
+    mouth = MouthTexture(torch.rand_like(mouth.rgb), mouth.alpha, mouth.jaw)
+    out = composite(frames, mouth, subject.bank.lips, shown, slice(0, 2), space, CONFIG)
+    changed = (out != frames).any(1)[0].numpy()
+    rows, columns = np.nonzero(changed)
+    # face frame: 60 px per unit, origin at (150, 120); the region ends at the jaw's reach and just above the nose base
+    assert changed.any()
+    assert rows.min() >= 120 + 60 * -0.55 and rows.max() <= 120 + 60 * (0.51 + 0.08 + CONFIG.jaw_reach) + 5
+    assert columns.min() >= 150 - 60 * 1.0 and columns.max() <= 150 + 60 * 1.0
+
+
+def test_the_targets_own_mouth_changes_almost_nothing():
+    subject, frames, mouth, shown, space = scene()
+    out = composite(frames, mouth, subject.bank.lips, shown, slice(0, 2), space, CONFIG)
+    assert (out.int() - frames.int()).abs().float().mean() < 0.2
+    assert (out.int() - frames.int()).abs().max() <= 4
+
+
+def test_colour_difference_is_matched():
+    subject, frames, mouth, shown, space = scene(tint=0.15)
+    out = composite(frames, mouth, subject.bank.lips, shown, slice(0, 2), space, CONFIG)
+    assert (out.int() - frames.int()).abs().float().max() < 10, "a tint of 38 levels must be gone"
+
+
+def test_other_light_does_not_tint_the_dark_inside_of_a_mouth():
+    subject, frames, mouth, shown, space = scene(tint=-0.15)
+    middle = space.mouth_from_face @ np.append(subject.bank.lips[0].mean(0), 1)
+    x, y = int(middle[0]), int(middle[1])
+    mouth.rgb[:, :, y - 4 : y + 5, x - 6 : x + 7] = 0.04
+    out = composite(frames, mouth, subject.bank.lips, shown, slice(0, 2), space, CONFIG)
+    face = subject.bank.lips[0].mean(0)
+    column, row = (subject.track.pixel_from_face[0] @ np.append(face, 1))[:2].astype(int)
+    assert out[0, :, row, column].max() < 30, "38 levels were missing on the skin; next to black there are none to add"
+
+
+def test_a_row_does_not_depend_on_its_batch():
+    subject, frames, mouth, shown, space = scene(jaw_shift=0.04)
+    both = composite(frames, mouth, subject.bank.lips, shown, slice(0, 2), space, CONFIG)
+    one = MouthTexture(mouth.rgb[1:], mouth.alpha[1:], mouth.jaw[1:])
+    alone = composite(frames[1:], one, subject.bank.lips[1:], shown, slice(1, 2), space, CONFIG)
+    assert (alone[0].int() - both[1].int()).abs().max() <= 1
+
+
+def test_the_jaw_follows_the_drawn_one():
+    subject, frames, mouth, shown, space = scene(jaw_shift=0.1)
+    # a frame with an edge at the chin: bright face above, dark neck below
+    chin = int(120 + 60 * (0.505 + 0.025))
+    frames = torch.full_like(frames, 200)
+    frames[:, :, chin:] = 40
+    out = composite(frames, mouth, subject.bank.lips, shown, slice(0, 2), space, CONFIG)
+    column = out[0, 0, :, 150].numpy()
+    edge = int(np.flatnonzero(column[chin - 10 :] < 120)[0]) + chin - 10
+    assert 1 <= edge - chin <= 7
+
+
+def test_depth_is_the_distance_to_the_edge():
+    square = torch.tensor([[[0.0, 0], [2, 0], [2, 2], [0, 2]]])
+    points = torch.tensor([[[[1.0, 1.0], [0.5, 1.0], [3.0, 1.0], [-1.0, -1.0]]]])
+    found = _depth(square, points)[0, 0, 0]
+    assert torch.allclose(found, torch.tensor([1.0, 0.5, -1.0, -(2**0.5)]))
+    assert torch.allclose(_depth(square.flip(1), points)[0, 0, 0], found), "either direction round the polygon"
+
+
+def test_support_covers_the_mask():
+    subject = drawn_subject(np.zeros(1))
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 80), torch.linspace(-1, 1, 80), indexing="ij")
+    mask, support = blend_region(torch.from_numpy(subject.bank.jaw), torch.stack([x, y], -1)[None], CONFIG)
+    assert (support[mask > 0] == 1).all() and 0 < float(mask.mean()) < 0.5
+
+
+def test_fade_rises_beside_passed_rows_but_not_across_a_seek():
+    render = np.array([1, 1, 1, 0, 1, 1, 1, 1, 1, 1], bool)
+    ramp = fade(render, np.array([5]), 3)
+    assert np.allclose(ramp, [0.75, 0.5, 0.25, 0, 0.25, 1, 1, 1, 1, 1])
+    assert fade(np.ones(4, bool), np.zeros(0, int), 3).tolist() == [1, 1, 1, 1]
+
+
+def test_config_default_is_the_section():
+    assert DubConfig().composite == CONFIG

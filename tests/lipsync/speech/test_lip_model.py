@@ -1,0 +1,164 @@
+"""A synthetic speaker whose mouth opens with the loudness of a vowel: the network must find that, say so, and survive being saved."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from audio.features import FeatureSpec, speech_features
+from audio.load import Waveform
+from lipsync.config.schema import LipsConfig
+from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.core.canonical import canonical_68
+from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, SpokenLips, Variation, excerpts, lip_rows, varied
+from lipsync.core.lips import LIPS_FROM_68, LOWER_INNER, UPPER_INNER, opening
+from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predicted
+from lipsync.core.types import LipTrack
+from lipsync.learning.lips import train_lip_model
+from video.clock import FrameClock
+
+QUICK = LipsConfig(members=1, steps=60)
+
+
+def talk(seconds: float, seed: int, late_s: float = 0.0) -> SpokenLips:
+    """Vowels of changing strength; the mouth opens by that strength, `late_s` after the sound, at 25 frames a second."""
+    dice = np.random.default_rng(seed)
+    n = round(seconds * 25)
+    strength = np.clip(np.interp(np.arange(n), np.arange(0, n + 8, 4), dice.uniform(-0.5, 1, len(range(0, n + 8, 4)))), 0, 1)
+    t = np.arange(round(seconds * 16000)) / 16000
+    level = np.interp(t, np.arange(n) / 25, strength)
+    tone = sum(np.sin(2 * np.pi * 130 * k * t) * np.exp(-(((130 * k - 700) / 300) ** 2)) for k in range(1, 20))
+    sound = (0.2 * level * tone + 1e-3 * dice.normal(size=len(t))).astype(np.float32)
+    lips = np.repeat(canonical_68()[None, LIPS_FROM_68, :2], n, 0).astype(np.float32)
+    gap = 0.2 * np.interp(np.arange(n) / 25 - late_s, np.arange(n) / 25, strength)
+    lips[:, LOWER_INNER, 1] = lips[:, UPPER_INNER, 1] + gap[:, None]
+    lips[:, 7:12, 1] += gap[:, None]
+    return SpokenLips(Waveform.of(sound), LipTrack(lips, np.ones(n, bool), FrameClock.constant(n, Fraction(25))), np.zeros(n, np.int32))
+
+
+def correlation(model: LipModel, example: SpokenLips) -> float:
+    return float(np.corrcoef(opening(model.speak(example.wave).points[::4][: len(example.lips)]), opening(example.lips.points))[0, 1])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """These networks are too small to share among cores; two threads on a busy machine mostly wait for each other."""
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n)
+
+
+@pytest.fixture(scope="module")
+def model() -> LipModel:
+    return train_lip_model([talk(16, 0), talk(14, 1)], QUICK)
+
+
+def test_new_speech_moves_the_lips_as_it_should(model):
+    new = talk(6, 5)
+    track = model.speak(new.wave)
+    assert len(track) == len(speech_features(new.wave)) and track.clock is None and track.valid.all()
+    assert correlation(model, new) > 0.9
+    assert (track.points[:, LOWER_INNER, 1] >= track.points[:, UPPER_INNER, 1] - 1e-6).all()
+    moved = opening(track.points).std() / opening(new.lips.points).std()
+    assert 0.8 < moved < 1.25
+
+
+def test_the_report_is_of_parts_the_networks_never_saw(model):
+    report = model.report
+    assert report["opening_r"] > 0.85 and report["lmd"] < 0.6 * report["mean_shape_lmd"]
+    assert report["speech_minutes"] < 0.5 and "Only" in report["warning"]
+    assert report["steps"] == 60 and report["network"] == "bidirectional"
+
+
+def test_sound_of_somebody_else_is_noticed():
+    a, b = talk(15, 0), talk(15, 1)
+    report = train_lip_model([SpokenLips(b.wave, a.lips, a.shot)], QUICK).report
+    assert report["opening_r"] < 0.25 and "another person" in report["warning"]
+
+
+def test_the_papers_network_undoes_its_delay():
+    example = talk(30, 2)
+    model = train_lip_model([example], LipsConfig(network="paper", steps=60))
+    assert len(model.nets) == 1 and model.nets[0].lstm.hidden_size == 60 and not model.nets[0].lstm.bidirectional
+    new = talk(6, 6)
+    ours, real = opening(model.speak(new.wave).points[::4][:150]), opening(new.lips.points)
+    by_lag = [np.corrcoef(ours[5 + lag : 140 + lag], real[5:140])[0, 1] for lag in range(-5, 6)]
+    assert int(np.argmax(by_lag)) - 5 in (-1, 0, 1) and max(by_lag) > 0.8
+
+
+def test_same_seed_same_model():
+    example = talk(12, 3)
+    once, again = (train_lip_model([example], LipsConfig(members=1, steps=8)).speak(example.wave).points for _ in range(2))
+    other = train_lip_model([example], LipsConfig(members=1, steps=8), seed=1).speak(example.wave).points
+    assert np.array_equal(once, again) and not np.array_equal(once, other)
+
+
+def test_saved_and_loaded_it_says_the_same(model, tmp_path):
+    model.save(tmp_path / "lips.safetensors", {"made_by": "a test"})
+    again = LipModel.load(tmp_path / "lips.safetensors")
+    wave = talk(3, 9).wave
+    assert np.array_equal(again.speak(wave).points, model.speak(wave).points)
+    assert again.report == model.report and again.spec == model.spec
+
+
+def test_files_that_are_no_lip_models(tmp_path):
+    from safetensors.torch import save_file
+
+    (tmp_path / "junk").write_bytes(b"junk" * 100)
+    save_file({"a": torch.zeros(1)}, str(tmp_path / "other"))
+    for name in ("gone", "junk", "other"):
+        with pytest.raises(LipsyncError, match=name):
+            LipModel.load(tmp_path / name)
+
+
+def test_no_usable_speech_is_an_error_and_names_the_cure():
+    example = talk(10, 0)
+    silent = Waveform.of(np.zeros(160000, np.float32))
+    with pytest.raises(LipsyncError, match="footage"):
+        train_lip_model([SpokenLips(silent, example.lips, example.shot)], QUICK)
+    hidden = LipTrack(example.lips.points, np.zeros(250, bool), example.lips.clock)
+    with pytest.raises(LipsyncError, match="never visible"):
+        train_lip_model([SpokenLips(example.wave, hidden, example.shot)], QUICK)
+    with pytest.raises(UsageError, match="paper"):
+        train_lip_model([example], LipsConfig(network="papers"))
+
+
+def test_a_chunked_answer_has_no_seams():
+    torch.manual_seed(0)
+    for name, size in (("bidirectional", 40), ("paper", 28)):
+        net = LipNet(size, 4, SHAPES[name]).eval()
+        rows = torch.randn(901, size)
+        assert np.abs(predicted(net, rows, chunk=250, context=200) - predicted(net, rows, chunk=2000)).max() < 1e-3
+
+
+def test_progress_is_told():
+    seen = []
+    train_lip_model([talk(12, 3)], LipsConfig(members=2, steps=5), hook=lambda *step: seen.append(step))
+    assert seen == [("lips", i, 10) for i in range(1, 11)]
+
+
+def test_held_out_rows_are_guarded_and_shots_are_pieces():
+    example = talk(30, 4)
+    shot = np.repeat([0, 1], [300, 450])
+    rows = lip_rows([SpokenLips(example.wave, example.lips, shot)], FeatureSpec())
+    assert set(rows.fold) == set(range(N_FOLDS)) and not rows.valid[-1]
+    assert rows.fold[1199] != rows.fold[1200] and not rows.valid[1197:1200].any()
+    learn, held = rows.learnable(2), rows.fold == 2
+    near = np.abs(np.flatnonzero(learn)[:, None] - np.flatnonzero(held)[None]).min()
+    assert near == 31
+
+
+def test_excerpts_keep_sound_and_lips_together():
+    ramp = torch.arange(1000.0)[:, None]
+    dice = torch.Generator().manual_seed(0)
+    speed = Variation(0.1, 0, 0, 0, 0)
+    heard, wanted, weight = excerpts(ramp.expand(-1, 40), ramp, torch.ones(1000), 16, 100, speed, dice)
+    assert heard.shape == (16, 100, 40) and torch.allclose(heard[..., :1], wanted, atol=1e-2)
+    pace = (wanted[:, -1] - wanted[:, 0])[:, 0] / 99
+    assert pace.min() < 0.95 and pace.max() > 1.05 and pace.min() >= 0.9 and pace.max() <= 1.1
+    rows = torch.randn(4, 50, 40, generator=dice)
+    assert torch.equal(varied(rows, NO_VARIATION, dice), rows) and varied(rows, Variation(), dice).shape == rows.shape

@@ -1,0 +1,48 @@
+import dataclasses
+
+import numpy as np
+
+from lipsync.target.mouth_bank import choose_rows, sharpness
+from lipsync.core.track import eye_distance_px, jaw_in_face, why_not
+from lipsync.pipelines.inspect import count_shapes
+from tests.support.drawn import draw, drawn_subject, lips_open
+
+
+def test_all_valid_frames_are_kept_where_they_fit():
+    subject = drawn_subject(np.linspace(0, 0.1, 30))
+    valid = subject.track.valid.copy()
+    valid[5] = False
+    track = dataclasses.replace(subject.track, valid=valid)
+    (rows,) = choose_rows([track], 100)
+    assert rows.tolist() == [i for i in range(30) if i != 5]
+
+
+def test_with_little_room_the_most_different_runs_are_kept():
+    gaps = np.zeros(80)
+    gaps[40:48], gaps[64:72] = 0.1, 0.05
+    subject = drawn_subject(gaps)
+    first, second = choose_rows([subject.track, subject.track], 24)
+    kept = {round(float(g), 2) for g in gaps[np.concatenate([first, second])]}
+    assert kept == {0.0, 0.05, 0.1} and len(first) + len(second) == 24
+
+
+def test_sharpness_falls_with_blur():
+    import cv2
+
+    subject = drawn_subject(np.zeros(1))
+    crop = draw(lips_open(0.05), subject.bank.space).transpose(1, 2, 0)
+    space, lips = subject.bank.space, lips_open(0.05)
+    assert sharpness(crop, lips, space) > 3 * sharpness(cv2.GaussianBlur(crop, (0, 0), 2), lips, space)
+
+
+def test_measures_of_a_track():
+    subject = drawn_subject(np.zeros(3), eye_distance_px=60)
+    assert abs(eye_distance_px(subject.track) - 60) < 1e-6
+    assert np.allclose(jaw_in_face(subject.track), subject.bank.jaw, atol=1e-4)
+    track = dataclasses.replace(subject.track, valid=np.array([True, False, False]), reason=np.array([0, 1, 1], np.int8))
+    assert why_not(track) == "2 frames: no face"
+
+
+def test_shapes_are_counted_by_distance():
+    lips = np.stack([lips_open(g) for g in (0, 0.001, 0.1, 0.101, 0.2)])
+    assert count_shapes(lips) == 3

@@ -1,0 +1,157 @@
+"""The contract of every texture method, trained ones and the sample of one's own included, and what is special to the weighted median."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from lipsync.config.schema import DubConfig
+from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.textures import get_method, method_names
+from lipsync.textures.trainable import Learned, rows_of
+from lipsync.textures.candidates import CandidateWarp, kernel_weights, trajectories
+from lipsync.textures.methods.median import _warped_median, weighted_median
+from lipsync.core.texture import TextureQuery
+from tests.conftest import SAMPLES
+from tests.support.drawn import draw, drawn_subject, lips_open
+from lipsync.learning.textures import train_texture
+
+GAPS = 0.06 + 0.06 * np.sin(np.arange(60) / 3.0)
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return drawn_subject(GAPS)
+
+
+def query_for(gaps, radius, space):
+    """Rows that ask for these gaps, context repeated at the ends."""
+    n = len(gaps)
+    around = np.clip(np.arange(-radius, n + radius), 0, n - 1)
+    lips = torch.from_numpy(np.stack([lips_open(gaps[i]) for i in around]).astype(np.float32))
+    crop = torch.full((n, 3, space.height, space.width), 0.5)
+    return TextureQuery(lips, crop, torch.zeros(len(around), 3), torch.arange(n))
+
+
+def ready(name, subject, folder, device="cpu"):
+    """The method ready to draw; one that learns has learnt for two steps, and is read from its file when there is one in `folder`."""
+    method, file = get_method(name, DubConfig()), folder / "weights.safetensors"
+    if isinstance(method, Learned):
+        if not file.exists():
+            method.config = dataclasses.replace(method.config, steps=2, batch=2, width=64)
+            before = sums(method.begin(subject, device))
+            report = train_texture(method, subject, device=device)
+            assert report["steps"] == 2 and np.isfinite(report["error"]) and sums(method) != before, "two steps must change the weights"
+            method.save(file)
+            return method.prepare(subject, device)
+        method.weights = file
+    return method.prepare(subject, device)
+
+
+def sums(method):
+    return [float(p.detach().sum()) for p in method.nets.parameters()]
+
+
+METHODS = [*method_names(), str(SAMPLES / "new_method.py")]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_contract(name, subject, tmp_path):
+    method = ready(name, subject, tmp_path)
+    assert method.name == (name if not name.endswith(".py") else "new-method")
+    space = subject.bank.space
+    query = query_for(GAPS[10:14], method.radius, space)
+    mouth = method.render(query)
+    assert mouth.rgb.shape == (4, 3, space.height, space.width) and mouth.alpha.shape == (4, 1, space.height, space.width)
+    assert mouth.jaw.shape == (4, 17, 2) and mouth.rgb.dtype == mouth.jaw.dtype == torch.float32
+    assert 0 <= float(mouth.rgb.min()) and float(mouth.rgb.max()) <= 1 and 0 <= float(mouth.alpha.min()) and float(mouth.alpha.max()) <= 1
+    assert torch.equal(method.render(query).rgb, mouth.rgb), "the same question must have the same answer"
+    for b in range(4):
+        alone = method.render(rows_of(query, b, b + 1, method.radius))
+        assert torch.allclose(alone.rgb, mouth.rgb[b : b + 1], atol=1.5 / 255), "a row must not depend on its batch"
+        assert torch.allclose(alone.alpha, mouth.alpha[b : b + 1], atol=1e-3) and torch.allclose(alone.jaw, mouth.jaw[b : b + 1], atol=1e-5)
+    again = ready(name, subject, tmp_path).render(query)
+    assert torch.equal(again.rgb, mouth.rgb) and torch.equal(again.alpha, mouth.alpha), "what is read back draws the same"
+    if torch.cuda.is_available():
+        other = ready(name, subject, tmp_path, "cuda").render(query)
+        assert torch.allclose(other.rgb.cpu(), mouth.rgb, atol=3 / 255)
+
+
+def test_median_draws_the_wanted_lips(subject):
+    method = get_method("median", DubConfig()).prepare(subject, "cpu")
+    space = subject.bank.space
+    for gap in (0.01, 0.05, 0.11):
+        drawn = method.render(query_for([gap] * 3, method.radius, space)).rgb[1].numpy() * 255
+        truth = draw(lips_open(gap), space)
+        assert np.abs(drawn - truth).mean() < 2.0, f"gap {gap}"
+        other = draw(lips_open(gap + 0.04), space)
+        assert np.abs(drawn - truth).mean() < 0.4 * np.abs(drawn - other).mean()
+
+
+def test_weighted_median_minimises_the_weighted_absolute_distance():
+    rng = np.random.default_rng(3)
+    values = torch.from_numpy(rng.integers(0, 256, (9, 50)).astype(np.float32))
+    weights = torch.from_numpy(rng.random(9).astype(np.float32))
+    found = weighted_median(values, weights)
+    grid = torch.arange(256.0)
+    cost = (weights[:, None, None] * (values[:, :, None] - grid).abs()).sum(0)
+    assert torch.allclose(cost.gather(1, found.long()[:, None])[:, 0], cost.min(1).values, atol=1e-3)
+
+
+def test_compiled_median_equals_torch(subject):
+    rng = np.random.default_rng(0)
+    warp = CandidateWarp(subject.bank.space, torch.device("cpu"))
+    crops = np.ascontiguousarray(subject.bank.crops[:12])
+    field = torch.from_numpy(rng.normal(0, 3, (12, *warp.shape, 2)).astype(np.float32))
+    weights = torch.from_numpy(rng.random(12).astype(np.float32))
+    out = np.empty(crops.shape[1:], np.uint8)
+    _warped_median(crops, field.numpy(), weights.numpy(), out, 4)
+    other = weighted_median(warp.apply(torch.from_numpy(crops).float(), field).round(), weights).numpy()
+    assert (np.abs(out.astype(int) - other) <= 1).mean() > 0.995
+
+
+def test_the_best_n_hold_alpha_of_the_weight():
+    distance = torch.sort(torch.rand(4, 60), 1).values
+    weight = kernel_weights(distance, 20, 0.9)
+    assert torch.allclose(weight[:, :20].sum(1) / weight.sum(1), torch.tensor(0.9), atol=1e-3)
+    assert (weight.diff(dim=1) <= 0).all()
+
+
+def test_equal_distances_share_the_weight():
+    weight = kernel_weights(torch.zeros(1, 10), 5, 0.9)
+    assert torch.allclose(weight, weight[:, :1].expand_as(weight))
+
+
+def test_warp_moves_the_lips_where_they_are_wanted(subject):
+    space = subject.bank.space
+    warp = CandidateWarp(space, torch.device("cpu"))
+    lips = torch.from_numpy(np.stack([lips_open(0.08), lips_open(0.0)]))
+    jaw = torch.from_numpy(subject.bank.jaw[:1])
+    field = warp.fields(lips[1:], jaw, lips[None, :1], jaw[None])
+    moved = warp.apply(torch.from_numpy(draw(lips_open(0.08), space)[None]).float(), field[0])[0].numpy()
+    wanted = draw(lips_open(0.0), space)
+    start = draw(lips_open(0.08), space)
+    assert np.abs(moved - wanted).mean() < 0.4 * np.abs(start.astype(float) - wanted).mean()
+
+
+def test_trajectories_stop_at_shots(subject):
+    import dataclasses
+
+    config = DubConfig().median
+    cut = dataclasses.replace(subject.bank, shot=(np.arange(60) >= 30).astype(np.int64))
+    whole, parted = trajectories(subject.bank, config), trajectories(cut, config)
+    changed = np.flatnonzero(np.abs(whole - parted).max(1) > 1e-6)
+    assert set(changed) == {28, 29, 30, 31}
+
+
+def test_unknown_method_names_the_nearest():
+    with pytest.raises(UsageError, match="median"):
+        get_method("meidan", DubConfig())
+
+
+def test_a_file_that_breaks_the_protocol(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("class Method:\n    name = 'mine'\n")
+    with pytest.raises(LipsyncError, match="radius, prepare, render"):
+        get_method(str(path), DubConfig())

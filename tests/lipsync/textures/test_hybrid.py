@@ -1,0 +1,81 @@
+"""The hybrid texture: what it starts from, what it may look at while it learns, and that learning helps."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from lipsync.config.schema import DubConfig
+from lipsync.textures import get_method
+from tests.support.drawn import draw, drawn_subject, lips_open
+from tests.lipsync.textures.test_contract import query_for
+from lipsync.learning.losses import Losses
+from lipsync.learning.textures import Examples
+
+GAPS = 0.06 + 0.06 * np.sin(np.arange(80) / 3.0)
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return drawn_subject(GAPS)
+
+
+@pytest.fixture
+def method(subject):
+    made = get_method("hybrid", DubConfig())
+    made.config = dataclasses.replace(made.config, width=64, batch=4)
+    made.begin(subject, "cpu")
+    made.nets.eval()
+    return made
+
+
+def test_untrained_it_draws_the_wanted_lips(method, subject):
+    space = subject.bank.space
+    for gap in (0.01, 0.11):
+        drawn = method.render(query_for([gap] * 3, method.radius, space)).rgb[1].numpy() * 255
+        truth, other = draw(lips_open(gap), space), draw(lips_open(gap + 0.04), space)
+        around = method.region[0, 0].numpy() == 1
+        off = lambda picture: np.abs(drawn - picture).mean(0)[around].mean()  # noqa: E731
+        assert off(truth) < 0.6 * off(other), f"gap {gap}"
+
+
+def test_no_row_learns_from_itself_or_its_neighbours(method, subject):
+    rows = torch.tensor([3, 40, 79])
+    index, weight = method._left_out(rows, False)
+    assert ((subject.bank.source[index.numpy()] - rows.numpy()[:, None])[weight.numpy() > 0].__abs__() >= 13).all()
+    assert torch.allclose(weight.sum(1), torch.ones(3)) and torch.isfinite(weight).all()
+
+
+def test_a_whole_shot_can_be_left_out(subject):
+    bank = dataclasses.replace(subject.bank, shot=(np.arange(80) >= 40).astype(np.int64))
+    method = get_method("hybrid", DubConfig())
+    method.begin(dataclasses.replace(subject, bank=bank), "cpu")
+    index, weight = method._left_out(torch.tensor([5, 60]), True)
+    assert (bank.shot[index[0][weight[0] > 0].numpy()] == 1).all() and (bank.shot[index[1][weight[1] > 0].numpy()] == 0).all()
+
+
+def test_the_weights_of_a_file_bring_their_context(method, subject, tmp_path):
+    method.config = dataclasses.replace(method.config, fade=(1.0,))
+    method.save(tmp_path / "w.safetensors")
+    again = get_method("hybrid", DubConfig(texture_weights=str(tmp_path / "w.safetensors"))).prepare(subject, "cpu")
+    assert again.radius == 2 and len(again.render(query_for([0.05] * 3, again.radius, subject.bank.space)).rgb) == 3
+
+
+def test_learning_helps(method, subject):
+    """On faulty landmarks (lips said to be 0.03 more open than they are drawn), the residual flow learns to undo it."""
+    bank = subject.bank
+    torch.manual_seed(0)
+    shifted = bank.lips + np.where(np.arange(18) >= 15, 0.02, 0.0)[:, None].astype(np.float32) * np.random.default_rng(0).random((80, 1, 1), np.float32)
+    method.begin(dataclasses.replace(subject, bank=dataclasses.replace(bank, lips=shifted.astype(np.float32))), "cpu")
+    (player,) = method.players(Losses())
+    examples = Examples(bank, None, torch.device("cpu"), torch.Generator().manual_seed(0))
+    optimiser = torch.optim.Adam(player.net.parameters(), 2e-3)
+    history = []
+    for _ in range(25):
+        loss = sum(player.loss(examples.draw(4, 2)).values())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        history.append(float(loss.detach()))
+    assert np.mean(history[-5:]) < 0.8 * np.mean(history[:5])

@@ -1,0 +1,162 @@
+"""Choosing, warping and fusing real mouths: what the methods without training share, and what is special to each."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from lipsync.config.schema import DubConfig, MedianConfig, NearestConfig
+from lipsync.textures import get_method
+from lipsync.textures.methods.appearance_map import ViewMap, without_duplicates
+from lipsync.textures.candidates import Candidates, _around_lips, _edges, resharpened
+from lipsync.textures.methods.nearest import Method as Nearest
+from lipsync.textures.methods.nearest import following, middle_of_best_run
+from lipsync.core.texture import TextureQuery
+from tests.support.drawn import draw, drawn_subject, lips_open
+
+GAPS = 0.06 + 0.06 * np.sin(np.arange(60) / 3.0)
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return drawn_subject(GAPS)
+
+
+def test_an_answer_keeps_to_the_rows_it_is_allowed(subject):
+    candidates = Candidates(subject.bank, MedianConfig(), "cpu")
+    wanted = candidates.features[20:27]  # 3 answers with 2 rows of context on either side
+    everything = torch.ones(3, 60, dtype=torch.bool)
+    assert all(torch.equal(a, b) for a, b in zip(candidates.choose(wanted), candidates.choose(wanted, everything)))
+    only = everything.clone()
+    only[1, 10:] = False
+    index, weight = candidates.choose(wanted, only)
+    assert (weight[1][index[1] >= 10] == 0).all() and torch.allclose(weight.sum(1), torch.ones(3))
+    assert torch.equal(index[0], candidates.choose(wanted)[0][0]), "another row's mask changes nothing"
+
+
+def test_resharpening_gives_back_the_edges_that_fusing_cost(subject):
+    space, lips = subject.bank.space, torch.from_numpy(subject.bank.lips[5])
+    filmed = torch.from_numpy(subject.bank.crops[5:6]).float()
+    soft = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(filmed, (1, 1, 1, 1), mode="replicate"), 3, 1)[0]
+    given = (torch.ones(1), lips, space, 1.0)
+    assert torch.equal(resharpened(soft, filmed, *given, 0.0), soft)
+    energy = lambda x: float(_edges(_around_lips(x, lips, space)).square().mean())  # noqa: E731
+    sharper = resharpened(soft, filmed, *given, 2.0)[None]
+    assert energy(soft[None]) < 0.6 * energy(filmed) and energy(sharper) == pytest.approx(energy(filmed), rel=1e-3)
+    assert energy(soft[None]) < energy(resharpened(soft, filmed, *given, 0.2)[None]) < energy(filmed), "no more than the limit"
+
+
+def query_for(gaps, radius, space):
+    """Rows that ask for these gaps, context repeated at the ends."""
+    around = np.clip(np.arange(-radius, len(gaps) + radius), 0, len(gaps) - 1)
+    lips = torch.from_numpy(np.stack([lips_open(gaps[i]) for i in around]).astype(np.float32))
+    crop = torch.full((len(gaps), 3, space.height, space.width), 0.5)
+    return TextureQuery(lips, crop, torch.zeros(len(around), 3), torch.arange(len(gaps)))
+
+
+@pytest.mark.parametrize("name", ["nearest", "appearance-map"])
+def test_the_wanted_lips_are_drawn(name, subject):
+    method, space = get_method(name, DubConfig()).prepare(subject, "cpu"), subject.bank.space
+    for gap in (0.01, 0.05, 0.11):
+        drawn = method.render(query_for([gap], method.radius, space)).rgb[0].numpy() * 255
+        truth, other = draw(lips_open(gap), space), draw(lips_open(gap + 0.04), space)
+        assert np.abs(drawn - truth).mean() < min(2.0, 0.4 * np.abs(drawn - other).mean()), f"gap {gap}"
+
+
+@pytest.mark.parametrize("name", ["nearest", "appearance-map"])
+def test_any_range_of_rows_comes_out_the_same(name, subject):
+    method, space = get_method(name, DubConfig()).prepare(subject, "cpu"), subject.bank.space
+    gaps = 0.06 + 0.05 * np.sin(np.arange(40) / 2.3)
+    r = method.radius
+    whole = query_for(gaps, r, space)
+    part = TextureQuery(whole.lips[13 : 22 + 2 * r], whole.crop[13:22], whole.pose[13 : 22 + 2 * r], whole.source[13:22])
+    assert torch.allclose(method.render(part).rgb, method.render(whole).rgb[13:22], atol=1 / 255)
+
+
+@pytest.fixture(scope="module")
+def two_lights(subject):
+    """The second shot is brighter by 20: a method that hops between mouths flickers below the chin, where nothing moves."""
+    shot = (np.arange(60) >= 30).astype(np.int64)
+    crops = np.clip(subject.bank.crops + 20 * shot[:, None, None, None], 0, 255).astype(np.uint8)
+    return replace(subject, bank=replace(subject.bank, crops=crops, shot=shot, sharpness=np.random.default_rng(0).random(60) + 1))
+
+
+def light_changes(method, gaps, space):
+    rgb = method.render(query_for(gaps, method.radius, space)).rgb
+    return (rgb[:, :, -4:].mean((1, 2, 3)) * 255).diff().abs()
+
+
+def test_nearest_plans_a_run_without_hops(two_lights):
+    gaps, space = 0.06 + 0.05 * np.sin(np.arange(40) / 3.0), two_lights.bank.space
+    hops = [int((light_changes(Nearest(NearestConfig(jump=jump)).prepare(two_lights, "cpu"), gaps, space) > 10).sum()) for jump in (0, 0.5, 20)]
+    assert hops[0] > 10 and hops[1] < 0.6 * hops[0] and hops[2] <= 4, hops
+
+
+def test_the_map_fades_from_view_to_view(two_lights):
+    method = get_method("appearance-map", DubConfig()).prepare(two_lights, "cpu")
+    change = light_changes(method, np.linspace(0.01, 0.11, 150), two_lights.bank.space)
+    assert change.sum() > 15 and change.max() < 4
+
+
+def test_without_warping_the_film_is_shown_as_it_is(subject):
+    method = Nearest(NearestConfig(warp=False, jump=0.0)).prepare(subject, "cpu")
+    rows = np.arange(20 - method.radius, 25 + method.radius)
+    query = TextureQuery(torch.from_numpy(subject.bank.lips[rows]), torch.zeros(5, 3, 1, 1), torch.zeros(len(rows), 3), torch.arange(5))
+    mouth = method.render(query)
+    assert torch.allclose(mouth.rgb * 255, torch.from_numpy(subject.bank.crops[20:25]).float(), atol=1e-3)
+    assert np.allclose(mouth.jaw, subject.bank.jaw[20:25])
+
+
+def test_the_best_run_is_the_cheapest_of_all_runs():
+    rng = np.random.default_rng(1)
+    cost, step = torch.from_numpy(rng.random((7, 3))), torch.from_numpy(rng.random((6, 3, 3)))
+    for first in range(3):
+        price = {run: sum(float(cost[first + i, c]) for i, c in enumerate(run))
+                 + sum(float(step[first + i, a, b]) for i, (a, b) in enumerate(zip(run, run[1:]))) for run in product(range(3), repeat=5)}  # fmt: skip
+        assert int(middle_of_best_run(cost, step, 2)[first]) == min(price, key=price.get)[2]
+
+
+def test_what_follows_stops_at_shots_and_gaps(subject):
+    source = np.arange(60) + 3 * (np.arange(60) >= 40)
+    cut = replace(subject.bank, shot=(np.arange(60) >= 20).astype(np.int64), source=source)
+    stays = np.flatnonzero(following(cut) == np.arange(60))
+    assert list(stays) == [19, 39, 59]
+
+
+@pytest.mark.parametrize("n_axes", [1, 2, 3, 4])
+def test_barycentric_weights_give_linear_functions_back(n_axes):
+    rng = np.random.default_rng(n_axes)
+    points = rng.normal(size=(80, n_axes)) @ rng.normal(size=(n_axes, 5)) + 3  # in 5 dimensions, but on a plane of n_axes
+    inside = (rng.dirichlet(np.ones(80) * 0.1, 200)) @ points
+    corner, share = ViewMap(points).blend(inside)
+    assert corner.shape == share.shape == (200, n_axes + 1)
+    assert (share >= 0).all() and np.allclose(share.sum(1), 1) and np.allclose((points[corner] * share[..., None]).sum(1), inside, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_axes", [1, 2, 3])
+def test_outside_the_map_weights_stay_continuous_and_on_its_rim(n_axes):
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(60, n_axes))
+    path = np.linspace(-30, 30, 20001)[:, None] * np.ones(n_axes)
+    corner, share = ViewMap(points).blend(path)
+    place = (points[corner] * share[..., None]).sum(1)
+    assert (share >= 0).all() and np.allclose(share.sum(1), 1) and np.abs(np.diff(place, axis=0)).max() < 0.02
+    assert np.abs(place).max() <= np.abs(points).max() + 1e-9
+
+
+@pytest.mark.parametrize("n_points", [1, 2, 3])
+def test_a_map_of_few_or_equal_views(n_points):
+    for points in (np.arange(n_points)[:, None] * np.ones((1, 4)), np.zeros((n_points, 4)), np.eye(4)[:n_points]):
+        corner, share = ViewMap(points).blend(np.array([[0.2, 0.1, 0.0, 9.0]]))
+        assert np.isfinite(share).all() and np.allclose(share.sum(1), 1) and corner.max() < n_points
+
+
+def test_of_near_duplicates_the_sharpest_stays():
+    points = np.random.default_rng(0).random((300, 2))
+    sharpness = np.random.default_rng(1).random(300)
+    kept = without_duplicates(points, sharpness, 0.1)
+    between = np.linalg.norm(points[kept][:, None] - points[kept], axis=-1) + np.eye(len(kept))
+    assert between.min() > 0.1 and int(sharpness.argmax()) in kept
+    assert np.linalg.norm(points[:, None] - points[kept], axis=-1).min(1).max() <= 0.1, "every view has one near that stays"

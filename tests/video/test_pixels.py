@@ -1,0 +1,139 @@
+"""Blending, blurring, flow and shots against answers known beforehand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from tests.support.video_clips import numbered
+
+from video.flow import flow, half_step
+from video.pyramid import blend, gaussian_blur
+from video.read import probe, read_frames
+from video.shots import ShotDetector
+
+SIZES = [(220, 300), (33, 47), (5, 7), (221, 301), (64, 64)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_blend_keeps_what_is_unmasked_bit_for_bit(size):
+    under, over = torch.rand(2, 2, 3, *size)
+    none = torch.zeros(2, 1, *size)
+    assert torch.equal(blend(under, over, none, 5), under)
+    assert (blend(under, over, none + 1, 5) - over).abs().max() < 1e-5
+    assert (blend(under, over, none + 0.25, 4) - (0.75 * under + 0.25 * over)).abs().max() < 1e-5
+
+
+def test_blend_of_one_picture_with_itself_is_that_picture():
+    picture = torch.rand(1, 3, 70, 90)
+    assert torch.equal(blend(picture, picture.clone(), torch.rand(1, 1, 70, 90), 4), picture)
+
+
+def test_blend_changes_only_near_the_mask_and_without_a_step():
+    under, over = torch.zeros(1, 3, 200, 240), torch.ones(1, 3, 200, 240)
+    mask = torch.zeros(1, 1, 200, 240)
+    mask[..., 80:120, 100:140] = 1
+    for levels in (1, 2, 3):
+        out = blend(under, over, mask, levels)
+        margin = 2 ** (levels + 2)
+        away = torch.ones(200, 240, dtype=torch.bool)
+        away[80 - margin : 120 + margin, 100 - margin : 140 + margin] = False
+        assert (out[0, :, away] == 0).all()
+    assert out[0, 0, 100, 120] > 0.95
+    assert (out[0, 0, 100, 1:] - out[0, 0, 100, :-1]).abs().max() < 0.2
+
+
+def test_blend_equals_the_textbook_pyramid_of_two_pictures():
+    from video.pyramid import _down, _up
+
+    under, over = torch.rand(2, 1, 3, 61, 83)
+    mask = torch.rand(1, 1, 61, 83)
+    stacks = []
+    for picture in (under, over):
+        bands = []
+        for _ in range(3):
+            small = _down(picture)
+            bands.append(picture - _up(small, picture.shape[-2:]))
+            picture = small
+        stacks.append([*bands, picture])
+    weights = [mask]
+    for _ in range(3):
+        weights.append(_down(weights[-1]))
+    out = None
+    for u, o, w in reversed(list(zip(*stacks, weights))):
+        joined = u * (1 - w) + o * w
+        out = joined if out is None else _up(out, joined.shape[-2:]) + joined
+    assert (blend(under, over, mask, 3) - out).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("sigma", [0.6, 2.0, 5.5])
+def test_gaussian_blur_is_the_gaussian(sigma):
+    x = torch.rand(2, 3, 40, 50, dtype=torch.float64)
+    radius = max(1, round(3 * sigma))
+    want = np.stack([[gaussian_filter(c, sigma, mode="nearest", radius=radius) for c in v] for v in x.numpy()])
+    assert np.abs(gaussian_blur(x, sigma).numpy() - want).max() < 1e-12
+    assert torch.equal(gaussian_blur(x, 0), x)
+
+
+@pytest.fixture(scope="module")
+def texture() -> np.ndarray:
+    noise = np.random.default_rng(0).integers(0, 256, (260, 340, 3)).astype(np.uint8)
+    return cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2), None, 0, 255, cv2.NORM_MINMAX)
+
+
+def moved(texture, dx, dy):
+    return np.ascontiguousarray(texture[20 - dy : 220 - dy, 20 - dx : 300 - dx])
+
+
+@pytest.mark.parametrize("dx,dy", [(6, 4), (-8, 2), (0, 0), (2, -10)])
+def test_flow_and_half_step_of_a_known_shift(texture, dx, dy):
+    a, half, b = moved(texture, 0, 0), moved(texture, dx // 2, dy // 2), moved(texture, dx, dy)
+    inner = np.s_[24:-24, 24:-24]
+    assert np.abs(flow(a, b) - [dx, dy])[inner].max() < 0.1
+    assert np.abs(half_step(a, b).astype(int) - half)[inner].max() <= 2
+    chw = half_step(a.transpose(2, 0, 1), b.transpose(2, 0, 1))
+    assert np.array_equal(chw, half_step(a, b).transpose(2, 0, 1))
+
+
+def test_half_step_of_small_and_equal_pictures(texture):
+    small = texture[:20, :24]
+    assert np.array_equal(half_step(small, small.copy()), small)
+    assert half_step(small, np.roll(small, 1, 1)).shape == small.shape
+
+
+def cuts(frames) -> list[int]:
+    detector = ShotDetector()
+    return [i for i, frame in enumerate(frames) if detector.push(frame)]
+
+
+def test_cuts_are_found_and_noise_pans_and_flashes_are_not(texture):
+    rng = np.random.default_rng(0)
+    big = cv2.resize(texture, (1200, 900), interpolation=cv2.INTER_CUBIC)
+
+    def noisy(picture):
+        return np.clip(picture + rng.normal(0, 12, picture.shape), 0, 255).astype(np.uint8)
+
+    still = [noisy(big[:288, :360]) for _ in range(12)]
+    pan = [noisy(big[300:588, 5 * i : 360 + 5 * i]) for i in range(12)]
+    zoomed = [noisy(cv2.resize(big[300:540, 60:360], (360, 288))) for _ in range(12)]
+    assert cuts(still + pan + zoomed) == [12, 24]
+    flash = list(still)
+    flash[6] = np.clip(flash[6].astype(int) + 20, 0, 255).astype(np.uint8)
+    assert cuts(flash) == []
+    assert cuts([f.transpose(2, 0, 1) for f in still + pan]) == [12]
+    assert cuts([numbered(0, 64, 144)] * 3 + [numbered(0, 72, 144)]) == [3]
+
+
+def test_takes_of_one_person_before_one_wall_are_told_apart():
+    root = Path(os.environ.get("LIPSYNC_DATA", Path(__file__).parents[2] / "shared" / "data")) / "grid" / "s1"
+    clips = sorted(root.glob("*.mpg"))[:120:12]
+    if not clips:
+        pytest.skip("no footage: set LIPSYNC_DATA")
+    found = cuts(frame for clip in clips for batch in read_frames(probe(clip), 25) for frame in batch.rgb)
+    joins = [75 * k for k in range(1, len(clips))]
+    assert set(found) <= set(joins) and len(found) >= len(joins) - 1

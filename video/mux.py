@@ -1,0 +1,229 @@
+"""The sound of a written video: a speech file, copied or encoded, whose first audible sample falls on the first frame."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from media import MediaError
+from media.container import open_media
+
+_PCM = {"pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le"}
+#: Codecs each container takes as they are. Codecs with decoder delay (AAC, MP3) need the edit list of MP4 to start exactly.
+COPIED = {
+    ".mp4": {"aac", "mp3", "alac"},
+    ".m4v": {"aac", "mp3", "alac"},
+    ".mov": {"aac", "mp3", "alac"} | _PCM,
+    ".mkv": {"flac", "alac"} | _PCM,
+}
+#: Layouts that the encoders of all containers take, by number of channels.
+LAYOUTS = {1: "mono", 2: "stereo", 5: "5.0", 6: "5.1"}
+MAX_SAMPLE = 1e6  # full scale is 1; as audio.load has it
+RATES = (4000, 768_000)  # samples a second that are believed; as audio.load has it
+_BIT_RATE = 192_000  # of AAC, per channel up to two
+
+
+class SpeechTrack:
+    """Adds a sound track to an open output container and feeds it on demand. how: "copied" or "encoded"."""
+
+    def __init__(self, path: Path, output: av.container.OutputContainer, suffix: str, end_s: Fraction | None) -> None:
+        self.notes: list[str] = []
+        self._output, self._end_s = output, end_s
+        self._path = path
+        self._container = _open(path)
+        try:
+            self._track = _sound(self._container, path)
+        except MediaError:
+            self._container.close()
+            raise
+        codec = self._track.codec_context.name.removesuffix("float")
+        self.how = "copied" if codec in COPIED.get(suffix, ()) else "encoded"
+        self._held: av.Packet | None = None
+        if self.how == "copied":
+            first = _first_sample_s(path)
+            self._stream = output.add_stream_from_template(self._track)
+            self._shift = round(first / self._track.time_base)
+            self._packets = self._copied()
+        else:
+            name = "libopus" if suffix == ".webm" else "aac"
+            layout = self._track.codec_context.layout
+            self._stream = output.add_stream(name, rate=_supported_rate(name, self._track.codec_context.sample_rate))
+            # WAV files often do not say which channel is which.
+            self._stream.codec_context.layout = LAYOUTS.get(layout.nb_channels, "stereo")
+            if layout.nb_channels not in LAYOUTS:
+                self.notes.append(f"the {layout.nb_channels} channels of the speech were mixed down to stereo")
+            self._stream.codec_context.bit_rate = _BIT_RATE * min(2, layout.nb_channels)
+            self._packets = self._encoded()
+            self.notes.append(f"speech ({codec}) was encoded as {name}, because {suffix} files do not take it as it is")
+
+    def mux_until(self, time_s: Fraction | None) -> None:
+        """Muxes the sound up to this time; None = all that is left."""
+        while True:
+            packet = self._held or next(self._packets, None)
+            self._held = None
+            if packet is None:
+                return
+            if time_s is not None and packet.pts is not None and packet.pts * packet.time_base > time_s:
+                self._held = packet
+                return
+            self._output.mux(packet)
+
+    def close(self) -> None:
+        self._container.close()
+
+    def _copied(self):
+        for packet in self._container.demux(self._track):
+            if not packet.size:
+                continue
+            packet.pts = None if packet.pts is None else packet.pts - self._shift
+            packet.dts = None if packet.dts is None else packet.dts - self._shift
+            packet.duration = max(1, (packet.duration or 0) - round(_padding(packet) / self._track.time_base))
+            if self._end_s is not None and packet.pts is not None:
+                left = int(self._end_s / packet.time_base) - packet.pts
+                if left <= 0:
+                    return
+                if left < packet.duration:
+                    packet = self._shortened(packet, left)
+            if self._track.codec_context.name == "pcm_f32le":
+                packet = _numbers_only(packet)
+            packet.stream = self._stream
+            yield packet
+
+    def _shortened(self, packet: av.Packet, left: int) -> av.Packet:
+        """The packet's first `left` ticks. Uncompressed sound is cut there; of other codecs only the duration says so."""
+        if self._track.codec_context.name in _PCM:
+            whole = packet
+            n_bytes = packet.size * left // packet.duration
+            frame_bytes = self._track.codec_context.format.bytes * self._track.codec_context.layout.nb_channels
+            packet = av.Packet(bytes(whole)[: n_bytes - n_bytes % frame_bytes])
+            packet.pts, packet.dts, packet.time_base = whole.pts, whole.dts, whole.time_base
+        packet.duration = left
+        return packet
+
+    def _encoded(self):
+        rate = self._track.codec_context.sample_rate
+        left = None if self._end_s is None else round(self._end_s * rate)
+        n_done, kind = 0, None
+        for frame in _decoded(self._container, self._track):
+            was, kind = kind, (frame.format.name, frame.layout.name, frame.sample_rate)
+            if was not in (None, kind):
+                raise MediaError(f"{self._path}: its sound changes its rate or its channels at {n_done / rate:.2f} s. Convert it to WAV.")
+            if left is not None and n_done + frame.samples > left:
+                frame = _cut(frame, left - n_done)
+            if frame is None:
+                break
+            frame = _finite(frame)
+            frame.pts, frame.time_base = n_done, Fraction(1, rate)
+            n_done += frame.samples
+            yield from self._stream.encode(frame)
+        yield from self._stream.encode(None)
+
+
+def _padding(packet: av.Packet) -> Fraction:
+    """Seconds at the packet's end that its file says are not part of the recording."""
+    for side in packet.iter_sidedata():
+        if side.data_type == "skip_samples":
+            return Fraction(int.from_bytes(bytes(side)[4:8], "little"), packet.stream.codec_context.sample_rate)
+    return Fraction(0)
+
+
+def _supported_rate(encoder: str, rate: int) -> int:
+    """The rate itself where the encoder takes it, otherwise the nearest one above, or the highest."""
+    known = sorted(av.Codec(encoder, "w").audio_rates or [rate])
+    return rate if rate in known else next((r for r in known if r > rate), known[-1])
+
+
+def _decoded(container, track):
+    """Every frame that can be decoded; damaged packets are stepped over."""
+    packets = container.demux(track)
+    while True:
+        try:
+            packet = next(packets)
+        except MemoryError:  # is no damage: sound would be missing
+            raise
+        except (StopIteration, av.error.FFmpegError):
+            return
+        try:
+            yield from map(_interleaved, packet.decode())
+        except av.error.FFmpegError:
+            continue
+
+
+def _interleaved(frame: av.AudioFrame) -> av.AudioFrame:
+    """The frame with its channels in one plane where they are eight or more: PyAV (18) reads beyond the end of so many planes."""
+    if not frame.format.is_planar or frame.layout.nb_channels < 8:
+        return frame
+    (packed,) = av.AudioResampler(format=frame.format.packed, layout=frame.layout, rate=frame.sample_rate).resample(frame)
+    return packed
+
+
+def _sound(container: av.container.InputContainer, path: Path) -> av.audio.stream.AudioStream:
+    """The track that is heard: the same as `audio.load` takes."""
+    track = container.streams.best("audio")
+    if track is None:
+        raise MediaError(f"{path} has no sound track. Name a speech recording.")
+    if track.codec_context is None:
+        raise MediaError(f"{path}: its sound is of a kind that cannot be decoded. Convert it to WAV.")
+    if not RATES[0] <= track.codec_context.sample_rate <= RATES[1]:
+        raise MediaError(f"{path} states {track.codec_context.sample_rate} samples a second of sound. Convert it to WAV with 8,000 to 192,000.")
+    return track
+
+
+def _believable(values: np.ndarray) -> np.ndarray | None:
+    """The samples with silence for those that are no sound; None where all are. Of such the AAC encoder stops or never ends."""
+    good = np.abs(values) < MAX_SAMPLE
+    return None if good.all() else np.where(good, values, values.dtype.type(0))
+
+
+def _finite(frame: av.AudioFrame) -> av.AudioFrame:
+    """The frame with silence where a sample is not a number, or beyond all sound."""
+    if frame.format.name[:3] not in ("flt", "dbl") or (values := _believable(frame.to_ndarray())) is None:
+        return frame
+    out = av.AudioFrame.from_ndarray(values, format=frame.format.name, layout=frame.layout.name)
+    out.sample_rate = frame.sample_rate
+    return out
+
+
+def _numbers_only(packet: av.Packet) -> av.Packet:
+    """`_finite` of an uncompressed packet of 32-bit floats."""
+    if (values := _believable(np.frombuffer(bytes(packet)[: packet.size - packet.size % 4], "<f4"))) is None:
+        return packet
+    out = av.Packet(values.tobytes())
+    out.pts, out.dts, out.time_base, out.duration = packet.pts, packet.dts, packet.time_base, packet.duration
+    return out
+
+
+def _cut(frame: av.AudioFrame, n: int) -> av.AudioFrame | None:
+    """The first n samples; None where there are none."""
+    if n <= 0:
+        return None
+    width = n if frame.format.is_planar else n * frame.layout.nb_channels
+    out = av.AudioFrame.from_ndarray(frame.to_ndarray()[:, :width].copy(), format=frame.format.name, layout=frame.layout.name)
+    out.sample_rate = frame.sample_rate
+    return out
+
+
+def _open(path: Path) -> av.container.InputContainer:
+    if not path.is_file():
+        raise MediaError(f"{path}: there is no such speech file. Check the path.")
+    try:
+        return open_media(path)
+    except MemoryError:
+        raise
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise MediaError(
+            f"{path} is not a sound file that can be opened ({getattr(error, 'strerror', None) or error}). "
+            "Convert it to WAV."
+        ) from error
+
+
+def _first_sample_s(path: Path) -> Fraction:
+    """Time on the file's own clock of the first sample a player lets sound."""
+    with _open(path) as container:
+        for frame in _decoded(container, _sound(container, path)):
+            if frame.pts is not None:
+                return frame.pts * Fraction(frame.time_base)
+    raise MediaError(f"{path}: its sound cannot be decoded. Convert it to WAV.")
