@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
-from media import MediaError
 from audio.load import _decoded, _existing, _Unreadable
+from media import MediaError
 from media.container import InputLimits, open_media
 
 

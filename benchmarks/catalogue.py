@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 
 from benchmarks.common import SAMPLES, config_of, parser, report, sample_target
-from lipsync.store.cache import Cache
 from lipsync.config.schema import DubConfig
+from lipsync.store.cache import Cache
 
 
 class ProcessorTime:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lipsync.store.cache import Cache
-from lipsync.config.schema import DubConfig
 from lipsync.config.load import load
+from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
-from training import grid
 from lipsync.metrics.lips import bootstrap_interval
+from lipsync.store.cache import Cache
+from training import grid
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "samples"

@@ -29,14 +29,14 @@ from audio.load import Waveform
 from audio.vad import voice_activity
 from benchmarks.common import DATA, config_of, grid_clips, parser, report, with_interval
 from lipsync.core.lips import close_when_silent, opening, rest_shape, uncrossed
-from lipsync.speech.lip_model import SHAPES, LipModel
 from lipsync.core.timebase import lips_at, voiced_at
 from lipsync.core.types import LipTrack
-from training import grid
-from training.closures import Closures, closures, grid_phones
 from lipsync.learning.lip_examples import SpokenLips
 from lipsync.learning.lips import train_lip_model
 from lipsync.metrics.lips import articulation, bootstrap_interval, lmd, opening_r
+from lipsync.speech.lip_model import SHAPES, LipModel
+from training import grid
+from training.closures import Closures, closures, grid_phones
 from video.clock import FrameClock
 
 #: Networks of which "full" trains one each; "two_minutes" trains those of --networks too.
@@ -272,12 +272,12 @@ def languages(bench: Bench) -> dict:
     model = LipModel.load(bench.args.model) if bench.args.model else bench.prior
     if bench.args.mouth is None:
         return {"left out": "needs --mouth"}
-    mouth, dice = Coarticulation.load(bench.args.mouth), np.random.default_rng(0)
+    mouth, rng = Coarticulation.load(bench.args.mouth), np.random.default_rng(0)
     out = {}
     for language in sorted({voice.language for voice in HELD_OUT_LANGUAGE_VOICES}):
         rows = []
         for voice in [v for v in HELD_OUT_LANGUAGE_VOICES if v.language == language] * 5:
-            utterance = say(text_for(language, dice), voice)
+            utterance = say(text_for(language, rng), voice)
             ours = model.speak(utterance.wave)
             real = LipTrack(uncrossed(model.rest + mouth.lips(utterance.phones, len(ours))), ours.valid)
             rows.append(compared(ours, real))

@@ -23,9 +23,9 @@ from benchmarks.common import config_of, grid_clips, parser, report
 from benchmarks.lips_grid import measured, next_clips, spoken, still
 from lipsync.config.schema import LipsConfig
 from lipsync.core.lips import rest_shape
+from lipsync.learning.lips import train_lip_model
 from lipsync.speech.lip_model import LipModel
 from training import grid
-from lipsync.learning.lips import train_lip_model
 
 MINUTES = (0, 0.25, 1, 5, 20)
 COLUMNS = {"lmd": "LMD", "lmd_centred": "LMD, means removed", "opening_r": "opening r", "articulation": "articulation"}

@@ -16,12 +16,12 @@ import torch
 from scipy.stats import spearmanr
 
 from benchmarks.common import parser, report
-from training.distortions import SPOILERS, Material, Mouth, lip_error
 from lipsync.learning.losses import feature_distance
+from lipsync.learning.perceptual import mouth_encoder
 from lipsync.metrics.pictures import ssim
 from lipsync.store.registry import MOUTH_ENCODER
+from training.distortions import SPOILERS, Material, Mouth, lip_error
 from training.mouth_encoder import EncoderRecipe, footage
-from lipsync.learning.perceptual import mouth_encoder
 
 AMOUNTS = (0.2, 0.4, 0.6, 0.8, 1.0)
 FAULTS = ("blur", "noise", "jpeg", "ghost", "swap", "warp", "teeth")
@@ -54,8 +54,8 @@ def share_above(high: np.ndarray, low: np.ndarray) -> float:
 
 def drawn(material: Material, n: int, width: int) -> list[tuple[Mouth, Mouth]]:
     """n held-out pictures, each with another mouth beside it."""
-    dice = np.random.default_rng(1)
-    return [material.two(width, round(0.8 * width), dice, varied=False) for _ in range(n)]
+    rng = np.random.default_rng(1)
+    return [material.two(width, round(0.8 * width), rng, varied=False) for _ in range(n)]
 
 
 def moved(rgb: np.ndarray, x: int, y: int) -> np.ndarray:
@@ -88,9 +88,9 @@ def followed(pairs: list[tuple[Mouth, Mouth]], by: dict[str, Measure]) -> dict:
 def visible_before_mild(pairs: list[tuple[Mouth, Mouth]], by: dict[str, Measure]) -> dict:
     """Share of pictures of which the fault is farther than the mild change, per pair of the two and measure."""
     pairs = [(m, o) for m, o in pairs if lip_error(m, o) > 0.02]
-    clean, dice = tensor([m.rgb for m, _ in pairs]), np.random.default_rng(2)
+    clean, rng = tensor([m.rgb for m, _ in pairs]), np.random.default_rng(2)
     visible = {"blur": 0.33, "ghost": 0.6, "swap": 1.0}
-    bad = {name: tensor([SPOILERS[name](m, o, amount, dice)[0] for m, o in pairs]) for name, amount in visible.items()}
+    bad = {name: tensor([SPOILERS[name](m, o, amount, rng)[0] for m, o in pairs]) for name, amount in visible.items()}
     mild = {"5 % brighter": (clean * 1.05).clamp(max=1), "1 px aside": tensor([moved(m.rgb, 1, 0) for m, _ in pairs])}
     return {
         f"{b} before {m}": {name: share_above(in_parts(f, clean, bad[b]), in_parts(f, clean, mild[m])) for name, f in by.items()}

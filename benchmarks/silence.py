@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import config_of, grid_clips, joined, make_dub, parser, report, sample_target
-from lipsync.metrics import pictures as metrics
 from lipsync.evaluation.evaluate import follow, own_opening, voiced_frames
+from lipsync.metrics import pictures as metrics
 
 
 def main() -> None:

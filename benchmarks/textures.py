@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 
 from benchmarks.common import config_of, grid_clips, joined, parser, report, sample_target
-from lipsync.store.cache import Cache
-from lipsync.pipelines.compare import compare
 from lipsync.core.progress import Lines
 from lipsync.evaluation.table import COSTS, best_names, kinds_of, said, table_rows
+from lipsync.pipelines.compare import compare
+from lipsync.store.cache import Cache
 
 #: Columns of the Markdown table.
 SHOWN = ("ssim_mouth", "psnr_mouth", "ssim_face", "psnr_face", "perceptual", "sharpness", "flicker", "lmd", "opening_r")

@@ -10,7 +10,7 @@ import importlib
 import sys
 import types
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: Public name -> module that has it; nothing is imported before it is asked for.
 _HOME = {

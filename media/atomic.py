@@ -30,7 +30,7 @@ def part_path(path: str | Path) -> Path:
     return path.with_name(f".{_short(path.stem)}.{this_host()}.{os.getpid()}.part{path.suffix}")
 
 
-def settle(part: str | Path, path: str | Path) -> None:
+def commit(part: str | Path, path: str | Path) -> None:
     """`part`, all of it on the disk, becomes `path`: after a power loss there is the old file or the new one, never a piece. OSError: neither
     was touched."""
     sync_file(part)
@@ -39,13 +39,13 @@ def settle(part: str | Path, path: str | Path) -> None:
 
 
 @contextmanager
-def part_of(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """A part to write to; it becomes `path` at a clean exit, and after an exception nothing is left."""
-    sweep_parts(path)
+    remove_stale(path)
     part = part_path(path)
     try:
         yield part
-        settle(part, path)
+        commit(part, path)
     finally:
         remove_part(part)
 
@@ -56,7 +56,7 @@ def remove_part(part: str | Path) -> None:
         os.unlink(part)
 
 
-def sweep_parts(path: str | Path) -> None:
+def remove_stale(path: str | Path) -> None:
     """Removes left-over parts of `path`: of processes that are dead on this host, and any that nobody has written to for a day."""
     path = Path(path)
     ours = re.compile(rf"\.{re.escape(_short(path.stem))}\.([A-Za-z0-9-]+)\.([0-9]+)\.part{re.escape(path.suffix)}")

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from lipsync.textures.trainable import Learned, Player, TextureBatch
-from lipsync.textures.nets import Grow, conv, lip_numbers, lower_face, net_size, resized
-from lipsync.core.types import MouthSpace
 from lipsync.core.texture import TextureQuery
+from lipsync.core.types import MouthSpace
+from lipsync.textures.nets import Grow, conv, lip_numbers, lower_face, net_size, resized
+from lipsync.textures.trainable import Objective, TextureBatch, TrainableTexture
 
 
-class Method(Learned):
+class Method(TrainableTexture):
     name = "new-method"
 
     def build(self, space: MouthSpace) -> None:
@@ -32,7 +32,7 @@ class Method(Learned):
         region = resized(lower_face(self.space, mouth.device), self.size)
         return torch.lerp(resized(query.crop, self.size), mouth.float(), region), None
 
-    def players(self, losses: object) -> Sequence[Player]:
+    def objectives(self, losses: object) -> Sequence[Objective]:
         """Who learns what: one network, two losses."""
 
         def loss(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
@@ -40,4 +40,4 @@ class Method(Learned):
             truth = resized(batch.truth, self.size)
             return {"l1": losses.l1(drawn, truth), "perceptual": 0.1 * losses.perceptual(drawn, truth)}
 
-        return [Player("decoder", self.nets, loss, rate=1e-3, betas=(0.9, 0.999))]
+        return [Objective("decoder", self.nets, loss, rate=1e-3, betas=(0.9, 0.999))]

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support import SAMPLES
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
 for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):  # what the tests compute is small: threads cost more than they bring
     os.environ.setdefault(_name, "1")
 
-SAMPLES = Path(__file__).parent.parent / "samples"
 
 
 @pytest.fixture(scope="session")

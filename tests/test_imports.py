@@ -4,21 +4,21 @@ import ast
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-HOME = Path(__file__).parent.parent
+from tests.support import ROOT
+
 OURS = ("audio", "video", "lipsync", "training")
 LEAVES = {"types", "timebase", "geometry", "lips", "config", "errors", "hooks", "cache", "weights_file", "threads"}
 ENTRY = {"dub", "batch", "cli", "__main__", "doctor", "config_file", "paths", "look", "receipt", "lip_model", "lips_only", "train_lips", "texture_model", "train_texture", "compare", "identity", "sandbox", "__init__"}
 HEAVY = {"torch", "cv2", "mediapipe", "librosa", "numba", "dlib", "scipy", "av", "soundfile", "jax", "matplotlib"}
 NEVER_AT_THE_TOP = {"mediapipe", "dlib", "librosa", "numba", "torchaudio"}
-FILES = sorted(path for name in OURS for path in (HOME / name).rglob("*.py"))
+FILES = sorted(path for name in OURS for path in (ROOT / name).rglob("*.py"))
 
 
 def module_name(path):
-    parts = path.relative_to(HOME).with_suffix("").parts
+    parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
 
 
@@ -33,10 +33,10 @@ def imported(path, top_only=False):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = path.relative_to(HOME).parts[: -node.level] if node.level else ()
+            above = path.relative_to(ROOT).parts[: -node.level] if node.level else ()
             parts = [*above, *(node.module or "").split(".")] if node.module else list(above)
             for alias in node.names:
-                base = HOME.joinpath(*parts, alias.name)
+                base = ROOT.joinpath(*parts, alias.name)
                 is_module = base.with_suffix(".py").exists() or (base / "__init__.py").exists()
                 yield node.lineno, ".".join([*parts, alias.name] if is_module else parts)
 
@@ -133,7 +133,7 @@ def test_the_law_itself(importer, name, allowed):
 def loaded_after(code):
     out = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"],
-        cwd=HOME, capture_output=True, text=True, check=True,
+        cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return set(out.stdout.splitlines()[-1].split())
 

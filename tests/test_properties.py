@@ -16,17 +16,26 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.seeds import make_receipt, receipt_job
-from lipsync.batch.run import finished
-from lipsync.batch.storage.store import Place
-from lipsync.store.cache import step_key
-from lipsync.config.schema import DubConfig, RetimeConfig
+from lipsync.batch.run import valid_receipt
+from lipsync.batch.storage.store import OutputStore
 from lipsync.config.load import from_plain, load, to_plain, to_toml
+from lipsync.config.schema import DubConfig, RetimeConfig
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.geometry import apply, similarity_fit, warp, warp_frame
-from lipsync.render.retime import POLICIES, costs_of, retime
-from lipsync.core.timebase import NOMINAL_RATES, feature_position, lips_at, nominal_rate, output_clock, shot_at_features, to_feature_clock, voiced_at
+from lipsync.core.timebase import (
+    NOMINAL_RATES,
+    feature_position,
+    lips_at,
+    nominal_rate,
+    output_clock,
+    shot_at_features,
+    to_feature_clock,
+    voiced_at,
+)
 from lipsync.core.types import LipTrack
+from lipsync.render.retime import POLICIES, costs_of, retime
+from lipsync.store.cache import step_key
+from tests.fuzz.seeds import make_receipt, receipt_job
 from tests.lipsync.render.test_retime import SMALL, check_promises, cost_of_path
 from video.clock import FrameClock
 
@@ -396,7 +405,7 @@ def finished_job(tmp_path_factory):
 def test_a_finished_job_is_kept(finished_job):
     folder, job, facts = finished_job
     (folder / "out.mp4.json").write_text(json.dumps(facts))
-    assert finished(job, Place(folder)) == facts
+    assert valid_receipt(job, OutputStore(folder)) == facts
 
 
 @given(plain | st.sampled_from([0, -1, True, float("nan"), float("inf"), 7]), st.sampled_from([None, "id", "output", "notes", "lips"]), st.sampled_from([None, "bytes", "frames", "duration_s"]))
@@ -411,7 +420,7 @@ def test_any_receipt_is_a_finished_job_or_none(finished_job, value, key, inner):
     else:
         changed[key] = value
     (folder / "out.mp4.json").write_text(json.dumps(changed))
-    got = finished(job, Place(folder))
+    got = valid_receipt(job, OutputStore(folder))
     if got is not None:
         assert got["id"] == facts["id"] and got["output"]["bytes"] == 7 and all(isinstance(note, str) for note in got["notes"])
         assert type(got["output"]["frames"]) is int and got["output"]["frames"] > 0 and 0 < got["output"]["duration_s"] < np.inf

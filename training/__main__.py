@@ -32,11 +32,11 @@ def main() -> None:
 def _lips(recipe: str, args: argparse.Namespace, out: Path, hook) -> object:
     import torch
 
+    from media.atomic import atomic_write
     from training.prior import PriorRecipe, make_prior
-    from media.atomic import part_of
 
     model = make_prior(PriorRecipe.load(recipe), args.work, hook, args.workers)
-    with part_of(out) as part:
+    with atomic_write(out) as part:
         model.save(part, {"recipe": Path(recipe).stem}, torch.float16)
     return model.report
 

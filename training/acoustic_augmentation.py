@@ -10,16 +10,16 @@ from scipy.signal import butter, fftconvolve, resample_poly, sosfilt
 from audio.load import Waveform
 
 
-def heard_elsewhere(wave: Waveform, dice: np.random.Generator) -> Waveform:
+def augment(wave: Waveform, rng: np.random.Generator) -> Waveform:
     """(S,) the speech with a chance of reverberation, noise, a narrow band and coarse quantisation; as long, and as soon."""
     samples = wave.samples.numpy().astype(np.float64)
-    if dice.random() < 0.5:
-        samples = _in_a_room(samples, wave.rate, dice)
-    if dice.random() < 0.5:
-        samples = samples + _noise(samples, dice)
-    if dice.random() < 0.2:
-        samples = _narrow(samples, wave.rate, dice)
-    if dice.random() < 0.15:
+    if rng.random() < 0.5:
+        samples = _in_a_room(samples, wave.rate, rng)
+    if rng.random() < 0.5:
+        samples = samples + _noise(samples, rng)
+    if rng.random() < 0.2:
+        samples = _narrow(samples, wave.rate, rng)
+    if rng.random() < 0.15:
         samples = _coarse(samples)
     return Waveform.of(samples.astype(np.float32), wave.rate)
 
@@ -30,26 +30,26 @@ def resized_speaker(wave: Waveform, factor: float) -> Waveform:
     return Waveform.of(resample_poly(wave.samples.numpy(), ratio.denominator, ratio.numerator).astype(np.float32), wave.rate)
 
 
-def _in_a_room(samples: np.ndarray, rate: int, dice: np.random.Generator) -> np.ndarray:
+def _in_a_room(samples: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
     """Direct sound and a decaying tail (60 dB in 0.1 to 0.6 s) that is 2 to 20 dB weaker."""
-    decay_s = dice.uniform(0.1, 0.6)
-    tail = dice.normal(size=round(decay_s * rate)) * 10 ** (-3 * np.arange(round(decay_s * rate)) / (decay_s * rate))
+    decay_s = rng.uniform(0.1, 0.6)
+    tail = rng.normal(size=round(decay_s * rate)) * 10 ** (-3 * np.arange(round(decay_s * rate)) / (decay_s * rate))
     tail[: round(0.003 * rate)] = 0
-    tail *= 10 ** (-dice.uniform(2, 20) / 20) / np.linalg.norm(tail)
+    tail *= 10 ** (-rng.uniform(2, 20) / 20) / np.linalg.norm(tail)
     tail[0] = 1.0
     return fftconvolve(samples, tail)[: len(samples)]
 
 
-def _noise(samples: np.ndarray, dice: np.random.Generator) -> np.ndarray:
+def _noise(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Steady noise, white to brown, 8 to 40 dB under the speech."""
-    spectrum = np.fft.rfft(dice.normal(size=len(samples)))
-    spectrum /= np.maximum(np.arange(len(spectrum)), 20) ** dice.uniform(0, 1)
+    spectrum = np.fft.rfft(rng.normal(size=len(samples)))
+    spectrum /= np.maximum(np.arange(len(spectrum)), 20) ** rng.uniform(0, 1)
     noise = np.fft.irfft(spectrum, len(samples))
-    return noise * (np.std(samples) / (np.std(noise) + 1e-12) * 10 ** (-dice.uniform(8, 40) / 20))
+    return noise * (np.std(samples) / (np.std(noise) + 1e-12) * 10 ** (-rng.uniform(8, 40) / 20))
 
 
-def _narrow(samples: np.ndarray, rate: int, dice: np.random.Generator) -> np.ndarray:
-    band = butter(3, [dice.uniform(60, 300), dice.uniform(3300, 7000)], "bandpass", fs=rate, output="sos")
+def _narrow(samples: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+    band = butter(3, [rng.uniform(60, 300), rng.uniform(3300, 7000)], "bandpass", fs=rate, output="sos")
     return sosfilt(band, samples)
 
 

@@ -16,13 +16,13 @@ import torch
 from torch import nn
 
 from audio.features import FEATURE_RATE
-from lipsync.store.cache import save_tensors
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER, opening, soft_step
 from lipsync.core.types import LipTrack
+from lipsync.store.cache import save_tensors
 from lipsync.store.weights_file import read_weights_file
+from media.atomic import atomic_write
 from training.phones import BILABIALS, DIPHTHONGS, PHONES, SILENCE, VOWELS, Phones
-from media.atomic import part_of
 
 FORMAT = "lipsync-coarticulation-1"
 #: How a sound is made, 0 to 1: open jaw, rounded, spread, bilabial closure, lip to teeth, teeth together, tongue tip, tongue back, tongue
@@ -219,7 +219,7 @@ class Coarticulation:
         tensors = {name: value.detach().contiguous() for name, value in self.muscles.named_parameters()}
         tensors |= {"components": torch.from_numpy(self.components), "gain": torch.tensor(self.gain)}
         marks = {**(metadata or {}), "format": FORMAT, "units": " ".join(u.replace(" ", "_") for u in UNITS)}
-        with part_of(path) as part:
+        with atomic_write(path) as part:
             save_tensors(part, tensors, marks)
 
     @classmethod
@@ -236,7 +236,7 @@ class Coarticulation:
 
 def _fitted(pairs: Sequence[tuple[Phones, LipTrack]], components: np.ndarray, steps: int, seed: int, tell) -> _Muscles:
     """Adam on squared distance of lips, speed of lips, opening, and closure at bilabials; residues are held small."""
-    dice = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     muscles = _Muscles()
     seconds, unit, start, end, wanted, counts, closed = _padded(pairs, components)
     scale = wanted[counts].square().sum(-1).mean()
@@ -246,7 +246,7 @@ def _fitted(pairs: Sequence[tuple[Phones, LipTrack]], components: np.ndarray, st
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.03, total_steps=steps, pct_start=0.1)
     size = float(scale.sqrt())
     for step in range(1, steps + 1):
-        chosen = torch.randperm(len(unit), generator=dice)[:BATCH]
+        chosen = torch.randperm(len(unit), generator=generator)[:BATCH]
         moved = SLIP_S * slip[chosen]
         said = muscles(seconds, unit[chosen], start[chosen] + moved[:, :-1], end[chosen] + moved[:, 1:]) * size
         real, use = wanted[chosen], counts[chosen].float()

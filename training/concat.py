@@ -10,9 +10,9 @@ import av
 import numpy as np
 
 from media import MediaError
-from video.colour import ColourTags
+from media.atomic import atomic_write
 from media.container import open_media
-from media.atomic import part_of
+from video.colour import ColourTags
 from video.read import VideoStream, decoded_pictures, probe
 
 _SOUND = {".mov": "pcm_s16le", ".mkv": "pcm_s16le", ".mp4": "aac"}
@@ -39,7 +39,7 @@ def join_clips(paths: Sequence[str | Path], out: str | Path, *, crf: int = 8, ra
         raise MediaError(f"{out}: joined clips are written as .mov, .mkv or .mp4.")
     starts = np.concatenate([[0], np.cumsum([len(s) for s in streams])]).astype(np.int64)
     try:
-        with part_of(out) as part, av.open(str(part), "w") as container:
+        with atomic_write(out) as part, av.open(str(part), "w") as container:
             _write(container, streams, starts, crf, Fraction(rate), _SOUND[out.suffix.lower()])
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(

@@ -19,13 +19,13 @@ from audio.features import FEATURE_RATE, FeatureSpec, speech_features
 from audio.load import Waveform
 from lipsync.core.progress import Hook, silent
 from lipsync.core.timebase import to_feature_clock
+from media.atomic import atomic_write
 from training import grid
+from training.acoustic_augmentation import augment, resized_speaker
 from training.alignment import at_rows, time_map
 from training.coarticulation import Coarticulation
-from training.acoustic_augmentation import heard_elsewhere, resized_speaker
 from training.sentences import sentence_of, text_for
 from training.tts import Voice, say
-from media.atomic import part_of
 
 #: Kinds of pieces: a real voice over its lips; another voice over real lips; a synthetic voice over synthetic lips.
 REAL, REVOICED, SYNTHETIC = 0, 1, 2
@@ -95,28 +95,28 @@ Sounding = tuple[np.ndarray, np.ndarray, list[tuple[int, np.ndarray]]]
 
 def real_clip(number: int, clip: Path, tracks: Path, spec: FeatureSpec, voices: Sequence[Voice], plan: Plan) -> Sounding:
     """Offsets, validity, and sounds over them: the clip's own, that of other sizes of speaker, and other voices. tracks: of `grid.follow`."""
-    dice = np.random.default_rng((plan.seed, number))
+    rng = np.random.default_rng((plan.seed, number))
     wave = grid.sound(clip)
     rows = np.arange(1 + len(wave.samples) * FEATURE_RATE // wave.rate)
     sounds = [(REAL, _features(wave, spec, rows, 1.0, None))]
     for k in range(plan.resized):
-        sounds.append((REAL, _features(wave, spec, rows, 1.0 if k == 0 else _size(plan, dice), dice)))
+        sounds.append((REAL, _features(wave, spec, rows, 1.0 if k == 0 else _size(plan, rng), rng)))
     text = sentence_of(clip.with_suffix(".align"))
-    for voice in _some(voices, plan.voices, dice):
-        said = say(text, voice, speed=dice.uniform(0.8, 1.2), pitch=dice.uniform(0.85, 1.2))
-        elsewhere = None if dice.random() < 0.4 else dice
-        sounds.append((REVOICED, _features(said.wave, spec, time_map(wave, said.wave), _size(plan, dice), elsewhere)))
+    for voice in _some(voices, plan.voices, rng):
+        said = say(text, voice, speed=rng.uniform(0.8, 1.2), pitch=rng.uniform(0.85, 1.2))
+        elsewhere = None if rng.random() < 0.4 else rng
+        sounds.append((REVOICED, _features(said.wave, spec, time_map(wave, said.wave), _size(plan, rng), elsewhere)))
     return *offsets_from_rest(grid.lips(clip, tracks), wave, len(rows)), sounds
 
 
 def synthetic_text(number: int, mouth: Coarticulation, spec: FeatureSpec, voices: Sequence[Voice], plan: Plan) -> Sounding:
     """The same of a text that a synthetic voice says, with the lips that `mouth` gives its phones."""
-    dice = np.random.default_rng((plan.seed, number))
-    pair = _some(voices, 2, dice)
-    voice = pair[dice.integers(len(pair))]
-    said = say(text_for(voice.language, dice), voice, speed=dice.uniform(0.75, 1.25), pitch=dice.uniform(0.85, 1.2))
+    rng = np.random.default_rng((plan.seed, number))
+    pair = _some(voices, 2, rng)
+    voice = pair[rng.integers(len(pair))]
+    said = say(text_for(voice.language, rng), voice, speed=rng.uniform(0.75, 1.25), pitch=rng.uniform(0.85, 1.2))
     rows = np.arange(1 + len(said.wave.samples) * FEATURE_RATE // said.wave.rate)
-    features = _features(said.wave, spec, rows, _size(plan, dice), None if dice.random() < 0.4 else dice)
+    features = _features(said.wave, spec, rows, _size(plan, rng), None if rng.random() < 0.4 else rng)
     return mouth.lips(said.phones, len(rows)), np.ones(len(rows), bool), [(SYNTHETIC, features)]
 
 
@@ -142,26 +142,26 @@ def offsets_from_rest(lips, wave: Waveform, n: int) -> tuple[np.ndarray, np.ndar
     return track.points - grid.rest_of(lips, wave), track.valid
 
 
-def _some(voices: Sequence[Voice], n: int, dice: np.random.Generator) -> list[Voice]:
+def _some(voices: Sequence[Voice], n: int, rng: np.random.Generator) -> list[Voice]:
     """`n` voices, half of them (as far as there are any) flite's, which are made from people."""
     human = [v for v in voices if v.engine == "flite"]
     other = [v for v in voices if v.engine != "flite"]
     k = min(len(human), n // 2) if other else n
-    return [human[i] for i in dice.permutation(len(human))[:k]] + [other[i] for i in dice.permutation(len(other))[: n - k]]
+    return [human[i] for i in rng.permutation(len(human))[:k]] + [other[i] for i in rng.permutation(len(other))[: n - k]]
 
 
-def _size(plan: Plan, dice: np.random.Generator) -> float:
-    return plan.size ** dice.uniform(-1, 1)
+def _size(plan: Plan, rng: np.random.Generator) -> float:
+    return plan.size ** rng.uniform(-1, 1)
 
 
-def _features(wave: Waveform, spec: FeatureSpec, rows: np.ndarray, size: float, dice: np.random.Generator | None) -> np.ndarray:
+def _features(wave: Waveform, spec: FeatureSpec, rows: np.ndarray, size: float, rng: np.random.Generator | None) -> np.ndarray:
     """(R,D) features of the sound at its `rows` (fractions), from a speaker of another size, elsewhere where there are dice."""
     if size != 1:
         before = len(wave.samples)
         wave = resized_speaker(wave, size)
         rows = rows * (len(wave.samples) / before)
-    if dice is not None:
-        wave = heard_elsewhere(wave, dice)
+    if rng is not None:
+        wave = augment(wave, rng)
     values = speech_features(wave, spec).values.numpy()
     return at_rows(values, rows)
 
@@ -172,7 +172,7 @@ def save_corpus(corpus: Corpus, path: Path) -> None:
 
     features, offsets, valid = corpus.stacked()
     pieces = np.array([[p.first, p.n, p.lips, p.kind, p.part] for p in corpus.pieces], np.int64)
-    with part_of(path) as part:
+    with atomic_write(path) as part:
         save_arrays(part, {"features": features.numpy(), "offsets": offsets, "valid": valid, "pieces": pieces})
 
 

@@ -31,18 +31,18 @@ class Mouth:
 Spoiler = Callable[[Mouth, Mouth, float, np.random.Generator], tuple[np.ndarray, float]]
 
 
-def blur(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) -> tuple[np.ndarray, float]:
+def blur(mouth: Mouth, other: Mouth, amount: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """Gaussian, sigma up to 3 % of an eye distance."""
     return _blurred(mouth.rgb, 0.03 * amount * mouth.scale), amount
 
 
-def noise(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) -> tuple[np.ndarray, float]:
+def noise(mouth: Mouth, other: Mouth, amount: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """Independent in each pixel and channel, up to 30 grey levels."""
-    spoilt = mouth.rgb + 30 / 255 * amount * dice.standard_normal(mouth.rgb.shape, np.float32)
+    spoilt = mouth.rgb + 30 / 255 * amount * rng.standard_normal(mouth.rgb.shape, np.float32)
     return spoilt.clip(0, 1), 0.7 * amount
 
 
-def jpeg(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) -> tuple[np.ndarray, float]:
+def jpeg(mouth: Mouth, other: Mouth, amount: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """Blocks of quality 90 down to 10."""
     import cv2
 
@@ -51,24 +51,24 @@ def jpeg(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) -
     return cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32) / 255, 0.1 + 0.6 * amount
 
 
-def ghost(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) -> tuple[np.ndarray, float]:
+def ghost(mouth: Mouth, other: Mouth, amount: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """Another mouth shines through, half and half at most."""
     share = 0.5 * amount
     return mouth.rgb * (1 - share) + other.rgb * share, 1.2 * amount * min(1.0, lip_error(mouth, other) / (0.6 * WRONG_LIPS))
 
 
-def swap(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) -> tuple[np.ndarray, float]:
+def swap(mouth: Mouth, other: Mouth, amount: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """Another mouth of the same person, as sharp as the right one."""
     return other.rgb, min(1.3, lip_error(mouth, other) / WRONG_LIPS)
 
 
-def warp(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) -> tuple[np.ndarray, float]:
+def warp(mouth: Mouth, other: Mouth, amount: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """Lips pushed aside or stretched from their middle, smoothly, the surroundings left in place."""
     import cv2
 
     height, width = mouth.rgb.shape[:2]
     middle = mouth.lips.mean(0)
-    push, stretch = dice.standard_normal(2), dice.standard_normal(2) / (0.2 * mouth.scale)
+    push, stretch = rng.standard_normal(2), rng.standard_normal(2) / (0.2 * mouth.scale)
 
     def moved(points: np.ndarray) -> np.ndarray:
         from_middle = points - middle
@@ -81,7 +81,7 @@ def warp(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) -
     return cv2.remap(mouth.rgb, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), amount
 
 
-def teeth(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) -> tuple[np.ndarray, float]:
+def teeth(mouth: Mouth, other: Mouth, amount: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """The inside of the mouth loses its detail; nothing where it is closed."""
     import cv2
 
@@ -92,22 +92,22 @@ def teeth(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) 
     return spoilt, 0.7 * amount * min(1.0, float(inside.sum()) / (0.03 * mouth.scale**2))
 
 
-def colour(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) -> tuple[np.ndarray, float]:
+def colour(mouth: Mouth, other: Mouth, amount: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """Every channel brighter or darker by itself, about 20 % at most."""
-    gain = dice.standard_normal(3)
+    gain = rng.standard_normal(3)
     return (mouth.rgb * (1 + 0.2 * amount * gain / np.abs(gain).max())).clip(0, 1).astype(np.float32), 0.35 * amount
 
 
-def light(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) -> tuple[np.ndarray, float]:
+def light(mouth: Mouth, other: Mouth, amount: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """All brighter or darker by up to 10 %."""
-    return (mouth.rgb * (1 + 0.1 * amount * dice.choice([-1, 1]))).clip(0, 1).astype(np.float32), 0.08 * amount
+    return (mouth.rgb * (1 + 0.1 * amount * rng.choice([-1, 1]))).clip(0, 1).astype(np.float32), 0.08 * amount
 
 
-def shift(mouth: Mouth, other: Mouth, amount: float, dice: np.random.Generator) -> tuple[np.ndarray, float]:
+def shift(mouth: Mouth, other: Mouth, amount: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """Everything moves together by up to 1.5 % of an eye distance and a pixel."""
     import cv2
 
-    reach, angle = amount * (0.015 * mouth.scale + 1) / 2, dice.uniform(0, 2 * np.pi)
+    reach, angle = amount * (0.015 * mouth.scale + 1) / 2, rng.uniform(0, 2 * np.pi)
     move = np.array([[1, 0, reach * np.cos(angle)], [0, 1, reach * np.sin(angle)]])
     size = mouth.rgb.shape[1::-1]
     return cv2.warpAffine(mouth.rgb, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).clip(0, 1), 0.08 * amount
@@ -134,21 +134,21 @@ class Material:
     bank: MouthBank
     rows: np.ndarray
 
-    def pair(self, dice: np.random.Generator) -> tuple[int, int]:
+    def pair(self, rng: np.random.Generator) -> tuple[int, int]:
         """A random row, and another one near to it in time or far."""
-        at = int(dice.integers(len(self.rows)))
-        away = int(np.exp(dice.uniform(0, np.log(len(self.rows) - 1))))
-        return int(self.rows[at]), int(self.rows[(at + away * dice.choice([-1, 1])) % len(self.rows)])
+        at = int(rng.integers(len(self.rows)))
+        away = int(np.exp(rng.uniform(0, np.log(len(self.rows) - 1))))
+        return int(self.rows[at]), int(self.rows[(at + away * rng.choice([-1, 1])) % len(self.rows)])
 
-    def two(self, width: int, height: int, dice: np.random.Generator, varied: bool = True) -> tuple[Mouth, Mouth]:
+    def two(self, width: int, height: int, rng: np.random.Generator, varied: bool = True) -> tuple[Mouth, Mouth]:
         """Two mouths at this size in one light; varied: also cut closer, mirrored, and in another light and colour."""
         space = self.bank.space
-        cut = dice.uniform(0, 0.1, 4) if varied else np.zeros(4)
+        cut = rng.uniform(0, 0.1, 4) if varied else np.zeros(4)
         left, top = round(cut[0] * space.width), round(cut[1] * space.height)
         right, bottom = round((1 - cut[2]) * space.width), round((1 - cut[3]) * space.height)
-        mirror = varied and dice.random() < 0.5
-        mix = np.eye(3) + (dice.uniform(-0.06, 0.06, (3, 3)) + np.diag(dice.uniform(-0.15, 0.15, 3) + dice.uniform(-0.2, 0.1))) * varied
-        gamma = np.exp(dice.uniform(-0.35, 0.35)) if varied else 1.0
+        mirror = varied and rng.random() < 0.5
+        mix = np.eye(3) + (rng.uniform(-0.06, 0.06, (3, 3)) + np.diag(rng.uniform(-0.15, 0.15, 3) + rng.uniform(-0.2, 0.1))) * varied
+        gamma = np.exp(rng.uniform(-0.35, 0.35)) if varied else 1.0
 
         def seen(row: int) -> Mouth:
             import cv2
@@ -162,7 +162,7 @@ class Material:
                 rgb, lips = np.ascontiguousarray(rgb[:, ::-1]), (lips * [-1, 1] + [width, 0])[MIRRORED]
             return Mouth(rgb, lips.astype(np.float32), space.scale * float(size.mean()))
 
-        one, other = self.pair(dice)
+        one, other = self.pair(rng)
         return seen(one), seen(other)
 
 
@@ -178,17 +178,17 @@ class Examples:
     lips: np.ndarray
 
 
-def examples(materials: Sequence[Material], n: int, width: int, dice: np.random.Generator) -> Examples:
+def examples(materials: Sequence[Material], n: int, width: int, rng: np.random.Generator) -> Examples:
     """n random pairs, `width` pixels wide; every kind of fault is as frequent, wrong lips twice. Half of the faults are in another light and
     moved a little, too: that must not hide them, nor look like one."""
     kinds = [*SPOILERS, "swap", "warp"]
     height, rows = round(0.8 * width), []
     for _ in range(n):
-        mouth, other = materials[int(dice.integers(len(materials)))].two(width, height, dice)
-        kind = kinds[int(dice.integers(len(kinds)))]
-        spoilt, severity = SPOILERS[kind](mouth, other, float(dice.uniform(0, 1)), dice)
-        for mild in (light, shift) if dice.random() < 0.5 else ():
-            spoilt, more = mild(Mouth(spoilt, mouth.lips, mouth.scale), other, float(dice.uniform(0, 1)), dice)
+        mouth, other = materials[int(rng.integers(len(materials)))].two(width, height, rng)
+        kind = kinds[int(rng.integers(len(kinds)))]
+        spoilt, severity = SPOILERS[kind](mouth, other, float(rng.uniform(0, 1)), rng)
+        for mild in (light, shift) if rng.random() < 0.5 else ():
+            spoilt, more = mild(Mouth(spoilt, mouth.lips, mouth.scale), other, float(rng.uniform(0, 1)), rng)
             severity = float(np.hypot(severity, more))
         rows.append((mouth.rgb, spoilt, list(SPOILERS).index(kind), severity, mouth.lips / [width, height]))
     clean, spoilt, kind, severity, lips = (np.stack(column) for column in zip(*rows))

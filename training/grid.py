@@ -16,13 +16,13 @@ import numpy as np
 from audio.load import RATE, Waveform, load_track
 from audio.vad import voice_activity
 from lipsync.core.errors import LipsyncError
-from lipsync.core.progress import Hook, silent
 from lipsync.core.lips import rest_shape
+from lipsync.core.progress import Hook, silent
 from lipsync.core.timebase import voiced_at
 from lipsync.core.types import FaceTrack, LipTrack
-from video.clock import FrameClock
+from media.atomic import atomic_write
 from media.container import open_media
-from media.atomic import part_of
+from video.clock import FrameClock
 
 FRAME_RATE, CLIP_S = Fraction(25), 3
 N_FRAMES = int(FRAME_RATE) * CLIP_S
@@ -92,7 +92,7 @@ def follow(paths: Sequence[Path], folder: Path, hook: Hook = silent) -> None:
             track = _followed(path, config, backend)
             kept = dict(lips=track.lips.points, valid=track.valid, pose=track.pose, eyes=track.eyes, pixel_from_face=track.pixel_from_face)
             out.parent.mkdir(parents=True, exist_ok=True)
-            with part_of(out) as part:
+            with atomic_write(out) as part:
                 np.savez(part, **kept)
         hook("faces", i + 1, len(paths))
 

@@ -16,20 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, relu, smooth_l1_loss
 
-from lipsync.target.analyse import analyse
-from lipsync.store.cache import Cache, save_tensors
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.core.progress import Hook, silent
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER
-from lipsync.store.weights_file import read_weights_file
+from lipsync.core.progress import Hook, silent
+from lipsync.learning.loop import Objective, train
+from lipsync.learning.losses import feature_distance, of_length_one
+from lipsync.learning.perceptual import WIDTHS, MouthEncoder
+from lipsync.store.cache import Cache
+from lipsync.target.analyse import analyse
 from training import grid
 from training.distortions import SPOILERS, Material, examples
-from lipsync.learning.loop import Player, train
-from lipsync.learning.losses import feature_distance, of_length_one
-from media.atomic import part_of
-from lipsync.learning.perceptual import MouthEncoder
-from lipsync.learning.perceptual import WIDTHS
 
 RECIPES = Path(__file__).parent / "recipes"
 PRESENTER = Path(__file__).parents[1] / "samples" / "target.mp4"
@@ -107,20 +104,20 @@ def train_encoder(materials: Sequence[Material], recipe: EncoderRecipe, hook: Ho
     """A trained encoder; the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        student, dice = _Student(), torch.Generator().manual_seed(recipe.seed)
+        student, generator = _Student(), torch.Generator().manual_seed(recipe.seed)
     optimiser = torch.optim.AdamW(student.parameters(), recipe.rate, (0.9, 0.99), weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, recipe.steps + 1, pct_start=0.1)
 
     def terms(step: int) -> dict[str, Tensor]:
         low, high = np.log(recipe.widths)
-        width = round(float(np.exp(low + (high - low) * float(torch.rand((), generator=dice)))))
+        width = round(float(np.exp(low + (high - low) * float(torch.rand((), generator=generator)))))
         n = max(4, round(recipe.pixels / (0.8 * width**2)))
-        drawn = examples(materials, n, width, np.random.default_rng(int(torch.randint(2**31, (), generator=dice))))
+        drawn = examples(materials, n, width, np.random.default_rng(int(torch.randint(2**31, (), generator=generator))))
         return encoder_terms(student, *map(torch.from_numpy, (drawn.clean, drawn.spoilt, drawn.kind, drawn.severity, drawn.lips)))
 
-    player = Player("encoder", student, optimiser, terms, schedule)
+    objective = Objective("encoder", student, optimiser, terms, schedule)
     tell = lambda step: hook("encoder", step, recipe.steps)
-    train([player], recipe.steps, dice, lambda: 0.0, lambda step: False, tell, keep)
+    train([objective], recipe.steps, generator, lambda: 0.0, lambda step: False, tell, keep)
     return student.encoder.eval().requires_grad_(False)
 
 

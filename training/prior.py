@@ -18,18 +18,33 @@ import torch
 
 from audio.features import FEATURE_RATE
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.core.progress import Hook, silent
 from lipsync.core.lips import LipBasis, opening
-from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predicted, scale_of
+from lipsync.core.progress import Hook, silent
 from lipsync.core.types import LipTrack
+from lipsync.learning.lip_examples import N_FOLDS, Variation, varied
+from lipsync.learning.lips import importance_of, lip_objective
+from lipsync.learning.loop import train
+from lipsync.metrics.lips import articulation, lmd, opening_r
+from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predicted, scale_of
 from training import grid
 from training.alignment import phones_of
 from training.coarticulation import Coarticulation
-from training.corpus import REAL, REVOICED, SYNTHETIC, Corpus, Piece, Plan, Sounding, gather, in_order, load_corpus, offsets_from_rest, real_clip, save_corpus, synthetic_text  # fmt: skip
-from lipsync.learning.lip_examples import N_FOLDS, Variation, varied
-from lipsync.learning.lips import importance_of, lip_player
-from lipsync.learning.loop import train
-from lipsync.metrics.lips import articulation, lmd, opening_r
+from training.corpus import (  # fmt: skip
+    REAL,
+    REVOICED,
+    SYNTHETIC,
+    Corpus,
+    Piece,
+    Plan,
+    Sounding,
+    gather,
+    in_order,
+    load_corpus,
+    offsets_from_rest,
+    real_clip,
+    save_corpus,
+    synthetic_text,
+)
 from training.phones import Phones
 from training.sentences import sentence_of
 from training.tts import FLITE_VOICES, TRAIN_VOICES, engine_missing, say
@@ -163,17 +178,17 @@ class Material:
 
 
 def batch_of(
-    material: Material, pieces: dict[int, list[Piece]], recipe: PriorRecipe, dice: torch.Generator
+    material: Material, pieces: dict[int, list[Piece]], recipe: PriorRecipe, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Random stretches: features (B,L,D), targets (B,L,K), weight (B,L); pieces shorter than a stretch count as far as they go."""
     n, length = recipe.batch, recipe.length
     share = torch.tensor([recipe.shares[kind] if pieces[kind] else 0.0 for kind in (REAL, REVOICED, SYNTHETIC)])
-    kinds = torch.multinomial(share, n, True, generator=dice).tolist()
-    drawn = [pieces[k][int(torch.randint(len(pieces[k]), (1,), generator=dice))] for k in kinds]
+    kinds = torch.multinomial(share, n, True, generator=generator).tolist()
+    drawn = [pieces[k][int(torch.randint(len(pieces[k]), (1,), generator=generator))] for k in kinds]
     first, size, lips = (torch.tensor([getattr(p, name) for p in drawn])[:, None] for name in ("first", "n", "lips"))
-    pace = 1 + (2 * torch.rand(n, 1, generator=dice) - 1) * recipe.vary.speed
+    pace = 1 + (2 * torch.rand(n, 1, generator=generator) - 1) * recipe.vary.speed
     room = (size - 2 - length * pace).clamp(min=0)
-    position = torch.rand(n, 1, generator=dice) * room + torch.arange(length)[None] * pace
+    position = torch.rand(n, 1, generator=generator) * room + torch.arange(length)[None] * pace
     beyond = position > size - 2.01
     position = torch.minimum(position, size - 2.01)
     row = position.long()
@@ -181,7 +196,7 @@ def batch_of(
     heard = material.features[first + row].float() * (1 - part) + material.features[first + row + 1].float() * part
     wanted = material.targets[lips + row] * (1 - part) + material.targets[lips + row + 1] * part
     weight = material.valid[lips + row] * material.valid[lips + row + 1] * ~beyond
-    return varied(heard, recipe.vary, dice), wanted, weight
+    return varied(heard, recipe.vary, generator), wanted, weight
 
 
 def train_prior(corpus: Corpus, rest: np.ndarray, recipe: PriorRecipe, hook: Hook = silent, keep: Path | None = None) -> LipModel:
@@ -214,19 +229,19 @@ def train_prior(corpus: Corpus, rest: np.ndarray, recipe: PriorRecipe, hook: Hoo
 
 def _trained(material: Material, model: LipModel, recipe: PriorRecipe, member: int, held: Sequence[Piece], tell, keep: Path | None) -> LipNet:
     torch.manual_seed(recipe.seed + member)
-    dice = torch.Generator().manual_seed(recipe.seed + member)
+    generator = torch.Generator().manual_seed(recipe.seed + member)
     inside = set(held)
     pieces = {kind: [p for p in material.corpus.pieces if p.kind == kind and p not in inside] for kind in (REAL, REVOICED, SYNTHETIC)}
     net = LipNet(material.features.shape[1], material.targets.shape[1], SHAPES[recipe.network])
-    drawn = lambda: batch_of(material, pieces, recipe, dice)  # noqa: E731
-    player = lip_player(net, model, drawn, importance_of(model.basis, recipe.flatten), recipe.opening, recipe.rate, recipe.steps)
+    drawn = lambda: batch_of(material, pieces, recipe, generator)  # noqa: E731
+    objective = lip_objective(net, model, drawn, importance_of(model.basis, recipe.flatten), recipe.opening, recipe.rate, recipe.steps)
 
     def judge() -> float:
         real, ours = _answers(material, model, net, held[::2])
         return float(np.square(real - ours).sum((1, 2)).mean())
 
     judge_at = lambda step: step % 250 == 0  # noqa: E731
-    train([player], recipe.steps, dice, judge, judge_at, tell, keep)
+    train([objective], recipe.steps, generator, judge, judge_at, tell, keep)
     return net
 
 

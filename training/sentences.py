@@ -39,9 +39,9 @@ def sentence_of_name(clip: str) -> str:
     return text_of_grid([*(codes[letter] for codes, letter in zip(_CODES, stem)), stem[3], digit, last])
 
 
-def grid_sentence(dice: np.random.Generator) -> str:
+def grid_sentence(rng: np.random.Generator) -> str:
     """A random sentence of the GRID grammar, as a synthesiser must be given it."""
-    return text_of_grid([words[dice.integers(len(words))] for words in GRID_WORDS])
+    return text_of_grid([words[rng.integers(len(words))] for words in GRID_WORDS])
 
 
 #: A thousand everyday English words in which every phone occurs before and after many others.
@@ -94,29 +94,29 @@ ENGLISH_WORDS = tuple(_ENGLISH.split())
 _ENDS = (".", ".", ".", "?", "!", "")
 
 
-def english_phrase(dice: np.random.Generator, least: int = 3, most: int = 9) -> str:
+def english_phrase(rng: np.random.Generator, least: int = 3, most: int = 9) -> str:
     """A few everyday words in no order, with a comma here and there."""
-    words = [ENGLISH_WORDS[i] for i in dice.integers(len(ENGLISH_WORDS), size=dice.integers(least, most + 1))]
-    if len(words) > 4 and dice.random() < 0.4:
-        words[dice.integers(1, len(words) - 2)] += ","
-    return " ".join(words) + _ENDS[dice.integers(len(_ENDS))]
+    words = [ENGLISH_WORDS[i] for i in rng.integers(len(ENGLISH_WORDS), size=rng.integers(least, most + 1))]
+    if len(words) > 4 and rng.random() < 0.4:
+        words[rng.integers(1, len(words) - 2)] += ","
+    return " ".join(words) + _ENDS[rng.integers(len(_ENDS))]
 
 
-def numbers(dice: np.random.Generator) -> str:
+def numbers(rng: np.random.Generator) -> str:
     """Numbers in digits, which espeak-ng reads in the language of its voice."""
     tops = (10, 100, 100, 1000, 1000, 10000, 1000000)
-    return ", ".join(str(dice.integers(tops[dice.integers(len(tops))])) for _ in range(dice.integers(2, 5)))
+    return ", ".join(str(rng.integers(tops[rng.integers(len(tops))])) for _ in range(rng.integers(2, 5)))
 
 
-def text_for(language: str, dice: np.random.Generator) -> str:
+def text_for(language: str, rng: np.random.Generator) -> str:
     """Something to say in this language: English phrases, GRID sentences and numbers for "en", numbers for others."""
     if language != "en":
-        return numbers(dice)
-    kind = dice.random()
-    return english_phrase(dice) if kind < 0.7 else grid_sentence(dice) if kind < 0.9 else numbers(dice)
+        return numbers(rng)
+    kind = rng.random()
+    return english_phrase(rng) if kind < 0.7 else grid_sentence(rng) if kind < 0.9 else numbers(rng)
 
 
 def texts(languages: Sequence[str], seed: int) -> list[str]:
     """A text for each language named, the same for the same seed."""
-    dice = np.random.default_rng(seed)
-    return [text_for(language, dice) for language in languages]
+    rng = np.random.default_rng(seed)
+    return [text_for(language, rng) for language in languages]

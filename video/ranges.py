@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from media import MediaError
-from video.clock import FrameClock
+from media.atomic import atomic_write
 from media.container import open_media
-from media.atomic import part_of
+from video.clock import FrameClock
 from video.write import VideoWriter
 
 
@@ -69,7 +69,7 @@ class RangedWriter:
         writer, self._writer = self._writer, None
         writer.__exit__(kind, error, trace)
         if kind is None:
-            with part_of(_digest_file(writer.path)) as part:
+            with atomic_write(_digest_file(writer.path)) as part:
                 part.write_text(_sha256(writer.path))
 
     def _file(self, rows: tuple[int, int]) -> Path:

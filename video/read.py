@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from media import MediaError
-from video.colour import FULL, ColourTags, Converter
-from video.clock import FrameBatch, FrameClock
 from media.container import InputLimits, check_frames, check_size, open_media, too_large
+from video.clock import FrameBatch, FrameClock
+from video.colour import FULL, ColourTags, Converter
 from video.prefetch import ahead
 
 _EXACT_CONTAINERS = {"mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm"}  # packet times are stored, not guessed

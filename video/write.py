@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from media import MediaError
-from video.colour import FULL, RGB, ColourTags, Converter
+from media.atomic import commit, part_path, remove_part, remove_stale
 from video.clock import FrameClock
-from media.atomic import part_path, remove_part, settle, sweep_parts
+from video.colour import FULL, RGB, ColourTags, Converter
 from video.mux import SpeechTrack
 
 #: Encoder -> (pixel format, the same for odd sizes, name of its quality option, further options).
@@ -101,7 +101,7 @@ class VideoWriter:
         self._failed: BaseException | None = None
         self._written = 0
         self._thread = None
-        sweep_parts(self.path)
+        remove_stale(self.path)
         try:
             self._open()
         except BaseException:
@@ -138,7 +138,7 @@ class VideoWriter:
         self._close()
         try:
             n_bytes = self._part.stat().st_size
-            settle(self._part, self.path)
+            commit(self._part, self.path)
         except OSError as error:
             raise MediaError(f"{self.path} could not be completed ({error.strerror or error}). Check free disk space and the folder.") from error
         self.facts = WrittenVideo(self.path, self._written, n_bytes, self._pix_fmt, self._colour, audio, tuple(self._notes))

@@ -13,19 +13,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from lipsync.batch.preflight import Checked, check_jobs, summary
 from lipsync.batch.job import Job, Outcome
 from lipsync.batch.pool import LocalWorkers, Workers
+from lipsync.batch.preflight import Checked, check_jobs, summary
+from lipsync.batch.progress import BatchJsonLines, LiveTable, PlainLines, SilentObserver, exit_status
 from lipsync.batch.report import write_report
-from lipsync.batch.run import locked, run_batch, settle
-from lipsync.batch.storage.store import Place, cache_for, is_url
-from lipsync.batch.progress import BatchJsonLines, LiveTable, PlainLines, Quiet, exit_status
-from lipsync.batch.worker import Where
-from lipsync.store.cache import Cache
+from lipsync.batch.run import already_done, locked, run_batch
+from lipsync.batch.storage.store import OutputStore, cache_for, is_url
+from lipsync.batch.worker import BatchPaths
 from lipsync.config.schema import DubConfig
 from lipsync.core.progress import Bars, silent
-from lipsync.store.receipt import own_version
 from lipsync.sandbox.limits import Limits
+from lipsync.store.cache import Cache
+from lipsync.store.receipt import own_version
 
 #: A worker with a target of usual size and its libraries.
 _WORKER_GIB = 2.0
@@ -53,7 +53,7 @@ def batch(jobs: Sequence[Job], config: DubConfig, options: BatchOptions, stdout:
 
     The report goes to the output folder. LipsyncError where the batch cannot begin at all.
     """
-    place, began_s = Place(options.out), time.monotonic()
+    place, began_s = OutputStore(options.out), time.monotonic()
     cache = cache_for(config.cache.folder or None, options.shared)
     limits = _limits(jobs, config, options, cache)
 
@@ -89,10 +89,10 @@ def _limits(jobs: Sequence[Job], config: DubConfig, options: BatchOptions, cache
 
 
 def _looked_at(
-    jobs: Sequence[Job], place: Place, cache: Cache, limits: Limits | None, options: BatchOptions, stderr: TextIO
+    jobs: Sequence[Job], place: OutputStore, cache: Cache, limits: Limits | None, options: BatchOptions, stderr: TextIO
 ) -> tuple[list[Outcome | None], list[Checked]]:
     """What is settled, and what is known of the rest; what cannot be done is settled, too."""
-    known = settle(jobs, place, force=options.force, verify=options.verify)
+    known = already_done(jobs, place, force=options.force, verify=options.verify)
     kept = [number for number, outcome in enumerate(known) if outcome is not None and outcome.state == "kept"]
     with Bars(stderr) if options.show == "table" else nullcontext(silent) as hook:
         checked = check_jobs(jobs, options.out, cache, kept=kept, hook=hook, limits=limits)
@@ -141,23 +141,23 @@ def _free_gib() -> float:
         return _WORKER_GIB
 
 
-def _where(options: BatchOptions, config: DubConfig, cache: Cache) -> Where:
+def _where(options: BatchOptions, config: DubConfig, cache: Cache) -> BatchPaths:
     # On a cluster every machine has its usual cache, unless the user names a folder that is there on all.
     everywhere = options.ray in (None, "local") or config.cache.folder
-    return Where(options.out, str(cache.folder) if everywhere else "", options.shared)
+    return BatchPaths(options.out, str(cache.folder) if everywhere else "", options.shared)
 
 
-def _watch(show: str, jobs: Sequence[Job], n_workers: int, checked: Sequence[Checked], stdout: TextIO, stderr: TextIO) -> Quiet:
+def _watch(show: str, jobs: Sequence[Job], n_workers: int, checked: Sequence[Checked], stdout: TextIO, stderr: TextIO) -> SilentObserver:
     lengths_s = [look.duration_s for look in checked]
     if show == "json":
         return BatchJsonLines(stdout, jobs, n_workers, lengths_s=lengths_s)
     if show == "nothing":
-        return Quiet(jobs, n_workers, lengths_s=lengths_s)
+        return SilentObserver(jobs, n_workers, lengths_s=lengths_s)
     kind = LiveTable if show == "table" else PlainLines
     return kind(stderr if show == "table" else stdout, jobs, n_workers, lengths_s=lengths_s)
 
 
-def _report(outcomes: Sequence[Outcome], place: Place, about: dict) -> None:
+def _report(outcomes: Sequence[Outcome], place: OutputStore, about: dict) -> None:
     if not is_url(place.where):
         write_report(outcomes, place.where, about)
         return

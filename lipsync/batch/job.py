@@ -58,7 +58,7 @@ class Outcome:
             raise ValueError(f"Outcome.state must be one of {', '.join(STATES)}, got {self.state!r}")
 
 
-class Watch(Protocol):
+class BatchObserver(Protocol):
     """Is told what happens, job by its number in the batch (from 0). Also a context manager, which ends what it shows."""
 
     def started(self, number: int, worker: int) -> None: ...

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from lipsync.batch.job import Job
 from lipsync.batch.storage.store import is_url, shown
+from lipsync.config.load import Text, from_plain, load, option_names, overrides, validate
 from lipsync.config.schema import DubConfig
-from lipsync.config.load import Text, checked, from_plain, given, load, option_names
-from lipsync.core.text import nearest
 from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.core.text import nearest
 
 MAX_BYTES = 64 << 20
 MAX_JOBS = 1_000_000
@@ -57,7 +57,7 @@ def read_manifest(
     if not asked:
         raise UsageError(f"The manifest {file} has no jobs. Give every job a target and a speech.")
     place = _Place(file.absolute().parent, _folder(root))
-    maker = _Maker(given(config, settings, named), defaults, place, file)
+    maker = _Maker(overrides(config, settings, named), defaults, place, file)
     return _each_its_own_out([maker.job(*one) for one in asked])
 
 
@@ -125,7 +125,7 @@ class _Maker:
                 raise UsageError("out is each job's own: two jobs cannot write one file.")
             _refuse_unknown(defaults)
             self._base = self._overlaid({key: value for key, value in defaults.items() if key not in KEYS})
-            self._plain = self._interned(checked(from_plain(self._base)))
+            self._plain = self._interned(validate(from_plain(self._base)))
         except (LipsyncError, RecursionError) as error:
             raise UsageError(one_line(f"{file}, [defaults]: {_sentence(error)}")) from error
 
@@ -177,7 +177,7 @@ class _Maker:
         return made
 
     def _resolved(self, own: dict) -> DubConfig:
-        return checked(from_plain(self._overlaid(own)))
+        return validate(from_plain(self._overlaid(own)))
 
     def _interned(self, config: DubConfig) -> DubConfig:
         return self._configs.setdefault(config, config)

@@ -18,8 +18,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from lipsync.sandbox.limits import OUT_OF_MEMORY, OUT_OF_TIME
-from lipsync.sandbox.limits import Limits, limit_this_process, restart_clock, short_of_memory
+from lipsync.sandbox.limits import (
+    OUT_OF_MEMORY,
+    OUT_OF_TIME,
+    Limits,
+    limit_this_process,
+    restart_clock,
+    short_of_memory,
+)
 
 GRACE_S = 15.0  # a worker that is told to stop removes what it had begun
 _TOLD_S = 0.2  # between two words of a worker on how far it is

@@ -13,17 +13,17 @@ from typing import TypeVar
 from lipsync.batch import estimate
 from lipsync.batch.estimate import Film, Scale
 from lipsync.batch.job import Job
-from lipsync.batch.probe import PICTURES
 from lipsync.batch.manifest import one_line, out_path
 from lipsync.batch.pool import LocalWorkers, Workers
+from lipsync.batch.probe import PICTURES
 from lipsync.batch.storage.store import is_url, shown
-from lipsync.store.cache import Cache
-from lipsync.config.schema import DubConfig
 from lipsync.config.load import to_plain
+from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.progress import Hook, silent
-from lipsync.store.preflight import check_readable, receipt_path
 from lipsync.sandbox.limits import Limits
+from lipsync.store.cache import Cache
+from lipsync.store.preflight import check_readable, receipt_path
 
 #: Seconds after which a look is given up: some files must be decoded whole to know their length.
 _LOOK_S = 1800.0

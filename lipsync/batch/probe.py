@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-from lipsync.config.schema import DubConfig
 from lipsync.config.load import from_plain
-from lipsync.core.errors import sentence_of
+from lipsync.config.schema import DubConfig
+from lipsync.core.errors import user_message
 from lipsync.core.progress import Hook, silent
-from media.container import InputLimits
-from dataclasses import asdict
 
 #: Pictures of a target in which a face is looked for.
 PICTURES = 12
@@ -21,7 +18,7 @@ def perform(task: dict, hook: Hook = silent) -> dict:
     try:
         return {"found": LOOKS[task["look"]](task["name"], from_plain(task["config"]))}
     except Exception as error:
-        sentence, _ = sentence_of(error)
+        sentence, _ = user_message(error)
         return {"fault": sentence or f"{task['name']} cannot be used ({type(error).__name__}: {error})."}
 
 
@@ -60,8 +57,8 @@ def spread_rows(n: int, keyframes):
 
 def _track_key(name: str, config: DubConfig) -> str:
     """Of the target's face track in the cache."""
-    from lipsync.target.analyse import track_key
     from lipsync.store.cache import content_hash
+    from lipsync.target.analyse import track_key
 
     return track_key(content_hash(name), config)
 

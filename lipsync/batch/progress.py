@@ -9,10 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self, TextIO
 
 from lipsync.batch.job import Job, Outcome
-from lipsync.batch.stats import Running, Tally
-from lipsync.core.text import clean
-from lipsync.core.text import said_s
-from lipsync.core.text import shortened
+from lipsync.batch.stats import BatchStats, Running
+from lipsync.core.text import format_duration, printable, shortened
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -21,38 +19,38 @@ if TYPE_CHECKING:
 Clock = Callable[[], float]
 
 
-def exit_status(tally: Tally) -> int:
+def exit_status(tally: BatchStats) -> int:
     """0 where every job is done or was found done, else 1."""
     return 0 if tally.counts["done"] + tally.counts["kept"] == len(tally.jobs) else 1
 
 
-def summary(tally: Tally, now_s: float) -> list[str]:
+def summary(tally: BatchStats, now_s: float) -> list[str]:
     """What stays at the end, for a person: failures with their reasons, the slowest jobs, totals."""
-    lines = [f"Failed: {clean(out)}: {clean(reason)}" for out, reason in tally.failures]
+    lines = [f"Failed: {printable(out)}: {printable(reason)}" for out, reason in tally.failures]
     if unnamed := tally.counts["failed"] - len(tally.failures):
         lines.append(f"And {unnamed} more failed.")
     if len(tally.slowest) > 1:
-        slow = ", ".join(f"{clean(out)} ({said_s(seconds)})" for seconds, out, _ in tally.slowest[:3])
+        slow = ", ".join(f"{printable(out)} ({format_duration(seconds)})" for seconds, out, _ in tally.slowest[:3])
         lines.append(f"Slowest: {slow}.")
     return [*lines, totals(tally, now_s)]
 
 
-def totals(tally: Tally, now_s: float) -> str:
+def totals(tally: BatchStats, now_s: float) -> str:
     """One sentence: jobs by what became of them, what was made, and how long it took."""
     n = len(tally.jobs)
     became = [f"{count} {state}" for state, count in tally.counts.items() if count]
     if n > tally.ended:
         became.append(f"{n - tally.ended} not ended")
-    made = f"; {tally.frames} frames, {said_s(tally.duration_s)} of video" if tally.frames else ""
-    return f"{n} job{'' if n == 1 else 's'}: {', '.join(became) or 'nothing to do'}{made}; took {said_s(now_s - tally.began_s)}."
+    made = f"; {tally.frames} frames, {format_duration(tally.duration_s)} of video" if tally.frames else ""
+    return f"{n} job{'' if n == 1 else 's'}: {', '.join(became) or 'nothing to do'}{made}; took {format_duration(now_s - tally.began_s)}."
 
 
-class Quiet:
+class SilentObserver:
     """Counts, and shows nothing. lengths_s: seconds of each output where known (0 = not), for the time left."""
 
     def __init__(self, jobs: Sequence[Job], workers: int = 1, *, lengths_s: Sequence[float] = (), now: Clock = time.monotonic) -> None:
         self.now = now
-        self.tally = Tally(jobs, workers, now(), lengths_s)
+        self.tally = BatchStats(jobs, workers, now(), lengths_s)
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +68,7 @@ class Quiet:
         self.tally.end(number, outcome, self.now())
 
 
-class PlainLines(Quiet):
+class PlainLines(SilentObserver):
     """A line for every job that ended, and one about the whole every `every_s` seconds."""
 
     def __init__(self, stream: TextIO, jobs: Sequence[Job], workers: int = 1, *, every_s: float = 30.0, **known: object) -> None:
@@ -94,10 +92,10 @@ class PlainLines(Quiet):
         if outcome.state == "stopped" and not outcome.attempts:
             return  # there may be many; the total says how many
         if outcome.state == "done":
-            how = f": {outcome.frames} frames, {outcome.duration_s:.2f} s, took {said_s(outcome.seconds)}"
+            how = f": {outcome.frames} frames, {outcome.duration_s:.2f} s, took {format_duration(outcome.seconds)}"
         else:
-            how = f": {clean(outcome.reason)}" if outcome.reason else ""
-        self._write(f"[{self.tally.ended}/{len(self.tally.jobs)}] {outcome.state} {clean(outcome.job.name)}{how}")
+            how = f": {printable(outcome.reason)}" if outcome.reason else ""
+        self._write(f"[{self.tally.ended}/{len(self.tally.jobs)}] {outcome.state} {printable(outcome.job.name)}{how}")
         self._whole()
 
     def _whole(self) -> None:
@@ -111,7 +109,7 @@ class PlainLines(Quiet):
         self.stream.flush()
 
 
-class BatchJsonLines(Quiet):
+class BatchJsonLines(SilentObserver):
     """One JSON object a line: "event" is "started", "progress" (at most one for a job and second), the state in which a job ended, or
     "summary", the last."""
 
@@ -150,7 +148,7 @@ class BatchJsonLines(Quiet):
         self.stream.flush()
 
 
-class LiveTable(Quiet):
+class LiveTable(SilentObserver):
     """On a terminal: counts, speed and time left, a row for every worker, the last failures. At the end a table of the outcome stays."""
 
     def __init__(self, stream: TextIO, jobs: Sequence[Job], workers: int = 1, **known: object) -> None:
@@ -191,7 +189,7 @@ class LiveTable(Quiet):
         with self._lock:
             now_s, width = self.now(), self.console.width
             head = [Text(_counted(self.tally), style="bold"), Text(_pace(self.tally, now_s))]
-            said = [f"failed  {shortened(out, width // 3)}: {clean(reason)}" for out, reason in self.tally.last_failures]
+            said = [f"failed  {shortened(out, width // 3)}: {printable(reason)}" for out, reason in self.tally.last_failures]
             failed = [_one_line(line, "red") for line in said]
             room = self.console.height - len(head) - len(failed) - 3
             at_work = {one.worker: (number, one) for number, one in self.tally.running.items()}
@@ -203,17 +201,17 @@ class LiveTable(Quiet):
             return Group(*head, table, *([_one_line(f"and {more} more running", "dim")] if more else []), *failed)
 
 
-def _counted(tally: Tally) -> str:
+def _counted(tally: BatchStats) -> str:
     stopped = f"  stopped {tally.counts['stopped']}" if tally.counts["stopped"] else ""
     counts = "  ".join(f"{state} {tally.counts[state]}" for state in ("done", "kept", "failed"))
     return f"{counts}{stopped}  running {len(tally.running)}  waiting {tally.waiting}"
 
 
-def _pace(tally: Tally, now_s: float) -> str:
+def _pace(tally: BatchStats, now_s: float) -> str:
     """Speed and time left, as far as they are known."""
     rate, left_s = tally.frames_per_s(now_s), tally.left_s(now_s)
     speed = None if rate is None else f"{rate:.1f} frames/s"
-    left = None if left_s is None else f"about {said_s(_rough(left_s))} left"
+    left = None if left_s is None else f"about {format_duration(_rough(left_s))} left"
     return ", ".join(filter(None, (speed, left)))
 
 
@@ -254,7 +252,7 @@ def _rows(workers: Sequence[tuple[int, Running] | None], jobs: Sequence[Job], wi
     return table
 
 
-def _final(tally: Tally, now_s: float, width: int) -> Group:
+def _final(tally: BatchStats, now_s: float, width: int) -> Group:
     """What stays on the terminal."""
     from rich.console import Group
     from rich.table import Table
@@ -268,14 +266,14 @@ def _final(tally: Tally, now_s: float, width: int) -> Group:
             slow.add_column(name, justify="right", no_wrap=True)
         slow.add_column("output", no_wrap=True)
         for seconds, out, length_s in tally.slowest:
-            slow.add_row(said_s(seconds), said_s(length_s) if length_s else "", Text(shortened(out, max(8, width - 30))))
+            slow.add_row(format_duration(seconds), format_duration(length_s) if length_s else "", Text(shortened(out, max(8, width - 30))))
         parts += [slow, Text()]
     if tally.failures:
         failed = Table(title=f"Failed ({tally.counts['failed']})", title_style="bold red", **look)
         failed.add_column("output", width=max(12, width // 3), no_wrap=True)
         failed.add_column("reason", overflow="fold")
         for out, reason in tally.failures:
-            failed.add_row(Text(shortened(out, max(12, width // 3))), Text(clean(reason)))
+            failed.add_row(Text(shortened(out, max(12, width // 3))), Text(printable(reason)))
         if unnamed := tally.counts["failed"] - len(tally.failures):
             failed.add_row(Text(f"and {unnamed} more"), "")
         parts += [failed, Text()]

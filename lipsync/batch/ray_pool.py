@@ -20,8 +20,8 @@ from typing import Any
 
 from lipsync.batch.pool import THREADS, LocalWorkers, Report
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.store.fingerprint import program_hash
 from lipsync.sandbox.limits import Limits
+from lipsync.store.fingerprint import program_hash
 
 POLL_S = 0.3  # between two questions how far a job is
 GRACE_S = 30.0  # a job waits so long for its own worker to start, before another one does it

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from lipsync.batch.job import STATES, Job, Outcome
 from lipsync.batch.storage.store import shown
-from lipsync.core.text import clean, said_s
+from lipsync.core.text import format_duration, printable
 from lipsync.store.preflight import receipt_path, written_whole
 from lipsync.store.receipt import own_version
 
@@ -147,10 +147,10 @@ def _plain(outcome: Outcome) -> dict:
 
 def _facts(about: Mapping, frames: int, duration_s: float) -> Iterator[str]:
     """What is said of the whole batch."""
-    facts = {"video": f"{said_s(duration_s)}, {frames:,} frames"} if frames else {}
+    facts = {"video": f"{format_duration(duration_s)}, {frames:,} frames"} if frames else {}
     for name, value in about.items():
         if name == "seconds" and isinstance(value, (int, float)):
-            facts["took"] = said_s(value)
+            facts["took"] = format_duration(value)
         else:
             facts[str(name)] = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
     if facts:
@@ -176,7 +176,7 @@ def _made_row(outcome: Outcome, folder: Path) -> str:
         notes.append(f"Begun {outcome.attempts} times.")
     figures = (
         ("length", f"{outcome.duration_s:,.2f} s"), ("frames", f"{outcome.frames:,}"),
-        ("took", said_s(outcome.seconds) if outcome.seconds else ""), ("speed", speed),
+        ("took", format_duration(outcome.seconds) if outcome.seconds else ""), ("speed", speed),
     )  # fmt: skip
     cells = "".join(f'<td class="n" data-name="{name}">{value}</td>' for name, value in figures)
     said = "".join(f"<div>{_text(note)}</div>" for note in notes)
@@ -214,4 +214,4 @@ def _link(path: str, text: str) -> str:
 
 def _text(words: str) -> str:
     """`words` as HTML text or attribute, in which nothing is markup and nothing hides."""
-    return escape(clean(words))
+    return escape(printable(words))

@@ -9,22 +9,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lipsync.batch.job import Job, Outcome, Watch
+from lipsync.batch.job import BatchObserver, Job, Outcome
 from lipsync.batch.pool import Report, Workers
 from lipsync.batch.schedule import Schedule
-from lipsync.batch.storage.store import Place, is_url
-from lipsync.batch.worker import Where, job_id, task_of
+from lipsync.batch.storage.store import OutputStore, is_url
+from lipsync.batch.worker import BatchPaths, job_id, task_of
 from lipsync.core.errors import LipsyncError
 from lipsync.store.preflight import receipt_path
 from lipsync.store.receipt import MADE_BY
-from media.atomic import sweep_parts
+from media.atomic import remove_stale
 
 #: How often a job may be begun: a worker can die of something else than its job.
 ATTEMPTS = 3
 _WAIT_S = 0.5
 
 
-def settle(jobs: Sequence[Job], place: Place, *, force: bool = False, verify: bool = False) -> list[Outcome | None]:
+def already_done(jobs: Sequence[Job], place: OutputStore, *, force: bool = False, verify: bool = False) -> list[Outcome | None]:
     """What became of the jobs that need not be begun: kept from an earlier run, or failed already; None for those that are to be done.
 
     force: replace videos that lipsync did not make; verify: hash the finished ones, too.
@@ -33,15 +33,15 @@ def settle(jobs: Sequence[Job], place: Place, *, force: bool = False, verify: bo
 
 
 def run_batch(
-    jobs: Sequence[Job], where: Where, workers: Workers, watch: Watch, known: Sequence[Outcome | None] = (), *,
+    jobs: Sequence[Job], where: BatchPaths, workers: Workers, watch: BatchObserver, known: Sequence[Outcome | None] = (), *,
     device_of: Callable[[int], str] = lambda worker: "",
 ) -> list[Outcome]:  # fmt: skip
     """What became of every job, in order. One that fails, or whose worker dies, does not stop the others.
 
-    known: of `settle`; device_of: where a worker computes. KeyboardInterrupt stops the workers, which tidy up; what was not finished is
+    known: of `already_done`; device_of: where a worker computes. KeyboardInterrupt stops the workers, which tidy up; what was not finished is
     "stopped" then.
     """
-    batch = _Batch(jobs, Place(where.out), watch)
+    batch = _Batch(jobs, OutputStore(where.out), watch)
     for number, outcome in enumerate(known):
         if outcome is not None:
             batch.end(number, outcome)
@@ -65,7 +65,7 @@ def run_batch(
 class _Batch:
     """What is known of the jobs so far."""
 
-    def __init__(self, jobs: Sequence[Job], place: Place, watch: Watch) -> None:
+    def __init__(self, jobs: Sequence[Job], place: OutputStore, watch: BatchObserver) -> None:
         self.jobs, self.watch, self._place = jobs, watch, place
         self.outcomes: list[Outcome | None] = [None] * len(jobs)
         self.busy: set[int] = set()
@@ -89,7 +89,7 @@ class _Batch:
         if report.kind == "lost" and not said.get("final") and self._attempts[number] < ATTEMPTS:
             return schedule.again(number)
         fault = said["reason"] if report.kind == "lost" else said.get("fault")
-        schedule.finished(number, well=fault is None)
+        schedule.valid_receipt(number, well=fault is None)
         if fault is None:
             made = {"frames": said["frames"], "duration_s": said["duration_s"], "notes": tuple(said["notes"])}
             return self.end(number, Outcome(job, "done", **made, **spent))
@@ -103,7 +103,7 @@ class _Batch:
         """Removes what a killed worker had begun to write."""
         if not self._place.is_remote:
             for file in (self._place.workfile(job.out), receipt_path(self._place.workfile(job.out))):
-                sweep_parts(file)
+                remove_stale(file)
 
     def stop(self) -> None:
         """Jobs without an outcome will have none."""
@@ -114,11 +114,11 @@ class _Batch:
                 self.end(number, Outcome(job, "stopped", attempts=self._attempts.get(number, 0)))
 
 
-def _settled(job: Job, place: Place, force: bool, verify: bool) -> Outcome | None:
+def _settled(job: Job, place: OutputStore, force: bool, verify: bool) -> Outcome | None:
     if job.fault:
         return Outcome(job, "failed", job.fault, attempts=0)
     try:
-        if facts := finished(job, place, verify):
+        if facts := valid_receipt(job, place, verify):
             made = facts["output"]
             return Outcome(job, "kept", "", made["frames"], made["duration_s"], notes=tuple(facts["notes"]), attempts=0)
         if not force:
@@ -128,7 +128,7 @@ def _settled(job: Job, place: Place, force: bool, verify: bool) -> Outcome | Non
     return None
 
 
-def finished(job: Job, place: Place, verify: bool = False) -> dict | None:
+def valid_receipt(job: Job, place: OutputStore, verify: bool = False) -> dict | None:
     """The receipt's facts of a job whose video is there, whole, and made from the same contents, options, weights and program; else None."""
     facts = place.receipt_of(job.out)
     try:
@@ -147,7 +147,7 @@ def finished(job: Job, place: Place, verify: bool = False) -> dict | None:
     return facts
 
 
-def _refuse_strangers(job: Job, place: Place) -> None:
+def _refuse_strangers(job: Job, place: OutputStore) -> None:
     """LipsyncError where a file that this program did not make has the output's name: a batch replaces only its own work."""
     from av.error import FFmpegError
 

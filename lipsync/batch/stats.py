@@ -37,7 +37,7 @@ class Running:
 
 
 @dataclass(slots=True)
-class Tally:
+class BatchStats:
     """Counts of a batch. lengths_s: how long each output will be, where that is known (0 = not); times are of one clock, in seconds."""
 
     jobs: Sequence[Job]

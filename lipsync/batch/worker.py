@@ -11,19 +11,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lipsync.batch.job import Job
-from lipsync.batch.storage.store import Place, cache_for, fetched, is_url, mark, shown
-from lipsync.store.cache import Cache
-from lipsync.config.schema import DubConfig
+from lipsync.batch.storage.store import OutputStore, cache_for, content_id, fetched, is_url, shown
 from lipsync.config.load import from_plain, to_plain
-from lipsync.core.errors import sentence_of
+from lipsync.config.schema import DubConfig
+from lipsync.core.errors import user_message
 from lipsync.core.progress import Hook, silent
-from lipsync.store.fingerprint import dub_id
+from lipsync.store.cache import Cache
+from lipsync.store.fingerprint import fingerprint
 from lipsync.store.preflight import receipt_path
 from media.atomic import this_host
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
+class BatchPaths:
     """What all jobs of a batch share. out: folder or address of the videos; cache: folder, "" = the usual; shared: folder or address of analyses
     that several machines share."""
 
@@ -32,7 +32,7 @@ class Where:
     shared: str = ""
 
 
-def task_of(job: Job, where: Where, device: str = "") -> dict:
+def task_of(job: Job, where: BatchPaths, device: str = "") -> dict:
     """The job as plain values, for `perform`; device: where to compute, unless the job says so itself."""
     config = replace(job.config, device=device) if device and job.config.device == "auto" else job.config
     return {
@@ -52,7 +52,7 @@ def job_id(job: Job) -> str:
 
 
 def _id(target: str, speech: str, footage: Sequence[str], config: DubConfig) -> str:
-    return dub_id(mark(target), mark(speech), [mark(name) for name in footage], config)
+    return fingerprint(content_id(target), content_id(speech), [content_id(name) for name in footage], config)
 
 
 def perform(task: dict, hook: Hook = silent) -> dict:
@@ -60,7 +60,7 @@ def perform(task: dict, hook: Hook = silent) -> dict:
     try:
         return _dubbed(task, hook)
     except Exception as error:
-        sentence, _ = sentence_of(error)
+        sentence, _ = user_message(error)
         if sentence is None:
             last = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(last.filename).name}, line {last.lineno}"
@@ -72,9 +72,9 @@ def _dubbed(task: dict, hook: Hook) -> dict:
     from lipsync.pipelines.dub import dub
 
     began_s = time.monotonic()
-    where, config = Where(**task["where"]), from_plain(task["config"])
+    where, config = BatchPaths(**task["where"]), from_plain(task["config"])
     cache = cache_for(where.cache or None, where.shared)
-    place = Place(where.out, cache.folder / "outputs")
+    place = OutputStore(where.out, cache.folder / "outputs")
     inputs = cache.folder / "inputs"
     target, *footage = (fetched(name, inputs) for name in (task["target"], *task["footage"]))
     once = inputs / f"speech.{this_host()}.{os.getpid()}"
@@ -100,7 +100,7 @@ def _prepared(target: Path, footage: tuple[Path, ...], config, cache: Cache, hoo
     from lipsync.pipelines.dub import prepare
 
     said_later = {"write": type(config.write)(), "retime": type(config.retime)(), "composite": type(config.composite)()}
-    key = (target, footage, config.device, dub_id(mark(target), "", [mark(file) for file in footage], replace(config, **said_later)))
+    key = (target, footage, config.device, fingerprint(content_id(target), "", [content_id(file) for file in footage], replace(config, **said_later)))
     if _ready is None or _ready[0] != key:
         _ready = None  # two would not always fit into memory
         _ready = key, prepare(target, config, footage=footage, cache=cache, hook=hook)

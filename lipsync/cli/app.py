@@ -38,7 +38,7 @@ Sandbox = Annotated[bool, typer.Option("--sandbox", help="Work in a process with
 Lips = Annotated[Optional[Path], typer.Option("--lips", metavar="MODEL", help="A lip model of `lipsync train lips`.")]
 MoreFootage = Annotated[Optional[list[Path]], typer.Option("--footage", metavar="FILE", help="More video of the same person. Repeatable.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="More lines; a traceback with an error.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no summary.")]
+SilentObserver = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no summary.")]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")]
 
 
@@ -69,9 +69,9 @@ def _said_clearly(command: Callable) -> Callable:
             typer.echo(f"lipsync: interrupted; {str(stop) or 'nothing was written.'}", err=True)
             raise typer.Exit(130) from None
         except Exception as error:
-            from lipsync.core.errors import sentence_of
+            from lipsync.core.errors import user_message
 
-            sentence, status = sentence_of(error)
+            sentence, status = user_message(error)
             if sentence is None:
                 raise
             if verbose:
@@ -112,12 +112,13 @@ def _lips_setting(model: Path | None) -> dict[str, str | None]:
 
 def _sandboxed(options, inputs: Sequence[Path], written: Sequence[Path] = ()) -> None:
     """Where options ask for it: has this command done by a limited child, and exits as that did. Returns in the child."""
-    from lipsync.sandbox import supervise as sandbox
+    from lipsync.sandbox.limits import Limits
+    from lipsync.sandbox.supervise import in_child, run_sandboxed
     from lipsync.store.cache import Cache
 
-    if options.sandbox.enabled and not sandbox.in_child():
-        limits = sandbox.Limits(options.sandbox.memory_gib, options.sandbox.seconds)
-        raise typer.Exit(sandbox.run_sandboxed(sys.argv[1:], limits, inputs, written, Cache(options.cache.folder or None).folder))
+    if options.sandbox.enabled and not in_child():
+        limits = Limits(options.sandbox.memory_gib, options.sandbox.seconds)
+        raise typer.Exit(run_sandboxed(sys.argv[1:], limits, inputs, written, Cache(options.cache.folder or None).folder))
 
 
 def _print_json(plain: object) -> None:
@@ -153,12 +154,12 @@ def dub(
     set_: Set = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     verbose: Verbose = False,
-    quiet: Quiet = False,
+    quiet: SilentObserver = False,
     as_json: Json = False,
 ) -> None:
     """Dub TARGET: its person says SPEECH."""
-    from lipsync.store.cache import Cache
     from lipsync.config.load import load
+    from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_paths, check_readable, receipt_path
 
     named = {"texture": texture, "train_texture": train_texture or None, "device": device, "face.index": face, "retime.length": length, "retime.enabled": False if no_retime else None}
@@ -191,21 +192,21 @@ def analyse(
     config: ConfigFile = None,
     set_: Set = None,
     verbose: Verbose = False,
-    quiet: Quiet = False,
+    quiet: SilentObserver = False,
     as_json: Json = False,
 ) -> None:
     """Look at TARGET: what a dub can use, and why not the rest."""
-    from lipsync.store.cache import Cache
     from lipsync.config.load import load
+    from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_readable
 
     options = load(config, _settings(set_, face_at), {"device": device, "face.index": face, "sandbox.enabled": sandbox or None})
     check_readable(target, "target video")
     _sandboxed(options, [target])
     with _progress(quiet, as_json) as hook:
-        from lipsync.pipelines.inspect import quick_look
+        from lipsync.pipelines.inspect import inspect_target
 
-        look = quick_look(target, options, Cache(options.cache.folder), hook)
+        look = inspect_target(target, options, Cache(options.cache.folder), hook)
     if as_json:
         _print_json(look.to_plain())
     else:
@@ -236,7 +237,7 @@ def batch(
     config: ConfigFile = None,
     set_: Set = None,
     verbose: Verbose = False,
-    quiet: Quiet = False,
+    quiet: SilentObserver = False,
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for everything that happens.")] = False,
 ) -> None:
     """Dub all JOBS into OUTDIR. Run again, it does what is left: finished videos are known by their receipts."""
@@ -276,12 +277,12 @@ def lips(
     set_: Set = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     verbose: Verbose = False,
-    quiet: Quiet = False,
+    quiet: SilentObserver = False,
     as_json: Json = False,
 ) -> None:
     """The lips of SPEECH alone: as numbers, as mouth cues, or drawn."""
-    from lipsync.store.cache import Cache
     from lipsync.config.load import load
+    from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_files, lips_format
 
     options = load(config, set_ or [], {"device": device, "sandbox.enabled": sandbox or None} | _lips_setting(model))
@@ -323,12 +324,12 @@ def train_lips(
     set_: Set = None,
     force: Annotated[bool, typer.Option("--force", help="Replace MODEL if it exists.")] = False,
     verbose: Verbose = False,
-    quiet: Quiet = False,
+    quiet: SilentObserver = False,
     as_json: Json = False,
 ) -> None:
     """Learn the lips of the person in FOOTAGE; `lipsync dub --lips MODEL` uses them."""
-    from lipsync.store.cache import Cache
     from lipsync.config.load import load
+    from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_files, curve_path
 
     options = load(config, set_ or [], {"device": device, "lips.network": network, "lips.prior": "none" if no_prior else None})
@@ -368,12 +369,12 @@ def train_texture(
     set_: Set = None,
     force: Annotated[bool, typer.Option("--force", help="Replace WEIGHTS if it exists.")] = False,
     verbose: Verbose = False,
-    quiet: Quiet = False,
+    quiet: SilentObserver = False,
     as_json: Json = False,
 ) -> None:
     """Let a texture learn the mouths of TARGET; `lipsync dub --texture METHOD --texture-weights WEIGHTS` uses them."""
-    from lipsync.store.cache import Cache
     from lipsync.config.load import load
+    from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_files, samples_path
 
     options = load(config, _settings(set_, face_at), {"texture": method, "device": device, "face.index": face})
@@ -451,12 +452,12 @@ def compare(
     set_: Set = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a report that is there.")] = False,
     verbose: Verbose = False,
-    quiet: Quiet = False,
+    quiet: SilentObserver = False,
     as_json: Json = False,
 ) -> None:
     """Measure textures on frames of TARGET that none has seen, and write a report."""
-    from lipsync.store.cache import Cache
     from lipsync.config.load import load
+    from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_readable
 
     options = load(config, _settings(set_, face_at), {"device": device, "face.index": face})
@@ -502,8 +503,8 @@ def config(file: ConfigFile = None, set_: Set = None, verbose: Verbose = False) 
 
 
 def _cache(file: Path | None, settings: list[str] | None):
-    from lipsync.store.cache import Cache
     from lipsync.config.load import load
+    from lipsync.store.cache import Cache
 
     return Cache(load(file, settings or []).cache.folder)
 

@@ -7,18 +7,11 @@ import importlib.metadata as metadata
 import importlib.util
 import os
 import platform
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from hashlib import sha256
-from pathlib import Path
 
-from lipsync.core.errors import LipsyncError
-from lipsync.core.installation import HOME, OURS
-from lipsync.core.installation import cure_for_import
-from lipsync.core.installation import misplaced
-from lipsync.core.installation import overwritten
+from lipsync.core.installation import HOME, OURS, cure_for_import, misplaced, overwritten
 
 _OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 

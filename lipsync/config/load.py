@@ -6,7 +6,6 @@ Later wins: defaults, file, settings, named options. Every unknown name or wrong
 from __future__ import annotations
 
 import ast
-import difflib
 import functools
 import inspect
 import json
@@ -34,10 +33,10 @@ def load(file: str | Path | None = None, settings: Sequence[str] = (), named: Ma
 
     settings: "section.key=value" as on the command line; named: {"section.key": value}, where None means not given.
     """
-    return checked(from_plain(given(file, settings, named), str(file) if file else ""))
+    return validate(from_plain(overrides(file, settings, named), str(file) if file else ""))
 
 
-def given(file: str | Path | None = None, settings: Sequence[str] = (), named: Mapping[str, object] | None = None) -> dict:
+def overrides(file: str | Path | None = None, settings: Sequence[str] = (), named: Mapping[str, object] | None = None) -> dict:
     """Nested plain values of what was given, unchecked: the options that are not at their default."""
     tree = read_toml(file) if file else {}
     for setting in settings:
@@ -77,7 +76,7 @@ def to_plain(config: object) -> dict:
     return json.loads(json.dumps(asdict(config)))
 
 
-def checked(config: DubConfig) -> DubConfig:
+def validate(config: DubConfig) -> DubConfig:
     """The same configuration, if names and numbers make sense; else UsageError, or LipsyncError for a file that is not there."""
     from lipsync.face.backend import NAMES
     from lipsync.render.retime import POLICIES

@@ -88,7 +88,7 @@ class MedianConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class LearnedConfig:
+class TrainableConfig:
     """What the sections of all trained textures share (lipsync/textures/trainable.py)."""
 
     width: int = 128  # of the pictures that the networks draw, pixels
@@ -99,7 +99,7 @@ class LearnedConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Pix2PixConfig(LearnedConfig):
+class Pix2PixConfig(TrainableConfig):
     """A U-Net against a PatchGAN (lipsync/textures/methods/pix2pix.py); 64 channels and 8 levels are the published network."""
 
     width: int = 192
@@ -108,12 +108,12 @@ class Pix2PixConfig(LearnedConfig):
     rate: float = 5e-4  # the paper's is 2e-4; minutes of training need more
     levels: int = 5  # halvings of the picture
     channels: int = 24  # of the generator's first layer
-    critic_channels: int = 24
+    discriminator_channels: int = 24
     l1: float = 100.0  # weight of the difference against the critic's word
 
 
 @dataclass(frozen=True, slots=True)
-class Pix2PixHdConfig(LearnedConfig):
+class Pix2PixHdConfig(TrainableConfig):
     """A coarse and a fine generator against two critics (lipsync/textures/methods/pix2pix_hd.py)."""
 
     width: int = 192
@@ -123,7 +123,7 @@ class Pix2PixHdConfig(LearnedConfig):
     channels: int = 24  # of the generators at half the size
     blocks: int = 4  # residual blocks of the coarse generator
     fine_blocks: int = 2
-    critic_channels: int = 24
+    discriminator_channels: int = 24
     matching: float = 10.0  # weight of what the critics see in between
     perceptual: float = 10.0
     l1: float = 50.0
@@ -155,7 +155,7 @@ class AppearanceMapConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class AutoencoderConfig(LearnedConfig):
+class AutoencoderConfig(TrainableConfig):
     """The deepfake-style autoencoder (lipsync/textures/methods/autoencoder.py)."""
 
     steps: int = 1000
@@ -168,7 +168,7 @@ class AutoencoderConfig(LearnedConfig):
     flip: float = 0.3  # share of the moved mouths that are mirrored
     moved: float = 0.3  # share of mouths that are rotated, zoomed, shifted, mirrored
     covered: float = 0.5  # share of mouths that something is held before
-    deaf: float = 0.3  # share of mouths drawn without the speech
+    speech_dropout: float = 0.3  # share of mouths drawn without the speech
     seen: float = 0.3  # share of mouths decoded from their own picture, not from the lips
     temporal: float = 0.5  # weight of changing as filmed, for run = 2
     gan: bool = False  # a patch discriminator as well
@@ -176,7 +176,7 @@ class AutoencoderConfig(LearnedConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class VaeConfig(LearnedConfig):
+class VaeConfig(TrainableConfig):
     """The variational autoencoder (lipsync/textures/methods/vae.py)."""
 
     steps: int = 1000
@@ -187,7 +187,7 @@ class VaeConfig(LearnedConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class VqVaeConfig(LearnedConfig):
+class VqVaeConfig(TrainableConfig):
     """The two-level vector-quantised autoencoder (lipsync/textures/methods/vq_vae.py)."""
 
     steps: int = 1000
@@ -201,7 +201,7 @@ class VqVaeConfig(LearnedConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class StyleConfig(LearnedConfig):
+class StyleConfig(TrainableConfig):
     """The style-modulated decoder (lipsync/textures/methods/style.py)."""
 
     steps: int = 1000
@@ -214,7 +214,7 @@ class StyleConfig(LearnedConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class CycleConfig(LearnedConfig):
+class CycleConfig(TrainableConfig):
     """The median over mouths of other footage in the target's look (lipsync/textures/methods/cycle.py); width: of the windows it learns from."""
 
     steps: int = 600
@@ -226,7 +226,7 @@ class CycleConfig(LearnedConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class HybridConfig(LearnedConfig):
+class HybridConfig(TrainableConfig):
     """Real mouths fused by a network (lipsync/textures/methods/hybrid.py). The options of choosing mean what they mean for the median."""
 
     steps: int = 160
@@ -235,7 +235,7 @@ class HybridConfig(LearnedConfig):
     rate: float = 4e-4
     channels: int = 12  # of the networks' first layers
     candidates: int = 12
-    taught: int = 6  # of them in training: it takes half the time
+    train_candidates: int = 6  # of them in training: it takes half the time
     n: int = 5
     alpha: float = 0.9
     gap_weight: float = 1.0
@@ -243,7 +243,7 @@ class HybridConfig(LearnedConfig):
     sharpness_power: float = 1.0
     trajectory: tuple[float, ...] = (0.1, 0.2, 0.4, 0.2, 0.1)
     fade: tuple[float, ...] = (0.05, 0.12, 0.2, 0.26, 0.2, 0.12, 0.05)
-    keen: float = 1.15  # how much sharper than the real mouths, in edge energy: what the way into the video costs beyond what is foreseen
+    sharpness_gain: float = 1.15  # how much sharper than the real mouths, in edge energy: what the way into the video costs beyond what is foreseen
     resharpen: float = 8.0  # at most this much of the finest detail is given back for what fusing costs
 
 

@@ -14,7 +14,7 @@ class UsageError(LipsyncError):
     exit_status = 2
 
 
-def sentence_of(error: BaseException) -> tuple[str | None, int]:
+def user_message(error: BaseException) -> tuple[str | None, int]:
     """What to tell the user of a failure, and the exit status; (None, 1) = a fault of ours, to be seen in full."""
     if isinstance(error, LipsyncError):
         return str(error), error.exit_status

@@ -1,14 +1,14 @@
 """Whether our own packages are the ones that Python finds, and what to do where a library does not load."""
 
 from __future__ import annotations
-from pathlib import Path
-import importlib.util
+
 import importlib.metadata as metadata
-from hashlib import sha256
+import importlib.util
 from base64 import urlsafe_b64encode
+from hashlib import sha256
+from pathlib import Path
 
-
-OURS = ("audio", "video", "training")
+OURS = ("media", "audio", "video")
 
 
 HOME = Path(__file__).resolve().parents[2]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
 from lipsync.core.errors import LipsyncError
 
 #: Threads that torch had before the outermost `one_thread`; 0 outside.

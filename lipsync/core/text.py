@@ -1,11 +1,12 @@
 """Words for people: printable, short, rounded."""
 
 from __future__ import annotations
-from collections.abc import Iterable
+
 import difflib
+from collections.abc import Iterable
 
 
-def clean(text: str) -> str:
+def printable(text: str) -> str:
     """`text` on one line, with nothing in it that a terminal would obey."""
     return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
@@ -14,7 +15,7 @@ def shortened(text: str, width: int) -> str:
     """`text`, cleaned, in at most `width` cells: the middle goes, more of the end stays, where names differ."""
     from rich.cells import cell_len, set_cell_size
 
-    text = clean(text)
+    text = printable(text)
     if cell_len(text) <= width:
         return text
     head = (width - 1) // 3
@@ -22,7 +23,7 @@ def shortened(text: str, width: int) -> str:
     return set_cell_size(text, head).rstrip() + "…" + text[start:]
 
 
-def said_s(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A length of time, two units at most: 0.42 s, 40 s, 12 min 5 s, 3 h 20 min, 2 d 4 h."""
     if seconds < 10:
         return f"{round(max(0.0, seconds), 2):.2g} s"

@@ -1,11 +1,11 @@
 """What a texture method is asked, what it answers, and what it is: one file that draws mouths for wanted lips."""
 
 from __future__ import annotations
-from lipsync.core.types import N_LIPS
-from typing import Protocol
-from typing import Self
-from lipsync.core.types import TargetAnalysis
+
 from dataclasses import dataclass
+from typing import Protocol, Self
+
+from lipsync.core.types import N_LIPS, TargetAnalysis
 
 
 @dataclass(frozen=True, slots=True)

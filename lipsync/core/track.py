@@ -1,11 +1,11 @@
 """What follows from a face track alone."""
 
 from __future__ import annotations
-from lipsync.core.types import FaceTrack
-from lipsync.core.types import REASONS
-from lipsync.core.geometry import apply
-from lipsync.core.geometry import magnification
+
 import numpy as np
+
+from lipsync.core.geometry import apply, magnification
+from lipsync.core.types import REASONS, FaceTrack
 
 
 def jaw_in_face(track: FaceTrack) -> np.ndarray:

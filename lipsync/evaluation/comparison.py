@@ -12,19 +12,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from media import MediaError
-from lipsync.render.composite import composite
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
-from lipsync.face.backend import get_backend
 from lipsync.core.progress import Hook, silent
-from lipsync.render.plan import ask
-from lipsync.render.teeth import sharpen_teeth
-from lipsync.core.types import LipTrack, TargetAnalysis
 from lipsync.core.texture import MouthTexture, TextureQuery
+from lipsync.core.types import LipTrack, TargetAnalysis
+from lipsync.evaluation.held_out import HeldOutClip
 from lipsync.evaluation.judge import Judge, Rows
-from lipsync.evaluation.held_out import Exam
+from lipsync.face.backend import get_backend
 from lipsync.learning.losses import Losses
+from lipsync.render.composite import composite
+from lipsync.render.plan import build_query
+from lipsync.render.teeth import sharpen_teeth
 from media import MediaError
 from video.read import probe, read_rows
 from video.write import VideoWriter
@@ -38,16 +37,16 @@ class Ready:
     facts: dict = field(default_factory=dict)
 
 
-class Bench:
+class Comparison:
     """The exams, and everything that is the same for all methods. real, floor, disguised: the rows of the table that are no method."""
 
     def __init__(
-        self, exams: Sequence[Exam], heard: Sequence[np.ndarray | None], learning: TargetAnalysis, config: DubConfig, device: torch.device,
+        self, clips: Sequence[HeldOutClip], speech_embedding: Sequence[np.ndarray | None], learning: TargetAnalysis, config: DubConfig, device: torch.device,
         folder: Path, hook: Hook = silent,
     ) -> None:  # fmt: skip
-        self.exams, self.heard, self.learning, self.config, self.device, self.folder, self.hook = (
-            exams,
-            heard,
+        self.clips, self.speech_embedding, self.learning, self.config, self.device, self.folder, self.hook = (
+            clips,
+            speech_embedding,
             learning,
             config,
             device,
@@ -55,16 +54,16 @@ class Bench:
             hook,
         )
         self.losses, backend = Losses(device), get_backend(config.face.backend, config.face)
-        self.judges = [Judge(exam, learning.bank.space, config, self.losses, backend) for exam in exams]
+        self.judges = [Judge(clip, learning.bank.space, config, self.losses, backend) for clip in clips]
         self.real = [judge.real for judge in self.judges]
         self.floor = self._measured(
-            "re-encoding floor", lambda i, path: self._copied(exams[i].film.stream, exams[i].plan.source, exams[i], path)
+            "re-encoding floor", lambda i, path: self._copied(clips[i].film.stream, clips[i].plan.source, clips[i], path)
         )
-        self.disguised = self._measured(
-            "disguised", lambda i, path: self._copied(exams[i].disguised, np.arange(len(exams[i])), exams[i], path)
+        self.mouth_swapped = self._measured(
+            "disguised", lambda i, path: self._copied(clips[i].mouth_swapped, np.arange(len(clips[i])), clips[i], path)
         )
 
-    def try_method(
+    def evaluate_method(
         self,
         name: str,
         make: Callable[[], Ready],
@@ -105,51 +104,51 @@ class Bench:
 
     def _measured(self, what: str, write: Callable[[int, Path], None]) -> list[Rows]:
         """Every exam written by `write`, read back, and judged."""
-        rows, done, total = [], 0, sum(map(len, self.exams))
-        for number, (exam, judge) in enumerate(zip(self.exams, self.judges)):
+        rows, done, total = [], 0, sum(map(len, self.clips))
+        for number, (clip, judge) in enumerate(zip(self.clips, self.judges)):
             path = self.folder / f"{_file_name(what)}-{number}.mp4"
             write(number, path)
             rows.append(judge.judge(probe(path)))
-            done += len(exam)
+            done += len(clip)
             self.hook(what, done, total)
         return rows
 
     def _warm(self, method) -> None:
         """The first batch once, untimed: compilers and libraries take their time at first use."""
-        exam = self.exams[0]
-        for rows, batch, _ in read_rows(exam.disguised, np.arange(min(self.config.batch, len(exam))), self.config.batch):
-            heard = self.heard[0] if getattr(method, "hears", False) else None
-            query = ask(exam.plan, exam.shown, self.learning.bank.space, rows, batch.rgb.to(self.device), method.radius, heard)
+        clip = self.clips[0]
+        for rows, batch, _ in read_rows(clip.mouth_swapped, np.arange(min(self.config.batch, len(clip))), self.config.batch):
+            speech_embedding = self.speech_embedding[0] if getattr(method, "hears", False) else None
+            query = build_query(clip.plan, clip.shown, self.learning.bank.space, rows, batch.rgb.to(self.device), method.radius, speech_embedding)
             checked(method.render(query), query)
 
-    def _copied(self, stream, frames: np.ndarray, exam: Exam, path: Path) -> None:
-        with self._writer(exam, path) as writer:
+    def _copied(self, stream, frames: np.ndarray, clip: HeldOutClip, path: Path) -> None:
+        with self._writer(clip, path) as writer:
             for _, batch, _ in read_rows(stream, frames, self.config.batch):
                 writer.write(batch.rgb)
 
     def _draw(self, method, number: int, points: np.ndarray, path: Path, spent: Spent) -> None:
         """Writes the exam dubbed with these lips, as `lipsync.pipelines.dub` does."""
-        start, config, space, exam = time.perf_counter(), self.config, self.learning.bank.space, self.exams[number]
-        heard = self.heard[number] if getattr(method, "hears", False) else None
-        plan = replace(exam.plan, lips=LipTrack(points, np.ones(len(points), bool), exam.plan.clock))
-        with self._writer(exam, path) as writer:
-            for rows, batch, _ in read_rows(exam.disguised, np.arange(len(exam)), config.batch):
+        start, config, space, clip = time.perf_counter(), self.config, self.learning.bank.space, self.clips[number]
+        speech_embedding = self.speech_embedding[number] if getattr(method, "hears", False) else None
+        plan = replace(clip.plan, lips=LipTrack(points, np.ones(len(points), bool), clip.plan.clock))
+        with self._writer(clip, path) as writer:
+            for rows, batch, _ in read_rows(clip.mouth_swapped, np.arange(len(clip)), config.batch):
                 frames = batch.rgb.to(self.device)
-                query = ask(plan, exam.shown, space, rows, frames, method.radius, heard)
+                query = build_query(plan, clip.shown, space, rows, frames, method.radius, speech_embedding)
                 drawing = time.perf_counter()
                 mouth = checked(method.render(query), query)
                 if self.device.type == "cuda":
                     torch.cuda.synchronize(self.device)
                 spent.render_s += time.perf_counter() - drawing
                 mouth = sharpen_teeth(mouth, self.learning.teeth, points[rows], space, config.teeth)
-                writer.write(composite(frames, mouth, points[rows], exam.shown, rows, space, config.composite))
+                writer.write(composite(frames, mouth, points[rows], clip.shown, rows, space, config.composite))
         spent.whole_s += time.perf_counter() - start
-        spent.n_rows += len(exam)
+        spent.n_rows += len(clip)
 
-    def _writer(self, exam: Exam, path: Path) -> VideoWriter:
-        stream, write = exam.film.stream, self.config.write
+    def _writer(self, clip: HeldOutClip, path: Path) -> VideoWriter:
+        stream, write = clip.film.stream, self.config.write
         return VideoWriter(
-            path, width=stream.width, height=stream.height, clock=exam.plan.clock, colour=stream.colour, codec=write.codec, crf=write.crf,
+            path, width=stream.width, height=stream.height, clock=clip.plan.clock, colour=stream.colour, codec=write.codec, crf=write.crf,
             preset=write.preset,
         )  # fmt: skip
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from media import MediaError
 from lipsync.config.schema import FaceConfig
 from lipsync.core.errors import LipsyncError
-from lipsync.face.track import FaceTracker
-from lipsync.core.progress import Hook, silent
 from lipsync.core.lips import opening
+from lipsync.core.progress import Hook, silent
 from lipsync.core.types import FaceTrack
+from lipsync.face.track import FaceTracker
 from lipsync.metrics import pictures as metrics
+from media import MediaError
 from video.read import VideoStream, probe, read_rows
 from video.shots import ShotDetector
 
@@ -123,9 +123,9 @@ def silence_measures(real: Film, dubbed: Film) -> dict | None:
 
 def own_opening(track: FaceTrack, reference: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(T,) mouth opening of every frame, and the eyes and nose it was aligned on."""
-    marks = track.landmarks
-    reference = metrics.rigid_reference(marks[track.valid] if track.valid.any() else marks) if reference is None else reference
-    return opening(metrics.aligned_lips(marks, reference)), reference
+    landmarks = track.landmarks
+    reference = metrics.rigid_reference(landmarks[track.valid] if track.valid.any() else landmarks) if reference is None else reference
+    return opening(metrics.aligned_lips(landmarks, reference)), reference
 
 
 def voiced_frames(stream: VideoStream) -> np.ndarray | None:

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lipsync.render.composite import composite, jaw_move
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
-from lipsync.core.progress import Hook, silent
 from lipsync.core.lips import opening
-from lipsync.render.plan import Shown, shown_face, shown_frames
+from lipsync.core.progress import Hook, silent
+from lipsync.core.texture import MouthTexture
 from lipsync.core.timebase import nominal_rate
 from lipsync.core.types import DubPlan, FaceTrack, Footage, LipTrack, MouthBank, TargetAnalysis
-from lipsync.core.texture import MouthTexture
 from lipsync.evaluation.split import Block, Split
+from lipsync.render.composite import composite, jaw_move
+from lipsync.render.plan import PlannedFaces, faces_along, frames_along
 from video.clock import FrameClock
 from video.read import VideoStream, probe
 from video.write import VideoWriter
@@ -28,7 +28,7 @@ AWAY_S, PLAY_S, ALIKE = 1.0, 2.0, 8
 
 
 @dataclass(frozen=True, slots=True)
-class Exam:
+class HeldOutClip:
     """One held-out block, ready to be dubbed; its N rows are the block's frames.
 
     plan: source = the film's frames, lips = the true ones; shown, disguised: the faces and the (losslessly stored) frames a method sees,
@@ -37,8 +37,8 @@ class Exam:
 
     film: Footage
     plan: DubPlan
-    shown: Shown
-    disguised: VideoStream
+    shown: PlannedFaces
+    mouth_swapped: VideoStream
     pasted: np.ndarray
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class Exam:
         return FaceTrack(lips=LipTrack(track.lips.points[at], track.lips.valid[at], self.plan.clock), **parts)
 
 
-def make_exams(
+def make_held_out_clips(
     split: Split,
     films: Sequence[Footage],
     learning: TargetAnalysis,
@@ -60,9 +60,9 @@ def make_exams(
     device: torch.device,
     folder: Path,
     hook: Hook = silent,
-) -> list[Exam]:
+) -> list[HeldOutClip]:
     """One exam for every block; the disguised frames are written to `folder`."""
-    exams = []
+    clips = []
     for number, block in enumerate(split.blocks):
         film = films[block.film]
         plan = true_plan(film, block)
@@ -70,9 +70,9 @@ def make_exams(
         pasted = choose_disguise(film.track, plan, learning.bank, _far(block, film, learning) if of_target else None, number)
         path = folder / f"disguised-{number}.mkv"
         shown = _disguise(film, plan, pasted, learning, config, device, path)
-        exams.append(Exam(film, plan, shown, probe(path), pasted))
+        clips.append(HeldOutClip(film, plan, shown, probe(path), pasted))
         hook("disguise", number + 1, len(split.blocks))
-    return exams
+    return clips
 
 
 def true_plan(film: Footage, block: Block) -> DubPlan:
@@ -99,7 +99,7 @@ def choose_disguise(track: FaceTrack, plan: DubPlan, bank: MouthBank, allowed: n
     half with the most different lips, of these one of the ALIKE nearest in head pose, by lot. Where nothing in the bank is long enough, the
     stretch is halved. LipsyncError: no mouth is allowed.
     """
-    dice, rows = np.random.default_rng(seed), np.zeros(len(plan), np.int64)
+    rng, rows = np.random.default_rng(seed), np.zeros(len(plan), np.int64)
     allowed = np.ones(len(bank), bool) if allowed is None else allowed
     if not allowed.any():
         raise LipsyncError("No mouth is far enough from the held-out frames to disguise them with. Take a longer target.")
@@ -122,7 +122,7 @@ def choose_disguise(track: FaceTrack, plan: DubPlan, bank: MouthBank, allowed: n
         moving = moving if moving.any() else ~moving
         turned = np.where(moving & (unlike >= np.median(unlike[moving])), turned, np.inf)
         nearest = np.argsort(turned)[: min(ALIKE, int(np.isfinite(turned).sum()))]
-        rows[part] = play[dice.choice(nearest)]
+        rows[part] = play[rng.choice(nearest)]
     return rows
 
 
@@ -135,12 +135,12 @@ def _runs(follows: np.ndarray, allowed: np.ndarray, n: int) -> np.ndarray:
 
 def _disguise(
     film: Footage, plan: DubPlan, pasted: np.ndarray, learning: TargetAnalysis, config: DubConfig, device: torch.device, path: Path
-) -> Shown:
+) -> PlannedFaces:
     """Writes the disguised frames; returns the faces in them. Usable rows are covered fully, whatever lies beside them."""
-    bank, shown = learning.bank, shown_face(film.track, plan, 0)
+    bank, shown = learning.bank, faces_along(film.track, plan, 0)
     size = {"width": film.stream.width, "height": film.stream.height}
     with VideoWriter(path, **size, clock=plan.clock, codec="ffv1") as writer:
-        for rows, frames in shown_frames(film.stream, plan, config.batch):
+        for rows, frames in frames_along(film.stream, plan, config.batch):
             rgb = torch.from_numpy(bank.take(pasted[rows])).to(device).float() / 255
             mouth = MouthTexture(rgb, torch.ones_like(rgb[:, :1]), torch.from_numpy(bank.jaw[pasted[rows]].astype(np.float32)).to(device))
             writer.write(composite(frames.to(device), mouth, bank.lips[pasted[rows]], shown, rows, bank.space, config.composite))

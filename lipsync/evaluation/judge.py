@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lipsync.core.track import jaw_in_face
-from lipsync.render.composite import Box, blend_region
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
-from lipsync.face.backend import Backend
-from lipsync.face.track import FaceTracker
 from lipsync.core.geometry import warp_frame
 from lipsync.core.lips import opening
+from lipsync.core.track import jaw_in_face
 from lipsync.core.types import MouthSpace
-from lipsync.metrics import pictures as metrics
 from lipsync.evaluation.evaluate import Mouth
-from lipsync.evaluation.held_out import Exam
+from lipsync.evaluation.held_out import HeldOutClip
+from lipsync.face.backend import Backend
+from lipsync.face.track import FaceTracker
 from lipsync.learning.losses import Losses
+from lipsync.metrics import pictures as metrics
+from lipsync.render.composite import Box, blend_region
 from video.read import VideoStream, read_rows
 
 
@@ -75,12 +75,12 @@ class Rows:
 class Judge:
     """Judges videos of one exam. real: the filmed frames by the same measures (against themselves)."""
 
-    def __init__(self, exam: Exam, space: MouthSpace, config: DubConfig, losses: Losses, backend: Backend) -> None:
-        self.exam, self.config, self.track, self.jaw = exam, config, exam.track, jaw_in_face(exam.track)
+    def __init__(self, clip: HeldOutClip, space: MouthSpace, config: DubConfig, losses: Losses, backend: Backend) -> None:
+        self.clip, self.config, self.track, self.jaw = clip, config, clip.track, jaw_in_face(clip.track)
         self.losses, self.backend = losses, backend
         self.space, self.picture_size = space, (round(PICTURE_WIDTH * space.height / space.width / 2) * 2, PICTURE_WIDTH)
-        usable = np.flatnonzero(exam.plan.render)
-        by_opening = usable[np.argsort(opening(exam.plan.lips.points[usable]))]
+        usable = np.flatnonzero(clip.plan.render)
+        by_opening = usable[np.argsort(opening(clip.plan.lips.points[usable]))]
         self.pictured = {
             int(by_opening[at]) for at in ({len(usable) // 2, len(usable) - 1} if len(usable) else ())
         }  # half open, widest open
@@ -92,13 +92,13 @@ class Judge:
         return self._judged(ours)
 
     def _judged(self, ours: VideoStream | None) -> Rows:
-        exam, batch = self.exam, self.config.batch
+        clip, batch = self.clip, self.config.batch
         mouth, values, pictures = Mouth(self.track), {name: [] for name in PER_ROW}, []
         self.backend.reset()
-        tracker = FaceTracker(self.config.face, exam.film.stream.width, exam.film.stream.height, self.backend)
-        reels = [read_rows(exam.film.stream, exam.plan.source, batch)]
-        reels += [read_rows(ours, np.arange(len(exam)), batch)] if ours is not None else []
-        cuts = set(exam.plan.seeks.tolist())
+        tracker = FaceTracker(self.config.face, clip.film.stream.width, clip.film.stream.height, self.backend)
+        reels = [read_rows(clip.film.stream, clip.plan.source, batch)]
+        reels += [read_rows(ours, np.arange(len(clip)), batch)] if ours is not None else []
+        cuts = set(clip.plan.seeks.tolist())
         for parts in zip(*reels, strict=True):
             for k, row in enumerate(range(parts[0][0].start, parts[0][0].stop)):
                 real, drawn = (np.ascontiguousarray(parts[i][1].rgb[k].permute(1, 2, 0).numpy()) for i in (0, -1))
@@ -114,7 +114,7 @@ class Judge:
         """The measures of one frame; all None where the face is not usable."""
         sharp, flicker = mouth.see(drawn, row)
         found = dict.fromkeys((name for name in PER_ROW if name not in ("lmd", "opening")), None)
-        if not self.exam.plan.render[row]:
+        if not self.clip.plan.render[row]:
             return found
         boxes = {
             "mouth": mouth.box(real, row),
@@ -155,16 +155,16 @@ class Judge:
 
     def _lips(self, tracker: FaceTracker, is_truth: bool) -> tuple[list, list]:
         """(lmd, opening) of every row, from the lips found again; eyes and nose aligned on the truth's."""
-        n = len(self.exam)
+        n = len(self.clip)
         try:
-            seen = tracker.finish(self.exam.plan.clock)
+            seen = tracker.finish(self.clip.plan.clock)
         except LipsyncError:  # no face at all
             return [None] * n, [None] * n
         if is_truth:
             self.reference = metrics.rigid_reference(seen.landmarks[seen.valid] if seen.valid.any() else seen.landmarks)
             self.truth, self.found = metrics.aligned_lips(seen.landmarks, self.reference), seen.valid
         ours = metrics.aligned_lips(seen.landmarks, self.reference)
-        usable = self.exam.plan.render & seen.valid & self.found
+        usable = self.clip.plan.render & seen.valid & self.found
         apart = np.linalg.norm(ours - self.truth, axis=-1).mean(1)
         return [float(v) if ok else None for v, ok in zip(apart, usable)], [
             float(v) if ok else None for v, ok in zip(opening(ours), usable)

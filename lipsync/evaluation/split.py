@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lipsync.target.mouth_bank import find_teeth, load_mouths
-from lipsync.store.cache import Cache, save_arrays, step_key
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LIPS_FROM_68
 from lipsync.core.types import FaceTrack, Footage, LipTrack, MouthBank, TargetAnalysis
-from media.atomic import part_of
+from lipsync.store.cache import Cache, save_arrays, step_key
+from lipsync.target.mouth_bank import find_teeth, load_mouths
+from media.atomic import atomic_write
 
 #: Raise whenever the same split would leave other things to learn from.
 VERSION = 1
@@ -58,7 +58,7 @@ class Split:
         }  # fmt: skip
 
     def save(self, path: Path) -> None:
-        with part_of(path) as part:
+        with atomic_write(path) as part:
             part.write_text(json.dumps(self.to_plain(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
@@ -153,9 +153,9 @@ def _bank_without(subject: TargetAnalysis, hidden: np.ndarray, key: str, cache: 
 def _track_without(track: FaceTrack, hidden: np.ndarray) -> FaceTrack:
     """As though no face had been found there: nothing of the lips or the jaw can be read from it."""
     visible = track.valid & ~hidden
-    shape, marks = track.lips.points.copy(), track.landmarks.copy()
+    shape, landmarks = track.lips.points.copy(), track.landmarks.copy()
     shape[hidden] = shape[visible].mean(0)
     mouth_and_jaw = np.r_[0:17, LIPS_FROM_68, 60, 64]
-    marks[np.ix_(hidden, mouth_and_jaw)] = marks[visible].mean(0)[mouth_and_jaw]
+    landmarks[np.ix_(hidden, mouth_and_jaw)] = landmarks[visible].mean(0)[mouth_and_jaw]
     lips = LipTrack(shape, track.lips.valid & ~hidden, track.lips.clock)
-    return replace(track, lips=lips, landmarks=marks, valid=visible, reason=np.where(hidden, 1, track.reason).astype(track.reason.dtype))
+    return replace(track, lips=lips, landmarks=landmarks, valid=visible, reason=np.where(hidden, 1, track.reason).astype(track.reason.dtype))

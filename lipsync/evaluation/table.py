@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from media.atomic import part_of
+from media.atomic import atomic_write
 
 #: Rows of the table that are no method.
 REAL, FLOOR, DISGUISED = "real video", "re-encoding floor", "unmodified target (disguised)"
@@ -73,7 +73,7 @@ def summary(results: Mapping) -> list[str]:
 def write_csv(path: Path, results: Mapping) -> None:
     """One line for each row of each table; full precision."""
     columns = [f"{m['key']}{end}" for m in results["measures"] for end in ("", "_low", "_high")]
-    with part_of(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["lips", "name", "n_rows", "n_blocks", *columns, *(key for key, _, _ in COSTS), "failed"])
         for kind in kinds_of(results):

@@ -115,11 +115,11 @@ class DlibBackend:
         """(68,2) float32 pixels. The predictor starts from a mean face in the box, whose steps of whole pixels show as jitter: marks from
         the box and from two slightly other ones are averaged."""
         side = float((box[2:] - box[:2]).mean())
-        marks = []
+        landmarks = []
         for grow in (-0.04, 0.0, 0.04):
             x0, y0, x1, y1 = np.round(box + np.array([-1, -1, 1, 1]) * grow * side).astype(int)
-            marks.append([(p.x + 0.5, p.y + 0.5) for p in self._predict(rgb, self._dlib.rectangle(int(x0), int(y0), int(x1) - 1, int(y1) - 1)).parts()])
-        return np.mean(marks, axis=0).astype(np.float32)
+            landmarks.append([(p.x + 0.5, p.y + 0.5) for p in self._predict(rgb, self._dlib.rectangle(int(x0), int(y0), int(x1) - 1, int(y1) - 1)).parts()])
+        return np.mean(landmarks, axis=0).astype(np.float32)
 
 
 def _apart(found: list[tuple[float, np.ndarray]]) -> list[tuple[float, np.ndarray]]:

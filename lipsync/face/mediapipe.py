@@ -12,9 +12,9 @@ import sys
 
 import numpy as np
 
+from lipsync.core.canonical import MESH_FROM_68
 from lipsync.core.errors import LipsyncError
 from lipsync.face.backend import MAX_FACES, DetectedFace, overlap
-from lipsync.core.canonical import MESH_FROM_68
 
 #: Window side / face size, for a mesh box; the face's size in the window may drift by this factor before a new one is cut.
 WINDOW, DRIFT = 2.0, 1.4

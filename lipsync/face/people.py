@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lipsync.face.backend import DetectedFace, overlap
 from lipsync.core.canonical import RIGID_68, canonical_68
-from lipsync.face.occlusion import Thumbnails
 from lipsync.core.geometry import similarity_fit, warp_frame
+from lipsync.face.backend import DetectedFace, overlap
+from lipsync.face.occlusion import Thumbnails
 
 #: A face seen again after a cut or a long gap is the same person when its small portrait correlates this well with the best of the known
 #: ones; less is asked where it is in the same place. (50 clips of one GRID speaker, other days and light: each 0.82 or more with the best

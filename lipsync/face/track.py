@@ -7,15 +7,15 @@ import weakref
 import numpy as np
 
 from lipsync.config.schema import FaceConfig
-from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.face.backend import Backend, get_backend
 from lipsync.core.canonical import RIGID_68
-from lipsync.face.occlusion import covered, mouth_outlines
-from lipsync.face.people import People, Person, rough_pixel_from_face
-from lipsync.face.pose import fit_pose, own_shape, pixel_from_face, smooth, yaw_pitch_roll
+from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.geometry import apply
 from lipsync.core.lips import LIPS_FROM_68, opening
 from lipsync.core.types import REASONS, FaceTrack, LipTrack
+from lipsync.face.backend import Backend, get_backend
+from lipsync.face.occlusion import covered, mouth_outlines
+from lipsync.face.people import People, Person, rough_pixel_from_face
+from lipsync.face.pose import fit_pose, own_shape, pixel_from_face, smooth, yaw_pitch_roll
 from video.clock import FrameClock
 
 #: Gaps up to BRIDGE frames are filled between their ends; those up to BRIDGE_VALID count as seen.
@@ -75,16 +75,16 @@ def _bridged(person: Person, shot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(T,68,2) float64 landmarks in every frame, and (T,) how long the gap is that the frame lies in (0 = seen, large = not bridged)."""
     n = len(shot)
     frames = np.array(person.frames)
-    marks = np.stack(person.landmarks).astype(np.float64)
+    landmarks = np.stack(person.landmarks).astype(np.float64)
     nearest = np.abs(np.arange(n)[:, None] - frames[None, :]).argmin(1) if n * len(frames) < 10**6 else _nearest(frames, n)
-    out = marks[nearest]
+    out = landmarks[nearest]
     gap = np.full(n, n + BRIDGE)
     gap[frames] = 0
     for i in np.flatnonzero((np.diff(frames) > 1) & (np.diff(frames) <= BRIDGE + 1)):
         a, b = frames[i], frames[i + 1]
         if shot[a] == shot[b]:
             share = (np.arange(a + 1, b) - a)[:, None, None] / (b - a)
-            out[a + 1:b] = (1 - share) * marks[i] + share * marks[i + 1]
+            out[a + 1:b] = (1 - share) * landmarks[i] + share * landmarks[i + 1]
             gap[a + 1:b] = b - a - 1
     return out, gap
 
@@ -97,18 +97,18 @@ def _nearest(frames: np.ndarray, n: int) -> np.ndarray:
 
 
 def _track(person: Person, shot: np.ndarray, clock: FrameClock, config: FaceConfig) -> FaceTrack:
-    marks, gap = _bridged(person, shot)
+    landmarks, gap = _bridged(person, shot)
     present = gap <= BRIDGE
-    shape = own_shape(marks[:, RIGID_68], (gap == 0).astype(np.float64))
-    raw = fit_pose(marks[:, RIGID_68], shape)
+    shape = own_shape(landmarks[:, RIGID_68], (gap == 0).astype(np.float64))
+    raw = fit_pose(landmarks[:, RIGID_68], shape)
     params = smooth(raw, clock.seconds, present.astype(np.float64), shot, config.smooth_s)
     pose = yaw_pitch_roll(params[:, :3])
     reason = _reasons(person, params, pose, gap, config)
     valid = reason == _USABLE
 
-    origin = _resting_mouth(marks, params, valid if valid.any() else present)
+    origin = _resting_mouth(landmarks, params, valid if valid.any() else present)
     affine = pixel_from_face(params, origin)
-    face = apply(np.linalg.inv(affine), marks)
+    face = apply(np.linalg.inv(affine), landmarks)
     face = smooth(face.reshape(len(face), -1), clock.seconds, present.astype(np.float64), shot, LIP_SMOOTH_S).reshape(face.shape)
     lips = face[:, LIPS_FROM_68].astype(np.float32)
     return FaceTrack(
@@ -130,8 +130,8 @@ def _reasons(person: Person, params: np.ndarray, pose: np.ndarray, gap: np.ndarr
     hidden, soft = np.zeros(len(gap), bool), np.zeros(len(gap), bool)
     turned = (np.abs(pose[:, 0]) > config.max_yaw_deg) | (np.abs(pose[:, 1]) > config.max_pitch_deg)
     front = ~turned[seen]  # a turned mouth looks like no other, and is not shown anyway
-    marks = np.stack(person.landmarks)[front]
-    hidden[seen[front]] = covered(person.thumbnails.stacked()[front], mouth_outlines(marks, rough_pixel_from_face(marks)))
+    landmarks = np.stack(person.landmarks)[front]
+    hidden[seen[front]] = covered(person.thumbnails.stacked()[front], mouth_outlines(landmarks, rough_pixel_from_face(landmarks)))
     soft[seen] = _blurred(np.array(person.sharpness))
     reason[soft] = _BLURRED
     reason[hidden] = _COVERED
@@ -148,10 +148,10 @@ def _blurred(sharpness: np.ndarray) -> np.ndarray:
     return (below > np.maximum(BLUR_DROP, BLUR_DEVIATIONS * spread)).all(1)
 
 
-def _resting_mouth(marks: np.ndarray, params: np.ndarray, use: np.ndarray) -> np.ndarray:
+def _resting_mouth(landmarks: np.ndarray, params: np.ndarray, use: np.ndarray) -> np.ndarray:
     """(3,) the midpoint of the resting mouth corners on this person's face: the median over the fifth of frames with the smallest opening."""
     plane = pixel_from_face(params[use], np.zeros(3))
-    lips = apply(np.linalg.inv(plane), marks[use][:, LIPS_FROM_68])
+    lips = apply(np.linalg.inv(plane), landmarks[use][:, LIPS_FROM_68])
     gap = opening(lips)
     rest = gap <= np.quantile(gap, 0.2)
     middle = np.median(lips[rest][:, [0, 6]].mean(1), axis=0)

@@ -10,12 +10,12 @@ import torch
 
 from audio.load import Waveform
 from lipsync.config.schema import LipsConfig
-from lipsync.core.progress import Hook, silent
 from lipsync.core.lips import opening
-from lipsync.speech.lip_model import LipModel
+from lipsync.core.progress import Hook, silent
 from lipsync.core.types import LipTrack
 from lipsync.learning.lip_examples import LipRows, SpokenLips, lip_rows
 from lipsync.learning.lips import LEAST_SPEECH_S, train_lip_model
+from lipsync.speech.lip_model import LipModel
 
 #: Sound and lips belong together if the opening follows the prior's this well while somebody speaks (right sound of unknown people: mostly
 #: above 0.6; another recording's: about 0).
@@ -28,7 +28,7 @@ LEAST_STYLE, MOST_STYLE, HALF_BELIEVED = 0.6, 1.7, 150
 STILL = 0.012
 
 
-def lips_of_person(
+def adapt_lip_model(
     examples: Sequence[SpokenLips], visible: Sequence[LipTrack], rest: np.ndarray, config: LipsConfig, prior: LipModel | None,
     hook: Hook = silent, device: torch.device | str = "cpu",
 ) -> LipModel:  # fmt: skip

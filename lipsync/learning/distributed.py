@@ -40,7 +40,7 @@ class Ranks:
             parameter.grad = mean.to(parameter.dtype) if found else None
 
     @torch.no_grad()
-    def like_the_first(self, tensors: Iterable[torch.Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
         """The tensors take the first rank's values, exactly."""
         kinds: dict[torch.dtype, list[torch.Tensor]] = {}
         for tensor in tensors:
@@ -54,7 +54,7 @@ class Ranks:
     def of_the_first(self, number: float) -> float:
         """The first rank's number, on every rank."""
         told = torch.tensor([number], dtype=torch.float64)
-        self.like_the_first([told])
+        self.broadcast([told])
         return float(told)
 
     def gathered(self, row: torch.Tensor) -> list[torch.Tensor]:

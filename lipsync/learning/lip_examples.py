@@ -9,14 +9,12 @@ import numpy as np
 import torch
 
 from audio.features import HOP, FeatureSpec, speech_features
-from audio.load import Waveform
+from audio.load import Waveform, load_track
 from audio.vad import voice_activity
 from lipsync.core.lips import opening, rest_shape
 from lipsync.core.timebase import shot_at_features, to_feature_clock
-from lipsync.core.types import LipTrack
-from lipsync.core.types import Footage
+from lipsync.core.types import Footage, LipTrack
 from media import MediaError
-from audio.load import load_track
 
 #: Rows (10 ms) on either side of a held-out stretch that nobody learns from.
 GUARD = 30
@@ -127,26 +125,26 @@ NO_VARIATION = Variation(0, 0, 0, 0, 0)
 
 
 def excerpts(
-    features: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, n: int, length: int, vary: Variation, dice: torch.Generator
+    features: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, n: int, length: int, vary: Variation, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """`n` random stretches of `length` rows: features (n,length,D), targets (n,length,K), weight (n,length), varied alike in speed."""
     room = len(features) - int(length * (1 + vary.speed)) - 2
-    pace = 1 + (2 * torch.rand(n, 1, generator=dice) - 1) * vary.speed
-    position = torch.rand(n, 1, generator=dice) * room + torch.arange(length)[None] * pace
+    pace = 1 + (2 * torch.rand(n, 1, generator=generator) - 1) * vary.speed
+    position = torch.rand(n, 1, generator=generator) * room + torch.arange(length)[None] * pace
     row = position.long()
     part = (position - row)[..., None].to(features.device)
     row = row.to(features.device)
     blend = lambda rows: rows[row] * (1 - part) + rows[row + 1] * part  # noqa: E731
-    return varied(blend(features), vary, dice), blend(targets), weight[row] * weight[row + 1]
+    return varied(blend(features), vary, generator), blend(targets), weight[row] * weight[row + 1]
 
 
-def varied(log_mel: torch.Tensor, vary: Variation, dice: torch.Generator) -> torch.Tensor:
+def varied(log_mel: torch.Tensor, vary: Variation, generator: torch.Generator) -> torch.Tensor:
     """(n,L,M) log-mel as another microphone, voice or room would have given it."""
     n, length, n_bands = log_mel.shape
     device = log_mel.device
     slope = torch.linspace(-1, 1, n_bands, device=device)
-    normal = lambda *shape: torch.randn(*shape, generator=dice).to(device)  # noqa: E731
-    uniform = lambda *shape: torch.rand(*shape, generator=dice).to(device)  # noqa: E731
+    normal = lambda *shape: torch.randn(*shape, generator=generator).to(device)  # noqa: E731
+    uniform = lambda *shape: torch.rand(*shape, generator=generator).to(device)  # noqa: E731
     if vary.formants:
         log_mel = _moved_bands(log_mel, 1 + (2 * uniform(n, 1) - 1) * vary.formants)
     if vary.noise:

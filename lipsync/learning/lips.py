@@ -13,13 +13,13 @@ import torch
 
 from lipsync.config.schema import LipsConfig
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.core.progress import Hook, silent
 from lipsync.core.lips import LipBasis, opening, rest_shape, uncrossed
-from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predicted, scale_of
+from lipsync.core.progress import Hook, silent
 from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, LipRows, SpokenLips, Variation, excerpts, lip_rows
+from lipsync.learning.loop import Judged, Objective, train
 from lipsync.learning.losses import OpeningLoss
-from lipsync.learning.loop import Judged, Player, train
 from lipsync.metrics.lips import articulation, lmd, opening_r
+from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predicted, scale_of
 
 #: Less voiced speech than this with visible lips is too little to learn from, and too little to learn well from.
 LEAST_SPEECH_S, ENOUGH_SPEECH_S = 3.0, 60.0
@@ -174,7 +174,7 @@ def _trained(
     """A network that has not seen its member's fold, with its averaged weights from where they were best on it."""
     shape = SHAPES[model.network]
     torch.manual_seed(seed)
-    dice = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     device = lesson.features.device
     weight = torch.from_numpy(lesson.rows.learnable(member % N_FOLDS)).float().to(device)
     length = min(recipe.length, (len(lesson.features) - 4) * 10 // 11) // shape.stack * shape.stack
@@ -184,10 +184,10 @@ def _trained(
     rate, batch = (recipe.rate, recipe.batch) if start is None else (recipe.adapt_rate, recipe.batch)
     if start is not None and steps < MANY_STEPS:
         rate, batch = rate / 2, batch // 2
-    drawn = lambda: excerpts(lesson.features, lesson.targets, weight, batch, length, recipe.vary, dice)  # noqa: E731
+    drawn = lambda: excerpts(lesson.features, lesson.targets, weight, batch, length, recipe.vary, generator)  # noqa: E731
     judge_at = lambda step: step >= steps // 2 and step % max(10, steps // 24) == 0  # noqa: E731
-    player = lip_player(net, model, drawn, lesson.importance, recipe.opening, rate, steps)
-    return net, train([player], steps, dice, lambda: lesson.error(net, model, member), judge_at, tell, keep, patience=PATIENCE)
+    objective = lip_objective(net, model, drawn, lesson.importance, recipe.opening, rate, steps)
+    return net, train([objective], steps, generator, lambda: lesson.error(net, model, member), judge_at, tell, keep, patience=PATIENCE)
 
 
 def importance_of(basis: LipBasis, flatten: float) -> torch.Tensor:
@@ -197,10 +197,10 @@ def importance_of(basis: LipBasis, flatten: float) -> torch.Tensor:
     return importance / importance.sum()
 
 
-def lip_player(
+def lip_objective(
     net: LipNet, model: LipModel, drawn: Callable[[], tuple[torch.Tensor, torch.Tensor, torch.Tensor]], importance: torch.Tensor,
     opening_weight: float, rate: float, steps: int,
-) -> Player:  # fmt: skip
+) -> Objective:  # fmt: skip
     """Who learns lips: `drawn()` gives features (B,L,D), wanted coefficients (B,L,K) and weights (B,L)."""
     closeness = OpeningLoss(model.basis, importance.device)
 
@@ -214,7 +214,7 @@ def lip_player(
 
     optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.15)
-    return Player("lips", net, optimiser, terms, schedule)
+    return Objective("lips", net, optimiser, terms, schedule)
 
 
 def _gain(truth: np.ndarray, guess: np.ndarray) -> float:

@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from lipsync.store.cache import save_tensors
 from lipsync.learning.distributed import Ranks
-from media.atomic import part_of
+from lipsync.store.cache import save_tensors
+from media.atomic import atomic_write
 
 Terms = Mapping[str, torch.Tensor]
 
 
 @dataclass(slots=True)
-class Player:
+class Objective:
     """Who moves: `terms(step)` gives named losses, their sum is stepped down by `optimiser`."""
 
     name: str
@@ -48,7 +48,7 @@ class Judged:
 
 
 def train(
-    players: Sequence[Player], steps: int, dice: torch.Generator, judge: Callable[[], float], judge_at: Callable[[int], bool],
+    objectives: Sequence[Objective], steps: int, generator: torch.Generator, judge: Callable[[], float], judge_at: Callable[[int], bool],
     tell: Callable[[int], None] = lambda step: None, keep: Path | None = None, keep_every_s: float = 10.0, patience: int = 0,
     ranks: Ranks | None = None,
 ) -> Judged:  # fmt: skip
@@ -59,16 +59,16 @@ def train(
     resuming: if it holds the same run, that is continued; a finished one is not run again; ranks: this process is one of several that call
     this with the same players and their own dice: they learn together, the first one judges, tells and saves.
     """
-    state = _State(players, dice, ranks)
+    state = _State(objectives, generator, ranks)
     if ranks is not None:
-        ranks.like_the_first(state.values() + state.mean + state.best)
+        ranks.broadcast(state.values() + state.mean + state.best)
     if keep is not None and keep.exists():
         state.resume(keep, steps)
     saved_s = time.monotonic()
     while state.step < steps and not state.tired(patience):
         state.step += 1
-        for player in players:
-            state.losses.append(_move(player, state.step, ranks))
+        for objective in objectives:
+            state.losses.append(_move(objective, state.step, ranks))
         state.average()
         if judge_at(state.step) or state.step == steps:
             state.judged(judge)
@@ -78,25 +78,25 @@ def train(
             state.save(keep, steps)
             saved_s = time.monotonic()
     _assign(state.values(), state.best)
-    for player in players:
-        player.net.eval()
+    for objective in objectives:
+        objective.net.eval()
     if keep is not None:
         state.save(keep, steps)
     return state.outcome
 
 
-def _move(player: Player, step: int, ranks: Ranks | None) -> float:
-    player.net.train()
-    loss = sum(player.terms(step).values())
-    player.optimiser.zero_grad()
+def _move(objective: Objective, step: int, ranks: Ranks | None) -> float:
+    objective.net.train()
+    loss = sum(objective.terms(step).values())
+    objective.optimiser.zero_grad()
     loss.backward()
     if ranks is not None:
-        ranks.mean_gradients(player.net)
-        ranks.like_the_first(player.net.buffers())
-    nn.utils.clip_grad_norm_(player.net.parameters(), player.clip)
-    player.optimiser.step()
-    if player.schedule is not None:
-        player.schedule.step()
+        ranks.mean_gradients(objective.net)
+        ranks.broadcast(objective.net.buffers())
+    nn.utils.clip_grad_norm_(objective.net.parameters(), objective.clip)
+    objective.optimiser.step()
+    if objective.schedule is not None:
+        objective.schedule.step()
     return float(loss.detach())
 
 
@@ -121,8 +121,8 @@ def _digest(told: str, tensors: Mapping[str, torch.Tensor]) -> str:
 class _State:
     """Everything that a resumed run must find again."""
 
-    def __init__(self, players: Sequence[Player], dice: torch.Generator, ranks: Ranks | None) -> None:
-        self.players, self.dice, self.ranks = players, dice, ranks
+    def __init__(self, objectives: Sequence[Objective], generator: torch.Generator, ranks: Ranks | None) -> None:
+        self.objectives, self.generator, self.ranks = objectives, generator, ranks
         self.first = ranks is None or ranks.first
         self.step, self.worse, self.losses = 0, 0, []
         self.mean = [value.detach().clone() for value in self.values()]
@@ -130,7 +130,7 @@ class _State:
         self.outcome = Judged()
 
     def values(self) -> list[torch.Tensor]:
-        return [value for player in self.players for value in player.net.state_dict().values()]
+        return [value for objective in self.objectives for value in objective.net.state_dict().values()]
 
     @torch.no_grad()
     def average(self) -> None:
@@ -144,8 +144,8 @@ class _State:
 
     def judged(self, judge: Callable[[], float]) -> None:
         current = _assign(self.values(), self.mean)
-        for player in self.players:
-            player.net.eval()
+        for objective in self.objectives:
+            objective.net.eval()
         error = judge() if self.first else 0.0
         error = error if self.ranks is None else self.ranks.of_the_first(error)
         _assign(self.values(), current)
@@ -165,28 +165,28 @@ class _State:
 
     def fingerprint(self, steps: int) -> str:
         """Tells runs apart: sizes and names of all that is trained, the number of steps, and of ranks where they are several."""
-        shapes = [(p.name, [(k, list(v.shape)) for k, v in p.net.state_dict().items()]) for p in self.players]
+        shapes = [(p.name, [(k, list(v.shape)) for k, v in p.net.state_dict().items()]) for p in self.objectives]
         several = [] if self.ranks is None else [self.ranks.n]
         return hashlib.sha256(json.dumps([steps, shapes, *several]).encode()).hexdigest()
 
     def save(self, path: Path, steps: int) -> None:
-        dice = [self.dice.get_state(), torch.get_rng_state()]
+        generator = [self.generator.get_state(), torch.get_rng_state()]
         if self.ranks is not None:
-            dice = [state for pair in zip(*map(self.ranks.gathered, dice)) for state in pair]
+            generator = [state for pair in zip(*map(self.ranks.gathered, generator)) for state in pair]
         if not self.first:
             return
-        groups = {"net": self.values(), "mean": self.mean, "best": self.best, "dice": dice}
+        groups = {"net": self.values(), "mean": self.mean, "best": self.best, "dice": generator}
         tensors = {f"{group}.{i}": t.detach().cpu().contiguous().clone() for group, rows in groups.items() for i, t in enumerate(rows)}
         plain = []
-        for k, player in enumerate(self.players):
-            states = player.optimiser.state_dict()["state"]
+        for k, objective in enumerate(self.objectives):
+            states = objective.optimiser.state_dict()["state"]
             for i, state in states.items():
                 tensors |= {f"optimiser.{k}.{i}.{name}": value.detach().cpu().contiguous().clone() for name, value in state.items()}
-            plain.append(player.schedule.last_epoch if player.schedule is not None else 0)
+            plain.append(objective.schedule.last_epoch if objective.schedule is not None else 0)
         facts = {"run": self.fingerprint(steps), "step": self.step, "worse": self.worse, "losses": self.losses, "schedules": plain}
         facts |= {"curve": self.outcome.curve, "lowest": self.outcome.best, "lowest_step": self.outcome.best_step}
         told = json.dumps(facts)
-        with suppress(OSError), part_of(path) as part:  # the training goes on in memory, and the last state that could be kept stays
+        with suppress(OSError), atomic_write(path) as part:  # the training goes on in memory, and the last state that could be kept stays
             save_tensors(part, tensors, {"facts": told, "sha256": _digest(told, tensors)})
 
     def resume(self, path: Path, steps: int) -> None:
@@ -207,24 +207,24 @@ class _State:
         _assign(self.values(), rows("net", self.mean))
         self.mean, self.best = rows("mean", self.mean), rows("best", self.best)
         at = 0 if self.ranks is None else 2 * self.ranks.rank
-        self.dice.set_state(tensors[f"dice.{at}"])
+        self.generator.set_state(tensors[f"dice.{at}"])
         torch.set_rng_state(tensors[f"dice.{at + 1}"])
-        for k, player in enumerate(self.players):
-            self._resume_player(k, player, tensors, facts["schedules"][k])
+        for k, objective in enumerate(self.objectives):
+            self._resume_player(k, objective, tensors, facts["schedules"][k])
         self.step, self.worse, self.losses = facts["step"], facts["worse"], facts["losses"]
         self.outcome = Judged([tuple(row) for row in facts["curve"]], facts["lowest"], facts["lowest_step"])
 
     @staticmethod
-    def _resume_player(k: int, player: Player, tensors: Mapping[str, torch.Tensor], scheduled: int) -> None:
-        full = player.optimiser.state_dict()
+    def _resume_player(k: int, objective: Objective, tensors: Mapping[str, torch.Tensor], scheduled: int) -> None:
+        full = objective.optimiser.state_dict()
         prefix = f"optimiser.{k}."
         for name, value in tensors.items():
             if name.startswith(prefix):
                 i, key = name.removeprefix(prefix).split(".", 1)
                 full["state"].setdefault(int(i), {})[key] = value
-        player.optimiser.load_state_dict(full)
-        if player.schedule is not None:
-            player.schedule.last_epoch = scheduled - 1
+        objective.optimiser.load_state_dict(full)
+        if objective.schedule is not None:
+            objective.schedule.last_epoch = scheduled - 1
             with warnings.catch_warnings():  # torch misses a step of the new optimiser before this one
                 warnings.simplefilter("ignore")
-                player.schedule.step()
+                objective.schedule.step()

@@ -1,14 +1,16 @@
 """The perceptual network: our own mouth encoder."""
 
 from __future__ import annotations
-from lipsync.store.registry import MOUTH_ENCODER
+
 from pathlib import Path
-from torch import Tensor
-from torch import nn
-from media.atomic import part_of
-from lipsync.store.weights_file import read_weights_file
+
+from torch import Tensor, nn
 from torch.nn.functional import relu
+
 from lipsync.store.cache import save_tensors
+from lipsync.store.registry import MOUTH_ENCODER
+from lipsync.store.weights_file import read_weights_file
+from media.atomic import atomic_write
 
 WIDTHS = (16, 32, 64, 96)
 
@@ -32,7 +34,7 @@ class MouthEncoder(nn.Module):
     def save(self, path: Path, about: dict[str, str]) -> None:
         """Writes the network, 16-bit floats, with `about` beside it."""
         tensors = {name: value.half().contiguous() for name, value in self.state_dict().items()}
-        with part_of(path) as part:
+        with atomic_write(path) as part:
             save_tensors(part, tensors, {"what": "mouth encoder"} | about)
 
 

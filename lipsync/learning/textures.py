@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lipsync.core.errors import LipsyncError
-from lipsync.core.progress import Hook, note, silent
-from lipsync.core.lips import opening
-from lipsync.textures.trainable import Learned, TextureBatch, numbers_of
-from lipsync.textures.trainable import Player as Learner
-from lipsync.textures.nets import lower_face, net_size, resized
-from lipsync.core.types import MouthBank, TargetAnalysis
-from lipsync.core.texture import TextureQuery
-from lipsync.learning import loop
-from lipsync.learning.losses import Losses
-from lipsync.learning.distributed import Ranks
-from media import MediaError
-from lipsync.speech.predict import heard
 from audio.load import load_track
+from lipsync.core.errors import LipsyncError
+from lipsync.core.lips import opening
+from lipsync.core.progress import Hook, note, silent
+from lipsync.core.texture import TextureQuery
+from lipsync.core.types import MouthBank, TargetAnalysis
+from lipsync.learning import loop
+from lipsync.learning.distributed import Ranks
+from lipsync.learning.losses import Losses
+from lipsync.speech.predict import speech_embedding
+from lipsync.textures.nets import lower_face, net_size, resized
+from lipsync.textures.trainable import Objective as Learner
+from lipsync.textures.trainable import TextureBatch, TrainableTexture, numbers_of
+from media import MediaError
 
 #: Fewer mouths than this teach nothing.
 FEWEST = 50
@@ -42,9 +42,9 @@ class Examples:
     batches are half of either, or None."""
 
     def __init__(
-        self, bank: MouthBank, spoken: np.ndarray | None, device: torch.device, dice: torch.Generator, domain: np.ndarray | None = None
+        self, bank: MouthBank, spoken: np.ndarray | None, device: torch.device, generator: torch.Generator, domain: np.ndarray | None = None
     ) -> None:
-        self.bank, self.device, self.dice, self.spoken, self.domain = bank, device, dice, spoken, domain
+        self.bank, self.device, self.generator, self.spoken, self.domain = bank, device, generator, spoken, domain
         good = bank.sharpness >= BLURRED * usual_sharpness(bank)
         self.n_blurred = int((~good).sum())
         blocks = np.arange(len(bank)) // _HELD_RUN
@@ -96,7 +96,7 @@ class Examples:
         return lots[np.arange(len(rows)), nearest[np.arange(len(rows)), one]]
 
     def _lot(self, high: int, n: int) -> np.ndarray:
-        return torch.randint(0, high, (n,), generator=self.dice).numpy()
+        return torch.randint(0, high, (n,), generator=self.generator).numpy()
 
 
 def usual_sharpness(bank: MouthBank, alike: int = 31) -> np.ndarray:
@@ -109,7 +109,7 @@ def usual_sharpness(bank: MouthBank, alike: int = 31) -> np.ndarray:
 
 
 def train_texture(
-    method: Learned, subject: TargetAnalysis, hook: Hook = silent, device: torch.device | str = "cpu", *, spoken: np.ndarray | None = None,
+    method: TrainableTexture, subject: TargetAnalysis, hook: Hook = silent, device: torch.device | str = "cpu", *, spoken: np.ndarray | None = None,
     keep: Path | None = None, samples: Samples | None = None, seed: int = 0, ranks: Ranks | None = None,
 ) -> dict:  # fmt: skip
     """Trains `method` on the subject's mouths; it is ready to draw afterwards. Returns the report (plain values), also kept as `method.report`.
@@ -120,14 +120,14 @@ def train_texture(
     """
     start, device = time.monotonic(), torch.device(device)
     seed += ranks.rank if ranks is not None else 0
-    dice = torch.Generator().manual_seed(seed)
-    examples = Examples(subject.bank, spoken if method.hears else None, device, dice, method.domains(subject))
+    generator = torch.Generator().manual_seed(seed)
+    examples = Examples(subject.bank, spoken if method.hears else None, device, generator, method.domains(subject))
     torch.manual_seed(seed)
     losses = Losses(device)
     perceptual = losses.perceptual_name  # loaded now: making a network throws dice, which a resumed run must not throw again
     method.begin(subject, device)
     turn = _Turn(method, examples, precision_of(device))
-    players = [turn.player(learner) for learner in method.players(losses)]
+    objectives = [turn.objective(learner) for learner in method.objectives(losses)]
     steps = method.config.steps
     judge_at = max(1, steps // _JUDGEMENTS)
     held = examples.judged()
@@ -146,7 +146,7 @@ def train_texture(
         note(hook, ", ".join(f"{name} {value:.3g}" for name, value in turn.last.items()))
         hook(f"texture {method.name}", step, steps)
 
-    judged = loop.train(players, steps, dice, judge, lambda step: step % judge_at == 0, tell, keep, patience=_PATIENCE, ranks=ranks)
+    judged = loop.train(objectives, steps, generator, judge, lambda step: step % judge_at == 0, tell, keep, patience=_PATIENCE, ranks=ranks)
     method.nets.eval()
     method.report = {
         "steps": judged.curve[-1][0], "of_steps": steps, "best_step": judged.best_step, "error": judged.best, "curve": [list(row) for row in judged.curve],
@@ -168,15 +168,15 @@ def precision_of(device: torch.device) -> torch.dtype:
 class _Turn:
     """The batch that all players see at one step, and their last losses by name."""
 
-    def __init__(self, method: Learned, examples: Examples, precision: torch.dtype) -> None:
+    def __init__(self, method: TrainableTexture, examples: Examples, precision: torch.dtype) -> None:
         self.method, self.examples, self.precision = method, examples, precision
         self.step, self.batch = 0, None
         self.last: dict[str, float] = {}
 
-    def player(self, learner: Learner) -> loop.Player:
+    def objective(self, learner: Learner) -> loop.Objective:
         net = learner.net.to(self.examples.device).to(memory_format=torch.channels_last)
         optimiser = torch.optim.Adam(net.parameters(), learner.rate, betas=learner.betas)
-        return loop.Player(learner.name, net, optimiser, lambda step: self.terms(learner, step), clip=learner.clip)
+        return loop.Objective(learner.name, net, optimiser, lambda step: self.terms(learner, step), clip=learner.clip)
 
     def terms(self, learner: Learner, step: int) -> Mapping[str, torch.Tensor]:
         if step != self.step:
@@ -195,15 +195,15 @@ def _sheet(truth: torch.Tensor, drawn: torch.Tensor, columns: int = 8) -> np.nda
     return (both.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
 
 
-def heard_at_mouths(subject: TargetAnalysis) -> np.ndarray | None:
-    """(K,256) float32 `heard` at each mouth of the bank, 0 where its film has no sound; None where none has."""
+def speech_at_mouths(subject: TargetAnalysis) -> np.ndarray | None:
+    """(K,256) float32 `speech_embedding` at each mouth of the bank, 0 where its film has no sound; None where none has."""
     bank, first, found, out = subject.bank, 0, False, np.zeros((len(subject.bank), 256), np.float32)
     for film in subject.films:
         after = first + int(film.track.shot.max()) + 1  # shots are numbered film after film
         rows = np.flatnonzero((bank.shot >= first) & (bank.shot < after))
         first = after
         try:
-            out[rows] = heard(load_track(film.video.path, film.stream.limits), film.video.clock)[bank.source[rows]]
+            out[rows] = speech_embedding(load_track(film.video.path, film.stream.limits), film.video.clock)[bank.source[rows]]
             found = True
         except MediaError:
             continue

@@ -1,14 +1,13 @@
 """Lips against lips."""
 
 from __future__ import annotations
-from lipsync.metrics.pictures import CLOSED_TOLERANCE
-from lipsync.core.lips import LIPS_FROM_68
-from lipsync.core.canonical import RIGID_68
-from lipsync.metrics.pictures import _EYE_CORNERS
-from lipsync.core.geometry import apply
-from lipsync.core.canonical import canonical_68
+
 import numpy as np
-from lipsync.core.geometry import similarity_fit
+
+from lipsync.core.canonical import RIGID_68, canonical_68
+from lipsync.core.geometry import apply, similarity_fit
+from lipsync.core.lips import LIPS_FROM_68
+from lipsync.metrics.pictures import _EYE_CORNERS, CLOSED_TOLERANCE
 
 
 def rigid_reference(landmarks: np.ndarray) -> np.ndarray:

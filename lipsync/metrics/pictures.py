@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lipsync.core.canonical import RIGID_68, canonical_68
-from lipsync.core.geometry import apply, similarity_fit
-from lipsync.core.lips import LIPS_FROM_68
+from lipsync.core.canonical import RIGID_68
+from lipsync.core.geometry import apply
 
 #: The mouth region of the picture measures, in the face frame (eye distances): left, top, right, bottom.
 MOUTH_REGION = (-0.5, -0.25, 0.5, 0.5)

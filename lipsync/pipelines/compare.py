@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -13,31 +12,30 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from media import MediaError
 from audio.load import Waveform, load_speech, load_track
 from audio.vad import voice_activity
-from lipsync.target.analyse import analyse, follow_face
-from lipsync.store.cache import Cache, content_hash
-from lipsync.render.composite import composite
+from lipsync.config.load import to_plain, validate
 from lipsync.config.schema import DubConfig
-from lipsync.config.load import checked, to_plain
-from lipsync.core.runtime import pick_device
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.core.progress import Hook, silent
-from lipsync.store.registry import trained_on
-from lipsync.pipelines.models import lip_model_for
-from lipsync.target.rest import resting_lips
 from lipsync.core.lips import close_when_silent
-from lipsync.store.preflight import check_encoder, check_files, check_readable
-from lipsync.render.plan import ask, make_plan, shown_face, shown_frames
-from lipsync.store.receipt import versions
-from lipsync.speech.lip_model import LipModel
-from lipsync.render.teeth import sharpen_teeth
-from lipsync.speech.predict import heard
-from lipsync.pipelines.models import texture_facts, texture_for
-from lipsync.textures import get_method, method_names
+from lipsync.core.progress import Hook, silent
+from lipsync.core.runtime import pick_device
 from lipsync.core.timebase import lips_at, output_clock, voiced_at
 from lipsync.core.types import Footage, LipTrack, TargetAnalysis
+from lipsync.pipelines.models import lip_model_for, texture_facts, texture_for
+from lipsync.render.composite import composite
+from lipsync.render.plan import build_query, faces_along, frames_along, make_plan
+from lipsync.render.teeth import sharpen_teeth
+from lipsync.speech.lip_model import LipModel
+from lipsync.speech.predict import speech_embedding
+from lipsync.store.cache import Cache, content_hash
+from lipsync.store.preflight import check_encoder, check_files, check_readable
+from lipsync.store.receipt import versions
+from lipsync.store.registry import trained_on
+from lipsync.target.analyse import analyse, follow_face
+from lipsync.target.rest import resting_lips
+from lipsync.textures import get_method, method_names
+from media import MediaError
 from video.clock import FrameClock
 from video.write import VideoWriter
 
@@ -57,14 +55,14 @@ def compare(
     the target that nobody may learn from; split: a split.json of an earlier comparison; speech: dubbed by every method, as clips. A method
     that fails is a row of the report. UsageError, LipsyncError, MediaError: inputs that cannot be used; no report then.
     """
-    from lipsync.evaluation.comparison import Bench
+    from lipsync.evaluation.comparison import Comparison
+    from lipsync.evaluation.held_out import make_held_out_clips
     from lipsync.evaluation.report import write_report
-    from lipsync.evaluation.held_out import make_exams
     from lipsync.evaluation.split import Split, learning_part, spread_blocks, whole_films
 
     target, out, held_out, footage = Path(target), Path(out), tuple(map(Path, held_out)), tuple(map(Path, footage))
     names = _names(methods, method_files)
-    checked(config)
+    validate(config)
     _check(target, out, held_out, footage, speech, split, config, force)
     device = pick_device(config.device)
     cache = cache or Cache(config.cache.folder or None)
@@ -75,18 +73,18 @@ def compare(
     chosen = Split.load(Path(split), films) if split else whole_films(films) if held_out else spread_blocks(films[0])
     learning = learning_part(subject, chosen, config, cache)
     with tempfile.TemporaryDirectory(prefix="lipsync-compare-") as work:
-        exams = make_exams(chosen, films, learning, config, device, Path(work), hook)
+        clips = make_held_out_clips(chosen, films, learning, config, device, Path(work), hook)
         sounds = {film.video.sha256: _sound_of(film) for film in films}
-        lips, said = {"true": [exam.plan.lips.points for exam in exams]}, {"true": "as tracked in the real frames"}
+        lips, said = {"true": [clip.plan.lips.points for clip in clips]}, {"true": "as tracked in the real frames"}
         if not true_lips_only:
-            predicted, said["predicted"] = _predicted_lips(exams, sounds, learning, config, cache, device, hook)
+            predicted, said["predicted"] = _predicted_lips(clips, sounds, learning, config, cache, device, hook)
             lips |= {} if predicted is None else {"predicted": predicted}
         saying = _Saying(Path(speech), subject, learning, config, cache, device, Path(work), hook) if speech else None
-        bench = Bench(exams, _heard_in(exams, sounds), learning, config, device, Path(work), hook)
+        comparison = Comparison(clips, _heard_in(clips, sounds), learning, config, device, Path(work), hook)
         tried = []
         for name in names:
             make = lambda name=name: _ready(name, learning, config, cache, device, hook)  # noqa: E731
-            tried.append(bench.try_method(Path(name).name, make, lips, saying.say if saying else lambda ready: {}))
+            tried.append(comparison.evaluate_method(Path(name).name, make, lips, saying.say if saying else lambda ready: {}))
         about = {
             "made_by": versions(), "target": {"name": target.name, "sha256": subject.video.sha256},
             "footage": [{"name": film.video.path.name, "sha256": film.video.sha256} for film in subject.films[1:]],
@@ -95,7 +93,7 @@ def compare(
             "seconds": round(time.monotonic() - started, 1), "notes": [*subject.notes, *_unused(films, chosen)],
         }  # fmt: skip
         out.mkdir(exist_ok=True)
-        return write_report(out, about, chosen, bench, tried)
+        return write_report(out, about, chosen, comparison, tried)
 
 
 def _names(methods: Sequence[str], method_files: Sequence) -> list[str]:
@@ -143,16 +141,16 @@ def _sound_of(film: Footage) -> Waveform | None:
         return None
 
 
-def _heard_in(exams, sounds: dict) -> list[np.ndarray | None]:
+def _heard_in(clips, sounds: dict) -> list[np.ndarray | None]:
     """For each exam what methods that hear are given: (N,256) of its rows."""
-    films = {film.video.sha256: film for film in _films_of(exams)}
-    of_film = {sha256: heard(wave, films[sha256].video.clock) for sha256, wave in sounds.items() if wave is not None and sha256 in films}
-    return [of_film[exam.film.video.sha256][exam.plan.source] if exam.film.video.sha256 in of_film else None for exam in exams]
+    films = {film.video.sha256: film for film in _films_of(clips)}
+    of_film = {sha256: speech_embedding(wave, films[sha256].video.clock) for sha256, wave in sounds.items() if wave is not None and sha256 in films}
+    return [of_film[clip.film.video.sha256][clip.plan.source] if clip.film.video.sha256 in of_film else None for clip in clips]
 
 
-def _predicted_lips(exams, sounds: dict, learning: TargetAnalysis, config: DubConfig, cache: Cache, device: torch.device, hook: Hook):
+def _predicted_lips(clips, sounds: dict, learning: TargetAnalysis, config: DubConfig, cache: Cache, device: torch.device, hook: Hook):
     """For each exam lips said by its sound, of a model that learned from the learning part alone, and its report; or (None, why)."""
-    if not all(sounds[exam.film.video.sha256] for exam in exams):
+    if not all(sounds[clip.film.video.sha256] for clip in clips):
         return None, "not compared: the held-out footage has no sound."
     try:
         model = lip_model_for(learning, config.lips, cache, device, hook)
@@ -160,10 +158,10 @@ def _predicted_lips(exams, sounds: dict, learning: TargetAnalysis, config: DubCo
         return None, f"not compared: {error}"
     spoken = {
         sha256: _spoken(wave, film.video.clock, model, learning, config)
-        for film in _films_of(exams)
+        for film in _films_of(clips)
         for sha256, wave in [(film.video.sha256, sounds[film.video.sha256])]
     }
-    return [spoken[exam.film.video.sha256].points[exam.plan.source] for exam in exams], {
+    return [spoken[clip.film.video.sha256].points[clip.plan.source] for clip in clips], {
         k: v for k, v in model.report.items() if k != "curve"
     }
 
@@ -212,8 +210,8 @@ class _Saying:
         self.plan = make_plan(
             _spoken(self.wave, clock, model, learning, config), voiced_at(voice_activity(self.wave), clock), subject, config
         )
-        self.shown = shown_face(subject.track, self.plan, config.composite.fade_rows)
-        self.heard = heard(self.wave, self.plan.clock)
+        self.shown = faces_along(subject.track, self.plan, config.composite.fade_rows)
+        self.speech_embedding = speech_embedding(self.wave, self.plan.clock)
         self.part, self.size = self._face()
 
     def say(self, ready) -> dict:
@@ -224,10 +222,10 @@ class _Saying:
         with VideoWriter(
             path, width=width, height=height, clock=self.plan.clock, speech=self.speech, audio_end_s=self.length_s, **_CLIP
         ) as writer:
-            for rows, frames in shown_frames(self.subject.films[0].stream, self.plan, config.batch):
+            for rows, frames in frames_along(self.subject.films[0].stream, self.plan, config.batch):
                 frames, lips = frames.to(self.device), self.plan.lips.points[rows]
                 mouth = method.render(
-                    ask(self.plan, self.shown, space, rows, frames, method.radius, self.heard if getattr(method, "hears", False) else None)
+                    build_query(self.plan, self.shown, space, rows, frames, method.radius, self.speech_embedding if getattr(method, "hears", False) else None)
                 )
                 mouth = sharpen_teeth(mouth, self.learning.teeth, lips, space, config.teeth)
                 drawn = composite(frames, mouth, lips, self.shown, rows, space, config.composite)[:, :, self.part[0], self.part[1]]
@@ -238,13 +236,13 @@ class _Saying:
 
     def _face(self) -> tuple[tuple[slice, slice], tuple[int, int]]:
         """The part of the frame in which the face moves, and the (even) size at which it is shown."""
-        video, marks = self.subject.video, self.subject.track.landmarks[self.plan.source[self.plan.render]].reshape(-1, 2)
-        low, high = marks.min(0), marks.max(0)
+        video, landmarks = self.subject.video, self.subject.track.landmarks[self.plan.source[self.plan.render]].reshape(-1, 2)
+        low, high = landmarks.min(0), landmarks.max(0)
         wider = 0.25 * (high - low).max()
         low, high = np.clip([low - wider, high + wider], 0, [video.width, video.height]).astype(int)
         width = min(SAID_WIDTH, int(high[0] - low[0])) // 2 * 2
         return (slice(low[1], high[1]), slice(low[0], high[0])), (round(width * (high[1] - low[1]) / (high[0] - low[0])) // 2 * 2, width)
 
 
-def _films_of(exams) -> list[Footage]:
-    return list({exam.film.video.sha256: exam.film for exam in exams}.values())
+def _films_of(clips) -> list[Footage]:
+    return list({clip.film.video.sha256: clip.film for clip in clips}.values())

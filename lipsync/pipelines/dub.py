@@ -16,31 +16,28 @@ import torch
 from audio.features import speech_features
 from audio.load import Waveform, load_speech
 from audio.vad import voice_activity
-from lipsync.target.analyse import analyse
-from lipsync.store.cache import Cache, content_hash, step_key
-from lipsync.render.composite import composite
+from lipsync.config.load import to_plain, validate
 from lipsync.config.schema import DubConfig
-from lipsync.config.load import checked, to_plain
-from lipsync.core.errors import LipsyncError
-from lipsync.core.progress import Hook, silent
-from lipsync.store.fingerprint import dub_id
-from lipsync.pipelines.models import lip_model_for
 from lipsync.core.lips import close_when_silent
-from lipsync.store.preflight import check_encoder, check_paths, receipt_path
-from lipsync.render.plan import ask, make_plan, shown_face, shown_frames
-from lipsync.store.receipt import MADE_BY, Receipt, Stopwatch, own_version, spans_passed_through, versions
-from lipsync.render.retime import pause_motion, retime
-from lipsync.speech.lip_model import LipModel
-from lipsync.render.teeth import sharpen_teeth
+from lipsync.core.progress import Hook, silent
+from lipsync.core.runtime import one_thread, pick_device
 from lipsync.core.texture import TextureMethod
-from lipsync.pipelines.models import check_texture, texture_facts, texture_for
-from lipsync.speech.predict import heard
-from lipsync.core.runtime import one_thread
 from lipsync.core.timebase import lips_at, output_clock, voiced_at
 from lipsync.core.types import DubPlan, TargetAnalysis
+from lipsync.pipelines.models import check_texture, lip_model_for, texture_facts, texture_for
+from lipsync.render.composite import composite
+from lipsync.render.plan import build_query, faces_along, frames_along, make_plan
+from lipsync.render.retime import pause_motion, retime
+from lipsync.render.teeth import sharpen_teeth
+from lipsync.speech.lip_model import LipModel
+from lipsync.speech.predict import speech_embedding
+from lipsync.store.cache import Cache, content_hash, step_key
+from lipsync.store.fingerprint import fingerprint
+from lipsync.store.preflight import check_encoder, check_paths, receipt_path
+from lipsync.store.receipt import MADE_BY, Receipt, Stopwatch, own_version, spans_passed_through, versions
+from lipsync.target.analyse import analyse
 from video.ranges import RangedWriter
 from video.write import VideoWriter
-from lipsync.core.runtime import pick_device
 
 
 @one_thread()
@@ -55,7 +52,7 @@ def dub(
     Raises UsageError for options, LipsyncError, MediaError for material that cannot be used; no half video is left behind then.
     """
     target, speech, out, footage = Path(target), Path(speech), Path(out), tuple(map(Path, footage))
-    checked(config)
+    validate(config)
     check_paths(target, speech, out, footage, force)
     check_encoder(out, config.write)
     if prepared is None:
@@ -68,20 +65,20 @@ def dub(
     length_s = wave.duration_s if preview_s is None else min(wave.duration_s, Fraction(preview_s).limit_denominator(1000))
     clock = output_clock(length_s, like=subject.video.clock)
     voiced = voiced_at(voice_activity(wave), clock)
-    features, sounds = speech_features(wave, model.spec), heard(wave, clock) if getattr(method, "hears", False) else None
+    features, sounds = speech_features(wave, model.spec), speech_embedding(wave, clock) if getattr(method, "hears", False) else None
     wave = wave.without_samples()
     lips = close_when_silent(lips_at(model.speak(features), clock), voiced, model.rest, config.lips.pause_s)
     del features  # these, too, are as long as the speech
     plan = make_plan(lips, voiced, subject, config)
-    shown = shown_face(subject.track, plan, config.composite.fade_rows)
+    shown = faces_along(subject.track, plan, config.composite.fade_rows)
     space = subject.bank.space
-    key = dub_id(subject.video.sha256, speech_sha256, [content_hash(path) for path in footage], config, preview_s)
+    key = fingerprint(subject.video.sha256, speech_sha256, [content_hash(path) for path in footage], config, preview_s)
     ranges = unfinished_ranges(key, plan, out, config, cache)
 
     with open_writer(out, subject, plan, speech, speech_sha256, length_s, config, ranges) as writer:
-        for rows, frames in shown_frames(subject.films[0].stream, plan, config.batch, writer.n_done):
+        for rows, frames in frames_along(subject.films[0].stream, plan, config.batch, writer.n_done):
             frames = frames.to(device)
-            mouth = method.render(ask(plan, shown, space, rows, frames, method.radius, sounds))
+            mouth = method.render(build_query(plan, shown, space, rows, frames, method.radius, sounds))
             mouth = sharpen_teeth(mouth, subject.teeth, plan.lips.points[rows], space, config.teeth)
             writer.write(composite(frames, mouth, plan.lips.points[rows], shown, rows, space, config.composite))
             hook("dub", rows.stop, len(plan))

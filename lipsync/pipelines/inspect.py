@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lipsync.target.analyse import analyse
-from lipsync.core.track import eye_distance_px
-from lipsync.store.cache import Cache
 from lipsync.config.schema import DubConfig
 from lipsync.core.progress import Hook, silent
-from lipsync.target.rest import voiced_frames
+from lipsync.core.track import eye_distance_px
 from lipsync.core.types import REASONS
+from lipsync.store.cache import Cache
+from lipsync.target.analyse import analyse
+from lipsync.target.rest import voiced_frames
 
 _SHAPE_RADIUS = 0.02  # lips nearer than this (mean over points, eye distances) count as one shape
 
@@ -54,7 +54,7 @@ class Look:
         ]
 
 
-def quick_look(target: str | Path, config: DubConfig = DubConfig(), cache: Cache | None = None, hook: Hook = silent) -> Look:
+def inspect_target(target: str | Path, config: DubConfig = DubConfig(), cache: Cache | None = None, hook: Hook = silent) -> Look:
     """What `target` offers. Raises as `analyse` does. What is computed here is kept for the dub."""
     subject = analyse(Path(target), config, cache or Cache(config.cache.folder or None), hook)
     film, track = subject.films[0], subject.track

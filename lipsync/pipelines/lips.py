@@ -10,22 +10,22 @@ import torch
 
 from audio.load import Waveform, load_speech
 from audio.vad import voice_activity
-from lipsync.pipelines import models as lip_model
-from lipsync.target.analyse import analyse
-from lipsync.store.cache import Cache, content_hash
+from lipsync.config.load import validate
 from lipsync.config.schema import DubConfig
-from lipsync.config.load import checked
-from lipsync.speech.cues import Cue, mouth_cues, rhubarb_json, rhubarb_tsv
-from lipsync.speech.animation import HEIGHT, WIDTH, LipFilm
-from lipsync.core.runtime import pick_device
-from lipsync.core.progress import Hook, silent
-from lipsync.speech.export import lips_csv, lips_json
 from lipsync.core.lips import close_when_silent
-from lipsync.store.preflight import check_encoder, check_files, lips_format, written_whole
-from lipsync.store.receipt import own_version
-from lipsync.speech.lip_model import LipModel
+from lipsync.core.progress import Hook, silent
+from lipsync.core.runtime import pick_device
 from lipsync.core.timebase import lips_at, voiced_at
 from lipsync.core.types import LipTrack
+from lipsync.pipelines import models as lip_model
+from lipsync.speech.animation import HEIGHT, WIDTH, LipFilm
+from lipsync.speech.cues import Cue, mouth_cues, rhubarb_json, rhubarb_tsv
+from lipsync.speech.export import lips_csv, lips_json
+from lipsync.speech.lip_model import LipModel
+from lipsync.store.cache import Cache, content_hash
+from lipsync.store.preflight import check_encoder, check_files, lips_format, written_whole
+from lipsync.store.receipt import own_version
+from lipsync.target.analyse import analyse
 from video.clock import FrameClock
 from video.write import VideoWriter
 
@@ -44,7 +44,7 @@ def lips_of(
     MediaError: material that cannot be used; nothing is left behind then.
     """
     speech, out = Path(speech), Path(out)
-    checked(config)
+    validate(config)
     kind = lips_format(out, kind, rate)
     check_files([(speech, "speech file"), *([(target, "target video")] if target else [])], [out], force)
     if kind == "mp4":

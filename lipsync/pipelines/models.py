@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from media import MediaError
-from audio.load import load_track
-from audio.vad import voice_activity
-from lipsync.store.cache import Cache, content_hash, step_key
-from lipsync.config.schema import LipsConfig
-from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.config.schema import DubConfig, LipsConfig
+from lipsync.core.errors import LipsyncError
 from lipsync.core.progress import Hook, silent
-from lipsync.core.lips import rest_shape
-from lipsync.speech.lip_model import LipModel
-from lipsync.core.runtime import one_thread
-from lipsync.core.timebase import voiced_at
-from lipsync.core.types import Footage, TargetAnalysis
-from lipsync.config.schema import DubConfig
-from lipsync.textures.trainable import Learned
+from lipsync.core.runtime import all_threads, one_thread
 from lipsync.core.texture import TextureMethod
-from lipsync.core.runtime import all_threads
-from lipsync.textures.registry import get_method
-from lipsync.learning.textures import heard_at_mouths
-from lipsync.speech.prior import prior_for
-from lipsync.speech.prior import prior_path
-from lipsync.target.rest import resting_lips
+from lipsync.core.types import TargetAnalysis
 from lipsync.learning.lip_examples import spoken_lips
+from lipsync.learning.textures import speech_at_mouths
+from lipsync.speech.lip_model import LipModel
+from lipsync.speech.prior import prior_for, prior_path
+from lipsync.store.cache import Cache, content_hash, step_key
+from lipsync.target.rest import resting_lips
+from lipsync.textures.registry import get_method
+from lipsync.textures.trainable import TrainableTexture
 
 #: Raise whenever the same footage would train another model.
 VERSION = 5
@@ -46,7 +36,7 @@ def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, dev
     key = step_key("lips", VERSION, {"config": asdict(config), "prior": start}, [film.key for film in subject.films])
 
     def make(where: Path) -> None:
-        from lipsync.learning.adaptation import lips_of_person
+        from lipsync.learning.adaptation import adapt_lip_model
 
         examples, _ = spoken_lips(subject.films)
         if prior is None and not examples:
@@ -55,7 +45,7 @@ def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, dev
             )
         visible = [film.track.lips for film in subject.films]
         with one_thread():
-            model = lips_of_person(examples, visible, rest, config, prior, hook, device)
+            model = adapt_lip_model(examples, visible, rest, config, prior, hook, device)
         model.save(where / "model.safetensors")
 
     load = lambda folder: LipModel.load(folder / "model.safetensors")  # noqa: E731
@@ -65,14 +55,14 @@ def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, dev
 def texture_for(subject: TargetAnalysis, config: DubConfig, cache: Cache, device: torch.device, hook: Hook = silent) -> TextureMethod:
     """The configured method, ready to draw this subject. LipsyncError: it must learn first, or the weights do not fit."""
     method = get_method(config.texture, config)
-    if isinstance(method, Learned) and method.weights is None and config.train_texture:
+    if isinstance(method, TrainableTexture) and method.weights is None and config.train_texture:
 
         def make(where: Path) -> None:
             from lipsync.learning.textures import train_texture
 
             method.weights = None  # of an entry that has gone
             with all_threads():
-                train_texture(method, subject, hook, device, spoken=heard_at_mouths(subject) if method.hears else None)
+                train_texture(method, subject, hook, device, spoken=speech_at_mouths(subject) if method.hears else None)
             method.save(where / "texture.safetensors")
 
         def load(folder: Path) -> TextureMethod:
@@ -86,11 +76,11 @@ def texture_for(subject: TargetAnalysis, config: DubConfig, cache: Cache, device
 def check_texture(config: DubConfig) -> None:
     """LipsyncError, before any work, where the configured method must learn first or its weights are another's."""
     method = get_method(config.texture, config)
-    if isinstance(method, Learned) and not config.train_texture:
+    if isinstance(method, TrainableTexture) and not config.train_texture:
         method.check_weights()
 
 
-def texture_key(name: str, method: Learned, subject: TargetAnalysis) -> str:
+def texture_key(name: str, method: TrainableTexture, subject: TargetAnalysis) -> str:
     """Of the weights that `method`, found by `name`, learns from `subject`."""
     code = content_hash(name) if name.endswith(".py") else ""
     return step_key("texture", VERSION, {"method": method.name, "config": asdict(method.config), "code": code}, [subject.key])
@@ -98,6 +88,6 @@ def texture_key(name: str, method: Learned, subject: TargetAnalysis) -> str:
 
 def texture_facts(method: TextureMethod) -> dict:
     """What a receipt says of a method: its name and, if it has learned, how."""
-    learned = isinstance(method, Learned)
+    learned = isinstance(method, TrainableTexture)
     report = {key: value for key, value in method.report.items() if key != "curve"} if learned else {}
     return {"method": method.name} | ({"parameters": method.n_parameters, "training": report} if learned else {})

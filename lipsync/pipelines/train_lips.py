@@ -9,20 +9,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lipsync.target.analyse import usable_footage
-from lipsync.store.cache import Cache, content_hash, step_key
+from lipsync.config.load import validate
 from lipsync.config.schema import DubConfig
-from lipsync.config.load import checked
-from lipsync.core.runtime import pick_device
 from lipsync.core.errors import LipsyncError
 from lipsync.core.progress import Hook, silent
-from lipsync.pipelines.models import VERSION
-from lipsync.speech.prior import prior_for, prior_path
+from lipsync.core.runtime import one_thread, pick_device
 from lipsync.learning.lip_examples import spoken_lips
-from lipsync.store.preflight import check_files, curve_path, written_whole
+from lipsync.pipelines.models import VERSION
 from lipsync.speech.lip_model import LipModel
-from lipsync.core.runtime import one_thread
-from lipsync.store.cache import UNFINISHED
+from lipsync.speech.prior import prior_for, prior_path
+from lipsync.store.cache import UNFINISHED, Cache, content_hash, step_key
+from lipsync.store.preflight import check_files, curve_path, written_whole
+from lipsync.target.analyse import usable_footage
 
 
 def train_lips(
@@ -34,7 +32,7 @@ def train_lips(
     An interrupted training goes on where it stopped when the same is asked for again, unless `fresh`. LipsyncError, MediaError: footage that cannot be used; nothing is left at `out` then.
     """
     footage, out = tuple(map(Path, footage)), Path(out)
-    checked(config)
+    validate(config)
     check_files([(path, "footage") for path in footage], [out, curve_path(out)], force)
     device = pick_device(config.device)
     cache = cache or Cache(config.cache.folder or None)

@@ -12,20 +12,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lipsync.target.analyse import analyse
-from lipsync.store.cache import Cache
+from lipsync.config.load import validate
 from lipsync.config.schema import DubConfig
-from lipsync.config.load import checked
-from lipsync.core.runtime import pick_device
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.progress import Hook, Lines, silent
-from lipsync.store.preflight import check_files, samples_path, written_whole
-from lipsync.learning.textures import heard_at_mouths
-from lipsync.pipelines.models import texture_key
-from lipsync.textures import get_method
-from lipsync.textures.trainable import Learned
-from lipsync.store.cache import UNFINISHED
+from lipsync.core.runtime import pick_device
 from lipsync.core.types import TargetAnalysis
+from lipsync.learning.textures import speech_at_mouths
+from lipsync.pipelines.models import texture_key
+from lipsync.store.cache import UNFINISHED, Cache
+from lipsync.store.preflight import check_files, samples_path, written_whole
+from lipsync.target.analyse import analyse
+from lipsync.textures import get_method
+from lipsync.textures.trainable import TrainableTexture
 
 
 def train_texture(
@@ -39,10 +38,10 @@ def train_texture(
     learns nothing. LipsyncError, MediaError: footage that cannot be used, or Lightning is not installed.
     """
     target, out, footage = Path(target), Path(out), tuple(map(Path, footage))
-    config = checked(replace(config, texture=method, texture_weights=""))
+    config = validate(replace(config, texture=method, texture_weights=""))
     check_files([(path, "footage") for path in (target, *footage)], [out, samples_path(out)], force)
     learner = get_method(method, config)
-    if not isinstance(learner, Learned):
+    if not isinstance(learner, TrainableTexture):
         raise UsageError(f"The texture {learner.name} learns nothing: use it as it is.")
     device = pick_device(config.device)
     cache = cache or Cache(config.cache.folder or None)
@@ -90,12 +89,12 @@ def _on_rank(ranks: object, learning: _Learning) -> dict:
     return _learn(learning, get_method(learning.method, learning.config), subject, ranks.device, hook, ranks)
 
 
-def _learn(learning: _Learning, learner: Learned, subject: TargetAnalysis, device: torch.device, hook: Hook, ranks: object | None) -> dict:
+def _learn(learning: _Learning, learner: TrainableTexture, subject: TargetAnalysis, device: torch.device, hook: Hook, ranks: object | None) -> dict:
     """The report of a training; the first rank writes the weights."""
     from lipsync.learning.textures import train_texture as train
 
     first = ranks is None or ranks.first
-    spoken = heard_at_mouths(subject) if learner.hears else None
+    spoken = speech_at_mouths(subject) if learner.hears else None
     samples = _keeper(samples_path(learning.out)) if first else None
     report = train(learner, subject, hook, device, spoken=spoken, keep=learning.keep, samples=samples, ranks=ranks)
     if first:

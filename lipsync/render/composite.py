@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from lipsync.config.schema import CompositeConfig
 from lipsync.core.geometry import apply
 from lipsync.core.lips import soft_step
-from lipsync.render.plan import Shown
-from lipsync.core.types import MouthSpace
 from lipsync.core.texture import MouthTexture
+from lipsync.core.types import MouthSpace
+from lipsync.render.plan import PlannedFaces
 from video.pyramid import blend, gaussian_blur
 
 _CHIN = slice(3, 14)  # jaw points that bound the blend region
@@ -31,7 +31,7 @@ _STEP = 4  # pixels between nodes of the coarse grid
 
 
 def composite(
-    frames: torch.Tensor, mouth: MouthTexture, lips: np.ndarray, shown: Shown, rows: slice, space: MouthSpace, config: CompositeConfig
+    frames: torch.Tensor, mouth: MouthTexture, lips: np.ndarray, shown: PlannedFaces, rows: slice, space: MouthSpace, config: CompositeConfig
 ) -> torch.Tensor:
     """(B,3,H,W) uint8 frames with the mouths in place. frames: (B,3,H,W) uint8; lips: (B,18,2) drawn, face frame; shown: the plan's faces.
 

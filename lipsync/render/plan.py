@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lipsync.core.track import eye_distance_px, jaw_in_face
 from lipsync.config.schema import DubConfig
 from lipsync.core.geometry import apply, warp
-from lipsync.render.retime import Timing, retime
-from lipsync.core.types import DubPlan, FaceTrack, LipTrack, MouthSpace, TargetAnalysis
 from lipsync.core.texture import TextureQuery
-from video.flow import half_step
+from lipsync.core.track import eye_distance_px, jaw_in_face
+from lipsync.core.types import DubPlan, FaceTrack, LipTrack, MouthSpace, TargetAnalysis
+from lipsync.render.retime import Timing, retime
 from video.clock import FrameClock
+from video.flow import half_step
 from video.read import VideoStream, read_rows
 
 
@@ -34,7 +34,7 @@ def make_plan(lips: LipTrack, voiced: np.ndarray, subject: TargetAnalysis, confi
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PlannedFaces:
     """The face in the target frame shown at each of N output rows; between two frames where the plan shows a half-step.
 
     pixel_from_face: (N,3,3); lips: (N,18,2) and jaw: (N,17,2) face frame, as filmed; pose: (N,3) degrees;
@@ -48,7 +48,7 @@ class Shown:
     strength: np.ndarray
 
 
-def shown_face(track: FaceTrack, plan: DubPlan, fade_rows: int) -> Shown:
+def faces_along(track: FaceTrack, plan: DubPlan, fade_rows: int) -> PlannedFaces:
     """The track read along the plan."""
     after, part = _following(plan), 0.5 * plan.half
 
@@ -56,7 +56,7 @@ def shown_face(track: FaceTrack, plan: DubPlan, fade_rows: int) -> Shown:
         w = part.reshape(-1, *[1] * (values.ndim - 1))
         return (1 - w) * values[plan.source] + w * values[after]
 
-    return Shown(
+    return PlannedFaces(
         along(track.pixel_from_face), along(track.lips.points).astype(np.float32), along(jaw_in_face(track)).astype(np.float32),
         along(track.pose).astype(np.float32), fade(plan.render, plan.seeks, fade_rows),
     )  # fmt: skip
@@ -76,7 +76,7 @@ def fade(render: np.ndarray, seeks: np.ndarray, rows: int) -> np.ndarray:
     return (distance / (rows + 1)).clip(0, 1).astype(np.float32)
 
 
-def shown_frames(stream: VideoStream, plan: DubPlan, batch: int, start: int = 0) -> Iterator[tuple[slice, torch.Tensor]]:
+def frames_along(stream: VideoStream, plan: DubPlan, batch: int, start: int = 0) -> Iterator[tuple[slice, torch.Tensor]]:
     """(rows, (B,3,H,W) uint8 frames) along the plan from row `start` on; half-steps are drawn by optical flow."""
     for part, frames, following in read_rows(stream, plan.source[start:], batch, also_next=plan.half[start:]):
         rows = slice(part.start + start, part.stop + start)
@@ -87,8 +87,8 @@ def shown_frames(stream: VideoStream, plan: DubPlan, batch: int, start: int = 0)
         yield rows, rgb
 
 
-def ask(
-    plan: DubPlan, shown: Shown, space: MouthSpace, rows: slice, frames: torch.Tensor, radius: int, speech: np.ndarray | None = None
+def build_query(
+    plan: DubPlan, shown: PlannedFaces, space: MouthSpace, rows: slice, frames: torch.Tensor, radius: int, speech: np.ndarray | None = None
 ) -> TextureQuery:
     """The question for a texture method: rows with `radius` rows of context, the first and last row repeated at the ends.
 

@@ -20,8 +20,8 @@ from functools import cache
 import numpy as np
 
 from lipsync.config.schema import RetimeConfig
-from lipsync.core.types import DubPlan
 from lipsync.core.errors import UsageError
+from lipsync.core.types import DubPlan
 
 POLICIES = ("speech", "cut", "loop", "bounce", "hold")
 STEP, FROM_HALF, SKIP, SEEK = 0, 1, 2, 3

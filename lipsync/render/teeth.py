@@ -9,10 +9,9 @@ import torch
 from lipsync.config.schema import TeethConfig
 from lipsync.core.geometry import apply, farthest_points
 from lipsync.core.lips import INNER_EDGE, opening, soft_step
-from lipsync.core.types import MouthBank, MouthSpace, TeethReference
 from lipsync.core.texture import MouthTexture
+from lipsync.core.types import MouthBank, MouthSpace, TeethReference
 from video.pyramid import gaussian_blur
-
 
 
 def choose_teeth(bank: MouthBank, config: TeethConfig) -> TeethReference:

@@ -1,12 +1,9 @@
 """A process that binds itself, for good: little memory, little time, no network and no other programs."""
 
 from __future__ import annotations
-from lipsync.core.errors import LipsyncError
-from collections.abc import Sequence
-from lipsync.core.errors import UsageError
+
 import contextlib
 import ctypes
-from dataclasses import dataclass
 import errno
 import glob
 import os
@@ -14,7 +11,10 @@ import platform
 import signal
 import struct
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from lipsync.core.errors import LipsyncError, UsageError
 
 _SPARE = 1.25  # what a child cannot have at all, over what ends it: some libraries wait for ever for memory that is refused
 

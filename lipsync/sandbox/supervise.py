@@ -7,34 +7,31 @@ it opens anything, and says in one sentence how the child ended. Linux only; SEC
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import errno
-import glob
 import json
 import os
-import platform
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from lipsync.core.errors import LipsyncError, UsageError
-from media.atomic import sweep_parts
-from lipsync.sandbox.limits import Limits
-from lipsync.sandbox.limits import why_not
-from lipsync.sandbox.limits import OUT_OF_MEMORY
-from lipsync.sandbox.limits import OUT_OF_TIME
-from lipsync.sandbox.limits import _PR_SET_PDEATHSIG
-from lipsync.sandbox.limits import _SPARE
-from lipsync.sandbox.limits import _libc
-from lipsync.sandbox.limits import limit_this_process
-from lipsync.sandbox.limits import short_of_memory
+from lipsync.core.errors import LipsyncError
+from lipsync.sandbox.limits import (
+    _PR_SET_PDEATHSIG,
+    _SPARE,
+    OUT_OF_MEMORY,
+    OUT_OF_TIME,
+    Limits,
+    _libc,
+    limit_this_process,
+    short_of_memory,
+    why_not,
+)
+from media.atomic import remove_stale
 
 _NO_MEMORY_FOR_THREADS = 127  # of the C library
 GRACE_S = 10.0  # between asking a child whose time is over to stop and killing it
@@ -74,7 +71,7 @@ def _run(argv: Sequence[str], limits: Limits, inputs: Sequence[Path], written: S
     finally:
         watched.stop()
         for path in written if watched.status else ():
-            sweep_parts(path)
+            remove_stale(path)
     if watched.sentence:
         raise LipsyncError(watched.sentence)
     return watched.status

@@ -8,10 +8,10 @@ from functools import cache
 
 import numpy as np
 
-from lipsync.speech.cues import NAMES, Cue
 from lipsync.core.geometry import apply
 from lipsync.core.lips import opening
 from lipsync.core.types import LipTrack
+from lipsync.speech.cues import NAMES, Cue
 
 WIDTH, HEIGHT = 1280, 720
 #: Rows of the picture: the mouth above, the strip of sound below.

@@ -20,10 +20,10 @@ from torch import nn
 
 from audio.features import AudioFeatures, FeatureRows, FeatureSpec, pieces
 from audio.load import Waveform
-from lipsync.store.cache import save_tensors
 from lipsync.core.lips import LipBasis, uncrossed
 from lipsync.core.runtime import one_thread
 from lipsync.core.types import LipTrack
+from lipsync.store.cache import save_tensors
 from lipsync.store.weights_file import plain_report, read_weights_file
 
 FORMAT = "lipsync-lips-2"

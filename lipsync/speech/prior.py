@@ -1,13 +1,13 @@
 """The lip model that learning starts from."""
 
 from __future__ import annotations
-from lipsync.speech.lip_model import LipModel
-from lipsync.config.schema import LipsConfig
+
 from pathlib import Path
-from lipsync.store.registry import LIP_PRIOR
+
+from lipsync.config.schema import LipsConfig
 from lipsync.core.errors import UsageError
-
-
+from lipsync.speech.lip_model import LipModel
+from lipsync.store.registry import LIP_PRIOR
 
 
 def bundled_lip_model() -> LipModel:

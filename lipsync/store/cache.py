@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lipsync.core.errors import LipsyncError
-from media.atomic import is_alive, part_of, sync_file, sync_folder, this_host
+from media.atomic import atomic_write, is_alive, sync_file, sync_folder, this_host
 
 if TYPE_CHECKING:
     import numpy as np
@@ -174,7 +174,7 @@ class Cache:
             shutil.rmtree(self._new_part(step, key), ignore_errors=True)  # raises, with a cure, where nothing can be kept
             with self._said_clearly():
                 folder.mkdir(parents=True, exist_ok=True)
-                with part_of(folder / _LABEL) as part:
+                with atomic_write(folder / _LABEL) as part:
                     part.write_text(json.dumps({"format": FORMAT, "step": step, "label": label}), encoding="utf-8")
         return folder
 

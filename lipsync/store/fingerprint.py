@@ -8,17 +8,18 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-from lipsync.store.cache import content_hash, step_key
 from lipsync.config.schema import DubConfig
+from lipsync.core.installation import HOME
+from lipsync.store.cache import content_hash, step_key
 
-_PACKAGES = ("audio", "video", "lipsync", "training")
+_PACKAGES = ("media", "audio", "video", "lipsync")
 #: Options that change where and how fast a dub is made, not what it shows.
 _WITHOUT_EFFECT = ("cache", "limits", "sandbox", "device", "batch")
 #: Options that name a file, whose content counts, not its name; where they hold another word (a method's name), the word counts.
 _FILES = ("texture", "texture_weights", "lips.model", "lips.prior", "face.dlib_predictor")
 
 
-def dub_id(target: str, speech: str, footage: Sequence[str], config: DubConfig, preview_s: float | None = None) -> str:
+def fingerprint(target: str, speech: str, footage: Sequence[str], config: DubConfig, preview_s: float | None = None) -> str:
     """Hex. target, speech, footage: marks of their contents, such as SHA-256."""
     plain = {name: value for name, value in asdict(config).items() if name not in _WITHOUT_EFFECT}
     for name in _FILES:
@@ -32,7 +33,7 @@ def dub_id(target: str, speech: str, footage: Sequence[str], config: DubConfig, 
 @cache
 def program_hash() -> str:
     """SHA-256 (hex) of this program: its Python files and the files that ship with it."""
-    home, total = Path(__file__).parent.parent, hashlib.sha256()
+    home, total = HOME, hashlib.sha256()
     for file in sorted(path for name in _PACKAGES for path in (home / name).rglob("*") if path.is_file() and _is_program(path)):
         total.update(f"{file.relative_to(home).as_posix()} {content_hash(file)}\n".encode())
     return total.hexdigest()

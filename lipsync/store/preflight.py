@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lipsync.config.schema import WriteConfig
 from lipsync.core.errors import LipsyncError, UsageError
-from media.atomic import part_of, part_path, sweep_parts
+from media.atomic import atomic_write, part_path, remove_stale
 
 
 def receipt_path(out: str | Path) -> Path:
@@ -125,7 +125,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     """A hidden name beside `path` to write to; it becomes `path` at a clean exit, and after an exception nothing is left. LipsyncError where
     it cannot be written."""
     try:
-        with part_of(path) as part:
+        with atomic_write(path) as part:
             yield part
     except OSError as error:
         raise LipsyncError(f"{path} could not be written ({error.strerror or error}). Check free disk space and the folder.") from error
@@ -152,7 +152,7 @@ def check_encoder(out: str | Path, write: WriteConfig) -> None:
 
 def _check_writable(folder: Path) -> None:
     path = folder / "lipsync.trial"
-    sweep_parts(path)
+    remove_stale(path)
     trial = part_path(path)  # os.access misjudges read-only mounts and root
     try:
         trial.touch()

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from lipsync.core.progress import Hook, note
-from lipsync.store.preflight import written_whole
 from lipsync.core.types import REASONS, DubPlan, FaceTrack
+from lipsync.store.preflight import written_whole
 
 #: Begins the comment in every video's metadata.
 MADE_BY = "AI-edited by lipsync"

@@ -32,7 +32,7 @@ class WeightsFile:
     name: str
     what: str
     cure: str
-    marks: Mapping[str, str]
+    metadata: Mapping[str, str]
     tensors: Mapping[str, torch.Tensor]
 
     def refuse(self, why: str) -> LipsyncError:
@@ -47,9 +47,9 @@ class WeightsFile:
         except _DAMAGE:
             raise self.refuse(f"is damaged, or not {self.what} of this version") from None
 
-    def about(self, mark: str) -> dict:
+    def about(self, key: str) -> dict:
         """The JSON object in a mark."""
-        return as_object(self.marks[mark])
+        return as_object(self.metadata[key])
 
     def array(self, name: str, *shape: int | None) -> torch.Tensor:
         """A float32 tensor of this shape (None = any length)."""
@@ -72,13 +72,13 @@ def read_weights_file(path: str | Path, what: str, cure: str = "Train it again."
     name = Path(path).name
     try:
         with safe_open(str(path), "pt") as file:
-            marks = file.metadata() or {}
+            metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}
     except OSError as trouble:
         raise LipsyncError(f"{name} cannot be read as {what} ({trouble.strerror or trouble}). {cure}") from None
     except (SafetensorError, *_DAMAGE) as trouble:
         raise LipsyncError(f"{name} cannot be read as {what} ({_short(trouble)}). {cure}") from None
-    found = WeightsFile(name, what, cure, marks, tensors)
+    found = WeightsFile(name, what, cure, metadata, tensors)
     wrong = next((key for key, tensor in tensors.items() if not _is_sane(tensor)), None)
     if wrong is not None:
         raise found.refuse(f"is damaged: {_short(wrong)} holds numbers that no training gives")

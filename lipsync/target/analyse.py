@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file
 
-from lipsync.store.cache import Cache, content_hash, save_arrays, step_key
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
+from lipsync.core.geometry import mouth_space
+from lipsync.core.progress import Hook, silent
+from lipsync.core.track import eye_distance_px, why_not
+from lipsync.core.types import (
+    REASONS,
+    FaceTrack,
+    Footage,
+    LipTrack,
+    TargetAnalysis,
+    TargetVideo,
+)
 from lipsync.face.motion import head_motion
 from lipsync.face.track import FaceTracker
-from lipsync.core.geometry import apply, farthest_points, magnification, mouth_space, warp_frame
-from lipsync.core.progress import Hook, silent
-from lipsync.render.teeth import choose_teeth
-from lipsync.core.types import REASONS, FaceTrack, Footage, LipTrack, MouthBank, MouthSpace, TargetAnalysis, TargetVideo, TeethReference
-from media.container import InputLimits
-from video.read import VideoStream, probe, read_frames, read_rows
+from lipsync.store.cache import Cache, content_hash, save_arrays, step_key
+from lipsync.target.mouth_bank import collect_mouths, find_teeth
+from video.read import VideoStream, probe, read_frames
 from video.shots import ShotDetector
-from lipsync.target.mouth_bank import collect_mouths
-from lipsync.core.track import eye_distance_px
-from lipsync.target.mouth_bank import find_teeth
-from lipsync.core.track import why_not
 
 #: Raise whenever the same inputs would give other numbers: old cache entries are then left alone.
 TRACK_VERSION = 4

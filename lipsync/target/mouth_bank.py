@@ -1,29 +1,22 @@
 """The mouths of all footage in one bank, kept by content, and the teeth chosen from it."""
 
 from __future__ import annotations
-from lipsync.store.cache import Cache
-from lipsync.config.schema import DubConfig
-from lipsync.core.types import FaceTrack
-from lipsync.core.types import Footage
-from lipsync.core.progress import Hook
-from collections.abc import Iterator
-from lipsync.core.types import MouthBank
-from lipsync.core.types import MouthSpace
-from pathlib import Path
-from lipsync.core.types import TeethReference
-from lipsync.core.geometry import apply
-from dataclasses import asdict
-from lipsync.render.teeth import choose_teeth
-from lipsync.core.geometry import farthest_points
-from lipsync.core.track import jaw_in_face
-from safetensors.numpy import load_file
-import numpy as np
-from video.read import read_rows
-from lipsync.store.cache import save_arrays
-from lipsync.core.progress import silent
-from lipsync.store.cache import step_key
-from lipsync.core.geometry import warp_frame
 
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from lipsync.config.schema import DubConfig
+from lipsync.core.geometry import apply, farthest_points, warp_frame
+from lipsync.core.progress import Hook, silent
+from lipsync.core.track import jaw_in_face
+from lipsync.core.types import FaceTrack, Footage, MouthBank, MouthSpace, TeethReference
+from lipsync.render.teeth import choose_teeth
+from lipsync.store.cache import Cache, save_arrays, step_key
+from video.read import read_rows
 
 #: Raise a number whenever the same inputs would give other arrays: old cache entries are then left alone.
 BANK_VERSION, TEETH_VERSION = 1, 1

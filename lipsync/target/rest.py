@@ -1,14 +1,15 @@
 """The target's own speech: when somebody speaks in it, and the lips at rest when nobody does."""
 
 from __future__ import annotations
-from lipsync.core.types import Footage
-from media import MediaError
-from lipsync.core.types import TargetAnalysis
-from audio.load import load_track
+
 import numpy as np
-from lipsync.core.lips import rest_shape
+
+from audio.load import load_track
 from audio.vad import voice_activity
+from lipsync.core.lips import rest_shape
 from lipsync.core.timebase import voiced_at
+from lipsync.core.types import Footage, TargetAnalysis
+from media import MediaError
 
 
 def resting_lips(subject: TargetAnalysis) -> np.ndarray:

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from lipsync.config.schema import AutoencoderConfig
 from lipsync.core.lips import MIRRORED
-from lipsync.textures.nets import resized
 from lipsync.core.types import MouthSpace
+from lipsync.textures.nets import resized
 
 #: Rotation (rad), log of zoom, shift to the right and down (eye distances), mirrored (0 or 1).
 N_MOVE = 5
@@ -18,7 +18,7 @@ N_MOVE = 5
 _GRID = 5
 
 
-def random_moves(n: int, config: AutoencoderConfig, run: int = 1) -> torch.Tensor:
+def random_affine(n: int, config: AutoencoderConfig, run: int = 1) -> torch.Tensor:
     """(n,5) moves, the same within a run; a share `config.moved` of them moves."""
     lots = torch.rand(n // run, N_MOVE + 1)
     most = torch.tensor([math.radians(config.rotate_deg), config.zoom, config.shift, config.shift])

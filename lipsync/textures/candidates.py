@@ -13,8 +13,8 @@ import torch
 
 from lipsync.core.geometry import magnification
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER
-from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
 from lipsync.core.texture import TextureQuery
+from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
 
 NODE_STEP = 4  # mouth-frame pixels between the nodes of a displacement field
 _JAW = slice(3, 14)  # the part of the jaw line inside the crop
@@ -205,7 +205,7 @@ def resharpened(
     """(3,Hm,Wm) the picture with so much of its fine detail added that it is as sharp around the lips as the mouths it was made of.
 
     rgb: (3,Hm,Wm), any unit; filmed: (C,3,Hm,Wm) float, those mouths, same unit; weight: (C,) their shares; lips: (18,2) drawn, face frame;
-    trip: `lost_on_the_way`; limit: at most this much of the detail is added; blurs: how coarse the detail is, 1 = the finest.
+    trip: `resampling_loss`; limit: at most this much of the detail is added; blurs: how coarse the detail is, 1 = the finest.
     """
     detail = _fine_detail(rgb[None], blurs)[0]
     drawn, more, filmed = (_edges(_around_lips(x, lips, space)) for x in (rgb[None], detail[None], filmed))
@@ -215,7 +215,7 @@ def resharpened(
     return rgb + boost.clamp(0, limit).detach() * detail
 
 
-def lost_on_the_way(subject: TargetAnalysis) -> float:
+def resampling_loss(subject: TargetAnalysis) -> float:
     """How much edge energy a picture has before it is enlarged to crop pixels and brought back into the video, over what it has then."""
     bank = subject.bank
     shrink = float(np.median(magnification(subject.track.pixel_from_face[subject.track.valid]))) / bank.space.scale

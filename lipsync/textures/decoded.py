@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from lipsync.textures.trainable import Learned
-from lipsync.textures.nets import LipNumbers, lower_face, near_lips, net_size, resized, usual_picture
 from lipsync.core.types import MouthBank
+from lipsync.textures.nets import LipNumbers, lower_face, near_lips, net_size, resized, usual_picture
+from lipsync.textures.trainable import TrainableTexture
 
 
-class Decoded(Learned):
+class Decoded(TrainableTexture):
     """size: (height, width) of the decoded pictures; region: (1,1,h,w) the part of them that is drawn."""
 
     def index(self, bank: MouthBank) -> None:

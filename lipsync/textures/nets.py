@@ -157,7 +157,7 @@ class Decoder(nn.Module):
         return torch.sigmoid(self.leave(self.body(x)).float() + self.usual)
 
 
-class PatchCritic(nn.Module):
+class PatchDiscriminator(nn.Module):
     """(B,3,H,W) pictures to logits of their patches, 46 pixels wide, being real (after Isola et al. 2017)."""
 
     def __init__(self, widths: Sequence[int] = (24, 48, 96)) -> None:

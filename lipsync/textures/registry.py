@@ -1,4 +1,4 @@
-"""What a texture method is: one file that draws mouths for wanted lips (`TextureMethod`), and finding it by name or path."""
+"""Texture methods, found by name or path."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ import functools
 import importlib.util
 import pkgutil
 from pathlib import Path
-from typing import Protocol, Self
 
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.core.texture import MouthTexture, TextureQuery
-from lipsync.core.types import TargetAnalysis
 from lipsync.core.texture import TextureMethod
 
-
-#: Files of this folder that are no methods.
-_SHARED = ("base", "candidates", "decoded", "learned", "moves", "nets", "translation")
+_METHODS = Path(__file__).parent / "methods"
 
 
 @functools.cache
 def method_names() -> tuple[str, ...]:
     """Names of the built-in methods, without importing any of them."""
-    return tuple(sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name not in _SHARED))
+    return tuple(sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules([str(_METHODS)])))
 
 
 def get_method(name: str, config: object) -> TextureMethod:
@@ -34,7 +29,7 @@ def get_method(name: str, config: object) -> TextureMethod:
     if name.endswith(".py"):
         module = _load_file(Path(name))
     elif name in method_names():
-        module = importlib.import_module(f"lipsync.textures.{name.replace('-', '_')}")
+        module = importlib.import_module(f"lipsync.textures.methods.{name.replace('-', '_')}")
     else:
         near = difflib.get_close_matches(name, method_names(), 1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(method_names())}."
@@ -42,7 +37,7 @@ def get_method(name: str, config: object) -> TextureMethod:
     method = getattr(module, "Method", None)
     missing = [a for a in ("name", "radius", "prepare", "render") if not hasattr(method, a)]
     if missing:
-        raise LipsyncError(f"{name} is not a texture method: its class Method lacks {', '.join(missing)}. See lipsync/textures/registry.py.")
+        raise LipsyncError(f"{name} is not a texture method: its class Method lacks {', '.join(missing)}. See lipsync/core/texture.py.")
     made = method(getattr(config, method.name.replace("-", "_"), None))
     if hasattr(made, "weights") and getattr(config, "texture_weights", ""):
         made.weights = Path(config.texture_weights)

@@ -1,6 +1,6 @@
 """What every trained texture method shares: a file of weights that says what it is, drawing without gradients, and the protocol of training.
 
-A method brings its networks (`build`), how it draws (`draw`), and who learns what (`players`); `lipsync.learning.textures` trains it. The losses are
+A method brings its networks (`build`), how it draws (`draw`), and who learns what (`objectives`); `lipsync.learning.textures` trains it. The losses are
 handed in, so that a method knows nothing of training.
 """
 
@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from lipsync.store.cache import save_tensors
-from lipsync.config.schema import LearnedConfig
+from lipsync.config.schema import TrainableConfig
 from lipsync.core.errors import LipsyncError
-from lipsync.textures.nets import resized
 from lipsync.core.runtime import all_threads
-from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
 from lipsync.core.texture import MouthTexture, TextureQuery
+from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
+from lipsync.store.cache import save_tensors
 from lipsync.store.weights_file import plain_report, read_weights_file
+from lipsync.textures.nets import resized
 
 FORMAT = "lipsync-texture-1"
 #: No option but the number of steps is larger in a file of weights.
@@ -42,7 +42,7 @@ class TextureBatch:
 
 
 @dataclass(slots=True)
-class Player:
+class Objective:
     """Who learns: `loss(batch)` gives named, weighted terms; their sum is stepped down by Adam (Kingma and Ba 2015)."""
 
     name: str
@@ -53,15 +53,15 @@ class Player:
     clip: float = 1.0  # largest norm of a gradient
 
 
-class Learned:
-    """A texture method with networks. Subclasses set `name`, `Config`, and define `build`, `draw`, `players`."""
+class TrainableTexture:
+    """A texture method with networks. Subclasses set `name`, `Config`, and define `build`, `draw`, `objectives`."""
 
     name: ClassVar[str]
-    Config: ClassVar[type[LearnedConfig]] = LearnedConfig
+    Config: ClassVar[type[TrainableConfig]] = TrainableConfig
     radius = 0
     hears = False  # reads `query.speech`
 
-    def __init__(self, config: LearnedConfig | None = None) -> None:
+    def __init__(self, config: TrainableConfig | None = None) -> None:
         self.config = config or self.Config()
         self.weights: Path | None = None  # the file that `prepare` reads; None = the networks are in memory
         self.nets = nn.ModuleDict()
@@ -87,7 +87,7 @@ class Learned:
         In training, networks may answer in half precision: `.float()` before arithmetic with other tensors."""
         raise NotImplementedError
 
-    def players(self, losses: object) -> Sequence[Player]:
+    def objectives(self, losses: object) -> Sequence[Objective]:
         """Who learns, in the order of moving. losses: `lipsync.learning.losses.Losses`."""
         raise NotImplementedError
 
@@ -210,8 +210,8 @@ class Learned:
 def rows_of(query: TextureQuery, start: int, stop: int, radius: int) -> TextureQuery:
     """Some rows of a query with their context."""
     around = slice(start, stop + 2 * radius)
-    heard = None if query.speech is None else query.speech[around]
-    return TextureQuery(query.lips[around], query.crop[start:stop], query.pose[around], query.source[start:stop], heard)
+    speech_embedding = None if query.speech is None else query.speech[around]
+    return TextureQuery(query.lips[around], query.crop[start:stop], query.pose[around], query.source[start:stop], speech_embedding)
 
 
 def read_weights(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
@@ -236,7 +236,7 @@ def _is_about(about: Mapping) -> bool:
     return named and isinstance(about.get("config"), dict) and all(isinstance(size, (int, float)) for size in sizes)
 
 
-def options_of(kind: type[LearnedConfig], plain: Mapping) -> LearnedConfig:
+def options_of(kind: type[TrainableConfig], plain: Mapping) -> TrainableConfig:
     """A method's options from a file's plain values. TypeError, ValueError: unknown ones, of another kind, or larger than any memory."""
     usual, values = kind(), {}
     for name, value in plain.items():

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lipsync.textures.trainable import Learned
-from lipsync.textures.nets import blanked, drawn_lips, lower_face, net_size, resized
-from lipsync.core.types import MouthBank, MouthSpace
 from lipsync.core.texture import TextureQuery
+from lipsync.core.types import MouthBank, MouthSpace
+from lipsync.textures.nets import blanked, drawn_lips, lower_face, net_size, resized
+from lipsync.textures.trainable import TrainableTexture
 
 #: How fast the drawn mouth takes over inside the redrawn region: the region's rim shows little of the mouth that was there.
 _TAKES_OVER = 2.0
@@ -66,7 +66,7 @@ class Canvas:
         return drawn
 
 
-class Translator(Learned):
+class Translator(TrainableTexture):
     """A texture method that translates pictures. Subclasses build `self.canvas` and `self.nets["generator"]`."""
 
     canvas: Canvas
@@ -136,7 +136,7 @@ class UNet(nn.Module):
         return x
 
 
-class PatchCritic(nn.Module):
+class PatchDiscriminator(nn.Module):
     """The PatchGAN of pix2pix (Isola et al. 2017): (B,n_in,h,w) to its layers, the last being (B,1,h',w') logits of patches.
 
     halvings: 3 for patches of 70x70 pixels; n: channels of the first layer, then 2, 4, 8 times as many.
@@ -211,17 +211,17 @@ class CoarseToFine(nn.Module):
         return self.leave(self.enter(x) + features), coarse
 
 
-class Critics(nn.Module):
+class Discriminators(nn.Module):
     """The discriminators of pix2pixHD (Wang et al. 2018): one PatchGAN for each scale, each next one at half the size."""
 
     def __init__(self, n_in: int, n: int, scales: int = 2) -> None:
         super().__init__()
-        self.scales = nn.ModuleList(PatchCritic(n_in, n) for _ in range(scales))
+        self.scales = nn.ModuleList(PatchDiscriminator(n_in, n) for _ in range(scales))
 
     def forward(self, x: torch.Tensor) -> list[list[torch.Tensor]]:
         seen = []
-        for critic in self.scales:
-            seen.append(critic(x))
+        for discriminator in self.scales:
+            seen.append(discriminator(x))
             x = F.avg_pool2d(x, 2)
         return seen
 

@@ -93,7 +93,7 @@ def write_mp4(path: str | Path, frames: Iterable[np.ndarray], size: tuple[int, i
               codec: str = "libx264", crf: int = 18) -> None:
     """An mp4 of RGB frames, BT.709 limited range, and the sound of `wav_path` cut or padded to the picture's length."""
     import av
-    from av.video.reformatter import Colorspace, ColorRange
+    from av.video.reformatter import ColorRange, Colorspace
 
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as out:
         video = out.add_stream(codec, rate=fps)

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from lipsync.core.canonical import MESH_FROM_68, canonical_mesh
-
 from samples.presenter.geometry import Sheet, biharmonic, border_loops, grid_triangles, loft, loop_matrix
 
 UPPER_EDGE = np.array([78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308])

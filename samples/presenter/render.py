@@ -12,7 +12,6 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from lipsync.core.lips import LIPS_FROM_68, opening
-
 from samples.presenter import parts, raster
 from samples.presenter.geometry import Sheet, join, vertex_normals
 from samples.presenter.head import LOWER_EDGE, UPPER_EDGE, Head

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 import torch
 
-from media import MediaError
 from audio.load import RATE, Waveform, load_speech, load_track
+from media import MediaError
 
 
 def click(rate: int, at_s: float, length_s: float = 1.0) -> np.ndarray:

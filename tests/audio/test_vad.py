@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from audio.load import Waveform, load_track
 from audio.vad import voice_activity
+from tests.support import DATA
 
-GRID = Path(os.environ.get("LIPSYNC_DATA", Path(__file__).parents[2] / "shared" / "data")) / "grid"
+GRID = DATA / "grid"
 
 
 def vowels(seconds: float) -> np.ndarray:

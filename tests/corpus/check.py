@@ -15,11 +15,12 @@ from pathlib import Path
 
 import av
 import numpy as np
+
 from tests.corpus.corpus import Item
+from tests.support import ROOT
 from tests.support.video_clips import number_of
 
-HOME = Path(__file__).parent.parent
-PRIOR = HOME / "lipsync" / "weights" / "lips-prior.safetensors"
+PRIOR = ROOT / "lipsync" / "weights" / "lips-prior.safetensors"
 #: The sound begins with the first frame within this; the mouth follows the sound within a little more than one frame of 25 a second.
 SOUND_S, MOUTH_S = 0.005, 0.06
 #: Lags tried, seconds; the correlation of mouth opening from which one says something.
@@ -78,7 +79,7 @@ def _here(words: list[str], cache_folder: Path) -> tuple[int, str, str]:
 
 def _apart(words: list[str], cache_folder: Path) -> tuple[int, str, str]:
     """The same in a process of its own."""
-    env = {**os.environ, "PYTHONPATH": str(HOME), "LIPSYNC_CACHE": str(cache_folder)}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "LIPSYNC_CACHE": str(cache_folder)}
     done = subprocess.run([sys.executable, "-m", "lipsync", *words], env=env, capture_output=True, text=True, timeout=250, check=False)
     return done.returncode, done.stdout, done.stderr
 
@@ -232,8 +233,8 @@ def _said(speech: Path) -> np.ndarray:
 def _check_mouth(outcome: Outcome, pictures: np.ndarray, made, speech: Path) -> None:
     """The mouth found again in the output opens when the model says so."""
     from lipsync.config.schema import FaceConfig
-    from lipsync.face.track import FaceTracker
     from lipsync.evaluation.evaluate import own_opening
+    from lipsync.face.track import FaceTracker
 
     tracker = FaceTracker(FaceConfig(min_eye_distance_px=8, **outcome.item.face), made.width, made.height)
     for rgb in pictures:

@@ -8,7 +8,24 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from tests.corpus.make import SAMPLES, SIZE, Damaged, Film, Glued, Pictures, Track, as_pq, placed, room, speaking, spoken, woven, write_sound, write_wav  # fmt: skip
+
+from tests.corpus.make import (  # fmt: skip
+    SAMPLES,
+    SIZE,
+    Damaged,
+    Film,
+    Glued,
+    Pictures,
+    Track,
+    as_pq,
+    placed,
+    room,
+    speaking,
+    spoken,
+    woven,
+    write_sound,
+    write_wav,
+)
 
 ONE = Fraction(1)
 

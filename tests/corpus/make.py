@@ -12,11 +12,11 @@ from pathlib import Path
 import av
 import numpy as np
 import soundfile
-from tests.support.video_clips import N_BITS, SIDE, numbered
 
 from samples.presenter import Presenter, load_phones
+from tests.support import SAMPLES
+from tests.support.video_clips import N_BITS, SIDE, numbered
 
-SAMPLES = Path(__file__).parent.parent / "samples"
 SIZE = (320, 180)
 LIMITED, FULL = 1, 2
 

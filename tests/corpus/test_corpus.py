@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soundfile
-from tests.corpus.corpus import ITEMS, Item, Speech, plain
+
 from tests.corpus.check import PRIOR, Outcome, check_sound, run
+from tests.corpus.corpus import ITEMS, Item, Speech, plain
 from tests.corpus.make import speaking, spoken
 
 

@@ -26,72 +26,72 @@ LINES = (
 )  # fmt: skip
 
 
-def damaged(whole: bytes, form: str, dice: random.Random, others: Sequence[bytes]) -> bytes:
+def damaged(whole: bytes, form: str, rng: random.Random, others: Sequence[bytes]) -> bytes:
     """A copy of `whole` with one to a few damages. form: "bytes", "mp4", "riff", "safetensors", "json", "lines", "csv" or "npy", whose own
     damages are drawn as often as the plain ones; others: files to splice with."""
     own = FORMS[form]
-    for _ in range(dice.choice((1, 1, 1, 2, 2, 3, 5, 12))):
-        kind = dice.choice(own if own and dice.random() < 0.65 else PLAIN)
-        whole = kind(whole, dice, others)
+    for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 5, 12))):
+        kind = rng.choice(own if own and rng.random() < 0.65 else PLAIN)
+        whole = kind(whole, rng, others)
     return whole
 
 
-def _span(n: int, dice: random.Random) -> tuple[int, int]:
+def _span(n: int, rng: random.Random) -> tuple[int, int]:
     """A place and a length within n bytes: near the start, where headers are, as often as anywhere."""
-    at = dice.randrange(min(n, 400) if dice.random() < 0.5 else n) if n else 0
-    return at, min(n - at, 1 << dice.randrange(12))
+    at = rng.randrange(min(n, 400) if rng.random() < 0.5 else n) if n else 0
+    return at, min(n - at, 1 << rng.randrange(12))
 
 
-def flip(whole, dice, others):
+def flip(whole, rng, others):
     out = bytearray(whole)
-    for _ in range(1 << dice.randrange(6)):
+    for _ in range(1 << rng.randrange(6)):
         if out:
-            out[_span(len(out), dice)[0]] ^= 1 << dice.randrange(8)
+            out[_span(len(out), rng)[0]] ^= 1 << rng.randrange(8)
     return bytes(out)
 
 
-def overwrite(whole, dice, others):
-    at, n = _span(len(whole), dice)
-    new = dice.choice((bytes(n), b"\xff" * n, dice.randbytes(n)))
+def overwrite(whole, rng, others):
+    at, n = _span(len(whole), rng)
+    new = rng.choice((bytes(n), b"\xff" * n, rng.randbytes(n)))
     return whole[:at] + new + whole[at + n :]
 
 
-def cut_off(whole, dice, others):
-    return whole[: dice.randrange(len(whole) + 1)]
+def cut_off(whole, rng, others):
+    return whole[: rng.randrange(len(whole) + 1)]
 
 
-def leave_out(whole, dice, others):
-    at, n = _span(len(whole), dice)
+def leave_out(whole, rng, others):
+    at, n = _span(len(whole), rng)
     return whole[:at] + whole[at + n :]
 
 
-def repeat(whole, dice, others):
-    at, n = _span(len(whole), dice)
-    return whole[: at + n] + whole[at : at + n] * dice.choice((1, 1, 2, 8, 64)) + whole[at + n :]
+def repeat(whole, rng, others):
+    at, n = _span(len(whole), rng)
+    return whole[: at + n] + whole[at : at + n] * rng.choice((1, 1, 2, 8, 64)) + whole[at + n :]
 
 
-def insert(whole, dice, others):
-    at, n = _span(len(whole), dice)
-    return whole[:at] + dice.randbytes(n) + whole[at:]
+def insert(whole, rng, others):
+    at, n = _span(len(whole), rng)
+    return whole[:at] + rng.randbytes(n) + whole[at:]
 
 
-def splice(whole, dice, others):
-    other = dice.choice(others)
-    return whole[: dice.randrange(len(whole) + 1)] + other[dice.randrange(len(other) + 1) :]
+def splice(whole, rng, others):
+    other = rng.choice(others)
+    return whole[: rng.randrange(len(whole) + 1)] + other[rng.randrange(len(other) + 1) :]
 
 
-def field(whole, dice, others):
+def field(whole, rng, others):
     """A whole number of 1, 2, 4 or 8 bytes becomes one that programs trip over."""
-    size = dice.choice((1, 2, 4, 4, 8))
+    size = rng.choice((1, 2, 4, 4, 8))
     if len(whole) < size:
         return whole
-    at = min(_span(len(whole), dice)[0], len(whole) - size)
-    return whole[:at] + _number(dice, size) + whole[at + size :]
+    at = min(_span(len(whole), rng)[0], len(whole) - size)
+    return whole[:at] + _number(rng, size) + whole[at + size :]
 
 
-def _number(dice: random.Random, size: int) -> bytes:
-    value = dice.choice(WORDS) + dice.choice((0, 0, 1, -1))
-    return (value % (1 << 8 * size)).to_bytes(size, dice.choice(("little", "big")))
+def _number(rng: random.Random, size: int) -> bytes:
+    value = rng.choice(WORDS) + rng.choice((0, 0, 1, -1))
+    return (value % (1 << 8 * size)).to_bytes(size, rng.choice(("little", "big")))
 
 
 _PARENTS = (
@@ -126,29 +126,29 @@ def _chunks(whole: bytes, begin: int, end: int, found: list, depth: int = 0) -> 
 
 
 def _box_damage(walk: Callable, size_at: int, order: str) -> Callable:
-    def damage_box(whole, dice, others):
+    def damage_box(whole, rng, others):
         found = walk(whole, 0, len(whole), [])
         if not found:
-            return flip(whole, dice, others)
-        at, size = dice.choice(found)
-        what = dice.randrange(7)
+            return flip(whole, rng, others)
+        at, size = rng.choice(found)
+        what = rng.randrange(7)
         if what == 0:
-            new = struct.pack(order + "I", dice.choice([*WORDS[:15], size - 1, size + 1, size // 2, size * 2]) & 0xFFFFFFFF)
+            new = struct.pack(order + "I", rng.choice([*WORDS[:15], size - 1, size + 1, size // 2, size * 2]) & 0xFFFFFFFF)
             return whole[: at + size_at] + new + whole[at + size_at + 4 :]
         if what == 1:
-            return whole[: at + 4 - size_at] + dice.randbytes(4) + whole[at + 8 - size_at :]
+            return whole[: at + 4 - size_at] + rng.randbytes(4) + whole[at + 8 - size_at :]
         if what == 2:
             return whole[:at] + whole[at + size :]
         if what == 3:
             return whole[: at + size] + whole[at : at + size] + whole[at + size :]
-        inside = at + 8 + 4 * dice.randrange(max(1, min(size - 8, 240) // 4))  # the fields of the atom, words at their own places
-        new = dice.choice([*WORDS[:15], dice.randrange(1 << 32)]) & 0xFFFFFFFF
+        inside = at + 8 + 4 * rng.randrange(max(1, min(size - 8, 240) // 4))  # the fields of the atom, words at their own places
+        new = rng.choice([*WORDS[:15], rng.randrange(1 << 32)]) & 0xFFFFFFFF
         return whole[:inside] + struct.pack(order + "I", new) + whole[inside + 4 :]
 
     return damage_box
 
 
-def _tree_damage(tree, dice: random.Random):
+def _tree_damage(tree, rng: random.Random):
     """A copy of nested lists and dictionaries with one value, key or length changed."""
     places: list = []
 
@@ -160,71 +160,71 @@ def _tree_damage(tree, dice: random.Random):
 
     walk(tree)
     if not places:
-        return dice.choice(VALUES)
-    node, key = dice.choice(places)
-    what = dice.randrange(6)
+        return rng.choice(VALUES)
+    node, key = rng.choice(places)
+    what = rng.randrange(6)
     if what == 0:
         del node[key]
     elif what == 1 and isinstance(node, dict):
-        node[dice.choice(["", "x", str(key).upper(), str(key) + "x", "\x1b[2J"])] = node.pop(key)
+        node[rng.choice(["", "x", str(key).upper(), str(key) + "x", "\x1b[2J"])] = node.pop(key)
     elif what == 2:
-        other, at = dice.choice(places)
+        other, at = rng.choice(places)
         node[key] = json.loads(json.dumps(other[at])) if not isinstance(at, int) or at < len(other) else None
     elif what == 3 and isinstance(node[key], (int, float)) and not isinstance(node[key], bool):
-        node[key] = dice.choice([-node[key], node[key] + 1, node[key] * 2, node[key] * 1000003, str(node[key]), [node[key]]])
+        node[key] = rng.choice([-node[key], node[key] + 1, node[key] * 2, node[key] * 1000003, str(node[key]), [node[key]]])
     else:
-        node[key] = dice.choice(VALUES)
+        node[key] = rng.choice(VALUES)
     return tree
 
 
-def _changed_json(text: bytes, dice: random.Random) -> bytes | None:
+def _changed_json(text: bytes, rng: random.Random) -> bytes | None:
     try:
         tree = json.loads(text)
-        return json.dumps(_tree_damage(tree, dice)).encode()
+        return json.dumps(_tree_damage(tree, rng)).encode()
     except (ValueError, RecursionError, IndexError, KeyError):
         return None
 
 
-def change_json(whole, dice, others):
-    if dice.random() < 0.05:
-        return dice.choice((b"[" * 100000, b'{"a":' * 50000, b"null", b"1e999", b"NaN", b'"', b"{}"))
-    return _changed_json(whole, dice) or flip(whole, dice, others)
+def change_json(whole, rng, others):
+    if rng.random() < 0.05:
+        return rng.choice((b"[" * 100000, b'{"a":' * 50000, b"null", b"1e999", b"NaN", b'"', b"{}"))
+    return _changed_json(whole, rng) or flip(whole, rng, others)
 
 
-def change_json_line(whole, dice, others):
+def change_json_line(whole, rng, others):
     lines = whole.split(b"\n")
-    at = dice.randrange(len(lines))
-    lines[at] = _changed_json(lines[at], dice) or lines[at][: len(lines[at]) // 2]
+    at = rng.randrange(len(lines))
+    lines[at] = _changed_json(lines[at], rng) or lines[at][: len(lines[at]) // 2]
     return b"\n".join(lines)
 
 
-def change_header(whole, dice, others):
+def change_header(whole, rng, others):
     """The JSON head of a safetensors file: a tensor's kind, shape or place, or what the file says about itself; its length fits or not."""
     n = int.from_bytes(whole[:8], "little")
     try:
         head = json.loads(whole[8 : 8 + n])
         marks = head.get("__metadata__")
         inner = [name for name in marks if marks[name].startswith("{")] if isinstance(marks, dict) else []
-        if inner and dice.random() < 0.4:  # JSON within JSON
-            name = dice.choice(inner)
-            marks[name] = (_changed_json(marks[name].encode(), dice) or b"{").decode()
+        if inner and rng.random() < 0.4:  # JSON within JSON
+            name = rng.choice(inner)
+            marks[name] = (_changed_json(marks[name].encode(), rng) or b"{").decode()
         else:
-            head = _tree_damage(head, dice)
+            head = _tree_damage(head, rng)
         text = json.dumps(head).encode()
     except (ValueError, RecursionError, IndexError, KeyError, AttributeError, TypeError):
-        return flip(whole, dice, others)
-    length = len(text) if dice.random() < 0.9 else dice.choice(WORDS) % (1 << 63)
+        return flip(whole, rng, others)
+    length = len(text) if rng.random() < 0.9 else rng.choice(WORDS) % (1 << 63)
     return length.to_bytes(8, "little") + text + whole[8 + n :]
 
 
-def rename_tensor(whole, dice, others):
+def rename_tensor(whole, rng, others):
     """One tensor gone, renamed, or in another's shape, in a file that is otherwise whole."""
     n = int.from_bytes(whole[:8], "little")
     try:
         head = json.loads(whole[8 : 8 + n])
         names = [name for name in head if name != "__metadata__"]
-        name = dice.choice(names)
-        what = dice.randrange(4)
+        name = rng.choice(names)
+        what = rng.randrange(4)
         if what == 0:
             head[name + "x"] = head.pop(name)
         elif what == 1:
@@ -235,72 +235,72 @@ def rename_tensor(whole, dice, others):
             head[name]["dtype"] = {"F32": "I32", "F64": "I64", "I64": "F64", "U8": "BOOL", "F16": "BF16"}.get(head[name]["dtype"], "F32")
         text = json.dumps(head).encode()
     except (ValueError, IndexError, KeyError, AttributeError, TypeError):
-        return flip(whole, dice, others)
+        return flip(whole, rng, others)
     return len(text).to_bytes(8, "little") + text + whole[8 + n :]
 
 
-def break_numbers(whole, dice, others):
+def break_numbers(whole, rng, others):
     """Float32 numbers of the payload become NaN, infinite or huge."""
     start = (8 + int.from_bytes(whole[:8], "little")) % (1 << 40)
     if start + 4 > len(whole):
-        return flip(whole, dice, others)
+        return flip(whole, rng, others)
     out = bytearray(whole)
-    for _ in range(dice.choice((1, 1, 5, 100))):
-        at = start + 4 * dice.randrange((len(whole) - start) // 4)
-        out[at : at + 4] = struct.pack("<f", dice.choice((float("nan"), float("inf"), -float("inf"), 3e38, -1e30, 0.0, 1e-40)))
+    for _ in range(rng.choice((1, 1, 5, 100))):
+        at = start + 4 * rng.randrange((len(whole) - start) // 4)
+        out[at : at + 4] = struct.pack("<f", rng.choice((float("nan"), float("inf"), -float("inf"), 3e38, -1e30, 0.0, 1e-40)))
     return bytes(out)
 
 
-def change_line(whole, dice, others):
+def change_line(whole, rng, others):
     lines = whole.split(b"\n")
-    at, what = dice.randrange(len(lines)), dice.randrange(7)
+    at, what = rng.randrange(len(lines)), rng.randrange(7)
     key, mark, value = lines[at].partition(b"=")
     if what == 0:
         del lines[at]
     elif what == 1:
         lines.insert(at, lines[at])
     elif what == 2:
-        lines.insert(dice.randrange(len(lines) + 1), dice.choice(LINES).encode("utf-8", "surrogatepass"))
+        lines.insert(rng.randrange(len(lines) + 1), rng.choice(LINES).encode("utf-8", "surrogatepass"))
     elif what == 3 and mark:
-        lines[at] = key + b"= " + dice.choice(LINES).partition("=")[2].encode("utf-8", "surrogatepass")
+        lines[at] = key + b"= " + rng.choice(LINES).partition("=")[2].encode("utf-8", "surrogatepass")
     elif what == 4 and mark:
-        lines[at] = key.strip() + dice.choice((b"x", b".x", b" y", b"\xff")) + b" =" + value
+        lines[at] = key.strip() + rng.choice((b"x", b".x", b" y", b"\xff")) + b" =" + value
     elif what == 5 and mark:
-        lines[at] = key + b"=" + dice.choice(lines).partition(b"=")[2]
+        lines[at] = key + b"=" + rng.choice(lines).partition(b"=")[2]
     else:
-        other = dice.randrange(len(lines))
+        other = rng.randrange(len(lines))
         lines[at], lines[other] = lines[other], lines[at]
     return b"\n".join(lines)
 
 
-def change_cell(whole, dice, others):
+def change_cell(whole, rng, others):
     lines = whole.split(b"\n")
-    at = dice.randrange(len(lines))
+    at = rng.randrange(len(lines))
     cells = lines[at].split(b",")
-    cell, what = dice.randrange(len(cells)), dice.randrange(5)
+    cell, what = rng.randrange(len(cells)), rng.randrange(5)
     if what == 0:
         del cells[cell]
     elif what == 1:
-        cells.insert(cell, dice.choice((b"", b'"', b"x", b'"a\nb"', b"\xff\xfe", b"a" * 200000, b"\x00", b"=1+1", b"../../x", b"\x1b[31m")))
+        cells.insert(cell, rng.choice((b"", b'"', b"x", b'"a\nb"', b"\xff\xfe", b"a" * 200000, b"\x00", b"=1+1", b"../../x", b"\x1b[31m")))
     elif what == 2:
-        cells[cell] = dice.choice((b"", b'"', b"nan", b"-1", b"true", b'"', b"'", b"[1, 2]", b"1e999", b"\xc3"))
+        cells[cell] = rng.choice((b"", b'"', b"nan", b"-1", b"true", b'"', b"'", b"[1, 2]", b"1e999", b"\xc3"))
     elif what == 3:
-        cells[cell] = dice.choice(dice.choice(lines).split(b","))
+        cells[cell] = rng.choice(rng.choice(lines).split(b","))
     else:
         cells = cells * 3
     lines[at] = b",".join(cells)
     return b"\n".join(lines)
 
 
-def change_array_head(whole, dice, others):
+def change_array_head(whole, rng, others):
     """The text head of an npy file: kind, order and shape."""
     n = int.from_bytes(whole[8:10], "little")
-    new = dice.choice((
+    new = rng.choice((
         "{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999, 3, 4, 4)}", "{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 3)}",
         "{'descr': '|O', 'fortran_order': False, 'shape': (4, 3, 4, 4)}", "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 3, 2, 2)}",
         "{'descr': '|u1', 'fortran_order': True, 'shape': (4, 3, 4, 4)}", "{'descr': '|u1', 'shape': (4,)}", "[1]", "{", "__import__('os')", "(" * 90,
     ))  # fmt: skip
-    return whole[:10] + new.encode().ljust(n)[:n] + whole[10 + n :] if dice.random() < 0.7 else flip(whole[:60], dice, others) + whole[60:]
+    return whole[:10] + new.encode().ljust(n)[:n] + whole[10 + n :] if rng.random() < 0.7 else flip(whole[:60], rng, others) + whole[60:]
 
 
 PLAIN = (flip, flip, overwrite, cut_off, leave_out, repeat, insert, splice, field, field)

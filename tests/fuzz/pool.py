@@ -20,11 +20,11 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from tests.fuzz.mutate import damaged
+from tests.support import ROOT
 
 FINE = ("read", "refused")
 BUSY = 4
 PER_WORKER = 2000  # inputs, before a fresh one
-ROOT = Path(__file__).resolve().parents[1]
 _IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # thousands of small files, all of them flushed
 
 
@@ -38,11 +38,11 @@ class Input:
 
     def bytes_of(self, kinds: dict, folder: Path) -> tuple[bytes, str]:
         """Its content and the suffix of its file. The same at every call."""
-        dice = random.Random(f"{self.seed}/{self.kind}/{self.number}")
+        rng = random.Random(f"{self.seed}/{self.kind}/{self.number}")
         paths = sorted(path for path in (folder / self.kind).iterdir())
         path = paths[self.number % len(paths)]
         others = [other.read_bytes() for other in paths]
-        return damaged(path.read_bytes(), kinds[self.kind].form_of(path), dice, others), path.suffix
+        return damaged(path.read_bytes(), kinds[self.kind].form_of(path), rng, others), path.suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,13 +225,13 @@ def _work(pipe: Connection, kinds: Callable[[], dict], seeds: Path, folder: Path
 
 
 def _verdict(read: Callable, path: Path, folder: Path) -> tuple[str, str]:
+    from lipsync.core.errors import user_message
     from tests.fuzz.readers import Wrong, may_refuse, poor_sentence
-    from lipsync.core.errors import sentence_of
 
     try:
         read(path, path.parent)
     except may_refuse() as trouble:
-        said = sentence_of(trouble)[0]
+        said = user_message(trouble)[0]
         poor = poor_sentence(said)
         return ("poor sentence", f"{poor}: {said[:1000]!r}\n{traceback.format_exc()[-3000:]}") if poor else ("refused", said)
     except Wrong as trouble:

@@ -191,13 +191,13 @@ def read_receipt(path: Path, work: Path) -> None:
     """Beside a finished video of seven bytes: the batch keeps it only as its own, and reports it."""
     from lipsync.batch.job import Outcome
     from lipsync.batch.report import write_report
-    from lipsync.batch.run import settle
-    from lipsync.batch.storage.store import Place
+    from lipsync.batch.run import already_done
+    from lipsync.batch.storage.store import OutputStore
 
     job = seeds.receipt_job(work)
     (work / "out.mp4").write_bytes(b"sevenby")
     os.replace(path, work / "out.mp4.json")
-    (outcome,) = settle([job], Place(work))
+    (outcome,) = already_done([job], OutputStore(work))
     if outcome is None or outcome.state != "kept":
         expect(outcome is None or bool(outcome.reason) and not poor_sentence(outcome.reason), f"settled as {outcome}")
         outcome = Outcome(job, "done", "", 10, 0.4)
@@ -232,7 +232,6 @@ def refusals() -> Iterator[list[Exception]]:
 
 @cache
 def may_refuse() -> tuple[type[Exception], ...]:
-    from media import MediaError
     from lipsync.core.errors import LipsyncError
     from media import MediaError
 

@@ -152,7 +152,7 @@ def make_textures(folder: Path) -> list[Path]:
     from lipsync.textures import get_method
 
     subject, small = small_subject(), {"width": 32, "steps": 10, "batch": 2}
-    config = DubConfig(pix2pix=Pix2PixConfig(**small, levels=3, channels=4, critic_channels=4), cycle=CycleConfig(**small, channels=4))
+    config = DubConfig(pix2pix=Pix2PixConfig(**small, levels=3, channels=4, discriminator_channels=4), cycle=CycleConfig(**small, channels=4))
     for name in ("pix2pix", "cycle"):
         get_method(name, config).begin(subject, "cpu").save(folder / f"{name}.safetensors")
     return [in_order(folder / f"{name}.safetensors") for name in ("pix2pix", "cycle")]

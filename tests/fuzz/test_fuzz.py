@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from lipsync.core.errors import LipsyncError
 from media import MediaError
 from tests.fuzz.fuzz import fuzz, inputs_of
 from tests.fuzz.pool import Input, Limits, make_seeds, run
 from tests.fuzz.readers import KINDS, Kind, Wrong
-from lipsync.core.errors import LipsyncError
 
 
 def test_a_few_hundred_damaged_files_of_every_kind():

@@ -10,7 +10,7 @@ import pytest
 from lipsync.core.errors import LipsyncError
 from lipsync.store.preflight import written_whole
 from media import atomic as parts
-from media.atomic import part_of, part_path, settle, sweep_parts
+from media.atomic import atomic_write, commit, part_path, remove_stale
 
 
 def left(folder):
@@ -33,7 +33,7 @@ def test_the_name_says_whose_it_is(tmp_path):
 
 @pytest.mark.parametrize("stem", ["x" * 240, "口" * 80])
 def test_the_longest_names_can_be_written(tmp_path, stem):
-    with part_of(tmp_path / f"{stem}.mp4") as part:
+    with atomic_write(tmp_path / f"{stem}.mp4") as part:
         part.write_text("film")
     assert left(tmp_path) == [f"{stem}.mp4"]
 
@@ -41,7 +41,7 @@ def test_the_longest_names_can_be_written(tmp_path, stem):
 def test_a_part_becomes_the_file_and_replaces_an_older_one(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with part_of(path) as part:
+    with atomic_write(path) as part:
         part.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new" and left(tmp_path) == ["a.txt"]
@@ -54,7 +54,7 @@ def test_content_and_name_are_brought_to_the_disk_in_this_order(tmp_path, monkey
     replace = os.replace
     monkeypatch.setattr(os, "replace", lambda a, b: (steps.append("rename"), replace(a, b)))
     (tmp_path / "part").write_text("x")
-    settle(tmp_path / "part", tmp_path / "whole")
+    commit(tmp_path / "part", tmp_path / "whole")
     assert steps == ["content", "rename", "name"]
 
 
@@ -83,13 +83,13 @@ def test_left_over_parts_go_when_their_process_is_dead_or_a_day_has_passed(tmp_p
         (tmp_path / name).write_text("x")
     for name in gone[1:]:
         os.utime(tmp_path / name, (a_day_ago, a_day_ago))
-    sweep_parts(tmp_path / "film.mp4")
+    remove_stale(tmp_path / "film.mp4")
     assert left(tmp_path) == sorted(stay)
 
 
 def test_a_live_process_keeps_its_part(tmp_path):
     part = tmp_path / f".film.{parts.this_host()}.{os.getppid()}.part.mp4"
     part.write_text("x")
-    with part_of(tmp_path / "film.mp4") as own:
+    with atomic_write(tmp_path / "film.mp4") as own:
         own.write_text("y")
     assert left(tmp_path) == sorted([part.name, "film.mp4"])

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 
 import pytest
 
-from media import MediaError
 from audio.load import load_speech
-from tests.fuzz import seeds
 from media import MediaError
 from media.mp4_tables import impossible_count
+from tests.fuzz import seeds
 from video.read import probe
-
-HOME = Path(__file__).parent.parent
-
-
-def test_both_packages_have_the_same():
-    assert (HOME / "video" / "atoms.py").read_bytes() == (HOME / "audio" / "atoms.py").read_bytes()
 
 
 def test_whole_files_state_nothing_impossible(tmp_path):

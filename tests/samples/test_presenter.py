@@ -2,7 +2,6 @@
 
 import json
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
@@ -12,8 +11,8 @@ from lipsync.core.canonical import MESH_FROM_68
 from lipsync.core.lips import LIPS_FROM_68, opening
 from samples.presenter import REST, Presenter, Truth, load_phones, render_clip
 from samples.presenter.__main__ import head_times_of_plan
+from tests.support import SAMPLES
 
-SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 OPEN = {"jaw": 0.9, "upper": 0.35, "lower": 0.35}
 
 

@@ -38,7 +38,7 @@ if __name__ == "__main__":  # a batch of its own, to be killed by a test
     from lipsync.batch.pool import LocalWorkers
 
     signal.signal(signal.SIGTERM, stop_is_polite)
-    workers = LocalWorkers(1, work="batch_work:perform")
+    workers = LocalWorkers(1, work="tests.support.batch_work:perform")
     workers.submit(0, 0, {"part": sys.argv[1]})
     while True:
         workers.wait(1.0)

@@ -46,11 +46,11 @@ def drawn_subject(gaps: np.ndarray, eye_distance_px: float = 60.0) -> TargetAnal
     clock = FrameClock.constant(n, Fraction(25))
     place = np.array([[eye_distance_px, 0, 150], [0, eye_distance_px, 120], [0, 0, 1.0]])
     placed = np.broadcast_to(place, (n, 3, 3)).copy()
-    marks = np.zeros((n, 68, 2), np.float32)
-    marks[:, :17] = apply(placed, jaw)
+    landmarks = np.zeros((n, 68, 2), np.float32)
+    landmarks[:, :17] = apply(placed, jaw)
     zeros = np.zeros(n, np.float32)
     track = FaceTrack(
-        placed, marks, LipTrack(lips, np.ones(n, bool), clock), np.zeros((n, 3), np.float32), zeros + 0.1, np.ones(n, bool),
+        placed, landmarks, LipTrack(lips, np.ones(n, bool), clock), np.zeros((n, 3), np.float32), zeros + 0.1, np.ones(n, bool),
         np.zeros(n, np.int8), np.zeros(n, np.int32),
     )  # fmt: skip
     bank = MouthBank(crops, np.arange(n), lips, jaw, np.zeros((n, 3), np.float32), zeros + 100, np.zeros(n, np.int64), space)

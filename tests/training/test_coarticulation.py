@@ -14,9 +14,9 @@ from training.phones import PHONES, Phones
 
 
 def random_phones(seed: int, names: tuple[str, ...] = PHONES[1:]) -> Phones:
-    dice = np.random.default_rng(seed)
-    said = ["pau", *dice.choice(names, 12), "pau"]
-    return Phones.of_ends(said, np.cumsum([0.4, *dice.uniform(0.05, 0.18, 12), 0.4]))
+    rng = np.random.default_rng(seed)
+    said = ["pau", *rng.choice(names, 12), "pau"]
+    return Phones.of_ends(said, np.cumsum([0.4, *rng.uniform(0.05, 0.18, 12), 0.4]))
 
 
 def n_rows(phones: Phones) -> int:

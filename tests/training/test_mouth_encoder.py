@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.learning.losses import Losses, feature_distance
+from lipsync.learning.perceptual import WIDTHS, MouthEncoder, mouth_encoder
+from lipsync.store.registry import MOUTH_ENCODER
 from tests.support.drawn import drawn_subject
 from training.distortions import SPOILERS, WRONG_LIPS, Material, Mouth, examples, lip_error
-from lipsync.learning.losses import Losses, feature_distance
-from lipsync.store.registry import MOUTH_ENCODER
 from training.mouth_encoder import EncoderRecipe, train_encoder
-from lipsync.learning.perceptual import WIDTHS
-from lipsync.learning.perceptual import MouthEncoder, mouth_encoder
 
 GAPS = np.linspace(0.0, 0.2, 24)
 
@@ -111,9 +110,9 @@ def test_faults_leave_the_size_and_the_range_and_the_clean_picture(material):
 
 def test_lips_stay_on_the_picture_when_it_is_cut_and_mirrored(material):
     """The dark opening's middle is the middle of the inner lip points."""
-    dice, seen = np.random.default_rng(0), 0
+    rng, seen = np.random.default_rng(0), 0
     for _ in range(30):
-        one, _ = material.two(150, 120, dice)
+        one, _ = material.two(150, 120, rng)
         dark = one.rgb.sum(-1) < 0.5 * np.median(one.rgb.sum(-1))
         if dark.sum() > 100:
             rows, columns = np.nonzero(dark)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tomllib
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,17 +13,16 @@ import torch
 from audio.load import Waveform, load_speech
 from lipsync.config.schema import LipsConfig
 from lipsync.core.errors import UsageError
-from lipsync.speech.prior import bundled_lip_model, prior_for
-from lipsync.store.registry import LIP_PRIOR, WEIGHTS
 from lipsync.core.lips import opening
 from lipsync.core.timebase import to_feature_clock
-from tests.lipsync.speech.test_lip_model import talk
-from training.corpus import REAL, REVOICED, SYNTHETIC, Corpus, gather, load_corpus, save_corpus
 from lipsync.learning.lip_examples import NO_VARIATION, Variation, settled
+from lipsync.speech.prior import bundled_lip_model, prior_for
+from lipsync.store.registry import LIP_PRIOR, WEIGHTS
+from tests.lipsync.speech.test_lip_model import talk
+from tests.support import ROOT, SAMPLES
+from training.acoustic_augmentation import augment, resized_speaker
+from training.corpus import REAL, REVOICED, SYNTHETIC, Corpus, gather, load_corpus, save_corpus
 from training.prior import Material, PriorRecipe, batch_of, train_prior
-from training.acoustic_augmentation import heard_elsewhere, resized_speaker
-
-SAMPLES = Path(__file__).parent.parent / "samples"
 
 
 def clicks(seconds: float = 2.0) -> Waveform:
@@ -36,7 +34,7 @@ def clicks(seconds: float = 2.0) -> Waveform:
 @pytest.mark.parametrize("seed", range(8))
 def test_elsewhere_the_same_is_heard_at_the_same_time(seed):
     wave = clicks()
-    heard = heard_elsewhere(wave, np.random.default_rng(seed))
+    heard = augment(wave, np.random.default_rng(seed))
     assert heard.samples.shape == wave.samples.shape and torch.isfinite(heard.samples).all()
     lags = np.correlate(np.abs(heard.samples.numpy()), wave.samples.numpy(), "same")
     assert abs(int(lags.argmax()) - len(lags) // 2) < 80  # 5 ms
@@ -106,11 +104,11 @@ def test_a_prior_learns_what_all_voices_share():
 
 
 def test_each_shots_rest_is_brought_to_the_common_one():
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     rest = talk(1, 0).lips.points[0]
     shot, voiced = np.repeat([0, 1, 2], 200), np.tile(np.arange(200) > 80, 3)
     shape = np.zeros((600, 18, 2), np.float32)
-    shape[:, [17, 16, 15], 1] = (voiced * dice.uniform(0, 0.1, 600))[:, None]
+    shape[:, [17, 16, 15], 1] = (voiced * rng.uniform(0, 0.1, 600))[:, None]
     there = np.array([[0, 0], [0.01, 0.02], [-0.01, 0]], np.float32)[shot][:, None]
     out = settled(rest + shape + there, np.ones(600, bool), voiced, shot)
     assert np.ptp((out - rest - shape), axis=0).max() < 1e-5
@@ -119,7 +117,7 @@ def test_each_shots_rest_is_brought_to_the_common_one():
 
 
 def test_recipes_load_and_mistakes_are_named(tmp_path):
-    shipped = sorted((Path(__file__).parent.parent / "training" / "recipes").glob("prior*.toml"))
+    shipped = sorted((ROOT / "training" / "recipes").glob("prior*.toml"))
     assert len(shipped) >= 2 and all(PriorRecipe.load(path.stem).steps > 0 for path in shipped)
     (tmp_path / "odd.toml").write_text("steps = 5\nstep = 6\n")
     with pytest.raises(UsageError, match="step"):

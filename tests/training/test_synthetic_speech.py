@@ -10,8 +10,17 @@ from audio.load import Waveform
 from training.alignment import features_under, phones_of, time_map
 from training.phones import PHONES, Phones, arpabet_of
 from training.sentences import ENGLISH_WORDS, grid_sentence, sentence_of, sentence_of_name, text_for, texts
-from training.tts import FLITE_VOICES, HELD_OUT_LANGUAGE_VOICES, HELD_OUT_VOICES, TRAIN_VOICES, Utterance, Voice
-from training.tts import _with_closures, engine_missing, say
+from training.tts import (
+    FLITE_VOICES,
+    HELD_OUT_LANGUAGE_VOICES,
+    HELD_OUT_VOICES,
+    TRAIN_VOICES,
+    Utterance,
+    Voice,
+    _with_closures,
+    engine_missing,
+    say,
+)
 
 needs_flite = pytest.mark.skipif(bool(engine_missing("flite")), reason=engine_missing("flite") or "-")
 needs_espeak = pytest.mark.skipif(bool(engine_missing("espeak")), reason=engine_missing("espeak") or "-")
@@ -147,11 +156,11 @@ def test_espeak_forgets_what_it_said_before():
 
 @needs_espeak
 def test_every_symbol_of_the_voices_has_a_phone():
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     languages = {voice.name.partition("+")[0]: voice for voice in TRAIN_VOICES + HELD_OUT_LANGUAGE_VOICES if voice.engine == "espeak"}
     variants = {voice.name.partition("+")[2]: voice for voice in TRAIN_VOICES + HELD_OUT_VOICES if voice.engine == "espeak"}
     for voice in languages.values():
-        text = " ".join(ENGLISH_WORDS[::5]) if voice.language == "en" else " ".join(map(str, [*range(0, 100, 3), *dice.integers(10**6, size=15)]))
+        text = " ".join(ENGLISH_WORDS[::5]) if voice.language == "en" else " ".join(map(str, [*range(0, 100, 3), *rng.integers(10**6, size=15)]))
         said = say(text, voice)
         assert len(said.phones) > 200
     for voice in variants.values():

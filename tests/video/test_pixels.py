@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
-from tests.support.video_clips import numbered
 
+from tests.support import DATA
+from tests.support.video_clips import numbered
 from video.flow import flow, half_step
 from video.pyramid import blend, gaussian_blur
 from video.read import probe, read_frames
@@ -130,7 +128,7 @@ def test_cuts_are_found_and_noise_pans_and_flashes_are_not(texture):
 
 
 def test_takes_of_one_person_before_one_wall_are_told_apart():
-    root = Path(os.environ.get("LIPSYNC_DATA", Path(__file__).parents[2] / "shared" / "data")) / "grid" / "s1"
+    root = DATA / "grid" / "s1"
     clips = sorted(root.glob("*.mpg"))[:120:12]
     if not clips:
         pytest.skip("no footage: set LIPSYNC_DATA")

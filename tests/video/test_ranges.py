@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 from test_video_write import ENCODED, pictures, read
-from tests.support.video_clips import click_file, heard_click_s, number_of
 
 from media import MediaError
+from tests.support.video_clips import click_file, heard_click_s, number_of
 from video.clock import FrameClock
 from video.ranges import RangedWriter
 from video.read import probe

@@ -9,10 +9,10 @@ import av
 import numpy as np
 import pytest
 import torch
-from tests.support.video_clips import number_of, write_clip
 
 import video.read
 from media import MediaError
+from tests.support.video_clips import number_of, write_clip
 from video.read import probe, read_frames, read_rows
 
 VFR = [0, 3, 4, 9, 10, 20, 21, 22, 23, 60] + [70 + 3 * i + i % 2 for i in range(50)]

@@ -10,12 +10,12 @@ import av
 import numpy as np
 import pytest
 import torch
-from tests.support.video_clips import click_file, heard_click_s, number_of, numbered, write_clip
 
 from media import MediaError
-from video.colour import ColourTags
+from tests.support.video_clips import click_file, heard_click_s, number_of, numbered, write_clip
 from training.concat import join_clips
 from video.clock import FrameClock
+from video.colour import ColourTags
 from video.read import probe, read_frames
 from video.write import VideoWriter, available_encoders
 

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from lipsync.store.cache import Cache, content_hash, default_folder
 from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.store.cache import Cache, content_hash, default_folder
 from lipsync.store.preflight import receipt_path
-from media.atomic import part_of
+from media.atomic import atomic_write
 
 #: Seconds before a store that failed is asked again.
 PAUSES_S = (0.5, 2.0, 8.0)
@@ -62,7 +62,7 @@ def fetched(name: str | Path, folder: str | Path) -> Path:
         return copy
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
-        with part_of(copy) as part:
+        with atomic_write(copy) as part:
             store.get(part, facts.get("size"))
     except FileNotFoundError as error:
         raise LipsyncError(f"{shown(name)} vanished while it was read. Check the address.") from error
@@ -71,7 +71,7 @@ def fetched(name: str | Path, folder: str | Path) -> Path:
     return copy
 
 
-def mark(name: str | Path) -> str:
+def content_id(name: str | Path) -> str:
     """What identifies an input's content: SHA-256 (hex) of a file; of an address the store's checksum ("md5:...", "etag:..."), or where it has
     none, SHA-256 of what it sends. A weak ETag does not count: equal ones may stand for different bytes."""
     if not is_url(name):
@@ -86,7 +86,7 @@ def mark(name: str | Path) -> str:
     return store.tried(store.sha256, "read")
 
 
-class Place:
+class OutputStore:
     """The folder or address below which a batch's videos and receipts go. `out`: a video's name below it, with forward slashes."""
 
     def __init__(self, where: str | Path, scratch: str | Path | None = None) -> None:

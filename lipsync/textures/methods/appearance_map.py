@@ -13,9 +13,9 @@ import torch
 
 from lipsync.config.schema import AppearanceMapConfig
 from lipsync.core.lips import opening
-from lipsync.textures.candidates import CandidateWarp, Mouths, lost_on_the_way, resharpened
 from lipsync.core.texture import MouthTexture, TextureQuery
 from lipsync.core.types import TargetAnalysis
+from lipsync.textures.candidates import CandidateWarp, Mouths, resampling_loss, resharpened
 
 
 class Method:
@@ -36,7 +36,7 @@ class Method:
         self.views = without_duplicates(places[:, self.axes], bank.sharpness, self.config.duplicate)
         self.map = ViewMap(places[self.views][:, self.axes])
         self.warp = CandidateWarp(self.space, self.device)
-        self.trip = lost_on_the_way(subject)
+        self.trip = resampling_loss(subject)
         return self
 
     def render(self, query: TextureQuery) -> MouthTexture:

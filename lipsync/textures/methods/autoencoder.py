@@ -13,17 +13,36 @@ import torch.nn.functional as F
 from torch import nn
 
 from lipsync.config.schema import AutoencoderConfig
-from lipsync.textures.decoded import Decoded
-from lipsync.textures.trainable import Player, TextureBatch
-from lipsync.textures.augmentation import N_MOVE, covered, move_lips, move_picture, move_pose, random_moves, random_warp, sampled
-from lipsync.textures.nets import N_LIP_NUMBERS, Decoder, Encoder, Grow, PatchCritic, conv, in_light_of, mlp, resized
-from lipsync.core.types import MouthSpace
 from lipsync.core.texture import TextureQuery
+from lipsync.core.types import MouthSpace
+from lipsync.textures.augmentation import (
+    N_MOVE,
+    covered,
+    move_lips,
+    move_picture,
+    move_pose,
+    random_affine,
+    random_warp,
+    sampled,
+)
+from lipsync.textures.decoded import Decoded
+from lipsync.textures.nets import (
+    N_LIP_NUMBERS,
+    Decoder,
+    Encoder,
+    Grow,
+    PatchDiscriminator,
+    conv,
+    in_light_of,
+    mlp,
+    resized,
+)
+from lipsync.textures.trainable import Objective, TextureBatch
 
 _HEARD, _N_HEARD = 256, 48
 
 
-class Foretell(nn.Module):
+class CodePredictor(nn.Module):
     """(B,19) lips and pose, (B,5) how the picture was moved, and (B,256) speech or None, to the (B,n) code of the mouth."""
 
     def __init__(self, n: int) -> None:
@@ -69,7 +88,7 @@ class Method(Decoded):
         n = self.config.code
         self.nets["numbers"] = self._numbers
         self.nets["encoder"] = Encoder(self.size, n)
-        self.nets["foretell"] = Foretell(n)
+        self.nets["foretell"] = CodePredictor(n)
         self.nets["decoder"] = Decoder(n, self.size, self._usual)
         self.nets["mask"] = Mask()
 
@@ -87,13 +106,13 @@ class Method(Decoded):
         """(B,n) codes."""
         return self.nets["foretell"](self.nets["numbers"](lips, pose), move, speech, hears).float()
 
-    def players(self, losses: object) -> Sequence[Player]:
+    def objectives(self, losses: object) -> Sequence[Objective]:
         config, game = self.config, losses.gan("gan")
-        critic = PatchCritic().to(self.device) if config.gan else None
+        discriminator = PatchDiscriminator().to(self.device) if config.gan else None
 
         def loss(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             query, run = batch.query, batch.run
-            move = random_moves(len(batch.truth), config, run).to(self.device)
+            move = random_affine(len(batch.truth), config, run).to(self.device)
             lips, pose = move_lips(query.lips, move), move_pose(query.pose, move)
             both = torch.cat([resized(query.crop, self.size), resized(batch.truth, self.size)], 1)
             crop, truth = move_picture(both, move, self.space).chunk(2, 1)
@@ -109,23 +128,23 @@ class Method(Decoded):
                 "mask": 0.1 * F.binary_cross_entropy_with_logits(logits, 1 - shape),
                 "temporal": config.temporal * losses.temporal(whole, truth, run),
             }  # fmt: skip
-            if critic is not None:
+            if discriminator is not None:
                 self._fake, self._real = final.detach(), front_truth
-                terms["fools"] = config.adversarial * game.generator(critic(final))
+                terms["fools"] = config.adversarial * game.generator(discriminator(final))
             return terms
 
         def judge(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
-            return {"real": game.real(critic(self._real)), "fake": game.fake(critic(self._fake))}
+            return {"real": game.real(discriminator(self._real)), "fake": game.fake(discriminator(self._fake))}
 
-        players = [Player("autoencoder", self.nets, loss, rate=config.rate, betas=(0.9, 0.999))]
-        return players if critic is None else [*players, Player("critic", critic, judge)]
+        objectives = [Objective("autoencoder", self.nets, loss, rate=config.rate, betas=(0.9, 0.999))]
+        return objectives if discriminator is None else [*objectives, Objective("critic", discriminator, judge)]
 
     def _code(
         self, speech: torch.Tensor | None, lips: torch.Tensor, pose: torch.Tensor, move: torch.Tensor, truth: torch.Tensor, run: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Codes to train the decoder with, some seen in the warped mouth and most foretold; and how far these are apart."""
         lot = lambda share: (torch.rand(len(lips) // run, 1) < share).repeat_interleave(run, 0).to(lips.device)
-        told = self.foretold(lips, pose, speech, move, 1 - lot(self.config.deaf).float())
+        told = self.foretold(lips, pose, speech, move, 1 - lot(self.config.speech_dropout).float())
         warped = sampled(truth, random_warp(len(truth), self.size, self.config.warp).to(truth.device))
         seen = self.nets["encoder"](warped).float()
         return torch.where(lot(self.config.seen), seen, told), (told - seen).square().mean()

@@ -20,17 +20,17 @@ from torch import nn
 
 from lipsync.config.schema import CycleConfig, MedianConfig
 from lipsync.core.errors import LipsyncError
-from lipsync.textures.candidates import describe
-from lipsync.textures.trainable import Learned, Player, TextureBatch
-from lipsync.textures.methods.median import Method as Median
-from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
 from lipsync.core.texture import MouthTexture, TextureQuery
+from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
+from lipsync.textures.candidates import describe
+from lipsync.textures.methods.median import Method as Median
+from lipsync.textures.trainable import Objective, TextureBatch, TrainableTexture
 
 #: Mouths transferred at once.
 _AT_ONCE = 16
 
 
-class Method(Learned):
+class Method(TrainableTexture):
     name = "cycle"
     Config = CycleConfig
     radius = Median.radius
@@ -39,7 +39,7 @@ class Method(Learned):
         """Two generators, kept in the weights, and two critics, which are not."""
         n = self.config.channels
         self.nets = nn.ModuleDict({"light": Light(), "to_target": Look(n), "to_footage": Look(n)})
-        self.critics = nn.ModuleDict({"target": Critic(n), "footage": Critic(n)})
+        self.discriminators = nn.ModuleDict({"target": Discriminator(n), "footage": Discriminator(n)})
 
     def domains(self, subject: TargetAnalysis) -> np.ndarray | None:
         """(K,) 0 = the target's own mouths, 1 = of other footage; None without any. Shots are numbered film after film."""
@@ -101,12 +101,12 @@ class Method(Learned):
                     raise LipsyncError(f"{len(bank)} transferred mouths find no room in {where} ({trouble}). Make room, or set TMPDIR.") from None
             return replace(bank, crops=np.memmap(file, np.uint8, "r", shape=bank.crops.shape), sharpness=sharpness)
 
-    def players(self, losses: object) -> Sequence[Player]:
+    def objectives(self, losses: object) -> Sequence[Objective]:
         """Both generators, then both critics, on the same window of the same mouths."""
         game, config = losses.gan("lsgan"), self.config
 
         def generators(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
-            self.critics.requires_grad_(False)  # here they only judge
+            self.discriminators.requires_grad_(False)  # here they only judge
             self._window = _window(batch.truth, config.width)
             theirs, ours = self._sides(batch)
             there, ours_again = self.nets["to_target"](torch.cat([theirs, ours])).split([len(theirs), len(ours)])
@@ -119,14 +119,14 @@ class Method(Learned):
                 "identity": config.identity * (losses.l1(ours_again, ours) + losses.l1(theirs_again, theirs)),
             }
 
-        def critics(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
-            self.critics.requires_grad_(True)
+        def discriminators(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
+            self.discriminators.requires_grad_(True)
             theirs, ours = self._sides(batch)
             real = {"target": ours, "footage": theirs}
             word = lambda side: game.real(self._judged(side, real[side])) + game.fake(self._judged(side, self._made[side]))  # noqa: E731
             return {f"critic_{side}": 0.5 * word(side) for side in real}
 
-        return [Player("generators", self.nets, generators, config.rate), Player("critics", self.critics, critics, config.rate)]
+        return [Objective("generators", self.nets, generators, config.rate), Objective("critics", self.discriminators, discriminators, config.rate)]
 
     def _sides(self, batch: TextureBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """The window of the footage's mouths and of the target's; where all are of one kind, two halves of them."""
@@ -139,7 +139,7 @@ class Method(Learned):
     def _judged(self, side: str, rgb: torch.Tensor) -> torch.Tensor:
         """The critic's word on every patch; it knows which part of the crop it sees."""
         at = _places(self.space, rgb.device)[(..., *self._window)]
-        return self.critics[side](torch.cat([with_detail(rgb), at.expand(len(rgb), -1, -1, -1)], 1))
+        return self.discriminators[side](torch.cat([with_detail(rgb), at.expand(len(rgb), -1, -1, -1)], 1))
 
     def _in_target_look(self, rgb: torch.Tensor) -> torch.Tensor:
         return self.nets["to_target"](self.nets["light"](rgb))
@@ -183,7 +183,7 @@ class Look(nn.Module):
         return made[..., :height, :width]
 
 
-class Critic(nn.Sequential):
+class Discriminator(nn.Sequential):
     """(B,1,h,w) is each patch of 34x34 pixels filmed? From (B,8,H,W): colours, their fine detail, and where in the crop."""
 
     def __init__(self, n: int) -> None:

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from lipsync.config.schema import HybridConfig
-from lipsync.textures.candidates import Candidates, CandidateWarp, lost_on_the_way, radius, resharpened
-from lipsync.textures.trainable import Learned, Player, TextureBatch
-from lipsync.textures.nets import Residual, blanked, conv, drawn_lips, from_nothing, lower_face, net_size, resized
-from lipsync.core.types import MouthSpace, TargetAnalysis
 from lipsync.core.texture import TextureQuery
+from lipsync.core.types import MouthSpace, TargetAnalysis
+from lipsync.textures.candidates import Candidates, CandidateWarp, radius, resampling_loss, resharpened
+from lipsync.textures.nets import Residual, blanked, conv, drawn_lips, from_nothing, lower_face, net_size, resized
+from lipsync.textures.trainable import Objective, TextureBatch, TrainableTexture
 
 #: In training, no candidate of the same shot is nearer in time than this many frames: a dub has none either.
 _APART = 13
@@ -28,7 +28,7 @@ _APART = 13
 _REACH = 3.0
 
 
-class Method(Learned):
+class Method(TrainableTexture):
     name = "hybrid"
     Config = HybridConfig
 
@@ -54,7 +54,7 @@ class Method(Learned):
         self.radius = self.candidates.radius
         self.warp = CandidateWarp(self.space, self.device)
         self.region = lower_face(self.space, self.device)
-        self.trip = lost_on_the_way(subject)
+        self.trip = resampling_loss(subject)
         bank = subject.bank
         self.shot = torch.from_numpy(np.ascontiguousarray(bank.shot)).to(self.device)
         self.shots = len(np.unique(bank.shot))
@@ -72,8 +72,8 @@ class Method(Learned):
         rgb, real = self.fused(lips, pose, crop, index, weight)
         with torch.autocast(self.device.type, enabled=False):
             rows = zip(rgb, real, weight, lips)
-            keen, limit = self.trip * self.config.keen, self.config.resharpen
-            rgb = torch.stack([resharpened(one, each, w, wanted, self.space, keen, limit, 1) for one, each, w, wanted in rows])
+            sharpness_gain, limit = self.trip * self.config.sharpness_gain, self.config.resharpen
+            rgb = torch.stack([resharpened(one, each, w, wanted, self.space, sharpness_gain, limit, 1) for one, each, w, wanted in rows])
             return torch.lerp(crop, rgb.clamp(0, 1), self.region)
 
     def fused(self, lips, pose, crop, index, weight) -> tuple[torch.Tensor, torch.Tensor]:
@@ -118,7 +118,7 @@ class Method(Learned):
 
     # --- learning ---
 
-    def players(self, losses: object) -> Sequence[Player]:
+    def objectives(self, losses: object) -> Sequence[Objective]:
         def loss(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             whole = self.shots > 1 and bool(torch.rand(()) < 0.5)
             index, weight = self._left_out(batch.row, whole)
@@ -129,7 +129,7 @@ class Method(Learned):
                 "perceptual": losses.perceptual(resized(a, self.size), resized(b, self.size)), "temporal": 10 * losses.temporal(a, b, batch.run),
             }  # fmt: skip
 
-        return [Player("fusion", self.nets, loss, rate=self.config.rate, betas=(0.9, 0.999))]
+        return [Objective("fusion", self.nets, loss, rate=self.config.rate, betas=(0.9, 0.999))]
 
     def answer(self, batch: TextureBatch) -> torch.Tensor:
         query = batch.query
@@ -148,7 +148,7 @@ class Method(Learned):
             around = torch.where(self.shot[around] == self.shot[r], around, r)
             parts.append(self.candidates.choose(self.candidates.features[around], ~out[None]))
         index, weight = (torch.cat(part) for part in zip(*parts))
-        return index[:, : self.config.taught], weight[:, : self.config.taught] / weight[:, : self.config.taught].sum(1, keepdim=True)
+        return index[:, : self.config.train_candidates], weight[:, : self.config.train_candidates] / weight[:, : self.config.train_candidates].sum(1, keepdim=True)
 
 
 def _smooth(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -13,9 +13,9 @@ import torch
 from numba import njit, prange
 
 from lipsync.config.schema import MedianConfig
-from lipsync.textures.candidates import NODE_STEP, Candidates, CandidateWarp, lost_on_the_way, radius, resharpened
 from lipsync.core.texture import MouthTexture, TextureQuery
 from lipsync.core.types import TargetAnalysis
+from lipsync.textures.candidates import NODE_STEP, Candidates, CandidateWarp, radius, resampling_loss, resharpened
 
 
 class Method:
@@ -31,7 +31,7 @@ class Method:
         self.device, self.space = torch.device(device), subject.bank.space
         self.candidates = Candidates(subject.bank, self.config, self.device)
         self.warp = CandidateWarp(self.space, self.device)
-        self.trip = lost_on_the_way(subject)
+        self.trip = resampling_loss(subject)
         return self
 
     def render(self, query: TextureQuery) -> MouthTexture:

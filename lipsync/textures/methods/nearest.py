@@ -11,9 +11,17 @@ import numpy as np
 import torch
 
 from lipsync.config.schema import NearestConfig
-from lipsync.textures.candidates import CandidateWarp, Mouths, describe_query, kernel_weights, lost_on_the_way, resharpened, trajectories
-from lipsync.core.types import MouthBank, TargetAnalysis
 from lipsync.core.texture import MouthTexture, TextureQuery
+from lipsync.core.types import MouthBank, TargetAnalysis
+from lipsync.textures.candidates import (
+    CandidateWarp,
+    Mouths,
+    describe_query,
+    kernel_weights,
+    resampling_loss,
+    resharpened,
+    trajectories,
+)
 
 _SMALL = (12, 15)  # size of the pictures in which changes are measured
 
@@ -35,7 +43,7 @@ class Method:
         self.small = _small(bank)
         self.after = self.small[torch.from_numpy(following(bank))]
         self.warp = CandidateWarp(self.space, self.device)
-        self.trip = lost_on_the_way(subject)
+        self.trip = resampling_loss(subject)
         return self
 
     def render(self, query: TextureQuery) -> MouthTexture:

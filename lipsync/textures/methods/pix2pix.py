@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from lipsync.config.schema import Pix2PixConfig
-from lipsync.textures.trainable import Player, TextureBatch
-from lipsync.textures.translation import Canvas, PatchCritic, Translator, UNet, signed
 from lipsync.core.types import MouthSpace
+from lipsync.textures.trainable import Objective, TextureBatch
+from lipsync.textures.translation import Canvas, PatchDiscriminator, Translator, UNet, signed
 
 
 class Method(Translator):
@@ -22,24 +22,24 @@ class Method(Translator):
         self.nets["generator"] = UNet(3, 3, self.config.channels, self.config.levels)
         self.nets.to(memory_format=torch.channels_last)
 
-    def players(self, losses: object) -> Sequence[Player]:
+    def objectives(self, losses: object) -> Sequence[Objective]:
         """The generator, then the critic of (asked, drawn) pairs."""
         config, game = self.config, losses.gan("gan")
-        critic = PatchCritic(6, config.critic_channels)
+        discriminator = PatchDiscriminator(6, config.discriminator_channels)
         shows = self.canvas.from_crop(self.shows)
 
         def generator(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
-            critic.requires_grad_(False)
+            discriminator.requires_grad_(False)
             self._asked, self._truth = self.canvas.asked(batch.query), self.canvas.from_crop(batch.truth)
             drawn = torch.lerp(self._truth, self.picture(self._asked), shows)
             self._drawn = drawn.detach()
-            logits = critic(signed(torch.cat([self._asked, drawn], 1)))[-1]
+            logits = discriminator(signed(torch.cat([self._asked, drawn], 1)))[-1]
             # the paper's weight of 100 is for pictures in [-1,1]
             return {"l1": 2 * config.l1 * losses.l1(drawn, self._truth), "gan": game.generator(logits)}
 
         def judge(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
-            critic.requires_grad_(True)
-            real, fake = (critic(signed(torch.cat([self._asked, shown], 1)))[-1] for shown in (self._truth, self._drawn))
+            discriminator.requires_grad_(True)
+            real, fake = (discriminator(signed(torch.cat([self._asked, shown], 1)))[-1] for shown in (self._truth, self._drawn))
             return {"real": 0.5 * game.real(real), "fake": 0.5 * game.fake(fake)}
 
-        return [Player("generator", self.nets, generator, config.rate), Player("critic", critic, judge, config.rate)]
+        return [Objective("generator", self.nets, generator, config.rate), Objective("critic", discriminator, judge, config.rate)]

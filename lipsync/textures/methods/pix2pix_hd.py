@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from lipsync.config.schema import Pix2PixHdConfig
-from lipsync.textures.trainable import Player, TextureBatch
-from lipsync.textures.nets import resized
-from lipsync.textures.translation import Canvas, CoarseToFine, Critics, Translator, from_signed, signed
 from lipsync.core.types import MouthSpace
+from lipsync.textures.nets import resized
+from lipsync.textures.trainable import Objective, TextureBatch
+from lipsync.textures.translation import Canvas, CoarseToFine, Discriminators, Translator, from_signed, signed
 
 
 class Method(Translator):
@@ -31,22 +31,22 @@ class Method(Translator):
     def picture(self, asked: torch.Tensor) -> torch.Tensor:
         return from_signed(self.nets["generator"](signed(asked))[0])
 
-    def players(self, losses: object) -> Sequence[Player]:
+    def objectives(self, losses: object) -> Sequence[Objective]:
         """The generators, then the critics of (asked, drawn) pairs."""
         config, game = self.config, losses.gan("lsgan")
-        critics = Critics(6, config.critic_channels)
+        discriminators = Discriminators(6, config.discriminator_channels)
         shows = self.canvas.from_crop(self.shows)
 
         def generator(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
-            critics.requires_grad_(False)
+            discriminators.requires_grad_(False)
             asked, truth = self.canvas.asked(batch.query), self.canvas.from_crop(batch.truth)
             fine, coarse = (from_signed(picture) for picture in self.nets["generator"](signed(asked)))
             drawn = torch.lerp(truth, fine, shows)
             real, fake = signed(torch.cat([asked, truth], 1)), signed(torch.cat([asked, drawn], 1))
             self._pairs = real, fake.detach()
             with torch.no_grad():
-                wanted = critics(real)
-            seen = critics(fake)
+                wanted = discriminators(real)
+            seen = discriminators(fake)
             half = resized(truth, coarse.shape[2:])
             between = [[layers[:-1] for layers in nets] for nets in (seen, wanted)]
             return {
@@ -58,8 +58,8 @@ class Method(Translator):
             }
 
         def judge(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
-            critics.requires_grad_(True)
-            real, fake = ([layers[-1] for layers in critics(pair)] for pair in self._pairs)
+            discriminators.requires_grad_(True)
+            real, fake = ([layers[-1] for layers in discriminators(pair)] for pair in self._pairs)
             return {"real": 0.5 * sum(map(game.real, real)), "fake": 0.5 * sum(map(game.fake, fake))}
 
-        return [Player("generator", self.nets, generator, config.rate), Player("critics", critics, judge, config.rate)]
+        return [Objective("generator", self.nets, generator, config.rate), Objective("critics", discriminators, judge, config.rate)]

@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from lipsync.config.schema import StyleConfig
-from lipsync.textures.decoded import Decoded
-from lipsync.textures.trainable import Player, TextureBatch
-from lipsync.textures.nets import N_LIP_NUMBERS, PatchCritic, in_light_of, mlp, of_unit_size, resized
-from lipsync.core.types import MouthSpace
 from lipsync.core.texture import TextureQuery
+from lipsync.core.types import MouthSpace
+from lipsync.textures.decoded import Decoded
+from lipsync.textures.nets import N_LIP_NUMBERS, PatchDiscriminator, in_light_of, mlp, of_unit_size, resized
+from lipsync.textures.trainable import Objective, TextureBatch
 
 #: Channels before and after each layer; the size doubles where they become fewer.
 _WIDTHS = (128, 128, 96, 64, 48, 16, 16)
@@ -92,9 +92,9 @@ class Method(Decoded):
         style = self.nets["mapping"](self.nets["numbers"](query.lips, query.pose))
         return in_light_of(self.nets["decoder"](style), crop, 1 - self.region)
 
-    def players(self, losses: object) -> Sequence[Player]:
+    def objectives(self, losses: object) -> Sequence[Objective]:
         config, game = self.config, losses.gan("gan")
-        critic = PatchCritic().to(self.device) if config.gan else None
+        discriminator = PatchDiscriminator().to(self.device) if config.gan else None
 
         def loss(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             crop, truth = resized(batch.query.crop, self.size), resized(batch.truth, self.size)
@@ -105,17 +105,17 @@ class Method(Decoded):
                 "l1": losses.l1(weight * whole, weight * truth), "perceptual": 0.5 * losses.perceptual(drawn, truth),
                 "temporal": config.temporal * losses.temporal(drawn, truth, batch.run),
             }  # fmt: skip
-            if critic is not None:
+            if discriminator is not None:
                 self._fake, self._real = drawn.detach(), truth
-                terms["fools"] = config.adversarial * game.generator(critic(drawn))
+                terms["fools"] = config.adversarial * game.generator(discriminator(drawn))
             return terms
 
         def judge(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             real = self._real.requires_grad_()
-            liked = critic(real)
+            liked = discriminator(real)
             slope = torch.autograd.grad(liked.float().sum(), real, create_graph=True)[0]
             penalty = config.r1 / 2 * slope.square().sum((1, 2, 3)).mean()
-            return {"real": game.real(liked), "fake": game.fake(critic(self._fake)), "r1": penalty}
+            return {"real": game.real(liked), "fake": game.fake(discriminator(self._fake)), "r1": penalty}
 
-        players = [Player("style", self.nets, loss, rate=config.rate, betas=(0.9, 0.99))]
-        return players if critic is None else [*players, Player("critic", critic, judge, rate=config.rate / 2, betas=(0.5, 0.99))]
+        objectives = [Objective("style", self.nets, loss, rate=config.rate, betas=(0.9, 0.99))]
+        return objectives if discriminator is None else [*objectives, Objective("critic", discriminator, judge, rate=config.rate / 2, betas=(0.5, 0.99))]

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from lipsync.config.schema import VaeConfig
-from lipsync.textures.decoded import Decoded
-from lipsync.textures.trainable import Player, TextureBatch
-from lipsync.textures.nets import N_LIP_NUMBERS, Decoder, Encoder, in_light_of, mlp, resized
-from lipsync.core.types import MouthSpace
 from lipsync.core.texture import TextureQuery
+from lipsync.core.types import MouthSpace
+from lipsync.textures.decoded import Decoded
+from lipsync.textures.nets import N_LIP_NUMBERS, Decoder, Encoder, in_light_of, mlp, resized
+from lipsync.textures.trainable import Objective, TextureBatch
 
 
 class Method(Decoded):
@@ -43,7 +43,7 @@ class Method(Decoded):
         mean, logvar = self.nets["encoder"](truth).float().chunk(2, 1)
         return mean, logvar.clamp(-10, 4)
 
-    def players(self, losses: object) -> Sequence[Player]:
+    def objectives(self, losses: object) -> Sequence[Objective]:
         def loss(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             crop, truth = resized(batch.query.crop, self.size), resized(batch.truth, self.size)
             mean, logvar = self.posterior(truth)
@@ -58,7 +58,7 @@ class Method(Decoded):
                 "temporal": self.config.temporal * losses.temporal(drawn, truth, batch.run),
             }  # fmt: skip
 
-        return [Player("vae", self.nets, loss, rate=self.config.rate, betas=(0.9, 0.999))]
+        return [Objective("vae", self.nets, loss, rate=self.config.rate, betas=(0.9, 0.999))]
 
     def _lit(self, numbers: torch.Tensor, crop: torch.Tensor) -> torch.Tensor:
         return in_light_of(self.nets["decoder"](numbers), crop, 1 - self.region)

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from lipsync.config.schema import VqVaeConfig
-from lipsync.textures.decoded import Decoded
-from lipsync.textures.trainable import Player, TextureBatch
-from lipsync.textures.nets import N_LIP_NUMBERS, conv, grow_freely, in_light_of, mlp, resized
-from lipsync.core.types import MouthSpace
 from lipsync.core.texture import TextureQuery
+from lipsync.core.types import MouthSpace
+from lipsync.textures.decoded import Decoded
+from lipsync.textures.nets import N_LIP_NUMBERS, conv, grow_freely, in_light_of, mlp, resized
+from lipsync.textures.trainable import Objective, TextureBatch
 
 #: A code used less than this share of its fair one becomes a vector of the present batch.
 _UNUSED = 0.02
@@ -73,7 +73,7 @@ class Codebook(nn.Module):
         self.share.copy_(torch.where(idle, 0.2, self.share))
 
 
-class Foretell(nn.Module):
+class CodePredictor(nn.Module):
     """(B,19) lips and pose to the logits of the codes of both levels: (B,K,h/8,w/8) and (B,K,h/4,w/4)."""
 
     def __init__(self, size: tuple[int, int], n_codes: int) -> None:
@@ -105,7 +105,7 @@ class Method(Decoded):
             nn.Conv2d(16, 16, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(16, 3, 3, padding=1),
         )
         self.nets["usual"] = nn.ParameterList([torch.logit(self._usual, 0.01)])
-        self.nets["foretell"] = Foretell(self.size, k)
+        self.nets["foretell"] = CodePredictor(self.size, k)
 
     def draw(self, query: TextureQuery) -> tuple[torch.Tensor, None]:
         """The mouth of the expected codes, in the frame's own light and surroundings."""
@@ -120,7 +120,7 @@ class Method(Decoded):
         bottom = self.nets["bottom"](self.nets["join"](torch.cat([quarter.float(), self.nets["enlarge"](top[0]).float()], 1)))
         return top, bottom
 
-    def players(self, losses: object) -> Sequence[Player]:
+    def objectives(self, losses: object) -> Sequence[Objective]:
         def loss(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             crop, truth = resized(batch.query.crop, self.size), resized(batch.truth, self.size)
             top, bottom = self.encode(truth)
@@ -138,7 +138,7 @@ class Method(Decoded):
                 "temporal": self.config.temporal * losses.temporal(drawn, truth, batch.run),
             }  # fmt: skip
 
-        return [Player("vq-vae", self.nets, loss, rate=self.config.rate, betas=(0.9, 0.999))]
+        return [Objective("vq-vae", self.nets, loss, rate=self.config.rate, betas=(0.9, 0.999))]
 
     def _lit(self, top: torch.Tensor, bottom: torch.Tensor, crop: torch.Tensor) -> torch.Tensor:
         larger = self.nets["enlarge"](top)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from tests.support import ROOT
 from video.read import probe
 
-HOME = Path(__file__).parent.parent
 QUICK = ("--set", "lips.members=1", "--set", "lips.steps=80")
 RATE = 16000
 LENGTHS_S = (0.6, 0.9, 0.75)
@@ -44,7 +44,7 @@ def start(place, shared_cache):
     def begin(out, *options):
         return subprocess.Popen(
             [sys.executable, "-m", "lipsync", "batch", place / "jobs.jsonl", "-o", out, "--workers", "2", "--json", *QUICK, *options],
-            cwd=HOME, env=os.environ | {"LIPSYNC_CACHE": str(shared_cache.folder)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=ROOT, env=os.environ | {"LIPSYNC_CACHE": str(shared_cache.folder)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     return begin

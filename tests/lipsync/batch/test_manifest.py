@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from lipsync.batch.manifest import MAX_BYTES, jobs_from_globs, out_path, read_manifest
 from lipsync.config.load import load
 from lipsync.core.errors import LipsyncError, UsageError
+from tests.support import ROOT
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=60, suppress_health_check=list(HealthCheck))
-PAGE = Path(__file__).parent.parent / "docs" / "batch.md"
+PAGE = ROOT / "docs" / "batch.md"
 
 
 def written(folder, name, text):

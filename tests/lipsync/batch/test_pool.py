@@ -13,8 +13,7 @@ import pytest
 
 from lipsync.batch.pool import LocalWorkers
 from lipsync.sandbox.limits import Limits, why_not
-
-HERE = Path(__file__).parent
+from tests.support import ROOT
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def pool():
     made = []
 
     def make(count=1, **options):
-        made.append(LocalWorkers(count, work="batch_work:perform", **options))
+        made.append(LocalWorkers(count, work="tests.support.batch_work:perform", **options))
         return made[-1]
 
     yield make
@@ -92,7 +91,7 @@ def test_a_stop_lets_a_job_tidy_up(pool, tmp_path):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_no_worker_outlives_its_batch(tmp_path, how):
     part = tmp_path / "part"
-    batch = subprocess.Popen([sys.executable, HERE / "batch_work.py", part], env=os.environ | {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}"})
+    batch = subprocess.Popen([sys.executable, "-m", "tests.support.batch_work", part], cwd=ROOT)
     pid = awaited(part)
     batch.send_signal(how)
     batch.wait(20)

@@ -20,20 +20,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media import MediaError
 from audio.duration import speech_length
 from audio.load import load_speech
-from lipsync.target.analyse import follow_face
-from lipsync.batch import preflight as check, estimate
-from lipsync.batch.preflight import Checked, check_jobs, room, summary, time_s
+from lipsync.batch import estimate
+from lipsync.batch import preflight as check
 from lipsync.batch.estimate import Film, Scale
 from lipsync.batch.job import Job
-from lipsync.batch.probe import PICTURES, perform, spread_rows
 from lipsync.batch.pool import Report
-from lipsync.store.cache import Cache
+from lipsync.batch.preflight import Checked, check_jobs, room, summary, time_s
+from lipsync.batch.probe import PICTURES, perform, spread_rows
 from lipsync.config.schema import DubConfig, LimitsConfig, LipsConfig, RetimeConfig, WriteConfig
 from lipsync.core.errors import LipsyncError
+from lipsync.store.cache import Cache
 from lipsync.store.preflight import receipt_path
+from lipsync.target.analyse import follow_face
+from media import MediaError
 from video.clock import FrameClock
 from video.read import probe, read_frames
 from video.write import VideoWriter

@@ -9,9 +9,9 @@ import tracemalloc
 import pytest
 
 from lipsync.batch.job import Job, Outcome
-from lipsync.batch.stats import Tally
-from lipsync.batch.progress import BatchJsonLines, LiveTable, PlainLines, Quiet, exit_status, summary
-from lipsync.core.text import clean, said_s, shortened
+from lipsync.batch.progress import BatchJsonLines, LiveTable, PlainLines, SilentObserver, exit_status, summary
+from lipsync.batch.stats import BatchStats
+from lipsync.core.text import format_duration, printable, shortened
 
 
 class Hand:
@@ -43,7 +43,7 @@ def work(watch, clock, number, seconds, frames=250, steps=10, worker=0):
 
 def test_frames_per_second_are_those_of_the_last_30_s():
     clock = Hand()
-    watch = Quiet(jobs_of(3), now=clock)
+    watch = SilentObserver(jobs_of(3), now=clock)
     assert watch.tally.frames_per_s(clock()) is None
     work(watch, clock, 0, 100, frames=1000, steps=100)  # 10 a second
     assert watch.tally.frames_per_s(clock()) == pytest.approx(10)
@@ -57,7 +57,7 @@ def test_frames_per_second_are_those_of_the_last_30_s():
 
 def test_frames_per_second_of_a_young_batch_and_of_two_workers():
     clock = Hand()
-    watch = Quiet(jobs_of(2), 2, now=clock)
+    watch = SilentObserver(jobs_of(2), 2, now=clock)
     watch.started(0, 0)
     watch.started(1, 1)
     for second in range(10):
@@ -70,7 +70,7 @@ def test_frames_per_second_of_a_young_batch_and_of_two_workers():
 
 def test_rows_found_from_an_earlier_run_and_other_steps_are_no_speed():
     clock = Hand()
-    watch = Quiet(jobs_of(1), now=clock)
+    watch = SilentObserver(jobs_of(1), now=clock)
     watch.started(0, 0)
     for step in ("faces", "lips"):
         clock.s += 5
@@ -85,7 +85,7 @@ def test_rows_found_from_an_earlier_run_and_other_steps_are_no_speed():
 
 def test_time_left_by_jobs_is_shared_by_the_workers():
     clock = Hand()
-    tally = Tally(jobs_of(12), 2, clock())
+    tally = BatchStats(jobs_of(12), 2, clock())
     assert tally.left_s(clock()) is None
     for number in (0, 1):
         tally.start(number, number, clock())
@@ -102,7 +102,7 @@ def test_time_left_by_jobs_is_shared_by_the_workers():
 
 def test_time_left_by_output_seconds_where_all_are_known():
     clock = Hand()
-    tally = Tally(jobs_of(4), 1, clock(), lengths_s=[10.0, 100.0, 30.0, 5.0])
+    tally = BatchStats(jobs_of(4), 1, clock(), lengths_s=[10.0, 100.0, 30.0, 5.0])
     tally.start(0, 0, clock())
     clock.s += 20
     tally.end(0, done(tally.jobs[0], duration_s=10.0), clock())  # two seconds for one
@@ -117,7 +117,7 @@ def test_time_left_by_output_seconds_where_all_are_known():
 
 def test_one_unknown_length_and_jobs_are_counted_instead():
     clock = Hand()
-    tally = Tally(jobs_of(3), 1, clock(), lengths_s=[10.0, 1000.0, 0.0])
+    tally = BatchStats(jobs_of(3), 1, clock(), lengths_s=[10.0, 1000.0, 0.0])
     tally.start(0, 0, clock())
     clock.s += 20
     tally.end(0, done(tally.jobs[0]), clock())
@@ -126,7 +126,7 @@ def test_one_unknown_length_and_jobs_are_counted_instead():
 
 def test_many_workers_do_not_make_the_last_job_short_and_a_late_one_has_no_estimate():
     clock = Hand()
-    tally = Tally(jobs_of(2), 64, clock())
+    tally = BatchStats(jobs_of(2), 64, clock())
     tally.start(0, 0, clock())
     clock.s += 100
     tally.end(0, done(tally.jobs[0]), clock())
@@ -140,7 +140,7 @@ def test_many_workers_do_not_make_the_last_job_short_and_a_late_one_has_no_estim
 
 def test_kept_and_failed_jobs_promise_nothing():
     clock = Hand()
-    tally = Tally(jobs_of(5), 1, clock())
+    tally = BatchStats(jobs_of(5), 1, clock())
     tally.end(0, Outcome(tally.jobs[0], "kept", frames=9, duration_s=1.0), clock())
     tally.start(1, 0, clock())
     clock.s += 1
@@ -164,7 +164,7 @@ def test_late_words_of_a_given_up_worker_are_ignored_and_a_job_may_begin_again()
 
 def test_a_worker_that_begins_another_job_has_lost_its_last():
     clock = Hand()
-    tally = Tally(jobs_of(3), 2, clock())
+    tally = BatchStats(jobs_of(3), 2, clock())
     tally.start(0, 0, clock())
     tally.start(1, 1, clock())
     tally.start(2, 0, clock())
@@ -173,7 +173,7 @@ def test_a_worker_that_begins_another_job_has_lost_its_last():
 
 def test_nothing_is_left_when_nothing_waits():
     clock = Hand()
-    tally = Tally(jobs_of(3), 1, clock(), lengths_s=[0.1, 0.2, 0.3])
+    tally = BatchStats(jobs_of(3), 1, clock(), lengths_s=[0.1, 0.2, 0.3])
     for number in range(3):
         assert tally.left_s(clock()) is None or number
         tally.start(number, 0, clock())
@@ -241,7 +241,7 @@ def test_plain_lines_tell_each_end_and_the_whole_every_30_s():
     ((), 0), (("done", "kept"), 0), (("done", "failed"), 1), (("done", "stopped"), 1), (("done", None), 1),
 ])  # fmt: skip
 def test_exit_status(states, status):
-    watch = Quiet(jobs_of(len(states)))
+    watch = SilentObserver(jobs_of(len(states)))
     for number, state in enumerate(states):
         if state:
             watch.ended(number, Outcome(watch.tally.jobs[number], state))
@@ -249,7 +249,7 @@ def test_exit_status(states, status):
 
 
 def test_the_summary_names_failures_and_says_how_many_more():
-    watch = Quiet(jobs_of(40), now=Hand())
+    watch = SilentObserver(jobs_of(40), now=Hand())
     for number, job in enumerate(watch.tally.jobs):
         watch.ended(number, Outcome(job, "failed", f"Reason {number}."))
     lines = summary(watch.tally, 1000.0)
@@ -309,7 +309,7 @@ def test_names_are_shortened_in_the_middle_by_cells():
     assert shortened("short.mp4", 20) == "short.mp4"
     assert shortened("folder/a very long name 17.mp4", 16) == "folde…ame 17.mp4"
     assert shortened("名前のとても長い出力.mp4", 12) == "名…出力.mp4"
-    assert clean("a\nb\x1b[2J\ud800\u202e") == "a b\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"
+    assert printable("a\nb\x1b[2J\ud800\u202e") == "a b\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"
 
 
 @pytest.mark.parametrize(("seconds", "words"), [
@@ -317,14 +317,14 @@ def test_names_are_shortened_in_the_middle_by_cells():
     (3599.9, "1 h"), (12000, "3 h 20 min"), (187200, "2 d 4 h"),
 ])  # fmt: skip
 def test_time_in_words(seconds, words):
-    assert said_s(seconds) == words
+    assert format_duration(seconds) == words
 
 
-@pytest.mark.parametrize(("kind", "n"), [(Quiet, 25_000), (PlainLines, 2500), (BatchJsonLines, 2500), (LiveTable, 2500)])
+@pytest.mark.parametrize(("kind", "n"), [(SilentObserver, 25_000), (PlainLines, 2500), (BatchJsonLines, 2500), (LiveTable, 2500)])
 def test_memory_does_not_grow_with_the_jobs(kind, n):
     clock = Hand()
     jobs = [Job("t.mp4", "s.wav", "one.mp4")] * n
-    watch = kind(jobs, now=clock) if kind is Quiet else kind(Nowhere(), jobs, 2, now=clock)
+    watch = kind(jobs, now=clock) if kind is SilentObserver else kind(Nowhere(), jobs, 2, now=clock)
     grown = []
     tracemalloc.start()
     try:

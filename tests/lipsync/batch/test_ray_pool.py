@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-HOME = Path(__file__).parent.parent
+from tests.support import ROOT
+
 # A second address and a way out, so that there is something else than 127.0.0.1 on which Ray could listen.
 INSIDE = 'ip link set lo up; ip addr add 10.9.9.9/32 dev lo; ip route add default dev lo src 10.9.9.9; exec "$@"'
 ALONE = ["unshare", "-rnp", "--fork", "--kill-child", "--mount-proc", "sh", "-c", INSIDE, "sh"]
@@ -36,10 +37,10 @@ def can_be_alone():
 def run_inside(part, folder):
     """What the script prints as its last line, as JSON; it prints nothing else, and nothing of it is left but in `folder`."""
     before = set(Path("/tmp").glob("lipsync-ray-*"))
-    env = {**os.environ, "PYTHONPATH": str(HOME), "LIPSYNC_CACHE": str(folder / "usual cache")}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "LIPSYNC_CACHE": str(folder / "usual cache")}
     env |= dict.fromkeys(THREADS, "1")  # what is drawn depends in its last bits on how many threads add up
     command = [*(ALONE if can_be_alone() else []), sys.executable, __file__, part, str(folder)]
-    done = subprocess.run(command, cwd=HOME, env=env, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("\n") == 1, done.stdout[-3000:]
     assert set(Path("/tmp").glob("lipsync-ray-*")) <= before and not (folder / "usual cache").exists()
@@ -247,14 +248,14 @@ def batches(folder):
     """The same jobs on this machine, then on Ray with one worker killed, then what a further run would find to do."""
     from lipsync.batch.pool import LocalWorkers
     from lipsync.batch.ray_pool import RayWorkers
-    from lipsync.batch.run import settle
-    from lipsync.batch.storage.store import Place
+    from lipsync.batch.run import already_done
+    from lipsync.batch.storage.store import OutputStore
 
     folder = Path(folder)
     jobs = tiny_jobs(folder)
     local, _ = run(jobs, folder / "local", LocalWorkers(1))
     ray, killed = run(jobs, folder / "ray", RayWorkers(None, 2), kills=True)
-    again = [outcome and outcome.state for outcome in settle(jobs, Place(f"file://{folder}/ray"))]
+    again = [outcome and outcome.state for outcome in already_done(jobs, OutputStore(f"file://{folder}/ray"))]
     return {"local": local, "ray": ray, "again": again, "killed": killed, "left": sorted(in_my_session().values())}
 
 
@@ -271,12 +272,12 @@ def tiny_jobs(folder):
     from video.read import probe, read_frames
     from video.write import VideoWriter
 
-    config = DubConfig(batch=4, lips=LipsConfig(model=str(HOME / "lipsync/weights/lips-prior.safetensors")))
-    samples, rate = soundfile.read(HOME / "samples/speech.wav", dtype="int16")
+    config = DubConfig(batch=4, lips=LipsConfig(model=str(ROOT / "lipsync/weights/lips-prior.safetensors")))
+    samples, rate = soundfile.read(ROOT / "samples/speech.wav", dtype="int16")
     for i in range(6):
         soundfile.write(folder / f"{i}.wav", samples[: int((1.6 + 0.2 * i) * rate)], rate)
     with VideoWriter(folder / "tiny.mkv", width=320, height=180, clock=FrameClock.constant(100, 25), codec="ffv1") as writer:
-        for batch in read_frames(probe(HOME / "samples/target.mp4"), 25, stop=100):
+        for batch in read_frames(probe(ROOT / "samples/target.mp4"), 25, stop=100):
             small = np.stack([cv2.resize(rgb, (320, 180), interpolation=cv2.INTER_AREA) for rgb in batch.rgb.permute(0, 2, 3, 1).numpy()])
             writer.write(torch.from_numpy(small).permute(0, 3, 1, 2).contiguous())
     return [Job(str(folder / "tiny.mkv"), str(folder / f"{i}.wav"), f"{i}.mp4", config=config) for i in range(6)]
@@ -285,10 +286,10 @@ def tiny_jobs(folder):
 def run(jobs, out, workers, kills=False):
     """What became of a batch whose videos go to an address, and whose worker was killed. Each has its own cache; they share a store."""
     from lipsync.batch.run import run_batch
-    from lipsync.batch.worker import Where
+    from lipsync.batch.worker import BatchPaths
 
     told = Told(workers, kills)
-    where = Where(f"file://{out}", f"{out}-cache", f"file://{out.parent}/store")
+    where = BatchPaths(f"file://{out}", f"{out}-cache", f"file://{out.parent}/store")
     outcomes = run_batch(jobs, where, workers, told)
     receipts = [json.loads((out / f"{job.out}.json").read_text()) for job in jobs]
     for facts in receipts:

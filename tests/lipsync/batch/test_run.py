@@ -9,11 +9,11 @@ import pytest
 from lipsync.batch import run
 from lipsync.batch.job import Job
 from lipsync.batch.pool import Report
-from lipsync.batch.run import finished, locked, run_batch, settle
-from lipsync.batch.storage.store import Place
-from lipsync.batch.worker import Where
-from lipsync.store.cache import content_hash
+from lipsync.batch.run import already_done, locked, run_batch, valid_receipt
+from lipsync.batch.storage.store import OutputStore
+from lipsync.batch.worker import BatchPaths
 from lipsync.core.errors import LipsyncError
+from lipsync.store.cache import content_hash
 
 MADE = {"frames": 5, "duration_s": 0.2, "seconds": 1.0, "notes": ["n"]}
 
@@ -67,7 +67,7 @@ def jobs(tmp_path):
 
 def run_all(jobs, folder, workers, told=None, **options):
     folder.mkdir(exist_ok=True)
-    return run_batch(jobs, Where(str(folder)), workers, told or Told(), settle(jobs, Place(str(folder)), **options))
+    return run_batch(jobs, BatchPaths(str(folder)), workers, told or Told(), already_done(jobs, OutputStore(str(folder)), **options))
 
 
 def states(outcomes):
@@ -121,17 +121,17 @@ def test_finished_jobs_are_kept_and_only_they(jobs, tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"id": 3}', '{"id": "x", "notes": 3, "output": []}', '{"output": {"bytes": 14}}', "[" * 5000])
 def test_a_damaged_receipt_is_no_receipt(jobs, tmp_path, text):
     finish(jobs[0], tmp_path)
-    assert finished(jobs[0], Place(str(tmp_path)))
+    assert valid_receipt(jobs[0], OutputStore(str(tmp_path)))
     (tmp_path / "0.mp4.json").write_text(text)
-    assert finished(jobs[0], Place(str(tmp_path))) is None
+    assert valid_receipt(jobs[0], OutputStore(str(tmp_path))) is None
 
 
 def test_verify_looks_into_the_video(jobs, tmp_path):
     finish(jobs[0], tmp_path)
     video = tmp_path / "0.mp4"
     video.write_bytes(video.read_bytes()[::-1])
-    place = Place(str(tmp_path))
-    assert finished(jobs[0], place) and finished(jobs[0], place, verify=True) is None
+    place = OutputStore(str(tmp_path))
+    assert valid_receipt(jobs[0], place) and valid_receipt(jobs[0], place, verify=True) is None
 
 
 def test_what_lipsync_did_not_make_is_not_replaced(jobs, tmp_path):

@@ -11,10 +11,21 @@ from pathlib import Path
 
 import pytest
 
+from lipsync.batch.storage.store import (
+    DamagedArchive,
+    OutputStore,
+    SharedCache,
+    cache_for,
+    content_id,
+    fetched,
+    is_url,
+    pack,
+    shown,
+    unpack,
+)
 from lipsync.batch.storage.store import store as storage
-from lipsync.batch.storage.store import DamagedArchive, Place, SharedCache, cache_for, fetched, is_url, mark, pack, shown, unpack
-from lipsync.store.cache import Cache, content_hash
 from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.store.cache import Cache, content_hash
 
 fsspec = pytest.importorskip("fsspec", reason="the extra `cluster` is not installed")
 
@@ -63,7 +74,7 @@ def test_no_secret_is_shown():
 def test_a_path_stays_a_path(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"abc")
     assert fetched(tmp_path / "a.wav", tmp_path / "copies") == tmp_path / "a.wav" and not (tmp_path / "copies").exists()
-    assert mark(tmp_path / "a.wav") == content_hash(tmp_path / "a.wav")
+    assert content_id(tmp_path / "a.wav") == content_hash(tmp_path / "a.wav")
 
 
 def test_fetched_once_for_each_content(url, tmp_path, monkeypatch):
@@ -80,7 +91,7 @@ def test_fetched_once_for_each_content(url, tmp_path, monkeypatch):
 def test_a_mark_is_the_content_where_the_store_has_no_checksum(url, tmp_path):
     (tmp_path / "a").write_bytes(b"abc" * 1000)
     put(f"{url}/a", b"abc" * 1000)
-    assert mark(f"{url}/a") == content_hash(tmp_path / "a")
+    assert content_id(f"{url}/a") == content_hash(tmp_path / "a")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +107,7 @@ def test_a_mark_is_the_stores_checksum_where_it_has_one(first, second, same, mon
     def of(facts):
         monkeypatch.setattr(storage._Store, "facts", lambda self, missing_ok=False: facts)
         monkeypatch.setattr(storage._Store, "sha256", lambda self: pytest.fail("the content was read"))
-        return mark("memory://a")
+        return content_id("memory://a")
 
     assert (of(first) == of(second)) is same
 
@@ -104,7 +115,7 @@ def test_a_mark_is_the_stores_checksum_where_it_has_one(first, second, same, mon
 def test_a_weak_etag_does_not_count(monkeypatch):
     put("memory://a", b"abc")
     monkeypatch.setattr(storage._Store, "facts", lambda self, missing_ok=False: {"ETag": 'W/"a"', "size": 3})
-    assert mark("memory://a") == content_hash_of(b"abc")
+    assert content_id("memory://a") == content_hash_of(b"abc")
 
 
 def content_hash_of(content):
@@ -121,7 +132,7 @@ def content_hash_of(content):
 )
 def test_what_cannot_be_fetched_is_one_sentence(url, tmp_path, address, error, sentence):
     put(f"{url}/in/a.mp4", b"one")
-    for use in (mark, lambda name: fetched(name, tmp_path / "copies")):
+    for use in (content_id, lambda name: fetched(name, tmp_path / "copies")):
         with pytest.raises(error) as caught:
             use(address.format(url=url))
         assert sentence in str(caught.value) and "secret" not in str(caught.value) and "\n" not in str(caught.value)
@@ -154,16 +165,16 @@ def test_over_http(tmp_path):
     (tmp_path / "www").mkdir()
     (tmp_path / "www/a clip.wav").write_bytes(b"RIFF" * 5000)
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
+    class SilentObserver(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path / "www"))) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(SilentObserver, directory=str(tmp_path / "www"))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
         copy = fetched(f"{address}/a%20clip.wav?token=secret", tmp_path / "copies")
         assert copy.name == "a clip.wav" and copy.read_bytes() == b"RIFF" * 5000
-        assert mark(f"{address}/a%20clip.wav") == content_hash(copy)
+        assert content_id(f"{address}/a%20clip.wav") == content_hash(copy)
         with pytest.raises(LipsyncError, match="b.wav does not exist"):
             fetched(f"{address}/b.wav", tmp_path / "copies")
         server.shutdown()
@@ -177,7 +188,7 @@ def render(place, out, content=b"video"):
 
 
 def test_a_local_place_is_the_folder_itself(tmp_path):
-    place = Place(tmp_path / "outs")
+    place = OutputStore(tmp_path / "outs")
     assert place.workfile("a/b.mp4") == tmp_path / "outs/a/b.mp4" and (tmp_path / "outs/a").is_dir()
     assert place.receipt_of("a/b.mp4") is None and place.size_of("a/b.mp4") is None
     place.keep(render(place, "a/b.mp4"), "a/b.mp4")
@@ -185,19 +196,19 @@ def test_a_local_place_is_the_folder_itself(tmp_path):
 
 
 def test_a_video_is_kept_at_an_address_and_found_again(url, tmp_path):
-    place = Place(url + "/", tmp_path / "scratch")
+    place = OutputStore(url + "/", tmp_path / "scratch")
     assert place.receipt_of("a/b c.mp4") is None and place.size_of("a/b c.mp4") is None
     work = render(place, "a/b c.mp4")
-    assert work == Place(url, tmp_path / "scratch").workfile("a/b c.mp4") and work.is_relative_to(tmp_path / "scratch")
+    assert work == OutputStore(url, tmp_path / "scratch").workfile("a/b c.mp4") and work.is_relative_to(tmp_path / "scratch")
     place.keep(work, "a/b c.mp4")
     assert names(url) == ["a/b c.mp4", "a/b c.mp4.json"] and get(f"{url}/a/b c.mp4") == b"video"
-    assert Place(url).receipt_of("a/b c.mp4") == {"output": {"bytes": 5}} and Place(url).size_of("a/b c.mp4") == 5
+    assert OutputStore(url).receipt_of("a/b c.mp4") == {"output": {"bytes": 5}} and OutputStore(url).size_of("a/b c.mp4") == 5
     assert [file for file in (tmp_path / "scratch").rglob("*") if file.is_file()] == []
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000])
 def test_a_damaged_receipt_is_none(url, tmp_path, damage):
-    for place in (Place(url, tmp_path / "scratch"), Place(tmp_path / "outs")):
+    for place in (OutputStore(url, tmp_path / "scratch"), OutputStore(tmp_path / "outs")):
         place.workfile("a.mp4")
         put(f"{place.where}/a.mp4.json" if place.is_remote else f"file://{place.where}/a.mp4.json", damage)
         assert place.receipt_of("a.mp4") is None
@@ -205,7 +216,7 @@ def test_a_damaged_receipt_is_none(url, tmp_path, damage):
 
 def test_no_receipt_before_its_video_is_complete(url, tmp_path, monkeypatch):
     """At every step of replacing a video, also one that fails, whoever finds a receipt finds the video that it describes."""
-    place, seen = Place(url, tmp_path / "scratch"), []
+    place, seen = OutputStore(url, tmp_path / "scratch"), []
     place.keep(render(place, "a.mp4", b"old"), "a.mp4")
     fs = type(fsspec.core.url_to_fs(url)[0])
     real = fs.put_file
@@ -386,10 +397,10 @@ def test_a_shared_path_is_the_cache_itself(tmp_path):
 
 def test_local_paths_never_need_fsspec(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "fsspec.core", None)
-    place = Place(tmp_path / "outs")
+    place = OutputStore(tmp_path / "outs")
     place.keep(render(place, "a.mp4"), "a.mp4")
     assert place.receipt_of("a.mp4") and place.size_of("a.mp4") == 5
     (tmp_path / "a").write_bytes(b"a")
-    assert fetched(tmp_path / "a", tmp_path) and mark(tmp_path / "a") and cache_for(tmp_path)
+    assert fetched(tmp_path / "a", tmp_path) and content_id(tmp_path / "a") and cache_for(tmp_path)
     with pytest.raises(UsageError, match="needs the package fsspec"):
-        mark("s3://b/a")
+        content_id("s3://b/a")

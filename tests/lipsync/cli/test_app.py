@@ -14,13 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 import lipsync
-from lipsync.core import progress as hooks
 from lipsync.cli.app import app
 from lipsync.config.schema import DubConfig
+from lipsync.core import progress as hooks
 from lipsync.core.errors import LipsyncError
 from media import MediaError
-
-HOME = Path(__file__).parent.parent
+from tests.support import ROOT
 
 
 @pytest.fixture
@@ -158,7 +157,7 @@ def test_config_prints_what_it_was_given(run):
 def test_analyse_prints_what_it_saw(run, monkeypatch):
     module = types.ModuleType("lipsync.pipelines.inspect")
     look = types.SimpleNamespace(to_plain=lambda: {"faces": 1}, lines=lambda: ["one face"])
-    module.quick_look = lambda target, config, cache, hook: look if config.face.index == 1 else None
+    module.inspect_target = lambda target, config, cache, hook: look if config.face.index == 1 else None
     monkeypatch.setitem(sys.modules, "lipsync.pipelines.inspect", module)
     assert run("analyse", "target.mp4", "--face", 1).stdout == "one face\n"
     assert json.loads(run("analyse", "target.mp4", "--face", 1, "--json").stdout) == {"faces": 1}
@@ -187,7 +186,7 @@ def test_cache_commands(run, tmp_path):
 def test_an_intruder_is_named(tmp_path):
     (tmp_path / "audio").mkdir()
     (tmp_path / "audio" / "__init__.py").write_text("raise RuntimeError('not ours')")
-    env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{HOME}"}
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     result = subprocess.run([sys.executable, "-m", "lipsync", "cache", "list"], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert result.returncode == 3 and str(tmp_path / "audio") in result.stderr and "Traceback" not in result.stderr
 
@@ -239,7 +238,7 @@ def test_ctrl_c_ends_a_real_process_with_130(tmp_path, sent):
         "from lipsync.cli.app import main\nmain()"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(HOME)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout.readline() == "ready\n"
     process.send_signal(sent)

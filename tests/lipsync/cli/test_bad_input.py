@@ -14,8 +14,8 @@ import soundfile
 from typer.testing import CliRunner
 
 from lipsync.cli.app import app
+from tests.support import ROOT
 
-HOME = Path(__file__).parent.parent
 RATE = 16000
 
 
@@ -274,7 +274,7 @@ def test_odd_names_are_named_rightly(place, name):
 
 
 def process(place, *args):
-    env = {**os.environ, "PYTHONPATH": str(HOME)}
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run([sys.executable, "-m", "lipsync", *args], cwd=place, env=env, capture_output=True, text=True, timeout=120)
 
 
@@ -293,7 +293,7 @@ def test_a_real_process_says_one_sentence(place, target, speech, status):
 
 # With a face: what must work in spite of its looks, and what must stop cleanly
 
-SAMPLE = HOME / "samples" / "target.mp4"
+SAMPLE = ROOT / "samples" / "target.mp4"
 QUICK = ["--set", "lips.network=paper", "--set", "lips.members=1", "--set", "lips.steps=5", "--device", "cpu"]
 N_FACE, FPS = 125, 25
 
@@ -402,7 +402,7 @@ def test_ctrl_c_leaves_nothing(face, face_media):
     soundfile.write(face / "long.wav", tone(20), RATE)
     before = tree(face)
     command = [sys.executable, "-m", "lipsync", "dub", "face.mp4", "long.wav", "-o", "out.mp4", *QUICK, "--json"]
-    env = {**os.environ, "PYTHONPATH": str(HOME), "LIPSYNC_CACHE": str(face_media[1])}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "LIPSYNC_CACHE": str(face_media[1])}
     with subprocess.Popen(command, cwd=face, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         for line in running.stderr:
             if '"step": "dub"' in line:

@@ -10,16 +10,16 @@ import torch
 from typer.testing import CliRunner
 
 from audio.load import Waveform
-from lipsync.pipelines import train_lips as training_module
 from lipsync.cli.app import app
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LipBasis
-from lipsync.speech.lip_model import SHAPES, LipModel, LipNet
 from lipsync.core.types import LipTrack
-from tests.support.drawn import REST
 from lipsync.learning.curves import HEIGHT, WIDTH, curve_picture, summary
-from video.clock import FrameClock
+from lipsync.pipelines import train_lips as training_module
+from lipsync.speech.lip_model import SHAPES, LipModel, LipNet
 from media.container import InputLimits
+from tests.support.drawn import REST
+from video.clock import FrameClock
 
 REPORT = {
     "network": "causal", "members": 2, "steps": 40, "training_s": 1.0, "speech_minutes": 0.5, "held_out_s": 6.0, "lmd": 0.02, "floor_lmd": 0.002,

@@ -5,8 +5,8 @@ from dataclasses import fields, is_dataclass, replace
 
 import pytest
 
-from lipsync.config.schema import DubConfig, FaceConfig, WriteConfig
 from lipsync.config.load import from_plain, load, to_plain, to_toml
+from lipsync.config.schema import DubConfig, FaceConfig, WriteConfig
 from lipsync.core.errors import LipsyncError, UsageError
 
 

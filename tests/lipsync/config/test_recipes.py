@@ -2,14 +2,14 @@
 
 import tomllib
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
 from lipsync.config.load import load
 from lipsync.textures import get_method
+from tests.support import ROOT
 
-RECIPES = sorted((Path(__file__).parent.parent / "training" / "recipes").glob("texture-*.toml"))
+RECIPES = sorted((ROOT / "training" / "recipes").glob("texture-*.toml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from lipsync.core.canonical import canonical_68
-from lipsync.core.lips import LIPS_FROM_68, LOWER_INNER, UPPER_INNER, LipBasis, close_when_silent, opening, rest_shape, uncrossed
+from lipsync.core.lips import (
+    LIPS_FROM_68,
+    LOWER_INNER,
+    UPPER_INNER,
+    LipBasis,
+    close_when_silent,
+    opening,
+    rest_shape,
+    uncrossed,
+)
 from lipsync.core.types import LipTrack
 from video.clock import FrameClock
 

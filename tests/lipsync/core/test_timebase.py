@@ -7,7 +7,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from lipsync.core.timebase import feature_position, lips_at, nominal_rate, output_clock, shot_at_features, to_feature_clock, voiced_at
+from lipsync.core.timebase import (
+    feature_position,
+    lips_at,
+    nominal_rate,
+    output_clock,
+    shot_at_features,
+    to_feature_clock,
+    voiced_at,
+)
 from lipsync.core.types import LipTrack
 from video.clock import FrameClock
 

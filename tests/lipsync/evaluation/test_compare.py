@@ -10,14 +10,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from lipsync.store.cache import Cache
 from lipsync.config.schema import DubConfig, LipsConfig, TeethConfig
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.types import Footage
-from tests.support.drawn import drawn_subject
-from lipsync.evaluation.judge import MEASURES, PER_ROW, Rows, summary
 from lipsync.evaluation.held_out import AWAY_S, choose_disguise, true_plan
+from lipsync.evaluation.judge import MEASURES, PER_ROW, Rows, summary
 from lipsync.evaluation.split import GUARD_S, Block, Split, hidden_frames, learning_part, spread_blocks
+from lipsync.store.cache import Cache
+from tests.support.drawn import drawn_subject
 
 GAPS = 0.06 + 0.06 * np.sin(np.arange(400) / 3.0)
 
@@ -143,10 +143,10 @@ def report(small_target, short_speech, shared_cache, tmp_path_factory):
 def test_who_copies_the_frame_is_no_better_than_the_disguise(report):
     results, _ = report
     cheat = next(one for one in results["methods"] if one["name"] == "cheat.py")["lips"]["true"]["measures"]
-    disguised = results["references"]["unmodified target (disguised)"]["measures"]
+    mouth_swapped = results["references"]["unmodified target (disguised)"]["measures"]
     honest = next(one for one in results["methods"] if one["name"] == "nearest")["lips"]["true"]["measures"]
-    assert cheat["ssim_mouth"]["mean"] == pytest.approx(disguised["ssim_mouth"]["mean"], abs=0.03)
-    assert cheat["lmd"]["mean"] == pytest.approx(disguised["lmd"]["mean"], abs=0.01)
+    assert cheat["ssim_mouth"]["mean"] == pytest.approx(mouth_swapped["ssim_mouth"]["mean"], abs=0.03)
+    assert cheat["lmd"]["mean"] == pytest.approx(mouth_swapped["lmd"]["mean"], abs=0.01)
     assert honest["ssim_mouth"]["mean"] > cheat["ssim_mouth"]["mean"] + 0.02 and honest["lmd"]["mean"] < 0.7 * cheat["lmd"]["mean"]
     assert honest["opening_r"]["mean"] > 0.8 > cheat["opening_r"]["mean"]
 

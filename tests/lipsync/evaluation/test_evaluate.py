@@ -1,17 +1,16 @@
 """`evaluate` pairs frames by time, and finds in a doctored copy exactly what was done to it."""
 
-import os
 from fractions import Fraction
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lipsync.evaluation.evaluate import evaluate, paired
+from tests.support import DATA
 from video.clock import FrameClock
 
-CLIPS = Path(os.environ.get("LIPSYNC_DATA", Path(__file__).parents[2] / "shared" / "data")) / "grid" / "s1"
+CLIPS = DATA / "grid" / "s1"
 
 
 def on(clock):

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lipsync.config.schema import FaceConfig
 from lipsync.core.errors import LipsyncError
+from lipsync.core.lips import LIPS_FROM_68, opening
 from lipsync.face.backend import get_backend
 from lipsync.face.track import FaceTracker
-from lipsync.core.lips import LIPS_FROM_68, opening
+from tests.support import DATA
 from video.clock import FrameClock
 
-GRID = Path(os.environ.get("LIPSYNC_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "grid"
+GRID = DATA / "grid"
 
 
 @pytest.fixture(scope="module")
@@ -38,29 +37,29 @@ def mesh(clip):
 
 
 def test_mediapipe_follows_and_is_repeatable(clip, mesh):
-    backend, marks = mesh
-    assert marks.dtype == np.float32 and marks.shape == (40, 68, 2)
+    backend, landmarks = mesh
+    assert landmarks.dtype == np.float32 and landmarks.shape == (40, 68, 2)
     backend.reset()
     again = np.stack([backend.detect(rgb)[0].landmarks for rgb in clip[:10]])
-    np.testing.assert_allclose(again, marks[:10], atol=1e-3)
+    np.testing.assert_allclose(again, landmarks[:10], atol=1e-3)
 
 
 def test_mediapipe_finds_a_small_face_in_a_large_picture_where_it_is(clip, mesh):
     import cv2
 
-    backend, marks = mesh
+    backend, landmarks = mesh
     backend.reset()
     large = np.full((1080, 1920, 3), 60, np.uint8)
     large[700:844, 1500:1680] = cv2.resize(clip[0], (180, 144), interpolation=cv2.INTER_AREA)
     faces = backend.detect(large)
     assert len(faces) == 1
-    np.testing.assert_allclose(faces[0].landmarks, marks[0] / 2 + [1500, 700], atol=1.5)
+    np.testing.assert_allclose(faces[0].landmarks, landmarks[0] / 2 + [1500, 700], atol=1.5)
 
 
 def test_mediapipe_sees_two_people_largest_first(clip, mesh):
     import cv2
 
-    backend, marks = mesh
+    backend, landmarks = mesh
     backend.reset()
     double = cv2.resize(clip[0], None, fx=1.5, fy=1.5)
     both = np.zeros((double.shape[0], double.shape[1] + clip[0].shape[1], 3), np.uint8)
@@ -68,8 +67,8 @@ def test_mediapipe_sees_two_people_largest_first(clip, mesh):
     both[:, clip[0].shape[1]:] = double
     faces = backend.detect(both)
     assert len(faces) == 2
-    np.testing.assert_allclose(faces[0].landmarks, marks[0] * 1.5 + [clip[0].shape[1], 0], atol=2)
-    np.testing.assert_allclose(faces[1].landmarks, marks[0], atol=1.5)
+    np.testing.assert_allclose(faces[0].landmarks, landmarks[0] * 1.5 + [clip[0].shape[1], 0], atol=2)
+    np.testing.assert_allclose(faces[1].landmarks, landmarks[0], atol=1.5)
     backend.reset()
     assert backend.detect(np.full((200, 300, 3), 128, np.uint8)) == []
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lipsync.core.canonical import RIGID_68, canonical_68
-from lipsync.face.pose import fit_pose, own_shape, pixel_from_face, project, rotation, smooth, yaw_pitch_roll
 from lipsync.core.geometry import apply
+from lipsync.face.pose import fit_pose, own_shape, pixel_from_face, project, rotation, smooth, yaw_pitch_roll
 
 RIGID = canonical_68()[RIGID_68].astype(np.float64)
 

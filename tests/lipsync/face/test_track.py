@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from lipsync.config.schema import FaceConfig
-from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.face.backend import DetectedFace, get_backend
 from lipsync.core.canonical import canonical_68
-from lipsync.face.motion import head_motion
-from lipsync.face.pose import pixel_from_face, project
-from lipsync.face.track import FaceTracker
+from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.geometry import apply
 from lipsync.core.lips import LIPS_FROM_68, opening
 from lipsync.core.types import REASONS
+from lipsync.face.backend import DetectedFace, get_backend
+from lipsync.face.motion import head_motion
+from lipsync.face.pose import pixel_from_face, project
+from lipsync.face.track import FaceTracker
 from video.clock import FrameClock
 
 FACE = canonical_68().astype(np.float64)
@@ -33,7 +33,7 @@ class Script:
 
     def detect(self, rgb):
         self.frame += 1
-        return [DetectedFace(marks.astype(np.float32), 1.0) for marks in self.faces[self.frame - 1]]
+        return [DetectedFace(landmarks.astype(np.float32), 1.0) for landmarks in self.faces[self.frame - 1]]
 
     def reset(self):
         self.resets.append(self.frame)
@@ -60,14 +60,14 @@ def _marks(params: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return np.concatenate([project(params[i:i + 1], faces[i]) for i in range(len(params))])
 
 
-def _frames(marks: list[np.ndarray], looks: list[int]) -> list[np.ndarray]:
+def _frames(landmarks: list[np.ndarray], looks: list[int]) -> list[np.ndarray]:
     """Pictures in which each person is a pattern of their own that moves with the face."""
     import cv2
 
     patterns = [cv2.GaussianBlur(np.random.default_rng(i).integers(0, 256, (64, 64, 3), np.uint8), (0, 0), 5) for i in range(4)]
     patterns = [np.clip((p.astype(float) - 128) * 8 + 128, 0, 255).astype(np.uint8) for p in patterns]
     out = []
-    for present in marks:
+    for present in landmarks:
         rgb = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
         for face, look in zip(present, looks):
             eyes, nose = (face[36] + face[45]) / 2, face[33]
@@ -115,8 +115,8 @@ def test_transform_does_not_feel_the_mouth():
 
 
 def test_short_gaps_are_bridged_long_ones_are_not():
-    marks = _marks(_params(100, 160, 130), _talking(100))
-    script = [[m] for m in marks]
+    landmarks = _marks(_params(100, 160, 130), _talking(100))
+    script = [[m] for m in landmarks]
     for start, length in ((20, 2), (40, 3), (60, 10), (0, 1)):
         for i in range(start, start + length):
             script[i] = []
@@ -124,7 +124,7 @@ def test_short_gaps_are_bridged_long_ones_are_not():
     invalid = [0, *range(40, 43), *range(60, 70)]
     assert np.flatnonzero(~track.valid).tolist() == invalid
     assert all(REASONS[track.reason[i]] == "no face" for i in invalid)
-    assert np.abs(track.landmarks[20:22] - marks[20:22]).max() < 3
+    assert np.abs(track.landmarks[20:22] - landmarks[20:22]).max() < 3
     assert np.isfinite(track.landmarks).all() and np.isfinite(track.pixel_from_face).all()
 
 
@@ -176,19 +176,19 @@ def test_turned_and_small_faces_say_so():
 def test_a_blurred_span_says_so():
     import cv2
 
-    marks = [[m] for m in _marks(_params(60, 160, 130), _talking(60))]
-    frames = _frames(marks, [0])
+    landmarks = [[m] for m in _marks(_params(60, 160, 130), _talking(60))]
+    frames = _frames(landmarks, [0])
     rng = np.random.default_rng(0)
     frames = [np.clip(f + rng.normal(0, 12, f.shape), 0, 255).astype(np.uint8) for f in frames]
     for i in range(20, 26):
         frames[i] = cv2.GaussianBlur(frames[i], (0, 0), 3)
-    track, _, _ = _run(marks, frames=frames)
+    track, _, _ = _run(landmarks, frames=frames)
     assert [REASONS[r] for r in track.reason[20:26]] == ["blurred"] * 6 and track.valid[:20].all() and track.valid[26:].all()
 
 
 def test_one_frame_and_no_face():
-    marks = _marks(_params(1, 160, 130), _talking(1))
-    track, _, _ = _run([[marks[0]]])
+    landmarks = _marks(_params(1, 160, 130), _talking(1))
+    track, _, _ = _run([[landmarks[0]]])
     assert len(track) == 1 and track.valid.all()
     with pytest.raises(LipsyncError, match="No face was found in any of the 5 frames"):
         _run([[]] * 5)

@@ -10,12 +10,12 @@ from audio.load import Waveform
 from lipsync.config.schema import LipsConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import opening
-from lipsync.speech.lip_model import LipModel
 from lipsync.core.types import LipTrack
-from tests.lipsync.speech.test_lip_model import talk
+from lipsync.learning.adaptation import adapt_lip_model, matching, shifted, style_of
 from lipsync.learning.lip_examples import SpokenLips, lip_rows
 from lipsync.learning.lips import train_lip_model
-from lipsync.learning.adaptation import lips_of_person, matching, shifted, style_of
+from lipsync.speech.lip_model import LipModel
+from tests.lipsync.speech.test_lip_model import talk
 
 QUICK = LipsConfig(members=1, steps=40)
 
@@ -44,7 +44,7 @@ def rest_of(example: SpokenLips) -> np.ndarray:
 
 def test_own_speech_is_adapted_to(prior):
     person = another(talk(12, 5), 1.5)
-    model = lips_of_person([person], [person.lips], rest_of(person), QUICK, prior)
+    model = adapt_lip_model([person], [person.lips], rest_of(person), QUICK, prior)
     assert model.report["lips_from"] == "prior and own speech" and model.report["opening_r"] > 0.9 and model.report["sound_r"] > 0.8
     new = another(talk(6, 6), 1.5)
     said = model.speak(new.wave).points[::4][:150]
@@ -55,7 +55,7 @@ def test_own_speech_is_adapted_to(prior):
 def test_sound_that_is_not_theirs_is_not_learnt_from(prior):
     shown, heard = another(talk(40, 7), 1.4), talk(40, 8)
     dubbed = SpokenLips(heard.wave, shown.lips, shown.shot)
-    model = lips_of_person([dubbed], [dubbed.lips], rest_of(shown), QUICK, prior)
+    model = adapt_lip_model([dubbed], [dubbed.lips], rest_of(shown), QUICK, prior)
     assert model.report["lips_from"] == "prior" and "do not follow its sound" in model.report["warning"] and abs(model.report["sound_r"]) < 0.35
     new = another(talk(6, 9), 1.4)
     said = model.speak(new.wave).points[::4][:150]
@@ -67,7 +67,7 @@ def test_a_silent_face_gets_the_prior_on_its_own_rest(prior):
     face = talk(4, 3)
     still = LipTrack(np.repeat(rest_of(face)[None] + np.float32(0.1), 100, 0), np.ones(100, bool))
     rest = still.points[0]
-    model = lips_of_person([], [still], rest, QUICK, prior)
+    model = adapt_lip_model([], [still], rest, QUICK, prior)
     assert model.report["lips_from"] == "prior" and "too little" in model.report["warning"] and model.report["style"] == 1
     wave = talk(5, 2).wave
     moved = prior.speak(wave).points - prior.rest
@@ -76,7 +76,7 @@ def test_a_silent_face_gets_the_prior_on_its_own_rest(prior):
 
 def test_without_prior_and_without_sound_there_is_nothing(prior):
     with pytest.raises(LipsyncError):
-        lips_of_person([SpokenLips(Waveform.of(np.zeros(64000, np.float32)), *_quiet())], [], rest_of(talk(2, 0)), QUICK, None)
+        adapt_lip_model([SpokenLips(Waveform.of(np.zeros(64000, np.float32)), *_quiet())], [], rest_of(talk(2, 0)), QUICK, None)
 
 
 def _quiet():
@@ -91,14 +91,14 @@ def test_late_sound_is_found_and_put_right(prior, late_s):
     match = matching(prior.on(rest_of(person)), lip_rows([person], prior.spec))
     assert match.r > 0.8 and match.lag_s == pytest.approx(late_s, abs=0.03)
     assert matching(prior, lip_rows([example], prior.spec)).lag_s == 0
-    model = lips_of_person([person], [person.lips], rest_of(person), QUICK, prior)
+    model = adapt_lip_model([person], [person.lips], rest_of(person), QUICK, prior)
     assert "put right" in model.report["warning"] and model.report["opening_r"] > 0.9
 
 
 def test_style_is_believed_as_far_as_it_was_seen(prior):
     spread = np.sqrt((prior.basis.components**2 * (prior.basis.spread**2)[:, None, None]).sum(0))
-    dice = np.random.default_rng(0)
-    wave = np.abs(np.sin(np.arange(3000) / 7)) + 0.01 * dice.normal(size=3000)
+    rng = np.random.default_rng(0)
+    wave = np.abs(np.sin(np.arange(3000) / 7)) + 0.01 * rng.normal(size=3000)
     points = (prior.rest + (wave / wave.std())[:, None, None] * spread * 1.4).astype(np.float32)
     much = style_of(prior, [LipTrack(points, np.ones(3000, bool))], prior.rest)
     little = style_of(prior, [LipTrack(points[:60], np.ones(60, bool))], prior.rest)

@@ -12,7 +12,7 @@ from torch import nn
 
 from lipsync.core.errors import LipsyncError
 from lipsync.learning import distributed as several
-from lipsync.learning.loop import Player, train
+from lipsync.learning.loop import Objective, train
 
 STEPS = 12
 without_lightning = pytest.mark.skipif(importlib.util.find_spec("lightning") is None, reason="needs Lightning: pip install 'lipsync-dub[train]'")
@@ -33,10 +33,10 @@ class Line(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
 
-def game(parts, own, seed, dice):
+def game(parts, own, seed, generator):
     """A generator's and a critic's turns: each calls both networks. parts: the parts of the batch; own: which of them are this process's."""
     torch.manual_seed(seed)
-    net, critic = Line(), nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
+    net, discriminator = Line(), nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
     batch = lambda step: torch.cat([rows[step - 1] for rows in (parts[k] for k in own)])  # noqa: E731
 
     def generator(step):
@@ -44,27 +44,27 @@ def game(parts, own, seed, dice):
         net.seen.copy_(x.mean())
         net.count += 1
         net.made = net.body(x)
-        terms = {"fool": (critic(net.made) - 1).square().mean(), "line": (net.made - 2 * x).square().mean()}
+        terms = {"fool": (discriminator(net.made) - 1).square().mean(), "line": (net.made - 2 * x).square().mean()}
         if 1 in own:
             terms["rare"] = (net.rare - 1).square().mean() / len(own)
-        return terms | {"noise": 0 * torch.rand((), generator=dice)}
+        return terms | {"noise": 0 * torch.rand((), generator=generator)}
 
     def judge_real(step):
-        return {"critic": (critic(2 * batch(step)) - 1).square().mean() + critic(net.made.detach()).square().mean()}
+        return {"critic": (discriminator(2 * batch(step)) - 1).square().mean() + discriminator(net.made.detach()).square().mean()}
 
-    players = [("net", net, generator), ("critic", critic, judge_real)]
-    return [Player(name, n, torch.optim.Adam(n.parameters(), 0.01), terms, clip=0.5) for name, n, terms in players]
+    objectives = [("net", net, generator), ("critic", discriminator, judge_real)]
+    return [Objective(name, n, torch.optim.Adam(n.parameters(), 0.01), terms, clip=0.5) for name, n, terms in objectives]
 
 
-def values(players):
-    return [v.tolist() for p in players for v in p.net.state_dict().values()]
+def values(objectives):
+    return [v.tolist() for p in objectives for v in p.net.state_dict().values()]
 
 
 def played(own, seed, ranks=None, keep=None, stop_at=None, errors=None, patience=0):
     """One run; parts of the data are the same for everyone, so that its split is known. errors: what is judged, in turn."""
     parts = torch.randn(2, STEPS, 16, 1, generator=torch.Generator().manual_seed(9))
-    dice = torch.Generator().manual_seed(5 + (ranks.rank if ranks else 0))
-    players, told = game(parts, own, seed, dice), []
+    generator = torch.Generator().manual_seed(5 + (ranks.rank if ranks else 0))
+    objectives, told = game(parts, own, seed, generator), []
     errors = iter(errors or [1 / step for step in range(1, 2 * STEPS)])
 
     def tell(step):
@@ -72,8 +72,8 @@ def played(own, seed, ranks=None, keep=None, stop_at=None, errors=None, patience
         if step == stop_at:
             raise Stopped
 
-    outcome = train(players, STEPS, dice, lambda: next(errors), lambda step: step % 4 == 0, tell, keep, -1.0, patience, ranks)
-    return {"weights": values(players), "curve": outcome.curve, "told": told, "dice": dice.get_state().sum().item()}
+    outcome = train(objectives, STEPS, generator, lambda: next(errors), lambda step: step % 4 == 0, tell, keep, -1.0, patience, ranks)
+    return {"weights": values(objectives), "curve": outcome.curve, "told": told, "dice": generator.get_state().sum().item()}
 
 
 def on_a_rank(ranks, folder):
@@ -81,7 +81,7 @@ def on_a_rank(ranks, folder):
     found = {"apart": played([ranks.rank], 3 + ranks.rank, ranks)}
     found["tired"] = played([ranks.rank], 3, ranks, errors=[3.0, 4.0, 5.0] if ranks.first else [3.0, 2.0, 1.0], patience=1)
     found["whole"] = played([ranks.rank], 3, ranks, folder / "whole")
-    shared = ("rank", "first", "n", "mean_gradients", "like_the_first", "of_the_first", "gathered")
+    shared = ("rank", "first", "n", "mean_gradients", "broadcast", "of_the_first", "gathered")
     with_stop = SimpleNamespace(**{name: getattr(ranks, name) for name in shared})
     steps = []
 

@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from lipsync.learning.loop import Player, train
+from lipsync.learning.loop import Objective, train
 
 STEPS = 60
 
@@ -20,13 +20,13 @@ class Stopped(Exception):
 def a_game(noise: float = 0.3):
     """Noisy samples of a line, a small network with dropout and a decaying rate."""
     torch.manual_seed(3)
-    dice = torch.Generator().manual_seed(4)
+    generator = torch.Generator().manual_seed(4)
     net = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 1))
     x_true = torch.linspace(-1, 1, 50)[:, None]
 
     def terms(step):
-        x = torch.rand(16, 1, generator=dice) * 2 - 1
-        error = net(x) - 2 * x - noise * torch.randn(16, 1, generator=dice)
+        x = torch.rand(16, 1, generator=generator) * 2 - 1
+        error = net(x) - 2 * x - noise * torch.randn(16, 1, generator=generator)
         return {"square": error.square().mean(), "size": 1e-4 * sum(p.square().sum() for p in net.parameters())}
 
     @torch.no_grad()
@@ -36,17 +36,17 @@ def a_game(noise: float = 0.3):
 
     optimiser = torch.optim.AdamW(net.parameters(), 0.03)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.03, total_steps=STEPS)
-    return net, Player("line", net, optimiser, terms, schedule), dice, judge
+    return net, Objective("line", net, optimiser, terms, schedule), generator, judge
 
 
 def run(keep=None, stop_at=None, **options):
-    net, player, dice, judge = a_game()
+    net, objective, generator, judge = a_game()
 
     def tell(step):
         if step == stop_at:
             raise Stopped
 
-    judged = train([player], STEPS, dice, judge, lambda step: step % 10 == 0, tell, keep, keep_every_s=-1.0, **options)
+    judged = train([objective], STEPS, generator, judge, lambda step: step % 10 == 0, tell, keep, keep_every_s=-1.0, **options)
     return net, judged, judge
 
 
@@ -83,15 +83,15 @@ def test_a_file_of_another_run_or_a_damaged_one_is_left_aside(tmp_path):
     keep.unlink()
     with pytest.raises(Stopped):
         run(keep, 30)
-    net, player, dice, judge = a_game()
-    judged = train([player], STEPS - 20, dice, judge, lambda step: step % 10 == 0, keep=keep)
+    net, objective, generator, judge = a_game()
+    judged = train([objective], STEPS - 20, generator, judge, lambda step: step % 10 == 0, keep=keep)
     assert judged.curve[0][0] == 10 and judged.curve[-1][0] == 40
 
 
 def test_tired_of_no_progress_it_stops():
-    net, player, dice, _ = a_game()
+    net, objective, generator, _ = a_game()
     errors = iter([3.0, 2.0, 2.5, 2.4, 2.3, 1.0])
-    judged = train([player], STEPS, dice, lambda: next(errors), lambda step: step % 10 == 0, patience=3)
+    judged = train([objective], STEPS, generator, lambda: next(errors), lambda step: step % 10 == 0, patience=3)
     assert judged.curve[-1][0] == 50 and judged.best_step == 20
 
 

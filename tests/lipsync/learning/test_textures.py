@@ -9,23 +9,23 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from lipsync.store.cache import Cache
 from lipsync.cli.app import app
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
-from lipsync.render.plan import ask, shown_face
-from lipsync.pipelines.models import texture_for
-from lipsync.textures import get_method, method_names
-from lipsync.textures.trainable import Learned
-from lipsync.textures.nets import blanked, drawn_lips, lower_face
 from lipsync.core.types import DubPlan, LipTrack
-from tests.conftest import SAMPLES
-from tests.support.drawn import draw, drawn_subject, lips_open
 from lipsync.learning import textures as training_module
 from lipsync.learning.textures import Examples, train_texture, usual_sharpness
+from lipsync.pipelines.models import texture_for
+from lipsync.render.plan import build_query, faces_along
+from lipsync.store.cache import Cache
+from lipsync.textures import get_method, method_names
+from lipsync.textures.nets import blanked, drawn_lips, lower_face
+from lipsync.textures.trainable import TrainableTexture
+from tests.support import SAMPLES
+from tests.support.drawn import draw, drawn_subject, lips_open
 
 GAPS = 0.06 + 0.06 * np.sin(np.arange(80) / 3.0)
-LEARNED = [name for name in method_names() if isinstance(get_method(name, DubConfig()), Learned)]
+LEARNED = [name for name in method_names() if isinstance(get_method(name, DubConfig()), TrainableTexture)]
 OWN = str(SAMPLES / "new_method.py")
 
 
@@ -72,11 +72,11 @@ def test_training_and_dubbing_ask_the_same(subject):
         frames.append(torch.from_numpy(picture.transpose(2, 0, 1)))
     lips = LipTrack(track.lips.points[rows], np.ones(3, bool), dataclasses.replace(track.lips.clock, pts=track.lips.clock.pts[:3], end=track.lips.clock.pts[3]))
     plan = DubPlan(rows, np.zeros(3, bool), lips, np.ones(3, bool), lips.clock, np.zeros(0, int))
-    asked = ask(plan, shown_face(track, plan, 2), space, slice(0, 3), torch.stack(frames), 0)
-    taught = Examples(bank, None, torch.device("cpu"), torch.Generator().manual_seed(0)).batch(rows, 1)
-    assert torch.equal(asked.lips, taught.query.lips) and torch.equal(asked.pose, taught.query.pose)
-    assert torch.equal(asked.source, taught.query.source)
-    assert float((asked.crop - taught.truth).abs().mean()) < 2 / 255
+    asked = build_query(plan, faces_along(track, plan, 2), space, slice(0, 3), torch.stack(frames), 0)
+    train_candidates = Examples(bank, None, torch.device("cpu"), torch.Generator().manual_seed(0)).batch(rows, 1)
+    assert torch.equal(asked.lips, train_candidates.query.lips) and torch.equal(asked.pose, train_candidates.query.pose)
+    assert torch.equal(asked.source, train_candidates.query.source)
+    assert float((asked.crop - train_candidates.truth).abs().mean()) < 2 / 255
 
 
 def test_the_answer_is_not_in_the_question(subject):

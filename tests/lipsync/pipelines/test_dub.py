@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync.store.cache import content_hash
 from lipsync.config.schema import DubConfig, LipsConfig, RetimeConfig, WriteConfig
-from lipsync.pipelines.dub import dub, prepare
-from lipsync.core.runtime import pick_device
 from lipsync.core.errors import LipsyncError
-from lipsync.store.fingerprint import dub_id
+from lipsync.core.runtime import pick_device
+from lipsync.pipelines.dub import dub, prepare
+from lipsync.store.cache import content_hash
+from lipsync.store.fingerprint import fingerprint
 from video.clock import FrameClock
 from video.read import probe, read_frames
 from video.write import VideoWriter
@@ -113,8 +113,8 @@ def test_silence_closes_the_mouth(small_target, shared_cache, tmp_path):
     import soundfile
 
     from lipsync.config.schema import FaceConfig
-    from lipsync.face.track import FaceTracker
     from lipsync.core.lips import opening
+    from lipsync.face.track import FaceTracker
 
     soundfile.write(tmp_path / "silence.wav", np.zeros(24000), 16000)
     dub(small_target, tmp_path / "silence.wav", tmp_path / "out.mkv", QUICK, cache=shared_cache)
@@ -175,23 +175,23 @@ def test_the_id_counts_footage_that_was_of_no_use(dubbed, small_target, short_sp
         writer.write(torch.zeros((10, 3, 64, 96), dtype=torch.uint8))
     facts = dub(small_target, short_speech, tmp_path / "a.mkv", QUICK, footage=(dark,), preview_s=0.2, cache=shared_cache).to_plain()
     assert any("of no use" in note for note in facts["notes"])
-    assert facts["id"] == dub_id(content_hash(small_target), content_hash(short_speech), [content_hash(dark)], QUICK, 0.2)
+    assert facts["id"] == fingerprint(content_hash(small_target), content_hash(short_speech), [content_hash(dark)], QUICK, 0.2)
 
 
 def test_the_id_follows_contents_options_and_weights_only(tmp_path):
     config = QUICK
-    one = dub_id("a", "b", ["c"], config)
-    assert one == dub_id("a", "b", ["c"], replace(config, device="cpu", batch=3, cache=replace(config.cache, folder="elsewhere")))
+    one = fingerprint("a", "b", ["c"], config)
+    assert one == fingerprint("a", "b", ["c"], replace(config, device="cpu", batch=3, cache=replace(config.cache, folder="elsewhere")))
     weights = tmp_path / "w.safetensors"
     ids = {one}
     for text in ("x", "y"):
         weights.write_text(text)
-        ids.add(dub_id("a", "b", ["c"], replace(config, lips=replace(config.lips, model=str(weights)))))
-    ids |= {dub_id("A", "b", ["c"], config), dub_id("a", "B", ["c"], config), dub_id("a", "b", [], config), dub_id("a", "b", ["c"], config, 2.0)}
-    ids |= {dub_id("a", "b", ["c"], replace(config, write=replace(config.write, crf=13)))}
+        ids.add(fingerprint("a", "b", ["c"], replace(config, lips=replace(config.lips, model=str(weights)))))
+    ids |= {fingerprint("A", "b", ["c"], config), fingerprint("a", "B", ["c"], config), fingerprint("a", "b", [], config), fingerprint("a", "b", ["c"], config, 2.0)}
+    ids |= {fingerprint("a", "b", ["c"], replace(config, write=replace(config.write, crf=13)))}
     assert len(ids) == 8
     moved = weights.rename(tmp_path / "moved.safetensors")
-    assert dub_id("a", "b", ["c"], replace(config, lips=replace(config.lips, model=str(moved)))) in ids
+    assert fingerprint("a", "b", ["c"], replace(config, lips=replace(config.lips, model=str(moved)))) in ids
 
 
 def test_an_existing_file_is_kept_unless_forced(small_target, short_speech, shared_cache, tmp_path):

@@ -17,11 +17,12 @@ import torch
 from audio import vad as voice
 from audio.features import FeatureRows, FeatureSpec, pieces, power_spectrum, speech_features
 from audio.load import Waveform, load_speech
-from lipsync.render import retime as retiming
 from lipsync.config.schema import DubConfig, LipsConfig
-from lipsync.pipelines.dub import dub
-from lipsync.render.retime import retime
 from lipsync.core.timebase import features_at, pieces_at
+from lipsync.pipelines.dub import dub
+from lipsync.render import retime as retiming
+from lipsync.render.retime import retime
+from tests.support import ROOT
 from video.clock import FrameClock
 
 MINUTES = 10
@@ -82,7 +83,7 @@ def noise_in_bursts(path: Path, minutes: float, rate: int = 32000) -> Path:
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read as Linux counts it")
 def test_ten_minutes_of_speech_need_little_more_than_their_samples(tmp_path):
     short, long = noise_in_bursts(tmp_path / "short.wav", 1 / 3), noise_in_bursts(tmp_path / "long.wav", MINUTES)
-    done = subprocess.run([sys.executable, "-c", STAGES, short, long], cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", STAGES, short, long], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     n_lips, n_heard, risen = done.stdout.split()
     assert int(n_lips) == int(n_heard) == MINUTES * 60 * 25

@@ -1,10 +1,10 @@
 import numpy as np
 import torch
 
-from lipsync.render.composite import _depth, blend_region, composite
 from lipsync.config.schema import CompositeConfig, DubConfig
-from lipsync.render.plan import Shown, fade
 from lipsync.core.texture import MouthTexture
+from lipsync.render.composite import _depth, blend_region, composite
+from lipsync.render.plan import PlannedFaces, fade
 from tests.support.drawn import drawn_subject
 
 CONFIG = CompositeConfig()
@@ -23,7 +23,7 @@ def scene(strength=1.0, jaw_shift=0.0, tint=0.0):
     rgb = warp(frames.float() / 255, mouth_from_pixel, (space.height, space.width)) + tint
     jaw = torch.from_numpy(subject.bank.jaw) + torch.tensor([0.0, jaw_shift])
     mouth = MouthTexture(rgb, torch.ones(2, 1, space.height, space.width), jaw)
-    shown = Shown(track.pixel_from_face, track.lips.points, subject.bank.jaw, track.pose, np.full(2, strength, np.float32))
+    shown = PlannedFaces(track.pixel_from_face, track.lips.points, subject.bank.jaw, track.pose, np.full(2, strength, np.float32))
     return subject, frames, mouth, shown, space
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import torch
 
 from lipsync.config.schema import DubConfig, RetimeConfig
-from lipsync.render.plan import ask, make_plan, shown_face
 from lipsync.core.types import DubPlan, LipTrack
+from lipsync.render.plan import build_query, faces_along, make_plan
 from tests.support.drawn import drawn_subject
 from video.clock import FrameClock
 
@@ -23,7 +23,7 @@ def plan_of(source, half=None, subject=None):
 
 def test_half_steps_lie_between_their_frames():
     subject = drawn_subject(GAPS)
-    shown = shown_face(subject.track, plan_of([3, 3, 4], [False, True, False]), 3)
+    shown = faces_along(subject.track, plan_of([3, 3, 4], [False, True, False]), 3)
     assert np.allclose(shown.lips[1], (subject.track.lips.points[3] + subject.track.lips.points[4]) / 2, atol=1e-6)
     assert np.allclose(shown.lips[2], subject.track.lips.points[4], atol=1e-6)
     assert np.allclose(shown.jaw[0], subject.bank.jaw[3], atol=1e-5)
@@ -32,11 +32,11 @@ def test_half_steps_lie_between_their_frames():
 def test_a_query_carries_its_context_and_repeats_the_ends():
     subject = drawn_subject(GAPS)
     plan = plan_of(range(6))
-    shown = shown_face(subject.track, plan, 3)
+    shown = faces_along(subject.track, plan, 3)
     frames = torch.zeros(2, 3, 240, 300, dtype=torch.uint8)
-    query = ask(plan, shown, subject.bank.space, slice(0, 2), frames, 2)
+    query = build_query(plan, shown, subject.bank.space, slice(0, 2), frames, 2)
     assert query.lips[:, 0, 0].tolist() == [0, 0, 0, 1, 2, 3]
-    query = ask(plan, shown, subject.bank.space, slice(4, 6), frames, 2)
+    query = build_query(plan, shown, subject.bank.space, slice(4, 6), frames, 2)
     assert query.lips[:, 0, 0].tolist() == [2, 3, 4, 5, 5, 5] and query.source.tolist() == [4, 5]
 
 
@@ -46,7 +46,7 @@ def test_the_crop_shows_the_mouth_of_the_frame():
     frames = torch.zeros(1, 3, 240, 300, dtype=torch.uint8)
     frames[:, :, 120, 150] = 255  # the pixel whose corner is the face frame's origin
     space = subject.bank.space
-    crop = ask(plan, shown_face(subject.track, plan, 3), space, slice(0, 1), frames, 0).crop[0, 0]
+    crop = build_query(plan, faces_along(subject.track, plan, 3), space, slice(0, 1), frames, 0).crop[0, 0]
     row, column = divmod(int(crop.argmax()), space.width)
     assert abs(row + 0.5 - (-space.top * space.scale + 0.5)) <= 1 and abs(column + 0.5 - (-space.left * space.scale + 0.5)) <= 1
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lipsync.render import retime as module
 from lipsync.config.schema import RetimeConfig
 from lipsync.core.errors import UsageError
+from lipsync.render import retime as module
 from lipsync.render.retime import costs_of, pause_motion, retime
 
 SMALL = RetimeConfig(pause_s=0.04, onset_s=0.08, land_s=0.04, seek=1.5, seek_voiced=1.0, skip_motion=1.0, jump=0.3)

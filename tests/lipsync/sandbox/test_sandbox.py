@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from lipsync.sandbox import limits, supervise
 from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.sandbox import limits as binding
+from lipsync.sandbox import supervise
 from lipsync.sandbox.limits import Limits
+from tests.support import ROOT
 
-HOME = Path(__file__).parent.parent
-pytestmark = pytest.mark.skipif(sandbox.why_not() is not None, reason=str(sandbox.why_not()))
+pytestmark = pytest.mark.skipif(binding.why_not() is not None, reason=str(binding.why_not()))
 
 
 def limited(code, limits="0, 60"):
@@ -32,7 +33,7 @@ try: limit_this_process(Limits({limits}))
 finally: go.set(); earlier.join()
 sys.stdout.flush()
 """
-    run = subprocess.run([sys.executable, "-c", start + code], cwd=HOME, capture_output=True, text=True, timeout=60)
+    run = subprocess.run([sys.executable, "-c", start + code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert "Traceback" not in run.stderr, run.stderr
     return run.returncode, run.stdout.split()
 
@@ -98,7 +99,7 @@ print("done")
     assert limited(code, "0.5, 60") == (0, ["PermissionError", "done"])
 
 
-@pytest.mark.skipif(sandbox._libc().syscall(sandbox._CREATE_RULESET, None, 0, 1) < 1, reason="this kernel has no Landlock")
+@pytest.mark.skipif(binding._libc().syscall(binding._CREATE_RULESET, None, 0, 1) < 1, reason="this kernel has no Landlock")
 def test_files_change_in_the_folders_named_only(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "kept").write_text("kept")
@@ -152,7 +153,7 @@ def told(code, tmp_path, limits=Limits(0, 30)):
     for path in (clip, speech):
         path.write_bytes(b"x")
     start = f"import os, signal, sys, time\nfile = open({str(clip)!r}, 'rb')\ntime.sleep(0.3)\n"
-    watched = sandbox._Watched(subprocess.Popen([sys.executable, "-c", start + code], stderr=subprocess.DEVNULL), limits, [clip, speech])
+    watched = supervise._Watched(subprocess.Popen([sys.executable, "-c", start + code], stderr=subprocess.DEVNULL), limits, [clip, speech])
     watched.wait()
     assert watched.process.poll() is not None
     return watched.sentence
@@ -167,8 +168,8 @@ def test_too_much_memory_and_too_much_time_are_told_apart(tmp_path):
     hungry = "held = [bytearray(b'x') * (20 << 20) for _ in range(20)]\ntime.sleep(30)"
     assert "clip.mp4: stopped at the limit of 0.3 GiB of memory." in told(hungry, tmp_path, Limits(0.3, 30))
     assert "at the limit of 0.6 seconds." in told("time.sleep(30)", tmp_path, Limits(0, 0.6))
-    assert "sandbox.memory_gib=NUMBER" in told(f"sys.exit({sandbox.OUT_OF_MEMORY})", tmp_path)
-    assert "sandbox.seconds=NUMBER" in told(f"sys.exit({sandbox.OUT_OF_TIME})", tmp_path)
+    assert "sandbox.memory_gib=NUMBER" in told(f"sys.exit({binding.OUT_OF_MEMORY})", tmp_path)
+    assert "sandbox.seconds=NUMBER" in told(f"sys.exit({binding.OUT_OF_TIME})", tmp_path)
     assert told("sys.exit(3)", tmp_path) == ""  # it has said why itself
 
 
@@ -179,7 +180,7 @@ def test_a_crash_near_the_limit_is_want_of_memory(tmp_path):
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(12, "Cannot allocate memory"), RuntimeError("can't start new thread")])
 def test_words_for_refused_memory(error):
-    assert sandbox.short_of_memory(error) and not sandbox.short_of_memory(RuntimeError("shapes differ"))
+    assert binding.short_of_memory(error) and not binding.short_of_memory(RuntimeError("shapes differ"))
 
 
 # Commands
@@ -187,7 +188,7 @@ def test_words_for_refused_memory(error):
 
 def lipsync(*words, cache=None):
     env = os.environ | ({"LIPSYNC_CACHE": str(cache)} if cache else {})
-    return subprocess.run([sys.executable, "-m", "lipsync", *map(str, words)], cwd=HOME, env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run([sys.executable, "-m", "lipsync", *map(str, words)], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
 
 
 def test_a_dub_is_the_same_in_the_sandbox(small_target, short_speech, shared_cache, tmp_path):
@@ -221,7 +222,7 @@ def test_the_end_of_its_time_is_one_sentence_and_leaves_nothing(short_speech, tm
 @pytest.mark.parametrize(("signal_number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_the_child_ends_with_its_parent(signal_number, status, short_speech, tmp_path):
     command = [sys.executable, "-m", "lipsync", "lips", short_speech, "-o", tmp_path / "a.json", "--sandbox"]
-    parent = subprocess.Popen(command, cwd=HOME, stderr=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     child = ""
     while not child:
         assert parent.poll() is None
@@ -235,10 +236,10 @@ def test_the_child_ends_with_its_parent(signal_number, status, short_speech, tmp
 
 
 def test_where_there_is_no_sandbox_it_is_said(monkeypatch):
-    monkeypatch.setattr(sandbox.sys, "platform", "darwin")
+    monkeypatch.setattr(binding.sys, "platform", "darwin")
     with pytest.raises(LipsyncError, match="only on Linux"):
-        sandbox.run_sandboxed(["lips"], Limits(1, 1), [], [], Path("cache"))
+        supervise.run_sandboxed(["lips"], Limits(1, 1), [], [], Path("cache"))
     monkeypatch.undo()
-    monkeypatch.setattr(sandbox.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(binding.platform, "machine", lambda: "riscv64")
     with pytest.raises(LipsyncError, match="riscv64"):
-        sandbox.limit_this_process(Limits(1, 1))
+        binding.limit_this_process(Limits(1, 1))

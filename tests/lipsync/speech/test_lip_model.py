@@ -11,13 +11,13 @@ import torch
 from audio.features import FeatureSpec, speech_features
 from audio.load import Waveform
 from lipsync.config.schema import LipsConfig
-from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.canonical import canonical_68
-from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, SpokenLips, Variation, excerpts, lip_rows, varied
+from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.lips import LIPS_FROM_68, LOWER_INNER, UPPER_INNER, opening
-from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predicted
 from lipsync.core.types import LipTrack
+from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, SpokenLips, Variation, excerpts, lip_rows, varied
 from lipsync.learning.lips import train_lip_model
+from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predicted
 from video.clock import FrameClock
 
 QUICK = LipsConfig(members=1, steps=60)
@@ -25,13 +25,13 @@ QUICK = LipsConfig(members=1, steps=60)
 
 def talk(seconds: float, seed: int, late_s: float = 0.0) -> SpokenLips:
     """Vowels of changing strength; the mouth opens by that strength, `late_s` after the sound, at 25 frames a second."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     n = round(seconds * 25)
-    strength = np.clip(np.interp(np.arange(n), np.arange(0, n + 8, 4), dice.uniform(-0.5, 1, len(range(0, n + 8, 4)))), 0, 1)
+    strength = np.clip(np.interp(np.arange(n), np.arange(0, n + 8, 4), rng.uniform(-0.5, 1, len(range(0, n + 8, 4)))), 0, 1)
     t = np.arange(round(seconds * 16000)) / 16000
     level = np.interp(t, np.arange(n) / 25, strength)
     tone = sum(np.sin(2 * np.pi * 130 * k * t) * np.exp(-(((130 * k - 700) / 300) ** 2)) for k in range(1, 20))
-    sound = (0.2 * level * tone + 1e-3 * dice.normal(size=len(t))).astype(np.float32)
+    sound = (0.2 * level * tone + 1e-3 * rng.normal(size=len(t))).astype(np.float32)
     lips = np.repeat(canonical_68()[None, LIPS_FROM_68, :2], n, 0).astype(np.float32)
     gap = 0.2 * np.interp(np.arange(n) / 25 - late_s, np.arange(n) / 25, strength)
     lips[:, LOWER_INNER, 1] = lips[:, UPPER_INNER, 1] + gap[:, None]
@@ -154,11 +154,11 @@ def test_held_out_rows_are_guarded_and_shots_are_pieces():
 
 def test_excerpts_keep_sound_and_lips_together():
     ramp = torch.arange(1000.0)[:, None]
-    dice = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     speed = Variation(0.1, 0, 0, 0, 0)
-    heard, wanted, weight = excerpts(ramp.expand(-1, 40), ramp, torch.ones(1000), 16, 100, speed, dice)
+    heard, wanted, weight = excerpts(ramp.expand(-1, 40), ramp, torch.ones(1000), 16, 100, speed, rng)
     assert heard.shape == (16, 100, 40) and torch.allclose(heard[..., :1], wanted, atol=1e-2)
     pace = (wanted[:, -1] - wanted[:, 0])[:, 0] / 99
     assert pace.min() < 0.95 and pace.max() > 1.05 and pace.min() >= 0.9 and pace.max() <= 1.1
-    rows = torch.randn(4, 50, 40, generator=dice)
-    assert torch.equal(varied(rows, NO_VARIATION, dice), rows) and varied(rows, Variation(), dice).shape == rows.shape
+    rows = torch.randn(4, 50, 40, generator=rng)
+    assert torch.equal(varied(rows, NO_VARIATION, rng), rows) and varied(rows, Variation(), rng).shape == rows.shape

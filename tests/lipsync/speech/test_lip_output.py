@@ -12,14 +12,14 @@ import torch
 from typer.testing import CliRunner
 
 from lipsync.cli.app import app
-from lipsync.speech.cues import Cue, mouth_cues, rhubarb_json, rhubarb_tsv
-from lipsync.speech.animation import DARK, HEIGHT, STAGE_PX, WIDTH, LipArcs, LipFilm, draw_mouth
 from lipsync.core.errors import UsageError
-from lipsync.speech.export import lips_csv, lips_json
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER, LipBasis, opening
-from lipsync.store.preflight import lips_format
-from lipsync.speech.lip_model import SHAPES, LipModel, LipNet
 from lipsync.core.types import LipTrack
+from lipsync.speech.animation import DARK, HEIGHT, STAGE_PX, WIDTH, LipArcs, LipFilm, draw_mouth
+from lipsync.speech.cues import Cue, mouth_cues, rhubarb_json, rhubarb_tsv
+from lipsync.speech.export import lips_csv, lips_json
+from lipsync.speech.lip_model import SHAPES, LipModel, LipNet
+from lipsync.store.preflight import lips_format
 from tests.support.drawn import REST as AVERAGE
 from video.clock import FrameClock
 
@@ -64,9 +64,9 @@ def test_cues_follow_the_lips():
 
 
 def test_cues_do_not_flicker():
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     shapes = [CLOSED, WIDE, PUCKERED, TUCKED, SPREAD]
-    points = np.stack([shapes[i] for i in dice.integers(0, 5, 400)]).astype(np.float32)
+    points = np.stack([shapes[i] for i in rng.integers(0, 5, 400)]).astype(np.float32)
     cues = mouth_cues(LipTrack(points, np.ones(400, bool)), np.ones(400, bool), REST, 4)
     assert len(cues) > 3 and all(cue.end - cue.start >= 6 for cue in cues)
     one_row = np.repeat(SPREAD[None], 100, 0).astype(np.float32)
@@ -81,9 +81,9 @@ def test_the_cheapest_cues_equal_all_tried(monkeypatch):
 
     monkeypatch.setattr(cues, "SHORTEST", 2)
     monkeypatch.setattr(cues, "CHANGE", 0.7)
-    dice = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     for _ in range(5):
-        costs = dice.random((7, 3))
+        costs = rng.random((7, 3))
 
         def price(path):
             runs = np.diff(np.flatnonzero(np.diff(path, prepend=-1, append=-1)))

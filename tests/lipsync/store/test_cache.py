@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from lipsync.store import cache as cache_module
-from lipsync.store.cache import STALE_S, Cache, content_hash, default_folder, step_key
 from lipsync.config.schema import FaceConfig
 from lipsync.core.errors import LipsyncError
+from lipsync.store import cache as cache_module
+from lipsync.store.cache import STALE_S, Cache, content_hash, default_folder, step_key
 from media.atomic import this_host
 
 
@@ -348,11 +348,11 @@ def read_again_and_again(folder, seconds, number):
 
 
 def damage_again_and_again(folder, seconds, number):
-    cache, end, dice = Cache(folder), time.monotonic() + seconds, random.Random(number)
+    cache, end, rng = Cache(folder), time.monotonic() + seconds, random.Random(number)
     while time.monotonic() < end:
         time.sleep(0.1)
         with suppress(OSError):
-            dice.choice([cache.clear, lambda: os.unlink(folder / "faces/k/entry.json"), lambda: os.unlink(folder / "faces/k/x.txt")])()
+            rng.choice([cache.clear, lambda: os.unlink(folder / "faces/k/entry.json"), lambda: os.unlink(folder / "faces/k/x.txt")])()
 
 
 def test_eight_processes_on_one_result_two_of_which_destroy_it(tmp_path):

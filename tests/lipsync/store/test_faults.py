@@ -16,16 +16,16 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from lipsync.store.cache import Cache, save_arrays
 from lipsync.config.schema import DubConfig
+from lipsync.store.cache import Cache, save_arrays
 from lipsync.store.preflight import written_whole
-from tests.support.faults import KILL, Fault, forked
 from media import MediaError
+from tests.support import ROOT
+from tests.support.faults import KILL, Fault, forked
 from video.clock import FrameClock
 from video.write import VideoWriter
 
-HOME = Path(__file__).parent.parent
-MODEL = HOME / "lipsync/weights/lips-prior.safetensors"
+MODEL = ROOT / "lipsync/weights/lips-prior.safetensors"
 ERRORS = ("ENOSPC", "EIO", "EACCES")
 HOWS = (KILL, *ERRORS)
 PREVIEW_S = 0.4
@@ -65,13 +65,13 @@ def warm(tmp_path_factory, small_target, short_speech, shared_cache):
 
 
 def environment():
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HOME)}
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 def told(warm, work, cases, steps=("teeth",), together=0):
     """The lines that tests/support/faults.py prints."""
     plan = json.dumps(warm | {"work": str(work), "steps": steps, "cases": cases, "together": together})
-    done = subprocess.run([sys.executable, "-m", "tests.support.faults", plan], cwd=HOME, env=environment(), capture_output=True, text=True, timeout=7200)
+    done = subprocess.run([sys.executable, "-m", "tests.support.faults", plan], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=7200)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -11,13 +11,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from tests.fuzz import seeds
 from lipsync.config.schema import DubConfig, Pix2PixConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.speech.lip_model import LipModel
+from lipsync.store.weights_file import read_weights_file
 from lipsync.textures import get_method
 from lipsync.textures.trainable import options_of
-from lipsync.store.weights_file import read_weights_file
+from tests.fuzz import seeds
 
 
 @pytest.fixture
@@ -29,9 +29,9 @@ def lips(tmp_path):
 
 
 def test_a_whole_file_is_read_bit_for_bit(lips):
-    path, marks, tensors = lips
+    path, metadata, tensors = lips
     got = read_weights_file(path, "a lip model")
-    assert got.marks == marks and got.tensors.keys() == tensors.keys()
+    assert got.metadata == metadata and got.tensors.keys() == tensors.keys()
     assert all(torch.equal(got.tensors[name], tensors[name]) and got.tensors[name].dtype == tensors[name].dtype for name in tensors)
     again = LipModel.load(path)
     assert np.array_equal(again.rest, tensors["rest"].numpy()) and again.report == {"lmd": 0.02}
@@ -65,25 +65,25 @@ ABOUT_DAMAGE = {
 
 @pytest.mark.parametrize("damage", TENSOR_DAMAGE)
 def test_damaged_tensors(lips, damage):
-    path, marks, tensors = lips
+    path, metadata, tensors = lips
     TENSOR_DAMAGE[damage](tensors)
-    save_file(tensors, str(path), marks)
+    save_file(tensors, str(path), metadata)
     refused(path)
 
 
 @pytest.mark.parametrize("damage", ABOUT_DAMAGE)
 def test_damaged_remarks(lips, damage):
-    path, marks, tensors = lips
-    about = json.loads(marks["lips"])
+    path, metadata, tensors = lips
+    about = json.loads(metadata["lips"])
     ABOUT_DAMAGE[damage](about)
-    save_file(tensors, str(path), marks | {"lips": json.dumps(about)})
+    save_file(tensors, str(path), metadata | {"lips": json.dumps(about)})
     refused(path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "3", "null", "[" * 100_000])
 def test_remarks_that_are_no_json_object(lips, text):
-    path, marks, tensors = lips
-    save_file(tensors, str(path), marks | {"lips": text})
+    path, metadata, tensors = lips
+    save_file(tensors, str(path), metadata | {"lips": text})
     refused(path)
 
 
@@ -98,10 +98,10 @@ def test_networks_of_other_sizes_take_no_memory(tmp_path):
     """A small file that asks for networks of a terabyte."""
     path = seeds.make_textures(tmp_path)[0]
     with safe_open(str(path), "pt") as file:
-        marks, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
-    about = json.loads(marks["texture"])
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+    about = json.loads(metadata["texture"])
     about["config"] |= {"channels": 4096, "levels": 8}
-    save_file(tensors, str(path), marks | {"texture": json.dumps(about)})
+    save_file(tensors, str(path), metadata | {"texture": json.dumps(about)})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(LipsyncError, match="does not fit the networks of pix2pix"):
         get_method("pix2pix", DubConfig(texture_weights=str(path))).prepare(seeds.small_subject(), "cpu")

@@ -2,9 +2,9 @@ import dataclasses
 
 import numpy as np
 
-from lipsync.target.mouth_bank import choose_rows, sharpness
 from lipsync.core.track import eye_distance_px, jaw_in_face, why_not
 from lipsync.pipelines.inspect import count_shapes
+from lipsync.target.mouth_bank import choose_rows, sharpness
 from tests.support.drawn import draw, drawn_subject, lips_open
 
 

@@ -8,14 +8,14 @@ import torch
 
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.core.texture import TextureQuery
+from lipsync.learning.textures import train_texture
 from lipsync.textures import get_method, method_names
-from lipsync.textures.trainable import Learned, rows_of
 from lipsync.textures.candidates import CandidateWarp, kernel_weights, trajectories
 from lipsync.textures.methods.median import _warped_median, weighted_median
-from lipsync.core.texture import TextureQuery
-from tests.conftest import SAMPLES
+from lipsync.textures.trainable import TrainableTexture, rows_of
+from tests.support import SAMPLES
 from tests.support.drawn import draw, drawn_subject, lips_open
-from lipsync.learning.textures import train_texture
 
 GAPS = 0.06 + 0.06 * np.sin(np.arange(60) / 3.0)
 
@@ -37,7 +37,7 @@ def query_for(gaps, radius, space):
 def ready(name, subject, folder, device="cpu"):
     """The method ready to draw; one that learns has learnt for two steps, and is read from its file when there is one in `folder`."""
     method, file = get_method(name, DubConfig()), folder / "weights.safetensors"
-    if isinstance(method, Learned):
+    if isinstance(method, TrainableTexture):
         if not file.exists():
             method.config = dataclasses.replace(method.config, steps=2, batch=2, width=64)
             before = sums(method.begin(subject, device))

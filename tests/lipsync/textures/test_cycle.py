@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from lipsync.config.schema import CycleConfig, DubConfig
-from lipsync.textures import get_method
-from lipsync.textures.methods.cycle import Critic, Look, Method, edge_energy, look_distance
-from tests.support.drawn import drawn_subject
-from tests.lipsync.textures.test_contract import query_for
 from lipsync.learning.losses import Losses
 from lipsync.learning.textures import Examples, train_texture
+from lipsync.textures import get_method
+from lipsync.textures.methods.cycle import Discriminator, Look, Method, edge_energy, look_distance
+from tests.lipsync.textures.test_contract import query_for
+from tests.support.drawn import drawn_subject
 
 GAPS = 0.06 + 0.06 * np.sin(np.arange(160) / 3.0)
 CONFIG = CycleConfig(width=64, steps=72, batch=4, rate=1e-3, channels=16)
@@ -120,9 +120,9 @@ def test_untrained_networks_change_nothing_and_take_any_size():
         rgb = torch.rand(1, 3, *size)
         with torch.no_grad():
             assert torch.equal(Look(8)(rgb), rgb)
-    critic = Critic(8)
+    discriminator = Discriminator(8)
     x = torch.zeros(1, 8, 101, 101, requires_grad=True)
-    out = critic(x)
+    out = discriminator(x)
     out[0, 0, out.shape[2] // 2, out.shape[3] // 2].backward()
     assert int((x.grad.abs().sum((0, 1, 2)) > 0).sum()) == 34
 

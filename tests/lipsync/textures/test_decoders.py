@@ -8,14 +8,23 @@ import pytest
 import torch
 
 from lipsync.config.schema import AutoencoderConfig, DubConfig
-from lipsync.textures import get_method
-from lipsync.textures.augmentation import N_MOVE, covered, move_lips, move_picture, move_pose, random_moves, random_warp, sampled
-from lipsync.textures.nets import LipNumbers, in_light_of, lower_face, near_lips, resized
-from lipsync.textures.methods.style import Modulated
-from lipsync.textures.methods.vq_vae import Codebook
-from tests.support.drawn import draw, drawn_subject, lips_open
 from lipsync.learning.losses import Losses
 from lipsync.learning.textures import Examples
+from lipsync.textures import get_method
+from lipsync.textures.augmentation import (
+    N_MOVE,
+    covered,
+    move_lips,
+    move_picture,
+    move_pose,
+    random_affine,
+    random_warp,
+    sampled,
+)
+from lipsync.textures.methods.style import Modulated
+from lipsync.textures.methods.vq_vae import Codebook
+from lipsync.textures.nets import LipNumbers, in_light_of, lower_face, near_lips, resized
+from tests.support.drawn import draw, drawn_subject, lips_open
 
 GAPS = 0.06 + 0.06 * np.sin(np.arange(60) / 3.0)
 ROWS = np.arange(0, 60, 4)
@@ -43,12 +52,12 @@ def trained(name, subject, steps, **config):
     method = get_method(name, DubConfig())
     method.config = dataclasses.replace(method.config, width=48, **config)
     examples = examples_of(subject, method.hears)
-    players = method.begin(subject, "cpu").players(Plain("cpu"))
-    optimisers = [torch.optim.Adam(p.net.parameters(), p.rate, betas=p.betas) for p in players]
+    objectives = method.begin(subject, "cpu").objectives(Plain("cpu"))
+    optimisers = [torch.optim.Adam(p.net.parameters(), p.rate, betas=p.betas) for p in objectives]
     for _ in range(steps):
         batch = examples.draw(8, method.config.run)
-        for player, optimiser in zip(players, optimisers):
-            terms = player.loss(batch)
+        for objective, optimiser in zip(objectives, optimisers):
+            terms = objective.loss(batch)
             optimiser.zero_grad()
             sum(terms.values()).backward()
             optimiser.step()
@@ -124,9 +133,9 @@ def test_the_mask_keeps_what_covers_the_mouth(subject, made):
 def test_without_speech_and_with_it(subject, made):
     method = made("autoencoder")
     query = examples_of(subject, hears=True).batch(ROWS[:2], 1, np.random.default_rng(1)).query
-    heard, deaf = method.render(query).rgb, method.render(dataclasses.replace(query, speech=None)).rgb
-    assert torch.isfinite(deaf).all() and 0 < (heard - deaf).abs().max()
-    assert (heard - deaf).abs().mean() < 0.05
+    heard, speech_dropout = method.render(query).rgb, method.render(dataclasses.replace(query, speech=None)).rgb
+    assert torch.isfinite(speech_dropout).all() and 0 < (heard - speech_dropout).abs().max()
+    assert (heard - speech_dropout).abs().mean() < 0.05
 
 
 def test_no_warp_and_no_move_give_the_picture_back(subject):
@@ -166,7 +175,7 @@ def test_lips_and_picture_move_alike(subject, move):
 
 
 def test_moves_are_the_same_within_a_run():
-    move = random_moves(40, AutoencoderConfig(moved=0.5), run=2)
+    move = random_affine(40, AutoencoderConfig(moved=0.5), run=2)
     assert torch.equal(move[::2], move[1::2]) and 0 < (move != 0).any(1).float().mean() < 1
 
 

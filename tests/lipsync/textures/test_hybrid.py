@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from lipsync.config.schema import DubConfig
-from lipsync.textures import get_method
-from tests.support.drawn import draw, drawn_subject, lips_open
-from tests.lipsync.textures.test_contract import query_for
 from lipsync.learning.losses import Losses
 from lipsync.learning.textures import Examples
+from lipsync.textures import get_method
+from tests.lipsync.textures.test_contract import query_for
+from tests.support.drawn import draw, drawn_subject, lips_open
 
 GAPS = 0.06 + 0.06 * np.sin(np.arange(80) / 3.0)
 
@@ -68,12 +68,12 @@ def test_learning_helps(method, subject):
     torch.manual_seed(0)
     shifted = bank.lips + np.where(np.arange(18) >= 15, 0.02, 0.0)[:, None].astype(np.float32) * np.random.default_rng(0).random((80, 1, 1), np.float32)
     method.begin(dataclasses.replace(subject, bank=dataclasses.replace(bank, lips=shifted.astype(np.float32))), "cpu")
-    (player,) = method.players(Losses())
+    (objective,) = method.objectives(Losses())
     examples = Examples(bank, None, torch.device("cpu"), torch.Generator().manual_seed(0))
-    optimiser = torch.optim.Adam(player.net.parameters(), 2e-3)
+    optimiser = torch.optim.Adam(objective.net.parameters(), 2e-3)
     history = []
     for _ in range(25):
-        loss = sum(player.loss(examples.draw(4, 2)).values())
+        loss = sum(objective.loss(examples.draw(4, 2)).values())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

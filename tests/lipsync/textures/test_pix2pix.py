@@ -9,18 +9,18 @@ import torch
 from torch import nn
 
 from lipsync.config.schema import DubConfig
-from lipsync.textures import get_method
-from lipsync.textures.nets import blanked, drawn_lips, lower_face, resized
-from lipsync.textures.translation import Canvas, PatchCritic, UNet
 from lipsync.core.texture import TextureQuery
-from tests.support.drawn import drawn_subject
 from lipsync.learning.losses import Losses
 from lipsync.learning.textures import Examples
+from lipsync.textures import get_method
+from lipsync.textures.nets import blanked, drawn_lips, lower_face, resized
+from lipsync.textures.translation import Canvas, PatchDiscriminator, UNet
+from tests.support.drawn import drawn_subject
 
 GAPS = 0.06 + 0.06 * np.sin(np.arange(80) / 3.0)
 SMALL = {
-    "pix2pix": {"channels": 8, "critic_channels": 8, "levels": 4, "rate": 2e-3},
-    "pix2pix-hd": {"channels": 8, "critic_channels": 8, "blocks": 1, "fine_blocks": 1, "rate": 3e-3},
+    "pix2pix": {"channels": 8, "discriminator_channels": 8, "levels": 4, "rate": 2e-3},
+    "pix2pix-hd": {"channels": 8, "discriminator_channels": 8, "blocks": 1, "fine_blocks": 1, "rate": 3e-3},
 }
 
 
@@ -54,7 +54,7 @@ def test_the_generator_is_the_published_one():
 
 def test_the_critic_is_the_published_one():
     """C64-C128-C256-C512 on pairs, 2.77 million numbers; one logit sees 70x70 pixels."""
-    net = PatchCritic(6, 64)
+    net = PatchDiscriminator(6, 64)
     kernels = 16 * (6 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512)
     assert sum(p.numel() for p in net.parameters()) == kernels + 64 + 2 * (128 + 256 + 512) + 1 == 2_768_705
     for layer in net.modules():  # statistics of the whole picture are not what a patch is about
@@ -115,20 +115,20 @@ def test_the_mouth_that_was_there_is_not_seen(name, subject):
 
 def trained(method, subject, steps, batch):
     """The method after so many turns of all its players, without the judging of `train_texture`."""
-    dice = torch.Generator().manual_seed(0)
-    examples = Examples(subject.bank, None, torch.device("cpu"), dice)
-    players = method.begin(subject, "cpu").players(Losses())
-    players = [(p, torch.optim.Adam(p.net.parameters(), p.rate, p.betas)) for p in players]
+    generator = torch.Generator().manual_seed(0)
+    examples = Examples(subject.bank, None, torch.device("cpu"), generator)
+    objectives = method.begin(subject, "cpu").objectives(Losses())
+    objectives = [(p, torch.optim.Adam(p.net.parameters(), p.rate, p.betas)) for p in objectives]
     method.nets.train()
     for _ in range(steps):
         looked_at = examples.draw(batch)
-        for player, optimiser in players:
-            loss = sum(player.loss(looked_at).values())
+        for objective, optimiser in objectives:
+            loss = sum(objective.loss(looked_at).values())
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
     method.nets.eval()
-    return players
+    return objectives
 
 
 @pytest.mark.parametrize("name", SMALL)
