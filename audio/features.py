@@ -1,8 +1,7 @@
 """What a network hears: 100 feature vectors a second.
 
-Default: the 28 numbers of Suwajanakorn et al. 2017: 13 MFCC and the log mean energy of loudness-normalised speech, and their first
-differences.
-"""
+Default: the 28 numbers of Suwajanakorn et al. 2017: 13 MFCC and the log mean energy of loudness-normalised speech, and
+their first differences."""
 
 from __future__ import annotations
 
@@ -23,7 +22,8 @@ PIECE = 10 * FEATURE_RATE
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """How sound becomes numbers. kind: "mfcc" (n_mfcc + log mean energy) or "logmel" (n_mels); floor_db: quieter than this is not heard."""
+    """How sound becomes numbers. kind: "mfcc" (n_mfcc + log mean energy) or "logmel" (n_mels); floor_db: quieter than
+    this is not heard."""
 
     kind: str = "mfcc"
     n_mels: int = 40
@@ -73,7 +73,9 @@ class FeatureRows:
     def __init__(self, wave: Waveform, spec: FeatureSpec = FeatureSpec()) -> None:
         self.samples, self.spec = wave.samples, spec
         self.gain = _loudness_gain(wave.samples, spec.loudness_db)
-        self.n_plain = spec.n_mels if spec.kind == "logmel" else spec.n_mfcc + 1  # numbers a row, before their differences
+        self.n_plain = (
+            spec.n_mels if spec.kind == "logmel" else spec.n_mfcc + 1
+        )  # numbers a row, before their differences
 
     def __len__(self) -> int:
         return 1 + len(self.samples) // HOP
@@ -104,8 +106,8 @@ def _values(power: torch.Tensor, spec: FeatureSpec) -> torch.Tensor:
 def loudness_normalised(samples: torch.Tensor, loudness_db: float = -23.0) -> torch.Tensor:
     """(S,) scaled so that its louder parts have this RMS level; silence stays silence.
 
-    Level: RMS over 0.4 s blocks, gated like ITU-R BS.1770 (absolute gate -70 dB, relative gate 10 dB under the mean), unweighted.
-    """
+    Level: RMS over 0.4 s blocks, gated like ITU-R BS.1770 (absolute gate -70 dB, relative gate 10 dB under the mean),
+    unweighted."""
     return samples * _loudness_gain(samples, loudness_db)
 
 
@@ -114,7 +116,9 @@ def _loudness_gain(samples: torch.Tensor, loudness_db: float) -> torch.Tensor | 
     if len(samples) < block:
         samples = torch.nn.functional.pad(samples, (0, block - len(samples)))
     blocks = samples.unfold(0, block, block // 4)
-    energy = samples.new_empty(len(blocks))  # filled in place: small results between large passing ones would keep the heap from shrinking
+    energy = samples.new_empty(
+        len(blocks)
+    )  # filled in place: small results between large passing ones would keep the heap from shrinking
     for rows in pieces(len(blocks), 150):
         energy[rows] = blocks[rows].square().mean(1)
     heard = energy[energy > 1e-7]
@@ -124,8 +128,11 @@ def _loudness_gain(samples: torch.Tensor, loudness_db: float) -> torch.Tensor | 
     return 10 ** (loudness_db / 20) / heard.mean().sqrt()
 
 
-def power_spectrum(samples: torch.Tensor, n_fft: int, window: int, rows: slice | None = None, gain: torch.Tensor | float = 1.0) -> torch.Tensor:
-    """(F, n_fft/2+1) power, Hann window, centred at multiples of 10 ms, zeros beyond the ends; only of `rows` where given.
+def power_spectrum(
+    samples: torch.Tensor, n_fft: int, window: int, rows: slice | None = None, gain: torch.Tensor | float = 1.0
+) -> torch.Tensor:
+    """(F, n_fft/2+1) power, Hann window, centred at multiples of 10 ms, zeros beyond the ends; only of `rows` where
+    given.
 
     gain: of the samples.
     """
@@ -146,7 +153,10 @@ def pieces(n: int, size: int = PIECE) -> Iterator[slice]:
 @lru_cache
 def mel_filters(n_mels: int, n_fft: int, device: torch.device) -> torch.Tensor:
     """(n_mels, n_fft/2+1) triangles of unit area on Slaney's mel scale, 0 to 8 kHz."""
-    edges = torch.tensor([_hz(m) for m in torch.linspace(0, _mel(RATE / 2), n_mels + 2, dtype=torch.float64).tolist()], dtype=torch.float64)
+    edges = torch.tensor(
+        [_hz(m) for m in torch.linspace(0, _mel(RATE / 2), n_mels + 2, dtype=torch.float64).tolist()],
+        dtype=torch.float64,
+    )
     bins = torch.linspace(0, RATE / 2, n_fft // 2 + 1, dtype=torch.float64)
     rise = (bins[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     fall = (edges[2:, None] - bins[None]) / (edges[2:] - edges[1:-1])[:, None]

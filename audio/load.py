@@ -32,9 +32,8 @@ SILENT_PEAK = 1e-3
 class Waveform:
     """Mono sound. samples: (S,) float32 torch in [-1, 1]; rate: samples per second.
 
-    duration_s: exact duration of the original stream (its samples over its own rate); notes: sentences for the user; name: of the file,
-    for messages.
-    """
+    duration_s: exact duration of the original stream (its samples over its own rate); notes: sentences for the user;
+    name: of the file, for messages."""
 
     samples: torch.Tensor
     duration_s: Fraction
@@ -44,7 +43,9 @@ class Waveform:
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 1 or self.samples.dtype != torch.float32:
-            raise ValueError(f"Waveform.samples must be (S,) float32, got {tuple(self.samples.shape)} {self.samples.dtype}")
+            raise ValueError(
+                f"Waveform.samples must be (S,) float32, got {tuple(self.samples.shape)} {self.samples.dtype}"
+            )
 
     @classmethod
     def of(cls, samples: np.ndarray, rate: int = RATE, name: str = "speech") -> Waveform:
@@ -73,14 +74,16 @@ def load_speech(path: str | Path, limits: InputLimits = InputLimits()) -> Wavefo
 def load_track(path: str | Path, limits: InputLimits = InputLimits()) -> Waveform:
     """The audio track of a video on the picture's clock: sample 0 sounds when the first video frame is shown.
 
-    Late sound is preceded by silence, early sound is cut, holes in the timestamps are filled with silence. MediaError as `load_speech`.
-    """
+    Late sound is preceded by silence, early sound is cut, holes in the timestamps are filled with silence. MediaError
+    as `load_speech`."""
     path = _existing(path)
     notes: list[str] = []
     try:
         with _decoded(path, notes, limits, fill_gaps=True) as sound:
             shift = round((sound.start_s - _first_picture_s(path, limits)) * sound.rate)
-            return _waveform(_shifted(sound.blocks, min(shift, MAX_GAP_S * sound.rate)), sound.rate, path.name, notes, limits)
+            return _waveform(
+                _shifted(sound.blocks, min(shift, MAX_GAP_S * sound.rate)), sound.rate, path.name, notes, limits
+            )
     except _Unreadable as trouble:
         raise MediaError(f"{path.name} {trouble}. Copy it again, or convert it to MP4.") from None
 
@@ -102,7 +105,8 @@ def _existing(path: str | Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _Sound:
-    """A track while it is decoded. blocks: mono, one after the other; start_s: time of the first sample on the file's clock."""
+    """A track while it is decoded. blocks: mono, one after the other; start_s: time of the first sample on the file's
+    clock."""
 
     rate: int
     start_s: Fraction
@@ -111,7 +115,8 @@ class _Sound:
 
 @contextmanager
 def _decoded(path: Path, notes: list[str], limits: InputLimits, fill_gaps: bool) -> Iterator[_Sound]:
-    """The best audio track; encoder delay is already skipped by the decoder. A note on damage comes when all blocks have been read."""
+    """The best audio track; encoder delay is already skipped by the decoder. A note on damage comes when all blocks
+    have been read."""
     import av
 
     try:
@@ -136,7 +141,9 @@ def _decoded(path: Path, notes: list[str], limits: InputLimits, fill_gaps: bool)
         if first is _END:
             raise _Unreadable("holds no sound that can be decoded; it is empty or damaged")
         start_s = first.pts * first.time_base if first.pts is not None else Fraction(0)
-        blocks = _blocks(itertools.chain([None] * n_bad, [first], frames), path.name, notes, start_s if fill_gaps else None)
+        blocks = _blocks(
+            itertools.chain([None] * n_bad, [first], frames), path.name, notes, start_s if fill_gaps else None
+        )
         yield _Sound(first.sample_rate, start_s, _without_padding(blocks, first.sample_rate, stream))
 
 
@@ -144,7 +151,8 @@ _END = object()
 
 
 def _blocks(frames: Iterable, name: str, notes: list[str], start_s: Fraction | None) -> Iterator[np.ndarray]:
-    """Mono blocks of decoded frames (None: a damaged one); holes in their times after `start_s` are filled, where that is given."""
+    """Mono blocks of decoded frames (None: a damaged one); holes in their times after `start_s` are filled, where that
+    is given."""
     rate, n, n_bad = 0, 0, 0
     for frame in frames:
         if frame is None:
@@ -226,12 +234,15 @@ def _mono(frame) -> np.ndarray:
 
 
 def _interleaved(frame):
-    """The frame with its channels in one plane where they are eight or more: PyAV (18) reads beyond the end of so many planes."""
+    """The frame with its channels in one plane where they are eight or more: PyAV (18) reads beyond the end of so many
+    planes."""
     import av
 
     if not frame.format.is_planar or frame.layout.nb_channels < 8:
         return frame
-    (packed,) = av.AudioResampler(format=frame.format.packed, layout=frame.layout, rate=frame.sample_rate).resample(frame)
+    (packed,) = av.AudioResampler(format=frame.format.packed, layout=frame.layout, rate=frame.sample_rate).resample(
+        frame
+    )
     return packed
 
 
@@ -244,7 +255,9 @@ def _through_soundfile(path: Path, trouble: _Unreadable, notes: list[str], limit
             blocks = (block.mean(1) for block in file.blocks(PIECE, dtype="float32", always_2d=True))
             return _waveform(blocks, file.samplerate, path.name, notes, limits)
     except (soundfile.SoundFileError, OSError):
-        raise MediaError(f"{path.name} {trouble}. Give a WAV, FLAC, MP3, M4A, OGG file or a video with sound.") from None
+        raise MediaError(
+            f"{path.name} {trouble}. Give a WAV, FLAC, MP3, M4A, OGG file or a video with sound."
+        ) from None
 
 
 def _first_picture_s(path: Path, limits: InputLimits) -> Fraction:
@@ -252,7 +265,9 @@ def _first_picture_s(path: Path, limits: InputLimits) -> Fraction:
     import av
 
     with open_media(path, limits) as container:
-        films = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]  # no covers
+        films = [
+            s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic
+        ]  # no covers
         if films:
             for frame in filter(None, _frames(container, films[0])):
                 return frame.pts * frame.time_base if frame.pts is not None else Fraction(0)
@@ -268,7 +283,9 @@ class _Seen:
     peak: float = 0.0
 
 
-def _waveform(blocks: Iterable[np.ndarray], rate: int, name: str, notes: list[str], limits: InputLimits | None = None) -> Waveform:
+def _waveform(
+    blocks: Iterable[np.ndarray], rate: int, name: str, notes: list[str], limits: InputLimits | None = None
+) -> Waveform:
     """Checked, resampled and described; of the blocks only what is left of them at 16 kHz is ever held.
 
     notes: may still grow while the blocks are read.
@@ -283,7 +300,9 @@ def _waveform(blocks: Iterable[np.ndarray], rate: int, name: str, notes: list[st
     if seen.n_broken:
         notes.append(f"{name}: {seen.n_broken} samples were not numbers and are taken as silence.")
     if seen.peak < SILENT_PEAK:
-        notes.append(f"{name} is silent (peak {20 * np.log10(max(seen.peak, 1e-6)):.0f} dB); the mouth will stay closed.")
+        notes.append(
+            f"{name} is silent (peak {20 * np.log10(max(seen.peak, 1e-6)):.0f} dB); the mouth will stay closed."
+        )
     duration_s = Fraction(seen.n, rate)
     n_bytes = 4 * round(duration_s * RATE)
     held.extend(bytes(max(0, n_bytes - len(held))))
@@ -308,7 +327,9 @@ def _checked(blocks: Iterable[np.ndarray], seen: _Seen) -> Iterator[np.ndarray]:
             yield piece
 
 
-def _no_longer(pieces: Iterator[np.ndarray], seen: _Seen, rate: int, name: str, limits: InputLimits | None) -> Iterator[np.ndarray]:
+def _no_longer(
+    pieces: Iterator[np.ndarray], seen: _Seen, rate: int, name: str, limits: InputLimits | None
+) -> Iterator[np.ndarray]:
     """The pieces, until they are more than is opened: MediaError."""
     for piece in pieces:
         if limits is not None:

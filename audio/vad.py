@@ -15,7 +15,8 @@ SPEECH_BANDS = slice(1, 22)
 SPEECH_BINS = slice(5, 200)  # the same, in bins of 31.25 Hz
 #: Mean rise over the noise floor, dB per band, that starts and that ends speech.
 START_DB, STOP_DB = 9.0, 5.0
-#: Nothing below this level (dB, full scale = 0) is speech; speech starts and ends this far under the loud parts (95th percentile): breaths
+#: Nothing below this level (dB, full scale = 0) is speech; speech starts and ends this far under the loud parts (95th
+#: percentile): breaths
 #: and room noise stay below.
 QUIET_DB, START_RANGE_DB, STOP_RANGE_DB = -65.0, 20.0, 34.0
 NOISE_WINDOW_S = 12
@@ -39,8 +40,8 @@ def voice_activity(wave: Waveform) -> np.ndarray:
 
 
 def _levels(samples: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """(F,) level and (F,B) level of each speech band, dB, over five rows. Spectra are made and dropped minute by minute, and bands smoothed one
-    by one: only the (F,B) is as long as the speech."""
+    """(F,) level and (F,B) level of each speech band, dB, over five rows. Spectra are made and dropped minute by
+    minute, and bands smoothed one by one: only the (F,B) is as long as the speech."""
     n_rows, filters = 1 + len(samples) // HOP, mel_filters(N_BANDS, 512, samples.device)[SPEECH_BANDS]
     level, bands = np.empty(n_rows), np.empty((n_rows, len(filters)))
     for rows in pieces(n_rows):
@@ -67,12 +68,15 @@ def _db(power: np.ndarray) -> np.ndarray:
 
 
 def _noise_floors(bands_db: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(W,) rows and (W,B) level of each band in its quietest moments around them: the 10th percentile of a 12 s window."""
+    """(W,) rows and (W,B) level of each band in its quietest moments around them: the 10th percentile of a 12 s
+    window."""
     n, size = len(bands_db), NOISE_WINDOW_S * FEATURE_RATE
     if n <= size:
         return np.zeros(1), np.percentile(bands_db, 10, axis=0)[None]
     centres = np.linspace(size / 2, n - size / 2, max(2, round(2 * n / size)))
-    return centres, np.stack([np.percentile(bands_db[int(c - size / 2) : int(c + size / 2)], 10, axis=0) for c in centres])
+    return centres, np.stack(
+        [np.percentile(bands_db[int(c - size / 2) : int(c + size / 2)], 10, axis=0) for c in centres]
+    )
 
 
 def _hysteresis(start: np.ndarray, stay: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Batches through the command.  python -m benchmarks.batch many|kills|workers [--jobs N] [--kills N] [--seed N]
 
-many: jobs of which ten are bad on purpose, two workers: what became of them, and memory on the way. kills: SIGKILL to a whole batch at
-random moments, then resumed: outputs, and whether anything finished was done again. workers: two workers against one.
-"""
+many: jobs of which ten are bad on purpose, two workers: what became of them, and memory on the way. kills: SIGKILL to a
+whole batch at random moments, then resumed: outputs, and whether anything finished was done again. workers: two workers
+against one."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def targets(folder: Path) -> list[Path]:
         clock = FrameClock.constant(n, Fraction(stream.clock.rate))
         with VideoWriter(out, width=SIZE[0], height=SIZE[1], clock=clock, crf=8) as writer:
             for batch in read_frames(stream, 25, start=number * n, stop=(number + 1) * n):
-                small = [cv2.resize(rgb, SIZE, interpolation=cv2.INTER_AREA) for rgb in batch.rgb.permute(0, 2, 3, 1).numpy()]
+                small = [
+                    cv2.resize(rgb, SIZE, interpolation=cv2.INTER_AREA) for rgb in batch.rgb.permute(0, 2, 3, 1).numpy()
+                ]
                 writer.write(torch.stack([torch.from_numpy(rgb) for rgb in small]).permute(0, 3, 1, 2).contiguous())
     return made
 
@@ -108,11 +110,15 @@ def good_jobs(folder: Path, n: int, seconds: float, n_targets: int = N_TARGETS) 
     """Jobs that can be done, spread over the targets."""
     films, voices = targets(folder)[:n_targets], speeches(folder, -(-n // n_targets), seconds)
     pairs = [(film, voice) for film in films for voice in voices][:n]
-    return [{"target": str(film), "speech": str(voice), "out": f"{i % 7}/{i:04d}.mp4"} for i, (film, voice) in enumerate(pairs)]
+    return [
+        {"target": str(film), "speech": str(voice), "out": f"{i % 7}/{i:04d}.mp4"}
+        for i, (film, voice) in enumerate(pairs)
+    ]
 
 
 def bad_jobs(folder: Path, good: dict, other: dict) -> dict[str, dict]:
-    """Ten jobs that cannot be done, each for another reason, by what is wrong with a good one. other: a job that comes before."""
+    """Ten jobs that cannot be done, each for another reason, by what is wrong with a good one. other: a job that comes
+    before."""
     faceless, empty, damaged = folder / "faceless.mp4", folder / "empty.mp4", folder / "damaged.wav"
     _faceless(faceless)
     empty.write_bytes(b"")
@@ -140,7 +146,9 @@ def _faceless(out: Path) -> None:
 
     if out.exists():
         return
-    noise = torch.randint(0, 256, (50, 3, SIZE[1] // 8, SIZE[0] // 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    noise = torch.randint(
+        0, 256, (50, 3, SIZE[1] // 8, SIZE[0] // 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
     with VideoWriter(out, width=SIZE[0], height=SIZE[1], clock=FrameClock.constant(50, Fraction(25))) as writer:
         writer.write(noise.repeat_interleave(8, 2).repeat_interleave(8, 3))
 
@@ -153,13 +161,18 @@ def manifest(jobs: list[dict], path: Path) -> Path:
 # Running the command.
 
 
-def start(jobs: Path, out: Path, cache: Path, n_workers: int, args: argparse.Namespace, env: dict | None = None) -> subprocess.Popen:
-    """The batch, in a process group of its own; what it says on either stream comes through one pipe. env: None = this process's own."""
+def start(
+    jobs: Path, out: Path, cache: Path, n_workers: int, args: argparse.Namespace, env: dict | None = None
+) -> subprocess.Popen:
+    """The batch, in a process group of its own; what it says on either stream comes through one pipe. env: None = this
+    process's own."""
     out.mkdir(parents=True, exist_ok=True)
     command = [*COMMAND, str(jobs), "-o", str(out), "--workers", str(n_workers), "--json"]
     for setting in (f"lips.model={PRIOR}", f"cache.folder={cache}", *args.set):
         command += ["--set", setting]
-    return subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=env, start_new_session=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
 
 
 def finish(child: subprocess.Popen, heard: Callable[[dict], None] = lambda event: None) -> Run:
@@ -235,14 +248,24 @@ def many(args: argparse.Namespace) -> dict:
             memory[moments[count["ended"]]] = memory_mib(child.pid)
 
     run = finish(child, heard)
-    reasons = {name: next((e["reason"] for e in run.ended("failed") if e["job"] == jobs.index(job)), None) for name, job in bad.items()}
+    reasons = {
+        name: next((e["reason"] for e in run.ended("failed") if e["job"] == jobs.index(job)), None)
+        for name, job in bad.items()
+    }
     return {
-        "jobs": n, "status": run.status, "became": dict(Counter(e["event"] for e in run.ended("done", "kept", "failed", "stopped"))),
-        "reasons": reasons, "good_that_failed": [e["reason"] for e in run.ended("failed") if jobs[e["job"]] in good][:5],
-        "memory_mib": memory, "seconds": round(run.seconds, 1), "jobs_per_minute": round(60 * len(run.ended("done")) / run.seconds, 1),
-        "videos": len(list(out.rglob("*.mp4"))), "left_over": left_over(out, cache, good),
-        "wrote_outside": outside.exists(), "other_words": run.words[-5:],
-    }  # fmt: skip
+        "jobs": n,
+        "status": run.status,
+        "became": dict(Counter(e["event"] for e in run.ended("done", "kept", "failed", "stopped"))),
+        "reasons": reasons,
+        "good_that_failed": [e["reason"] for e in run.ended("failed") if jobs[e["job"]] in good][:5],
+        "memory_mib": memory,
+        "seconds": round(run.seconds, 1),
+        "jobs_per_minute": round(60 * len(run.ended("done")) / run.seconds, 1),
+        "videos": len(list(out.rglob("*.mp4"))),
+        "left_over": left_over(out, cache, good),
+        "wrote_outside": outside.exists(),
+        "other_words": run.words[-5:],
+    }
 
 
 def kills(args: argparse.Namespace) -> dict:
@@ -258,10 +281,14 @@ def kills(args: argparse.Namespace) -> dict:
     if sums(out, jobs) != truth:
         raise SystemExit("Two undisturbed batches differ.")
     rng, rounds = random.Random(args.seed), []
-    while sum(r["killed_before_its_end"] for r in rounds) < args.kills:  # a batch that was faster than the kill does not count
+    while (
+        sum(r["killed_before_its_end"] for r in rounds) < args.kills
+    ):  # a batch that was faster than the kill does not count
         number = len(rounds)  # every other one finds the targets analysed, so that more jobs have ended by then
         moment_s = rng.uniform(0, undisturbed_s[number % 2])
-        rounds.append(kill_once(args, jobs, listed, moment_s, truth, warm if number % 2 else None, whole=number % 3 < 2))
+        rounds.append(
+            kill_once(args, jobs, listed, moment_s, truth, warm if number % 2 else None, whole=number % 3 < 2)
+        )
         print(f"round {number + 1}: {json.dumps(rounds[-1])}", file=sys.stderr, flush=True)
     total = {
         name: sum(len(r[name]) if isinstance(r[name], list) else r[name] for r in rounds)
@@ -269,8 +296,13 @@ def kills(args: argparse.Namespace) -> dict:
         if name not in ("at_s", "runs")
     }
     return {
-        "seed": args.seed, "rounds_made": len(rounds), "jobs": len(jobs), "undisturbed_s": undisturbed_s, "total": total, "rounds": rounds,
-    }  # fmt: skip
+        "seed": args.seed,
+        "rounds_made": len(rounds),
+        "jobs": len(jobs),
+        "undisturbed_s": undisturbed_s,
+        "total": total,
+        "rounds": rounds,
+    }
 
 
 def undisturbed(args: argparse.Namespace, listed: Path, out: Path, cache: Path) -> float:
@@ -281,8 +313,17 @@ def undisturbed(args: argparse.Namespace, listed: Path, out: Path, cache: Path) 
     return run.seconds
 
 
-def kill_once(args: argparse.Namespace, jobs: list[dict], listed: Path, moment_s: float, truth: dict[str, str], warm: Path | None, whole: bool) -> dict:
-    """One round, from an empty folder and an empty cache, or a copy of `warm`. whole: its workers are killed in the same moment, too."""
+def kill_once(
+    args: argparse.Namespace,
+    jobs: list[dict],
+    listed: Path,
+    moment_s: float,
+    truth: dict[str, str],
+    warm: Path | None,
+    whole: bool,
+) -> dict:
+    """One round, from an empty folder and an empty cache, or a copy of `warm`. whole: its workers are killed in the
+    same moment, too."""
     out, cache = args.work / "kills", args.work / "kills-cache"
     _clear(out, cache)
     if warm:
@@ -303,13 +344,18 @@ def kill_once(args: argparse.Namespace, jobs: list[dict], listed: Path, moment_s
     after = finished(out, jobs)
     found = sums(out, jobs)
     return {
-        "at_s": round(moment_s, 2), "whole": int(whole), "runs": runs, "not_finished": int(bool(status)),
+        "at_s": round(moment_s, 2),
+        "whole": int(whole),
+        "runs": runs,
+        "not_finished": int(bool(status)),
         "killed_before_its_end": int(heard.status == -signal.SIGKILL),
-        "finished_before": len(before), "redone": [name for name, mark in before.items() if after.get(name) != mark],
+        "finished_before": len(before),
+        "redone": [name for name, mark in before.items() if after.get(name) != mark],
         "said_done_but_not": [e["out"] for e in heard.ended("done") if e["out"] not in before],
         "different": [name for name, right in truth.items() if found.get(name) != right],
-        "left_over": left_over(out, cache, jobs), "outlived_the_kill": outlived,
-    }  # fmt: skip
+        "left_over": left_over(out, cache, jobs),
+        "outlived_the_kill": outlived,
+    }
 
 
 def workers(args: argparse.Namespace) -> dict:
@@ -332,16 +378,23 @@ def workers(args: argparse.Namespace) -> dict:
 
 
 def timed(args: argparse.Namespace, jobs: list[dict], listed: Path, n_workers: int, env: dict) -> dict:
-    """Seconds of one cold batch; working_s: from the first job begun to the last ended; cores_used: processor seconds per second."""
+    """Seconds of one cold batch; working_s: from the first job begun to the last ended; cores_used: processor seconds
+    per second."""
     out, cache = args.work / "workers", args.work / "workers-cache"
     _clear(out, cache)
     plain = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
     run = finish(start(listed, out, cache, n_workers, args, plain | env))
     ended = run.ended("done")
     if len(ended) != len(jobs):
-        raise SystemExit(f"Only {len(ended)} of {len(jobs)} jobs were done: {[e['reason'] for e in run.ended('failed')][:3]} {run.words}")
+        raise SystemExit(
+            f"Only {len(ended)} of {len(jobs)} jobs were done: {[e['reason'] for e in run.ended('failed')][:3]} {run.words}"
+        )
     working_s = ended[-1]["at_s"] - run.ended("started")[0]["at_s"]
-    return {"seconds": round(run.seconds, 2), "working_s": round(working_s, 2), "cores_used": round(run.cpu_s / run.seconds, 2)}
+    return {
+        "seconds": round(run.seconds, 2),
+        "working_s": round(working_s, 2),
+        "cores_used": round(run.cpu_s / run.seconds, 2),
+    }
 
 
 # What lies in the folders.
@@ -364,14 +417,20 @@ def finished(out: Path, jobs: list[dict]) -> dict[str, list]:
 
 
 def left_over(out: Path, cache: Path, jobs: list[dict]) -> list[str]:
-    """Files that no user asked for: in the outputs' folder all but videos, receipts and the report; in the cache, parts."""
+    """Files that no user asked for: in the outputs' folder all but videos, receipts and the report; in the cache,
+    parts."""
     asked = {job["out"] for job in jobs} | {f"{job['out']}.json" for job in jobs} | OWN_FILES
-    strange = [str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and path.relative_to(out).as_posix() not in asked]
+    strange = [
+        str(path.relative_to(out))
+        for path in out.rglob("*")
+        if path.is_file() and path.relative_to(out).as_posix() not in asked
+    ]
     return strange + [path.name for path in cache.rglob("*") if path.name.endswith(".part") or ".part." in path.name]
 
 
 def _outlived(pids: list[int], patience_s: float) -> int:
-    """How many of these processes are still there after a while: they should have died with the batch. They are ended."""
+    """How many of these processes are still there after a while: they should have died with the batch. They are
+    ended."""
     until = time.monotonic() + patience_s
     while (alive := [pid for pid in pids if _runs(pid)]) and time.monotonic() < until:
         time.sleep(0.05)

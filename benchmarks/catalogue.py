@@ -1,10 +1,11 @@
-"""What a large catalogue will cost: processor seconds, disk and memory of each part of the work, for one target and one core.
+"""What a large catalogue will cost: processor seconds, disk and memory of each part of the work, for one target and one
+core.
 
     python -m benchmarks.catalogue [--target FILE] [--speech FILE] [--short-s 2]
 
-Every figure is of one thread. The target is analysed, prepared again from the cache, and made to say two speeches of different lengths:
-what a job costs at all and what each of its frames costs are told apart by them. docs/catalogue.md says what to do with the figures.
-"""
+Every figure is of one thread. The target is analysed, prepared again from the cache, and made to say two speeches of
+different lengths: what a job costs at all and what each of its frames costs are told apart by them. docs/catalogue.md
+says what to do with the figures."""
 
 from __future__ import annotations
 
@@ -71,23 +72,49 @@ def measures(target: Path, speech: Path, short_s: float, config: DubConfig, fold
         stored[entry.step] += entry.size_bytes / 1e6
     minutes = float(stream.clock.duration_s) / 60
     return {
-        "target": {"name": target.name, "width": stream.width, "height": stream.height, "frames": len(stream), "minutes": minutes},
-        "texture": config.texture, "first_time": {"cpu_s": first_s, "steps": cold.steps}, "from_the_cache": {"cpu_s": again_s},
-        "jobs": [short, long], "frames_per_core_second": 1 / per_frame_s, "per_job_cpu_s": short["cpu_s"] - per_frame_s * short["frames"],
+        "target": {
+            "name": target.name,
+            "width": stream.width,
+            "height": stream.height,
+            "frames": len(stream),
+            "minutes": minutes,
+        },
+        "texture": config.texture,
+        "first_time": {"cpu_s": first_s, "steps": cold.steps},
+        "from_the_cache": {"cpu_s": again_s},
+        "jobs": [short, long],
+        "frames_per_core_second": 1 / per_frame_s,
+        "per_job_cpu_s": short["cpu_s"] - per_frame_s * short["frames"],
         "output_mb_per_minute": long["bytes"] / 1e6 / long["duration_s"] * 60,
-        "cache_mb": stored, "cache_mb_per_target_minute": sum(stored.values()) / minutes,
+        "cache_mb": stored,
+        "cache_mb_per_target_minute": sum(stored.values()) / minutes,
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }  # fmt: skip
+    }
 
 
-def job(target: Path, speech: Path, length_s: float | None, config: DubConfig, folder: Path, cache: Cache, ready) -> dict:
+def job(
+    target: Path, speech: Path, length_s: float | None, config: DubConfig, folder: Path, cache: Cache, ready
+) -> dict:
     """What a dub of a prepared target took; length_s: of its speech, None = all."""
     from lipsync.pipelines.dub import dub
 
     watch = ProcessorTime()
-    receipt = dub(target, speech, folder / "out.mp4", config, preview_s=length_s, cache=cache, hook=watch, force=True, prepared=ready)
+    receipt = dub(
+        target,
+        speech,
+        folder / "out.mp4",
+        config,
+        preview_s=length_s,
+        cache=cache,
+        hook=watch,
+        force=True,
+        prepared=ready,
+    )
     made = receipt.to_plain()["output"]
-    return {name: made[name] for name in ("frames", "duration_s", "bytes")} | {"cpu_s": watch.seconds, "steps": watch.steps}
+    return {name: made[name] for name in ("frames", "duration_s", "bytes")} | {
+        "cpu_s": watch.seconds,
+        "steps": watch.steps,
+    }
 
 
 if __name__ == "__main__":

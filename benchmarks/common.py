@@ -27,9 +27,15 @@ DATA = Path(os.environ.get("LIPSYNC_DATA", ROOT.parent / "shared" / "data"))
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """Options of every benchmark: a folder for its files (kept, so that a second run is warm) and configuration settings."""
+    """Options of every benchmark: a folder for its files (kept, so that a second run is warm) and configuration
+    settings."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lipsync-benchmarks", help="folder for dubs and the cache")
+    made.add_argument(
+        "--work",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "lipsync-benchmarks",
+        help="folder for dubs and the cache",
+    )
     made.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     return made
 
@@ -101,7 +107,9 @@ def means_of(rows: list[dict]) -> dict:
         if isinstance(first, dict):
             out[name] = means_of([value for value in column if isinstance(value, dict)])
         else:
-            numbers = [float(value) for value in column if isinstance(value, (int, float)) and not isinstance(value, bool)]
+            numbers = [
+                float(value) for value in column if isinstance(value, (int, float)) and not isinstance(value, bool)
+            ]
             if numbers:
                 out[name] = with_interval(numbers)
     return out
@@ -113,7 +121,11 @@ def report(benchmark: str, measures: dict) -> None:
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
-    taken = {"benchmark": benchmark, "commit": git("rev-parse", "HEAD"), "changed_since": bool(git("status", "--porcelain"))}
+    taken = {
+        "benchmark": benchmark,
+        "commit": git("rev-parse", "HEAD"),
+        "changed_since": bool(git("status", "--porcelain")),
+    }
     print(json.dumps(taken | {"machine": machine()} | measures, indent=1))
 
 
@@ -125,9 +137,12 @@ def machine() -> dict:
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "cpu": names[0] if names else platform.processor(), "cores": cores, "gpus": gpus,
-        "python": platform.python_version(), "torch": torch.__version__,
-    }  # fmt: skip
+        "cpu": names[0] if names else platform.processor(),
+        "cores": cores,
+        "gpus": gpus,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
 
 
 def _cpuinfo() -> list[str]:

@@ -1,8 +1,9 @@
-"""A real person says held-out sentences: each dub against the real clip of that sentence.  python -m benchmarks.dub_grid [--clips 20]
+"""A real person says held-out sentences: each dub against the real clip of that sentence.  python -m
+benchmarks.dub_grid [--clips 20]
 
-Target: 40 training clips of GRID s1 joined. Speech: validation clips. Landmarks are found again in the output; lips aligned on eyes and
-nose. Beside each mean: the control, the real lips of the next validation clip (GRID's fixed grammar alone correlates).
-"""
+Target: 40 training clips of GRID s1 joined. Speech: validation clips. Landmarks are found again in the output; lips
+aligned on eyes and nose. Beside each mean: the control, the real lips of the next validation clip (GRID's fixed grammar
+alone correlates)."""
 
 from __future__ import annotations
 
@@ -28,13 +29,19 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--clips", type=int, default=20, help="validation clips to dub")
     options.add_argument("--target-clips", type=int, default=40, help="training clips joined into the target")
-    options.add_argument("--footage", choices=("none", "all"), default="none", help="all: the other training clips as more footage")
+    options.add_argument(
+        "--footage", choices=("none", "all"), default="none", help="all: the other training clips as more footage"
+    )
     options.add_argument("--no-pictures", action="store_true", help="lips only")
     args = options.parse_args()
     config = config_of(args)
     train, val = grid_clips("train"), grid_clips("val")[: args.clips]
     target = joined(train[: args.target_clips], args.work / f"grid-{args.target_clips}.mkv")
-    footage = (joined(train[args.target_clips :], args.work / f"grid-rest-{args.target_clips}.mkv"),) if args.footage == "all" else ()
+    footage = (
+        (joined(train[args.target_clips :], args.work / f"grid-rest-{args.target_clips}.mkv"),)
+        if args.footage == "all"
+        else ()
+    )
 
     truths = [follow(clip, "real", config.face, config.batch) for clip in val]
     rows, controls, fps = [], [], []
@@ -44,20 +51,31 @@ def main() -> None:
         fps.append(receipt["output"]["frames"] / receipt["seconds"]["total"])
         rows.append(measured(truth, out, config, not args.no_pictures))
         controls.append(lip_measures(truth, other, *_both(truth, other)))
-    report("dub_grid", {
-        "target_clips": args.target_clips, "footage": args.footage, "model": receipt["lips"],
-        "dub": means_of(rows), "control": means_of(controls),
-        "frames_per_s_warm": float(np.median(fps[1:])) if len(fps) > 1 else None,
-        "clips": {clip.stem: row["lips"] for clip, row in zip(val, rows)},
-    })  # fmt: skip
+    report(
+        "dub_grid",
+        {
+            "target_clips": args.target_clips,
+            "footage": args.footage,
+            "model": receipt["lips"],
+            "dub": means_of(rows),
+            "control": means_of(controls),
+            "frames_per_s_warm": float(np.median(fps[1:])) if len(fps) > 1 else None,
+            "clips": {clip.stem: row["lips"] for clip, row in zip(val, rows)},
+        },
+    )
 
 
 def measured(truth: Film, out: Path, config: DubConfig, pictures: bool) -> dict:
-    """Lips, silence and sync of one dub; with `pictures`, sharpness and flicker too (PSNR and SSIM do not apply: other head motion)."""
+    """Lips, silence and sync of one dub; with `pictures`, sharpness and flicker too (PSNR and SSIM do not apply: other
+    head motion)."""
     made = follow(out, "dubbed", config.face, config.batch)
     rows, usable = _both(truth, made)
-    found = {"lips": lip_measures(truth, made, rows, usable), "silence": silence_measures(truth, made), "sync": sync_facts(made.stream),
-             "frames_missing": len(truth.stream) - len(made.stream)}  # fmt: skip
+    found = {
+        "lips": lip_measures(truth, made, rows, usable),
+        "silence": silence_measures(truth, made),
+        "sync": sync_facts(made.stream),
+        "frames_missing": len(truth.stream) - len(made.stream),
+    }
     if pictures:
         seen = picture_measures(truth, made, rows, usable, False, config.batch, silent)
         found["picture"] = {name: seen[name] for name in ("sharpness", "flicker")}

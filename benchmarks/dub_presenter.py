@@ -1,4 +1,5 @@
-"""The presenter says a new speech: the dub against the rendered truth, the same head saying it.  python -m benchmarks.dub_presenter"""
+"""The presenter says a new speech: the dub against the rendered truth, the same head saying it.  python -m
+benchmarks.dub_presenter"""
 
 from __future__ import annotations
 
@@ -20,17 +21,35 @@ def main() -> None:
 
     truth = args.work / "presenter-truth.mp4"
     size = _size_of(target)
-    command = [sys.executable, "-m", "samples.presenter", "clip", "--speech", str(speech), "--plan", str(out) + ".json", "--size", size,
-               "--crf", "10", "-o", str(truth)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "samples.presenter",
+        "clip",
+        "--speech",
+        str(speech),
+        "--plan",
+        str(out) + ".json",
+        "--size",
+        size,
+        "--crf",
+        "10",
+        "-o",
+        str(truth),
+    ]
     subprocess.run(command, cwd=ROOT, check=True)
     floor = args.work / "presenter-floor.mp4"
     floor.unlink(missing_ok=True)
     joined([truth], floor)
-    report("dub_presenter", {
-        "dub": evaluate(truth, out, config.face, config.batch), "floor_reencoded_truth": evaluate(truth, floor, config.face, config.batch),
-        "control_undubbed_target": evaluate(truth, target, config.face, config.batch),
-        "receipt": {name: receipt[name] for name in ("lips", "retiming", "rendered_share", "seconds")},
-    })  # fmt: skip
+    report(
+        "dub_presenter",
+        {
+            "dub": evaluate(truth, out, config.face, config.batch),
+            "floor_reencoded_truth": evaluate(truth, floor, config.face, config.batch),
+            "control_undubbed_target": evaluate(truth, target, config.face, config.batch),
+            "receipt": {name: receipt[name] for name in ("lips", "retiming", "rendered_share", "seconds")},
+        },
+    )
 
 
 def _size_of(path: Path) -> str:

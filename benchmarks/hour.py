@@ -1,4 +1,5 @@
-"""Peak memory and speed of a dub of one minute and of one of an hour.  python -m benchmarks.hour [--speech-minutes 60] [--target FILE]"""
+"""Peak memory and speed of a dub of one minute and of one of an hour.  python -m benchmarks.hour [--speech-minutes 60]
+[--target FILE]"""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ TARGET_S = 30
 
 
 def long_speech(minutes: float, out: Path, rate: int = RATE) -> Path:
-    """FLAC of exactly this length, made once: samples/speech.wav over and over, each time at another speed and gain and after another pause."""
+    """FLAC of exactly this length, made once: samples/speech.wav over and over, each time at another speed and gain and
+    after another pause."""
     import soundfile
 
     if out.exists():
@@ -36,7 +38,8 @@ def long_speech(minutes: float, out: Path, rate: int = RATE) -> Path:
 
 
 def small_target(out: Path) -> Path:
-    """The presenter at 360x288 for 30 s, made once: the shipped clip, then back from its end; its sound ends with the first."""
+    """The presenter at 360x288 for 30 s, made once: the shipped clip, then back from its end; its sound ends with the
+    first."""
     import cv2
     import torch
 
@@ -74,9 +77,12 @@ def main() -> None:
         facts = dub_apart(target, speech, args.work / "hour.mp4", args.set, args.work / f"cache-{minutes:g}min")
         wanted = round(minutes * 60 * Fraction(facts["output"]["rate"]))
         runs[f"{minutes:g} min"] = {
-            "peak_rss_mib": facts["peak_rss_mib"], "frames": facts["output"]["frames"], "frames_wanted": wanted,
-            "seconds": facts["seconds"], "wall_s": time.perf_counter() - begin,
-        }  # fmt: skip
+            "peak_rss_mib": facts["peak_rss_mib"],
+            "frames": facts["output"]["frames"],
+            "frames_wanted": wanted,
+            "seconds": facts["seconds"],
+            "wall_s": time.perf_counter() - begin,
+        }
     first, last = runs.values()
     report("hour", {"runs": runs, "ratio": last["peak_rss_mib"] / first["peak_rss_mib"]})
 

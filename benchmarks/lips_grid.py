@@ -1,8 +1,10 @@
-"""Speech to lips on GRID, before any picture is made.  python -m benchmarks.lips_grid TRACKS [--rows full two_minutes ...] [--prior FILE]
+"""Speech to lips on GRID, before any picture is made.  python -m benchmarks.lips_grid TRACKS [--rows full two_minutes
+...] [--prior FILE]
 
-TRACKS: the folder that `python -m benchmarks.grid_tracks TRACKS` wrote. Each set of test clips is compared with its own real lips, as
-predicted and with the mouth closed in pauses as in a dub. Lengths in eye distances; "centred": each clip's mean shape removed from both.
-Closures: training/closures.py. Controls: the real lips of another clip, and a shape that never moves.
+TRACKS: the folder that `python -m benchmarks.grid_tracks TRACKS` wrote. Each set of test clips is compared with its own
+real lips, as predicted and with the mouth closed in pauses as in a dub. Lengths in eye distances; "centred": each
+clip's mean shape removed from both. Closures: training/closures.py. Controls: the real lips of another clip, and a
+shape that never moves.
 
 Rows
     full         s1 `val` by networks trained on all `train` clips
@@ -45,7 +47,8 @@ NETWORKS = tuple(SHAPES)
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One GRID clip. wave: 3 s; lips: (75,) real ones; voiced: (75,) bool; bilabials: none where there is no alignment."""
+    """One GRID clip. wave: 3 s; lips: (75,) real ones; voiced: (75,) bool; bilabials: none where there is no
+    alignment."""
 
     wave: Waveform
     lips: LipTrack
@@ -82,7 +85,12 @@ def compared(ours: LipTrack, real: LipTrack) -> dict[str, float]:
     a, b = ours.points[:n][use], real.points[:n][use]
     gap_a, gap_b = opening(a), opening(b)
     r = opening_r(gap_a, gap_b) if gap_a.std() > 1e-6 else 0.0
-    return {"lmd": lmd(a, b), "lmd_centred": lmd(a, b, True), "opening_r": r, "articulation": articulation(gap_a, gap_b)}
+    return {
+        "lmd": lmd(a, b),
+        "lmd_centred": lmd(a, b, True),
+        "opening_r": r,
+        "articulation": articulation(gap_a, gap_b),
+    }
 
 
 def measured(ours: Iterable[LipTrack], clips: Sequence[Clip]) -> dict:
@@ -101,7 +109,12 @@ def closure_summary(counts: Sequence[Closures], n_draws: int = 2000) -> dict:
     drawn = np.random.default_rng(0).integers(0, len(counts), (n_draws, len(counts)))
     shares = both[drawn].sum(1) / np.maximum(real[drawn].sum(1), 1)
     low, high = np.quantile(shares, [0.025, 0.975])
-    return asdict(total) | {"share": total.share, "low": float(low), "high": float(high), "false_share": total.false_share}
+    return asdict(total) | {
+        "share": total.share,
+        "low": float(low),
+        "high": float(high),
+        "false_share": total.false_share,
+    }
 
 
 def moved(lips: LipTrack, by: np.ndarray) -> LipTrack:
@@ -166,7 +179,9 @@ class Bench:
             self.models[key] = model, cost | {"train_clips": len(paths), "own_report": model.report}
             if self.args.save:
                 self.args.save.mkdir(parents=True, exist_ok=True)
-                model.save(self.args.save / f"{network}_{len(paths)}_{paths[0].parent.name}_{paths[0].stem}.safetensors")
+                model.save(
+                    self.args.save / f"{network}_{len(paths)}_{paths[0].parent.name}_{paths[0].stem}.safetensors"
+                )
         return self.models[key]
 
     def on_val(self, model: LipModel) -> dict:
@@ -174,9 +189,17 @@ class Bench:
         said = [spoken(model, clip) for clip in self.val]
         closed = [eased(lips, clip, model.rest, self.config.pause_s) for lips, clip in zip(said, self.val)]
         flat = [still(model.basis.mean, clip) for clip in self.val]
-        tracks = {"predicted": said, "closed_in_pauses": closed, "mean_shape": flat, "control_other_clip": next_clips(self.val)}
+        tracks = {
+            "predicted": said,
+            "closed_in_pauses": closed,
+            "mean_shape": flat,
+            "control_other_clip": next_clips(self.val),
+        }
         tests = {"val_58": slice(None), "val_first_20": slice(20)}
-        return {test: {name: measured(lips[part], self.val[part]) for name, lips in tracks.items()} for test, part in tests.items()}
+        return {
+            test: {name: measured(lips[part], self.val[part]) for name, lips in tracks.items()}
+            for test, part in tests.items()
+        }
 
     def starts_from(self, network: str) -> str:
         prior = self.prior
@@ -205,17 +228,30 @@ def two_minutes(bench: Bench) -> dict:
 
 def zero_shot(bench: Bench) -> dict:
     """Rest shape known only: the model's movements from its own rest, from the speaker's rest of the same clip."""
-    model = LipModel.load(bench.args.model) if bench.args.model else bench.prior or bench.learnt(bench.train, "bidirectional")[0]
+    model = (
+        LipModel.load(bench.args.model)
+        if bench.args.model
+        else bench.prior or bench.learnt(bench.train, "bidirectional")[0]
+    )
     paths = sorted((DATA / "grid" / "others").glob("*/*.mpg"))
     clips = {path: bench.clip(path) for path in paths}
     s26 = [clips[path] for path in paths if path.parent.name == "s26"]
-    groups = {"all": list(clips.values()), "s26": s26, "not_s26": [c for p, c in clips.items() if p.parent.name != "s26"]}
+    groups = {
+        "all": list(clips.values()),
+        "s26": s26,
+        "not_s26": [c for p, c in clips.items() if p.parent.name != "s26"],
+    }
     out = {"model": str(bench.args.model or bench.args.prior)}
     for name, group in groups.items():
         said = [spoken(model, clip, clip.rest) for clip in group]
         closed = [eased(lips, clip, clip.rest, bench.config.pause_s) for lips, clip in zip(said, group)]
         flat = [still(clip.rest + model.basis.mean - model.rest, clip) for clip in group]
-        tracks = {"predicted": said, "closed_in_pauses": closed, "mean_shape": flat, "rest_shape": [still(c.rest, c) for c in group]}
+        tracks = {
+            "predicted": said,
+            "closed_in_pauses": closed,
+            "mean_shape": flat,
+            "rest_shape": [still(c.rest, c) for c in group],
+        }
         out[name] = {kind: measured(lips, group) for kind, lips in tracks.items()}
     others = [moved(wrong.lips, clip.rest - wrong.rest) for wrong, clip in zip((*s26[1:], s26[0]), s26)]
     out["s26"]["control_other_clip"] = measured(others, s26)
@@ -237,9 +273,17 @@ def s26(bench: Bench) -> dict:
         closed += [eased(lips, clip, model.rest, bench.config.pause_s) for lips, clip in zip(new, test)]
         flat += [still(shown.points[shown.valid].mean(0), clip) for clip in test]
         facts.append(fact)
-    tracks = {"predicted": said, "closed_in_pauses": closed, "mean_shape": flat, "control_other_clip": next_clips(clips)}
+    tracks = {
+        "predicted": said,
+        "closed_in_pauses": closed,
+        "mean_shape": flat,
+        "control_other_clip": next_clips(clips),
+    }
     out = {name: measured(lips, clips) for name, lips in tracks.items()}
-    ratio = [compared(lips, clip.lips)["lmd"] / compared(mean, clip.lips)["lmd"] for lips, mean, clip in zip(said, flat, clips)]
+    ratio = [
+        compared(lips, clip.lips)["lmd"] / compared(mean, clip.lips)["lmd"]
+        for lips, mean, clip in zip(said, flat, clips)
+    ]
     low, high = bootstrap_interval(ratio)
     mean_lmd, flat_lmd = (out[kind]["lmd"]["mean"] for kind in ("predicted", "mean_shape"))
     below = {"below_mean_shape": 1 - mean_lmd / flat_lmd, "below_mean_shape_by_clip": [1 - high, 1 - low]}
@@ -247,7 +291,8 @@ def s26(bench: Bench) -> dict:
 
 
 def voices(bench: Bench) -> dict:
-    """Synthetic voices that nothing was trained on say the sentences of s1 `val`, laid onto their time: the real lips are the truth."""
+    """Synthetic voices that nothing was trained on say the sentences of s1 `val`, laid onto their time: the real lips
+    are the truth."""
     from training.alignment import time_map
     from training.sentences import sentence_of
     from training.tts import HELD_OUT_VOICES, say
@@ -260,11 +305,16 @@ def voices(bench: Bench) -> dict:
         rows = np.clip(np.round(time_map(clip.wave, utterance.wave)).astype(int), 0, len(lips) - 1)
         said.append(lips_at(LipTrack(lips[rows], np.ones(len(rows), bool)), clip.lips.clock))
         flat.append(still(clip.rest + model.basis.mean - model.rest, clip))
-    return {"predicted": measured(said, bench.val), "mean_shape": measured(flat, bench.val), "control_other_clip": measured(next_clips(bench.val), bench.val)}
+    return {
+        "predicted": measured(said, bench.val),
+        "mean_shape": measured(flat, bench.val),
+        "control_other_clip": measured(next_clips(bench.val), bench.val),
+    }
 
 
 def languages(bench: Bench) -> dict:
-    """Synthetic voices in languages that nothing was trained on; the truth is what --mouth (training.coarticulation) makes of their phones."""
+    """Synthetic voices in languages that nothing was trained on; the truth is what --mouth (training.coarticulation)
+    makes of their phones."""
     from training.coarticulation import Coarticulation
     from training.sentences import text_for
     from training.tts import HELD_OUT_LANGUAGE_VOICES, say
@@ -299,9 +349,13 @@ def speed(bench: Bench) -> dict:
     prediction = {"speech_s": seconds, "times_real_time": seconds / wall, "times_real_time_cpu": seconds / cpu}
     cost = lambda facts: {name: facts[name] for name in ("training_s", "training_cpu_s", "train_clips")}  # noqa: E731
     return {
-        "network": network, "threads": torch.get_num_threads(), "starts_from": bench.starts_from(network),
-        "train_20_min": cost(whole), "adapt_30_s": cost(half_minute), "prediction": prediction,
-    }  # fmt: skip
+        "network": network,
+        "threads": torch.get_num_threads(),
+        "starts_from": bench.starts_from(network),
+        "train_20_min": cost(whole),
+        "adapt_30_s": cost(half_minute),
+        "prediction": prediction,
+    }
 
 
 ROWS: dict[str, Callable[[Bench], dict]] = {
@@ -314,9 +368,18 @@ def main() -> None:
     options = parser(__doc__.splitlines()[0])
     options.add_argument("tracks", type=Path)
     options.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
-    options.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="of the rows full and two_minutes")
-    options.add_argument("--prior", default="none", metavar="none|bundled|FILE", help="what training starts from, and what zero_shot asks")
-    options.add_argument("--model", type=Path, help="a trained model to measure instead, in the rows full and zero_shot")
+    options.add_argument(
+        "--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="of the rows full and two_minutes"
+    )
+    options.add_argument(
+        "--prior",
+        default="none",
+        metavar="none|bundled|FILE",
+        help="what training starts from, and what zero_shot asks",
+    )
+    options.add_argument(
+        "--model", type=Path, help="a trained model to measure instead, in the rows full and zero_shot"
+    )
     options.add_argument("--mouth", type=Path, help="for the row languages: mouth.safetensors of the prior's training")
     options.add_argument("--save", type=Path, help="a folder for the models that are trained")
     options.add_argument("--threads", type=int, default=1)

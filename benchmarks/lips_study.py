@@ -1,11 +1,11 @@
-"""Error against minutes of training speech.  python -m benchmarks.lips_study TRACKS --out FOLDER [--prior FILE] [--quick]
+"""Error against minutes of training speech.  python -m benchmarks.lips_study TRACKS --out FOLDER [--prior FILE]
+[--quick]
 
-The data-amount study of Suwajanakorn et al. 2017 on data anyone can get: GRID s1, lips of `python -m benchmarks.grid_tracks TRACKS`.
-Learnt from evenly spaced `train` clips, tested on all `val` clips, as predicted. The prior must never have seen a recording of s1. At 0
-minutes it speaks from s1's resting lips, taken from the silent frames of the first `train` clip; networks that start from nothing have
-nothing to say there.
-Writes lips_study.json, .md and .png (extra `report`), and prints the table.
-"""
+The data-amount study of Suwajanakorn et al. 2017 on data anyone can get: GRID s1, lips of `python -m
+benchmarks.grid_tracks TRACKS`. Learnt from evenly spaced `train` clips, tested on all `val` clips, as predicted. The
+prior must never have seen a recording of s1. At 0 minutes it speaks from s1's resting lips, taken from the silent
+frames of the first `train` clip; networks that start from nothing have nothing to say there. Writes lips_study.json,
+.md and .png (extra `report`), and prints the table."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def learners(config: LipsConfig, prior: LipModel | None, tracks: Path) -> dict[s
     return made | ({ADAPTED: adapted} if prior is not None else {})
 
 
-def study(minutes: Sequence[float], made: dict[str, Learner], train: Sequence[Path], val: Sequence[Path], tracks: Path) -> dict:
+def study(
+    minutes: Sequence[float], made: dict[str, Learner], train: Sequence[Path], val: Sequence[Path], tracks: Path
+) -> dict:
     """{"curves": {name: {minutes: figures}}, "floor": figures}."""
     test = [lips_grid.clip_of(path, tracks) for path in val]
     first = lips_grid.clip_of(train[0], tracks)
@@ -117,7 +119,11 @@ def draw(found: dict, path: Path) -> None:
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 3)
-    titles = {"lmd": "LMD (eye distances)", "opening_r": "correlation of mouth opening", "articulation": "articulation (1 = real)"}
+    titles = {
+        "lmd": "LMD (eye distances)",
+        "opening_r": "correlation of mouth opening",
+        "articulation": "articulation (1 = real)",
+    }
     for axes, (column, title) in zip(panels, titles.items()):
         for i, (name, curve) in enumerate(found["curves"].items()):
             figures = [curve[minutes][column] for minutes in curve]
@@ -133,7 +139,9 @@ def draw(found: dict, path: Path) -> None:
         axes.set_xlabel("minutes of the speaker's own speech")
         axes.grid(alpha=0.3)
     panels[0].set_ylim(bottom=0)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9
+    )
     figure.suptitle(f"GRID s1, {found['test_clips']} held-out clips; 95 % intervals over clips", fontsize=11)
     figure.savefig(path, dpi=120)
 
@@ -144,7 +152,9 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=Path("lips_study"))
     options.add_argument("--prior", type=Path, help="a lip model that never saw s1")
     options.add_argument("--minutes", type=float, nargs="+", default=MINUTES)
-    options.add_argument("--quick", action="store_true", help="a minute at most, few steps, four clips: to see that it runs")
+    options.add_argument(
+        "--quick", action="store_true", help="a minute at most, few steps, four clips: to see that it runs"
+    )
     options.add_argument("--threads", type=int, default=1)
     args = options.parse_args()
     torch.set_num_threads(args.threads)

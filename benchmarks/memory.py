@@ -1,4 +1,5 @@
-"""Peak memory of a cold dub of a target, and of one ten times as long.  python -m benchmarks.memory [--target FILE] [--times 10]"""
+"""Peak memory of a cold dub of a target, and of one ten times as long.  python -m benchmarks.memory [--target FILE]
+[--times 10]"""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""How well the mouth encoder's distance follows what was done to a picture, on mouths that it never learned from, beside L1 and 1 - SSIM.
+"""How well the mouth encoder's distance follows what was done to a picture, on mouths that it never learned from,
+beside L1 and 1 - SSIM.
 
-Per fault: Spearman's rank correlation of its strength with the distance, over all pictures (strength: for another mouth the lip error, for
-one that shines through times the lip error, for teeth times the size of the opening); and the share of pictures of which every stronger
-fault is farther. Then the share of pictures of which a visible fault is farther than a change that nobody
-minds. `python -m benchmarks.mouth_encoder`; seconds, after the minute in which faces are followed.
-"""
+Per fault: Spearman's rank correlation of its strength with the distance, over all pictures (strength: for another mouth
+the lip error, for one that shines through times the lip error, for teeth times the size of the opening); and the share
+of pictures of which every stronger fault is farther. Then the share of pictures of which a visible fault is farther
+than a change that nobody minds. `python -m benchmarks.mouth_encoder`; seconds, after the minute in which faces are
+followed."""
 
 from __future__ import annotations
 
@@ -73,12 +74,18 @@ def followed(pairs: list[tuple[Mouth, Mouth]], by: dict[str, Measure]) -> dict:
         strength, far = [], {name: [] for name in by}
         for amount in AMOUNTS if fault != "swap" else AMOUNTS[-1:]:
             spoilt = [SPOILERS[fault](m, o, amount, np.random.default_rng(i)) for i, (m, o) in enumerate(pairs)]
-            by_fault = {"swap": [lip_error(m, o) for m, o in pairs], "ghost": [amount * lip_error(m, o) for m, o in pairs]}
+            by_fault = {
+                "swap": [lip_error(m, o) for m, o in pairs],
+                "ghost": [amount * lip_error(m, o) for m, o in pairs],
+            }
             by_fault["teeth"] = [severity for _, severity in spoilt]
             strength.append(by_fault.get(fault, [amount] * len(pairs)))
             for name, measure in by.items():
                 far[name].append(in_parts(measure, clean, tensor([rgb for rgb, _ in spoilt])))
-        out[fault] = {name: {"rank_r": round(float(spearmanr(np.ravel(strength), np.ravel(far[name])).statistic), 3)} for name in by}
+        out[fault] = {
+            name: {"rank_r": round(float(spearmanr(np.ravel(strength), np.ravel(far[name])).statistic), 3)}
+            for name in by
+        }
         for name in by if fault != "swap" else ():
             out[fault][name]["in_order"] = round(float((np.diff(far[name], axis=0) > 0).all(0).mean()), 3)
     return out
@@ -93,9 +100,12 @@ def visible_before_mild(pairs: list[tuple[Mouth, Mouth]], by: dict[str, Measure]
     bad = {name: tensor([SPOILERS[name](m, o, amount, rng)[0] for m, o in pairs]) for name, amount in visible.items()}
     mild = {"5 % brighter": (clean * 1.05).clamp(max=1), "1 px aside": tensor([moved(m.rgb, 1, 0) for m, _ in pairs])}
     return {
-        f"{b} before {m}": {name: share_above(in_parts(f, clean, bad[b]), in_parts(f, clean, mild[m])) for name, f in by.items()}
-        for b in bad for m in mild
-    }  # fmt: skip
+        f"{b} before {m}": {
+            name: share_above(in_parts(f, clean, bad[b]), in_parts(f, clean, mild[m])) for name, f in by.items()
+        }
+        for b in bad
+        for m in mild
+    }
 
 
 def main() -> None:
@@ -107,7 +117,10 @@ def main() -> None:
     for name, material, widths in zip(("presenter", "GRID s1"), held, ((128, 192), (64, 118))):
         for width in widths:
             pairs = drawn(material, 60, width)
-            out[f"{name}, {width} px"] = {"faults": followed(pairs, by), "visible first": visible_before_mild(pairs, by)}
+            out[f"{name}, {width} px"] = {
+                "faults": followed(pairs, by),
+                "visible first": visible_before_mild(pairs, by),
+            }
     report("mouth_encoder", out)
 
 

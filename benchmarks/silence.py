@@ -1,4 +1,5 @@
-"""Three seconds of silence as speech: the mouth must stay still and closed.  python -m benchmarks.silence [TARGET...]"""
+"""Three seconds of silence as speech: the mouth must stay still and closed.  python -m benchmarks.silence
+[TARGET...]"""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from lipsync.metrics import pictures as metrics
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("targets", type=Path, nargs="*", help="default: 40 joined GRID clips and the shipped presenter")
+    options.add_argument(
+        "targets", type=Path, nargs="*", help="default: 40 joined GRID clips and the shipped presenter"
+    )
     options.add_argument("--seconds", type=float, default=3.0)
     args = options.parse_args()
     config = config_of(args)
@@ -31,10 +34,13 @@ def main() -> None:
         pauses = [] if voiced is None else metrics.long_silences(voiced, float(real.stream.clock.rate))
         rest = metrics.resting_gap(real_gap, pauses)
         found[target.stem] = {
-            "n_frames": len(gap), "lip_std": metrics.silent_lip_std(gap, [slice(0, len(gap))]),
-            "closed_share": float(metrics.closed(gap, rest).mean()), "opening": float(gap.mean()), "resting_gap": rest,
+            "n_frames": len(gap),
+            "lip_std": metrics.silent_lip_std(gap, [slice(0, len(gap))]),
+            "closed_share": float(metrics.closed(gap, rest).mean()),
+            "opening": float(gap.mean()),
+            "resting_gap": rest,
             "target_lip_std_in_pauses": metrics.silent_lip_std(real_gap, pauses),
-        }  # fmt: skip
+        }
     report("silence", {"targets": found})
 
 

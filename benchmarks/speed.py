@@ -1,4 +1,5 @@
-"""How fast a warm dub is: frames per second, and seconds per stage.  python -m benchmarks.speed [--target FILE] [--speech FILE]"""
+"""How fast a warm dub is: frames per second, and seconds per stage.  python -m benchmarks.speed [--target FILE]
+[--speech FILE]"""
 
 from __future__ import annotations
 
@@ -15,11 +16,19 @@ def main() -> None:
     args = options.parse_args()
     config, target = config_of(args), args.target or sample_target()
     runs = [make_dub(target, args.speech, args.work / "speed.mp4", config) for _ in range(args.runs + 1)]
-    warm = [{"frames_per_s": run["output"]["frames"] / run["seconds"]["total"], "seconds": run["seconds"]} for run in runs[1:]]
-    report("speed", {
-        "frames": runs[0]["output"]["frames"], "frames_per_s": max(run["frames_per_s"] for run in warm),
-        "warm": warm, "first": runs[0]["seconds"],
-    })  # fmt: skip
+    warm = [
+        {"frames_per_s": run["output"]["frames"] / run["seconds"]["total"], "seconds": run["seconds"]}
+        for run in runs[1:]
+    ]
+    report(
+        "speed",
+        {
+            "frames": runs[0]["output"]["frames"],
+            "frames_per_s": max(run["frames_per_s"] for run in warm),
+            "warm": warm,
+            "first": runs[0]["seconds"],
+        },
+    )
 
 
 if __name__ == "__main__":

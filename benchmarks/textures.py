@@ -1,9 +1,8 @@
 """Texture methods on held-out frames:  python -m benchmarks.textures presenter|grid [--methods median,hybrid,...]
 
-presenter: samples/target.mp4, blocks of it held out. grid: the first 40 `train` clips of GRID s1 joined are learnt from, the first 5 `val`
-clips are the truth. The report (index.html, results.json ...) is written to WORK/textures-presenter or WORK/textures-grid; printed are its
-means as JSON and, after that, as a Markdown table.
-"""
+presenter: samples/target.mp4, blocks of it held out. grid: the first 40 `train` clips of GRID s1 joined are learnt
+from, the first 5 `val` clips are the truth. The report (index.html, results.json ...) is written to
+WORK/textures-presenter or WORK/textures-grid; printed are its means as JSON and, after that, as a Markdown table."""
 
 from __future__ import annotations
 
@@ -34,11 +33,26 @@ def main() -> None:
         held_out = grid_clips("val")[:TRUTH_CLIPS]
     methods = [name for name in args.methods.split(",") if name]
     results = compare(
-        target, methods, args.work / f"textures-{args.footage}", config, held_out=held_out, true_lips_only=args.true_lips_only,
-        cache=Cache(config.cache.folder), hook=Lines(sys.stderr), force=True,
-    )  # fmt: skip
-    report(f"textures_{args.footage}", {"rows": results["n_rows"], "blocks": results["n_blocks"], "perceptual": results["perceptual"], "lips": results["lips"],
-                                        "tables": {kind: table_rows(results, kind) for kind in kinds_of(results)}})  # fmt: skip
+        target,
+        methods,
+        args.work / f"textures-{args.footage}",
+        config,
+        held_out=held_out,
+        true_lips_only=args.true_lips_only,
+        cache=Cache(config.cache.folder),
+        hook=Lines(sys.stderr),
+        force=True,
+    )
+    report(
+        f"textures_{args.footage}",
+        {
+            "rows": results["n_rows"],
+            "blocks": results["n_blocks"],
+            "perceptual": results["perceptual"],
+            "lips": results["lips"],
+            "tables": {kind: table_rows(results, kind) for kind in kinds_of(results)},
+        },
+    )
     for kind in kinds_of(results):
         print(f"\n{kind} lips\n\n{markdown(results, kind)}")
 

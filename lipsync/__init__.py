@@ -1,7 +1,7 @@
 """A person in a video says a new recording.
 
-    from lipsync import DubConfig, dub
-    dub("target.mp4", "speech.wav", "out.mp4", DubConfig(device="cpu"))
+from lipsync import DubConfig, dub
+dub("target.mp4", "speech.wav", "out.mp4", DubConfig(device="cpu"))
 """
 
 from __future__ import annotations

@@ -2,4 +2,5 @@
 
 
 class MediaError(Exception):
-    """Sound or pictures that cannot be read or written. The message names the cause, the file as it was given, and the cure."""
+    """Sound or pictures that cannot be read or written. The message names the cause, the file as it was given, and the
+    cure."""

@@ -1,4 +1,5 @@
-"""Files that appear whole or not at all: a hidden part is written beside the final name, brought safely to the disk, and renamed."""
+"""Files that appear whole or not at all: a hidden part is written beside the final name, brought safely to the disk,
+and renamed."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ STALE_S = 24 * 3600
 
 
 def this_host() -> str:
-    """The name under which a process id means one process: the machine's, with this start of it (machines may share a name), and in a
-    container or sandbox its numbering of processes."""
+    """The name under which a process id means one process: the machine's, with this start of it (machines may share a
+    name), and in a container or sandbox its numbering of processes."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", platform.node())[:40].strip("-") or "host"
     with suppress(OSError):
         start, numbering = Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")
@@ -31,8 +32,8 @@ def part_path(path: str | Path) -> Path:
 
 
 def commit(part: str | Path, path: str | Path) -> None:
-    """`part`, all of it on the disk, becomes `path`: after a power loss there is the old file or the new one, never a piece. OSError: neither
-    was touched."""
+    """`part`, all of it on the disk, becomes `path`: after a power loss there is the old file or the new one, never a
+    piece. OSError: neither was touched."""
     sync_file(part)
     os.replace(part, path)
     sync_folder(Path(path).parent)
@@ -51,13 +52,15 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def remove_part(part: str | Path) -> None:
-    """Removes a part that may be gone already. Where it cannot be removed it stays: that must not hide why it was given up."""
+    """Removes a part that may be gone already. Where it cannot be removed it stays: that must not hide why it was given
+    up."""
     with suppress(OSError):
         os.unlink(part)
 
 
 def remove_stale(path: str | Path) -> None:
-    """Removes left-over parts of `path`: of processes that are dead on this host, and any that nobody has written to for a day."""
+    """Removes left-over parts of `path`: of processes that are dead on this host, and any that nobody has written to
+    for a day."""
     path = Path(path)
     ours = re.compile(rf"\.{re.escape(_short(path.stem))}\.([A-Za-z0-9-]+)\.([0-9]+)\.part{re.escape(path.suffix)}")
     with suppress(OSError):

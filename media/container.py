@@ -1,4 +1,5 @@
-"""Media files of strangers, opened: known formats only, nothing but the file itself, and not more of it than was agreed."""
+"""Media files of strangers, opened: known formats only, nothing but the file itself, and not more of it than was
+agreed."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from media import MediaError
 from media.mp4_tables import impossible_count
 
 MAX_CHANNELS = 64
-#: FFmpeg's names of the formats that are opened. None of them reads another file, an address or a device, as playlists do (concat, hls, dash,
+#: FFmpeg's names of the formats that are opened. None of them reads another file, an address or a device, as playlists
+#: do (concat, hls, dash,
 #: sdp, imf, image2).
 FORMATS = (
     "mov", "matroska", "avi", "mpeg", "mpegts", "mpegvideo", "flv", "asf", "ogg", "mxf", "gxf", "nut", "ivf", "obu", "dv", "rm", "wtv", "m4v",
@@ -25,7 +27,8 @@ FORMATS = (
 
 @dataclass(frozen=True, slots=True)
 class InputLimits:
-    """The most that is opened, as section `limits` of the configuration has it. megapixels: of one picture; frames, hours: of one video."""
+    """The most that is opened, as section `limits` of the configuration has it. megapixels: of one picture; frames,
+    hours: of one video."""
 
     megapixels: float = 40.0
     frames: int = 1_000_000
@@ -37,7 +40,8 @@ class InputLimits:
 
 
 def open_media(path: str | Path, limits: InputLimits = InputLimits()) -> av.container.InputContainer:
-    """The opened file. Errors of PyAV are its own, MemoryError among them, save for MediaError where the format is none of FORMATS."""
+    """The opened file. Errors of PyAV are its own, MemoryError among them, save for MediaError where the format is none
+    of FORMATS."""
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file", "max_pixels": str(limits.n_pixels)}
     if count := impossible_count(path):
         raise MediaError(f"{path} is damaged: it states {count:,} samples, more than its size allows. Copy it again.")
@@ -51,7 +55,8 @@ def open_media(path: str | Path, limits: InputLimits = InputLimits()) -> av.cont
 
 
 def check_size(stream: av.video.stream.VideoStream, path: Path, limits: InputLimits) -> None:
-    """MediaError where a picture track states more than is opened; its decoder will refuse a picture that turns out larger."""
+    """MediaError where a picture track states more than is opened; its decoder will refuse a picture that turns out
+    larger."""
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > limits.n_pixels:
         raise MediaError(f"{path} has pictures of {width}x{height} pixels. {too_large('megapixels', limits)}")

@@ -1,4 +1,5 @@
-"""What the tables of an MP4 file state, looked at before FFmpeg does: it takes memory for every sample that is stated, wherever it may lie.
+"""What the tables of an MP4 file state, looked at before FFmpeg does: it takes memory for every sample that is stated,
+wherever it may lie.
 
 media/mp4_tables.py and audio/atoms.py are the same file: neither package may import the other.
 """
@@ -20,7 +21,8 @@ _COUNT_AT = {b"stsz": 8, b"trun": 4}
 
 
 def impossible_count(path: str | Path) -> int | None:
-    """A number of samples that cannot be in a file of this size; None where none is stated, as in all files of other kinds."""
+    """A number of samples that cannot be in a file of this size; None where none is stated, as in all files of other
+    kinds."""
     with suppress(OSError), open(path, "rb") as file:
         n_bytes = os.fstat(file.fileno()).st_size
         return next((count for count in _counts(file, 0, n_bytes) if count > MOST_PER_BYTE * n_bytes), None)

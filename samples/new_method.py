@@ -1,9 +1,9 @@
-"""A texture method of your own, in one file:  lipsync compare TARGET --methods median --method-file samples/new_method.py -o report/
+"""A texture method of your own, in one file:  lipsync compare TARGET --methods median --method-file
+samples/new_method.py -o report/
 
-This one decodes the mouth from the lips with a few layers, into the frame's own surroundings. Also: `lipsync train texture FILE.py TARGET
--o WEIGHTS` and `lipsync dub --texture FILE.py --texture-weights WEIGHTS`. A method that learns nothing needs only `name`, `radius`,
-`prepare` and `render`: see lipsync/textures/registry.py.
-"""
+This one decodes the mouth from the lips with a few layers, into the frame's own surroundings. Also: `lipsync train
+texture FILE.py TARGET -o WEIGHTS` and `lipsync dub --texture FILE.py --texture-weights WEIGHTS`. A method that learns
+nothing needs only `name`, `radius`, `prepare` and `render`: see lipsync/textures/registry.py."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +23,9 @@ class Method(TrainableTexture):
         """The networks: here 39 numbers to a picture in four doublings."""
         self.size = net_size(space, self.config.width)
         self.nets["enter"] = nn.Linear(39, 64 * (self.size[0] // 16) * (self.size[1] // 16))
-        self.nets["decoder"] = nn.Sequential(Grow(64, 48), Grow(48, 32), Grow(32, 24), Grow(24, 16), conv(16, 16), nn.Conv2d(16, 3, 1))
+        self.nets["decoder"] = nn.Sequential(
+            Grow(64, 48), Grow(48, 32), Grow(32, 24), Grow(24, 16), conv(16, 16), nn.Conv2d(16, 3, 1)
+        )
 
     def draw(self, query: TextureQuery) -> tuple[torch.Tensor, None]:
         """The picture for the wanted lips; around the part that speech moves, the frame's own."""

@@ -12,9 +12,11 @@ import pytest
 from tests.support import SAMPLES
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
-for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):  # what the tests compute is small: threads cost more than they bring
+for _name in (
+    "OMP_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+):  # what the tests compute is small: threads cost more than they bring
     os.environ.setdefault(_name, "1")
-
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +35,14 @@ def small_target(tmp_path_factory) -> Path:
     wave = load_track(SAMPLES / "target.mp4")
     soundfile.write(folder / "sound.wav", wave.samples[: 10 * wave.rate].numpy(), wave.rate)
     clock = FrameClock.constant(250, Fraction(25))
-    with VideoWriter(folder / "small.mkv", width=480, height=270, clock=clock, codec="ffv1", speech=folder / "sound.wav") as writer:
+    with VideoWriter(
+        folder / "small.mkv", width=480, height=270, clock=clock, codec="ffv1", speech=folder / "sound.wav"
+    ) as writer:
         for batch in read_frames(probe(SAMPLES / "target.mp4"), 25, stop=250):
-            small = [cv2.resize(rgb, (480, 270), interpolation=cv2.INTER_AREA) for rgb in batch.rgb.permute(0, 2, 3, 1).numpy()]
+            small = [
+                cv2.resize(rgb, (480, 270), interpolation=cv2.INTER_AREA)
+                for rgb in batch.rgb.permute(0, 2, 3, 1).numpy()
+            ]
             writer.write(torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).contiguous())
     return folder / "small.mkv"
 

@@ -11,7 +11,26 @@ from tests.support import ROOT
 
 OURS = ("audio", "video", "lipsync", "training")
 LEAVES = {"types", "timebase", "geometry", "lips", "config", "errors", "hooks", "cache", "weights_file", "threads"}
-ENTRY = {"dub", "batch", "cli", "__main__", "doctor", "config_file", "paths", "look", "receipt", "lip_model", "lips_only", "train_lips", "texture_model", "train_texture", "compare", "identity", "sandbox", "__init__"}
+ENTRY = {
+    "dub",
+    "batch",
+    "cli",
+    "__main__",
+    "doctor",
+    "config_file",
+    "paths",
+    "look",
+    "receipt",
+    "lip_model",
+    "lips_only",
+    "train_lips",
+    "texture_model",
+    "train_texture",
+    "compare",
+    "identity",
+    "sandbox",
+    "__init__",
+}
 HEAVY = {"torch", "cv2", "mediapipe", "librosa", "numba", "dlib", "scipy", "av", "soundfile", "jax", "matplotlib"}
 NEVER_AT_THE_TOP = {"mediapipe", "dlib", "librosa", "numba", "torchaudio"}
 FILES = sorted(path for name in OURS for path in (ROOT / name).rglob("*.py"))
@@ -80,7 +99,9 @@ def complaint(importer, name):
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_the_import_law(path):
-    broken = [f"line {line}: {name}: {why}" for line, name in imported(path) if (why := complaint(module_name(path), name))]
+    broken = [
+        f"line {line}: {name}: {why}" for line, name in imported(path) if (why := complaint(module_name(path), name))
+    ]
     assert not broken, "\n".join(broken)
 
 
@@ -95,13 +116,20 @@ def test_heavy_libraries_are_imported_where_they_are_used(path):
 def test_no_librosa_and_no_pickle(path):
     text = path.read_text(encoding="utf-8")
     names = {name.split(".")[0] for _, name in imported(path)}
-    assert not names & {"librosa", "pickle", "joblib", "shelve"} and "torch.load(" not in text and "allow_pickle=True" not in text
+    assert (
+        not names & {"librosa", "pickle", "joblib", "shelve"}
+        and "torch.load(" not in text
+        and "allow_pickle=True" not in text
+    )
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.name != "cli.py"], ids=module_name)
 def test_only_the_command_line_prints(path):
-    calls = [node.lineno for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)
-             and isinstance(node.func, ast.Name) and node.func.id == "print"]  # fmt: skip
+    calls = [
+        node.lineno
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
     if module_name(path).startswith("training") and '__name__ == "__main__"' in path.read_text(encoding="utf-8"):
         pytest.skip("a script of its own")
     assert not calls, f"print in lines {calls}"
@@ -133,8 +161,11 @@ def test_the_law_itself(importer, name, allowed):
 def loaded_after(code):
     out = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return set(out.stdout.splitlines()[-1].split())
 
 

@@ -39,18 +39,26 @@ from tests.fuzz.seeds import make_receipt, receipt_job
 from tests.lipsync.render.test_retime import SMALL, check_promises, cost_of_path
 from video.clock import FrameClock
 
-settings.register_profile("ours", deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+settings.register_profile(
+    "ours", deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
 settings.load_profile("ours")
 
 rates = st.sampled_from(NOMINAL_RATES) | st.fractions(Fraction(1, 2), 240, max_denominator=1001)
-bases = st.sampled_from([Fraction(1, n) for n in (1000, 12800, 15360, 90000, 25, 24000, 600, 44100)] + [Fraction(1001, 30000)])
+bases = st.sampled_from(
+    [Fraction(1, n) for n in (1000, 12800, 15360, 90000, 25, 24000, 600, 44100)] + [Fraction(1001, 30000)]
+)
 seeds = st.integers(0, 2**32 - 1)
 
 
 @st.composite
 def clocks(draw, most: int = 60) -> FrameClock:
     """Frames at any times on any base, beginning anywhere."""
-    steps = draw(st.lists(draw(st.sampled_from([st.integers(1, 5000), st.sampled_from([5, 10, 15, 40])])), min_size=1, max_size=most))
+    steps = draw(
+        st.lists(
+            draw(st.sampled_from([st.integers(1, 5000), st.sampled_from([5, 10, 15, 40])])), min_size=1, max_size=most
+        )
+    )
     first = draw(st.integers(-(10**6), 10**9))
     pts = first + np.concatenate([[0], np.cumsum(steps[:-1])]).astype(np.int64)
     return FrameClock(pts, draw(bases), int(pts[-1]) + steps[-1])
@@ -83,7 +91,9 @@ def test_hours_do_not_drift(rate, n):
     whole, part = feature_position(clock)
     for i in (n - 1, n // 2, n // 3):
         exact = Fraction(i * 100) / rate
-        assert whole[i] == exact.numerator // exact.denominator and part[i] == pytest.approx(float(exact - int(whole[i])), abs=1e-9)
+        assert whole[i] == exact.numerator // exact.denominator and part[i] == pytest.approx(
+            float(exact - int(whole[i])), abs=1e-9
+        )
     assert clock.seconds[-1] == pytest.approx(float((n - 1) / rate), rel=1e-12)
 
 
@@ -104,7 +114,9 @@ def test_a_nominal_rate_is_near_the_mean(clock):
     assert rate > 0
     if len(clock) > 1:
         length_s = int(clock.pts[-1] - clock.pts[0]) * clock.base
-        assert abs((len(clock) - 1) / rate - length_s) <= max(3 * clock.base, length_s * Fraction(2, 1000)) or rate < Fraction(1, 20)
+        assert abs((len(clock) - 1) / rate - length_s) <= max(
+            3 * clock.base, length_s * Fraction(2, 1000)
+        ) or rate < Fraction(1, 20)
 
 
 @given(clocks(), st.integers(1, 300), seeds)
@@ -157,7 +169,9 @@ angles, scales = st.floats(-3.1, 3.1), st.floats(0.1, 10)
 @st.composite
 def similarities(draw) -> np.ndarray:
     factor = draw(scales) * np.exp(1j * draw(angles))
-    return np.array([[factor.real, -factor.imag, draw(numbers)], [factor.imag, factor.real, draw(numbers)], [0, 0, 1.0]])
+    return np.array(
+        [[factor.real, -factor.imag, draw(numbers)], [factor.imag, factor.real, draw(numbers)], [0, 0, 1.0]]
+    )
 
 
 @given(similarities(), similarities(), seeds)
@@ -192,7 +206,8 @@ def test_warps_by_whole_pixels_are_exact(height, width, dx, dy, seed):
 @settings(max_examples=40)
 @given(similarities(), st.integers(6, 30), st.integers(6, 30))
 def test_warps_show_each_pixel_what_lies_at_its_centre(out_from_in, height, width):
-    """A picture whose value is x + 2y shows, after any move, x + 2y of where each pixel's centre came from (inside; no shrinking)."""
+    """A picture whose value is x + 2y shows, after any move, x + 2y of where each pixel's centre came from (inside; no
+    shrinking)."""
     scale = np.sqrt(np.linalg.det(out_from_in[:2, :2]))
     out_from_in = np.diag([max(1, 1 / scale), max(1, 1 / scale), 1]) @ out_from_in  # enlarging only
     y, x = np.mgrid[:40, :50] + 0.5
@@ -214,7 +229,9 @@ def best_by_trying(n, t, costs):
         best[f, h] = cost_of_path([(f, h)], costs)
     for row in range(1, n):
         voiced = np.concatenate([[0], costs.voiced[row:]])  # what this row costs is counted, the one before was
-        here = replace(costs, start=np.zeros(t), shown=costs.shown[row - 1 :], voiced=voiced, jump=costs.jump[row - 1 :])
+        here = replace(
+            costs, start=np.zeros(t), shown=costs.shown[row - 1 :], voiced=voiced, jump=costs.jump[row - 1 :]
+        )
         best = {b: min(best[a] + (_pair(a, b, here)) for a in best) for b in best}
     return min(best.values())
 
@@ -234,7 +251,11 @@ def _pair(a, b, costs):
 def test_the_programme_equals_trying_everything(n, t, seed, seek, repeat, rate):
     rng = np.random.default_rng(seed)
     voiced, shot, valid = rng.random(n) < 0.5, np.cumsum(rng.random(t) < 0.25), rng.random(t) < 0.8
-    motion, pose, origin = rng.gamma(1.0, 0.01, t).astype(np.float32), rng.normal(0, 5, (t, 3)), rng.normal(0, 0.1, (t, 2))
+    motion, pose, origin = (
+        rng.gamma(1.0, 0.01, t).astype(np.float32),
+        rng.normal(0, 5, (t, 3)),
+        rng.normal(0, 0.1, (t, 2)),
+    )
     config = replace(SMALL, seek=seek, repeat=repeat)
     timing = retime(voiced, motion, valid, shot, rate, config, pose, origin)
     costs = costs_of(voiced, motion, valid, shot, rate, config, pose, origin)
@@ -243,7 +264,14 @@ def test_the_programme_equals_trying_everything(n, t, seed, seek, repeat, rate):
 
 
 @settings(max_examples=60)
-@given(st.integers(1, 300), st.integers(1, 120), seeds, st.sampled_from(POLICIES), st.booleans(), st.sampled_from([10.0, 23.976, 25.0, 120.0]))
+@given(
+    st.integers(1, 300),
+    st.integers(1, 120),
+    seeds,
+    st.sampled_from(POLICIES),
+    st.booleans(),
+    st.sampled_from([10.0, 23.976, 25.0, 120.0]),
+)
 def test_every_policy_keeps_its_promises(n, t, seed, length, enabled, rate):
     rng = np.random.default_rng(seed)
     voiced = np.repeat(rng.random(n // 10 + 1) < 0.6, 10)[:n]
@@ -258,13 +286,17 @@ def test_every_policy_keeps_its_promises(n, t, seed, length, enabled, rate):
     assert (timing.seeks > 0).all() and (timing.seeks < rows).all() and (np.diff(timing.seeks) > 0).all()
     jumped = np.zeros(rows, bool)
     jumped[timing.seeks] = True
-    assert (shot[timing.source[1:]] == shot[timing.source[:-1]])[~jumped[1:]].all(), "a cut of the target that is no seek"
+    assert (shot[timing.source[1:]] == shot[timing.source[:-1]])[~jumped[1:]].all(), (
+        "a cut of the target that is no seek"
+    )
     if length == "speech" and enabled and t > 1:
         check_promises(timing, shot, n)
     else:
         assert not timing.half.any()
         k = np.arange(rows)
-        want = {"cut": k, "hold": np.minimum(k, t - 1), "loop": k % t}.get(length, np.abs((k + t - 1) % max(1, 2 * t - 2) - (t - 1)))
+        want = {"cut": k, "hold": np.minimum(k, t - 1), "loop": k % t}.get(
+            length, np.abs((k + t - 1) % max(1, 2 * t - 2) - (t - 1))
+        )
         assert np.array_equal(timing.source, np.minimum(want, t - 1))
 
 
@@ -280,10 +312,19 @@ plain = st.recursive(
 def values_of(hint):
     if typing.get_origin(hint) is tuple:
         args = typing.get_args(hint)
-        return st.lists(st.floats(-1e6, 1e6), max_size=6).map(tuple) if args[1:] == (Ellipsis,) else st.tuples(*(st.floats(-1e6, 1e6) for _ in args))
+        return (
+            st.lists(st.floats(-1e6, 1e6), max_size=6).map(tuple)
+            if args[1:] == (Ellipsis,)
+            else st.tuples(*(st.floats(-1e6, 1e6) for _ in args))
+        )
     if typing.get_origin(hint) is not None:
         return st.none() | values_of(next(a for a in typing.get_args(hint) if a is not type(None)))
-    return {bool: st.booleans(), int: st.integers(-(10**12), 10**12), float: st.floats(allow_nan=False, allow_infinity=False), str: text}[hint]
+    return {
+        bool: st.booleans(),
+        int: st.integers(-(10**12), 10**12),
+        float: st.floats(allow_nan=False, allow_infinity=False),
+        str: text,
+    }[hint]
 
 
 @st.composite
@@ -312,7 +353,9 @@ def raises_only_sentences(act):
     try:
         return act()
     except LipsyncError as trouble:
-        assert isinstance(trouble, LipsyncError) and str(trouble).isprintable() and 20 < len(str(trouble)) < 700, str(trouble)
+        assert isinstance(trouble, LipsyncError) and str(trouble).isprintable() and 20 < len(str(trouble)) < 700, str(
+            trouble
+        )
         return None
 
 
@@ -322,7 +365,12 @@ def test_any_plain_values_are_a_configuration_or_a_sentence(tree):
     assert got is None or got == from_plain(to_plain(got))
 
 
-names = [f"{section}.{f.name}" for section, hint in typing.get_type_hints(DubConfig).items() if is_dataclass(hint) for f in fields(hint)]
+names = [
+    f"{section}.{f.name}"
+    for section, hint in typing.get_type_hints(DubConfig).items()
+    if is_dataclass(hint)
+    for f in fields(hint)
+]
 
 
 @settings(max_examples=80)
@@ -334,7 +382,11 @@ def test_any_setting_is_a_configuration_or_a_sentence(name, value):
     raises_only_sentences(lambda: load(settings=[f"{name}={value}"]))
 
 
-@given(st.sampled_from(["", "face.", "write.", "nothing."]), st.text(string.ascii_lowercase + "_", min_size=1, max_size=12), plain)
+@given(
+    st.sampled_from(["", "face.", "write.", "nothing."]),
+    st.text(string.ascii_lowercase + "_", min_size=1, max_size=12),
+    plain,
+)
 def test_unknown_names_are_usage_errors(section, name, value):
     full = section + name
     if full in names or name in {f.name for f in fields(DubConfig)}:
@@ -367,7 +419,9 @@ def test_keys_are_equal_exactly_where_all_is_equal(one, other):
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     assert (step_key(*one) == step_key(*other)) == same
     assert step_key(*one) == step_key(*json.loads(json.dumps(one)))
-    assert (step_key(*one[:3], one[3]) == step_key(*one[:3], one[3][::-1])) == (one[3] == one[3][::-1]), "inputs are read in order"
+    assert (step_key(*one[:3], one[3]) == step_key(*one[:3], one[3][::-1])) == (one[3] == one[3][::-1]), (
+        "inputs are read in order"
+    )
 
 
 @settings(max_examples=50)
@@ -408,9 +462,14 @@ def test_a_finished_job_is_kept(finished_job):
     assert valid_receipt(job, OutputStore(folder)) == facts
 
 
-@given(plain | st.sampled_from([0, -1, True, float("nan"), float("inf"), 7]), st.sampled_from([None, "id", "output", "notes", "lips"]), st.sampled_from([None, "bytes", "frames", "duration_s"]))
+@given(
+    plain | st.sampled_from([0, -1, True, float("nan"), float("inf"), 7]),
+    st.sampled_from([None, "id", "output", "notes", "lips"]),
+    st.sampled_from([None, "bytes", "frames", "duration_s"]),
+)
 def test_any_receipt_is_a_finished_job_or_none(finished_job, value, key, inner):
-    """Whatever stands in a receipt, a job counts as finished only if what is used of it is what it should be; never an exception."""
+    """Whatever stands in a receipt, a job counts as finished only if what is used of it is what it should be; never an
+    exception."""
     folder, job, facts = finished_job
     changed = json.loads(json.dumps(facts))
     if key is None:
@@ -422,5 +481,13 @@ def test_any_receipt_is_a_finished_job_or_none(finished_job, value, key, inner):
     (folder / "out.mp4.json").write_text(json.dumps(changed))
     got = valid_receipt(job, OutputStore(folder))
     if got is not None:
-        assert got["id"] == facts["id"] and got["output"]["bytes"] == 7 and all(isinstance(note, str) for note in got["notes"])
-        assert type(got["output"]["frames"]) is int and got["output"]["frames"] > 0 and 0 < got["output"]["duration_s"] < np.inf
+        assert (
+            got["id"] == facts["id"]
+            and got["output"]["bytes"] == 7
+            and all(isinstance(note, str) for note in got["notes"])
+        )
+        assert (
+            type(got["output"]["frames"]) is int
+            and got["output"]["frames"] > 0
+            and 0 < got["output"]["duration_s"] < np.inf
+        )

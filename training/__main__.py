@@ -10,9 +10,16 @@ from pathlib import Path
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m training", description="Train a model that ships with lipsync.")
     options.add_argument("what", choices=["lips", "encoder"], help="lips: speech to lips; encoder: the mouth encoder")
-    options.add_argument("--recipe", help="a file of training/recipes, or a .toml file (default: prior, or mouth-encoder)")
+    options.add_argument(
+        "--recipe", help="a file of training/recipes, or a .toml file (default: prior, or mouth-encoder)"
+    )
     options.add_argument("-o", "--out", type=Path, help="the model to write (default: RECIPE.safetensors)")
-    options.add_argument("--work", type=Path, default=Path("work"), help="folder for all that is made on the way, used again (default: work)")
+    options.add_argument(
+        "--work",
+        type=Path,
+        default=Path("work"),
+        help="folder for all that is made on the way, used again (default: work)",
+    )
     options.add_argument("--workers", type=int, default=2, help="processes that make speech")
     args = options.parse_args()
 

@@ -1,4 +1,5 @@
-"""The same speech in another room, through another microphone, telephone or codec, or from a larger or smaller speaker."""
+"""The same speech in another room, through another microphone, telephone or codec, or from a larger or smaller
+speaker."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from audio.load import Waveform
 
 
 def augment(wave: Waveform, rng: np.random.Generator) -> Waveform:
-    """(S,) the speech with a chance of reverberation, noise, a narrow band and coarse quantisation; as long, and as soon."""
+    """(S,) the speech with a chance of reverberation, noise, a narrow band and coarse quantisation; as long, and as
+    soon."""
     samples = wave.samples.numpy().astype(np.float64)
     if rng.random() < 0.5:
         samples = _in_a_room(samples, wave.rate, rng)
@@ -25,9 +27,12 @@ def augment(wave: Waveform, rng: np.random.Generator) -> Waveform:
 
 
 def resized_speaker(wave: Waveform, factor: float) -> Waveform:
-    """The speech played `factor` times as fast: voice and vocal tract sound that much smaller; it gets shorter by as much."""
+    """The speech played `factor` times as fast: voice and vocal tract sound that much smaller; it gets shorter by as
+    much."""
     ratio = Fraction(factor).limit_denominator(40)
-    return Waveform.of(resample_poly(wave.samples.numpy(), ratio.denominator, ratio.numerator).astype(np.float32), wave.rate)
+    return Waveform.of(
+        resample_poly(wave.samples.numpy(), ratio.denominator, ratio.numerator).astype(np.float32), wave.rate
+    )
 
 
 def _in_a_room(samples: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:

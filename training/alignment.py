@@ -1,7 +1,7 @@
 """Where two recordings of the same words say the same: dynamic time warping between a real voice and a synthetic one.
 
-Sakoe and Chiba 1978, with steps that keep the path between a quarter and four times the mean tempo, on cepstra normalised per recording.
-"""
+Sakoe and Chiba 1978, with steps that keep the path between a quarter and four times the mean tempo, on cepstra
+normalised per recording."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ _SPEC = FeatureSpec("mfcc", differences=False)
 
 
 def time_map(real: Waveform, synthetic: Waveform) -> np.ndarray:
-    """(F,) float64: for each 10 ms row of `real`, the row of `synthetic` (a fraction) that says the same; never falling."""
+    """(F,) float64: for each 10 ms row of `real`, the row of `synthetic` (a fraction) that says the same; never
+    falling."""
     a, b = _sounding(real), _sounding(synthetic)
     first, second = _cepstra(real, a), _cepstra(synthetic, b)
     n_real, n_synthetic = len(first), len(second)
@@ -38,8 +39,11 @@ def time_map(real: Waveform, synthetic: Waveform) -> np.ndarray:
     return np.clip(np.concatenate([before, inner, after]), 0, n_synthetic - 1)
 
 
-def features_under(real: Waveform, utterance: Utterance, spec: FeatureSpec, rows: np.ndarray | None = None) -> np.ndarray:
-    """(F,D) float32: what `utterance` would have sounded like in the time of `real`. rows: `time_map(real, utterance.wave)`, if known."""
+def features_under(
+    real: Waveform, utterance: Utterance, spec: FeatureSpec, rows: np.ndarray | None = None
+) -> np.ndarray:
+    """(F,D) float32: what `utterance` would have sounded like in the time of `real`. rows: `time_map(real,
+    utterance.wave)`, if known."""
     plain = FeatureSpec(**{**spec.to_dict(), "differences": False})
     values = speech_features(utterance.wave, plain).values.numpy()
     warped = at_rows(values, time_map(real, utterance.wave) if rows is None else rows)
@@ -49,7 +53,8 @@ def features_under(real: Waveform, utterance: Utterance, spec: FeatureSpec, rows
 
 
 def phones_of(real: Waveform, utterances: Sequence[Utterance]) -> Phones:
-    """The phones of a real recording: boundaries carried over from synthetic readings of its words, median over the voices.
+    """The phones of a real recording: boundaries carried over from synthetic readings of its words, median over the
+    voices.
 
     The commonest reading counts, pauses inside aside; voices that read otherwise are left out.
     """
@@ -94,7 +99,11 @@ def _moments(rows: np.ndarray, synthetic_s: np.ndarray) -> np.ndarray:
 def _sounding(wave: Waveform) -> tuple[int, int]:
     """First and one past the last row of speech; everything where none is found."""
     voiced = np.flatnonzero(voice_activity(wave))
-    return (int(voiced[0]), int(voiced[-1]) + 1) if len(voiced) > 10 else (0, 1 + len(wave.samples) * FEATURE_RATE // wave.rate)
+    return (
+        (int(voiced[0]), int(voiced[-1]) + 1)
+        if len(voiced) > 10
+        else (0, 1 + len(wave.samples) * FEATURE_RATE // wave.rate)
+    )
 
 
 def _widened(span: tuple[int, int], n: int) -> tuple[int, int]:
@@ -102,7 +111,8 @@ def _widened(span: tuple[int, int], n: int) -> tuple[int, int]:
 
 
 def _cepstra(wave: Waveform, speech: tuple[int, int]) -> np.ndarray:
-    """(F,27) cepstra 1 to 12, loudness, their slopes over 50 ms, and loudness' spread; mean 0 and spread 1 over the speech."""
+    """(F,27) cepstra 1 to 12, loudness, their slopes over 50 ms, and loudness' spread; mean 0 and spread 1 over the
+    speech."""
     values = speech_features(wave, _SPEC).values.double().numpy()[:, 1:]
     inside = slice(*speech)
     loudest = values[inside, -1].max()
@@ -111,7 +121,9 @@ def _cepstra(wave: Waveform, speech: tuple[int, int]) -> np.ndarray:
     slope = np.apply_along_axis(lambda column: np.convolve(np.pad(column, 2, "edge"), ramp, "valid"), 0, values)
     both = np.concatenate([values, slope], 1)
     scaled = (both - both[inside].mean(0)) / (both[inside].std(0) + 1e-6)
-    scaled[:, values.shape[1] - 1] *= 2.0  # loudness counts like several cepstra: it marks closures and vowels in any voice
+    scaled[:, values.shape[1] - 1] *= (
+        2.0  # loudness counts like several cepstra: it marks closures and vowels in any voice
+    )
     return uniform_filter1d(np.clip(scaled, -4, 4), 3, axis=0, mode="nearest")
 
 
@@ -131,7 +143,11 @@ def _warped(cost: np.ndarray) -> np.ndarray:
         for s, (di, dj, price) in enumerate(STEPS):
             if i < di or m <= dj:
                 continue
-            paired = np.mean([cost[i, dj - k : m - k] for k in range(dj)], axis=0) if di == 1 else cost[i - di + 1 : i + 1, dj:].sum(0)
+            paired = (
+                np.mean([cost[i, dj - k : m - k] for k in range(dj)], axis=0)
+                if di == 1
+                else cost[i - di + 1 : i + 1, dj:].sum(0)
+            )
             reached = total[i - di, : m - dj] + paired + price
             better = reached < total[i, dj:]
             total[i, dj:][better] = reached[better]

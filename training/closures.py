@@ -1,9 +1,8 @@
 """Whether the lips close where they must: at the bilabial sounds /p b m/.
 
-A gap under CLOSED counts as closed lips. On GRID s1 `train` the real lips are closed within MARGIN_S of the word boundary in 98.5 % of
-the 544 bilabials (0 s: 89.9 %, 0.08 s: 98.9 %), and in 52 % of equally long windows anywhere near speech: always print a control beside a
-share.
-"""
+A gap under CLOSED counts as closed lips. On GRID s1 `train` the real lips are closed within MARGIN_S of the word
+boundary in 98.5 % of the 544 bilabials (0 s: 89.9 %, 0.08 s: 98.9 %), and in 52 % of equally long windows anywhere near
+speech: always print a control beside a share."""
 
 from __future__ import annotations
 
@@ -34,9 +33,9 @@ _AT_END = {"m": "m"}
 class Closures:
     """Counts of windows, which add up over clips.
 
-    asked: bilabials seen; real: of these the real lips close; both: of those ours close too; ours_only: ours close, the real ones do not.
-    open, open_closed: windows of 0.08 s anywhere in which the real lips stay open, and those of them in which ours close.
-    """
+    asked: bilabials seen; real: of these the real lips close; both: of those ours close too; ours_only: ours close, the
+    real ones do not. open, open_closed: windows of 0.08 s anywhere in which the real lips stay open, and those of them
+    in which ours close."""
 
     asked: int = 0
     real: int = 0

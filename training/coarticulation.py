@@ -1,10 +1,11 @@
-"""Lips from phones: each sound pulls the lips towards its shape, before, while and after it sounds (Cohen and Massaro 1993).
+"""Lips from phones: each sound pulls the lips towards its shape, before, while and after it sounds (Cohen and Massaro
+1993).
 
-A sound has a target (in principal components of the lips' offset from rest) and, for each group of components, a dominance: how strong it
-is, how long before it rises and after it falls. Lips are the mean of the targets, weighted by dominance. What a sound does is the sum of
-what its articulation does (jaw, rounding, ..., learned from all sounds that share it) and of its own residue, so that sounds that were
-never seen are placed too. All of it is fitted to real lips by gradient descent.
-"""
+A sound has a target (in principal components of the lips' offset from rest) and, for each group of components, a
+dominance: how strong it is, how long before it rises and after it falls. Lips are the mean of the targets, weighted by
+dominance. What a sound does is the sum of what its articulation does (jaw, rounding, ..., learned from all sounds that
+share it) and of its own residue, so that sounds that were never seen are placed too. All of it is fitted to real lips
+by gradient descent."""
 
 from __future__ import annotations
 
@@ -25,26 +26,52 @@ from media.atomic import atomic_write
 from training.phones import BILABIALS, DIPHTHONGS, PHONES, SILENCE, VOWELS, Phones
 
 FORMAT = "lipsync-coarticulation-1"
-#: How a sound is made, 0 to 1: open jaw, rounded, spread, bilabial closure, lip to teeth, teeth together, tongue tip, tongue back, tongue
+#: How a sound is made, 0 to 1: open jaw, rounded, spread, bilabial closure, lip to teeth, teeth together, tongue tip,
+#: tongue back, tongue
 #: behind the gums.
 _MADE = {
-    "aa": (1.0, 0.1, 0, 0, 0, 0, 0, 0, 0), "ae": (0.85, 0, 0.4, 0, 0, 0, 0, 0, 0), "ah": (0.65, 0.1, 0, 0, 0, 0, 0, 0, 0),
-    "ao": (0.75, 0.6, 0, 0, 0, 0, 0, 0, 0), "ax": (0.4, 0.1, 0, 0, 0, 0, 0, 0, 0), "eh": (0.6, 0, 0.4, 0, 0, 0, 0, 0, 0),
-    "er": (0.4, 0.5, 0, 0, 0, 0, 0, 0, 0), "ih": (0.35, 0, 0.5, 0, 0, 0, 0, 0, 0), "iy": (0.2, 0, 1.0, 0, 0, 0, 0, 0, 0),
-    "uh": (0.3, 0.6, 0, 0, 0, 0, 0, 0, 0), "uw": (0.2, 1.0, 0, 0, 0, 0, 0, 0, 0), "w": (0.1, 1.0, 0, 0, 0, 0, 0, 0.3, 0),
-    "y": (0.2, 0, 0.7, 0, 0, 0, 0, 0.3, 0), "r": (0.25, 0.6, 0, 0, 0, 0, 0.3, 0, 0), "l": (0.3, 0, 0.2, 0, 0, 0, 1, 0, 0),
-    "p": (0, 0, 0, 1, 0, 0, 0, 0, 0), "b": (0, 0, 0, 1, 0, 0, 0, 0, 0), "m": (0, 0, 0, 1, 0, 0, 0, 0, 0),
-    "f": (0, 0, 0.2, 0, 1, 0, 0, 0, 0), "v": (0, 0, 0.2, 0, 1, 0, 0, 0, 0), "th": (0.2, 0, 0.2, 0, 0, 0.3, 1, 0, 0),
-    "dh": (0.2, 0, 0.2, 0, 0, 0.3, 1, 0, 0), "t": (0.1, 0, 0.2, 0, 0, 0.6, 0.8, 0, 0), "d": (0.1, 0, 0.2, 0, 0, 0.6, 0.8, 0, 0),
-    "n": (0.15, 0, 0.2, 0, 0, 0.4, 0.8, 0, 0), "s": (0, 0, 0.4, 0, 0, 1, 0.5, 0, 0), "z": (0, 0, 0.4, 0, 0, 1, 0.5, 0, 0),
-    "sh": (0, 0.8, 0, 0, 0, 1, 0.2, 0, 1), "zh": (0, 0.8, 0, 0, 0, 1, 0.2, 0, 1), "ch": (0, 0.75, 0, 0, 0, 1, 0.4, 0, 1),
-    "jh": (0, 0.75, 0, 0, 0, 1, 0.4, 0, 1), "k": (0.3, 0, 0.1, 0, 0, 0, 0, 1, 0), "g": (0.3, 0, 0.1, 0, 0, 0, 0, 1, 0),
-    "ng": (0.3, 0, 0.1, 0, 0, 0, 0, 1, 0), "hh": (0.4, 0, 0.1, 0, 0, 0, 0, 0.2, 0),
+    "aa": (1.0, 0.1, 0, 0, 0, 0, 0, 0, 0),
+    "ae": (0.85, 0, 0.4, 0, 0, 0, 0, 0, 0),
+    "ah": (0.65, 0.1, 0, 0, 0, 0, 0, 0, 0),
+    "ao": (0.75, 0.6, 0, 0, 0, 0, 0, 0, 0),
+    "ax": (0.4, 0.1, 0, 0, 0, 0, 0, 0, 0),
+    "eh": (0.6, 0, 0.4, 0, 0, 0, 0, 0, 0),
+    "er": (0.4, 0.5, 0, 0, 0, 0, 0, 0, 0),
+    "ih": (0.35, 0, 0.5, 0, 0, 0, 0, 0, 0),
+    "iy": (0.2, 0, 1.0, 0, 0, 0, 0, 0, 0),
+    "uh": (0.3, 0.6, 0, 0, 0, 0, 0, 0, 0),
+    "uw": (0.2, 1.0, 0, 0, 0, 0, 0, 0, 0),
+    "w": (0.1, 1.0, 0, 0, 0, 0, 0, 0.3, 0),
+    "y": (0.2, 0, 0.7, 0, 0, 0, 0, 0.3, 0),
+    "r": (0.25, 0.6, 0, 0, 0, 0, 0.3, 0, 0),
+    "l": (0.3, 0, 0.2, 0, 0, 0, 1, 0, 0),
+    "p": (0, 0, 0, 1, 0, 0, 0, 0, 0),
+    "b": (0, 0, 0, 1, 0, 0, 0, 0, 0),
+    "m": (0, 0, 0, 1, 0, 0, 0, 0, 0),
+    "f": (0, 0, 0.2, 0, 1, 0, 0, 0, 0),
+    "v": (0, 0, 0.2, 0, 1, 0, 0, 0, 0),
+    "th": (0.2, 0, 0.2, 0, 0, 0.3, 1, 0, 0),
+    "dh": (0.2, 0, 0.2, 0, 0, 0.3, 1, 0, 0),
+    "t": (0.1, 0, 0.2, 0, 0, 0.6, 0.8, 0, 0),
+    "d": (0.1, 0, 0.2, 0, 0, 0.6, 0.8, 0, 0),
+    "n": (0.15, 0, 0.2, 0, 0, 0.4, 0.8, 0, 0),
+    "s": (0, 0, 0.4, 0, 0, 1, 0.5, 0, 0),
+    "z": (0, 0, 0.4, 0, 0, 1, 0.5, 0, 0),
+    "sh": (0, 0.8, 0, 0, 0, 1, 0.2, 0, 1),
+    "zh": (0, 0.8, 0, 0, 0, 1, 0.2, 0, 1),
+    "ch": (0, 0.75, 0, 0, 0, 1, 0.4, 0, 1),
+    "jh": (0, 0.75, 0, 0, 0, 1, 0.4, 0, 1),
+    "k": (0.3, 0, 0.1, 0, 0, 0, 0, 1, 0),
+    "g": (0.3, 0, 0.1, 0, 0, 0, 0, 1, 0),
+    "ng": (0.3, 0, 0.1, 0, 0, 0, 0, 1, 0),
+    "hh": (0.4, 0, 0.1, 0, 0, 0, 0, 0.2, 0),
 }
 _GLIDES = {"aw": ("aa", "uh"), "ay": ("aa", "ih"), "ey": ("eh", "iy"), "ow": ("ao", "uw"), "oy": ("ao", "ih")}
-#: Sounds without a residue of their own: GRID says them in "three" and "with" only, where their neighbours' rounding would pass for theirs.
+#: Sounds without a residue of their own: GRID says them in "three" and "with" only, where their neighbours' rounding
+#: would pass for theirs.
 LIKE_THEIR_KIND = ("th", "dh")
-#: Silence, the last moments of it before speech and the first after, the plain sounds, and both halves of the diphthongs.
+#: Silence, the last moments of it before speech and the first after, the plain sounds, and both halves of the
+#: diphthongs.
 BEFORE, AFTER = "before speech", "after speech"
 UNITS = (SILENCE, BEFORE, AFTER, *_MADE, *(f"{d}{half}" for d in sorted(DIPHTHONGS) for half in "12"))
 _UNIT = {name: k for k, name in enumerate(UNITS)}
@@ -56,12 +83,14 @@ N_COMPONENTS = 10
 #: Components that share a dominance: opening, rounding, the third, all the smaller ones.
 GROUP_OF = np.array([0, 1, 2] + [3] * (N_COMPONENTS - 3))
 N_GROUPS = 4
-#: Fitting: clips at a time; how dear residues are; how far and at what price boundaries may move, because an alignment errs by some 20 ms
+#: Fitting: clips at a time; how dear residues are; how far and at what price boundaries may move, because an alignment
+#: errs by some 20 ms
 #: and lips fitted to wrong times come out slow and small.
 BATCH = 48
 RESIDUE = 4e-3
 SLIP_S, SLIP = 0.02, 0.05
-#: Squared error makes lips move too little; they are made to open as far as the real ones, at most this many times further.
+#: Squared error makes lips move too little; they are made to open as far as the real ones, at most this many times
+#: further.
 MOST_GAIN = 1.15
 
 
@@ -128,7 +157,9 @@ class _Muscles(nn.Module):
         self.pull_own = nn.Parameter(torch.zeros(4, n_units, N_GROUPS))
         self.sharp = nn.Parameter(torch.zeros(N_GROUPS))
         self.core = nn.Parameter(torch.zeros(N_GROUPS))
-        self.register_buffer("has_own", torch.tensor([[float(name not in (SILENCE, *LIKE_THEIR_KIND))] for name in UNITS]))
+        self.register_buffer(
+            "has_own", torch.tensor([[float(name not in (SILENCE, *LIKE_THEIR_KIND))] for name in UNITS])
+        )
         self.register_buffer("sounding", torch.tensor([[float(name != SILENCE)] for name in UNITS]))
 
     def targets(self) -> torch.Tensor:
@@ -138,9 +169,16 @@ class _Muscles(nn.Module):
     def dominances(self) -> tuple[torch.Tensor, ...]:
         """(U,G) each: logarithm of strength, rise and fall in seconds, lead in seconds."""
         strength, rise, fall, lead = self.made @ self.pull + self.pull_own * self.has_own
-        return strength.clamp(-4, 4), 0.05 * torch.exp(rise.clamp(-2, 2)), 0.05 * torch.exp(fall.clamp(-2, 2)), 0.02 + 0.05 * torch.tanh(lead)
+        return (
+            strength.clamp(-4, 4),
+            0.05 * torch.exp(rise.clamp(-2, 2)),
+            0.05 * torch.exp(fall.clamp(-2, 2)),
+            0.02 + 0.05 * torch.tanh(lead),
+        )
 
-    def forward(self, seconds: torch.Tensor, unit: torch.Tensor, start: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, seconds: torch.Tensor, unit: torch.Tensor, start: torch.Tensor, end: torch.Tensor
+    ) -> torch.Tensor:
         """(B,F,K) coefficients at (F,) seconds for (B,Q) units; unit -1 = none."""
         none = unit < 0
         unit = unit.clamp(min=0)
@@ -150,20 +188,27 @@ class _Muscles(nn.Module):
         before = ((start[..., None] + core)[:, None] - t).clamp(min=1e-4) / rise
         after = (t - (end[..., None] - core)[:, None]).clamp(min=1e-4) / fall
         power = 1 + torch.sigmoid(self.sharp)
-        weight = (strength - before**power - after**power).masked_fill(none[:, None, :, None], -1e4).softmax(2)  # (B,F,Q,G)
+        weight = (
+            (strength - before**power - after**power).masked_fill(none[:, None, :, None], -1e4).softmax(2)
+        )  # (B,F,Q,G)
         target = self.targets()[unit] * ~none[..., None]  # (B,Q,K)
         groups = torch.from_numpy(GROUP_OF)
-        return torch.cat([torch.einsum("bfq,bqk->bfk", weight[..., g], target[..., groups == g]) for g in range(N_GROUPS)], -1)
+        return torch.cat(
+            [torch.einsum("bfq,bqk->bfk", weight[..., g], target[..., groups == g]) for g in range(N_GROUPS)], -1
+        )
 
 
 class Coarticulation:
-    """One speaker's way of moving the lips. components: (K,18,2) float32, orthonormal, of offsets from rest; gain: of all offsets."""
+    """One speaker's way of moving the lips. components: (K,18,2) float32, orthonormal, of offsets from rest; gain: of
+    all offsets."""
 
     def __init__(self, components: np.ndarray, muscles: _Muscles, gain: float = 1.0) -> None:
         self.components, self.muscles, self.gain = components, muscles, gain
 
     @classmethod
-    def fit(cls, pairs: Sequence[tuple[Phones, LipTrack]], steps: int = 400, seed: int = 0, tell=None) -> Coarticulation:
+    def fit(
+        cls, pairs: Sequence[tuple[Phones, LipTrack]], steps: int = 400, seed: int = 0, tell=None
+    ) -> Coarticulation:
         """The muscles that move as these lips did.
 
         Each pair: phones, and lips as OFFSETS from rest on the same clock, 100 rows a second. Deterministic for a seed.
@@ -175,16 +220,21 @@ class Coarticulation:
         components = np.ascontiguousarray(axes, np.float32).reshape(-1, 18, 2)
         muscles = _fitted(pairs, components, steps, seed, tell)
         model = cls(components, muscles)
-        real, said = (np.concatenate(rows) for rows in zip(*((opening(t.points[t.valid]), opening(model.lips(p, len(t))[t.valid])) for p, t in pairs)))
+        real, said = (
+            np.concatenate(rows)
+            for rows in zip(*((opening(t.points[t.valid]), opening(model.lips(p, len(t))[t.valid])) for p, t in pairs))
+        )
         model.gain = float(np.clip(real.std() / max(said.std(), 1e-6), 1.0, MOST_GAIN))
         return model
 
     def lips(self, phones: Phones, n_rows: int) -> np.ndarray:
         """(n_rows,18,2) float32 offsets from rest, face frame, 100 a second; never open at /p b m/, however short.
 
-        Added to a rest shape, inner edges may cross by a little where lips press; `lipsync.core.lips.uncrossed` mends it.
-        """
-        offsets = (self.coefficients(phones, n_rows) @ self.components.reshape(-1, 36)).reshape(-1, 18, 2) * np.float32(self.gain)
+        Added to a rest shape, inner edges may cross by a little where lips press; `lipsync.core.lips.uncrossed` mends
+        it."""
+        offsets = (self.coefficients(phones, n_rows) @ self.components.reshape(-1, 36)).reshape(-1, 18, 2) * np.float32(
+            self.gain
+        )
         return self._closed(offsets, phones)
 
     def _closed(self, offsets: np.ndarray, phones: Phones) -> np.ndarray:
@@ -210,7 +260,10 @@ class Coarticulation:
             if not near.any():
                 near[np.argmin(np.abs(start - float(seconds[0])))] = True
             shift = float(seconds[0])  # small numbers: float32 seconds are coarse after an hour
-            batch = [torch.from_numpy(unit[near])[None], *(torch.from_numpy(edge[near] - shift).float()[None] for edge in (start, end))]
+            batch = [
+                torch.from_numpy(unit[near])[None],
+                *(torch.from_numpy(edge[near] - shift).float()[None] for edge in (start, end)),
+            ]
             parts.append(self.muscles(seconds - shift, *batch)[0])
         return torch.cat(parts).numpy()
 
@@ -226,7 +279,9 @@ class Coarticulation:
     def load(cls, path: str | Path) -> Coarticulation:
         """The model of a file made by `save`. LipsyncError: missing, damaged, or of another version."""
         file = read_weights_file(path, "a coarticulation model", "Fit it again.")
-        if file.marks.get("format") != FORMAT or file.marks.get("units") != " ".join(u.replace(" ", "_") for u in UNITS):
+        if file.marks.get("format") != FORMAT or file.marks.get("units") != " ".join(
+            u.replace(" ", "_") for u in UNITS
+        ):
             raise file.refuse(f"is not a coarticulation model of this version ({FORMAT})")
         muscles = _Muscles()
         with file.whole():
@@ -275,7 +330,8 @@ def _residue(muscles: _Muscles) -> torch.Tensor:
 
 
 def _padded(pairs: Sequence[tuple[Phones, LipTrack]], components: np.ndarray) -> tuple[torch.Tensor, ...]:
-    """Seconds (F,), and (N,Q) units, starts, ends, (N,F,K) coefficients, (N,F) valid, (N,F) bilabial; every second row."""
+    """Seconds (F,), and (N,Q) units, starts, ends, (N,F,K) coefficients, (N,F) valid, (N,F) bilabial; every second
+    row."""
     units = [units_of(phones) for phones, _ in pairs]
     n_units, n_rows = max(len(u) for u, _, _ in units), max(len(track) for _, track in pairs)
     unit, edges = torch.full((len(pairs), n_units), -1), torch.zeros(2, len(pairs), n_units)

@@ -18,12 +18,15 @@ from video.read import VideoStream, decoded_pictures, probe
 _SOUND = {".mov": "pcm_s16le", ".mkv": "pcm_s16le", ".mp4": "aac"}
 
 
-def join_clips(paths: Sequence[str | Path], out: str | Path, *, crf: int = 8, rate: Fraction = Fraction(25)) -> np.ndarray:
-    """Writes the clips one after the other at a constant `rate`; returns (len(paths) + 1,) int64: first frame of each clip, and the total.
+def join_clips(
+    paths: Sequence[str | Path], out: str | Path, *, crf: int = 8, rate: Fraction = Fraction(25)
+) -> np.ndarray:
+    """Writes the clips one after the other at a constant `rate`; returns (len(paths) + 1,) int64: first frame of each
+    clip, and the total.
 
-    Pictures go to H.264 as they are decoded, without a trip through RGB (crf 0 is lossless). Each clip's sound is padded with zeros or cut
-    to the exact length of its pictures. .mov and .mkv hold PCM sound, .mp4 AAC. All clips must share one size and sample rate.
-    """
+    Pictures go to H.264 as they are decoded, without a trip through RGB (crf 0 is lossless). Each clip's sound is
+    padded with zeros or cut to the exact length of its pictures. .mov and .mkv hold PCM sound, .mp4 AAC. All clips must
+    share one size and sample rate."""
     streams = [probe(p) for p in paths]
     if not streams:
         raise ValueError("join_clips needs at least one clip")
@@ -51,9 +54,16 @@ def join_clips(paths: Sequence[str | Path], out: str | Path, *, crf: int = 8, ra
 
 def _write(container, streams: list[VideoStream], starts: np.ndarray, crf: int, rate: Fraction, codec: str) -> None:
     first = streams[0]
-    picture = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast", "x264-params": "keyint=50"})
+    picture = container.add_stream(
+        "libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast", "x264-params": "keyint=50"}
+    )
     context = picture.codec_context
-    context.width, context.height, context.pix_fmt, context.thread_type = first.width, first.height, first.pix_fmt, "AUTO"
+    context.width, context.height, context.pix_fmt, context.thread_type = (
+        first.width,
+        first.height,
+        first.pix_fmt,
+        "AUTO",
+    )
     context.time_base, context.sample_aspect_ratio = 1 / rate, first.sample_aspect
     tags: ColourTags = first.colour.resolved(first.width, first.height)
     context.colorspace, context.color_range = tags.matrix, tags.range
@@ -99,7 +109,9 @@ def _samples(stream: VideoStream, sample_rate: int, n: int) -> np.ndarray:
     if not stream.has_audio:
         return out
     at = round(stream.audio_start_s * sample_rate)
-    mix = av.AudioResampler(format="flt", rate=sample_rate)  # interleaved: PyAV (18) reads beyond the end of eight planes
+    mix = av.AudioResampler(
+        format="flt", rate=sample_rate
+    )  # interleaved: PyAV (18) reads beyond the end of eight planes
     with open_media(stream.path, stream.limits) as container:
         for decoded in container.decode(container.streams.audio[0]):
             for frame in mix.resample(decoded):

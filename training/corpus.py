@@ -1,8 +1,8 @@
-"""What the prior learns from: many voices in many rooms over real lips (GRID s1), and synthetic speech over coarticulated lips.
+"""What the prior learns from: many voices in many rooms over real lips (GRID s1), and synthetic speech over
+coarticulated lips.
 
-The real lips come with their own sound, that sound from a smaller or larger speaker, and with synthetic voices that say the same sentence,
-laid onto its time by dynamic time warping: one pair of lips, dozens of voices.
-"""
+The real lips come with their own sound, that sound from a smaller or larger speaker, and with synthetic voices that say
+the same sentence, laid onto its time by dynamic time warping: one pair of lips, dozens of voices."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ REAL, REVOICED, SYNTHETIC = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One stretch of sound with lips. first, n: its feature rows; lips: its first lip row; kind: REAL, ...; part: of the material, for
-    holding out: pieces of one sentence share it."""
+    """One stretch of sound with lips. first, n: its feature rows; lips: its first lip row; kind: REAL, ...; part: of
+    the material, for holding out: pieces of one sentence share it."""
 
     first: int
     n: int
@@ -46,9 +46,8 @@ class Piece:
 class Corpus:
     """Pieces of sound over lips.
 
-    features: (R,D) float16 in blocks; offsets: (L,18,2) float32 lips less the person's resting lips, face frame, 100 per second, in blocks;
-    valid: (L,) bool in blocks.
-    """
+    features: (R,D) float16 in blocks; offsets: (L,18,2) float32 lips less the person's resting lips, face frame, 100
+    per second, in blocks; valid: (L,) bool in blocks."""
 
     def __init__(self) -> None:
         self.features: list[np.ndarray] = []
@@ -81,8 +80,8 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is made. resized: for each real clip, its own sound from this many other sizes of speaker; voices: synthetic voices per clip;
-    size: the farthest size, as a factor; seed."""
+    """How much is made. resized: for each real clip, its own sound from this many other sizes of speaker; voices:
+    synthetic voices per clip; size: the farthest size, as a factor; seed."""
 
     resized: int = 4
     voices: int = 8
@@ -93,8 +92,11 @@ class Plan:
 Sounding = tuple[np.ndarray, np.ndarray, list[tuple[int, np.ndarray]]]
 
 
-def real_clip(number: int, clip: Path, tracks: Path, spec: FeatureSpec, voices: Sequence[Voice], plan: Plan) -> Sounding:
-    """Offsets, validity, and sounds over them: the clip's own, that of other sizes of speaker, and other voices. tracks: of `grid.follow`."""
+def real_clip(
+    number: int, clip: Path, tracks: Path, spec: FeatureSpec, voices: Sequence[Voice], plan: Plan
+) -> Sounding:
+    """Offsets, validity, and sounds over them: the clip's own, that of other sizes of speaker, and other voices.
+    tracks: of `grid.follow`."""
     rng = np.random.default_rng((plan.seed, number))
     wave = grid.sound(clip)
     rows = np.arange(1 + len(wave.samples) * FEATURE_RATE // wave.rate)
@@ -109,7 +111,9 @@ def real_clip(number: int, clip: Path, tracks: Path, spec: FeatureSpec, voices: 
     return *offsets_from_rest(grid.lips(clip, tracks), wave, len(rows)), sounds
 
 
-def synthetic_text(number: int, mouth: Coarticulation, spec: FeatureSpec, voices: Sequence[Voice], plan: Plan) -> Sounding:
+def synthetic_text(
+    number: int, mouth: Coarticulation, spec: FeatureSpec, voices: Sequence[Voice], plan: Plan
+) -> Sounding:
     """The same of a text that a synthetic voice says, with the lips that `mouth` gives its phones."""
     rng = np.random.default_rng((plan.seed, number))
     pair = _some(voices, 2, rng)
@@ -120,8 +124,16 @@ def synthetic_text(number: int, mouth: Coarticulation, spec: FeatureSpec, voices
     return mouth.lips(said.phones, len(rows)), np.ones(len(rows), bool), [(SYNTHETIC, features)]
 
 
-def gather(corpus: Corpus, make: Callable[[int], Sounding], numbers: Sequence[int], step: str, hook: Hook = silent, workers: int = 1) -> None:
-    """Adds what `make` makes of each number, in order; in `workers` processes, with the same result. The number is the part."""
+def gather(
+    corpus: Corpus,
+    make: Callable[[int], Sounding],
+    numbers: Sequence[int],
+    step: str,
+    hook: Hook = silent,
+    workers: int = 1,
+) -> None:
+    """Adds what `make` makes of each number, in order; in `workers` processes, with the same result. The number is the
+    part."""
     for done, (number, made) in enumerate(zip(numbers, in_order(make, numbers, workers))):
         corpus.add(number, *made)
         hook(step, done + 1, len(numbers))
@@ -132,12 +144,15 @@ def in_order(make: Callable, items: Sequence, workers: int) -> Iterator:
     if workers < 2:
         yield from map(make, items)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
         yield from pool.map(make, items, chunksize=4)
 
 
 def offsets_from_rest(lips, wave: Waveform, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """(n,18,2) offsets from this clip's own resting lips (a turned head leaks into them, and differs from clip to clip), (n,) valid."""
+    """(n,18,2) offsets from this clip's own resting lips (a turned head leaks into them, and differs from clip to
+    clip), (n,) valid."""
     track = to_feature_clock(lips, n)
     return track.points - grid.rest_of(lips, wave), track.valid
 
@@ -147,15 +162,20 @@ def _some(voices: Sequence[Voice], n: int, rng: np.random.Generator) -> list[Voi
     human = [v for v in voices if v.engine == "flite"]
     other = [v for v in voices if v.engine != "flite"]
     k = min(len(human), n // 2) if other else n
-    return [human[i] for i in rng.permutation(len(human))[:k]] + [other[i] for i in rng.permutation(len(other))[: n - k]]
+    return [human[i] for i in rng.permutation(len(human))[:k]] + [
+        other[i] for i in rng.permutation(len(other))[: n - k]
+    ]
 
 
 def _size(plan: Plan, rng: np.random.Generator) -> float:
     return plan.size ** rng.uniform(-1, 1)
 
 
-def _features(wave: Waveform, spec: FeatureSpec, rows: np.ndarray, size: float, rng: np.random.Generator | None) -> np.ndarray:
-    """(R,D) features of the sound at its `rows` (fractions), from a speaker of another size, elsewhere where there are dice."""
+def _features(
+    wave: Waveform, spec: FeatureSpec, rows: np.ndarray, size: float, rng: np.random.Generator | None
+) -> np.ndarray:
+    """(R,D) features of the sound at its `rows` (fractions), from a speaker of another size, elsewhere where there are
+    dice."""
     if size != 1:
         before = len(wave.samples)
         wave = resized_speaker(wave, size)

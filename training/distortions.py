@@ -1,8 +1,8 @@
 """What can be wrong with a drawn mouth, in known amounts: pairs of a clean and a spoilt picture, for the mouth encoder.
 
-`severity` is our own scale of what a viewer minds: 1 = nobody would take it for a real mouth, 0 = nothing. Wrong lips, doubled mouths and
-blur count fully, a shift by a pixel or a change of the light hardly at all: the reverse of what differences of pixels say.
-"""
+`severity` is our own scale of what a viewer minds: 1 = nobody would take it for a real mouth, 0 = nothing. Wrong lips,
+doubled mouths and blur count fully, a shift by a pixel or a change of the light hardly at all: the reverse of what
+differences of pixels say."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ WRONG_LIPS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Mouth:
-    """One picture. rgb: (h,w,3) float32 in [0,1]; lips: (18,2) float32 pixels of it; scale: its pixels per eye distance."""
+    """One picture. rgb: (h,w,3) float32 in [0,1]; lips: (18,2) float32 pixels of it; scale: its pixels per eye
+    distance."""
 
     rgb: np.ndarray
     lips: np.ndarray
@@ -54,7 +55,9 @@ def jpeg(mouth: Mouth, other: Mouth, amount: float, rng: np.random.Generator) ->
 def ghost(mouth: Mouth, other: Mouth, amount: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """Another mouth shines through, half and half at most."""
     share = 0.5 * amount
-    return mouth.rgb * (1 - share) + other.rgb * share, 1.2 * amount * min(1.0, lip_error(mouth, other) / (0.6 * WRONG_LIPS))
+    return mouth.rgb * (1 - share) + other.rgb * share, 1.2 * amount * min(
+        1.0, lip_error(mouth, other) / (0.6 * WRONG_LIPS)
+    )
 
 
 def swap(mouth: Mouth, other: Mouth, amount: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
@@ -110,10 +113,14 @@ def shift(mouth: Mouth, other: Mouth, amount: float, rng: np.random.Generator) -
     reach, angle = amount * (0.015 * mouth.scale + 1) / 2, rng.uniform(0, 2 * np.pi)
     move = np.array([[1, 0, reach * np.cos(angle)], [0, 1, reach * np.sin(angle)]])
     size = mouth.rgb.shape[1::-1]
-    return cv2.warpAffine(mouth.rgb, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).clip(0, 1), 0.08 * amount
+    return cv2.warpAffine(mouth.rgb, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).clip(
+        0, 1
+    ), 0.08 * amount
 
 
-SPOILERS: dict[str, Spoiler] = {f.__name__: f for f in (blur, noise, jpeg, ghost, swap, warp, teeth, colour, light, shift)}
+SPOILERS: dict[str, Spoiler] = {
+    f.__name__: f for f in (blur, noise, jpeg, ghost, swap, warp, teeth, colour, light, shift)
+}
 
 
 def lip_error(a: Mouth, b: Mouth) -> float:
@@ -147,14 +154,20 @@ class Material:
         left, top = round(cut[0] * space.width), round(cut[1] * space.height)
         right, bottom = round((1 - cut[2]) * space.width), round((1 - cut[3]) * space.height)
         mirror = varied and rng.random() < 0.5
-        mix = np.eye(3) + (rng.uniform(-0.06, 0.06, (3, 3)) + np.diag(rng.uniform(-0.15, 0.15, 3) + rng.uniform(-0.2, 0.1))) * varied
+        mix = (
+            np.eye(3)
+            + (rng.uniform(-0.06, 0.06, (3, 3)) + np.diag(rng.uniform(-0.15, 0.15, 3) + rng.uniform(-0.2, 0.1)))
+            * varied
+        )
         gamma = np.exp(rng.uniform(-0.35, 0.35)) if varied else 1.0
 
         def seen(row: int) -> Mouth:
             import cv2
 
             rgb = self.bank.crops[row, :, top:bottom, left:right].transpose(1, 2, 0).astype(np.float32) / 255
-            rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if width < right - left else cv2.INTER_LINEAR)
+            rgb = cv2.resize(
+                rgb, (width, height), interpolation=cv2.INTER_AREA if width < right - left else cv2.INTER_LINEAR
+            )
             rgb = ((rgb @ mix.T).clip(0, 1) ** gamma).astype(np.float32)
             size = np.array([width, height]) / [right - left, bottom - top]
             lips = (apply(space.mouth_from_face, self.bank.lips[row]) - [left, top]) * size
@@ -168,8 +181,8 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """clean, spoilt: (B,3,h,w) float32; kind: (B,) number in SPOILERS; severity: (B,) float32; lips: (B,18,2) of the clean ones, 0 to
-    1 over the picture."""
+    """clean, spoilt: (B,3,h,w) float32; kind: (B,) number in SPOILERS; severity: (B,) float32; lips: (B,18,2) of the
+    clean ones, 0 to 1 over the picture."""
 
     clean: np.ndarray
     spoilt: np.ndarray
@@ -179,8 +192,8 @@ class Examples:
 
 
 def examples(materials: Sequence[Material], n: int, width: int, rng: np.random.Generator) -> Examples:
-    """n random pairs, `width` pixels wide; every kind of fault is as frequent, wrong lips twice. Half of the faults are in another light and
-    moved a little, too: that must not hide them, nor look like one."""
+    """n random pairs, `width` pixels wide; every kind of fault is as frequent, wrong lips twice. Half of the faults are
+    in another light and moved a little, too: that must not hide them, nor look like one."""
     kinds = [*SPOILERS, "swap", "warp"]
     height, rows = round(0.8 * width), []
     for _ in range(n):

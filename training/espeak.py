@@ -1,8 +1,8 @@
 """espeak-ng as a program that keeps no state: one request a line in, phones and sound out.
 
-The library remembers the previous sentence (its noise, its echo, the voice), so each sentence is spoken by a fresh copy of a process in
-which it has only been loaded. Run as a script by `training.tts`; needs nothing but the standard library.
-"""
+The library remembers the previous sentence (its noise, its echo, the voice), so each sentence is spoken by a fresh copy
+of a process in which it has only been loaded. Run as a script by `training.tts`; needs nothing but the standard
+library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class _Id(ctypes.Union):
 
 
 class _Event(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int) for name in ("type", "identifier", "text_position", "length", "audio_position", "sample")]
+    _fields_ = [
+        (name, ctypes.c_int) for name in ("type", "identifier", "text_position", "length", "audio_position", "sample")
+    ]
     _fields_ += [("user_data", ctypes.c_void_p), ("id", _Id)]
 
 
@@ -30,7 +32,8 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 def spoken(library, text: str, voice: str, words_per_minute: int, pitch: int) -> tuple[list[tuple[str, int]], bytes]:
-    """IPA symbol ("" = silence) and first sample of each sound, and 16-bit samples. ValueError: there is no such voice."""
+    """IPA symbol ("" = silence) and first sample of each sound, and 16-bit samples. ValueError: there is no such
+    voice."""
     if library.espeak_SetVoiceByName(voice.encode()):
         raise ValueError(voice)
     library.espeak_SetParameter(_RATE, words_per_minute, 0)
@@ -69,7 +72,8 @@ def _answer(library, request: dict, out: int) -> None:
 
 
 def main() -> None:
-    """Answers requests until there are no more; the first line out is the sample rate, 0 where the library is missing."""
+    """Answers requests until there are no more; the first line out is the sample rate, 0 where the library is
+    missing."""
     try:
         library = ctypes.CDLL("libespeak-ng.so.1")
         rate = library.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONEME_EVENTS | _IPA | _DONT_EXIT)

@@ -32,7 +32,9 @@ def data_folder() -> Path:
     """LIPSYNC_DATA, else shared/data beside the repository. LipsyncError: no GRID there."""
     folder = Path(os.environ.get("LIPSYNC_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
     if not (folder / "grid" / "MANIFEST.tsv").exists():
-        raise LipsyncError(f"There is no GRID footage in {folder / 'grid'}. Set LIPSYNC_DATA to the folder that holds grid/MANIFEST.tsv.")
+        raise LipsyncError(
+            f"There is no GRID footage in {folder / 'grid'}. Set LIPSYNC_DATA to the folder that holds grid/MANIFEST.tsv."
+        )
     return folder
 
 
@@ -40,7 +42,9 @@ def clips(split: str) -> list[Path]:
     """Clips of speaker s1, "train" or "val", in the manifest's order."""
     folder = data_folder() / "grid"
     with (folder / "MANIFEST.tsv").open(newline="") as rows:
-        chosen = [row for row in csv.DictReader(rows, delimiter="\t") if row["split"] == split and row["speaker"] == "s1"]
+        chosen = [
+            row for row in csv.DictReader(rows, delimiter="\t") if row["split"] == split and row["speaker"] == "s1"
+        ]
     return [folder / row["file"] for row in chosen]
 
 
@@ -51,7 +55,8 @@ def sound(clip: Path) -> Waveform:
 
 
 def lips(clip: Path, folder: Path) -> LipTrack:
-    """The clip's 75 frames of lips from what `follow` left in `folder`; those that a few short clips lack are invalid."""
+    """The clip's 75 frames of lips from what `follow` left in `folder`; those that a few short clips lack are
+    invalid."""
     with np.load(folder / clip.parent.name / f"{clip.stem}.npz") as track:
         lack = max(0, N_FRAMES - len(track["lips"]))
         points = np.pad(track["lips"][:N_FRAMES], ((0, lack), (0, 0), (0, 0)))
@@ -90,7 +95,13 @@ def follow(paths: Sequence[Path], folder: Path, hook: Hook = silent) -> None:
             backend = backend or get_backend(config.backend, config)
             backend.reset()
             track = _followed(path, config, backend)
-            kept = dict(lips=track.lips.points, valid=track.valid, pose=track.pose, eyes=track.eyes, pixel_from_face=track.pixel_from_face)
+            kept = dict(
+                lips=track.lips.points,
+                valid=track.valid,
+                pose=track.pose,
+                eyes=track.eyes,
+                pixel_from_face=track.pixel_from_face,
+            )
             out.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(out) as part:
                 np.savez(part, **kept)

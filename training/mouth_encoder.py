@@ -1,4 +1,5 @@
-"""The mouth encoder: a small network whose layers tell how different two pictures of a mouth look, for the perceptual loss.
+"""The mouth encoder: a small network whose layers tell how different two pictures of a mouth look, for the perceptual
+loss.
 
 It learns from footage alone: where the lips are, and how badly a picture was spoilt (`training.distortions`).
 `python -m training encoder --recipe mouth-encoder` makes it again.
@@ -36,9 +37,9 @@ FAR = 0.5
 
 @dataclass(frozen=True, slots=True)
 class EncoderRecipe:
-    """How the encoder is made. pixels: of the clean pictures of one batch, together; widths: of the pictures, from and to; first_clip,
-    every, clips: which GRID s1 `train` clips (the first 40 are the benchmarks' target and stay unseen); held_clips: of these, the last ones
-    are not learned from, held_share: nor is this last part of the presenter."""
+    """How the encoder is made. pixels: of the clean pictures of one batch, together; widths: of the pictures, from and
+    to; first_clip, every, clips: which GRID s1 `train` clips (the first 40 are the benchmarks' target and stay unseen);
+    held_clips: of these, the last ones are not learned from, held_share: nor is this last part of the presenter."""
 
     steps: int = 1500
     rate: float = 2e-3
@@ -53,7 +54,8 @@ class EncoderRecipe:
 
     @classmethod
     def load(cls, name: str) -> EncoderRecipe:
-        """The recipe of a TOML file, or of that name in training/recipes. UsageError: no such file, or unknown keys in it."""
+        """The recipe of a TOML file, or of that name in training/recipes. UsageError: no such file, or unknown keys in
+        it."""
         path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
         if not path.exists():
             raise UsageError(f"There is no recipe {name!r}; the encoder's is mouth-encoder.")
@@ -65,7 +67,8 @@ class EncoderRecipe:
 
 
 def make_encoder(recipe: EncoderRecipe, work: Path, hook: Hook = silent) -> MouthEncoder:
-    """The encoder of a recipe, from nothing. work: a folder for all that is made on the way. LipsyncError: footage is missing."""
+    """The encoder of a recipe, from nothing. work: a folder for all that is made on the way. LipsyncError: footage is
+    missing."""
     learned, _ = footage(recipe, work, hook)
     return train_encoder(learned, recipe, hook, work / "mouth-encoder.safetensors")
 
@@ -100,7 +103,9 @@ class _Student(nn.Module):
         self.kind = nn.Linear(sum(WIDTHS), len(SPOILERS))
 
 
-def train_encoder(materials: Sequence[Material], recipe: EncoderRecipe, hook: Hook = silent, keep: Path | None = None) -> MouthEncoder:
+def train_encoder(
+    materials: Sequence[Material], recipe: EncoderRecipe, hook: Hook = silent, keep: Path | None = None
+) -> MouthEncoder:
     """A trained encoder; the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
@@ -113,7 +118,9 @@ def train_encoder(materials: Sequence[Material], recipe: EncoderRecipe, hook: Ho
         width = round(float(np.exp(low + (high - low) * float(torch.rand((), generator=generator)))))
         n = max(4, round(recipe.pixels / (0.8 * width**2)))
         drawn = examples(materials, n, width, np.random.default_rng(int(torch.randint(2**31, (), generator=generator))))
-        return encoder_terms(student, *map(torch.from_numpy, (drawn.clean, drawn.spoilt, drawn.kind, drawn.severity, drawn.lips)))
+        return encoder_terms(
+            student, *map(torch.from_numpy, (drawn.clean, drawn.spoilt, drawn.kind, drawn.severity, drawn.lips))
+        )
 
     objective = Objective("encoder", student, optimiser, terms, schedule)
     tell = lambda step: hook("encoder", step, recipe.steps)
@@ -121,8 +128,11 @@ def train_encoder(materials: Sequence[Material], recipe: EncoderRecipe, hook: Ho
     return student.encoder.eval().requires_grad_(False)
 
 
-def encoder_terms(student: _Student, clean: Tensor, spoilt: Tensor, kind: Tensor, severity: Tensor, lips: Tensor) -> dict[str, Tensor]:
-    """What the encoder learns by: distance follows severity, and its order; which fault it was; where the lips are, and how far apart."""
+def encoder_terms(
+    student: _Student, clean: Tensor, spoilt: Tensor, kind: Tensor, severity: Tensor, lips: Tensor
+) -> dict[str, Tensor]:
+    """What the encoder learns by: distance follows severity, and its order; which fault it was; where the lips are, and
+    how far apart."""
     n, layers = len(clean), student.encoder(torch.cat([clean, spoilt]))
     ours, theirs = [x[:n] for x in layers], [x[n:] for x in layers]
     root = (feature_distance(ours, theirs) + 1e-5).sqrt() / FAR

@@ -1,4 +1,5 @@
-"""The bundled prior: speech to lips for any speaker, learned from GRID s1's lips under many voices and from synthetic speech.
+"""The bundled prior: speech to lips for any speaker, learned from GRID s1's lips under many voices and from synthetic
+speech.
 
 `python -m training lips --recipe prior` makes it again.
 """
@@ -29,7 +30,7 @@ from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predicted, scale_
 from training import grid
 from training.alignment import phones_of
 from training.coarticulation import Coarticulation
-from training.corpus import (  # fmt: skip
+from training.corpus import (
     REAL,
     REVOICED,
     SYNTHETIC,
@@ -54,9 +55,9 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True, slots=True)
 class PriorRecipe:
-    """How a prior is made. texts: synthetic ones; real: learn from real recordings, too (False: from synthetic speech alone);
-    shares: of the pieces of a batch that are real, revoiced, synthetic; flatten, opening: see lipsync.learning.lips.Recipe; reach: how far people's
-    lips move, relative to the speaker of the real ones."""
+    """How a prior is made. texts: synthetic ones; real: learn from real recordings, too (False: from synthetic speech
+    alone); shares: of the pieces of a batch that are real, revoiced, synthetic; flatten, opening: see
+    lipsync.learning.lips.Recipe; reach: how far people's lips move, relative to the speaker of the real ones."""
 
     network: str = "bidirectional"
     members: int = 2
@@ -81,7 +82,8 @@ class PriorRecipe:
 
     @classmethod
     def load(cls, name: str) -> PriorRecipe:
-        """The recipe of a TOML file, or of that name in training/recipes. UsageError: no such file, or unknown keys in it."""
+        """The recipe of a TOML file, or of that name in training/recipes. UsageError: no such file, or unknown keys in
+        it."""
         path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
         if not path.exists():
             known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
@@ -99,8 +101,8 @@ class PriorRecipe:
 
 
 def make_prior(recipe: PriorRecipe, work: Path, hook: Hook = silent, workers: int = 2) -> LipModel:
-    """The prior of a recipe, from nothing: GRID s1 `train`, flite and espeak-ng must be there. work: a folder for all that is made on the way;
-    what lies there is used again. LipsyncError: footage or a synthesiser is missing."""
+    """The prior of a recipe, from nothing: GRID s1 `train`, flite and espeak-ng must be there. work: a folder for all
+    that is made on the way; what lies there is used again. LipsyncError: footage or a synthesiser is missing."""
     for engine in ("flite", "espeak"):
         if missing := engine_missing(engine):
             raise LipsyncError(missing)
@@ -132,9 +134,19 @@ def spoken_clip(clip: Path, tracks: Path) -> tuple[Phones, LipTrack]:
     return phones, LipTrack(offsets, valid)
 
 
-def _corpus(recipe: PriorRecipe, clips: Sequence[Path], tracks: Path, mouth: Coarticulation, work: Path, hook: Hook, workers: int) -> Corpus:
+def _corpus(
+    recipe: PriorRecipe,
+    clips: Sequence[Path],
+    tracks: Path,
+    mouth: Coarticulation,
+    work: Path,
+    hook: Hook,
+    workers: int,
+) -> Corpus:
     spec = SHAPES[recipe.network].spec
-    name = sha256(json.dumps([asdict(recipe.plan), recipe.texts, recipe.real, spec.to_dict()]).encode()).hexdigest()[:12]
+    name = sha256(json.dumps([asdict(recipe.plan), recipe.texts, recipe.real, spec.to_dict()]).encode()).hexdigest()[
+        :12
+    ]
     path = work / f"corpus-{name}.safetensors"
     if not path.exists():
         corpus = Corpus()
@@ -154,7 +166,8 @@ def numbered_clip(number: int, clips: Sequence[Path], **how) -> Sounding:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The corpus as tensors. features: (R,D) float16; offsets: (L,18,2); targets: (L,K) standardised; valid: (L,) float; basis: of offsets."""
+    """The corpus as tensors. features: (R,D) float16; offsets: (L,18,2); targets: (L,K) standardised; valid: (L,)
+    float; basis: of offsets."""
 
     features: torch.Tensor
     offsets: np.ndarray
@@ -180,7 +193,8 @@ class Material:
 def batch_of(
     material: Material, pieces: dict[int, list[Piece]], recipe: PriorRecipe, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Random stretches: features (B,L,D), targets (B,L,K), weight (B,L); pieces shorter than a stretch count as far as they go."""
+    """Random stretches: features (B,L,D), targets (B,L,K), weight (B,L); pieces shorter than a stretch count as far as
+    they go."""
     n, length = recipe.batch, recipe.length
     share = torch.tensor([recipe.shares[kind] if pieces[kind] else 0.0 for kind in (REAL, REVOICED, SYNTHETIC)])
     kinds = torch.multinomial(share, n, True, generator=generator).tolist()
@@ -199,9 +213,11 @@ def batch_of(
     return varied(heard, recipe.vary, generator), wanted, weight
 
 
-def train_prior(corpus: Corpus, rest: np.ndarray, recipe: PriorRecipe, hook: Hook = silent, keep: Path | None = None) -> LipModel:
-    """The prior. rest: (18,2) resting lips it is drawn on. Each network is judged on the sentences (and on the voices over them) that it never
-    learned from: part of the material number `member` of N_FOLDS."""
+def train_prior(
+    corpus: Corpus, rest: np.ndarray, recipe: PriorRecipe, hook: Hook = silent, keep: Path | None = None
+) -> LipModel:
+    """The prior. rest: (18,2) resting lips it is drawn on. Each network is judged on the sentences (and on the voices
+    over them) that it never learned from: part of the material number `member` of N_FOLDS."""
     material = Material.of(corpus)
     mean, scale = material.scale_of_features(corpus.pieces)
     basis = LipBasis((material.basis.mean + rest).astype(np.float32), material.basis.components, material.basis.spread)
@@ -211,7 +227,15 @@ def train_prior(corpus: Corpus, rest: np.ndarray, recipe: PriorRecipe, hook: Hoo
         for member in range(recipe.members):
             held = [p for p in corpus.pieces if p.part % N_FOLDS == member]
             tell = lambda step: hook("prior", member * recipe.steps + step, recipe.members * recipe.steps)  # noqa: E731
-            net = _trained(material, model, recipe, member, held, tell, keep and keep / f"{recipe.name()}-member{member}.safetensors")
+            net = _trained(
+                material,
+                model,
+                recipe,
+                member,
+                held,
+                tell,
+                keep and keep / f"{recipe.name()}-member{member}.safetensors",
+            )
             model.nets.append(net)
             real, ours = _answers(material, model, net, held)
             truth.append(real)
@@ -219,22 +243,41 @@ def train_prior(corpus: Corpus, rest: np.ndarray, recipe: PriorRecipe, hook: Hoo
     real, ours = np.concatenate(truth), np.concatenate(guess)
     lack = float(np.clip(opening(real + rest).std() / opening(ours + rest).std(), 1.0, 1.4))
     report = {
-        "lmd": lmd(ours, real), "mean_shape_lmd": lmd(real.mean(0), real), "opening_r": opening_r(opening(ours), opening(real)),
-        "articulation": lack * articulation(opening(ours), opening(real)), "held_out_s": len(real) / 100,
-    }  # fmt: skip
-    report = {name: round(value, 4) for name, value in report.items()} | {"network": recipe.network, "members": recipe.members}
+        "lmd": lmd(ours, real),
+        "mean_shape_lmd": lmd(real.mean(0), real),
+        "opening_r": opening_r(opening(ours), opening(real)),
+        "articulation": lack * articulation(opening(ours), opening(real)),
+        "held_out_s": len(real) / 100,
+    }
+    report = {name: round(value, 4) for name, value in report.items()} | {
+        "network": recipe.network,
+        "members": recipe.members,
+    }
     report["reach"] = recipe.reach
     return LipModel(recipe.network, model.nets, mean, scale, basis, rest, lack * recipe.reach, report)
 
 
-def _trained(material: Material, model: LipModel, recipe: PriorRecipe, member: int, held: Sequence[Piece], tell, keep: Path | None) -> LipNet:
+def _trained(
+    material: Material,
+    model: LipModel,
+    recipe: PriorRecipe,
+    member: int,
+    held: Sequence[Piece],
+    tell,
+    keep: Path | None,
+) -> LipNet:
     torch.manual_seed(recipe.seed + member)
     generator = torch.Generator().manual_seed(recipe.seed + member)
     inside = set(held)
-    pieces = {kind: [p for p in material.corpus.pieces if p.kind == kind and p not in inside] for kind in (REAL, REVOICED, SYNTHETIC)}
+    pieces = {
+        kind: [p for p in material.corpus.pieces if p.kind == kind and p not in inside]
+        for kind in (REAL, REVOICED, SYNTHETIC)
+    }
     net = LipNet(material.features.shape[1], material.targets.shape[1], SHAPES[recipe.network])
     drawn = lambda: batch_of(material, pieces, recipe, generator)  # noqa: E731
-    objective = lip_objective(net, model, drawn, importance_of(model.basis, recipe.flatten), recipe.opening, recipe.rate, recipe.steps)
+    objective = lip_objective(
+        net, model, drawn, importance_of(model.basis, recipe.flatten), recipe.opening, recipe.rate, recipe.steps
+    )
 
     def judge() -> float:
         real, ours = _answers(material, model, net, held[::2])
@@ -245,13 +288,20 @@ def _trained(material: Material, model: LipModel, recipe: PriorRecipe, member: i
     return net
 
 
-def _answers(material: Material, model: LipModel, net: LipNet, pieces: Sequence[Piece]) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets (N,18,2) from rest, true and predicted, of all valid rows of the pieces that have real lips (of all, if none has)."""
+def _answers(
+    material: Material, model: LipModel, net: LipNet, pieces: Sequence[Piece]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets (N,18,2) from rest, true and predicted, of all valid rows of the pieces that have real lips (of all, if
+    none has)."""
     real, ours = [], []
     offset_mean = model.basis.mean - model.rest
     for p in [p for p in pieces if p.kind != SYNTHETIC] or pieces:
-        out = predicted(net, model.standardised(material.features[p.first : p.first + p.n].float())) * scale_of(model.basis)
+        out = predicted(net, model.standardised(material.features[p.first : p.first + p.n].float())) * scale_of(
+            model.basis
+        )
         ok = material.valid[p.lips : p.lips + p.n].numpy() > 0
         real.append(material.offsets[p.lips : p.lips + p.n][ok])
-        ours.append((offset_mean + (out.astype(np.float32) @ model.basis.components.reshape(-1, 36)).reshape(-1, 18, 2))[ok])
+        ours.append(
+            (offset_mean + (out.astype(np.float32) @ model.basis.components.reshape(-1, 36)).reshape(-1, 18, 2))[ok]
+        )
     return np.concatenate(real), np.concatenate(ours)

@@ -1,4 +1,5 @@
-"""Texts for synthetic speakers: sentences of the GRID corpus' grammar, everyday English, and numbers for other languages."""
+"""Texts for synthetic speakers: sentences of the GRID corpus' grammar, everyday English, and numbers for other
+languages."""
 
 from __future__ import annotations
 
@@ -11,8 +12,12 @@ from training import grid
 
 #: Words of each place in a GRID sentence (Cooke et al. 2006).
 GRID_WORDS = (
-    ("bin", "lay", "place", "set"), ("blue", "green", "red", "white"), ("at", "by", "in", "with"), tuple("abcdefghijklmnopqrstuvxyz"),
-    ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"), ("again", "now", "please", "soon"),
+    ("bin", "lay", "place", "set"),
+    ("blue", "green", "red", "white"),
+    ("at", "by", "in", "with"),
+    tuple("abcdefghijklmnopqrstuvxyz"),
+    ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    ("again", "now", "please", "soon"),
 )
 #: Letters that a synthesiser would not read as British speakers name them.
 _SPELLED = {"a": "eigh", "z": "zed"}

@@ -28,7 +28,8 @@ from training.phones import SILENCE, Phones, arpabet_of
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A synthetic speaker. engine: "flite" or "espeak"; name: as the engine knows it; language: of the text it reads ("en", "de", ...)."""
+    """A synthetic speaker. engine: "flite" or "espeak"; name: as the engine knows it; language: of the text it reads
+    ("en", "de", ...)."""
 
     engine: str
     name: str
@@ -48,32 +49,80 @@ class Utterance:
 #: Silence that espeak-ng, unlike flite, lacks before and after its speech.
 QUIET_S = 0.25
 STOPS = frozenset({"p", "b", "t", "d", "k", "g", "ch", "jh"})
-#: A stop after silence is closed this long before its burst; after a sound, as long as that has fallen under this share of its peak.
+#: A stop after silence is closed this long before its burst; after a sound, as long as that has fallen under this share
+#: of its peak.
 CLOSURE_S, LONGEST_CLOSURE_S, CLOSURE_LEVEL = 0.055, 0.1, 0.12
 #: flite's own pitch of each voice, Hz.
 _FLITE_PITCH = {"kal": 105.0, "kal16": 105.0, "slt": 170.0, "rms": 105.0, "awb": 115.0}
 FLITE_VOICES = tuple(Voice("flite", name) for name in _FLITE_PITCH)
 
-#: espeak-ng's names of English accents (files, because language tags are looked up less strictly and may find another voice).
-_ENGLISH = ("gmw/en", "gmw/en-GB-x-rp", "gmw/en-US", "gmw/en-GB-scotland", "gmw/en-GB-x-gbclan", "gmw/en-GB-x-gbcwmd", "gmw/en-US-nyc",
-            "gmw/en-029")
-_LANGUAGES = {"de": "gmw/de", "fr": "roa/fr", "es": "roa/es", "pl": "zlw/pl", "nl": "gmw/nl", "pt": "roa/pt", "cs": "zlw/cs", "da": "gmq/da"}
+#: espeak-ng's names of English accents (files, because language tags are looked up less strictly and may find another
+#: voice).
+_ENGLISH = (
+    "gmw/en",
+    "gmw/en-GB-x-rp",
+    "gmw/en-US",
+    "gmw/en-GB-scotland",
+    "gmw/en-GB-x-gbclan",
+    "gmw/en-GB-x-gbcwmd",
+    "gmw/en-US-nyc",
+    "gmw/en-029",
+)
+_LANGUAGES = {
+    "de": "gmw/de",
+    "fr": "roa/fr",
+    "es": "roa/es",
+    "pl": "zlw/pl",
+    "nl": "gmw/nl",
+    "pt": "roa/pt",
+    "cs": "zlw/cs",
+    "da": "gmq/da",
+}
 #: Languages and variants (larynx and vocal tract) that nothing is trained on.
 _HELD_OUT_LANGUAGES = {"it": "roa/it", "sv": "gmq/sv", "tr": "trk/tr"}
-_VARIANTS = ("f1", "m1", "f2", "m2", "f3", "m3", "f5", "m4", "m5", "m6", "m8", "Andy", "Annie", "Alex", "Andrea", "belinda", "edward", "linda",
-             "steph", "quincy", "david", "antonio", "gustave", "pablo", "max")
+_VARIANTS = (
+    "f1",
+    "m1",
+    "f2",
+    "m2",
+    "f3",
+    "m3",
+    "f5",
+    "m4",
+    "m5",
+    "m6",
+    "m8",
+    "Andy",
+    "Annie",
+    "Alex",
+    "Andrea",
+    "belinda",
+    "edward",
+    "linda",
+    "steph",
+    "quincy",
+    "david",
+    "antonio",
+    "gustave",
+    "pablo",
+    "max",
+)
 _HELD_OUT_VARIANTS = ("f4", "m7", "Alicia", "Gene", "victor", "anika")
 
 
 def _espeak(accents: dict[str, tuple[str, ...]], variants: tuple[str, ...]) -> tuple[Voice, ...]:
-    return tuple(Voice("espeak", f"{a}+{v}", language) for language, names in accents.items() for a in names for v in variants)
+    return tuple(
+        Voice("espeak", f"{a}+{v}", language) for language, names in accents.items() for a in names for v in variants
+    )
 
 
 _FOREIGN = {language: (name,) for language, name in _LANGUAGES.items()}
 TRAIN_VOICES = FLITE_VOICES + _espeak({"en": _ENGLISH} | _FOREIGN, _VARIANTS)
 HELD_OUT_VOICES = _espeak({"en": _ENGLISH[:4]}, _HELD_OUT_VARIANTS)
 HELD_OUT_LANGUAGES = tuple(_HELD_OUT_LANGUAGES)
-HELD_OUT_LANGUAGE_VOICES = _espeak({language: (name,) for language, name in _HELD_OUT_LANGUAGES.items()}, ("m1", "f2", "f4", "m7"))
+HELD_OUT_LANGUAGE_VOICES = _espeak(
+    {language: (name,) for language, name in _HELD_OUT_LANGUAGES.items()}, ("m1", "f2", "f4", "m7")
+)
 
 
 def say(text: str, voice: Voice, speed: float = 1.0, pitch: float = 1.0) -> Utterance:
@@ -87,7 +136,9 @@ def say(text: str, voice: Voice, speed: float = 1.0, pitch: float = 1.0) -> Utte
     wave, name, end_s = said(text, voice, speed, pitch)
     length_s = len(wave.samples) / wave.rate
     if not name or length_s <= 0:
-        raise LipsyncError(f"{voice.engine} voice {voice.name} said nothing for the text {text!r}. Give it a text with words.")
+        raise LipsyncError(
+            f"{voice.engine} voice {voice.name} said nothing for the text {text!r}. Give it a text with words."
+        )
     ends = np.minimum(end_s, length_s)
     if length_s - ends[-1] > 1e-3:
         name, ends = [*name, SILENCE], np.append(ends, length_s)
@@ -97,7 +148,9 @@ def say(text: str, voice: Voice, speed: float = 1.0, pitch: float = 1.0) -> Utte
 def engine_missing(engine: str) -> str:
     """Why this engine cannot speak here, in a sentence; empty where it can."""
     if engine == "flite":
-        return "" if shutil.which("flite") else "The speech synthesiser flite is not installed (Debian package `flite`)."
+        return (
+            "" if shutil.which("flite") else "The speech synthesiser flite is not installed (Debian package `flite`)."
+        )
     try:
         _worker(os.getpid())
     except LipsyncError as trouble:
@@ -119,7 +172,9 @@ def _flite(text: str, voice: Voice, speed: float, pitch: float) -> tuple[Wavefor
         command = ["flite", "-voice", voice.name, *settings, "-psdur", "-t", text, "-o", str(sound)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode or not sound.exists():
-            raise LipsyncError(f"flite voice {voice.name} failed on the text {text!r}: {done.stderr.strip() or done.returncode}.")
+            raise LipsyncError(
+                f"flite voice {voice.name} failed on the text {text!r}: {done.stderr.strip() or done.returncode}."
+            )
         wave = load_speech(sound)
     pairs = [item.rsplit(":", 1) for item in done.stdout.split()]
     return wave, [name for name, _ in pairs], np.array([float(end) for _, end in pairs])
@@ -128,7 +183,9 @@ def _flite(text: str, voice: Voice, speed: float, pitch: float) -> tuple[Wavefor
 def _espeak_ng(text: str, voice: Voice, speed: float, pitch: float) -> tuple[Waveform, list[str], np.ndarray]:
     worker, rate = _worker(os.getpid())
     wpm, height = round(WORDS_PER_MINUTE * speed), round(min(99, max(0, 50 + 50 * math.log2(pitch))))
-    worker.stdin.write(json.dumps({"text": text, "voice": voice.name, "words_per_minute": wpm, "pitch": height}).encode() + b"\n")
+    worker.stdin.write(
+        json.dumps({"text": text, "voice": voice.name, "words_per_minute": wpm, "pitch": height}).encode() + b"\n"
+    )
     worker.stdin.flush()
     sizes = worker.stdout.read(8)
     if len(sizes) < 8:
@@ -149,7 +206,8 @@ def _espeak_ng(text: str, voice: Voice, speed: float, pitch: float) -> tuple[Wav
 
 
 def _phones_of_marks(marks: list[tuple[str, int]], n_samples: int, language: str) -> tuple[list[str], np.ndarray]:
-    """Names and last samples. A sound that is several phones is shared among them evenly; English "a" is the vowel of "at"."""
+    """Names and last samples. A sound that is several phones is shared among them evenly; English "a" is the vowel of
+    "at"."""
     name, end = [SILENCE], [float(marks[0][1]) if marks else float(n_samples)]
     for (symbol, first), after in zip(marks, [mark[1] for mark in marks[1:]] + [n_samples]):
         phones = arpabet_of("æ" if symbol == "a" and language == "en" else symbol) if symbol else (SILENCE,)
@@ -162,7 +220,8 @@ def _phones_of_marks(marks: list[tuple[str, int]], n_samples: int, language: str
 
 
 def _with_closures(name: list[str], end: np.ndarray, loudness: np.ndarray, rate: int) -> np.ndarray:
-    """The ends, moved so that a stop begins when its closure does: espeak-ng marks its burst, and counts the closure to the sound before."""
+    """The ends, moved so that a stop begins when its closure does: espeak-ng marks its burst, and counts the closure to
+    the sound before."""
     moved = end.copy()
     block = rate // 200
     for k in range(1, len(name)):
@@ -182,7 +241,8 @@ def _with_closures(name: list[str], end: np.ndarray, loudness: np.ndarray, rate:
 
 @lru_cache(maxsize=1)
 def _worker(owner: int) -> tuple[subprocess.Popen, int]:
-    """The process in which espeak-ng waits, and its sample rate; `owner`, a process number, gives forked processes one each.
+    """The process in which espeak-ng waits, and its sample rate; `owner`, a process number, gives forked processes one
+    each.
 
     LipsyncError: not installed.
     """

@@ -49,7 +49,11 @@ class FrameClock:
     def constant(cls, n_frames: int, rate: Fraction) -> FrameClock:
         """`n_frames` frames at a constant `rate` (frames per second)."""
         rate = Fraction(rate)
-        return cls(np.arange(n_frames, dtype=np.int64) * rate.denominator, Fraction(1, rate.numerator), n_frames * rate.denominator)
+        return cls(
+            np.arange(n_frames, dtype=np.int64) * rate.denominator,
+            Fraction(1, rate.numerator),
+            n_frames * rate.denominator,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +65,6 @@ class FrameBatch:
 
     def __post_init__(self) -> None:
         if self.rgb.ndim != 4 or self.rgb.shape[1] != 3 or len(self.index) != len(self.rgb):
-            raise ValueError(f"FrameBatch: rgb {tuple(self.rgb.shape)} and index {self.index.shape} do not fit (B,3,H,W) and (B,)")
+            raise ValueError(
+                f"FrameBatch: rgb {tuple(self.rgb.shape)} and index {self.index.shape} do not fit (B,3,H,W) and (B,)"
+            )

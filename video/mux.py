@@ -1,4 +1,5 @@
-"""The sound of a written video: a speech file, copied or encoded, whose first audible sample falls on the first frame."""
+"""The sound of a written video: a speech file, copied or encoded, whose first audible sample falls on the first
+frame."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from media import MediaError
 from media.container import open_media
 
 _PCM = {"pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le"}
-#: Codecs each container takes as they are. Codecs with decoder delay (AAC, MP3) need the edit list of MP4 to start exactly.
+#: Codecs each container takes as they are. Codecs with decoder delay (AAC, MP3) need the edit list of MP4 to start
+#: exactly.
 COPIED = {
     ".mp4": {"aac", "mp3", "alac"},
     ".m4v": {"aac", "mp3", "alac"},
@@ -93,7 +95,8 @@ class SpeechTrack:
             yield packet
 
     def _shortened(self, packet: av.Packet, left: int) -> av.Packet:
-        """The packet's first `left` ticks. Uncompressed sound is cut there; of other codecs only the duration says so."""
+        """The packet's first `left` ticks. Uncompressed sound is cut there; of other codecs only the duration says
+        so."""
         if self._track.codec_context.name in _PCM:
             whole = packet
             n_bytes = packet.size * left // packet.duration
@@ -110,7 +113,9 @@ class SpeechTrack:
         for frame in _decoded(self._container, self._track):
             was, kind = kind, (frame.format.name, frame.layout.name, frame.sample_rate)
             if was not in (None, kind):
-                raise MediaError(f"{self._path}: its sound changes its rate or its channels at {n_done / rate:.2f} s. Convert it to WAV.")
+                raise MediaError(
+                    f"{self._path}: its sound changes its rate or its channels at {n_done / rate:.2f} s. Convert it to WAV."
+                )
             if left is not None and n_done + frame.samples > left:
                 frame = _cut(frame, left - n_done)
             if frame is None:
@@ -153,10 +158,13 @@ def _decoded(container, track):
 
 
 def _interleaved(frame: av.AudioFrame) -> av.AudioFrame:
-    """The frame with its channels in one plane where they are eight or more: PyAV (18) reads beyond the end of so many planes."""
+    """The frame with its channels in one plane where they are eight or more: PyAV (18) reads beyond the end of so many
+    planes."""
     if not frame.format.is_planar or frame.layout.nb_channels < 8:
         return frame
-    (packed,) = av.AudioResampler(format=frame.format.packed, layout=frame.layout, rate=frame.sample_rate).resample(frame)
+    (packed,) = av.AudioResampler(format=frame.format.packed, layout=frame.layout, rate=frame.sample_rate).resample(
+        frame
+    )
     return packed
 
 
@@ -168,12 +176,15 @@ def _sound(container: av.container.InputContainer, path: Path) -> av.audio.strea
     if track.codec_context is None:
         raise MediaError(f"{path}: its sound is of a kind that cannot be decoded. Convert it to WAV.")
     if not RATES[0] <= track.codec_context.sample_rate <= RATES[1]:
-        raise MediaError(f"{path} states {track.codec_context.sample_rate} samples a second of sound. Convert it to WAV with 8,000 to 192,000.")
+        raise MediaError(
+            f"{path} states {track.codec_context.sample_rate} samples a second of sound. Convert it to WAV with 8,000 to 192,000."
+        )
     return track
 
 
 def _believable(values: np.ndarray) -> np.ndarray | None:
-    """The samples with silence for those that are no sound; None where all are. Of such the AAC encoder stops or never ends."""
+    """The samples with silence for those that are no sound; None where all are. Of such the AAC encoder stops or never
+    ends."""
     good = np.abs(values) < MAX_SAMPLE
     return None if good.all() else np.where(good, values, values.dtype.type(0))
 
@@ -201,7 +212,9 @@ def _cut(frame: av.AudioFrame, n: int) -> av.AudioFrame | None:
     if n <= 0:
         return None
     width = n if frame.format.is_planar else n * frame.layout.nb_channels
-    out = av.AudioFrame.from_ndarray(frame.to_ndarray()[:, :width].copy(), format=frame.format.name, layout=frame.layout.name)
+    out = av.AudioFrame.from_ndarray(
+        frame.to_ndarray()[:, :width].copy(), format=frame.format.name, layout=frame.layout.name
+    )
     out.sample_rate = frame.sample_rate
     return out
 

@@ -12,7 +12,8 @@ _END = object()
 
 
 def ahead(items: Iterator[T], depth: int) -> Iterator[T]:
-    """The same items, made in a thread up to `depth` ahead. Its exceptions are raised here; closing this iterator ends the thread."""
+    """The same items, made in a thread up to `depth` ahead. Its exceptions are raised here; closing this iterator ends
+    the thread."""
     ready: queue.Queue = queue.Queue(maxsize=depth)
     stopped = threading.Event()
 

@@ -13,12 +13,15 @@ _TAPS = [6 / 16, 4 / 16, 1 / 16]  # centre, then outwards
 def blend(under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor, levels: int) -> torch.Tensor:
     """`over` where mask is 1, `under` where it is 0, each frequency band joined over a distance that suits it.
 
-    under, over: (B,3,H,W) float32; mask: (B,1,H,W) in [0, 1]; any size. levels: bands above the coarsest; as many as the size allows are
-    used. Exactly `under` for a picture whose mask is 0 everywhere. A pixel can only change within about 2**(levels + 2) pixels of the mask.
-    """
+    under, over: (B,3,H,W) float32; mask: (B,1,H,W) in [0, 1]; any size. levels: bands above the coarsest; as many as
+    the size allows are used. Exactly `under` for a picture whose mask is 0 everywhere. A pixel can only change within
+    about 2**(levels + 2) pixels of the mask."""
     if under.shape != over.shape or mask.shape != (under.shape[0], 1, *under.shape[2:]):
-        raise ValueError(f"blend: under {tuple(under.shape)}, over {tuple(over.shape)}, mask {tuple(mask.shape)} do not fit")
-    # Pyramids are linear, so that only the difference needs one: result = under + blended difference, and no difference stays exactly none.
+        raise ValueError(
+            f"blend: under {tuple(under.shape)}, over {tuple(over.shape)}, mask {tuple(mask.shape)} do not fit"
+        )
+    # Pyramids are linear, so that only the difference needs one: result = under + blended difference, and no difference
+    # stays exactly none.
     change = over - under
     weights = [mask]
     bands = []
@@ -36,7 +39,8 @@ def blend(under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor, levels: i
 
 
 def gaussian_blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
-    """`x` (B,C,H,W) float, blurred by a Gaussian of `sigma` pixels; edges replicated; the same size. sigma 0 returns `x`."""
+    """`x` (B,C,H,W) float, blurred by a Gaussian of `sigma` pixels; edges replicated; the same size. sigma 0 returns
+    `x`."""
     if sigma <= 0:
         return x
     radius = max(1, round(3 * sigma))

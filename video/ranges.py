@@ -1,4 +1,5 @@
-"""Long videos written in ranges of rows, each a file of its own, so that a stopped one goes on; joined packet by packet, nothing encoded twice."""
+"""Long videos written in ranges of rows, each a file of its own, so that a stopped one goes on; joined packet by
+packet, nothing encoded twice."""
 
 from __future__ import annotations
 
@@ -19,20 +20,31 @@ from video.write import VideoWriter
 
 
 class RangedWriter:
-    """`VideoWriter` for a long video: every `range_rows` rows go to a file in `folder` (it stays there; remove it when the video is kept).
+    """`VideoWriter` for a long video: every `range_rows` rows go to a file in `folder` (it stays there; remove it when
+    the video is kept).
 
-    n_done: rows that the folder holds already, whole ranges from the first; write only what follows. At a clean exit the ranges become
-    `path`. picture: width, height, colour, codec, crf, preset, sample_aspect, as for `VideoWriter`. Raises MediaError.
-    """
+    n_done: rows that the folder holds already, whole ranges from the first; write only what follows. At a clean exit
+    the ranges become `path`. picture: width, height, colour, codec, crf, preset, sample_aspect, as for `VideoWriter`.
+    Raises MediaError."""
 
     def __init__(
-        self, path: str | Path, folder: Path, range_rows: int, *, clock: FrameClock, speech: str | Path | None = None,
-        audio_end_s: Fraction | None = None, metadata: dict[str, str] | None = None, **picture,
-    ) -> None:  # fmt: skip
+        self,
+        path: str | Path,
+        folder: Path,
+        range_rows: int,
+        *,
+        clock: FrameClock,
+        speech: str | Path | None = None,
+        audio_end_s: Fraction | None = None,
+        metadata: dict[str, str] | None = None,
+        **picture,
+    ) -> None:
         self.path, self.clock, self.facts = Path(path), clock, None
         self._folder, self._picture = Path(folder), picture
         self._ranges = [(first, min(first + range_rows, len(clock))) for first in range(0, len(clock), range_rows)]
-        self._joined = _Joined(self.path, clock=clock, speech=speech, audio_end_s=audio_end_s, metadata=metadata, **picture)
+        self._joined = _Joined(
+            self.path, clock=clock, speech=speech, audio_end_s=audio_end_s, metadata=metadata, **picture
+        )
         self._writer: VideoWriter | None = None
         self._row = self.n_done = 0
 
@@ -50,7 +62,9 @@ class RangedWriter:
                 raise ValueError(f"RangedWriter: {self._row + len(rgb)} frames for a clock of {len(self.clock)}")
             rows = next(r for r in self._ranges if r[0] <= self._row < r[1])
             if self._writer is None:
-                self._writer = VideoWriter(self._file(rows), clock=_part_of(self.clock, rows), rate=self.clock.rate, **self._picture).__enter__()
+                self._writer = VideoWriter(
+                    self._file(rows), clock=_part_of(self.clock, rows), rate=self.clock.rate, **self._picture
+                ).__enter__()
             n = min(len(rgb), rows[1] - self._row)
             self._writer.write(rgb[:n])
             self._row, rgb = self._row + n, rgb[n:]
@@ -84,7 +98,8 @@ class RangedWriter:
 
 
 class _Joined(VideoWriter):
-    """The written ranges as one video with the speech. Times are those of the clock, whatever the ranges' container rounded them to."""
+    """The written ranges as one video with the speech. Times are those of the clock, whatever the ranges' container
+    rounded them to."""
 
     def join(self, files: list[Path]):
         self._files = files
@@ -121,7 +136,9 @@ class _Joined(VideoWriter):
     def _same_kind(self, file: Path) -> Iterator[av.Packet]:
         with _opened(file) as container:
             if container.streams.video[0].codec_context.extradata != self._extradata:
-                raise MediaError(f"{self.path}: its ranges were written by different encoders. Run the command again after `lipsync cache clear`.")
+                raise MediaError(
+                    f"{self.path}: its ranges were written by different encoders. Run the command again after `lipsync cache clear`."
+                )
         yield from _packets(file)
 
 

@@ -1,8 +1,7 @@
 """Frames of a video file, by number: all in order (`read_frames`) or in any planned order (`read_rows`).
 
-A frame is known by its presentation time, never by counting after a seek. Where a file's times are unusable, frames are counted from the
-very start and the file is never sought.
-"""
+A frame is known by its presentation time, never by counting after a seek. Where a file's times are unusable, frames are
+counted from the very start and the file is never sought."""
 
 from __future__ import annotations
 
@@ -23,7 +22,16 @@ from video.clock import FrameBatch, FrameClock
 from video.colour import FULL, ColourTags, Converter
 from video.prefetch import ahead
 
-_EXACT_CONTAINERS = {"mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm"}  # packet times are stored, not guessed
+_EXACT_CONTAINERS = {
+    "mov",
+    "mp4",
+    "m4a",
+    "3gp",
+    "3g2",
+    "mj2",
+    "matroska",
+    "webm",
+}  # packet times are stored, not guessed
 _HELD_AT_END = 5  # frames that may be missing at the very end before it is an error
 _MOST_FPS, _LONGEST_S = 10_000, 1000 * 3600  # beyond these a file's times are damage, not a recording
 _PAST = 16  # decoded frames kept, so that a small step back is not a new start at the keyframe
@@ -34,13 +42,12 @@ _SEEK_GAP = 24  # frames: decoding this many costs about as much as a seek with 
 class VideoStream:
     """A video file's picture track.
 
-    clock: time of every frame; width, height: after rotation; orientation: (flip_x, flip_y, transpose) that makes the stored picture
-    upright: transposed first, then flipped; rotation: the same in degrees clockwise; sample_aspect: width of an upright pixel over its
-    height;
-    colour: tags as in the file; audio_start_s: first audible sample minus first frame; keyframes: (K,) int64 frame numbers where decoding
-    can start, only 0 where the file cannot be sought; by_count: frames are numbered from the start because times are unusable;
-    notes: what was repaired, for the user; limits: the most that is opened of it.
-    """
+    clock: time of every frame; width, height: after rotation; orientation: (flip_x, flip_y, transpose) that makes the
+    stored picture upright: transposed first, then flipped; rotation: the same in degrees clockwise; sample_aspect:
+    width of an upright pixel over its height; colour: tags as in the file; audio_start_s: first audible sample minus
+    first frame; keyframes: (K,) int64 frame numbers where decoding can start, only 0 where the file cannot be sought;
+    by_count: frames are numbered from the start because times are unusable; notes: what was repaired, for the user;
+    limits: the most that is opened of it."""
 
     path: Path
     clock: FrameClock
@@ -66,9 +73,8 @@ class VideoStream:
 def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
     """What is in the file, with the exact time of every frame that decoding will yield.
 
-    Packets are listed without decoding where the container stores times (MP4, MOV, Matroska, WebM) and the first and the last frames agree
-    with them; any other file is decoded once. Raises MediaError.
-    """
+    Packets are listed without decoding where the container stores times (MP4, MOV, Matroska, WebM) and the first and
+    the last frames agree with them; any other file is decoded once. Raises MediaError."""
     path = Path(path)
     with _open(path, limits) as container:
         stream = _picture_track(container, path, limits)
@@ -78,7 +84,9 @@ def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
                 f"{path}: no frame of its {stream.codec_context.name} picture can be decoded: damaged, or too large. Re-encode or re-copy the file. "
                 + too_large("megapixels", limits)
             )
-        tags = ColourTags(*(int(v) for v in (first.colorspace, first.color_primaries, first.color_trc, first.color_range)))
+        tags = ColourTags(
+            *(int(v) for v in (first.colorspace, first.color_primaries, first.color_trc, first.color_range))
+        )
         if first.format.name.startswith("yuvj"):
             tags = ColourTags(tags.matrix, tags.primaries, tags.transfer, FULL)
         elif first.format.is_rgb:
@@ -93,7 +101,9 @@ def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
     if tags.high_dynamic_range:
         notes.append("high dynamic range picture is handled in eight bits: fine gradients may band")
     if any(part.is_alpha for part in first.format.components) and first.to_ndarray(format="rgba")[..., 3].min() < 255:
-        notes.append("transparency is not kept: the picture is shown with the colours beneath it. Lay it over a background first to keep its look")
+        notes.append(
+            "transparency is not kept: the picture is shown with the colours beneath it. Lay it over a background first to keep its look"
+        )
     if first.interlaced_frame:
         notes.append("interlaced picture is handled as whole frames: moving edges stay combed")
     listed = _listed_times(path, limits) if exact else None
@@ -102,9 +112,23 @@ def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
     audio_start = _audio_start(path, limits)
     width, height = (first.height, first.width) if orientation[2] else (first.width, first.height)
     return VideoStream(
-        path, clock, width, height, orientation, rotation, aspect, tags, first.format.name, codec, audio_start is not None,
-        None if audio_start is None else audio_start - int(pts[0]) * base, keys, by_count, tuple(notes), limits,
-    )  # fmt: skip
+        path,
+        clock,
+        width,
+        height,
+        orientation,
+        rotation,
+        aspect,
+        tags,
+        first.format.name,
+        codec,
+        audio_start is not None,
+        None if audio_start is None else audio_start - int(pts[0]) * base,
+        keys,
+        by_count,
+        tuple(notes),
+        limits,
+    )
 
 
 def read_frames(stream: VideoStream, batch: int = 8, start: int = 0, stop: int | None = None) -> Iterator[FrameBatch]:
@@ -120,10 +144,10 @@ def read_rows(
 ) -> Iterator[tuple[slice, FrameBatch, torch.Tensor | None]]:
     """Frames in a planned order: (rows, frames with index == source[rows], following frames).
 
-    source: (N,) int64 frame numbers, any order; cheap where they stay, step or skip a little. The following frames are a (B,3,H,W) uint8
-    tensor holding frame source + 1 (the last frame again at the end) where also_next is set and zeros elsewhere; None where no row of the
-    batch asks. Decoded ahead in a thread with a short queue; closing the iterator ends the thread. Raises MediaError.
-    """
+    source: (N,) int64 frame numbers, any order; cheap where they stay, step or skip a little. The following frames are
+    a (B,3,H,W) uint8 tensor holding frame source + 1 (the last frame again at the end) where also_next is set and zeros
+    elsewhere; None where no row of the batch asks. Decoded ahead in a thread with a short queue; closing the iterator
+    ends the thread. Raises MediaError."""
     source = np.asarray(source, np.int64)
     wanted = np.zeros(len(source), bool) if also_next is None else np.asarray(also_next, bool)
     if len(source) and not (0 <= source.min() and source.max() < len(stream)):
@@ -154,7 +178,8 @@ def _batches(stream: VideoStream, source: np.ndarray, batch: int, wanted: np.nda
 
 
 class _Reel:
-    """One open decoder over a VideoStream that can show frame i. Forward where possible, otherwise from the keyframe before."""
+    """One open decoder over a VideoStream that can show frame i. Forward where possible, otherwise from the keyframe
+    before."""
 
     def __init__(self, stream: VideoStream) -> None:
         self.stream = stream
@@ -243,7 +268,8 @@ class _Reel:
         return self._shown
 
     def _next(self) -> tuple[av.VideoFrame, int | None] | None:
-        """The next decoded frame and its number; number None where the frame's time is not on the clock; None at the end."""
+        """The next decoded frame and its number; number None where the frame's time is not on the clock; None at the
+        end."""
         frame = next(self._frames, None)
         if frame is None:
             return None
@@ -301,7 +327,9 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _picture_track(container: av.container.InputContainer, path: Path, limits: InputLimits) -> av.video.stream.VideoStream:
+def _picture_track(
+    container: av.container.InputContainer, path: Path, limits: InputLimits
+) -> av.video.stream.VideoStream:
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
             if stream.codec_context is None:
@@ -399,7 +427,9 @@ def _believable(path: Path, clock: FrameClock, limits: InputLimits) -> FrameCloc
     return clock
 
 
-def _decoded_times(path: Path, base: Fraction, rate: Fraction, notes: list[str], limits: InputLimits) -> tuple[np.ndarray, int, np.ndarray, bool]:
+def _decoded_times(
+    path: Path, base: Fraction, rate: Fraction, notes: list[str], limits: InputLimits
+) -> tuple[np.ndarray, int, np.ndarray, bool]:
     """(pts, end, keyframes, by_count) by decoding the whole file; unusable times are repaired with a note."""
     seen = []
     with _open(path, limits) as container:
@@ -422,7 +452,9 @@ def _decoded_times(path: Path, base: Fraction, rate: Fraction, notes: list[str],
     else:
         pts = _repaired(times, step)
         repair = "they were put in order"
-    notes.append(f"{wrong} of {len(pts)} frames had missing, repeated or backward times; {repair}. Jumps in it are slow: convert it to MP4")
+    notes.append(
+        f"{wrong} of {len(pts)} frames had missing, repeated or backward times; {repair}. Jumps in it are slow: convert it to MP4"
+    )
     return pts, _end(pts, 0, step), np.zeros(1, np.int64), True
 
 

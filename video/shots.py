@@ -7,8 +7,8 @@ from collections import deque
 import numpy as np
 
 _LINES = 36  # of the thumbnail's short side
-# Root mean square difference in levels below which no join is seen: neighbours inside GRID clips stay under 2.4 (99.9 %), a key frame of
-# the shipped H.264 clip refreshes the picture by 3.2, joins of two takes lie over 4.4 (99.5 %).
+# Root mean square difference in levels below which no join is seen: neighbours inside GRID clips stay under 2.4 (99.9
+# %), a key frame of the shipped H.264 clip refreshes the picture by 3.2, joins of two takes lie over 4.4 (99.5 %).
 _LEAST = 4.0
 _SUDDEN = 2.6  # times the change seen just before: steady motion, zooms and noise explain themselves
 _MEMORY = 8  # frames
@@ -17,16 +17,17 @@ _MEMORY = 8  # frames
 class ShotDetector:
     """Tells of each frame whether it starts a new shot. One thumbnail is remembered, nothing is decoded twice.
 
-    A cut is a change of the thumbnail (overall brightness aside, per channel) that is visible and much larger than the changes just before
-    it: so another take of the same person before the same wall is a cut, and noise, speech, pans and flashes are not.
-    """
+    A cut is a change of the thumbnail (overall brightness aside, per channel) that is visible and much larger than the
+    changes just before it: so another take of the same person before the same wall is a cut, and noise, speech, pans
+    and flashes are not."""
 
     def __init__(self) -> None:
         self._last: np.ndarray | None = None
         self._changes: deque[float] = deque(maxlen=_MEMORY)
 
     def push(self, rgb) -> bool:
-        """True if `rgb`, (3,H,W) or (H,W,3) uint8, starts a new shot; the first frame of all does not count as a cut."""
+        """True if `rgb`, (3,H,W) or (H,W,3) uint8, starts a new shot; the first frame of all does not count as a
+        cut."""
         thumb = _thumbnail(rgb)
         last, self._last = self._last, thumb
         if last is None:
@@ -37,8 +38,11 @@ class ShotDetector:
         change = thumb - last
         change -= change.mean((1, 2), keepdims=True)
         size = float(np.sqrt(np.square(np.abs(change).mean(0)).mean()))
-        # Just after a cut nothing is known of the new shot's motion; calling its second frame a cut would break a pan into single frames.
-        cut = bool(self._changes) and size > max(_LEAST, _SUDDEN * float(np.median(self._changes)), _SUDDEN * self._changes[-1])
+        # Just after a cut nothing is known of the new shot's motion; calling its second frame a cut would break a pan
+        # into single frames.
+        cut = bool(self._changes) and size > max(
+            _LEAST, _SUDDEN * float(np.median(self._changes)), _SUDDEN * self._changes[-1]
+        )
         if cut:
             self._changes.clear()
         else:

@@ -57,21 +57,33 @@ class WrittenVideo:
 class VideoWriter:
     """Writes frames on a clock, with a speech file that starts together with the first frame.
 
-    Encodes in a thread of its own. Everything goes to a hidden file beside `path`, renamed at a clean exit; after an exception nothing is
-    left. Frame i is shown at clock.pts[i] - clock.pts[0] (Matroska rounds to milliseconds). Raises MediaError.
+    Encodes in a thread of its own. Everything goes to a hidden file beside `path`, renamed at a clean exit; after an
+    exception nothing is left. Frame i is shown at clock.pts[i] - clock.pts[0] (Matroska rounds to milliseconds). Raises
+    MediaError.
 
-    colour: the target's tags; unsaid ones are filled in by size, and written. Speech is copied packet by packet where the container
-    allows, otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the encoder
-    is told; None = the clock's. facts: set after a clean exit.
-    """
+    colour: the target's tags; unsaid ones are filled in by size, and written. Speech is copied packet by packet where
+    the container allows, otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the
+    encoder is told; None = the clock's. facts: set after a clean exit."""
 
     n_done = 0  # rows that need not be written: none, here
 
     def __init__(
-        self, path: str | Path, *, width: int, height: int, clock: FrameClock, colour: ColourTags = ColourTags(), codec: str = "libx264",
-        crf: int = 16, preset: str = "veryfast", speech: str | Path | None = None, audio_end_s: Fraction | None = None,
-        metadata: dict[str, str] | None = None, sample_aspect: Fraction | None = None, rate: Fraction | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        path: str | Path,
+        *,
+        width: int,
+        height: int,
+        clock: FrameClock,
+        colour: ColourTags = ColourTags(),
+        codec: str = "libx264",
+        crf: int = 16,
+        preset: str = "veryfast",
+        speech: str | Path | None = None,
+        audio_end_s: Fraction | None = None,
+        metadata: dict[str, str] | None = None,
+        sample_aspect: Fraction | None = None,
+        rate: Fraction | None = None,
+    ) -> None:
         self.path = Path(path)
         self.width, self.height, self.clock = width, height, clock
         self.facts: WrittenVideo | None = None
@@ -92,7 +104,9 @@ class VideoWriter:
         if not os.access(self.path.parent, os.W_OK):
             raise MediaError(f"{self.path}: the folder {self.path.parent} may not be written to. Choose another one.")
         if self._codec not in available_encoders():
-            raise MediaError(f"Encoder {self._codec!r} is not available here. Choose one of: {', '.join(available_encoders())}.")
+            raise MediaError(
+                f"Encoder {self._codec!r} is not available here. Choose one of: {', '.join(available_encoders())}."
+            )
 
     def __enter__(self) -> VideoWriter:
         self._container = None
@@ -114,7 +128,9 @@ class VideoWriter:
     def write(self, rgb: torch.Tensor) -> None:
         """Appends (B,3,H,W) uint8 frames. The tensor must not be changed afterwards."""
         if rgb.dtype != torch.uint8 or rgb.ndim != 4 or tuple(rgb.shape[1:]) != (3, self.height, self.width):
-            raise ValueError(f"VideoWriter.write wants (B,3,{self.height},{self.width}) uint8, got {tuple(rgb.shape)} {rgb.dtype}")
+            raise ValueError(
+                f"VideoWriter.write wants (B,3,{self.height},{self.width}) uint8, got {tuple(rgb.shape)} {rgb.dtype}"
+            )
         self._written += len(rgb)
         if self._written > len(self.clock):
             raise ValueError(f"VideoWriter: {self._written} frames for a clock of {len(self.clock)}")
@@ -140,8 +156,12 @@ class VideoWriter:
             n_bytes = self._part.stat().st_size
             commit(self._part, self.path)
         except OSError as error:
-            raise MediaError(f"{self.path} could not be completed ({error.strerror or error}). Check free disk space and the folder.") from error
-        self.facts = WrittenVideo(self.path, self._written, n_bytes, self._pix_fmt, self._colour, audio, tuple(self._notes))
+            raise MediaError(
+                f"{self.path} could not be completed ({error.strerror or error}). Check free disk space and the folder."
+            ) from error
+        self.facts = WrittenVideo(
+            self.path, self._written, n_bytes, self._pix_fmt, self._colour, audio, tuple(self._notes)
+        )
 
     def _offer(self, item: np.ndarray | None) -> None:
         while True:
@@ -164,16 +184,24 @@ class VideoWriter:
 
     def _open(self) -> None:
         # Bit-exact: without a random number in each file.
-        options = {"movflags": "use_metadata_tags+faststart"} if self.path.suffix.lower() in (".mp4", ".mov", ".m4v") else {"fflags": "+bitexact"}
+        options = (
+            {"movflags": "use_metadata_tags+faststart"}
+            if self.path.suffix.lower() in (".mp4", ".mov", ".m4v")
+            else {"fflags": "+bitexact"}
+        )
         try:
             self._container = av.open(str(self._part), "w", options=options)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             known = "Use .mp4, .mov or .mkv, and a folder you may write to."
-            raise MediaError(f"{self.path} cannot be opened for writing ({getattr(error, 'strerror', None) or error}). {known}") from error
+            raise MediaError(
+                f"{self.path} cannot be opened for writing ({getattr(error, 'strerror', None) or error}). {known}"
+            ) from error
         try:
             self._video = self._add_picture()
             if self._speech_path is not None:
-                self._speech = SpeechTrack(self._speech_path, self._container, self.path.suffix.lower(), self._audio_end_s)
+                self._speech = SpeechTrack(
+                    self._speech_path, self._container, self.path.suffix.lower(), self._audio_end_s
+                )
                 self._notes += self._speech.notes
             self._container.metadata.update(self._metadata)
             self._container.start_encoding()
@@ -192,7 +220,9 @@ class VideoWriter:
         is_odd = self.width % 2 or self.height % 2
         self._pix_fmt = odd if is_odd else even
         if is_odd and odd != even:
-            self._notes.append(f"odd size {self.width}x{self.height} is kept by writing {odd}; some players only play {even}")
+            self._notes.append(
+                f"odd size {self.width}x{self.height} is kept by writing {odd}; some players only play {even}"
+            )
         if self._pix_fmt == "bgr0":
             self._colour = ColourTags(RGB, self._colour.primaries, self._colour.transfer, FULL)
         elif self._colour.matrix == RGB:

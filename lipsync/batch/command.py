@@ -33,8 +33,9 @@ _WORKER_GIB = 2.0
 
 @dataclass(frozen=True, slots=True)
 class BatchOptions:
-    """out: folder or address; workers: None = as many as fit; ray: None, "local", or a cluster's address; shared: folder or address of analyses
-    that machines share; cpus, gpus: of one worker on Ray; show: "table", "lines", "json" or "nothing"."""
+    """out: folder or address; workers: None = as many as fit; ray: None, "local", or a cluster's address; shared:
+    folder or address of analyses that machines share; cpus, gpus: of one worker on Ray; show: "table", "lines", "json"
+    or "nothing"."""
 
     out: str
     workers: int | None = None
@@ -48,8 +49,15 @@ class BatchOptions:
     show: str = "lines"
 
 
-def batch(jobs: Sequence[Job], config: DubConfig, options: BatchOptions, stdout: TextIO = sys.stdout, stderr: TextIO = sys.stderr) -> int:
-    """The exit status: 0 = every job is done, 1 = some failed, 130 = stopped. config: what the command line set for all jobs.
+def batch(
+    jobs: Sequence[Job],
+    config: DubConfig,
+    options: BatchOptions,
+    stdout: TextIO = sys.stdout,
+    stderr: TextIO = sys.stderr,
+) -> int:
+    """The exit status: 0 = every job is done, 1 = some failed, 130 = stopped. config: what the command line set for all
+    jobs.
 
     The report goes to the output folder. LipsyncError where the batch cannot begin at all.
     """
@@ -60,7 +68,10 @@ def batch(jobs: Sequence[Job], config: DubConfig, options: BatchOptions, stdout:
     if options.dry_run:
         known, checked = _looked_at(jobs, place, cache, limits, options, stderr)
         if options.show == "json":
-            stdout.writelines(json.dumps({"event": "checked", "job": n, "out": jobs[n].out} | asdict(look)) + "\n" for n, look in enumerate(checked))
+            stdout.writelines(
+                json.dumps({"event": "checked", "job": n, "out": jobs[n].out} | asdict(look)) + "\n"
+                for n, look in enumerate(checked)
+            )
         else:
             _say(checked, options, _count(options, sum(outcome is None for outcome in known)), cache, stdout)
         return 1 if any(c.fault for c in checked) or any(o and o.state == "failed" for o in known) else 0
@@ -81,11 +92,17 @@ def batch(jobs: Sequence[Job], config: DubConfig, options: BatchOptions, stdout:
 
 
 def _limits(jobs: Sequence[Job], config: DubConfig, options: BatchOptions, cache: Cache) -> Limits | None:
-    """What binds the workers: they write videos and analyses, and reach the network only where something has an address."""
+    """What binds the workers: they write videos and analyses, and reach the network only where something has an
+    address."""
     if not config.sandbox.enabled:
         return None
     named = [options.out, options.shared, *(name for job in jobs for name in (job.target, job.speech, *job.footage))]
-    return Limits(config.sandbox.memory_gib, config.sandbox.seconds, any(map(is_url, named)), (os.path.abspath(options.out), str(cache.folder)))
+    return Limits(
+        config.sandbox.memory_gib,
+        config.sandbox.seconds,
+        any(map(is_url, named)),
+        (os.path.abspath(options.out), str(cache.folder)),
+    )
 
 
 def _looked_at(
@@ -109,25 +126,34 @@ def _say(checked: Sequence[Checked], options: BatchOptions, n_workers: int, cach
 
 
 def _count(options: BatchOptions, n_jobs: int) -> int:
-    """How many workers: as asked for; else one for each GPU, or for each core while memory lasts. Never more than jobs."""
+    """How many workers: as asked for; else one for each GPU, or for each core while memory lasts. Never more than
+    jobs."""
     fits = _gpus() or min(os.cpu_count() or 1, int(_free_gib() / _WORKER_GIB))
     return max(1, min(options.workers or fits, n_jobs))
 
 
-def _workers(options: BatchOptions, limits: Limits | None, count: int, cache: Cache) -> tuple[Workers, Callable[[int], str]]:
+def _workers(
+    options: BatchOptions, limits: Limits | None, count: int, cache: Cache
+) -> tuple[Workers, Callable[[int], str]]:
     """Who does the jobs, and on which device each computes."""
     if options.ray is not None:
         from lipsync.batch.ray_pool import RayWorkers
 
         address = None if options.ray == "local" else options.ray
         limits = limits and replace(limits, writable=None)  # folders differ from machine to machine
-        return RayWorkers(address, options.workers, cpus=options.cpus, gpus=options.gpus, limits=limits), lambda worker: ""
+        return RayWorkers(
+            address, options.workers, cpus=options.cpus, gpus=options.gpus, limits=limits
+        ), lambda worker: ""
     n_gpus = _gpus()
-    return LocalWorkers(count, limits, compiled=cache.folder / "numba"), (lambda worker: f"cuda:{worker % n_gpus}") if n_gpus else (lambda worker: "")
+    return LocalWorkers(count, limits, compiled=cache.folder / "numba"), (
+        lambda worker: f"cuda:{worker % n_gpus}"
+    ) if n_gpus else (lambda worker: "")
 
 
 def _gpus() -> int:
-    if not (os.path.exists("/dev/nvidia0") or os.path.exists("/dev/kfd")):  # torch takes seconds to say that there is none
+    if not (
+        os.path.exists("/dev/nvidia0") or os.path.exists("/dev/kfd")
+    ):  # torch takes seconds to say that there is none
         return 0
     import torch
 
@@ -147,7 +173,9 @@ def _where(options: BatchOptions, config: DubConfig, cache: Cache) -> BatchPaths
     return BatchPaths(options.out, str(cache.folder) if everywhere else "", options.shared)
 
 
-def _watch(show: str, jobs: Sequence[Job], n_workers: int, checked: Sequence[Checked], stdout: TextIO, stderr: TextIO) -> SilentObserver:
+def _watch(
+    show: str, jobs: Sequence[Job], n_workers: int, checked: Sequence[Checked], stdout: TextIO, stderr: TextIO
+) -> SilentObserver:
     lengths_s = [look.duration_s for look in checked]
     if show == "json":
         return BatchJsonLines(stdout, jobs, n_workers, lengths_s=lengths_s)

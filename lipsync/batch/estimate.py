@@ -1,4 +1,5 @@
-"""How long a job will take and how much room it needs, about: from pixels and frames, before any work, set right by the receipts of finished jobs."""
+"""How long a job will take and how much room it needs, about: from pixels and frames, before any work, set right by the
+receipts of finished jobs."""
 
 from __future__ import annotations
 
@@ -10,12 +11,17 @@ from statistics import median
 
 from lipsync.config.schema import DubConfig
 
-# CPU seconds, measured with the median texture on targets of 480x270, 360x288 and 1280x720 (one thread, a busy machine): parts up to a fifth off.
-FOLLOW_S, FOLLOW_MPX_S = 0.012, 0.033  # per frame of a target, and more per megapixel: finding faces, cutting out mouths
+# CPU seconds, measured with the median texture on targets of 480x270, 360x288 and 1280x720 (one thread, a busy
+# machine): parts up to a fifth off.
+FOLLOW_S, FOLLOW_MPX_S = (
+    0.012,
+    0.033,
+)  # per frame of a target, and more per megapixel: finding faces, cutting out mouths
 LEARN, MOST_LEARN_S = 1.1, 60.0  # learning to speak: per second of a target without a lip model of its own, and at most
 DRAW_S, DRAW_MPX_S = 0.02, 0.14  # per row of an output, and more per megapixel
 OPEN_S = 1.0  # per job
-#: Bits per pixel of a picture at crf 12, as a multiple of the target's, within limits; 6 more crf halve them. The same three: up to 40 % off.
+#: Bits per pixel of a picture at crf 12, as a multiple of the target's, within limits; 6 more crf halve them. The same
+#: three: up to 40 % off.
 BITS_LIKE, LEAST_BITS, MOST_BITS = 1.1, 0.1, 0.8
 #: Of codecs that know no crf; and of the others as a share of libx264's.
 BITS_OF = {"prores_ks": 3.5, "ffv1": 9.0}
@@ -73,14 +79,17 @@ def follow_seconds(films: Sequence[Film], config: DubConfig) -> float:
 
 
 def kept_bytes(films: Sequence[Film], eyes_px: float, config: DubConfig) -> float:
-    """What the analyses of a target and its footage take in the cache. eyes_px: eye distance in the target; 0 = not known."""
+    """What the analyses of a target and its footage take in the cache. eyes_px: eye distance in the target; 0 = not
+    known."""
     from lipsync.core.geometry import mouth_space
 
     most = config.analysis.max_bank_gib * 2**30
     if not eyes_px:
         return most
     space = mouth_space(eyes_px * config.analysis.crop_scale)
-    return min(most, 3 * space.width * space.height * min(config.analysis.max_mouths, sum(film.frames for film in films)))
+    return min(
+        most, 3 * space.width * space.height * min(config.analysis.max_mouths, sum(film.frames for film in films))
+    )
 
 
 def scale_from(receipts: Iterable[tuple[Path, Film, DubConfig]]) -> Scale:

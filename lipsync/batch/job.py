@@ -15,10 +15,9 @@ STATES = ("done", "kept", "failed", "stopped")
 class Job:
     """What one line of a manifest asks for.
 
-    target, speech, footage: paths or URLs; out: the video to write, relative to the batch's folder, with forward slashes; config: of this
-    job, wholly resolved; line: where it was asked for, for messages, such as "jobs.csv, row 3"; fault: why it cannot be done, known from the
-    manifest alone ("" = none known).
-    """
+    target, speech, footage: paths or URLs; out: the video to write, relative to the batch's folder, with forward
+    slashes; config: of this job, wholly resolved; line: where it was asked for, for messages, such as "jobs.csv, row
+    3"; fault: why it cannot be done, known from the manifest alone ("" = none known)."""
 
     target: str
     speech: str
@@ -41,8 +40,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a job. state: one of STATES; reason: the sentence of a failure; frames, duration_s: of its video; seconds: it took;
-    attempts: begun so many times; notes: what its receipt says the user should know."""
+    """What became of a job. state: one of STATES; reason: the sentence of a failure; frames, duration_s: of its video;
+    seconds: it took; attempts: begun so many times; notes: what its receipt says the user should know."""
 
     job: Job
     state: str
@@ -59,7 +58,8 @@ class Outcome:
 
 
 class BatchObserver(Protocol):
-    """Is told what happens, job by its number in the batch (from 0). Also a context manager, which ends what it shows."""
+    """Is told what happens, job by its number in the batch (from 0). Also a context manager, which ends what it
+    shows."""
 
     def started(self, number: int, worker: int) -> None: ...
 

@@ -1,4 +1,5 @@
-"""A list of jobs from a manifest (TOML, CSV or JSON Lines) or from patterns of file names. docs/batch.md describes the formats.
+"""A list of jobs from a manifest (TOML, CSV or JSON Lines) or from patterns of file names. docs/batch.md describes the
+formats.
 
 More special wins: defaults, --config, --set and named options, [defaults] of the manifest, the job's own keys.
 """
@@ -40,19 +41,27 @@ MAX_NAME_BYTES = 200
 
 
 def read_manifest(
-    file: str | Path, config: str | Path | None = None, settings: Sequence[str] = (), named: Mapping[str, object] | None = None, *,
+    file: str | Path,
+    config: str | Path | None = None,
+    settings: Sequence[str] = (),
+    named: Mapping[str, object] | None = None,
+    *,
     root: str | Path | None = None,
-) -> list[Job]:  # fmt: skip
+) -> list[Job]:
     """The jobs that a manifest asks for, in its order; what is wrong with one job alone becomes its `fault`.
 
-    config, settings, named: as for config_file.load, for all jobs; root: every file that the manifest names must lie in this folder.
-    UsageError, with the place, for a file that is no manifest or has no jobs; LipsyncError for wrong options.
-    """
+    config, settings, named: as for config_file.load, for all jobs; root: every file that the manifest names must lie in
+    this folder. UsageError, with the place, for a file that is no manifest or has no jobs; LipsyncError for wrong
+    options."""
     file = Path(file)
     load(config, settings, named)  # a wrong option of the command line is not every job's fault
-    reader = {".toml": _toml_jobs, ".csv": _csv_jobs, ".jsonl": _json_jobs, ".ndjson": _json_jobs}.get(file.suffix.lower())
+    reader = {".toml": _toml_jobs, ".csv": _csv_jobs, ".jsonl": _json_jobs, ".ndjson": _json_jobs}.get(
+        file.suffix.lower()
+    )
     if reader is None:
-        raise UsageError(f"The format of the manifest {file} is not clear from its ending. Name it .toml, .csv or .jsonl.")
+        raise UsageError(
+            f"The format of the manifest {file} is not clear from its ending. Name it .toml, .csv or .jsonl."
+        )
     defaults, asked = reader(_text(file), file)
     if not asked:
         raise UsageError(f"The manifest {file} has no jobs. Give every job a target and a speech.")
@@ -62,17 +71,24 @@ def read_manifest(
 
 
 def jobs_from_globs(
-    targets: str, speech: str, pairs: str = "cross", config: str | Path | None = None, settings: Sequence[str] = (),
+    targets: str,
+    speech: str,
+    pairs: str = "cross",
+    config: str | Path | None = None,
+    settings: Sequence[str] = (),
     named: Mapping[str, object] | None = None,
-) -> list[Job]:  # fmt: skip
-    """Every target with every speech ("cross": out is {target stem}-{speech stem}.mp4), or those that share a stem ("name": {stem}.mp4).
+) -> list[Job]:
+    """Every target with every speech ("cross": out is {target stem}-{speech stem}.mp4), or those that share a stem
+    ("name": {stem}.mp4).
 
-    targets, speech: patterns with *, ?, [] and **; a file without its like in "name" is a job with a fault. UsageError: nothing matches.
-    """
+    targets, speech: patterns with *, ?, [] and **; a file without its like in "name" is a job with a fault. UsageError:
+    nothing matches."""
     options = load(config, settings, named)
     videos, voices = _matches(targets, "--targets"), _matches(speech, "--speech")
     if pairs == "cross" and len(videos) * len(voices) > MAX_JOBS:
-        raise UsageError(f"{len(videos)} targets with {len(voices)} speech files are more than {MAX_JOBS} jobs. Split the batch.")
+        raise UsageError(
+            f"{len(videos)} targets with {len(voices)} speech files are more than {MAX_JOBS} jobs. Split the batch."
+        )
     if pairs == "cross":
         chosen = [(video, voice, _default_out(video, voice)) for video in videos for voice in voices]
     elif pairs == "name":
@@ -86,14 +102,17 @@ def out_path(folder: str | Path, out: str) -> Path:
     """`out` of a job as a file in the batch's folder. UsageError where a link on the way leads out of that folder."""
     path = Path(folder) / _out(out)
     inside = os.path.realpath(folder)
-    if not _within(os.path.realpath(path.parent), inside) or (path.is_symlink() and not _within(os.path.realpath(path), inside)):
+    if not _within(os.path.realpath(path.parent), inside) or (
+        path.is_symlink() and not _within(os.path.realpath(path), inside)
+    ):
         raise UsageError(f"The output {out} leads, through a link, out of the folder {folder}. Choose another out.")
     return path
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a manifest's relative paths begin, and the folder, links resolved, that they must lie in ("" = anywhere)."""
+    """Where a manifest's relative paths begin, and the folder, links resolved, that they must lie in ("" =
+    anywhere)."""
 
     folder: Path
     root: str
@@ -103,7 +122,9 @@ class _Place:
         _refuse_odd_characters(text, key)
         if is_url(text):
             if self.root:
-                raise UsageError(f"{key} {shown(text)} is an address; with --root only files in {self.root} may be named.")
+                raise UsageError(
+                    f"{key} {shown(text)} is an address; with --root only files in {self.root} may be named."
+                )
             return text
         path = os.path.join(self.folder, text)
         if self.root and not _within(os.path.realpath(path), self.root):
@@ -139,7 +160,9 @@ class _Maker:
             _refuse_unknown(values)
             got["target"], got["speech"] = self._file(values, "target"), self._file(values, "speech")
             got["footage"] = tuple(self._path(name, "footage") for name in _names(values.get("footage")))
-            got["out"] = _out(values["out"] if values.get("out") is not None else _default_out(got["target"], got["speech"]))
+            got["out"] = _out(
+                values["out"] if values.get("out") is not None else _default_out(got["target"], got["speech"])
+            )
             got["config"] = self._config({key: value for key, value in values.items() if key not in KEYS})
         except (LipsyncError, RecursionError) as error:
             fault = one_line(f"{line}: {_sentence(error)}")
@@ -191,8 +214,10 @@ class _Maker:
         texture = _at(tree, "texture")
         own_code = isinstance(texture, str) and texture.endswith(".py")
         for named, option in (
-            (own_code, "texture = FILE.py"), ("limits" in tree, "limits.*"), (_at(tree, "face.dlib_predictor"), "face.dlib_predictor"),
-        ):  # fmt: skip
+            (own_code, "texture = FILE.py"),
+            ("limits" in tree, "limits.*"),
+            (_at(tree, "face.dlib_predictor"), "face.dlib_predictor"),
+        ):
             if self._place.root and named:  # code, limits, and a file that dlib reads without our checks
                 raise UsageError(f"With --root a manifest may not set {option}: give it on the command line.")
         for name, words in [*PATH_OPTIONS.items(), *([("texture", ())] if own_code else [])]:
@@ -211,7 +236,11 @@ def _toml_jobs(text: str, file: Path) -> tuple[dict, list[tuple]]:
     for name in tree:
         if name not in ("job", "defaults"):
             near = "Did you mean [[job]]? " if name == "jobs" else ""
-            raise UsageError(one_line(f"Unknown key {name!r} in the manifest {file}. {near}It has a table [defaults] and a table [[job]] per job."))
+            raise UsageError(
+                one_line(
+                    f"Unknown key {name!r} in the manifest {file}. {near}It has a table [defaults] and a table [[job]] per job."
+                )
+            )
     jobs, defaults = tree.get("job", []), tree.get("defaults", {})
     if not isinstance(jobs, list) or not all(isinstance(job, dict) for job in jobs) or not isinstance(defaults, dict):
         raise UsageError(f"In the manifest {file} every job is a table [[job]], and [defaults] is one table.")
@@ -233,8 +262,14 @@ def _csv_jobs(text: str, file: Path) -> tuple[dict, list[tuple]]:
                 return {}, asked
             cells = [cell.strip() for cell in row]
             if any(cells):
-                fault = f"This row has {len(cells)} cells, more than the {len(names)} columns. Quote cells that hold a comma." if any(cells[len(names):]) else ""
-                asked.append((f"{file.name}, line {at}", {name: Text(cell) for name, cell in zip(names, cells) if cell}, fault))
+                fault = (
+                    f"This row has {len(cells)} cells, more than the {len(names)} columns. Quote cells that hold a comma."
+                    if any(cells[len(names) :])
+                    else ""
+                )
+                asked.append(
+                    (f"{file.name}, line {at}", {name: Text(cell) for name, cell in zip(names, cells) if cell}, fault)
+                )
     except csv.Error as error:
         raise UsageError(f"{file}, line {at}: this is not CSV: {error}.") from error
 
@@ -285,7 +320,9 @@ def _text(file: Path) -> str:
         with file.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise UsageError(f"The manifest {file} cannot be read: {getattr(error, 'strerror', None) or error}. Check the name.") from error
+        raise UsageError(
+            f"The manifest {file} cannot be read: {getattr(error, 'strerror', None) or error}. Check the name."
+        ) from error
     if len(raw) > MAX_BYTES:
         raise UsageError(f"The manifest {file} is larger than {MAX_BYTES >> 20} MiB. Split it.")
     try:
@@ -328,7 +365,9 @@ def _out(value: object) -> str:
     _refuse_odd_characters(value, "out")
     parts = [part for part in value.split("/") if part not in ("", ".")]
     if value.startswith("/") or is_url(value) or "\\" in value or ".." in parts:
-        raise UsageError(f"out {value!r} must be a name within the batch's folder: relative, with forward slashes, without '..'.")
+        raise UsageError(
+            f"out {value!r} must be a name within the batch's folder: relative, with forward slashes, without '..'."
+        )
     if not parts or value.endswith(("/", "/.")):
         raise UsageError(f"out {value!r} is a folder. Name the file to write, for example dubbed.mp4.")
     if max(len(part.encode()) for part in parts) > MAX_NAME_BYTES or len(value.encode()) > 1000:
@@ -345,7 +384,8 @@ def _stem(name: str) -> str:
 
 
 def _each_its_own_out(jobs: Iterable[Job]) -> list[Job]:
-    """The jobs; one whose output is, also on a disk that ignores case, an earlier job's output or folder gets a fault."""
+    """The jobs; one whose output is, also on a disk that ignores case, an earlier job's output or folder gets a
+    fault."""
     files: dict[str, str] = {}
     folders: dict[str, str] = {}
     told = []
@@ -358,7 +398,10 @@ def _each_its_own_out(jobs: Iterable[Job]) -> list[Job]:
                 for key, lines in ((name, files), *((key, folders) for key in above)):
                     lines.setdefault(key, job.line)
             elif not job.fault:
-                job = replace(job, fault=one_line(f"{job.line}: out {job.out!r} is taken by {other}. Give one of them another out."))
+                job = replace(
+                    job,
+                    fault=one_line(f"{job.line}: out {job.out!r} is taken by {other}. Give one of them another out."),
+                )
         told.append(job)
     return told
 
@@ -368,7 +411,9 @@ def _globbed(video: str, voice: str, out: str, options: DubConfig) -> Job:
     line = " with ".join(os.path.relpath(name) for name in (video, voice) if name and not is_url(name)) or video
     try:
         if not video or not voice:
-            raise UsageError(f"No {'speech file' if video else 'target'} has this name. Rename one, or leave out --pairs name.")
+            raise UsageError(
+                f"No {'speech file' if video else 'target'} has this name. Rename one, or leave out --pairs name."
+            )
         for key, name in (("target", video), ("speech", voice)):
             _refuse_odd_characters(name, key)
         out = _out(out)
@@ -394,10 +439,16 @@ def _matches(pattern: str, option: str) -> list[str]:
     """The files that a pattern means, absolute, in order. UsageError: none."""
     if is_url(pattern):
         if glob.has_magic(pattern):
-            raise UsageError(f"{option} {pattern}: patterns work on local files only. Name URLs one by one in a manifest.")
+            raise UsageError(
+                f"{option} {pattern}: patterns work on local files only. Name URLs one by one in a manifest."
+            )
         return [pattern]
     pattern = os.path.expanduser(pattern)
-    found = [pattern] if os.path.isfile(pattern) else sorted(name for name in glob.iglob(pattern, recursive=True) if os.path.isfile(name))
+    found = (
+        [pattern]
+        if os.path.isfile(pattern)
+        else sorted(name for name in glob.iglob(pattern, recursive=True) if os.path.isfile(name))
+    )
     if not found:
         raise UsageError(f"No file matches {option} {pattern!r}. Quote the pattern, and check the folder.")
     return [os.path.abspath(name) for name in found]

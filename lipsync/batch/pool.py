@@ -1,4 +1,5 @@
-"""Worker processes on this machine. Each is a plain child that talks in lines of JSON; one that dies is replaced, and only its job is lost."""
+"""Worker processes on this machine. Each is a plain child that talks in lines of JSON; one that dies is replaced, and
+only its job is lost."""
 
 from __future__ import annotations
 
@@ -34,8 +35,9 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a worker says of a job. kind: "progress" (said: step, done, total), "ended" (said: the result of `work.perform`), or "lost" with its
-    worker (said: reason, a sentence; final: True where another try would end the same way)."""
+    """What a worker says of a job. kind: "progress" (said: step, done, total), "ended" (said: the result of
+    `work.perform`), or "lost" with its worker (said: reason, a sentence; final: True where another try would end the
+    same way)."""
 
     worker: int
     number: int
@@ -70,8 +72,8 @@ class _Seat:
 
 @dataclass
 class LocalWorkers:
-    """`count` processes with an equal share of the cores; limits: binds them (lipsync.sandbox.supervise), the time anew for each job; compiled: where
-    bound ones keep what numba compiles, which nobody else may run."""
+    """`count` processes with an equal share of the cores; limits: binds them (lipsync.sandbox.supervise), the time anew
+    for each job; compiled: where bound ones keep what numba compiles, which nobody else may run."""
 
     count: int
     limits: Limits | None = None
@@ -119,15 +121,23 @@ class LocalWorkers:
 
     def _start(self) -> _Seat:
         share = str(max(1, (os.cpu_count() or 1) // self.count))
-        threads = {name: str(min(int(os.environ.get(name) or share), int(share))) for name in THREADS if (os.environ.get(name) or share).isdigit()}
+        threads = {
+            name: str(min(int(os.environ.get(name) or share), int(share)))
+            for name in THREADS
+            if (os.environ.get(name) or share).isdigit()
+        }
         start = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lipsync.batch.pool import serve; serve(*sys.argv[2:])"
         limits, places = self._bounds()
         errors = tempfile.TemporaryFile()
         # A group of its own: Ctrl-C reaches this process, which then stops the workers.
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", start, json.dumps(sys.path), self.work, json.dumps(limits)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=errors, process_group=0, env=os.environ | threads | places,
-        )  # fmt: skip
+            [sys.executable, "-P", "-c", start, json.dumps(sys.path), self.work, json.dumps(limits)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            process_group=0,
+            env=os.environ | threads | places,
+        )
         os.set_blocking(process.stdout.fileno(), False)
         return _Seat(process, errors)
 
@@ -139,7 +149,10 @@ class LocalWorkers:
         compiled = Path(self.compiled or self._own.name)
         compiled.mkdir(parents=True, exist_ok=True)
         writable = (*self.limits.writable, self._own.name, str(compiled))
-        return asdict(replace(self.limits, writable=writable)), {"TMPDIR": self._own.name, "NUMBA_CACHE_DIR": str(compiled)}
+        return asdict(replace(self.limits, writable=writable)), {
+            "TMPDIR": self._own.name,
+            "NUMBA_CACHE_DIR": str(compiled),
+        }
 
     def _heard(self, worker: int) -> list[Report]:
         seat, reports = self._seats[worker], []
@@ -160,10 +173,15 @@ class LocalWorkers:
 
     def _cause(self, seat: _Seat) -> dict:
         status = seat.process.wait()
-        limit = {OUT_OF_MEMORY: "memory", OUT_OF_TIME: "time", -signal.SIGALRM: "time", -signal.SIGXCPU: "time"}.get(status)
+        limit = {OUT_OF_MEMORY: "memory", OUT_OF_TIME: "time", -signal.SIGALRM: "time", -signal.SIGXCPU: "time"}.get(
+            status
+        )
         if limit and self.limits:
             option = {"memory": "sandbox.memory_gib", "time": "sandbox.seconds"}[limit]
-            return {"reason": f"It reached the {limit} limit of the sandbox. Raise it with --set {option}=VALUE.", "final": True}
+            return {
+                "reason": f"It reached the {limit} limit of the sandbox. Raise it with --set {option}=VALUE.",
+                "final": True,
+            }
         if status == -signal.SIGKILL:
             return {"reason": "Its worker was killed, perhaps because the memory was full. Use fewer --workers."}
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
@@ -173,7 +191,8 @@ class LocalWorkers:
 
 
 def serve(work: str, limits: str) -> None:
-    """What a worker's process runs: a line of JSON in is a job, lines out are how far it is and its result. Ends with its standard input."""
+    """What a worker's process runs: a line of JSON in is a job, lines out are how far it is and its result. Ends with
+    its standard input."""
     signal.signal(signal.SIGTERM, _stop_once)
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

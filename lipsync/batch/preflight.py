@@ -1,4 +1,5 @@
-"""What a dry run does: every job is looked at before the first frame is drawn. Costly looks are shared by all jobs that need the same one."""
+"""What a dry run does: every job is looked at before the first frame is drawn. Costly looks are shared by all jobs that
+need the same one."""
 
 from __future__ import annotations
 
@@ -34,9 +35,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What is known of a job before it begins. fault: why it cannot be done ("" = nothing known); frames, duration_s: of its video (0 = not
-    known); n_bytes: about, of its video; cache_bytes: about, of what it is the first to analyse; seconds: about, of one worker, of which
-    first_s for that analysis; kept: it is done already."""
+    """What is known of a job before it begins. fault: why it cannot be done ("" = nothing known); frames, duration_s:
+    of its video (0 = not known); n_bytes: about, of its video; cache_bytes: about, of what it is the first to analyse;
+    seconds: about, of one worker, of which first_s for that analysis; kept: it is done already."""
 
     fault: str = ""
     frames: int = 0
@@ -50,12 +51,20 @@ class Checked:
 
 
 def check_jobs(
-    jobs: Sequence[Job], out_folder: str | Path, cache: Cache, *, kept: Collection[int] = (), deep: bool = True, hook: Hook = silent,
-    limits: Limits | None = None, workers: Workers | None = None,
-) -> list[Checked]:  # fmt: skip
-    """What can be known of each job now. kept: numbers of finished jobs, which are not looked at; deep: files are also opened, and faces
-    looked for, by a process of their own (workers: another than a local one, bound by `limits`). Nothing is written; inputs that are URLs are
-    not looked at. LipsyncError where the output or cache folder is of no use to any job."""
+    jobs: Sequence[Job],
+    out_folder: str | Path,
+    cache: Cache,
+    *,
+    kept: Collection[int] = (),
+    deep: bool = True,
+    hook: Hook = silent,
+    limits: Limits | None = None,
+    workers: Workers | None = None,
+) -> list[Checked]:
+    """What can be known of each job now. kept: numbers of finished jobs, which are not looked at; deep: files are also
+    opened, and faces looked for, by a process of their own (workers: another than a local one, bound by `limits`).
+    Nothing is written; inputs that are URLs are not looked at. LipsyncError where the output or cache folder is of no
+    use to any job."""
     if not is_url(out_folder):
         _check_folder(Path(out_folder), "output folder", "-o")
     _check_folder(cache.folder, "cache folder", "--set cache.folder=FOLDER")
@@ -99,7 +108,13 @@ class _Looks:
             job = self._jobs[number]
             if not is_url(job.target) and not is_url(self._out_folder):
                 try:
-                    found.append((receipt_path(out_path(self._out_folder, job.out)), self._film(job.target, job.config), job.config))
+                    found.append(
+                        (
+                            receipt_path(out_path(self._out_folder, job.out)),
+                            self._film(job.target, job.config),
+                            job.config,
+                        )
+                    )
                 except LipsyncError:
                     continue
         return estimate.scale_from(found)
@@ -118,10 +133,17 @@ class _Looks:
             raise _Fault(fault)
         return found
 
-    def _look(self, what: str, name: str, config: DubConfig, sections: Sequence[str] = (), key: object = None) -> object:
-        """What a process of its own finds (lipsync/batch/probe.py); sections: of the configuration, that the answer hangs on."""
+    def _look(
+        self, what: str, name: str, config: DubConfig, sections: Sequence[str] = (), key: object = None
+    ) -> object:
+        """What a process of its own finds (lipsync/batch/probe.py); sections: of the configuration, that the answer
+        hangs on."""
         hangs_on = tuple(getattr(config, section) for section in sections)
-        return self._once(what, (name, hangs_on if key is None else key), lambda: self._asked({"look": what, "name": name, "config": to_plain(config)}))
+        return self._once(
+            what,
+            (name, hangs_on if key is None else key),
+            lambda: self._asked({"look": what, "name": name, "config": to_plain(config)}),
+        )
 
     def _asked(self, task: dict) -> object:
         self._workers.submit(0, 0, task)
@@ -139,7 +161,11 @@ class _Looks:
 
     def _files(self, job: Job) -> None:
         """Raises LipsyncError where an input cannot be read or the output not written."""
-        for name, role in ((job.target, "target video"), (job.speech, "speech file"), *((name, "footage") for name in job.footage)):
+        for name, role in (
+            (job.target, "target video"),
+            (job.speech, "speech file"),
+            *((name, "footage") for name in job.footage),
+        ):
             if not is_url(name):
                 self._once("readable", name, lambda: check_readable(name, role))
         if is_url(self._out_folder):
@@ -150,7 +176,9 @@ class _Looks:
             raise LipsyncError(f"The output {out} is a folder. Name the file to write.")
         for file in (out, receipt_path(out)):
             if os.path.lexists(file) and os.path.realpath(file) in self._all_inputs():
-                raise LipsyncError(f"The output {file} is an input of this batch. Choose another out, or another folder with -o.")
+                raise LipsyncError(
+                    f"The output {file} is an input of this batch. Choose another out, or another folder with -o."
+                )
 
     def _all_inputs(self) -> frozenset[str]:
         if self._inputs is None:
@@ -166,21 +194,35 @@ class _Looks:
         if any(map(is_url, (job.target, *job.footage))):
             return Checked(duration_s=speech_s)
         films = [self._film(name, config) for name in (job.target, *job.footage)]
-        face = (job.target, config.face.backend, config.face.dlib_predictor, config.face.min_eye_distance_px, config.limits)
+        face = (
+            job.target,
+            config.face.backend,
+            config.face.dlib_predictor,
+            config.face.min_eye_distance_px,
+            config.limits,
+        )
         eyes_px = self._look("eyes", job.target, config, key=face)
         first_s, kept_bytes = self._first(job, films, eyes_px)
         rows = estimate.rows_of(films[0], speech_s, config) if speech_s else 0
         sought = f"No face of at least {config.face.min_eye_distance_px:g} pixels from eye to eye was found in {PICTURES} pictures of {job.target}."
         return Checked(
-            "", rows, rows / films[0].rate, round(estimate.output_bytes(films[0], rows, config) * scale.n_bytes), round(kept_bytes),
-            estimate.OPEN_S + first_s + estimate.draw_seconds(films[0], rows) * scale.seconds, first_s, () if eyes_px else (sought,),
-        )  # fmt: skip
+            "",
+            rows,
+            rows / films[0].rate,
+            round(estimate.output_bytes(films[0], rows, config) * scale.n_bytes),
+            round(kept_bytes),
+            estimate.OPEN_S + first_s + estimate.draw_seconds(films[0], rows) * scale.seconds,
+            first_s,
+            () if eyes_px else (sought,),
+        )
 
     def _settings(self, job: Job) -> None:
         """Raises LipsyncError where the options of a job cannot be used here."""
         config, suffix = job.config, Path(job.out).suffix
         try:
-            self._look("encoder", f"OUTPUT{suffix}", config, key=(config.write.codec, config.write.crf, config.write.preset))
+            self._look(
+                "encoder", f"OUTPUT{suffix}", config, key=(config.write.codec, config.write.crf, config.write.preset)
+            )
         except _Fault as error:
             raise _Fault(str(error).replace(f"OUTPUT{suffix}", job.out)) from None
         name = config.texture
@@ -194,7 +236,8 @@ class _Looks:
         return Film(**self._look("film", name, config, ["limits"]))
 
     def _first(self, job: Job, films: Sequence[Film], eyes_px: float) -> tuple[float, float]:
-        """(seconds, bytes of the cache) for what the first job of a group does for the others; nothing where it was done before."""
+        """(seconds, bytes of the cache) for what the first job of a group does for the others; nothing where it was
+        done before."""
         if job.group in self._begun:
             return 0.0, 0.0
         self._begun.add(job.group)
@@ -204,7 +247,9 @@ class _Looks:
         return estimate.follow_seconds(films, job.config), estimate.kept_bytes(films, eyes_px, job.config)
 
 
-def summary(checked: Sequence[Checked], workers: int, out_folder: str | Path, cache: Cache, reasons: bool = True) -> list[str]:
+def summary(
+    checked: Sequence[Checked], workers: int, out_folder: str | Path, cache: Cache, reasons: bool = True
+) -> list[str]:
     """Lines for the terminal: counts, reasons (unless they are told elsewhere), length, room and time."""
     faulty, kept = [one for one in checked if one.fault], sum(one.kept for one in checked)
     todo = [one for one in checked if not one.fault and not one.kept]
@@ -213,14 +258,22 @@ def summary(checked: Sequence[Checked], workers: int, out_folder: str | Path, ca
     lines += _shown("Note", list(dict.fromkeys(text for one in todo for text in one.warnings)))
     if todo:
         unknown = sum(not one.frames for one in todo)
-        lines.append(f"Output: {_span(sum(one.duration_s for one in todo))} of video" + (f", and {unknown} jobs of unknown length." if unknown else "."))
-        lines += [room(checked, out_folder, cache)[1], f"Time: about {_span(time_s(checked, workers))} with {workers} worker{'s' * (workers != 1)} (an estimate)."]
+        lines.append(
+            f"Output: {_span(sum(one.duration_s for one in todo))} of video"
+            + (f", and {unknown} jobs of unknown length." if unknown else ".")
+        )
+        lines += [
+            room(checked, out_folder, cache)[1],
+            f"Time: about {_span(time_s(checked, workers))} with {workers} worker{'s' * (workers != 1)} (an estimate).",
+        ]
     return lines
 
 
 def time_s(checked: Sequence[Checked], workers: int) -> float:
     """Seconds for all that is to do, about: never less than the longest analysis, which one worker does alone."""
-    return max(sum(one.seconds for one in checked) / max(1, workers), max((one.seconds for one in checked), default=0.0))
+    return max(
+        sum(one.seconds for one in checked) / max(1, workers), max((one.seconds for one in checked), default=0.0)
+    )
 
 
 def room(checked: Sequence[Checked], out_folder: str | Path, cache: Cache) -> tuple[bool, str]:
@@ -234,8 +287,15 @@ def room(checked: Sequence[Checked], out_folder: str | Path, cache: Cache) -> tu
         needs = {here: out_bytes + cache_bytes}
     short = [folder for folder, n_bytes in needs.items() if shutil.disk_usage(folder).free < n_bytes]
     free = " and ".join(f"{_size(shutil.disk_usage(folder).free)} free on the disk of {folder}" for folder in needs)
-    verdict = f" That is not enough: free some room, or choose another folder for {' and '.join(map(str, short))}." if short else ""
-    return not short, f"Disk: about {_size(out_bytes)} for the videos and {_size(cache_bytes)} for analyses; {free}.{verdict}"
+    verdict = (
+        f" That is not enough: free some room, or choose another folder for {' and '.join(map(str, short))}."
+        if short
+        else ""
+    )
+    return (
+        not short,
+        f"Disk: about {_size(out_bytes)} for the videos and {_size(cache_bytes)} for analyses; {free}.{verdict}",
+    )
 
 
 def _existing(folder: Path) -> Path:
@@ -252,7 +312,9 @@ def _check_folder(folder: Path, role: str, option: str) -> None:
     if not there.is_dir():
         raise LipsyncError(f"The {role} {folder} cannot be made: {there} is no folder. Choose another with {option}.")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise LipsyncError(f"The {role} {folder} cannot be written: {there} is protected. Choose another with {option}.")
+        raise LipsyncError(
+            f"The {role} {folder} cannot be written: {there} is protected. Choose another with {option}."
+        )
 
 
 def _shown(head: str, reasons: list[str]) -> list[str]:

@@ -1,4 +1,5 @@
-"""One look at a file or an option, from plain values to plain values: what `check` asks of a process of its own, which may crash or hang."""
+"""One look at a file or an option, from plain values to plain values: what `check` asks of a process of its own, which
+may crash or hang."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ PICTURES = 12
 
 
 def perform(task: dict, hook: Hook = silent) -> dict:
-    """{"found": what the look finds, or None}, or {"fault": one sentence}. task: look, one of LOOKS; name, of the file; config, plain."""
+    """{"found": what the look finds, or None}, or {"fault": one sentence}. task: look, one of LOOKS; name, of the file;
+    config, plain."""
     try:
         return {"found": LOOKS[task["look"]](task["name"], from_plain(task["config"]))}
     except Exception as error:
@@ -27,11 +29,18 @@ def _film(name: str, config: DubConfig) -> dict:
     stream = _probed(name, config)
     n, length_s = len(stream), float(stream.clock.duration_s)
     bits = 8 * os.path.getsize(name) / (stream.width * stream.height * n)
-    return {"width": stream.width, "height": stream.height, "frames": n, "rate": n / length_s if length_s > 0 else 25.0, "bits": bits}
+    return {
+        "width": stream.width,
+        "height": stream.height,
+        "frames": n,
+        "rate": n / length_s if length_s > 0 else 25.0,
+        "bits": bits,
+    }
 
 
 def _eyes(name: str, config: DubConfig) -> float:
-    """Pixels between the outer corners of the eyes in the first of some pictures that shows a face of usable size; 0 = none does."""
+    """Pixels between the outer corners of the eyes in the first of some pictures that shows a face of usable size; 0 =
+    none does."""
     import numpy as np
 
     from video.read import read_rows
@@ -103,7 +112,8 @@ LOOKS = {
     "lip model": _lip_model,
 }  # fmt: skip
 
-#: The last film, which the next look often needs again, and the finder of faces, which is slow to start; with what they were made for.
+#: The last film, which the next look often needs again, and the finder of faces, which is slow to start; with what they
+#: were made for.
 _last: dict[str, tuple[object, object]] = {}
 
 
@@ -123,4 +133,8 @@ def _probed(name: str, config: DubConfig):
 def _finder(config: DubConfig):
     from lipsync.face.backend import get_backend
 
-    return _kept("finder", (config.face.backend, config.face.dlib_predictor), lambda: get_backend(config.face.backend, config.face))
+    return _kept(
+        "finder",
+        (config.face.backend, config.face.dlib_predictor),
+        lambda: get_backend(config.face.backend, config.face),
+    )

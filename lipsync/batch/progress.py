@@ -48,7 +48,9 @@ def totals(tally: BatchStats, now_s: float) -> str:
 class SilentObserver:
     """Counts, and shows nothing. lengths_s: seconds of each output where known (0 = not), for the time left."""
 
-    def __init__(self, jobs: Sequence[Job], workers: int = 1, *, lengths_s: Sequence[float] = (), now: Clock = time.monotonic) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], workers: int = 1, *, lengths_s: Sequence[float] = (), now: Clock = time.monotonic
+    ) -> None:
         self.now = now
         self.tally = BatchStats(jobs, workers, now(), lengths_s)
 
@@ -71,7 +73,9 @@ class SilentObserver:
 class PlainLines(SilentObserver):
     """A line for every job that ended, and one about the whole every `every_s` seconds."""
 
-    def __init__(self, stream: TextIO, jobs: Sequence[Job], workers: int = 1, *, every_s: float = 30.0, **known: object) -> None:
+    def __init__(
+        self, stream: TextIO, jobs: Sequence[Job], workers: int = 1, *, every_s: float = 30.0, **known: object
+    ) -> None:
         super().__init__(jobs, workers, **known)
         self.stream, self.every_s = stream, every_s
         self.shown_s = self.tally.began_s
@@ -110,10 +114,12 @@ class PlainLines(SilentObserver):
 
 
 class BatchJsonLines(SilentObserver):
-    """One JSON object a line: "event" is "started", "progress" (at most one for a job and second), the state in which a job ended, or
-    "summary", the last."""
+    """One JSON object a line: "event" is "started", "progress" (at most one for a job and second), the state in which a
+    job ended, or "summary", the last."""
 
-    def __init__(self, stream: TextIO, jobs: Sequence[Job], workers: int = 1, *, every_s: float = 1.0, **known: object) -> None:
+    def __init__(
+        self, stream: TextIO, jobs: Sequence[Job], workers: int = 1, *, every_s: float = 1.0, **known: object
+    ) -> None:
         super().__init__(jobs, workers, **known)
         self.stream, self.every_s = stream, every_s
         self.told_s: dict[int, float] = {}
@@ -121,8 +127,14 @@ class BatchJsonLines(SilentObserver):
     def __exit__(self, *error: object) -> None:
         tally, now_s = self.tally, self.now()
         left = {"unended": len(tally.jobs) - tally.ended}
-        made = {"frames": tally.frames, "duration_s": round(tally.duration_s, 3), "seconds": round(now_s - tally.began_s, 3)}
-        self._write({"event": "summary", "jobs": len(tally.jobs)} | tally.counts | left | made | {"status": exit_status(tally)})
+        made = {
+            "frames": tally.frames,
+            "duration_s": round(tally.duration_s, 3),
+            "seconds": round(now_s - tally.began_s, 3),
+        }
+        self._write(
+            {"event": "summary", "jobs": len(tally.jobs)} | tally.counts | left | made | {"status": exit_status(tally)}
+        )
 
     def started(self, number: int, worker: int) -> None:
         super().started(number, worker)
@@ -130,15 +142,30 @@ class BatchJsonLines(SilentObserver):
 
     def progress(self, number: int, step: str, done: int, total: int) -> None:
         now_s = self.now()
-        if self.tally.move(number, step, done, total, now_s) and now_s - self.told_s.get(number, -self.every_s) >= self.every_s:
+        if (
+            self.tally.move(number, step, done, total, now_s)
+            and now_s - self.told_s.get(number, -self.every_s) >= self.every_s
+        ):
             self.told_s[number] = now_s
             self._tell("progress", number, self.tally.jobs[number], step=step, done=done, total=total)
 
     def ended(self, number: int, outcome: Outcome) -> None:
         super().ended(number, outcome)
         self.told_s.pop(number, None)
-        made = {"frames": outcome.frames, "duration_s": round(outcome.duration_s, 3), "seconds": round(outcome.seconds, 3)}
-        self._tell(outcome.state, number, outcome.job, reason=outcome.reason, **made, attempts=outcome.attempts, notes=list(outcome.notes))
+        made = {
+            "frames": outcome.frames,
+            "duration_s": round(outcome.duration_s, 3),
+            "seconds": round(outcome.seconds, 3),
+        }
+        self._tell(
+            outcome.state,
+            number,
+            outcome.job,
+            reason=outcome.reason,
+            **made,
+            attempts=outcome.attempts,
+            notes=list(outcome.notes),
+        )
 
     def _tell(self, event: str, number: int, job: Job, **facts: object) -> None:
         self._write({"event": event, "job": number, "out": job.out} | facts)
@@ -149,7 +176,8 @@ class BatchJsonLines(SilentObserver):
 
 
 class LiveTable(SilentObserver):
-    """On a terminal: counts, speed and time left, a row for every worker, the last failures. At the end a table of the outcome stays."""
+    """On a terminal: counts, speed and time left, a row for every worker, the last failures. At the end a table of the
+    outcome stays."""
 
     def __init__(self, stream: TextIO, jobs: Sequence[Job], workers: int = 1, **known: object) -> None:
         from rich.console import Console
@@ -189,7 +217,9 @@ class LiveTable(SilentObserver):
         with self._lock:
             now_s, width = self.now(), self.console.width
             head = [Text(_counted(self.tally), style="bold"), Text(_pace(self.tally, now_s))]
-            said = [f"failed  {shortened(out, width // 3)}: {printable(reason)}" for out, reason in self.tally.last_failures]
+            said = [
+                f"failed  {shortened(out, width // 3)}: {printable(reason)}" for out, reason in self.tally.last_failures
+            ]
             failed = [_one_line(line, "red") for line in said]
             room = self.console.height - len(head) - len(failed) - 3
             at_work = {one.worker: (number, one) for number, one in self.tally.running.items()}
@@ -266,7 +296,11 @@ def _final(tally: BatchStats, now_s: float, width: int) -> Group:
             slow.add_column(name, justify="right", no_wrap=True)
         slow.add_column("output", no_wrap=True)
         for seconds, out, length_s in tally.slowest:
-            slow.add_row(format_duration(seconds), format_duration(length_s) if length_s else "", Text(shortened(out, max(8, width - 30))))
+            slow.add_row(
+                format_duration(seconds),
+                format_duration(length_s) if length_s else "",
+                Text(shortened(out, max(8, width - 30))),
+            )
         parts += [slow, Text()]
     if tally.failures:
         failed = Table(title=f"Failed ({tally.counts['failed']})", title_style="bold red", **look)

@@ -1,9 +1,8 @@
 """Workers of a batch on a Ray cluster, or on a local Ray of their own.
 
-A worker is an actor on whichever machine has room for it, and does its jobs as a batch on that machine alone would: through `LocalWorkers`, in
-a child process that keeps its prepared target from job to job. A job is sent as plain values; its paths and addresses must mean the same on
-all machines.
-"""
+A worker is an actor on whichever machine has room for it, and does its jobs as a batch on that machine alone would:
+through `LocalWorkers`, in a child process that keeps its prepared target from job to job. A job is sent as plain
+values; its paths and addresses must mean the same on all machines."""
 
 from __future__ import annotations
 
@@ -34,7 +33,8 @@ _STORE_BYTES = 100 << 20  # Ray's object store, as small as it may be: jobs and 
 
 
 class Actor:
-    """What a worker's process on the cluster holds. One thread performs, another one answers `progress`, `stop` and `program`."""
+    """What a worker's process on the cluster holds. One thread performs, another one answers `progress`, `stop` and
+    `program`."""
 
     def __init__(self, work: str, limits: Limits | None, threads: int) -> None:
         os.environ.update(dict.fromkeys(THREADS, str(threads)))
@@ -71,8 +71,8 @@ class Actor:
 
 @dataclass(eq=False)
 class _Seat:
-    """A worker's actor and what it does. up: its first answer; job: (worker, number) that it does; run: the result of that; asked: how far
-    that is; said: what was last reported of it."""
+    """A worker's actor and what it does. up: its first answer; job: (worker, number) that it does; run: the result of
+    that; asked: how far that is; said: what was last reported of it."""
 
     actor: Any
     up: Any
@@ -85,22 +85,31 @@ class _Seat:
 
 
 class RayWorkers:
-    """Workers 0..count-1. One whose process or machine dies is reported as lost and replaced under its number; while the cluster has no room
-    for it, another one does its job. Every actor lives as long as the batch: tasks beside actors that hold all cores would never begin."""
+    """Workers 0..count-1. One whose process or machine dies is reported as lost and replaced under its number; while
+    the cluster has no room for it, another one does its job. Every actor lives as long as the batch: tasks beside
+    actors that hold all cores would never begin."""
 
     def __init__(
-        self, address: str | None = None, count: int | None = None, *, cpus: float = 1, gpus: float = 0, limits: Limits | None = None,
+        self,
+        address: str | None = None,
+        count: int | None = None,
+        *,
+        cpus: float = 1,
+        gpus: float = 0,
+        limits: Limits | None = None,
         work: str = LocalWorkers.work,
-    ) -> None:  # fmt: skip
-        """address: of a cluster, as Ray writes it ("auto", "10.0.0.1:6379"); None = a local Ray that listens on loopback only and ends with
-        this batch. count: None = as many as there is room for. cpus, gpus: of one worker. limits, work: as in LocalWorkers. LipsyncError where
-        they cannot be had."""
+    ) -> None:
+        """address: of a cluster, as Ray writes it ("auto", "10.0.0.1:6379"); None = a local Ray that listens on
+        loopback only and ends with this batch. count: None = as many as there is room for. cpus, gpus: of one worker.
+        limits, work: as in LocalWorkers. LipsyncError where they cannot be had."""
         self._seats: list[_Seat] = []
         self._waiting: list[tuple[int, int, dict]] = []
         self._ray = _Ray(address, count, cpus, gpus)
         try:
             self.count = count or self._ray.room(cpus, gpus)
-            actor = self._ray.ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0, concurrency_groups={"watch": 1})(Actor)
+            actor = self._ray.ray.remote(
+                num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0, concurrency_groups={"watch": 1}
+            )(Actor)
             self._new_actor = lambda: actor.remote(work, limits, max(1, round(cpus)))
             self._seats = [self._new_seat() for _ in range(self.count)]
         except BaseException:
@@ -123,7 +132,8 @@ class RayWorkers:
                 return reports
 
     def close(self, now: bool) -> None:
-        """Ends the workers, and a Ray started here. now: running jobs are stopped and given time to tidy up; else they are waited for."""
+        """Ends the workers, and a Ray started here. now: running jobs are stopped and given time to tidy up; else they
+        are waited for."""
         at_work = [seat for seat in self._seats if seat.is_up]
         if now:
             for seat in at_work:
@@ -150,7 +160,9 @@ class RayWorkers:
         if any(seat.is_up for seat in self._seats):
             self._seen_up_s = time.monotonic()
         elif time.monotonic() - self._seen_up_s > ROOM_S:
-            raise LipsyncError(f"The cluster has had no room for a worker for {ROOM_S / 60:.0f} minutes. Ask for fewer cores or GPUs, or try later.")
+            raise LipsyncError(
+                f"The cluster has had no room for a worker for {ROOM_S / 60:.0f} minutes. Ask for fewer cores or GPUs, or try later."
+            )
         return reports + self._progress()
 
     def _new_seat(self) -> _Seat:
@@ -168,10 +180,14 @@ class RayWorkers:
         except self._ray.Error as error:
             self._failed_starts += 1
             if self._failed_starts >= _TRIES:
-                raise LipsyncError(f"No worker starts on the cluster: {_why(error)} Is the same lipsync installed on every machine?") from error
+                raise LipsyncError(
+                    f"No worker starts on the cluster: {_why(error)} Is the same lipsync installed on every machine?"
+                ) from error
             return self._replace(seat)
         if program != program_hash():
-            raise LipsyncError("A machine of the cluster has another lipsync than this one. Install the same on all of them.")
+            raise LipsyncError(
+                "A machine of the cluster has another lipsync than this one. Install the same on all of them."
+            )
         seat.is_up, self._failed_starts = True, 0
 
     def _ended(self, seat: _Seat) -> Report:
@@ -184,7 +200,8 @@ class RayWorkers:
             return Report(worker, number, "lost", {"reason": f"Its worker was lost: {_why(error)}"})
 
     def _begin_waiting(self) -> None:
-        """Begins jobs whose worker is up, and gives those whose worker takes too long to start, or does another one's job, to one that is idle."""
+        """Begins jobs whose worker is up, and gives those whose worker takes too long to start, or does another one's
+        job, to one that is idle."""
         for item in list(self._waiting):
             worker, number, task = item
             own = self._seats[worker]
@@ -213,7 +230,8 @@ class RayWorkers:
 
 
 class _Ray:
-    """A connection to a cluster, or a local Ray. Error: what Ray raises for a process that died or code that failed in it."""
+    """A connection to a cluster, or a local Ray. Error: what Ray raises for a process that died or code that failed in
+    it."""
 
     def __init__(self, address: str | None, count: int | None, cpus: float, gpus: float) -> None:
         self._folder = None
@@ -231,11 +249,17 @@ class _Ray:
             self._connect(address, {"num_cpus": max(1, round((count or _own_cores() // cpus) * cpus))})
         except Exception as error:
             self.end()
-            where = "A local Ray does not start" if address is None else f"No Ray cluster answers at {address}, or it refuses the token"
+            where = (
+                "A local Ray does not start"
+                if address is None
+                else f"No Ray cluster answers at {address}, or it refuses the token"
+            )
             raise LipsyncError(f"{where}: {_why(error)} docs/catalogue.md tells of addresses and tokens.") from error
         if on_loopback and (seen := {node["NodeManagerAddress"] for node in self._nodes()} - {"127.0.0.1", "::1"}):
             self.end()
-            raise LipsyncError(f"Ray would listen on {', '.join(seen)}, not on loopback only: it was imported before the batch. Start a new process.")
+            raise LipsyncError(
+                f"Ray would listen on {', '.join(seen)}, not on loopback only: it was imported before the batch. Start a new process."
+            )
 
     def _connect(self, address: str | None, own: dict[str, Any]) -> None:
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -244,12 +268,20 @@ class _Ray:
             return
         self._folder = tempfile.mkdtemp(prefix="lipsync-ray-")
         self.ray.init(
-            address="local", include_dashboard=False, object_store_memory=_STORE_BYTES, _temp_dir=self._folder, **own, **quiet
-        )  # fmt: skip
+            address="local",
+            include_dashboard=False,
+            object_store_memory=_STORE_BYTES,
+            _temp_dir=self._folder,
+            **own,
+            **quiet,
+        )
 
     def room(self, cpus: float, gpus: float) -> int:
         """Workers for which the machines of the cluster have room. LipsyncError: none."""
-        shares = [[node["Resources"].get(name, 0) // needed for name, needed in (("CPU", cpus), ("GPU", gpus)) if needed] for node in self._nodes()]
+        shares = [
+            [node["Resources"].get(name, 0) // needed for name, needed in (("CPU", cpus), ("GPU", gpus)) if needed]
+            for node in self._nodes()
+        ]
         count = int(sum(min(of_node) for of_node in shares if of_node))
         if not count:
             raise LipsyncError(
@@ -286,15 +318,18 @@ def _environment(is_own: bool, on_loopback: bool) -> dict[str, str]:
     """Variables that Ray reads when it is imported and starts. is_own: it is started here."""
     wanted = dict(_QUIET)
     if on_loopback:
-        # Ray 2.60 replaces 127.0.0.1 by the address of a network interface, and then listens on all of them; not where it believes that this
-        # system has no clusters.
+        # Ray 2.60 replaces 127.0.0.1 by the address of a network interface, and then listens on all of them; not where
+        # it believes that this system has no clusters.
         wanted["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     if is_own:
         home = str(Path(__file__).parents[2])  # of these packages, which need not be installed
         wanted["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
         wanted["RAY_worker_niceness"] = os.environ.get("RAY_worker_niceness", "0")  # as local workers; Ray's is 15
         if "RAY_AUTH_TOKEN" not in os.environ:
-            wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # else Ray writes one into the home folder
+            wanted |= {
+                "RAY_AUTH_MODE": "token",
+                "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            }  # else Ray writes one into the home folder
     return wanted
 
 
@@ -312,5 +347,7 @@ def _why(error: Exception) -> str:
     if type(error).__name__ == "ActorUnavailableError":
         return "its machine does not answer."
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    found = re.findall(r"^\w+(?:Error|Exception): .*", text, re.MULTILINE) or re.findall(r"Worker exit detail: (.*?)\. ", " ".join(text.split()))
+    found = re.findall(r"^\w+(?:Error|Exception): .*", text, re.MULTILINE) or re.findall(
+        r"Worker exit detail: (.*?)\. ", " ".join(text.split())
+    )
     return " ".join((found[-1] if found else text or type(error).__name__).split())[:300].rstrip(". ") + "."

@@ -57,8 +57,9 @@ tr{break-inside:avoid}thead{display:table-header-group}a{text-decoration:none}}
 
 
 def write_report(outcomes: Iterable[Outcome], folder: str | Path, about: Mapping) -> Path:
-    """Path of report.html, written into `folder` with batch.json. outcomes: gone through once; about: what else to say of the batch, plain
-    values by name, of which "seconds" is how long it took. LipsyncError where they cannot be written."""
+    """Path of report.html, written into `folder` with batch.json. outcomes: gone through once; about: what else to say
+    of the batch, plain values by name, of which "seconds" is how long it took. LipsyncError where they cannot be
+    written."""
     folder = Path(folder)
     page = Page(folder)
     with written_whole(folder / FACTS) as part, part.open("w", encoding="utf-8") as stream:
@@ -141,7 +142,12 @@ def _plain(outcome: Outcome) -> dict:
     job = outcome.job
     inputs = {"target": shown(job.target), "speech": shown(job.speech), "footage": list(map(shown, job.footage))}
     made = {"frames": outcome.frames, "duration_s": round(outcome.duration_s, 3), "seconds": round(outcome.seconds, 3)}
-    became = {"state": outcome.state, "reason": outcome.reason, "attempts": outcome.attempts, "notes": list(outcome.notes)}
+    became = {
+        "state": outcome.state,
+        "reason": outcome.reason,
+        "attempts": outcome.attempts,
+        "notes": list(outcome.notes),
+    }
     return {"out": job.out} | inputs | {"line": job.line} | became | made
 
 
@@ -154,7 +160,11 @@ def _facts(about: Mapping, frames: int, duration_s: float) -> Iterator[str]:
         else:
             facts[str(name)] = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
     if facts:
-        yield "<dl>" + "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts.items()) + "</dl>\n"
+        yield (
+            "<dl>"
+            + "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts.items())
+            + "</dl>\n"
+        )
 
 
 def _lost_row(outcome: Outcome) -> str:
@@ -175,9 +185,11 @@ def _made_row(outcome: Outcome, folder: Path) -> str:
     if outcome.attempts > 1:
         notes.append(f"Begun {outcome.attempts} times.")
     figures = (
-        ("length", f"{outcome.duration_s:,.2f} s"), ("frames", f"{outcome.frames:,}"),
-        ("took", format_duration(outcome.seconds) if outcome.seconds else ""), ("speed", speed),
-    )  # fmt: skip
+        ("length", f"{outcome.duration_s:,.2f} s"),
+        ("frames", f"{outcome.frames:,}"),
+        ("took", format_duration(outcome.seconds) if outcome.seconds else ""),
+        ("speed", speed),
+    )
     cells = "".join(f'<td class="n" data-name="{name}">{value}</td>' for name, value in figures)
     said = "".join(f"<div>{_text(note)}</div>" for note in notes)
     first = f"<td>{video}{_inputs(job)}<small>{receipt}</small></td>"
@@ -195,7 +207,9 @@ def _spans_said(out: str, folder: Path) -> list[str]:
         if path.stat().st_size > _LARGEST_RECEIPT:
             return []
         spans = json.loads(path.read_bytes())["passed_through"]
-        said = [f"Unchanged {float(s['from_s']):.2f}-{float(s['to_s']):.2f} s: {s['reason']}." for s in spans[:_MOST_SPANS]]
+        said = [
+            f"Unchanged {float(s['from_s']):.2f}-{float(s['to_s']):.2f} s: {s['reason']}." for s in spans[:_MOST_SPANS]
+        ]
         return said + [f"Unchanged in {len(spans) - _MOST_SPANS} more places."] * (len(spans) > _MOST_SPANS)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []

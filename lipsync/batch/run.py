@@ -24,8 +24,11 @@ ATTEMPTS = 3
 _WAIT_S = 0.5
 
 
-def already_done(jobs: Sequence[Job], place: OutputStore, *, force: bool = False, verify: bool = False) -> list[Outcome | None]:
-    """What became of the jobs that need not be begun: kept from an earlier run, or failed already; None for those that are to be done.
+def already_done(
+    jobs: Sequence[Job], place: OutputStore, *, force: bool = False, verify: bool = False
+) -> list[Outcome | None]:
+    """What became of the jobs that need not be begun: kept from an earlier run, or failed already; None for those that
+    are to be done.
 
     force: replace videos that lipsync did not make; verify: hash the finished ones, too.
     """
@@ -33,14 +36,18 @@ def already_done(jobs: Sequence[Job], place: OutputStore, *, force: bool = False
 
 
 def run_batch(
-    jobs: Sequence[Job], where: BatchPaths, workers: Workers, watch: BatchObserver, known: Sequence[Outcome | None] = (), *,
+    jobs: Sequence[Job],
+    where: BatchPaths,
+    workers: Workers,
+    watch: BatchObserver,
+    known: Sequence[Outcome | None] = (),
+    *,
     device_of: Callable[[int], str] = lambda worker: "",
-) -> list[Outcome]:  # fmt: skip
+) -> list[Outcome]:
     """What became of every job, in order. One that fails, or whose worker dies, does not stop the others.
 
-    known: of `already_done`; device_of: where a worker computes. KeyboardInterrupt stops the workers, which tidy up; what was not finished is
-    "stopped" then.
-    """
+    known: of `already_done`; device_of: where a worker computes. KeyboardInterrupt stops the workers, which tidy up;
+    what was not finished is "stopped" then."""
     batch = _Batch(jobs, OutputStore(where.out), watch)
     for number, outcome in enumerate(known):
         if outcome is not None:
@@ -129,7 +136,8 @@ def _settled(job: Job, place: OutputStore, force: bool, verify: bool) -> Outcome
 
 
 def valid_receipt(job: Job, place: OutputStore, verify: bool = False) -> dict | None:
-    """The receipt's facts of a job whose video is there, whole, and made from the same contents, options, weights and program; else None."""
+    """The receipt's facts of a job whose video is there, whole, and made from the same contents, options, weights and
+    program; else None."""
     facts = place.receipt_of(job.out)
     try:
         made = facts["output"]
@@ -148,7 +156,8 @@ def valid_receipt(job: Job, place: OutputStore, verify: bool = False) -> dict | 
 
 
 def _refuse_strangers(job: Job, place: OutputStore) -> None:
-    """LipsyncError where a file that this program did not make has the output's name: a batch replaces only its own work."""
+    """LipsyncError where a file that this program did not make has the output's name: a batch replaces only its own
+    work."""
     from av.error import FFmpegError
 
     from media import MediaError
@@ -159,12 +168,15 @@ def _refuse_strangers(job: Job, place: OutputStore) -> None:
     with suppress(MediaError, FFmpegError, OSError, ValueError), open_media(Path(place.where) / job.out) as container:
         if any(MADE_BY in value for value in container.metadata.values()):
             return
-    raise LipsyncError(f"{job.out} exists already and was not made by lipsync. Add --force to replace such files, or move it.")
+    raise LipsyncError(
+        f"{job.out} exists already and was not made by lipsync. Add --force to replace such files, or move it."
+    )
 
 
 @contextmanager
 def locked(out: str) -> Iterator[None]:
-    """Holds a local output folder, which is made where it is missing. LipsyncError: another batch writes there, or nobody can."""
+    """Holds a local output folder, which is made where it is missing. LipsyncError: another batch writes there, or
+    nobody can."""
     if is_url(out):
         yield
         return
@@ -172,12 +184,16 @@ def locked(out: str) -> Iterator[None]:
         Path(out).mkdir(parents=True, exist_ok=True)
         folder = os.open(out, os.O_RDONLY)
     except OSError as error:
-        raise LipsyncError(f"The output folder {out} cannot be used: {error.strerror}. Choose another with -o.") from error
+        raise LipsyncError(
+            f"The output folder {out} cannot be used: {error.strerror}. Choose another with -o."
+        ) from error
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(folder)
-        raise LipsyncError(f"Another batch is writing to {out}. Wait for it, or choose another folder with -o.") from None
+        raise LipsyncError(
+            f"Another batch is writing to {out}. Wait for it, or choose another folder with -o."
+        ) from None
     except OSError:
         pass  # a file system without locks
     try:

@@ -9,8 +9,8 @@ from lipsync.batch.job import Job
 
 
 class Schedule:
-    """Jobs by number, grouped by target: one worker alone does the first job of a group, whose analysis the others then find in the cache;
-    a worker stays with the group whose target it has ready."""
+    """Jobs by number, grouped by target: one worker alone does the first job of a group, whose analysis the others then
+    find in the cache; a worker stays with the group whose target it has ready."""
 
     def __init__(self, jobs: Sequence[Job], numbers: Sequence[int]) -> None:
         self._group_of = {n: jobs[n].group for n in numbers}
@@ -28,12 +28,20 @@ class Schedule:
     def next_for(self, worker: int) -> int | None:
         """The job `worker` should do now; None = nothing that it may begin yet, or at all."""
         own = self._last.get(worker)
-        choices = [g for g, waiting in self._waiting.items() if waiting and (g in self._analysed or g not in self._running.values())]
+        choices = [
+            g
+            for g, waiting in self._waiting.items()
+            if waiting and (g in self._analysed or g not in self._running.values())
+        ]
         if not choices:
             return None
         # Its own target first, then one that nobody works on, then where most is left.
         busy = set(self._running.values())
-        group = own if own in choices else next((g for g in choices if g not in busy), None) or max(choices, key=lambda g: len(self._waiting[g]))
+        group = (
+            own
+            if own in choices
+            else next((g for g in choices if g not in busy), None) or max(choices, key=lambda g: len(self._waiting[g]))
+        )
         number = self._waiting[group].popleft()
         self._running[number], self._last[worker] = group, group
         return number

@@ -1,4 +1,5 @@
-"""What a batch has come to so far: counts, a few names, frames a second and the time left, in memory that does not grow with the jobs."""
+"""What a batch has come to so far: counts, a few names, frames a second and the time left, in memory that does not grow
+with the jobs."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ class Running:
 
 @dataclass(slots=True)
 class BatchStats:
-    """Counts of a batch. lengths_s: how long each output will be, where that is known (0 = not); times are of one clock, in seconds."""
+    """Counts of a batch. lengths_s: how long each output will be, where that is known (0 = not); times are of one
+    clock, in seconds."""
 
     jobs: Sequence[Job]
     workers: int
@@ -127,7 +129,8 @@ class BatchStats:
         return recent / min(_WINDOW_S, now_s - self.began_s)
 
     def left_s(self, now_s: float) -> float | None:
-        """Until all is done, from what finished jobs cost by second of video, or by job where lengths are not known; None = not known."""
+        """Until all is done, from what finished jobs cost by second of video, or by job where lengths are not known;
+        None = not known."""
         by_length = self._by_length[1] > 0 and self._ahead_unknown == 0
         spent_s, made = self._by_length if by_length else self._by_job
         if not made:
@@ -137,7 +140,8 @@ class BatchStats:
         begun = [(size(number), now_s - one.began_s) for number, one in self.running.items()]
         waits_s = max(0.0, ahead - sum(s for s, _ in begun)) * spent_s / made if self.waiting else 0.0
         lasting_s = [max(0.0, s * spent_s / made - on_it_s) for s, on_it_s in begun]
-        # All hands share what is left, but the longest job under way, and one that waits, take one worker as long as they take.
+        # All hands share what is left, but the longest job under way, and one that waits, take one worker as long as
+        # they take.
         shared_s = (sum(lasting_s) + waits_s) / max(1, self.workers, len(begun))
         return max(shared_s, *lasting_s, waits_s / max(1, self.waiting), 0.0) or None
 

@@ -24,8 +24,8 @@ from media.atomic import this_host
 
 @dataclass(frozen=True, slots=True)
 class BatchPaths:
-    """What all jobs of a batch share. out: folder or address of the videos; cache: folder, "" = the usual; shared: folder or address of analyses
-    that several machines share."""
+    """What all jobs of a batch share. out: folder or address of the videos; cache: folder, "" = the usual; shared:
+    folder or address of analyses that several machines share."""
 
     out: str
     cache: str = ""
@@ -36,9 +36,13 @@ def task_of(job: Job, where: BatchPaths, device: str = "") -> dict:
     """The job as plain values, for `perform`; device: where to compute, unless the job says so itself."""
     config = replace(job.config, device=device) if device and job.config.device == "auto" else job.config
     return {
-        "target": _anywhere(job.target), "speech": _anywhere(job.speech), "footage": [_anywhere(name) for name in job.footage], "out": job.out,
-        "config": to_plain(config), "where": {name: value and _anywhere(value) for name, value in asdict(where).items()},
-    }  # fmt: skip
+        "target": _anywhere(job.target),
+        "speech": _anywhere(job.speech),
+        "footage": [_anywhere(name) for name in job.footage],
+        "out": job.out,
+        "config": to_plain(config),
+        "where": {name: value and _anywhere(value) for name, value in asdict(where).items()},
+    }
 
 
 def _anywhere(name: str) -> str:
@@ -47,7 +51,8 @@ def _anywhere(name: str) -> str:
 
 
 def job_id(job: Job) -> str:
-    """What `Receipt` calls "id" once the job is done; inputs are hashed. Raises LipsyncError for one that cannot be read."""
+    """What `Receipt` calls "id" once the job is done; inputs are hashed. Raises LipsyncError for one that cannot be
+    read."""
     return _id(job.target, job.speech, job.footage, job.config)
 
 
@@ -56,7 +61,8 @@ def _id(target: str, speech: str, footage: Sequence[str], config: DubConfig) -> 
 
 
 def perform(task: dict, hook: Hook = silent) -> dict:
-    """Does the job: {"frames", "duration_s", "seconds", "notes"}, or {"fault": one sentence}. Interrupts are passed on, and leave nothing behind."""
+    """Does the job: {"frames", "duration_s", "seconds", "notes"}, or {"fault": one sentence}. Interrupts are passed on,
+    and leave nothing behind."""
     try:
         return _dubbed(task, hook)
     except Exception as error:
@@ -81,13 +87,20 @@ def _dubbed(task: dict, hook: Hook) -> dict:
     speech, out = fetched(task["speech"], once), place.workfile(task["out"])
     try:
         ready = _prepared(target, tuple(footage), config, cache, hook)
-        receipt = dub(target, speech, out, config, footage=tuple(footage), cache=cache, hook=hook, force=True, prepared=ready)
+        receipt = dub(
+            target, speech, out, config, footage=tuple(footage), cache=cache, hook=hook, force=True, prepared=ready
+        )
         facts = _of_addresses(receipt, task, dict(zip(map(str, footage), task["footage"])), out)
         place.keep(out, task["out"])
     finally:
         shutil.rmtree(once, ignore_errors=True)
     made = facts["output"]
-    return {"frames": made["frames"], "duration_s": made["duration_s"], "seconds": time.monotonic() - began_s, "notes": facts["notes"]}
+    return {
+        "frames": made["frames"],
+        "duration_s": made["duration_s"],
+        "seconds": time.monotonic() - began_s,
+        "notes": facts["notes"],
+    }
 
 
 #: The target that this process has ready, by what it was prepared from.
@@ -100,7 +113,12 @@ def _prepared(target: Path, footage: tuple[Path, ...], config, cache: Cache, hoo
     from lipsync.pipelines.dub import prepare
 
     said_later = {"write": type(config.write)(), "retime": type(config.retime)(), "composite": type(config.composite)()}
-    key = (target, footage, config.device, fingerprint(content_id(target), "", [content_id(file) for file in footage], replace(config, **said_later)))
+    key = (
+        target,
+        footage,
+        config.device,
+        fingerprint(content_id(target), "", [content_id(file) for file in footage], replace(config, **said_later)),
+    )
     if _ready is None or _ready[0] != key:
         _ready = None  # two would not always fit into memory
         _ready = key, prepare(target, config, footage=footage, cache=cache, hook=hook)
@@ -108,8 +126,8 @@ def _prepared(target: Path, footage: tuple[Path, ...], config, cache: Cache, hoo
 
 
 def _of_addresses(receipt, task: dict, footage: dict[str, str], out: Path) -> dict:
-    """The receipt's facts; where an input has an address, written anew with the addresses and with the id that a later run can know without
-    fetching them. footage: names by the local files that were used for them."""
+    """The receipt's facts; where an input has an address, written anew with the addresses and with the id that a later
+    run can know without fetching them. footage: names by the local files that were used for them."""
     names = [task["target"], task["speech"], *task["footage"]]
     facts = receipt.to_plain()
     if not any(map(is_url, names)):

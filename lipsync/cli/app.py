@@ -1,4 +1,5 @@
-"""The command line: dub, batch, lips, train, analyse, evaluate, compare, doctor, cache, config. The only module that prints."""
+"""The command line: dub, batch, lips, train, analyse, evaluate, compare, doctor, cache, config. The only module that
+prints."""
 
 from __future__ import annotations
 
@@ -19,7 +20,11 @@ import lipsync
 from lipsync.core.errors import LipsyncError, UsageError
 
 app = typer.Typer(
-    name="lipsync", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    name="lipsync",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="The person in a video says a new recording. Offline; without a GPU, or with one.",
 )
@@ -29,14 +34,23 @@ train_app = typer.Typer(no_args_is_help=True, help="Learn a model from footage, 
 app.add_typer(train_app, name="train")
 
 Target = Annotated[Path, typer.Argument(metavar="TARGET", help="Video of one person talking.")]
-ConfigFile = Annotated[Optional[Path], typer.Option("--config", metavar="FILE", help="TOML file; `lipsync config` prints one.")]
-Set = Annotated[Optional[list[str]], typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One option of `lipsync config`. Repeatable.")]
+ConfigFile = Annotated[
+    Optional[Path], typer.Option("--config", metavar="FILE", help="TOML file; `lipsync config` prints one.")
+]
+Set = Annotated[
+    Optional[list[str]],
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One option of `lipsync config`. Repeatable."),
+]
 Device = Annotated[Optional[str], typer.Option(metavar="auto|cpu|cuda:N", help="Where to compute.")]
 Face = Annotated[Optional[int], typer.Option(metavar="N", help="Which face: 0 = leftmost when first seen.")]
 FaceAt = Annotated[Optional[str], typer.Option(metavar="X,Y", help="The face nearest this pixel when first seen.")]
-Sandbox = Annotated[bool, typer.Option("--sandbox", help="Work in a process with limited memory and time, without network. Linux.")]
+Sandbox = Annotated[
+    bool, typer.Option("--sandbox", help="Work in a process with limited memory and time, without network. Linux.")
+]
 Lips = Annotated[Optional[Path], typer.Option("--lips", metavar="MODEL", help="A lip model of `lipsync train lips`.")]
-MoreFootage = Annotated[Optional[list[Path]], typer.Option("--footage", metavar="FILE", help="More video of the same person. Repeatable.")]
+MoreFootage = Annotated[
+    Optional[list[Path]], typer.Option("--footage", metavar="FILE", help="More video of the same person. Repeatable.")
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="More lines; a traceback with an error.")]
 SilentObserver = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no summary.")]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")]
@@ -54,7 +68,11 @@ def main() -> None:
 
 def _with_ray_address(words: list[str]) -> list[str]:
     """The command line with `--ray` alone as `--ray local`."""
-    return [part for word, after in zip(words, [*words[1:], "-"]) for part in ([word, "local"] if word == "--ray" and after.startswith("-") else [word])]
+    return [
+        part
+        for word, after in zip(words, [*words[1:], "-"])
+        for part in ([word, "local"] if word == "--ray" and after.startswith("-") else [word])
+    ]
 
 
 def _said_clearly(command: Callable) -> Callable:
@@ -111,14 +129,17 @@ def _lips_setting(model: Path | None) -> dict[str, str | None]:
 
 
 def _sandboxed(options, inputs: Sequence[Path], written: Sequence[Path] = ()) -> None:
-    """Where options ask for it: has this command done by a limited child, and exits as that did. Returns in the child."""
+    """Where options ask for it: has this command done by a limited child, and exits as that did. Returns in the
+    child."""
     from lipsync.sandbox.limits import Limits
     from lipsync.sandbox.supervise import in_child, run_sandboxed
     from lipsync.store.cache import Cache
 
     if options.sandbox.enabled and not in_child():
         limits = Limits(options.sandbox.memory_gib, options.sandbox.seconds)
-        raise typer.Exit(run_sandboxed(sys.argv[1:], limits, inputs, written, Cache(options.cache.folder or None).folder))
+        raise typer.Exit(
+            run_sandboxed(sys.argv[1:], limits, inputs, written, Cache(options.cache.folder or None).folder)
+        )
 
 
 def _print_json(plain: object) -> None:
@@ -136,19 +157,33 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 @_said_clearly
 def dub(
     target: Target,
-    speech: Annotated[Path, typer.Argument(metavar="SPEECH", help="What to say: an audio file, or a video with sound.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="The video to write; its receipt is OUT.json.")],
-    texture: Annotated[Optional[str], typer.Option(metavar="NAME", help="How the mouth is drawn: a method's name or a .py file.")] = None,
-    texture_weights: Annotated[Optional[Path], typer.Option(metavar="FILE", help="What a learned texture has learned: of `train texture`.")] = None,
-    train_texture: Annotated[bool, typer.Option("--train-texture", help="Let a learned texture learn from TARGET now; kept for next time.")] = False,
+    speech: Annotated[
+        Path, typer.Argument(metavar="SPEECH", help="What to say: an audio file, or a video with sound.")
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="OUT", help="The video to write; its receipt is OUT.json.")
+    ],
+    texture: Annotated[
+        Optional[str], typer.Option(metavar="NAME", help="How the mouth is drawn: a method's name or a .py file.")
+    ] = None,
+    texture_weights: Annotated[
+        Optional[Path], typer.Option(metavar="FILE", help="What a learned texture has learned: of `train texture`.")
+    ] = None,
+    train_texture: Annotated[
+        bool, typer.Option("--train-texture", help="Let a learned texture learn from TARGET now; kept for next time.")
+    ] = False,
     footage: MoreFootage = None,
     lips: Lips = None,
     device: Device = None,
     sandbox: Sandbox = False,
     face: Face = None,
     face_at: FaceAt = None,
-    preview: Annotated[Optional[float], typer.Option(metavar="SECONDS", min=0.04, help="Only the first seconds.")] = None,
-    length: Annotated[Optional[str], typer.Option(metavar="speech|cut|loop|bounce|hold", help="How long, and from which frames.")] = None,
+    preview: Annotated[
+        Optional[float], typer.Option(metavar="SECONDS", min=0.04, help="Only the first seconds.")
+    ] = None,
+    length: Annotated[
+        Optional[str], typer.Option(metavar="speech|cut|loop|bounce|hold", help="How long, and from which frames.")
+    ] = None,
     no_retime: Annotated[bool, typer.Option("--no-retime", help="Keep the target's own head motion.")] = False,
     config: ConfigFile = None,
     set_: Set = None,
@@ -162,8 +197,18 @@ def dub(
     from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_paths, check_readable, receipt_path
 
-    named = {"texture": texture, "train_texture": train_texture or None, "device": device, "face.index": face, "retime.length": length, "retime.enabled": False if no_retime else None}
-    named |= {"texture_weights": None if texture_weights is None else str(texture_weights), "sandbox.enabled": sandbox or None}
+    named = {
+        "texture": texture,
+        "train_texture": train_texture or None,
+        "device": device,
+        "face.index": face,
+        "retime.length": length,
+        "retime.enabled": False if no_retime else None,
+    }
+    named |= {
+        "texture_weights": None if texture_weights is None else str(texture_weights),
+        "sandbox.enabled": sandbox or None,
+    }
     options = load(config, _settings(set_, face_at), named | _lips_setting(lips))
     if lips is not None:
         check_readable(lips, "lip model")
@@ -173,7 +218,15 @@ def dub(
         from lipsync.pipelines.dub import dub as make
 
         receipt = make(
-            target, speech, out, options, footage=tuple(footage or ()), preview_s=preview, cache=Cache(options.cache.folder), hook=hook, force=force
+            target,
+            speech,
+            out,
+            options,
+            footage=tuple(footage or ()),
+            preview_s=preview,
+            cache=Cache(options.cache.folder),
+            hook=hook,
+            force=force,
         )
     if as_json:
         _print_json(receipt.to_plain())
@@ -200,7 +253,9 @@ def analyse(
     from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_readable
 
-    options = load(config, _settings(set_, face_at), {"device": device, "face.index": face, "sandbox.enabled": sandbox or None})
+    options = load(
+        config, _settings(set_, face_at), {"device": device, "face.index": face, "sandbox.enabled": sandbox or None}
+    )
     check_readable(target, "target video")
     _sandboxed(options, [target])
     with _progress(quiet, as_json) as hook:
@@ -216,21 +271,46 @@ def analyse(
 @app.command()
 @_said_clearly
 def batch(
-    jobs: Annotated[Optional[Path], typer.Argument(metavar="JOBS", help="A manifest: .toml, .csv or .jsonl; docs/batch.md shows them.")] = None,
-    out: Annotated[str, typer.Option("-o", "--out", metavar="OUTDIR", help="Folder (or s3://... address) of the videos, receipts and report.")] = ...,
+    jobs: Annotated[
+        Optional[Path],
+        typer.Argument(metavar="JOBS", help="A manifest: .toml, .csv or .jsonl; docs/batch.md shows them."),
+    ] = None,
+    out: Annotated[
+        str,
+        typer.Option(
+            "-o", "--out", metavar="OUTDIR", help="Folder (or s3://... address) of the videos, receipts and report."
+        ),
+    ] = ...,
     targets: Annotated[Optional[str], typer.Option(metavar="GLOB", help="Without a manifest: these videos ...")] = None,
     speech: Annotated[Optional[str], typer.Option(metavar="GLOB", help="... say these recordings.")] = None,
-    pairs: Annotated[str, typer.Option(metavar="cross|name", help="Every video all recordings, or those of its own name.")] = "cross",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look at every job, estimate time and room, make nothing.")] = False,
-    workers: Annotated[Optional[int], typer.Option(metavar="N", min=1, help="Processes; else one a GPU, or a core.")] = None,
-    root: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Refuse what a manifest names outside this folder.")] = None,
+    pairs: Annotated[
+        str, typer.Option(metavar="cross|name", help="Every video all recordings, or those of its own name.")
+    ] = "cross",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Look at every job, estimate time and room, make nothing.")
+    ] = False,
+    workers: Annotated[
+        Optional[int], typer.Option(metavar="N", min=1, help="Processes; else one a GPU, or a core.")
+    ] = None,
+    root: Annotated[
+        Optional[Path], typer.Option(metavar="DIR", help="Refuse what a manifest names outside this folder.")
+    ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Hash finished videos, too, before keeping them.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace videos that lipsync did not make.")] = False,
-    ray: Annotated[Optional[str], typer.Option(metavar="[ADDRESS]", help="Workers on this Ray cluster, or on a local Ray (extra `cluster`).")] = None,
-    shared_cache: Annotated[str, typer.Option(metavar="DIR", help="Folder or address of analyses that machines share.")] = "",
+    ray: Annotated[
+        Optional[str],
+        typer.Option(metavar="[ADDRESS]", help="Workers on this Ray cluster, or on a local Ray (extra `cluster`)."),
+    ] = None,
+    shared_cache: Annotated[
+        str, typer.Option(metavar="DIR", help="Folder or address of analyses that machines share.")
+    ] = "",
     worker_cpus: Annotated[float, typer.Option(metavar="N", min=0.1, help="Cores of a worker on Ray.")] = 1,
-    worker_gpus: Annotated[float, typer.Option(metavar="N", min=0, help="GPUs of a worker on Ray; may be a part of one.")] = 0,
-    texture: Annotated[Optional[str], typer.Option(metavar="NAME", help="How mouths are drawn, unless a job says otherwise.")] = None,
+    worker_gpus: Annotated[
+        float, typer.Option(metavar="N", min=0, help="GPUs of a worker on Ray; may be a part of one.")
+    ] = 0,
+    texture: Annotated[
+        Optional[str], typer.Option(metavar="NAME", help="How mouths are drawn, unless a job says otherwise.")
+    ] = None,
     lips: Lips = None,
     device: Device = None,
     sandbox: Sandbox = False,
@@ -249,28 +329,59 @@ def batch(
         raise UsageError("Give either a manifest, or both --targets and --speech.")
     from lipsync.batch.manifest import jobs_from_globs, read_manifest
 
-    asked = jobs_from_globs(targets, speech, pairs, config, set_ or [], named) if jobs is None else read_manifest(jobs, config, set_ or [], named, root=root)
+    asked = (
+        jobs_from_globs(targets, speech, pairs, config, set_ or [], named)
+        if jobs is None
+        else read_manifest(jobs, config, set_ or [], named, root=root)
+    )
     show = "nothing" if quiet else "json" if as_json else "table" if sys.stderr.isatty() else "lines"
     from lipsync.batch.command import BatchOptions
     from lipsync.batch.command import batch as run
 
-    raise typer.Exit(run(asked, options, BatchOptions(
-        out=out, workers=workers, ray=ray, shared=shared_cache, cpus=worker_cpus, gpus=worker_gpus, force=force, verify=verify, dry_run=dry_run,
-        show=show,
-    )))  # fmt: skip
+    raise typer.Exit(
+        run(
+            asked,
+            options,
+            BatchOptions(
+                out=out,
+                workers=workers,
+                ray=ray,
+                shared=shared_cache,
+                cpus=worker_cpus,
+                gpus=worker_gpus,
+                force=force,
+                verify=verify,
+                dry_run=dry_run,
+                show=show,
+            ),
+        )
+    )
 
 
 @app.command()
 @_said_clearly
 def lips(
-    speech: Annotated[Path, typer.Argument(metavar="SPEECH", help="What to say: an audio file, or a video with sound.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="The file to write: .json, .csv or .mp4; .tsv for mouth cues.")],
+    speech: Annotated[
+        Path, typer.Argument(metavar="SPEECH", help="What to say: an audio file, or a video with sound.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", metavar="OUT", help="The file to write: .json, .csv or .mp4; .tsv for mouth cues."),
+    ],
     kind: Annotated[
-        Optional[str], typer.Option("--format", metavar="json|csv|mp4|rhubarb-json|rhubarb-tsv", help="Where OUT's ending does not say it.")
+        Optional[str],
+        typer.Option(
+            "--format", metavar="json|csv|mp4|rhubarb-json|rhubarb-tsv", help="Where OUT's ending does not say it."
+        ),
     ] = None,
     model: Lips = None,
-    target: Annotated[Optional[Path], typer.Option(metavar="VIDEO", help="Lips learnt from this video's person, as in a dub.")] = None,
-    fps: Annotated[Optional[str], typer.Option(metavar="RATE", help="Rows a second, such as 25 or 30000/1001; else 100, and 25 drawn.")] = None,
+    target: Annotated[
+        Optional[Path], typer.Option(metavar="VIDEO", help="Lips learnt from this video's person, as in a dub.")
+    ] = None,
+    fps: Annotated[
+        Optional[str],
+        typer.Option(metavar="RATE", help="Rows a second, such as 25 or 30000/1001; else 100, and 25 drawn."),
+    ] = None,
     device: Device = None,
     sandbox: Sandbox = False,
     config: ConfigFile = None,
@@ -294,7 +405,17 @@ def lips(
     with _progress(quiet, as_json) as hook:
         from lipsync.pipelines.lips import lips_of
 
-        made = lips_of(speech, out, options, target=target, kind=kind, rate=rate, cache=Cache(options.cache.folder), hook=hook, force=force)
+        made = lips_of(
+            speech,
+            out,
+            options,
+            target=target,
+            kind=kind,
+            rate=rate,
+            cache=Cache(options.cache.folder),
+            hook=hook,
+            force=force,
+        )
     if as_json:
         _print_json(made)
     elif not quiet:
@@ -308,17 +429,25 @@ def _rate(text: str | None) -> Fraction | None:
     try:
         return None if text is None else Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise UsageError(f"--fps {text!r} is not a rate: write a number or a fraction, such as 25 or 30000/1001.") from None
+        raise UsageError(
+            f"--fps {text!r} is not a rate: write a number or a fraction, such as 25 or 30000/1001."
+        ) from None
 
 
 @train_app.command("lips")
 @_said_clearly
 def train_lips(
     footage: Annotated[list[Path], typer.Argument(metavar="FOOTAGE", help="Videos of one person who speaks.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="MODEL", help="The .safetensors to write; beside it its .curve.png.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="MODEL", help="The .safetensors to write; beside it its .curve.png.")
+    ],
     network: Annotated[Optional[str], typer.Option(metavar="bidirectional|causal|paper", help="Which network.")] = None,
-    no_prior: Annotated[bool, typer.Option("--no-prior", help="Start from nothing, not from the model that ships.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget an interrupted training of the same; else it goes on.")] = False,
+    no_prior: Annotated[
+        bool, typer.Option("--no-prior", help="Start from nothing, not from the model that ships.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget an interrupted training of the same; else it goes on.")
+    ] = False,
     device: Device = None,
     config: ConfigFile = None,
     set_: Set = None,
@@ -332,7 +461,9 @@ def train_lips(
     from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_files, curve_path
 
-    options = load(config, set_ or [], {"device": device, "lips.network": network, "lips.prior": "none" if no_prior else None})
+    options = load(
+        config, set_ or [], {"device": device, "lips.network": network, "lips.prior": "none" if no_prior else None}
+    )
     if out.suffix != ".safetensors":
         raise UsageError(f"A lip model is a .safetensors file: name it {out.with_suffix('.safetensors')}.")
     check_files([(path, "footage") for path in footage], [out, curve_path(out)], force)
@@ -350,17 +481,28 @@ def train_lips(
         from lipsync.learning.curves import summary
 
         beside = f", its curve {made['picture']}" if made["picture"] else ""
-        typer.echo("\n".join([f"{made['path']}{beside}", *summary(made["report"]), *(f"Note: {note}" for note in made["notes"])]))
+        typer.echo(
+            "\n".join(
+                [f"{made['path']}{beside}", *summary(made["report"]), *(f"Note: {note}" for note in made["notes"])]
+            )
+        )
 
 
 @train_app.command("texture")
 @_said_clearly
 def train_texture(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="Which texture, such as hybrid or pix2pix; or a .py file.")],
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="Which texture, such as hybrid or pix2pix; or a .py file.")
+    ],
     target: Target,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="WEIGHTS", help="The .safetensors to write; beside it its .samples.png.")],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", metavar="WEIGHTS", help="The .safetensors to write; beside it its .samples.png."),
+    ],
     footage: MoreFootage = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget an interrupted training of the same; else it goes on.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget an interrupted training of the same; else it goes on.")
+    ] = False,
     devices: Annotated[int, typer.Option(metavar="N", min=1, help="GPUs that train together (extra `train`).")] = 1,
     device: Device = None,
     face: Face = None,
@@ -386,7 +528,18 @@ def train_texture(
 
         try:
             cache = Cache(options.cache.folder)
-            made = learn(method, target, out, options, footage=footage or (), devices=devices, fresh=fresh, cache=cache, hook=hook, force=force)
+            made = learn(
+                method,
+                target,
+                out,
+                options,
+                footage=footage or (),
+                devices=devices,
+                fresh=fresh,
+                cache=cache,
+                hook=hook,
+                force=force,
+            )
         except KeyboardInterrupt:
             raise KeyboardInterrupt("the same command goes on from here.") from None
     if as_json:
@@ -437,14 +590,23 @@ def compare(
     target: Target,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="The report's folder.")] = Path("report"),
     methods: Annotated[Optional[str], typer.Option(metavar="A,B,...", help="Which textures; else all.")] = None,
-    method_file: Annotated[Optional[list[Path]], typer.Option(metavar="FILE.py", help="A texture of your own. Repeatable.")] = None,
+    method_file: Annotated[
+        Optional[list[Path]], typer.Option(metavar="FILE.py", help="A texture of your own. Repeatable.")
+    ] = None,
     held_out: Annotated[
-        Optional[list[Path]], typer.Option(metavar="VIDEO", help="The truth: other video of the person. Else parts of TARGET. Repeatable.")
+        Optional[list[Path]],
+        typer.Option(metavar="VIDEO", help="The truth: other video of the person. Else parts of TARGET. Repeatable."),
     ] = None,
     footage: MoreFootage = None,
-    speech: Annotated[Optional[Path], typer.Option(metavar="FILE", help="New speech, said by every texture in the report.")] = None,
-    split: Annotated[Optional[Path], typer.Option(metavar="FILE", help="The split.json of an earlier comparison.")] = None,
-    true_lips_only: Annotated[bool, typer.Option("--true-lips-only", help="Leave out the lips predicted from sound.")] = False,
+    speech: Annotated[
+        Optional[Path], typer.Option(metavar="FILE", help="New speech, said by every texture in the report.")
+    ] = None,
+    split: Annotated[
+        Optional[Path], typer.Option(metavar="FILE", help="The split.json of an earlier comparison.")
+    ] = None,
+    true_lips_only: Annotated[
+        bool, typer.Option("--true-lips-only", help="Leave out the lips predicted from sound.")
+    ] = False,
     device: Device = None,
     face: Face = None,
     face_at: FaceAt = None,
@@ -466,10 +628,20 @@ def compare(
         from lipsync.pipelines.compare import compare as make
 
         results = make(
-            target, [name.strip() for name in (methods or "").split(",") if name.strip()], out, options, held_out=held_out or (), footage=footage or (),
-            speech=speech, method_files=method_file or (), split=split, true_lips_only=true_lips_only, cache=Cache(options.cache.folder), hook=hook,
+            target,
+            [name.strip() for name in (methods or "").split(",") if name.strip()],
+            out,
+            options,
+            held_out=held_out or (),
+            footage=footage or (),
+            speech=speech,
+            method_files=method_file or (),
+            split=split,
+            true_lips_only=true_lips_only,
+            cache=Cache(options.cache.folder),
+            hook=hook,
             force=force,
-        )  # fmt: skip
+        )
     if as_json:
         _print_json(results)
     elif not quiet:
@@ -516,7 +688,10 @@ def cache_list(config: ConfigFile = None, set_: Set = None, verbose: Verbose = F
     cache = _cache(config, set_)
     entries = cache.entries()
     if as_json:
-        rows = [{"step": e.step, "key": e.key, "label": e.label, "size_bytes": e.size_bytes, "age_s": round(e.age_s)} for e in entries]
+        rows = [
+            {"step": e.step, "key": e.key, "label": e.label, "size_bytes": e.size_bytes, "age_s": round(e.age_s)}
+            for e in entries
+        ]
         _print_json({"folder": str(cache.folder), "entries": rows})
         return
     for e in entries:

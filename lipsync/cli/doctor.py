@@ -42,7 +42,9 @@ class Report:
     def verdict(self) -> str:
         """One sentence."""
         missing = dict.fromkeys(f.name for f in self.findings if f.needed and not f.ok)
-        return f"A dub cannot run here before this is mended: {', '.join(missing)}." if missing else "A dub can run here."
+        return (
+            f"A dub cannot run here before this is mended: {', '.join(missing)}." if missing else "A dub can run here."
+        )
 
     def to_plain(self) -> dict:
         """For JSON."""
@@ -70,12 +72,21 @@ def _packages() -> Iterator[Finding]:
 
     yield Finding("lipsync", "lipsync", True, True, f"{lipsync.__version__} in {HOME}")
     intruders = misplaced() + overwritten()
-    yield Finding("lipsync", "own packages", not intruders, True, " ".join(intruders) or f"{', '.join(OURS)} are lipsync's own")
+    yield Finding(
+        "lipsync", "own packages", not intruders, True, " ".join(intruders) or f"{', '.join(OURS)} are lipsync's own"
+    )
 
 
 def _libraries() -> Iterator[Finding]:
     yield Finding("libraries", "python", True, True, f"{platform.python_version()}, {platform.platform()}")
-    for module, needed in (("torch", True), ("numpy", True), ("scipy", True), ("av", True), ("soundfile", True), ("safetensors", True)):
+    for module, needed in (
+        ("torch", True),
+        ("numpy", True),
+        ("scipy", True),
+        ("av", True),
+        ("soundfile", True),
+        ("safetensors", True),
+    ):
         yield _try("libraries", module, needed, lambda: _version_of(module))
     yield _try("libraries", "cv2", True, _opencv)
     yield _try("libraries", "mediapipe", True, lambda: _version_of("mediapipe"))
@@ -105,7 +116,9 @@ def _opencv() -> str:
     except ImportError as error:
         raise ImportError(cure_for_import(error) or str(error)) from error
     if len(installed) > 1:
-        raise ImportError(f"{' and '.join(installed)} are both installed over one folder: uninstall both, install opencv-contrib-python again")
+        raise ImportError(
+            f"{' and '.join(installed)} are both installed over one folder: uninstall both, install opencv-contrib-python again"
+        )
     return f"{version} ({', '.join(installed) or 'not from pip'})"
 
 
@@ -140,7 +153,14 @@ def _cpu() -> str:
 
 
 def _codecs() -> Iterator[Finding]:
-    for name, needed in (("libx264", True), ("aac", True), ("libx265", False), ("prores_ks", False), ("ffv1", False), ("h264_nvenc", False)):
+    for name, needed in (
+        ("libx264", True),
+        ("aac", True),
+        ("libx265", False),
+        ("prores_ks", False),
+        ("ffv1", False),
+        ("h264_nvenc", False),
+    ):
         yield _try("encoders", name, needed, lambda: _encoder(name))
 
 

@@ -1,7 +1,8 @@
-"""One `DubConfig` from a TOML file, `section.key=value` settings and named options; and a configuration as plain values or TOML text.
+"""One `DubConfig` from a TOML file, `section.key=value` settings and named options; and a configuration as plain values
+or TOML text.
 
-Later wins: defaults, file, settings, named options. Every unknown name or wrong value is a UsageError that names the nearest known name.
-"""
+Later wins: defaults, file, settings, named options. Every unknown name or wrong value is a UsageError that names the
+nearest known name."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ LARGEST_BYTES = 4 << 20  # of a configuration file
 _NONE = ("", "none", "null")
 
 
-def load(file: str | Path | None = None, settings: Sequence[str] = (), named: Mapping[str, object] | None = None) -> DubConfig:
+def load(
+    file: str | Path | None = None, settings: Sequence[str] = (), named: Mapping[str, object] | None = None
+) -> DubConfig:
     """The configuration of one dub.
 
     settings: "section.key=value" as on the command line; named: {"section.key": value}, where None means not given.
@@ -36,13 +39,17 @@ def load(file: str | Path | None = None, settings: Sequence[str] = (), named: Ma
     return validate(from_plain(overrides(file, settings, named), str(file) if file else ""))
 
 
-def overrides(file: str | Path | None = None, settings: Sequence[str] = (), named: Mapping[str, object] | None = None) -> dict:
+def overrides(
+    file: str | Path | None = None, settings: Sequence[str] = (), named: Mapping[str, object] | None = None
+) -> dict:
     """Nested plain values of what was given, unchecked: the options that are not at their default."""
     tree = read_toml(file) if file else {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
-            raise UsageError(f"--set {_shown(setting)!r} has no value. Write --set section.key=value, for example --set write.crf=18.")
+            raise UsageError(
+                f"--set {_shown(setting)!r} has no value. Write --set section.key=value, for example --set write.crf=18."
+            )
         _put(tree, name.strip(), Text(text.strip()))
     for name, value in (named or {}).items():
         if value is not None:
@@ -56,14 +63,22 @@ def read_toml(file: str | Path) -> dict:
         with open(file, "rb") as stream:
             text = stream.read(LARGEST_BYTES + 1)
         if len(text) > LARGEST_BYTES:
-            raise UsageError(f"The configuration file {file} is larger than {LARGEST_BYTES >> 20} MiB. `lipsync config` prints an example.")
+            raise UsageError(
+                f"The configuration file {file} is larger than {LARGEST_BYTES >> 20} MiB. `lipsync config` prints an example."
+            )
         return tomllib.loads(text.decode("utf-8"))
     except OSError as error:
-        raise UsageError(f"The configuration file {file} cannot be read: {error.strerror or error}. Check the name.") from error
+        raise UsageError(
+            f"The configuration file {file} cannot be read: {error.strerror or error}. Check the name."
+        ) from error
     except RecursionError as error:
-        raise UsageError(f"The configuration file {file} nests values too deeply. `lipsync config` prints an example.") from error
+        raise UsageError(
+            f"The configuration file {file} nests values too deeply. `lipsync config` prints an example."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"The configuration file {file} is not TOML: {error}. `lipsync config` prints an example.") from error
+        raise UsageError(
+            f"The configuration file {file} is not TOML: {error}. `lipsync config` prints an example."
+        ) from error
 
 
 def from_plain(tree: Mapping[str, object], source: str = "") -> DubConfig:
@@ -77,32 +92,46 @@ def to_plain(config: object) -> dict:
 
 
 def validate(config: DubConfig) -> DubConfig:
-    """The same configuration, if names and numbers make sense; else UsageError, or LipsyncError for a file that is not there."""
+    """The same configuration, if names and numbers make sense; else UsageError, or LipsyncError for a file that is not
+    there."""
     from lipsync.face.backend import NAMES
     from lipsync.render.retime import POLICIES
     from lipsync.textures import method_names
 
     if config.texture.endswith(".py") and not os.path.isfile(config.texture):
-        raise LipsyncError(f"The texture method file {_path(config.texture)} does not exist. Give the path of a Python file with a class Method.")
+        raise LipsyncError(
+            f"The texture method file {_path(config.texture)} does not exist. Give the path of a Python file with a class Method."
+        )
     if not config.texture.endswith(".py"):
         _one_of("texture", config.texture, method_names(), " or the path of a Python file with your own method")
     if config.texture_weights and not os.path.isfile(config.texture_weights):
-        raise LipsyncError(f"The texture weights {_path(config.texture_weights)} do not exist. Check --texture-weights, or use --train-texture.")
+        raise LipsyncError(
+            f"The texture weights {_path(config.texture_weights)} do not exist. Check --texture-weights, or use --train-texture."
+        )
     _one_of("retime.length", config.retime.length, POLICIES)
     _one_of("face.backend", config.face.backend, NAMES)
-    _one_of("lips.network", config.lips.network, ("bidirectional", "causal", "paper"))  # speech_to_lips.SHAPES, which would load torch
+    _one_of(
+        "lips.network", config.lips.network, ("bidirectional", "causal", "paper")
+    )  # speech_to_lips.SHAPES, which would load torch
     if config.lips.model and not os.path.isfile(config.lips.model):
-        raise LipsyncError(f"The lip model {_path(config.lips.model)} does not exist. Check lips.model, or leave it out to learn from the target.")
+        raise LipsyncError(
+            f"The lip model {_path(config.lips.model)} does not exist. Check lips.model, or leave it out to learn from the target."
+        )
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
         raise UsageError(f"Unknown device {_shown(config.device)!r}. Known: auto, cpu, cuda, cuda:N.")
-    for name, value, low, high in (("batch", config.batch, 1, 1024), ("write.crf", config.write.crf, 0, 63), ("write.range_s", config.write.range_s, 1, 86400)):
+    for name, value, low, high in (
+        ("batch", config.batch, 1, 1024),
+        ("write.crf", config.write.crf, 0, 63),
+        ("write.range_s", config.write.range_s, 1, 86400),
+    ):
         if not low <= value <= high:
             raise UsageError(f"{name} must be from {low} to {high}, not {value}.")
     return config
 
 
 def to_toml(config: DubConfig = DubConfig()) -> str:
-    """TOML text of a whole configuration, with the comments of lipsync/config/schema.py; `load` gives the same configuration back."""
+    """TOML text of a whole configuration, with the comments of lipsync/config/schema.py; `load` gives the same
+    configuration back."""
     lines, comments = ["# Every option of a dub. Delete what you do not change.", ""], _comments(DubConfig)
     tables = []
     for f in fields(config):
@@ -127,7 +156,9 @@ def _put(tree: dict, name: str, value: object) -> None:
     for part in path:
         tree = tree.setdefault(part, {})
         if not isinstance(tree, dict):
-            raise UsageError(f"{_shown(name)!r}: {_shown(part)!r} is an option, not a section. Give a value to a whole option, such as write.crf=18.")
+            raise UsageError(
+                f"{_shown(name)!r}: {_shown(part)!r} is an option, not a section. Give a value to a whole option, such as write.crf=18."
+            )
     tree[key] = value
 
 
@@ -138,7 +169,9 @@ def _build(kind: type, tree: object, prefix: str, where: str) -> object:
     values = {}
     for name, value in tree.items():
         if name not in hints:
-            raise UsageError(f"Unknown option {_shown(prefix + name)!r}{where}. {nearest(prefix + name, option_names())}")
+            raise UsageError(
+                f"Unknown option {_shown(prefix + name)!r}{where}. {nearest(prefix + name, option_names())}"
+            )
         build = _build(hints[name], value, f"{prefix}{name}.", where) if is_dataclass(hints[name]) else None
         values[name] = build if build is not None else _coerce(value, hints[name], prefix + name, where)
     return kind(**values)
@@ -230,11 +263,13 @@ def _one_of(name: str, value: str, known: Iterable[str], more: str = "") -> None
 def _comments(kind: type) -> dict[str, str]:
     """The comment at the end of each field's line in lipsync/config/schema.py."""
     lines = inspect.getsource(sections).splitlines()
-    body = next(n for n in ast.parse("\n".join(lines)).body if isinstance(n, ast.ClassDef) and n.name == kind.__name__).body
+    body = next(
+        n for n in ast.parse("\n".join(lines)).body if isinstance(n, ast.ClassDef) and n.name == kind.__name__
+    ).body
     found = {}
     for node in body:
         if isinstance(node, ast.AnnAssign):
-            _, mark, comment = lines[node.end_lineno - 1].encode()[node.end_col_offset:].decode().partition("#")
+            _, mark, comment = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode().partition("#")
             found[node.target.id] = comment.strip() if mark else ""
     return found
 

@@ -1,8 +1,7 @@
 """Every option of a dub, once, with its default and unit. Command line and Python build the same `DubConfig`.
 
-One section per stage; a section belongs to the stage of that name. Seconds end in `_s`, pixels in `_px`; lengths without a unit are in
-eye distances (the face frame).
-"""
+One section per stage; a section belongs to the stage of that name. Seconds end in `_s`, pixels in `_px`; lengths
+without a unit are in eye distances (the face frame)."""
 
 from __future__ import annotations
 
@@ -40,7 +39,9 @@ class LipsConfig:
 
     model: str = ""  # path of a trained model; empty = train on the target's own speech
     network: str = "bidirectional"  # hears the whole speech; "causal": 0.09 s ahead, for live use; "paper": 60 units, 28 numbers, 0.2 s late
-    prior: str = "bundled"  # what learning starts from: "bundled", "none", or the path of a model; for network "bidirectional"
+    prior: str = (
+        "bundled"  # what learning starts from: "bundled", "none", or the path of a model; for network "bidirectional"
+    )
     members: int = 0  # networks averaged; 0 = 3 of "bidirectional", 1 of the others
     steps: int = 0  # training steps of each; 0 = 600 to 1200 by the amount of speech
     pause_s: float = 0.3  # shorter pauses do not close the mouth
@@ -50,7 +51,9 @@ class LipsConfig:
 class RetimeConfig:
     """Choosing a target frame for every output row (lipsync/render/retime.py)."""
 
-    length: str = "speech"  # "speech": retimed, exactly as long as the speech; or a fixed policy: "cut", "loop", "bounce", "hold"
+    length: str = (
+        "speech"  # "speech": retimed, exactly as long as the speech; or a fixed policy: "cut", "loop", "bounce", "hold"
+    )
     enabled: bool = True  # False = play the target from its start at its own pace, back and forth when it runs out
     # Costs, per row of 1/25 s where a row is meant; motion 1 = a lively frame of the target (its 90th percentile)
     still: float = 1.0  # a silent row that shows motion 1
@@ -100,7 +103,8 @@ class TrainableConfig:
 
 @dataclass(frozen=True, slots=True)
 class Pix2PixConfig(TrainableConfig):
-    """A U-Net against a PatchGAN (lipsync/textures/methods/pix2pix.py); 64 channels and 8 levels are the published network."""
+    """A U-Net against a PatchGAN (lipsync/textures/methods/pix2pix.py); 64 channels and 8 levels are the published
+    network."""
 
     width: int = 192
     steps: int = 1200
@@ -215,7 +219,8 @@ class StyleConfig(TrainableConfig):
 
 @dataclass(frozen=True, slots=True)
 class CycleConfig(TrainableConfig):
-    """The median over mouths of other footage in the target's look (lipsync/textures/methods/cycle.py); width: of the windows it learns from."""
+    """The median over mouths of other footage in the target's look (lipsync/textures/methods/cycle.py); width: of the
+    windows it learns from."""
 
     steps: int = 600
     batch: int = 4
@@ -227,7 +232,8 @@ class CycleConfig(TrainableConfig):
 
 @dataclass(frozen=True, slots=True)
 class HybridConfig(TrainableConfig):
-    """Real mouths fused by a network (lipsync/textures/methods/hybrid.py). The options of choosing mean what they mean for the median."""
+    """Real mouths fused by a network (lipsync/textures/methods/hybrid.py). The options of choosing mean what they mean
+    for the median."""
 
     steps: int = 160
     batch: int = 4

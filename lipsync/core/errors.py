@@ -1,4 +1,5 @@
 """What a user can get wrong: every message is cause, place, cure in one or two sentences."""
+
 from lipsync.core.installation import cure_for_import
 
 
@@ -26,7 +27,10 @@ def user_message(error: BaseException) -> tuple[str | None, int]:
     if isinstance(error, MemoryError):
         name = getattr(error, "filename", None)
         of = f" for {name}" if name else ""
-        return f"There is not enough memory{of}; a damaged file may ask for too much. Free some memory, or copy the file again.", LipsyncError.exit_status
+        return (
+            f"There is not enough memory{of}; a damaged file may ask for too much. Free some memory, or copy the file again.",
+            LipsyncError.exit_status,
+        )
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}.", LipsyncError.exit_status
     return None, 1

@@ -1,8 +1,8 @@
 """The only conversions between pixel, face and mouth frames: points, pictures, and the fit between point sets.
 
-Pixel rule, everywhere: the origin is the corner of the first pixel, the centre of (row r, column c) is (c + 0.5, r + 0.5).
-Transforms are 3x3 matrices named a_from_b, batch first; numpy for points, torch for pictures (cv2 for one uint8 frame).
-"""
+Pixel rule, everywhere: the origin is the corner of the first pixel, the centre of (row r, column c) is (c + 0.5, r +
+0.5). Transforms are 3x3 matrices named a_from_b, batch first; numpy for points, torch for pictures (cv2 for one uint8
+frame)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from lipsync.core.types import MouthSpace
 
-#: What a mouth crop shows, in eye distances: from the nose base to below the chin (at y = +0.505), both mouth sides inside.
+#: What a mouth crop shows, in eye distances: from the nose base to below the chin (at y = +0.505), both mouth sides
+#: inside.
 MOUTH_LEFT, MOUTH_RIGHT, MOUTH_TOP, MOUTH_BOTTOM = -0.72, 0.72, -0.42, 0.72
 #: Half of a pixel: moves between our corner origin and cv2's centre origin.
 _CENTRE = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
@@ -20,23 +21,26 @@ _UNCENTRE = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1.0]])
 
 
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(...,n,2) points moved by affine (...,3,3) matrices; leading shapes broadcast. numpy or torch, the kind of `points` is kept."""
+    """(...,n,2) points moved by affine (...,3,3) matrices; leading shapes broadcast. numpy or torch, the kind of
+    `points` is kept."""
     linear, shift = matrix[..., :2, :2], matrix[..., None, :2, 2]
     moved = points @ (linear.swapaxes(-1, -2) if isinstance(linear, np.ndarray) else linear.transpose(-1, -2)) + shift
     return moved.astype(points.dtype, copy=False) if isinstance(points, np.ndarray) else moved.to(points.dtype)
 
 
 def similarity_fit(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """(...,3,3) float64 `a_from_b`: the rotation, scale and shift that bring points b nearest to points a (Umeyama 1991).
+    """(...,3,3) float64 `a_from_b`: the rotation, scale and shift that bring points b nearest to points a (Umeyama
+    1991).
 
-    a, b: (...,n,2), leading shapes broadcast; weights: (...,n) >= 0 or None. Never mirrors. Points of b that coincide give scale 0.
-    """
+    a, b: (...,n,2), leading shapes broadcast; weights: (...,n) >= 0 or None. Never mirrors. Points of b that coincide
+    give scale 0."""
     a, b = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
     w = np.ones(a.shape[:-1]) if weights is None else np.broadcast_to(np.asarray(weights, np.float64), a.shape[:-1])
     w = (w / np.maximum(w.sum(-1, keepdims=True), 1e-300))[..., None]
     mean_a, mean_b = (w * a).sum(-2), (w * b).sum(-2)
     da, db = a - mean_a[..., None, :], b - mean_b[..., None, :]
-    # As complex numbers the best factor is <b, a> / <b, b>: rotation and scale in one, no singular values needed in the plane.
+    # As complex numbers the best factor is <b, a> / <b, b>: rotation and scale in one, no singular values needed in the
+    # plane.
     norm = np.maximum((w * db * db).sum((-1, -2)), 1e-300)
     real = (w * (da * db)).sum((-1, -2)) / norm
     imag = (w[..., 0] * (da[..., 1] * db[..., 0] - da[..., 0] * db[..., 1])).sum(-1) / norm
@@ -53,7 +57,13 @@ def mouth_space(eye_distance_px: float) -> MouthSpace:
         raise ValueError(f"eye distance must be a positive number of pixels, got {eye_distance_px}")
     width = 2 * math.ceil(scale * (MOUTH_RIGHT - MOUTH_LEFT) / 2)
     height = 2 * math.ceil(scale * (MOUTH_BOTTOM - MOUTH_TOP) / 2)
-    return MouthSpace(scale, (MOUTH_LEFT + MOUTH_RIGHT - width / scale) / 2, (MOUTH_TOP + MOUTH_BOTTOM - height / scale) / 2, height, width)
+    return MouthSpace(
+        scale,
+        (MOUTH_LEFT + MOUTH_RIGHT - width / scale) / 2,
+        (MOUTH_TOP + MOUTH_BOTTOM - height / scale) / 2,
+        height,
+        width,
+    )
 
 
 def magnification(matrix: np.ndarray) -> np.ndarray:
@@ -62,7 +72,8 @@ def magnification(matrix: np.ndarray) -> np.ndarray:
 
 
 def farthest_points(points: np.ndarray, n: int, first: int = 0) -> list[int]:
-    """Up to n rows of (K,D) `points`: `first`, then again and again the one farthest from all those taken (farthest-point sampling)."""
+    """Up to n rows of (K,D) `points`: `first`, then again and again the one farthest from all those taken
+    (farthest-point sampling)."""
     taken, nearest = [first], np.full(len(points), np.inf, np.float32)
     while len(taken) < min(n, len(points)):
         nearest = np.minimum(nearest, ((points - points[taken[-1]]) ** 2).sum(1))
@@ -71,7 +82,8 @@ def farthest_points(points: np.ndarray, n: int, first: int = 0) -> list[int]:
 
 
 def warp_frame(rgb: np.ndarray, out_from_frame: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(height, width, C) uint8 picture of one (H,W,C) uint8 frame under the affine `out_from_frame` (3,3); bicubic, edges repeated.
+    """(height, width, C) uint8 picture of one (H,W,C) uint8 frame under the affine `out_from_frame` (3,3); bicubic,
+    edges repeated.
 
     Shrinking by more than 1.5 is done in area-averaged halves first, on the part of the frame that is needed only.
     """
@@ -94,24 +106,31 @@ def warp_frame(rgb: np.ndarray, out_from_frame: np.ndarray, height: int, width: 
 
 
 def warp(image, out_from_in, size: tuple[int, int], padding: str = "border"):
-    """(B,C,height,width) pictures of float (B,C,H,W) `image` under affines `out_from_in` (B,3,3), on the image's device; bilinear.
+    """(B,C,height,width) pictures of float (B,C,H,W) `image` under affines `out_from_in` (B,3,3), on the image's
+    device; bilinear.
 
-    size: (height, width) of the result. out_from_in: torch or numpy, pixels to pixels. Outside the image: "border" repeats the edge,
-    "zeros" is 0. Where the pictures shrink by more than 1.2 the image is blurred first (by the batch's strongest shrinking).
-    """
+    size: (height, width) of the result. out_from_in: torch or numpy, pixels to pixels. Outside the image: "border"
+    repeats the edge, "zeros" is 0. Where the pictures shrink by more than 1.2 the image is blurred first (by the
+    batch's strongest shrinking)."""
     import torch
     import torch.nn.functional as F
 
     from video.pyramid import gaussian_blur
 
-    matrices = torch.as_tensor(np.asarray(out_from_in, np.float64) if isinstance(out_from_in, np.ndarray) else out_from_in)
+    matrices = torch.as_tensor(
+        np.asarray(out_from_in, np.float64) if isinstance(out_from_in, np.ndarray) else out_from_in
+    )
     in_from_out = torch.linalg.inv(matrices.to(dtype=torch.float64, device="cpu"))
     height, width = size
     shrink = float(torch.linalg.det(in_from_out[:, :2, :2]).abs().sqrt().max())
     if shrink > 1.2:
-        image = gaussian_blur(image, 0.5 * math.sqrt(shrink * shrink - 1))  # so that taking every shrink-th pixel does not alias
+        image = gaussian_blur(
+            image, 0.5 * math.sqrt(shrink * shrink - 1)
+        )  # so that taking every shrink-th pixel does not alias
     # Pixel coordinates to grid_sample's [-1, 1], which with align_corners=False puts -1 and 1 on the outer pixel edges.
-    unit_from_in = torch.tensor([[2 / image.shape[3], 0, -1], [0, 2 / image.shape[2], -1], [0, 0, 1]], dtype=torch.float64)
+    unit_from_in = torch.tensor(
+        [[2 / image.shape[3], 0, -1], [0, 2 / image.shape[2], -1], [0, 0, 1]], dtype=torch.float64
+    )
     theta = (unit_from_in @ in_from_out)[:, :2].to(image)
     x = torch.arange(width, device=image.device, dtype=image.dtype) + 0.5
     y = torch.arange(height, device=image.device, dtype=image.dtype) + 0.5

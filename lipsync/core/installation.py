@@ -21,7 +21,8 @@ _SYSTEM_LIBRARIES = (
 
 
 def misplaced() -> list[str]:
-    """A sentence for each of our packages that Python would find somewhere else than beside `lipsync`. Imports nothing; quick."""
+    """A sentence for each of our packages that Python would find somewhere else than beside `lipsync`. Imports nothing;
+    quick."""
     sentences = []
     for name in OURS:
         spec = importlib.util.find_spec(name)
@@ -43,9 +44,16 @@ def overwritten() -> list[str]:
     except metadata.PackageNotFoundError:
         return []
     for file in files:
-        changed = file.parts[0] in OURS and file.hash and file.locate().is_file() and _digest(file.locate()) != file.hash.value
+        changed = (
+            file.parts[0] in OURS
+            and file.hash
+            and file.locate().is_file()
+            and _digest(file.locate()) != file.hash.value
+        )
         if changed and file.name == "__init__.py" and len(file.parts) == 2:
-            others = [d.metadata["Name"] for d in metadata.distributions() if any(str(f) == str(file) for f in d.files or [])]
+            others = [
+                d.metadata["Name"] for d in metadata.distributions() if any(str(f) == str(file) for f in d.files or [])
+            ]
             others = [name for name in others if name != "lipsync-dub"]
             sentences.append(
                 f"{file} was replaced by {', '.join(others) or 'something unknown'}. Install lipsync-dub in an environment of its own (pipx does)."

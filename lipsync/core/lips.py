@@ -1,8 +1,8 @@
 """The 18-point lip layout, its PCA basis, and closing the mouth in silence.
 
-Order (iBUG-68 numbers in brackets): 0-11 the outer contour (48-59), clockwise on the picture from the left corner; 12-14 the inner
-edge of the upper lip, left to right (61-63); 15-17 the inner edge of the lower lip, right to left (65-67). "Left" is the picture's left.
-"""
+Order (iBUG-68 numbers in brackets): 0-11 the outer contour (48-59), clockwise on the picture from the left corner;
+12-14 the inner edge of the upper lip, left to right (61-63); 15-17 the inner edge of the lower lip, right to left
+(65-67). "Left" is the picture's left."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def opening(lips: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class LipBasis:
-    """Principal components of one person's lips. mean: (18,2); components: (K,18,2) orthonormal, largest first; spread: (K,) their std."""
+    """Principal components of one person's lips. mean: (18,2); components: (K,18,2) orthonormal, largest first; spread:
+    (K,) their std."""
 
     mean: np.ndarray
     components: np.ndarray
@@ -44,7 +45,11 @@ class LipBasis:
         _, scale, axes = np.linalg.svd(rows - mean, full_matrices=False)
         k = min(n_components, len(scale))
         spread = scale[:k] / np.sqrt(len(rows))
-        return cls(mean.reshape(18, 2).astype(np.float32), axes[:k].reshape(k, 18, 2).astype(np.float32), spread.astype(np.float32))
+        return cls(
+            mean.reshape(18, 2).astype(np.float32),
+            axes[:k].reshape(k, 18, 2).astype(np.float32),
+            spread.astype(np.float32),
+        )
 
     def encode(self, points: np.ndarray) -> np.ndarray:
         """(N,K) coefficients of (N,18,2) lips."""
@@ -66,7 +71,8 @@ def uncrossed(points: np.ndarray) -> np.ndarray:
 
 
 def rest_shape(points: np.ndarray, valid: np.ndarray, voiced: np.ndarray) -> np.ndarray:
-    """(18,2) the person's closed, resting lips: the median of the most closed fifth of the silent frames (of all, where none is silent).
+    """(18,2) the person's closed, resting lips: the median of the most closed fifth of the silent frames (of all, where
+    none is silent).
 
     points: (N,18,2); valid, voiced: (N,) bool.
     """
@@ -80,15 +86,21 @@ def rest_shape(points: np.ndarray, valid: np.ndarray, voiced: np.ndarray) -> np.
 
 
 def close_when_silent(
-    lips: LipTrack, voiced: np.ndarray, rest: np.ndarray, pause_s: float = 0.3, close_s: float = 0.14, open_s: float = 0.14,
+    lips: LipTrack,
+    voiced: np.ndarray,
+    rest: np.ndarray,
+    pause_s: float = 0.3,
+    close_s: float = 0.14,
+    open_s: float = 0.14,
     lead_s: float = 0.3,
 ) -> LipTrack:
-    """The lips, eased to the closed `rest` (18,2) in every pause of at least `pause_s`; exactly `rest` inside, never a step.
+    """The lips, eased to the closed `rest` (18,2) in every pause of at least `pause_s`; exactly `rest` inside, never a
+    step.
 
-    Closing starts when speech ends and takes `close_s`; opening takes `open_s` and is over `lead_s` before speech starts (sooner in short
-    pauses): a breath and the first sound's shape come well before the sound (GRID s1: real lips follow such a gate with r .92 at a lead of
-    0.06 s, .98 at 0.3 s). voiced: (N,) bool on the clock of `lips`. Pauses too short for both movements are left alone.
-    """
+    Closing starts when speech ends and takes `close_s`; opening takes `open_s` and is over `lead_s` before speech
+    starts (sooner in short pauses): a breath and the first sound's shape come well before the sound (GRID s1: real lips
+    follow such a gate with r .92 at a lead of 0.06 s, .98 at 0.3 s). voiced: (N,) bool on the clock of `lips`. Pauses
+    too short for both movements are left alone."""
     seconds = lips.clock.seconds if lips.clock is not None else np.arange(len(lips)) / 100
     closed = np.zeros(len(lips))
     edges = np.flatnonzero(np.diff(voiced.astype(np.int8), prepend=1, append=1))

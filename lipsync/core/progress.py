@@ -1,6 +1,7 @@
 """Progress: `hook(step, done, total)`; total 0 = unknown. Every hook is also a context manager that ends what it shows.
 
-A hook may also have `note(text)`: a few words to show beside the step, such as the losses of a training. Call it as `note(hook, text)`."""
+A hook may also have `note(text)`: a few words to show beside the step, such as the losses of a training. Call it as
+`note(hook, text)`."""
 
 from __future__ import annotations
 
@@ -64,7 +65,9 @@ class JsonLines(Lines):
 
     def show(self, step: str, done: int, total: int, elapsed_s: float) -> None:
         said = {"note": self.words} if self.words else {}
-        self.stream.write(json.dumps({"step": step, "done": done, "total": total, "elapsed_s": round(elapsed_s, 3)} | said) + "\n")
+        self.stream.write(
+            json.dumps({"step": step, "done": done, "total": total, "elapsed_s": round(elapsed_s, 3)} | said) + "\n"
+        )
         self.stream.flush()
 
 
@@ -83,8 +86,14 @@ class Bars:
         )
 
         self.progress = Progress(
-            TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[words]}"), console=Console(file=stream), transient=True,
+            TextColumn("{task.description:<14}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[words]}"),
+            console=Console(file=stream),
+            transient=True,
         )
         self.tasks: dict[str, object] = {}
         self.words = ""

@@ -1,7 +1,7 @@
 """How many threads torch takes: one where pictures and sound come in small pieces, all where a network draws or learns.
 
-Sums over several threads differ in their last bits from sums over one, and on a busy machine threads wait for each other.
-"""
+Sums over several threads differ in their last bits from sums over one, and on a busy machine threads wait for each
+other."""
 
 from __future__ import annotations
 
@@ -47,5 +47,7 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise LipsyncError(f"There is no device {name} here ({torch.cuda.device_count()} CUDA devices). Use --device cpu or auto.")
+        raise LipsyncError(
+            f"There is no device {name} here ({torch.cuda.device_count()} CUDA devices). Use --device cpu or auto."
+        )
     return device

@@ -1,8 +1,9 @@
-"""The only conversions between the clocks: samples (16,000 a second), features (100 a second) and frames (the video's own time stamps).
+"""The only conversions between the clocks: samples (16,000 a second), features (100 a second) and frames (the video's
+own time stamps).
 
-Time 0 is the first sample, the first feature and the first frame. Feature f is centred at f/100 s; a frame's picture belongs to the
-moment it is first shown. Positions are integer arithmetic on the frame clock's rational base, so nothing drifts.
-"""
+Time 0 is the first sample, the first feature and the first frame. Feature f is centred at f/100 s; a frame's picture
+belongs to the moment it is first shown. Positions are integer arithmetic on the frame clock's rational base, so nothing
+drifts."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from audio.features import FEATURE_RATE
 from lipsync.core.types import LipTrack
 from video.clock import FrameClock
 
-#: Frame rates that cameras and editors use; a measured mean rate this near (in ticks over the whole video) is one of them.
+#: Frame rates that cameras and editors use; a measured mean rate this near (in ticks over the whole video) is one of
+#: them.
 NOMINAL_RATES = tuple(Fraction(r) for r in (12, 15, 24, 25, 30, 48, 50, 60, 90, 100, 120)) + tuple(
     Fraction(r * 1000, 1001) for r in (24, 30, 48, 60, 120)
 )
@@ -25,7 +27,8 @@ FEW_LEFT_OUT = 0.8
 
 
 def feature_position(clock: FrameClock) -> tuple[np.ndarray, np.ndarray]:
-    """Where each frame falls among features: (N,) int64 feature at or before it, and (N,) float64 in [0, 1) of the way to the next."""
+    """Where each frame falls among features: (N,) int64 feature at or before it, and (N,) float64 in [0, 1) of the way
+    to the next."""
     ticks = (clock.pts - clock.pts[0]) * (clock.base.numerator * FEATURE_RATE)
     whole, rest = np.divmod(ticks, clock.base.denominator)
     return whole, rest / clock.base.denominator
@@ -45,7 +48,8 @@ def lips_at(track: LipTrack, clock: FrameClock) -> LipTrack:
 
 
 def features_at(values: np.ndarray, clock: FrameClock) -> np.ndarray:
-    """(N,...) float32 rows of (F,...) `values` at 100 per second at the frames of `clock`, interpolated; the last is held beyond the end."""
+    """(N,...) float32 rows of (F,...) `values` at 100 per second at the frames of `clock`, interpolated; the last is
+    held beyond the end."""
     return pieces_at([values], clock)
 
 
@@ -80,8 +84,8 @@ def _neighbours(clock: FrameClock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def to_feature_clock(lips: LipTrack, n_features: int, shot: np.ndarray | None = None) -> LipTrack:
     """Lips of a video at 100 per second, linear between neighbouring frames.
 
-    Valid only where both frames are valid and belong to one shot (`shot`: (T,) numbers; None = one shot). Paper: Suwajanakorn et al. 2017.
-    """
+    Valid only where both frames are valid and belong to one shot (`shot`: (T,) numbers; None = one shot). Paper:
+    Suwajanakorn et al. 2017."""
     before, part = feature_position(lips.clock)
     moments = before + part
     rows = np.arange(n_features)
@@ -115,8 +119,8 @@ def voiced_at(voice: np.ndarray, clock: FrameClock) -> np.ndarray:
 def output_clock(duration_s: Fraction, like: FrameClock) -> FrameClock:
     """A constant clock of exactly round(duration x rate) frames, at least one, at the frame rate of `like`.
 
-    On the time base of `like` where that divides the frame period, else on one that does; a variable-rate `like` lends its nominal rate.
-    """
+    On the time base of `like` where that divides the frame period, else on one that does; a variable-rate `like` lends
+    its nominal rate."""
     rate = nominal_rate(like)
     n_frames = max(1, round(Fraction(duration_s) * rate))
     period = 1 / (rate * like.base)
@@ -127,8 +131,8 @@ def output_clock(duration_s: Fraction, like: FrameClock) -> FrameClock:
 
 
 def nominal_rate(clock: FrameClock) -> Fraction:
-    """Frames per second: exact for a constant clock, also where frames were left out of it; else a standard rate if the mean is one within
-    rounding, else the mean."""
+    """Frames per second: exact for a constant clock, also where frames were left out of it; else a standard rate if the
+    mean is one within rounding, else the mean."""
     steps = np.diff(clock.pts)
     if len(steps) == 0:
         return clock.rate

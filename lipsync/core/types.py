@@ -2,8 +2,8 @@
 
 Frames of reference
     pixel   x right, y down, origin at the corner of the first pixel; centre of (row r, column c) = (c + 0.5, r + 0.5)
-    face    head pose removed; origin midway between the resting mouth corners; x right, y down; unit = outer-eye-corner distance
-    mouth   pixels of the mouth crop: a fixed scale and shift of the face frame
+    face    head pose removed; origin midway between the resting mouth corners; x right, y down; unit = outer-eye-corner
+    distance mouth   pixels of the mouth crop: a fixed scale and shift of the face frame
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class LipTrack:
 class FaceTrack:
     """One person's face in every frame of a video.
 
-    pixel_from_face: (T,3,3) float64 affine, smoothed; landmarks: (T,68,2) float32 pixels, iBUG-68 order, smoothed like the pose;
-    lips: LipTrack on the video's clock; pose: (T,3) float32 yaw, pitch, roll in degrees; eyes: (T,) float32 eye opening (eye distances);
-    valid: (T,) bool; reason: (T,) small int, index into REASONS, 0 where valid; shot: (T,) int32 shot number.
-    """
+    pixel_from_face: (T,3,3) float64 affine, smoothed; landmarks: (T,68,2) float32 pixels, iBUG-68 order, smoothed like
+    the pose; lips: LipTrack on the video's clock; pose: (T,3) float32 yaw, pitch, roll in degrees; eyes: (T,) float32
+    eye opening (eye distances); valid: (T,) bool; reason: (T,) small int, index into REASONS, 0 where valid; shot: (T,)
+    int32 shot number."""
 
     pixel_from_face: np.ndarray
     landmarks: np.ndarray
@@ -101,10 +101,10 @@ class MouthSpace:
 class MouthBank:
     """The mouths of the target and of all other footage, film after film.
 
-    crops: (K,3,Hm,Wm) uint8, memory-mapped; source: (K,) int64 frame in its own video; lips: (K,18,2) and jaw: (K,17,2) face frame;
-    pose: (K,3) yaw, pitch, roll in degrees; sharpness: (K,) variance of the Laplacian around the lips; shot: (K,) int64 numbers, unique
-    over all footage. Neighbouring rows are neighbours in time where shot is equal and source differs by 1.
-    """
+    crops: (K,3,Hm,Wm) uint8, memory-mapped; source: (K,) int64 frame in its own video; lips: (K,18,2) and jaw: (K,17,2)
+    face frame; pose: (K,3) yaw, pitch, roll in degrees; sharpness: (K,) variance of the Laplacian around the lips;
+    shot: (K,) int64 numbers, unique over all footage. Neighbouring rows are neighbours in time where shot is equal and
+    source differs by 1."""
 
     crops: np.ndarray
     source: np.ndarray
@@ -128,7 +128,8 @@ class MouthBank:
         return len(self.crops)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """(n,3,Hm,Wm) uint8 copy of these crops. The pages of a mapped file are given back, so that memory does not grow with the bank."""
+        """(n,3,Hm,Wm) uint8 copy of these crops. The pages of a mapped file are given back, so that memory does not
+        grow with the bank."""
         taken = np.ascontiguousarray(self.crops[rows])
         mapped = getattr(self.crops, "_mmap", None)
         if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
@@ -138,9 +139,9 @@ class MouthBank:
 
 @dataclass(frozen=True, slots=True)
 class TeethReference:
-    """Sharp teeth of the target in the mouth frame. detail: (R,3,Hm,Wm) float32 high frequencies; mask: (R,Hm,Wm) float32 in [0,1];
-    lips: (R,18,2) face frame of the reference frames; level: (2,) whiteness where teeth begin, and over which it becomes certain.
-    R may be 0: no visible teeth."""
+    """Sharp teeth of the target in the mouth frame. detail: (R,3,Hm,Wm) float32 high frequencies; mask: (R,Hm,Wm)
+    float32 in [0,1]; lips: (R,18,2) face frame of the reference frames; level: (2,) whiteness where teeth begin, and
+    over which it becomes certain. R may be 0: no visible teeth."""
 
     detail: np.ndarray
     mask: np.ndarray
@@ -152,10 +153,9 @@ class TeethReference:
 class DubPlan:
     """What each output row shows.
 
-    source: (N,) int64 target frame; half: (N,) bool, show the flow half-step between source and source + 1; lips: N wanted rows on the
-    output clock; render: (N,) bool, False = pass the frame through; clock: of the output; seeks: int64 rows at which the picture jumps,
-    the target's own cuts among them.
-    """
+    source: (N,) int64 target frame; half: (N,) bool, show the flow half-step between source and source + 1; lips: N
+    wanted rows on the output clock; render: (N,) bool, False = pass the frame through; clock: of the output; seeks:
+    int64 rows at which the picture jumps, the target's own cuts among them."""
 
     source: np.ndarray
     half: np.ndarray
@@ -188,8 +188,8 @@ class TargetVideo:
 
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """One video and the face followed through it. stream: `video.read.VideoStream`; people: how many different ones were seen;
-    key: of the track in the cache."""
+    """One video and the face followed through it. stream: `video.read.VideoStream`; people: how many different ones
+    were seen; key: of the track in the cache."""
 
     video: TargetVideo
     stream: object
@@ -200,9 +200,9 @@ class Footage:
 
 @dataclass(frozen=True, slots=True)
 class TargetAnalysis:
-    """Everything learnt about a target. video, track: those of films[0]; motion: (T,) head motion and blinks, eye distances per frame;
-    bank: the mouths of the target and of all other footage; films: the target first, then the other footage with a usable face;
-    key: of the bank in the cache."""
+    """Everything learnt about a target. video, track: those of films[0]; motion: (T,) head motion and blinks, eye
+    distances per frame; bank: the mouths of the target and of all other footage; films: the target first, then the
+    other footage with a usable face; key: of the bank in the cache."""
 
     video: TargetVideo
     track: FaceTrack

@@ -1,4 +1,5 @@
-"""Texture methods side by side on the same held-out frames: the same lips, the same compositing, the same encoder, the same measures."""
+"""Texture methods side by side on the same held-out frames: the same lips, the same compositing, the same encoder, the
+same measures."""
 
 from __future__ import annotations
 
@@ -31,19 +32,27 @@ from video.write import VideoWriter
 
 @dataclass(slots=True)
 class Ready:
-    """A method prepared for the learning part. facts: plain values for the report, such as its parameters and how it was trained."""
+    """A method prepared for the learning part. facts: plain values for the report, such as its parameters and how it
+    was trained."""
 
     method: object
     facts: dict = field(default_factory=dict)
 
 
 class Comparison:
-    """The exams, and everything that is the same for all methods. real, floor, disguised: the rows of the table that are no method."""
+    """The exams, and everything that is the same for all methods. real, floor, disguised: the rows of the table that
+    are no method."""
 
     def __init__(
-        self, clips: Sequence[HeldOutClip], speech_embedding: Sequence[np.ndarray | None], learning: TargetAnalysis, config: DubConfig, device: torch.device,
-        folder: Path, hook: Hook = silent,
-    ) -> None:  # fmt: skip
+        self,
+        clips: Sequence[HeldOutClip],
+        speech_embedding: Sequence[np.ndarray | None],
+        learning: TargetAnalysis,
+        config: DubConfig,
+        device: torch.device,
+        folder: Path,
+        hook: Hook = silent,
+    ) -> None:
         self.clips, self.speech_embedding, self.learning, self.config, self.device, self.folder, self.hook = (
             clips,
             speech_embedding,
@@ -57,7 +66,8 @@ class Comparison:
         self.judges = [Judge(clip, learning.bank.space, config, self.losses, backend) for clip in clips]
         self.real = [judge.real for judge in self.judges]
         self.floor = self._measured(
-            "re-encoding floor", lambda i, path: self._copied(clips[i].film.stream, clips[i].plan.source, clips[i], path)
+            "re-encoding floor",
+            lambda i, path: self._copied(clips[i].film.stream, clips[i].plan.source, clips[i], path),
         )
         self.mouth_swapped = self._measured(
             "disguised", lambda i, path: self._copied(clips[i].mouth_swapped, np.arange(len(clips[i])), clips[i], path)
@@ -116,9 +126,19 @@ class Comparison:
     def _warm(self, method) -> None:
         """The first batch once, untimed: compilers and libraries take their time at first use."""
         clip = self.clips[0]
-        for rows, batch, _ in read_rows(clip.mouth_swapped, np.arange(min(self.config.batch, len(clip))), self.config.batch):
+        for rows, batch, _ in read_rows(
+            clip.mouth_swapped, np.arange(min(self.config.batch, len(clip))), self.config.batch
+        ):
             speech_embedding = self.speech_embedding[0] if getattr(method, "hears", False) else None
-            query = build_query(clip.plan, clip.shown, self.learning.bank.space, rows, batch.rgb.to(self.device), method.radius, speech_embedding)
+            query = build_query(
+                clip.plan,
+                clip.shown,
+                self.learning.bank.space,
+                rows,
+                batch.rgb.to(self.device),
+                method.radius,
+                speech_embedding,
+            )
             checked(method.render(query), query)
 
     def _copied(self, stream, frames: np.ndarray, clip: HeldOutClip, path: Path) -> None:
@@ -148,9 +168,15 @@ class Comparison:
     def _writer(self, clip: HeldOutClip, path: Path) -> VideoWriter:
         stream, write = clip.film.stream, self.config.write
         return VideoWriter(
-            path, width=stream.width, height=stream.height, clock=clip.plan.clock, colour=stream.colour, codec=write.codec, crf=write.crf,
+            path,
+            width=stream.width,
+            height=stream.height,
+            clock=clip.plan.clock,
+            colour=stream.colour,
+            codec=write.codec,
+            crf=write.crf,
             preset=write.preset,
-        )  # fmt: skip
+        )
 
 
 @dataclass(slots=True)
@@ -166,8 +192,8 @@ class Spent:
 
 
 class PeakMemory:
-    """How far this process's resident memory rises, while this is entered, above where it stood at the first entry; sampled. mib is None
-    where the system does not tell."""
+    """How far this process's resident memory rises, while this is entered, above where it stood at the first entry;
+    sampled. mib is None where the system does not tell."""
 
     every_s = 0.02
 

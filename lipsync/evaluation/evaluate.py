@@ -35,10 +35,13 @@ class Film:
 def evaluate(real_path, dubbed_path, face: FaceConfig = FaceConfig(), batch: int = 8, hook: Hook = silent) -> dict:
     """The measures of a dub against the real video, as plain values for JSON; None where one cannot be taken.
 
-    Row i of the comparison is frame i of the dub and the real frame shown at that time, as far as both play. Lips are compared where both
-    faces are usable. Picture measures compare equal head motion only: read them with `same_motion`. Raises MediaError, LipsyncError.
-    """
-    real, dubbed = follow(Path(real_path), "real", face, batch, hook), follow(Path(dubbed_path), "dubbed", face, batch, hook)
+    Row i of the comparison is frame i of the dub and the real frame shown at that time, as far as both play. Lips are
+    compared where both faces are usable. Picture measures compare equal head motion only: read them with `same_motion`.
+    Raises MediaError, LipsyncError."""
+    real, dubbed = (
+        follow(Path(real_path), "real", face, batch, hook),
+        follow(Path(dubbed_path), "dubbed", face, batch, hook),
+    )
     rows = paired(real.stream, dubbed.stream)
     usable = real.track.valid[rows] & dubbed.track.valid[: len(rows)]
     if usable.sum() < 2:
@@ -52,8 +55,14 @@ def evaluate(real_path, dubbed_path, face: FaceConfig = FaceConfig(), batch: int
     return {
         "real": str(real.stream.path),
         "dubbed": str(dubbed.stream.path),
-        "n_frames": {"real": len(real.stream), "dubbed": len(dubbed.stream), "compared": len(rows), "usable": int(usable.sum())},
-        "unit": "eye distances (outer corners); lips aligned on eyes and nose by a similarity; 18 points; " + face.backend,
+        "n_frames": {
+            "real": len(real.stream),
+            "dubbed": len(dubbed.stream),
+            "compared": len(rows),
+            "usable": int(usable.sum()),
+        },
+        "unit": "eye distances (outer corners); lips aligned on eyes and nose by a similarity; 18 points; "
+        + face.backend,
         "same_motion": distance is not None and distance <= SAME_MOTION,
         "rigid_distance": distance,
         "lips": lip_measures(real, dubbed, rows, usable),
@@ -75,7 +84,8 @@ def follow(path: Path, name: str, face: FaceConfig, batch: int, hook: Hook = sil
 
 
 def paired(real: VideoStream, dubbed: VideoStream) -> np.ndarray:
-    """(n,) int64 real frame shown in the middle of each of the dub's first n frames; n = frames whose middle lies within the real video."""
+    """(n,) int64 real frame shown in the middle of each of the dub's first n frames; n = frames whose middle lies
+    within the real video."""
     starts = dubbed.clock.seconds
     ends = np.append(starts[1:], float(dubbed.clock.duration_s))
     middle = (starts + ends) / 2
@@ -98,7 +108,8 @@ def lip_measures(real: Film, dubbed: Film, rows: np.ndarray, usable: np.ndarray)
 
 
 def silence_measures(real: Film, dubbed: Film) -> dict | None:
-    """How still and how closed the mouth is while the dub's sound pauses for at least 0.3 s; None without sound or without such a pause."""
+    """How still and how closed the mouth is while the dub's sound pauses for at least 0.3 s; None without sound or
+    without such a pause."""
     voiced = voiced_frames(dubbed.stream)
     silences = [] if voiced is None else metrics.long_silences(voiced, float(dubbed.stream.clock.rate))
     if not silences:
@@ -124,7 +135,11 @@ def silence_measures(real: Film, dubbed: Film) -> dict | None:
 def own_opening(track: FaceTrack, reference: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(T,) mouth opening of every frame, and the eyes and nose it was aligned on."""
     landmarks = track.landmarks
-    reference = metrics.rigid_reference(landmarks[track.valid] if track.valid.any() else landmarks) if reference is None else reference
+    reference = (
+        metrics.rigid_reference(landmarks[track.valid] if track.valid.any() else landmarks)
+        if reference is None
+        else reference
+    )
     return opening(metrics.aligned_lips(landmarks, reference)), reference
 
 
@@ -145,8 +160,11 @@ def voiced_frames(stream: VideoStream) -> np.ndarray | None:
     return (at < len(voice)) & voice[np.minimum(at, len(voice) - 1)]
 
 
-def picture_measures(real: Film, dubbed: Film, rows: np.ndarray, usable: np.ndarray, same_size: bool, batch: int, hook: Hook) -> dict:
-    """PSNR and SSIM of frame and mouth region (each at the real mouth's place), sharpness and flicker of the mouth relative to the real."""
+def picture_measures(
+    real: Film, dubbed: Film, rows: np.ndarray, usable: np.ndarray, same_size: bool, batch: int, hook: Hook
+) -> dict:
+    """PSNR and SSIM of frame and mouth region (each at the real mouth's place), sharpness and flicker of the mouth
+    relative to the real."""
     tally, mouths = _Tally(), (Mouth(real.track), Mouth(dubbed.track))
     ours = read_rows(dubbed.stream, np.arange(len(rows)), batch)
     for (at, truth, _), (_, dub, _) in zip(read_rows(real.stream, rows, batch), ours, strict=True):
@@ -164,7 +182,9 @@ def picture_measures(real: Film, dubbed: Film, rows: np.ndarray, usable: np.ndar
                     tally.add(f"flicker_{name}", residual)
         hook("pictures", at.stop, len(rows))
     found = tally.means()
-    return found | {name: _ratio(found.get(f"{name}_dubbed"), found.get(f"{name}_real")) for name in ("sharpness", "flicker")}
+    return found | {
+        name: _ratio(found.get(f"{name}_dubbed"), found.get(f"{name}_real")) for name in ("sharpness", "flicker")
+    }
 
 
 def _ratio(ours: float | None, real: float | None) -> float | None:
@@ -182,7 +202,8 @@ class Mouth:
         return metrics.region_box(self._track.pixel_from_face[frame], *rgb.shape[:2])
 
     def see(self, rgb: np.ndarray, frame: int) -> tuple[float | None, float | None]:
-        """Sharpness of the mouth in this frame, and its flicker against the frame seen before (None after a cut or the same frame)."""
+        """Sharpness of the mouth in this frame, and its flicker against the frame seen before (None after a cut or the
+        same frame)."""
         previous, self._before = self._before, (rgb, frame)
         box = self.box(rgb, frame)
         crop = rgb[box]
@@ -200,7 +221,9 @@ class Mouth:
         track = self._track
         if track.shot[before] != track.shot[frame] or not track.valid[before]:
             return True
-        return bool(metrics.rigid_distance(track.landmarks[before][None], track.landmarks[frame][None])[0] > CUT_DISTANCE)
+        return bool(
+            metrics.rigid_distance(track.landmarks[before][None], track.landmarks[frame][None])[0] > CUT_DISTANCE
+        )
 
 
 class _Tally:
@@ -228,7 +251,12 @@ def sync_facts(stream: VideoStream) -> dict:
     """Start and duration of picture and sound, seconds; the sound's start is relative to the first frame."""
     from audio.load import load_track
 
-    facts = {"video_duration_s": float(stream.clock.duration_s), "audio_start_s": None, "audio_duration_s": None, "end_difference_s": None}
+    facts = {
+        "video_duration_s": float(stream.clock.duration_s),
+        "audio_start_s": None,
+        "audio_duration_s": None,
+        "end_difference_s": None,
+    }
     if stream.audio_start_s is None:
         return facts
     try:
@@ -236,4 +264,8 @@ def sync_facts(stream: VideoStream) -> dict:
     except MediaError:
         return facts
     start = float(stream.audio_start_s)
-    return facts | {"audio_start_s": start, "audio_duration_s": end - start, "end_difference_s": end - facts["video_duration_s"]}
+    return facts | {
+        "audio_start_s": start,
+        "audio_duration_s": end - start,
+        "end_difference_s": end - facts["video_duration_s"],
+    }

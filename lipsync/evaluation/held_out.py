@@ -1,4 +1,5 @@
-"""Held-out frames as dubs with a known right answer: the truth's own mouth is first replaced by another, so that nothing can be copied."""
+"""Held-out frames as dubs with a known right answer: the truth's own mouth is first replaced by another, so that
+nothing can be copied."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from video.clock import FrameClock
 from video.read import VideoStream, probe
 from video.write import VideoWriter
 
-#: A disguise comes from frames at least this far from the block, plays on for at most so long, and is one of so many that fit as well.
+#: A disguise comes from frames at least this far from the block, plays on for at most so long, and is one of so many
+#: that fit as well.
 AWAY_S, PLAY_S, ALIKE = 1.0, 2.0, 8
 
 
@@ -31,9 +33,8 @@ AWAY_S, PLAY_S, ALIKE = 1.0, 2.0, 8
 class HeldOutClip:
     """One held-out block, ready to be dubbed; its N rows are the block's frames.
 
-    plan: source = the film's frames, lips = the true ones; shown, disguised: the faces and the (losslessly stored) frames a method sees,
-    with the mouths of the bank's rows `pasted` (N,).
-    """
+    plan: source = the film's frames, lips = the true ones; shown, disguised: the faces and the (losslessly stored)
+    frames a method sees, with the mouths of the bank's rows `pasted` (N,)."""
 
     film: Footage
     plan: DubPlan
@@ -48,7 +49,10 @@ class HeldOutClip:
     def track(self) -> FaceTrack:
         """The true face, row by row."""
         track, at = self.film.track, self.plan.source
-        parts = {name: getattr(track, name)[at] for name in ("pixel_from_face", "landmarks", "pose", "eyes", "valid", "reason", "shot")}
+        parts = {
+            name: getattr(track, name)[at]
+            for name in ("pixel_from_face", "landmarks", "pose", "eyes", "valid", "reason", "shot")
+        }
         return FaceTrack(lips=LipTrack(track.lips.points[at], track.lips.valid[at], self.plan.clock), **parts)
 
 
@@ -67,7 +71,9 @@ def make_held_out_clips(
         film = films[block.film]
         plan = true_plan(film, block)
         of_target = film.video.sha256 == learning.video.sha256
-        pasted = choose_disguise(film.track, plan, learning.bank, _far(block, film, learning) if of_target else None, number)
+        pasted = choose_disguise(
+            film.track, plan, learning.bank, _far(block, film, learning) if of_target else None, number
+        )
         path = folder / f"disguised-{number}.mkv"
         shown = _disguise(film, plan, pasted, learning, config, device, path)
         clips.append(HeldOutClip(film, plan, shown, probe(path), pasted))
@@ -81,7 +87,9 @@ def true_plan(film: Footage, block: Block) -> DubPlan:
     clock = FrameClock.constant(len(frames), nominal_rate(film.video.clock))
     lips = LipTrack(track.lips.points[frames].astype(np.float32), track.lips.valid[frames], clock)
     seeks = np.flatnonzero(np.diff(track.shot[frames])) + 1
-    return DubPlan(frames, np.zeros(len(frames), bool), lips, track.valid[frames], clock, np.r_[0, seeks].astype(np.int64))
+    return DubPlan(
+        frames, np.zeros(len(frames), bool), lips, track.valid[frames], clock, np.r_[0, seeks].astype(np.int64)
+    )
 
 
 def _far(block: Block, film: Footage, learning: TargetAnalysis) -> np.ndarray:
@@ -92,17 +100,21 @@ def _far(block: Block, film: Footage, learning: TargetAnalysis) -> np.ndarray:
     return ~of_target | (at < seconds[block.start] - AWAY_S) | (at > seconds[block.stop - 1] + AWAY_S)
 
 
-def choose_disguise(track: FaceTrack, plan: DubPlan, bank: MouthBank, allowed: np.ndarray | None, seed: int) -> np.ndarray:
-    """(N,) rows of the bank to paste over the plan's frames: stretches that play on, heads turned alike, lips that say something else.
+def choose_disguise(
+    track: FaceTrack, plan: DubPlan, bank: MouthBank, allowed: np.ndarray | None, seed: int
+) -> np.ndarray:
+    """(N,) rows of the bank to paste over the plan's frames: stretches that play on, heads turned alike, lips that say
+    something else.
 
-    Of all stretches of the wanted length those that move at least half as much as the truth are considered (a target speaks), of these the
-    half with the most different lips, of these one of the ALIKE nearest in head pose, by lot. Where nothing in the bank is long enough, the
-    stretch is halved. LipsyncError: no mouth is allowed.
-    """
+    Of all stretches of the wanted length those that move at least half as much as the truth are considered (a target
+    speaks), of these the half with the most different lips, of these one of the ALIKE nearest in head pose, by lot.
+    Where nothing in the bank is long enough, the stretch is halved. LipsyncError: no mouth is allowed."""
     rng, rows = np.random.default_rng(seed), np.zeros(len(plan), np.int64)
     allowed = np.ones(len(bank), bool) if allowed is None else allowed
     if not allowed.any():
-        raise LipsyncError("No mouth is far enough from the held-out frames to disguise them with. Take a longer target.")
+        raise LipsyncError(
+            "No mouth is far enough from the held-out frames to disguise them with. Take a longer target."
+        )
     follows = (bank.shot[1:] == bank.shot[:-1]) & (np.diff(bank.source) == 1) & allowed[1:] & allowed[:-1]
     length = max(1, round(PLAY_S * float(plan.clock.rate)))
     waiting = [slice(at, min(at + length, len(plan))) for at in reversed(range(0, len(plan), length))]
@@ -134,18 +146,36 @@ def _runs(follows: np.ndarray, allowed: np.ndarray, n: int) -> np.ndarray:
 
 
 def _disguise(
-    film: Footage, plan: DubPlan, pasted: np.ndarray, learning: TargetAnalysis, config: DubConfig, device: torch.device, path: Path
+    film: Footage,
+    plan: DubPlan,
+    pasted: np.ndarray,
+    learning: TargetAnalysis,
+    config: DubConfig,
+    device: torch.device,
+    path: Path,
 ) -> PlannedFaces:
-    """Writes the disguised frames; returns the faces in them. Usable rows are covered fully, whatever lies beside them."""
+    """Writes the disguised frames; returns the faces in them. Usable rows are covered fully, whatever lies beside
+    them."""
     bank, shown = learning.bank, faces_along(film.track, plan, 0)
     size = {"width": film.stream.width, "height": film.stream.height}
     with VideoWriter(path, **size, clock=plan.clock, codec="ffv1") as writer:
         for rows, frames in frames_along(film.stream, plan, config.batch):
             rgb = torch.from_numpy(bank.take(pasted[rows])).to(device).float() / 255
-            mouth = MouthTexture(rgb, torch.ones_like(rgb[:, :1]), torch.from_numpy(bank.jaw[pasted[rows]].astype(np.float32)).to(device))
-            writer.write(composite(frames.to(device), mouth, bank.lips[pasted[rows]], shown, rows, bank.space, config.composite))
+            mouth = MouthTexture(
+                rgb, torch.ones_like(rgb[:, :1]), torch.from_numpy(bank.jaw[pasted[rows]].astype(np.float32)).to(device)
+            )
+            writer.write(
+                composite(frames.to(device), mouth, bank.lips[pasted[rows]], shown, rows, bank.space, config.composite)
+            )
     seen = plan.render[:, None, None]
-    jaw = shown.jaw + jaw_move(torch.from_numpy(shown.jaw), torch.from_numpy(bank.jaw[pasted].astype(np.float32)), config.composite).numpy()
+    jaw = (
+        shown.jaw
+        + jaw_move(
+            torch.from_numpy(shown.jaw), torch.from_numpy(bank.jaw[pasted].astype(np.float32)), config.composite
+        ).numpy()
+    )
     return replace(
-        shown, lips=np.where(seen, bank.lips[pasted], shown.lips).astype(np.float32), jaw=np.where(seen, jaw, shown.jaw).astype(np.float32)
+        shown,
+        lips=np.where(seen, bank.lips[pasted], shown.lips).astype(np.float32),
+        jaw=np.where(seen, jaw, shown.jaw).astype(np.float32),
     )

@@ -27,8 +27,8 @@ from video.read import VideoStream, read_rows
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A column of the table. better: "high", "low", "one" (1 is best) or "" (none is best); of: "rows" (mean over rows), "ratio" (sum over
-    the real frames' sum) or "block" (of all rows of a block together)."""
+    """A column of the table. better: "high", "low", "one" (1 is best) or "" (none is best); of: "rows" (mean over
+    rows), "ratio" (sum over the real frames' sum) or "block" (of all rows of a block together)."""
 
     key: str
     label: str
@@ -61,8 +61,8 @@ PERCEPTUAL_WIDTH, PICTURE_WIDTH = 128, 176
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A block as judged. values: for each name of PER_ROW as many numbers as rows, None where it cannot be taken; pictures: mouths
-    (h,w,3) uint8 for the report; path: the video judged."""
+    """A block as judged. values: for each name of PER_ROW as many numbers as rows, None where it cannot be taken;
+    pictures: mouths (h,w,3) uint8 for the report; path: the video judged."""
 
     values: Mapping[str, list[float | None]]
     pictures: list[np.ndarray]
@@ -75,10 +75,15 @@ class Rows:
 class Judge:
     """Judges videos of one exam. real: the filmed frames by the same measures (against themselves)."""
 
-    def __init__(self, clip: HeldOutClip, space: MouthSpace, config: DubConfig, losses: Losses, backend: Backend) -> None:
+    def __init__(
+        self, clip: HeldOutClip, space: MouthSpace, config: DubConfig, losses: Losses, backend: Backend
+    ) -> None:
         self.clip, self.config, self.track, self.jaw = clip, config, clip.track, jaw_in_face(clip.track)
         self.losses, self.backend = losses, backend
-        self.space, self.picture_size = space, (round(PICTURE_WIDTH * space.height / space.width / 2) * 2, PICTURE_WIDTH)
+        self.space, self.picture_size = (
+            space,
+            (round(PICTURE_WIDTH * space.height / space.width / 2) * 2, PICTURE_WIDTH),
+        )
         usable = np.flatnonzero(clip.plan.render)
         by_opening = usable[np.argsort(opening(clip.plan.lips.points[usable]))]
         self.pictured = {
@@ -140,7 +145,10 @@ class Judge:
         import cv2
 
         size = (PERCEPTUAL_WIDTH, max(32, round(PERCEPTUAL_WIDTH * real.shape[0] / real.shape[1])))
-        pair = [cv2.resize(x, size, interpolation=cv2.INTER_AREA if x.shape[1] > size[0] else cv2.INTER_CUBIC) for x in (real, drawn)]
+        pair = [
+            cv2.resize(x, size, interpolation=cv2.INTER_AREA if x.shape[1] > size[0] else cv2.INTER_CUBIC)
+            for x in (real, drawn)
+        ]
         a, b = (torch.from_numpy(x).permute(2, 0, 1)[None].to(self.losses.device).float() / 255 for x in pair)
         with torch.no_grad():
             return float(self.losses.perceptual(a, b))
@@ -148,7 +156,12 @@ class Judge:
     def _border(self, row: int, size: tuple[int, int]) -> tuple[tuple[slice, slice], np.ndarray]:
         """The box around the lower face and in it the (h,w) bool region that is redrawn, by the true jaw."""
         jaw = torch.from_numpy(self.jaw[row : row + 1])
-        box = Box.around(jaw, torch.from_numpy(self.track.pixel_from_face[row : row + 1]).float(), torch.Size(size), self.config.composite)
+        box = Box.around(
+            jaw,
+            torch.from_numpy(self.track.pixel_from_face[row : row + 1]).float(),
+            torch.Size(size),
+            self.config.composite,
+        )
         mask = box.fine(blend_region(jaw, box.positions(4), self.config.composite)[0])[0, 0] > 0.5
         x, y = int(box.left[0]), int(box.top[0])
         return (slice(y, y + box.height), slice(x, x + box.width)), mask.numpy()
@@ -173,20 +186,29 @@ class Judge:
     def picture(self, row: int, rgb: np.ndarray) -> np.ndarray:
         """(h,w,3) uint8 the mouth in the face's own frame, so that pictures of a film lie still."""
         zoom = self.picture_size[1] / self.space.width
-        picture_from_pixel = np.diag([zoom, zoom, 1]) @ self.space.mouth_from_face @ np.linalg.inv(self.track.pixel_from_face[row])
+        picture_from_pixel = (
+            np.diag([zoom, zoom, 1]) @ self.space.mouth_from_face @ np.linalg.inv(self.track.pixel_from_face[row])
+        )
         return warp_frame(rgb, picture_from_pixel, *self.picture_size)
 
 
 def summary(rows: Sequence[Rows], real: Sequence[Rows]) -> dict:
-    """For each measure its value in every block, their mean and its 95 % bootstrap interval over blocks; None where it cannot be taken.
+    """For each measure its value in every block, their mean and its 95 % bootstrap interval over blocks; None where it
+    cannot be taken.
 
-    {"measures": {key: {"mean", "low", "high"}}, "blocks": {key: [one for each block]}, "pooled": {...}}; pooled: all rows as one block, for
-    the measures of whole blocks.
-    """
-    blocks = {m.key: [_of_block(m, ours.values, theirs.values) for ours, theirs in zip(rows, real, strict=True)] for m in MEASURES}
+    {"measures": {key: {"mean", "low", "high"}}, "blocks": {key: [one for each block]}, "pooled": {...}}; pooled: all
+    rows as one block, for the measures of whole blocks."""
+    blocks = {
+        m.key: [_of_block(m, ours.values, theirs.values) for ours, theirs in zip(rows, real, strict=True)]
+        for m in MEASURES
+    }
     ours_all, real_all = _joined(rows), _joined(real)
     pooled = {m.key: _of_block(m, ours_all, real_all) for m in MEASURES if m.of == "block"}
-    return {"measures": {key: _over_blocks(values) for key, values in blocks.items()}, "blocks": blocks, "pooled": pooled}
+    return {
+        "measures": {key: _over_blocks(values) for key, values in blocks.items()},
+        "blocks": blocks,
+        "pooled": pooled,
+    }
 
 
 def _of_block(measure: Measure, ours: Mapping[str, list], real: Mapping[str, list]) -> float | None:

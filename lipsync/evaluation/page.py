@@ -62,19 +62,33 @@ _SENTENCES = (
 _KINDS = {"true": "True lips", "predicted": "Lips predicted from the sound"}
 
 
-def page(results: Mapping, films: Mapping[str, Sequence[tuple[str, bytes]]], sheets: Mapping[str, Sequence[tuple[str, np.ndarray]]]) -> str:
-    """The whole page. films: (name, MP4) by kind of lips, and "said"; sheets: (name, (h,w,3) uint8 strip of mouths) by kind of lips."""
+def page(
+    results: Mapping,
+    films: Mapping[str, Sequence[tuple[str, bytes]]],
+    sheets: Mapping[str, Sequence[tuple[str, np.ndarray]]],
+) -> str:
+    """The whole page. films: (name, MP4) by kind of lips, and "said"; sheets: (name, (h,w,3) uint8 strip of mouths) by
+    kind of lips."""
     name = results["target"]["name"]
     parts = [f"<h1>Texture methods compared on {escape(name)}</h1>"]
-    parts.append('<p><span class="mark">AI-edited</span> The mouths shown here are synthesised, save those named real.</p>')
+    parts.append(
+        '<p><span class="mark">AI-edited</span> The mouths shown here are synthesised, save those named real.</p>'
+    )
     learnt = f"{results['mouths_learnt_from']} mouths of {results['mouth_px'][0]}x{results['mouth_px'][1]} pixels"
     parts.append(
         f"<p>{results['n_rows']} held-out frames in {results['n_blocks']} blocks; learnt from {learnt}. "
         "Small figures: 95 % bootstrap interval of the mean over blocks.</p>"
     )
     for kind in kinds_of(results):
-        parts.append(f"<h2>{_KINDS.get(kind, escape(kind))}</h2>" + _table(results, kind) + _plots(results, kind) + _curves(results, kind))
-        parts.append(_sheet(sheets.get(kind, ())) + _clips(films.get(kind, ()), "Side by side: real | disguised | drawn"))
+        parts.append(
+            f"<h2>{_KINDS.get(kind, escape(kind))}</h2>"
+            + _table(results, kind)
+            + _plots(results, kind)
+            + _curves(results, kind)
+        )
+        parts.append(
+            _sheet(sheets.get(kind, ())) + _clips(films.get(kind, ()), "Side by side: real | disguised | drawn")
+        )
     if films.get("said"):
         parts.append(
             "<h2>New speech</h2><p>The same new words by every method; there is no truth to compare with.</p>"
@@ -104,7 +118,9 @@ def _table(results: Mapping, kind: str) -> str:
             continue
         cells = [_cell(row["measures"][m["key"]], m["digits"], row["name"] in best[m["key"]]) for m in measures]
         cells += [f"<td>{_number(row['costs'].get(key), digits)}</td>" for key, _, digits in COSTS]
-        body.append(f"<tr{'' if row['is_method'] else ' class=ref'}><td>{escape(row['name'])}</td>{''.join(cells)}</tr>")
+        body.append(
+            f"<tr{'' if row['is_method'] else ' class=ref'}><td>{escape(row['name'])}</td>{''.join(cells)}</tr>"
+        )
     return f'<div class="scroll"><table><thead><tr><th>method</th>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
 
 
@@ -123,7 +139,11 @@ def _plots(results: Mapping, kind: str) -> str:
     plots = []
     for m in results["measures"]:
         if m["key"] in ("ssim_mouth", "perceptual", "sharpness", "flicker"):
-            points = {r["name"]: (r["costs"]["whole_s"], r["measures"][m["key"]]["mean"]) for r in rows if r["measures"][m["key"]]}
+            points = {
+                r["name"]: (r["costs"]["whole_s"], r["measures"][m["key"]]["mean"])
+                for r in rows
+                if r["measures"][m["key"]]
+            }
             plots.append(svg.scatter(points, "seconds per frame, all (logarithmic)", m["label"]))
     return "<h3>Quality against speed</h3><div>" + "".join(plots) + "</div>"
 
@@ -140,7 +160,8 @@ def _curves(results: Mapping, kind: str) -> str:
 
 def _sheet(strips: Sequence[tuple[str, np.ndarray]]) -> str:
     rows = "".join(
-        f'<tr><th>{escape(name)}</th><td><img alt="mouths: {escape(name)}" src="{_jpeg(strip)}"></td></tr>' for name, strip in strips
+        f'<tr><th>{escape(name)}</th><td><img alt="mouths: {escape(name)}" src="{_jpeg(strip)}"></td></tr>'
+        for name, strip in strips
     )
     return f'<h3>Mouths</h3><div class="scroll"><table class="sheet">{rows}</table></div>'
 
@@ -173,7 +194,10 @@ def _protocol(results: Mapping) -> str:
             "either side; nothing of them or of the guard is in the mouths, the teeth or the lips that anything learns from."
         )
     sentences = [what, *_SENTENCES, *_of_networks(results)]
-    lips = "".join(f"<li>{escape(_KINDS.get(kind, kind))}: {escape(_lips_words(about))}</li>" for kind, about in results["lips"].items())
+    lips = "".join(
+        f"<li>{escape(_KINDS.get(kind, kind))}: {escape(_lips_words(about))}</li>"
+        for kind, about in results["lips"].items()
+    )
     return "<h2>How it was measured</h2><ul>" + "".join(f"<li>{escape(s)}</li>" for s in sentences) + f"{lips}</ul>"
 
 
@@ -182,22 +206,27 @@ def _of_networks(results: Mapping) -> list[str]:
         f"The perceptual distance is that of {results['perceptual']}, mouth region, {PERCEPTUAL_WIDTH} pixels wide: compare it only "
         "with values of the same network."
     )
-    return [which, *(f"Bundled network {name}: learned from {what}." for name, what in results["bundled_networks"].items())]
+    return [
+        which,
+        *(f"Bundled network {name}: learned from {what}." for name, what in results["bundled_networks"].items()),
+    ]
 
 
 def _lips_words(about: object) -> str:
     if not isinstance(about, Mapping):
         return str(about)
     sources = {
-        "prior": "the bundled prior, fitted to this person's mouth", "own speech": "this person's own speech (learning part)",
+        "prior": "the bundled prior, fitted to this person's mouth",
+        "own speech": "this person's own speech (learning part)",
         "prior and own speech": "the bundled prior and this person's own speech (learning part)",
-    }  # fmt: skip
+    }
     return f"{sources.get(about.get('lips_from'), 'a model given by the user')}."
 
 
 def _origin(results: Mapping) -> str:
     files = "".join(
-        f"<li>{escape(film['name'])}: sha256 {escape(film['sha256'])}</li>" for film in [results["target"], *results["footage"]]
+        f"<li>{escape(film['name'])}: sha256 {escape(film['sha256'])}</li>"
+        for film in [results["target"], *results["footage"]]
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in results["notes"])
     split = escape(json.dumps(results["split"], indent=1, ensure_ascii=False))

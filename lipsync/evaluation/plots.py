@@ -28,7 +28,9 @@ def colour_of(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
-def scatter(points: Mapping[str, tuple[float, float]], x_label: str, y_label: str, size: tuple[int, int] = (520, 330)) -> str:
+def scatter(
+    points: Mapping[str, tuple[float, float]], x_label: str, y_label: str, size: tuple[int, int] = (520, 330)
+) -> str:
     """Named points; x is logarithmic. Points without a positive x are left out."""
     shown = {name: (x, y) for name, (x, y) in points.items() if x and x > 0}
     if not shown:
@@ -53,7 +55,8 @@ def curves(
     first: int = 0,
     size: tuple[int, int] = (1040, 260),
 ) -> str:
-    """Lines over rows, open where a value is None and at each of `breaks`; `first`: number of the first line's colour."""
+    """Lines over rows, open where a value is None and at each of `breaks`; `first`: number of the first line's
+    colour."""
     known = [v for line in series.values() for v in line if v is not None]
     if not known:
         return ""
@@ -66,9 +69,15 @@ def curves(
     for number, (name, line) in enumerate(series.items(), first):
         parts = "".join(_path(line, start, stop, x_of, y_of) for start, stop in zip([0, *breaks], [*breaks, len(line)]))
         ink, width = ("#111", 2.4) if number < 0 else (colour_of(number), 1.3)
-        lines.append(f'<path d="{parts}" fill="none" stroke="{ink}" stroke-width="{width}"><title>{escape(name)}</title></path>')
+        lines.append(
+            f'<path d="{parts}" fill="none" stroke="{ink}" stroke-width="{width}"><title>{escape(name)}</title></path>'
+        )
     return _picture(
-        size, frame, _ticks(x_of, y_of, frame, lambda v: f"{v:.0f}" if v >= 0 else "") + "".join(lines), "held-out row", y_label
+        size,
+        frame,
+        _ticks(x_of, y_of, frame, lambda v: f"{v:.0f}" if v >= 0 else "") + "".join(lines),
+        "held-out row",
+        y_label,
     )
 
 
@@ -76,7 +85,8 @@ def legend(names: Sequence[str], first: int = 0) -> str:
     """The colours of `curves` and `scatter` in words."""
     ink = lambda number: "#111" if number < 0 else colour_of(number)  # noqa: E731
     return "".join(
-        f'<span class="key"><i style="background:{ink(number)}"></i>{escape(name)}</span>' for number, name in enumerate(names, first)
+        f'<span class="key"><i style="background:{ink(number)}"></i>{escape(name)}</span>'
+        for number, name in enumerate(names, first)
     )
 
 
@@ -95,7 +105,11 @@ def _axes(xs: Sequence[float], ys: Sequence[float], size: tuple[int, int]):
     """(x to pixel, y to pixel, frame); a little room around the points."""
     left, top, right, bottom = frame = (62, 12, size[0] - 16, size[1] - 40)
     (x0, x1), (y0, y1) = _widened(xs), _widened(ys)
-    return (lambda x: left + (x - x0) / (x1 - x0) * (right - left)), (lambda y: bottom - (y - y0) / (y1 - y0) * (bottom - top)), frame
+    return (
+        (lambda x: left + (x - x0) / (x1 - x0) * (right - left)),
+        (lambda y: bottom - (y - y0) / (y1 - y0) * (bottom - top)),
+        frame,
+    )
 
 
 def _widened(values: Sequence[float]) -> tuple[float, float]:
@@ -116,7 +130,8 @@ def _ticks(x_of, y_of, frame, say_x) -> str:
     left, top, right, bottom = frame
     ends = lambda to, low, high: ((low - to(0)) / (to(1) - to(0)), (high - to(0)) / (to(1) - to(0)))  # noqa: E731
     out = [
-        f'<text x="{x_of(x):.1f}" y="{bottom + 16}" text-anchor="middle">{say_x(x)}</text>' for x in _round_values(*ends(x_of, left, right))
+        f'<text x="{x_of(x):.1f}" y="{bottom + 16}" text-anchor="middle">{say_x(x)}</text>'
+        for x in _round_values(*ends(x_of, left, right))
     ]
     for y in _round_values(*ends(y_of, bottom, top)):
         out.append(f'<line x1="{left}" x2="{right}" y1="{y_of(y):.1f}" y2="{y_of(y):.1f}" stroke="#e6e9ee"/>')
@@ -130,7 +145,9 @@ def _end(flip: bool) -> str:
 
 def _picture(size: tuple[int, int], frame, inside: str, x_label: str, y_label: str) -> str:
     left, top, right, bottom = frame
-    names = f'<text x="{(left + right) / 2}" y="{size[1] - 6}" text-anchor="middle" class="axis">{escape(x_label)}</text>'
+    names = (
+        f'<text x="{(left + right) / 2}" y="{size[1] - 6}" text-anchor="middle" class="axis">{escape(x_label)}</text>'
+    )
     names += f'<text transform="translate(13 {(top + bottom) / 2}) rotate(-90)" text-anchor="middle" class="axis">{escape(y_label)}</text>'
     box = f'<rect x="{left}" y="{top}" width="{right - left}" height="{bottom - top}" {_FRAME}/>'
     return f'<svg viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}" height="{size[1]}" role="img">{inside}{box}{names}</svg>'

@@ -1,4 +1,5 @@
-"""The report of a comparison as a folder: index.html, results.json, results.csv, table.tex, split.json. All hold the same numbers."""
+"""The report of a comparison as a folder: index.html, results.json, results.csv, table.tex, split.json. All hold the
+same numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ CLIP_S = 6.0
 
 
 def write_report(out: Path, about: dict, split: Split, comparison: Comparison, tried: Sequence[dict]) -> dict:
-    """Writes the report of `tried` (answers of `Comparison.evaluate_method`) to the folder `out`; returns results.json's content. about: more facts."""
+    """Writes the report of `tried` (answers of `Comparison.evaluate_method`) to the folder `out`; returns
+    results.json's content. about: more facts."""
     results = results_of(about, split, comparison, tried)
     split.save(out / "split.json")
     _write(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
@@ -42,7 +44,8 @@ def _write(path: Path, text: str) -> None:
 def results_of(about: dict, split: Split, comparison: Comparison, tried: Sequence[dict]) -> dict:
     """Everything as plain values: per block and per row, too."""
     references = {
-        name: _measured(rows, comparison.real) for name, rows in ((REAL, comparison.real), (FLOOR, comparison.floor), (DISGUISED, comparison.mouth_swapped))
+        name: _measured(rows, comparison.real)
+        for name, rows in ((REAL, comparison.real), (FLOOR, comparison.floor), (DISGUISED, comparison.mouth_swapped))
     }
     methods = []
     for one in tried:
@@ -51,16 +54,23 @@ def results_of(about: dict, split: Split, comparison: Comparison, tried: Sequenc
             for kind, found in one.get("lips", {}).items()
         }
         methods.append(
-            {name: value for name, value in one.items() if name not in ("lips", "said")} | ({} if "failed" in one else {"lips": lips})
+            {name: value for name, value in one.items() if name not in ("lips", "said")}
+            | ({} if "failed" in one else {"lips": lips})
         )
     return about | {
         "ai_edited": "the mouths in the pictures and clips of this report are synthesised, save those named real",
-        "split": split.to_plain(), "n_blocks": len(comparison.clips), "n_rows": int(sum(clip.plan.render.sum() for clip in comparison.clips)),
-        "rows_of_block": [len(clip) for clip in comparison.clips], "first_frames": [int(clip.plan.source[0]) for clip in comparison.clips],
+        "split": split.to_plain(),
+        "n_blocks": len(comparison.clips),
+        "n_rows": int(sum(clip.plan.render.sum() for clip in comparison.clips)),
+        "rows_of_block": [len(clip) for clip in comparison.clips],
+        "first_frames": [int(clip.plan.source[0]) for clip in comparison.clips],
         "perceptual": comparison.losses.perceptual_name,
-        "measures": [{"key": m.key, "label": m.label, "better": m.better, "of": m.of, "digits": m.digits} for m in MEASURES],
-        "references": references, "methods": methods,
-    }  # fmt: skip
+        "measures": [
+            {"key": m.key, "label": m.label, "better": m.better, "of": m.of, "digits": m.digits} for m in MEASURES
+        ],
+        "references": references,
+        "methods": methods,
+    }
 
 
 def _measured(rows: Sequence[Rows], real: Sequence[Rows]) -> dict:
@@ -73,7 +83,9 @@ def _sheets(comparison: Comparison, tried: Sequence[dict]) -> dict[str, list[tup
     above = [("real", strip(comparison.real)), ("disguised", strip(comparison.mouth_swapped))]
     kinds = list(dict.fromkeys(kind for one in tried for kind in one.get("lips", {})))
     return {
-        kind: above + [(one["name"], strip(one["lips"][kind]["judged"])) for one in tried if kind in one.get("lips", {})] for kind in kinds
+        kind: above
+        + [(one["name"], strip(one["lips"][kind]["judged"])) for one in tried if kind in one.get("lips", {})]
+        for kind in kinds
     }
 
 
@@ -104,7 +116,13 @@ def side_by_side(comparison: Comparison, ours: Sequence[Path]) -> bytes:
         "comment": "AI-edited by lipsync: the drawn mouths were synthesised.",
     }
     with VideoWriter(
-        path, width=3 * PICTURE_WIDTH, height=height, clock=FrameClock.constant(n, rate), crf=23, preset="medium", metadata=metadata
+        path,
+        width=3 * PICTURE_WIDTH,
+        height=height,
+        clock=FrameClock.constant(n, rate),
+        crf=23,
+        preset="medium",
+        metadata=metadata,
     ) as writer:
         for number in blocks:
             for row, frames in _together(comparison, number, probe(ours[number])):
@@ -117,7 +135,11 @@ def _together(comparison: Comparison, number: int, ours: VideoStream):
     """(row, [real, disguised, ours]) of one exam, each (H,W,3) uint8."""
     clip, batch = comparison.clips[number], comparison.config.batch
     each = np.arange(len(clip))
-    reels = [read_rows(clip.film.stream, clip.plan.source, batch), read_rows(clip.mouth_swapped, each, batch), read_rows(ours, each, batch)]
+    reels = [
+        read_rows(clip.film.stream, clip.plan.source, batch),
+        read_rows(clip.mouth_swapped, each, batch),
+        read_rows(ours, each, batch),
+    ]
     for parts in zip(*reels, strict=True):
         for k, row in enumerate(range(parts[0][0].start, parts[0][0].stop)):
             yield row, [np.ascontiguousarray(frames.rgb[k].permute(1, 2, 0).numpy()) for _, frames, _ in parts]

@@ -1,4 +1,5 @@
-"""Which frames of real footage a comparison is judged on, and what is left to learn from: split by time, with a guard gap."""
+"""Which frames of real footage a comparison is judged on, and what is left to learn from: split by time, with a guard
+gap."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from media.atomic import atomic_write
 
 #: Raise whenever the same split would leave other things to learn from.
 VERSION = 1
-#: Of a target that is its own truth: blocks, their share of the usable frames together, the most they hold, and the gap beside each.
+#: Of a target that is its own truth: blocks, their share of the usable frames together, the most they hold, and the gap
+#: beside each.
 N_BLOCKS, SHARE, MOST_S, GUARD_S = 5, 0.2, 60.0, 0.5
 #: Fewer frames than this in a block, or mouths to learn from, are no comparison.
 LEAST_BLOCK, LEAST_MOUTHS = 5, 20
@@ -41,8 +43,8 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The held-out blocks. films: (name, SHA-256) of the films that hold the truth; in_target: there is one, the target itself, and frames
-    nearer to a block than `guard_s` are neither learnt from nor judged."""
+    """The held-out blocks. films: (name, SHA-256) of the films that hold the truth; in_target: there is one, the target
+    itself, and frames nearer to a block than `guard_s` are neither learnt from nor judged."""
 
     films: tuple[tuple[str, str], ...]
     blocks: tuple[Block, ...]
@@ -52,10 +54,11 @@ class Split:
     def to_plain(self) -> dict:
         """For JSON: blocks as [film, first frame, last frame]."""
         return {
-            "in_target": self.in_target, "guard_s": self.guard_s,
+            "in_target": self.in_target,
+            "guard_s": self.guard_s,
             "films": [{"name": name, "sha256": sha256} for name, sha256 in self.films],
             "blocks": [[b.film, b.start, b.stop - 1] for b in self.blocks],
-        }  # fmt: skip
+        }
 
     def save(self, path: Path) -> None:
         with atomic_write(path) as part:
@@ -70,15 +73,23 @@ class Split:
             blocks = tuple(Block(int(film), int(first), int(last) + 1) for film, first, last in plain["blocks"])
             split = cls(named, blocks, bool(plain["in_target"]), float(plain["guard_s"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise LipsyncError(f"{path} is not a split that `lipsync compare` wrote. Leave it out, and a new one is made.") from error
+            raise LipsyncError(
+                f"{path} is not a split that `lipsync compare` wrote. Leave it out, and a new one is made."
+            ) from error
         if [sha256 for _, sha256 in named] != [film.video.sha256 for film in films]:
-            raise LipsyncError(f"{path} splits other films ({', '.join(name for name, _ in named)}). Leave it out, and a new one is made.")
-        if not blocks or any(not (0 <= b.film < len(films) and 0 <= b.start < b.stop <= len(films[b.film].track)) for b in blocks):
+            raise LipsyncError(
+                f"{path} splits other films ({', '.join(name for name, _ in named)}). Leave it out, and a new one is made."
+            )
+        if not blocks or any(
+            not (0 <= b.film < len(films) and 0 <= b.start < b.stop <= len(films[b.film].track)) for b in blocks
+        ):
             raise LipsyncError(f"{path} names frames that its films do not have. Leave it out, and a new one is made.")
         return split
 
 
-def spread_blocks(film: Footage, n_blocks: int = N_BLOCKS, share: float = SHARE, guard_s: float = GUARD_S, most_s: float = MOST_S) -> Split:
+def spread_blocks(
+    film: Footage, n_blocks: int = N_BLOCKS, share: float = SHARE, guard_s: float = GUARD_S, most_s: float = MOST_S
+) -> Split:
     """`n_blocks` equal blocks spread evenly over the film's usable frames. LipsyncError: too few of them."""
     usable = np.flatnonzero(film.track.valid)
     length = int(min(len(usable) * share, most_s * float(film.video.clock.rate)) / n_blocks)
@@ -101,21 +112,27 @@ def whole_films(films: Sequence[Footage]) -> Split:
             if len(usable) >= LEAST_BLOCK:
                 blocks.append(Block(number, int(usable[0]), int(usable[-1]) + 1))
     if not blocks:
-        raise LipsyncError("The held-out footage shows no usable face for long enough. Look at it with `lipsync analyse`.")
+        raise LipsyncError(
+            "The held-out footage shows no usable face for long enough. Look at it with `lipsync analyse`."
+        )
     return Split(tuple((film.video.path.name, film.video.sha256) for film in films), tuple(blocks), False, 0.0)
 
 
 def hidden_frames(split: Split, film: Footage) -> np.ndarray:
-    """(T,) bool: frames of the target that nobody may learn from, the blocks and what is nearer to them than the guard."""
+    """(T,) bool: frames of the target that nobody may learn from, the blocks and what is nearer to them than the
+    guard."""
     seconds, hidden = film.video.clock.seconds, np.zeros(len(film.track), bool)
     for block in split.blocks if split.in_target else ():
-        near = (seconds >= seconds[block.start] - split.guard_s - 1e-6) & (seconds <= seconds[block.stop - 1] + split.guard_s + 1e-6)
+        near = (seconds >= seconds[block.start] - split.guard_s - 1e-6) & (
+            seconds <= seconds[block.stop - 1] + split.guard_s + 1e-6
+        )
         hidden |= near
     return hidden
 
 
 def learning_part(subject: TargetAnalysis, split: Split, config: DubConfig, cache: Cache) -> TargetAnalysis:
-    """The subject without what is held out: its mouths, its teeth, and in its track frames without a face (cached by content)."""
+    """The subject without what is held out: its mouths, its teeth, and in its track frames without a face (cached by
+    content)."""
     if not split.in_target:
         return subject
     film = subject.films[0]
@@ -158,4 +175,10 @@ def _track_without(track: FaceTrack, hidden: np.ndarray) -> FaceTrack:
     mouth_and_jaw = np.r_[0:17, LIPS_FROM_68, 60, 64]
     landmarks[np.ix_(hidden, mouth_and_jaw)] = landmarks[visible].mean(0)[mouth_and_jaw]
     lips = LipTrack(shape, track.lips.valid & ~hidden, track.lips.clock)
-    return replace(track, lips=lips, landmarks=landmarks, valid=visible, reason=np.where(hidden, 1, track.reason).astype(track.reason.dtype))
+    return replace(
+        track,
+        lips=lips,
+        landmarks=landmarks,
+        valid=visible,
+        reason=np.where(hidden, 1, track.reason).astype(track.reason.dtype),
+    )

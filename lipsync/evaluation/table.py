@@ -19,15 +19,23 @@ COSTS = (
 
 def table_rows(results: Mapping, kind: str) -> list[dict]:
     """The table of one kind of lips, in order: {"name", "measures", "costs", "is_method"} or {"name", "failed"}."""
-    rows = [{"name": name, "measures": found["measures"], "costs": {}, "is_method": False} for name, found in results["references"].items()]
+    rows = [
+        {"name": name, "measures": found["measures"], "costs": {}, "is_method": False}
+        for name, found in results["references"].items()
+    ]
     for one in results["methods"]:
         if "failed" in one:
             rows.append({"name": one["name"], "failed": one["failed"], "is_method": True})
         elif kind in one["lips"]:
             found = one["lips"][kind]
             spent = found["seconds_per_frame"]
-            costs = {"render_s": spent["render"], "whole_s": spent["whole"], "memory_mib": one.get("memory_mib"), "parameters": one.get("parameters"),
-                     "training_s": one.get("training", {}).get("seconds")}  # fmt: skip
+            costs = {
+                "render_s": spent["render"],
+                "whole_s": spent["whole"],
+                "memory_mib": one.get("memory_mib"),
+                "parameters": one.get("parameters"),
+                "training_s": one.get("training", {}).get("seconds"),
+            }
             rows.append({"name": one["name"], "measures": found["measures"], "costs": costs, "is_method": True})
     return rows
 
@@ -65,7 +73,10 @@ def summary(results: Mapping) -> list[str]:
                 lines.append(f"{row['name']:<28}failed: {row['failed']}")
                 continue
             values = [(m, row["measures"][m["key"]]) for m in shown]
-            cells = ["-" if not v else f"{v['mean']:.{m['digits']}f}{'*' if row['name'] in best[m['key']] else ''}" for m, v in values]
+            cells = [
+                "-" if not v else f"{v['mean']:.{m['digits']}f}{'*' if row['name'] in best[m['key']] else ''}"
+                for m, v in values
+            ]
             lines.append(f"{row['name']:<28}" + "".join(f"{cell:>22}" for cell in cells))
     return lines
 
@@ -81,7 +92,9 @@ def write_csv(path: Path, results: Mapping) -> None:
                 found = [row.get("measures", {}).get(m["key"]) or {} for m in results["measures"]]
                 numbers = [value.get(part, "") for value in found for part in ("mean", "low", "high")]
                 costs = [_blank(row.get("costs", {}).get(key)) for key, _, _ in COSTS]
-                writer.writerow([kind, row["name"], results["n_rows"], results["n_blocks"], *numbers, *costs, row.get("failed", "")])
+                writer.writerow(
+                    [kind, row["name"], results["n_rows"], results["n_blocks"], *numbers, *costs, row.get("failed", "")]
+                )
 
 
 def _blank(value: object) -> object:
@@ -96,7 +109,9 @@ def latex(results: Mapping) -> str:
 def _latex_of(results: Mapping, kind: str) -> str:
     rows, measures = table_rows(results, kind), results["measures"]
     best = {m["key"]: best_names(rows, m) for m in measures}
-    lines = [f"% {kind} lips; {results['n_rows']} frames in {results['n_blocks']} blocks; perceptual distance: {results['perceptual']}"]
+    lines = [
+        f"% {kind} lips; {results['n_rows']} frames in {results['n_blocks']} blocks; perceptual distance: {results['perceptual']}"
+    ]
     lines += [r"\begin{tabular}{l" + "r" * (len(measures) + 1) + "}", r"\hline"]
     lines += [" & ".join(["Method", *(tex_escaped(m["label"]) for m in measures), "s/frame"]) + r" \\", r"\hline"]
     for row in rows:
@@ -114,7 +129,13 @@ def _latex_of(results: Mapping, kind: str) -> str:
     return "\n".join([*lines, r"\hline", r"\end{tabular}"])
 
 
-_TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}"}
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
 
 
 def tex_escaped(text: str) -> str:

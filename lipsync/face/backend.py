@@ -17,7 +17,8 @@ NAMES = ("mediapipe", "dlib")
 
 @dataclass(frozen=True, slots=True)
 class DetectedFace:
-    """One face in one picture. landmarks: (68,2) float32 pixels, iBUG-68 order; score in [0, 1]; box: (x0, y0, x1, y1) of the landmarks."""
+    """One face in one picture. landmarks: (68,2) float32 pixels, iBUG-68 order; score in [0, 1]; box: (x0, y0, x1, y1)
+    of the landmarks."""
 
     landmarks: np.ndarray
     score: float

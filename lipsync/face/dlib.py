@@ -1,8 +1,7 @@
 """Faces from dlib: its HOG detector finds them, a 68-point predictor supplied by the user marks them.
 
-The detector is slow and sees faces of 80 pixels and more, so the whole picture is searched rarely, at a size that suits it; in between each
-face is looked for in a window around its last place.
-"""
+The detector is slow and sees faces of 80 pixels and more, so the whole picture is searched rarely, at a size that suits
+it; in between each face is looked for in a window around its last place."""
 
 from __future__ import annotations
 
@@ -18,7 +17,8 @@ NOTICE = (
     "The 68-point predictor of dlib was trained on the iBUG 300-W pictures, whose licence excludes commercial use; "
     "lipsync neither ships nor recommends it for commercial work."
 )
-#: Whole pictures are searched at this many pixels on the longer side, twice that where nothing is found; windows at this face size.
+#: Whole pictures are searched at this many pixels on the longer side, twice that where nothing is found; windows at
+#: this face size.
 SEARCH_PX, FACE_PX = 640, 120
 #: Frames between searches of the whole picture while faces are followed.
 SEARCH_EVERY = 25
@@ -53,7 +53,9 @@ class DlibBackend:
         try:
             import dlib
         except (ImportError, OSError) as error:
-            raise LipsyncError(f"dlib cannot be used here ({error}); install it with: pip install dlib-bin, or use --set face.backend=mediapipe.") from error
+            raise LipsyncError(
+                f"dlib cannot be used here ({error}); install it with: pip install dlib-bin, or use --set face.backend=mediapipe."
+            ) from error
         file = _predictor_file(predictor)
         self._dlib = dlib
         self._detector = dlib.get_frontal_face_detector()
@@ -61,9 +63,13 @@ class DlibBackend:
             self._predict = dlib.shape_predictor(str(file))
             n_points = len(self._predict(np.zeros((64, 64, 3), np.uint8), dlib.rectangle(0, 0, 63, 63)).parts())
         except RuntimeError as error:
-            raise LipsyncError(f"{file} is not a dlib shape predictor ({error}); give another with --set face.dlib_predictor=FILE.") from error
+            raise LipsyncError(
+                f"{file} is not a dlib shape predictor ({error}); give another with --set face.dlib_predictor=FILE."
+            ) from error
         if n_points != 68:
-            raise LipsyncError(f"The dlib predictor {file} marks {n_points} points, 68 are needed; give another with --set face.dlib_predictor=FILE.")
+            raise LipsyncError(
+                f"The dlib predictor {file} marks {n_points} points, 68 are needed; give another with --set face.dlib_predictor=FILE."
+            )
         self.reset()
 
     def reset(self) -> None:
@@ -93,7 +99,10 @@ class DlibBackend:
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         rectangles, scores, _ = self._detector.run(small, 0, 0.0)
         back = np.array([rgb.shape[1] / size[0], rgb.shape[0] / size[1]] * 2)
-        return [(score, np.array([r.left(), r.top(), r.right() + 1, r.bottom() + 1]) * back) for r, score in zip(rectangles, scores)]
+        return [
+            (score, np.array([r.left(), r.top(), r.right() + 1, r.bottom() + 1]) * back)
+            for r, score in zip(rectangles, scores)
+        ]
 
     def _near(self, rgb: np.ndarray, box: np.ndarray) -> tuple[float, np.ndarray] | None:
         """The face that was in `box`, looked for around it."""
@@ -101,7 +110,7 @@ class DlibBackend:
         centre = (box[:2] + box[2:]) / 2
         low = np.clip(np.floor(centre - WINDOW * side / 2).astype(int), 0, None)
         high = np.ceil(centre + WINDOW * side / 2).astype(int)
-        part = rgb[low[1]:high[1], low[0]:high[0]]
+        part = rgb[low[1] : high[1], low[0] : high[0]]
         if min(part.shape[:2]) < 16:
             return None
         found = [(score, inner + np.tile(low, 2)) for score, inner in self._hog(part, FACE_PX / side)]
@@ -112,13 +121,20 @@ class DlibBackend:
         return self._hog(rgb, scale) or self._hog(rgb, 2 * scale)
 
     def _landmarks(self, rgb: np.ndarray, box: np.ndarray) -> np.ndarray:
-        """(68,2) float32 pixels. The predictor starts from a mean face in the box, whose steps of whole pixels show as jitter: marks from
-        the box and from two slightly other ones are averaged."""
+        """(68,2) float32 pixels. The predictor starts from a mean face in the box, whose steps of whole pixels show as
+        jitter: marks from the box and from two slightly other ones are averaged."""
         side = float((box[2:] - box[:2]).mean())
         landmarks = []
         for grow in (-0.04, 0.0, 0.04):
             x0, y0, x1, y1 = np.round(box + np.array([-1, -1, 1, 1]) * grow * side).astype(int)
-            landmarks.append([(p.x + 0.5, p.y + 0.5) for p in self._predict(rgb, self._dlib.rectangle(int(x0), int(y0), int(x1) - 1, int(y1) - 1)).parts()])
+            landmarks.append(
+                [
+                    (p.x + 0.5, p.y + 0.5)
+                    for p in self._predict(
+                        rgb, self._dlib.rectangle(int(x0), int(y0), int(x1) - 1, int(y1) - 1)
+                    ).parts()
+                ]
+            )
         return np.mean(landmarks, axis=0).astype(np.float32)
 
 

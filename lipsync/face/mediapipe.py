@@ -1,8 +1,9 @@
-"""Faces from MediaPipe: its detectors find them, its 478-point mesh with attention follows each inside a window of its own.
+"""Faces from MediaPipe: its detectors find them, its 478-point mesh with attention follows each inside a window of its
+own.
 
-A window (about twice the face) is cut from the frame at a steady scale, so the mesh sees small faces enlarged and huge ones averaged down, and
-its cost does not depend on the frame's size. The window stays where it is until the face comes near its edge.
-"""
+A window (about twice the face) is cut from the frame at a steady scale, so the mesh sees small faces enlarged and huge
+ones averaged down, and its cost does not depend on the frame's size. The window stays where it is until the face comes
+near its edge."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from lipsync.core.canonical import MESH_FROM_68
 from lipsync.core.errors import LipsyncError
 from lipsync.face.backend import MAX_FACES, DetectedFace, overlap
 
-#: Window side / face size, for a mesh box; the face's size in the window may drift by this factor before a new one is cut.
+#: Window side / face size, for a mesh box; the face's size in the window may drift by this factor before a new one is
+#: cut.
 WINDOW, DRIFT = 2.0, 1.4
 #: The window as the mesh sees it, pixels: the face covers half of it, about the 192 pixels the mesh works at.
 WINDOW_PX = 448
@@ -84,12 +86,12 @@ class _Follower:
         self._side, self._fresh = side, True
 
     def _window(self, rgb: np.ndarray) -> np.ndarray:
-        """(WINDOW_PX, WINDOW_PX, 3) uint8: the window, square also where it reaches over the frame's edge (MediaPipe's turned crops are exact
-        in square pictures only)."""
+        """(WINDOW_PX, WINDOW_PX, 3) uint8: the window, square also where it reaches over the frame's edge (MediaPipe's
+        turned crops are exact in square pictures only)."""
         import cv2
 
         low, high = np.maximum(self._corner, 0), np.minimum(self._corner + self._side, [rgb.shape[1], rgb.shape[0]])
-        part = rgb[low[1]:max(high[1], low[1] + 1), low[0]:max(high[0], low[0] + 1)]
+        part = rgb[low[1] : max(high[1], low[1] + 1), low[0] : max(high[0], low[0] + 1)]
         (left, top), (right, bottom) = low - self._corner, np.maximum(self._corner + self._side - high, 0)
         if left or top or right or bottom:
             part = cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_CONSTANT)
@@ -104,8 +106,8 @@ class _Follower:
         return np.array([(p.x, p.y) for p in found[0].landmark]) * self._side + self._corner
 
     def _first_points(self, window: np.ndarray) -> np.ndarray | None:
-        """As `_mesh_points`, in a new window: MediaPipe starts again. The first answer stems from its detector's rough square, the second
-        from the mesh's own, like all later ones."""
+        """As `_mesh_points`, in a new window: MediaPipe starts again. The first answer stems from its detector's rough
+        square, the second from the mesh's own, like all later ones."""
         with _quiet():
             self._mesh.reset()
             points = self._mesh_points(window)
@@ -142,7 +144,9 @@ class MediaPipeBackend:
         self._solutions = _solutions()
         with _quiet():
             detection = self._solutions.face_detection
-            self._detectors = [detection.FaceDetection(model_selection=m, min_detection_confidence=SUSPECT) for m in (0, 1)]
+            self._detectors = [
+                detection.FaceDetection(model_selection=m, min_detection_confidence=SUSPECT) for m in (0, 1)
+            ]
             for detector in self._detectors:
                 detector.process(np.zeros((64, 64, 3), np.uint8))
         self._idle: list[_Follower] = []
@@ -166,7 +170,8 @@ class MediaPipeBackend:
         return [face for _, face in sorted(seen, key=lambda pair: -_size(pair[1].box))]
 
     def _follow(self, rgb: np.ndarray, done: list | tuple = ()) -> list[tuple[_Follower, DetectedFace]]:
-        """(follower, face) of the active followers that are not among the `done` and see their face; the hopeless are retired."""
+        """(follower, face) of the active followers that are not among the `done` and see their face; the hopeless are
+        retired."""
         stepped = {id(follower) for follower, _ in done}
         seen = []
         for follower in list(self._active):
@@ -207,7 +212,8 @@ def _size(box: np.ndarray) -> float:
 
 
 def _find(detectors: list, rgb: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """(score, box in pixels) of the faces in a picture, largest first; a face that several detectors see is given once."""
+    """(score, box in pixels) of the faces in a picture, largest first; a face that several detectors see is given
+    once."""
     found = []
     size = np.array([rgb.shape[1], rgb.shape[0]] * 2)
     for detector in detectors:
@@ -226,12 +232,13 @@ def _find(detectors: list, rgb: np.ndarray) -> list[tuple[float, np.ndarray]]:
 
 
 def _find_in_tiles(detector, rgb: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """Like `_find`, for faces too small for the detector in the whole picture: six overlapping tiles of half its size."""
+    """Like `_find`, for faces too small for the detector in the whole picture: six overlapping tiles of half its
+    size."""
     height, width = rgb.shape[:2]
     found: list[tuple[float, np.ndarray]] = []
     for y in (0, height // 2):
         for x in (0, width // 4, width // 2):
-            tile = np.ascontiguousarray(rgb[y:y + (height + 1) // 2, x:x + (width + 1) // 2])
+            tile = np.ascontiguousarray(rgb[y : y + (height + 1) // 2, x : x + (width + 1) // 2])
             for score, box in _find([detector], tile):
                 box = box + np.array([x, y, x, y])
                 if all(overlap(box, other) < 0.3 for _, other in found):

@@ -12,12 +12,12 @@ BLINK = 0.1
 
 
 def head_motion(track: FaceTrack) -> np.ndarray:
-    """(T,) float32 visual motion in eye distances a frame (after Suwajanakorn et al. 2017): mean speed of eye corners and nose on the
-    picture, plus blinks.
+    """(T,) float32 visual motion in eye distances a frame (after Suwajanakorn et al. 2017): mean speed of eye corners
+    and nose on the picture, plus blinks.
 
-    Speed at frame t is the mean of the steps to its two neighbours; steps across a cut, or to a frame without a usable face, do not count.
-    The blink term grows with the part of the person's usual eye opening that is missing. 0 where the frame itself is not usable.
-    """
+    Speed at frame t is the mean of the steps to its two neighbours; steps across a cut, or to a frame without a usable
+    face, do not count. The blink term grows with the part of the person's usual eye opening that is missing. 0 where
+    the frame itself is not usable."""
     unit = np.linalg.norm(track.landmarks[:, 45] - track.landmarks[:, 36], axis=-1)
     rigid = track.landmarks[:, RIGID_68].astype(np.float64)
     step = np.linalg.norm(np.diff(rigid, axis=0), axis=-1).mean(-1) / np.maximum((unit[1:] + unit[:-1]) / 2, 1e-6)

@@ -6,17 +6,32 @@ import numpy as np
 
 from lipsync.core.geometry import apply, warp_frame
 
-#: Thumbnail of the mouth region: rows, columns, pixels per eye distance, and where the mouth's origin lies in it. It ends inside the
+#: Thumbnail of the mouth region: rows, columns, pixels per eye distance, and where the mouth's origin lies in it. It
+#: ends inside the
 #: cheeks, so that hair and background beside a turned head are not taken for a thing before the mouth.
 ROWS, COLUMNS, _SCALE = 24, 32, 38.0
 _THUMB_FROM_FACE = np.array([[_SCALE, 0, COLUMNS / 2], [0, _SCALE, 10], [0, 0, 1.0]])
 
 
-#: Components of the model as it grows, each with the grey levels above the usual miss up to which a frame beyond the best three quarters
+#: Components of the model as it grows, each with the grey levels above the usual miss up to which a frame beyond the
+#: best three quarters
 #: is learnt from. Then: frames it learns from at most, frames below which nothing is said.
-RANKS = ((1, 0.0), (2, 0.0), (4, 0.0), (8, 0.0), (16, 6.0), (16, 8.0), (16, 9.0), (24, 10.0), (24, 11.0), (32, 12.0), (32, 12.0))
+RANKS = (
+    (1, 0.0),
+    (2, 0.0),
+    (4, 0.0),
+    (8, 0.0),
+    (16, 6.0),
+    (16, 8.0),
+    (16, 9.0),
+    (24, 10.0),
+    (24, 11.0),
+    (32, 12.0),
+    (32, 12.0),
+)
 LEARN_FROM, FEWEST = 500, 25
-#: Covered: this many robust deviations and at least this many grey levels worse than the usual frame, with the frames beside it that are
+#: Covered: this many robust deviations and at least this many grey levels worse than the usual frame, with the frames
+#: beside it that are
 #: worse by half of that; widened by MARGIN frames.
 DEVIATIONS, LEAST_MISFIT, MARGIN = 8.0, 24.0, 1
 
@@ -45,17 +60,19 @@ class Thumbnails:
 
 
 def mouth_outlines(landmarks: np.ndarray, pixel_from_face: np.ndarray) -> np.ndarray:
-    """(T,12,2) thumbnail pixels of the outer edge of the lips, from (T,68,2) landmarks and the (T,3,3) transforms the thumbnails were taken under."""
+    """(T,12,2) thumbnail pixels of the outer edge of the lips, from (T,68,2) landmarks and the (T,3,3) transforms the
+    thumbnails were taken under."""
     return apply(_THUMB_FROM_FACE @ np.linalg.inv(pixel_from_face), landmarks[:, 48:60])
 
 
 def covered(thumbnails: np.ndarray, outlines: np.ndarray) -> np.ndarray:
-    """(T,) bool: something lies over the mouth in these (T,1152) thumbnails of one person, whose lips are found at (T,12,2) `outlines`.
+    """(T,) bool: something lies over the mouth in these (T,1152) thumbnails of one person, whose lips are found at
+    (T,12,2) `outlines`.
 
-    A low-rank model of the person's own mouths (principal components; the quarter it explains worst is left out and the rest refitted) is asked
-    to redraw every frame. A frame is covered where its worst tenth of pixels misses by far more than this person's usual frame does. What
-    lies inside the lips does not count: there a mouth may open as never before, and what covers a mouth is larger than the lips.
-    """
+    A low-rank model of the person's own mouths (principal components; the quarter it explains worst is left out and the
+    rest refitted) is asked to redraw every frame. A frame is covered where its worst tenth of pixels misses by far more
+    than this person's usual frame does. What lies inside the lips does not count: there a mouth may open as never
+    before, and what covers a mouth is larger than the lips."""
     if len(thumbnails) < FEWEST:
         return np.zeros(len(thumbnails), bool)
     error = misfit(thumbnails, outlines)
@@ -78,8 +95,9 @@ def misfit(thumbnails: np.ndarray, outlines: np.ndarray) -> np.ndarray:
     step = max(1, len(thumbnails) // LEARN_FROM)
     learn, lips = _levelled(thumbnails[::step]), _inside(outlines[::step])
     mean, basis = np.median(learn, axis=0), np.zeros((0, learn.shape[1]), np.float32)
-    # Starting from the median, and growing, the model never learns a strange thing seen in less than a quarter of the frames; once it knows
-    # the common mouths, one that only opens wider than usual misses by less than a strange thing, and is learnt too.
+    # Starting from the median, and growing, the model never learns a strange thing seen in less than a quarter of the
+    # frames; once it knows the common mouths, one that only opens wider than usual misses by less than a strange thing,
+    # and is learnt too.
     for rank, admitted in RANKS:
         error = _worst_tenth(learn, lips, mean, basis)
         mean, basis = _components(learn[error <= max(np.quantile(error, 0.75), np.median(error) + admitted)], rank)
@@ -102,9 +120,10 @@ def _inside(outlines: np.ndarray) -> np.ndarray:
 
 
 def _levelled(thumbnails: np.ndarray) -> np.ndarray:
-    """(T,1152) float32, every frame's luma and chroma moved to their own middle: brighter light alone is not a thing before the mouth."""
+    """(T,1152) float32, every frame's luma and chroma moved to their own middle: brighter light alone is not a thing
+    before the mouth."""
     values = thumbnails.astype(np.float32)
-    luma, chroma = values[:, :ROWS * COLUMNS], values[:, ROWS * COLUMNS:].reshape(len(values), -1, 2)
+    luma, chroma = values[:, : ROWS * COLUMNS], values[:, ROWS * COLUMNS :].reshape(len(values), -1, 2)
     luma -= np.median(luma, axis=1, keepdims=True)
     chroma -= np.median(chroma, axis=1, keepdims=True)
     return values
@@ -114,7 +133,7 @@ def _components(rows: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean (d,) and the leading `rank` directions (k,d) of (n,d) rows."""
     mean = rows.mean(0)
     _, _, directions = np.linalg.svd(rows - mean, full_matrices=False)
-    return mean, directions[:min(rank, len(rows) // 6)]
+    return mean, directions[: min(rank, len(rows) // 6)]
 
 
 def _worst_tenth(rows: np.ndarray, lips: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:

@@ -11,8 +11,10 @@ from lipsync.core.geometry import similarity_fit, warp_frame
 from lipsync.face.backend import DetectedFace, overlap
 from lipsync.face.occlusion import Thumbnails
 
-#: A face seen again after a cut or a long gap is the same person when its small portrait correlates this well with the best of the known
-#: ones; less is asked where it is in the same place. (50 clips of one GRID speaker, other days and light: each 0.82 or more with the best
+#: A face seen again after a cut or a long gap is the same person when its small portrait correlates this well with the
+#: best of the known
+#: ones; less is asked where it is in the same place. (50 clips of one GRID speaker, other days and light: each 0.82 or
+#: more with the best
 #: earlier one; another speaker's at most 0.77.)
 SAME_PORTRAIT, SAME_PORTRAIT_AND_PLACE = 0.78, 0.68
 #: Portraits kept of one person: another look is added when none of the known ones correlates this well.
@@ -55,7 +57,8 @@ def rough_pixel_from_face(landmarks: np.ndarray) -> np.ndarray:
 
 
 def portrait(rgb: np.ndarray, pixel_from_face: np.ndarray) -> np.ndarray:
-    """(32*32*3,) float32, zero mean, unit length: the upright face from brows to upper lip, comparable by dot product."""
+    """(32*32*3,) float32, zero mean, unit length: the upright face from brows to upper lip, comparable by dot
+    product."""
     # Centre the crop between eyes and nose: 0.6 eye distances above the mouth.
     crop = warp_frame(rgb, _PORTRAIT @ np.linalg.inv(pixel_from_face), 32, 32).astype(np.float32)
     crop -= crop.mean((0, 1))
@@ -63,10 +66,13 @@ def portrait(rgb: np.ndarray, pixel_from_face: np.ndarray) -> np.ndarray:
 
 
 def sharpness(rgb: np.ndarray, landmarks: np.ndarray) -> tuple[float, float]:
-    """Log variance of the Laplacian of the upper face (brows and eyes) and of the lower (nose tip and mouth); at the video's own resolution,
-    shrunk above 160 px eye distance. Two, because a blink takes detail from the one and closed lips from the other."""
+    """Log variance of the Laplacian of the upper face (brows and eyes) and of the lower (nose tip and mouth); at the
+    video's own resolution, shrunk above 160 px eye distance. Two, because a blink takes detail from the one and closed
+    lips from the other."""
     shrink = max(1.0, float(np.linalg.norm(landmarks[45] - landmarks[36])) / 160)
-    return _log_sharpness(rgb, landmarks[17:48], shrink), _log_sharpness(rgb, np.concatenate([landmarks[30:36], landmarks[48:]]), shrink)
+    return _log_sharpness(rgb, landmarks[17:48], shrink), _log_sharpness(
+        rgb, np.concatenate([landmarks[30:36], landmarks[48:]]), shrink
+    )
 
 
 def _log_sharpness(rgb: np.ndarray, points: np.ndarray, shrink: float) -> float:
@@ -74,7 +80,7 @@ def _log_sharpness(rgb: np.ndarray, points: np.ndarray, shrink: float) -> float:
 
     low = np.maximum(np.floor(points.min(0)).astype(int), 0)
     high = np.ceil(points.max(0)).astype(int)
-    part = rgb[low[1]:high[1], low[0]:high[0]]
+    part = rgb[low[1] : high[1], low[0] : high[0]]
     if part.shape[0] < 4 or part.shape[1] < 4:
         return 0.0
     grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
@@ -96,7 +102,12 @@ class People:
             self._shot_start = frame
         poses = [rough_pixel_from_face(face.landmarks) for face in faces]
         portraits = [portrait(rgb, pose) for pose in poses]
-        scores = np.array([[self._likeness(person, frame, face, look) for person in self.persons] for face, look in zip(faces, portraits)])
+        scores = np.array(
+            [
+                [self._likeness(person, frame, face, look) for person in self.persons]
+                for face, look in zip(faces, portraits)
+            ]
+        )
         free = set(range(len(self.persons)))
         owner: dict[int, int] = {}
         for flat in np.argsort(-scores, axis=None) if scores.size else ():
@@ -117,7 +128,9 @@ class People:
         same_look, _ = person.likeness(look)
         if person.frames[-1] >= self._shot_start and frame - person.frames[-1] <= POSITION_LASTS:
             last = person.landmarks[-1]
-            distance = float(np.linalg.norm(face.landmarks - last, axis=-1).mean()) / max(float(np.linalg.norm(last[45] - last[36])), 1.0)
+            distance = float(np.linalg.norm(face.landmarks - last, axis=-1).mean()) / max(
+                float(np.linalg.norm(last[45] - last[36])), 1.0
+            )
             if distance < 0.8 and overlap(face.box, person.box) > 0.3:
                 return 2 - distance + same_look
         enough = SAME_PORTRAIT_AND_PLACE if overlap(face.box, person.box) > 0.4 else SAME_PORTRAIT
@@ -135,7 +148,8 @@ class People:
             person.portraits[best] = person.portraits[best] + 0.05 * (look - person.portraits[best])
 
     def choose(self, index: int, at: tuple[float, float] | None) -> Person | None:
-        """The person asked for; by default the one with most presence. None where nobody was seen; IndexError names a bad index."""
+        """The person asked for; by default the one with most presence. None where nobody was seen; IndexError names a
+        bad index."""
         if not self.persons:
             return None
         if at is not None:
@@ -143,5 +157,7 @@ class People:
         if index < 0:
             return max(self.persons, key=lambda p: p.presence)
         first = min(p.frames[0] for p in self.persons)
-        order = sorted(self.persons, key=lambda p: (p.frames[0] != first, p.frames[0], float(p.landmarks[0][:, 0].mean())))
+        order = sorted(
+            self.persons, key=lambda p: (p.frames[0] != first, p.frames[0], float(p.landmarks[0][:, 0].mean()))
+        )
         return order[index]

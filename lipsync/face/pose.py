@@ -1,8 +1,8 @@
 """Head pose from landmarks: scaled orthographic camera, a face shape of the person's own, smoothing without lag.
 
-Pose parameters are (T,6) float64 rows: rotation vector (3, radians), log scale (pixels per eye distance), shift x and y (pixels of the
-face origin). The face frame with depth is that of `canonical.py`: x right, y down, z away from the camera.
-"""
+Pose parameters are (T,6) float64 rows: rotation vector (3, radians), log scale (pixels per eye distance), shift x and y
+(pixels of the face origin). The face frame with depth is that of `canonical.py`: x right, y down, z away from the
+camera."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def rotation(vector: np.ndarray) -> np.ndarray:
 
 
 def yaw_pitch_roll(vector: np.ndarray) -> np.ndarray:
-    """(...,3) float32 degrees of (...,3) rotation vectors: yaw > 0 looks to the picture's right, pitch > 0 up, roll > 0 tilts clockwise."""
+    """(...,3) float32 degrees of (...,3) rotation vectors: yaw > 0 looks to the picture's right, pitch > 0 up, roll > 0
+    tilts clockwise."""
     r = rotation(vector)
     yaw = np.arcsin(np.clip(r[..., 2, 0], -1, 1))
     pitch = -np.arctan2(r[..., 2, 1], r[..., 2, 2])
@@ -40,10 +41,11 @@ def project(params: np.ndarray, shape: np.ndarray) -> np.ndarray:
 
 
 def fit_pose(pixels: np.ndarray, shape: np.ndarray, prior: float = 1e-4) -> np.ndarray:
-    """(T,6) poses that bring the (n,3) `shape` nearest to (T,n,2) `pixels` (least squares, Gauss-Newton from an upright start).
+    """(T,6) poses that bring the (n,3) `shape` nearest to (T,n,2) `pixels` (least squares, Gauss-Newton from an upright
+    start).
 
-    prior: pull of yaw and pitch towards frontal, as squared error in eye distances per squared radian: keeps the depth sign from flipping.
-    """
+    prior: pull of yaw and pitch towards frontal, as squared error in eye distances per squared radian: keeps the depth
+    sign from flipping."""
     pixels = np.asarray(pixels, np.float64)
     start = similarity_fit(pixels, shape[:, :2])
     params = np.zeros((len(pixels), 6))
@@ -79,7 +81,17 @@ def fit_pose(pixels: np.ndarray, shape: np.ndarray, prior: float = 1e-4) -> np.n
 
 def _vector(matrix: np.ndarray) -> np.ndarray:
     """(...,3) rotation vectors of rotations smaller than half a turn."""
-    axis = np.stack([matrix[..., 2, 1] - matrix[..., 1, 2], matrix[..., 0, 2] - matrix[..., 2, 0], matrix[..., 1, 0] - matrix[..., 0, 1]], -1) / 2
+    axis = (
+        np.stack(
+            [
+                matrix[..., 2, 1] - matrix[..., 1, 2],
+                matrix[..., 0, 2] - matrix[..., 2, 0],
+                matrix[..., 1, 0] - matrix[..., 0, 1],
+            ],
+            -1,
+        )
+        / 2
+    )
     sine = np.linalg.norm(axis, axis=-1, keepdims=True)
     angle = np.arctan2(sine, (np.trace(matrix, axis1=-2, axis2=-1)[..., None] - 1) / 2)
     return axis * np.where(sine > 1e-9, angle / np.maximum(sine, 1e-12), 1)
@@ -88,9 +100,9 @@ def _vector(matrix: np.ndarray) -> np.ndarray:
 def own_shape(pixels: np.ndarray, weights: np.ndarray, rounds: int = 3, stiffness: float = 0.1) -> np.ndarray:
     """(13,3) rigid points of this person, from (T,13,2) pixels over many frames and (T,) weights.
 
-    The average face is bent, point by point, to what the frames show (least squares, drawn to the average by `stiffness` of the frames'
-    weight), so that a face unlike the average does not turn its misfit into pose noise. Scaled to an outer-eye-corner distance of 1.
-    """
+    The average face is bent, point by point, to what the frames show (least squares, drawn to the average by
+    `stiffness` of the frames' weight), so that a face unlike the average does not turn its misfit into pose noise.
+    Scaled to an outer-eye-corner distance of 1."""
     average = canonical_68()[RIGID_68].astype(np.float64)
     use = np.flatnonzero(weights > 0)
     if len(use) == 0:
@@ -122,7 +134,8 @@ def _normalised(shape: np.ndarray, average: np.ndarray) -> np.ndarray:
 
 
 def pixel_from_face(params: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """(T,3,3) affines of the plane through `origin` (3,), the midpoint of the resting mouth corners, parallel to the face."""
+    """(T,3,3) affines of the plane through `origin` (3,), the midpoint of the resting mouth corners, parallel to the
+    face."""
     turn = rotation(params[:, :3])
     scale = np.exp(params[:, 3])[:, None, None]
     out = np.zeros((len(params), 3, 3))
@@ -132,12 +145,14 @@ def pixel_from_face(params: np.ndarray, origin: np.ndarray) -> np.ndarray:
     return out
 
 
-def smooth(values: np.ndarray, seconds: np.ndarray, weights: np.ndarray, shot: np.ndarray, width_s: float, order: int = 2) -> np.ndarray:
-    """(T,d) float64 `values` without their jitter and without lag: a local polynomial under a Gaussian of `width_s` seconds, per shot.
+def smooth(
+    values: np.ndarray, seconds: np.ndarray, weights: np.ndarray, shot: np.ndarray, width_s: float, order: int = 2
+) -> np.ndarray:
+    """(T,d) float64 `values` without their jitter and without lag: a local polynomial under a Gaussian of `width_s`
+    seconds, per shot.
 
-    Fitted at every frame to its neighbours at their own times (Savitzky-Golay for any frame rate). weights: (T,) >= 0; a frame of weight 0
-    takes its neighbours' curve. `width_s` <= 0, or no weight nearby, leaves the value as it is.
-    """
+    Fitted at every frame to its neighbours at their own times (Savitzky-Golay for any frame rate). weights: (T,) >= 0;
+    a frame of weight 0 takes its neighbours' curve. `width_s` <= 0, or no weight nearby, leaves the value as it is."""
     values = np.asarray(values, np.float64)
     n = len(values)
     if n < 2 or width_s <= 0:

@@ -28,11 +28,14 @@ _USABLE, _NO_FACE, _TURNED, _BLURRED, _COVERED, _SMALL = range(len(REASONS))
 
 
 class FaceTracker:
-    """Follows the faces of one video. `push` every frame in order, then `finish`; `people` is how many were seen by then."""
+    """Follows the faces of one video. `push` every frame in order, then `finish`; `people` is how many were seen by
+    then."""
 
     def __init__(self, config: FaceConfig, width: int, height: int, backend: Backend | None = None) -> None:
         if config.at is not None and not (0 <= config.at[0] <= width and 0 <= config.at[1] <= height):
-            raise UsageError(f"The face position {config.at[0]:g},{config.at[1]:g} lies outside the picture of {width}x{height} pixels (face.at).")
+            raise UsageError(
+                f"The face position {config.at[0]:g},{config.at[1]:g} lies outside the picture of {width}x{height} pixels (face.at)."
+            )
         self._config = config
         self._backend = backend or get_backend(config.backend, config)
         if backend is None:  # MediaPipe keeps 50 MB that only closing frees
@@ -42,7 +45,8 @@ class FaceTracker:
 
     @property
     def people(self) -> int:
-        """How many different people were seen for at least half a second's worth of frames (12), or at all where nobody was."""
+        """How many different people were seen for at least half a second's worth of frames (12), or at all where nobody
+        was."""
         persons = self._people.persons
         return sum(len(p.frames) >= 12 for p in persons) or len(persons)
 
@@ -55,14 +59,17 @@ class FaceTracker:
         self._people.add(rgb, len(self._shot) - 1, self._backend.detect(rgb), cut)
 
     def finish(self, clock: FrameClock) -> FaceTrack:
-        """The chosen person's track. LipsyncError where no face was seen at all, UsageError where `index` names nobody."""
+        """The chosen person's track. LipsyncError where no face was seen at all, UsageError where `index` names
+        nobody."""
         if len(clock) != len(self._shot):
             raise ValueError(f"FaceTracker.finish: {len(self._shot)} frames were pushed, the clock has {len(clock)}")
         config = self._config
         try:
             person = self._people.choose(config.index, config.at)
         except IndexError:
-            raise UsageError(f"There is no face {config.index}: {len(self._people.persons)} people were seen; count from 0, from the left (face.index).")
+            raise UsageError(
+                f"There is no face {config.index}: {len(self._people.persons)} people were seen; count from 0, from the left (face.index)."
+            )
         if person is None:
             raise LipsyncError(
                 f"No face was found in any of the {len(clock)} frames; the target must show a face from the front, "
@@ -72,11 +79,14 @@ class FaceTracker:
 
 
 def _bridged(person: Person, shot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(T,68,2) float64 landmarks in every frame, and (T,) how long the gap is that the frame lies in (0 = seen, large = not bridged)."""
+    """(T,68,2) float64 landmarks in every frame, and (T,) how long the gap is that the frame lies in (0 = seen, large =
+    not bridged)."""
     n = len(shot)
     frames = np.array(person.frames)
     landmarks = np.stack(person.landmarks).astype(np.float64)
-    nearest = np.abs(np.arange(n)[:, None] - frames[None, :]).argmin(1) if n * len(frames) < 10**6 else _nearest(frames, n)
+    nearest = (
+        np.abs(np.arange(n)[:, None] - frames[None, :]).argmin(1) if n * len(frames) < 10**6 else _nearest(frames, n)
+    )
     out = landmarks[nearest]
     gap = np.full(n, n + BRIDGE)
     gap[frames] = 0
@@ -84,8 +94,8 @@ def _bridged(person: Person, shot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         a, b = frames[i], frames[i + 1]
         if shot[a] == shot[b]:
             share = (np.arange(a + 1, b) - a)[:, None, None] / (b - a)
-            out[a + 1:b] = (1 - share) * landmarks[i] + share * landmarks[i + 1]
-            gap[a + 1:b] = b - a - 1
+            out[a + 1 : b] = (1 - share) * landmarks[i] + share * landmarks[i + 1]
+            gap[a + 1 : b] = b - a - 1
     return out, gap
 
 
@@ -109,7 +119,9 @@ def _track(person: Person, shot: np.ndarray, clock: FrameClock, config: FaceConf
     origin = _resting_mouth(landmarks, params, valid if valid.any() else present)
     affine = pixel_from_face(params, origin)
     face = apply(np.linalg.inv(affine), landmarks)
-    face = smooth(face.reshape(len(face), -1), clock.seconds, present.astype(np.float64), shot, LIP_SMOOTH_S).reshape(face.shape)
+    face = smooth(face.reshape(len(face), -1), clock.seconds, present.astype(np.float64), shot, LIP_SMOOTH_S).reshape(
+        face.shape
+    )
     lips = face[:, LIPS_FROM_68].astype(np.float32)
     return FaceTrack(
         pixel_from_face=affine,
@@ -131,7 +143,9 @@ def _reasons(person: Person, params: np.ndarray, pose: np.ndarray, gap: np.ndarr
     turned = (np.abs(pose[:, 0]) > config.max_yaw_deg) | (np.abs(pose[:, 1]) > config.max_pitch_deg)
     front = ~turned[seen]  # a turned mouth looks like no other, and is not shown anyway
     landmarks = np.stack(person.landmarks)[front]
-    hidden[seen[front]] = covered(person.thumbnails.stacked()[front], mouth_outlines(landmarks, rough_pixel_from_face(landmarks)))
+    hidden[seen[front]] = covered(
+        person.thumbnails.stacked()[front], mouth_outlines(landmarks, rough_pixel_from_face(landmarks))
+    )
     soft[seen] = _blurred(np.array(person.sharpness))
     reason[soft] = _BLURRED
     reason[hidden] = _COVERED
@@ -149,7 +163,8 @@ def _blurred(sharpness: np.ndarray) -> np.ndarray:
 
 
 def _resting_mouth(landmarks: np.ndarray, params: np.ndarray, use: np.ndarray) -> np.ndarray:
-    """(3,) the midpoint of the resting mouth corners on this person's face: the median over the fifth of frames with the smallest opening."""
+    """(3,) the midpoint of the resting mouth corners on this person's face: the median over the fifth of frames with
+    the smallest opening."""
     plane = pixel_from_face(params[use], np.zeros(3))
     lips = apply(np.linalg.inv(plane), landmarks[use][:, LIPS_FROM_68])
     gap = opening(lips)

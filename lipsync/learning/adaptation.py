@@ -1,4 +1,5 @@
-"""Which lips a person gets: learnt from their own speech where sound and lips belong together, else the prior's in this person's style."""
+"""Which lips a person gets: learnt from their own speech where sound and lips belong together, else the prior's in this
+person's style."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from lipsync.learning.lip_examples import LipRows, SpokenLips, lip_rows
 from lipsync.learning.lips import LEAST_SPEECH_S, train_lip_model
 from lipsync.speech.lip_model import LipModel
 
-#: Sound and lips belong together if the opening follows the prior's this well while somebody speaks (right sound of unknown people: mostly
+#: Sound and lips belong together if the opening follows the prior's this well while somebody speaks (right sound of
+#: unknown people: mostly
 #: above 0.6; another recording's: about 0).
 TOGETHER_R = 0.35
 #: Sound may be this late or early; by at least SHIFT_S it is put right.
@@ -29,14 +31,19 @@ STILL = 0.012
 
 
 def adapt_lip_model(
-    examples: Sequence[SpokenLips], visible: Sequence[LipTrack], rest: np.ndarray, config: LipsConfig, prior: LipModel | None,
-    hook: Hook = silent, device: torch.device | str = "cpu",
-) -> LipModel:  # fmt: skip
-    """The model of one person. examples: speech with its lips, may be none; visible: all lips ever seen; rest: (18,2) their resting lips.
+    examples: Sequence[SpokenLips],
+    visible: Sequence[LipTrack],
+    rest: np.ndarray,
+    config: LipsConfig,
+    prior: LipModel | None,
+    hook: Hook = silent,
+    device: torch.device | str = "cpu",
+) -> LipModel:
+    """The model of one person. examples: speech with its lips, may be none; visible: all lips ever seen; rest: (18,2)
+    their resting lips.
 
-    Without a prior, everything is learnt from the examples. The report says what was done: `lips_from` "own speech", "prior and own speech"
-    or "prior"; why, in `warning`. LipsyncError: no prior, and nothing to learn from.
-    """
+    Without a prior, everything is learnt from the examples. The report says what was done: `lips_from` "own speech",
+    "prior and own speech" or "prior"; why, in `warning`. LipsyncError: no prior, and nothing to learn from."""
     if prior is None:
         model = train_lip_model(examples, config, hook, device)
         model.report["lips_from"] = "own speech"
@@ -52,12 +59,19 @@ def adapt_lip_model(
         model = train_lip_model(examples, config, hook, device, prior=prior)
         model.report |= {"lips_from": "prior and own speech", "sound_r": round(match.r, 3), "sound_lag_s": match.lag_s}
         if match.lag_s:
-            model.report["warning"] = f"The target's sound is {_late(match.lag_s)} its lips; that was put right for learning."
+            model.report["warning"] = (
+                f"The target's sound is {_late(match.lag_s)} its lips; that was put right for learning."
+            )
         return model
     style = style_of(prior, visible, rest)
     model = prior.on(rest, style)
     model.report = {f"prior_{name}": value for name, value in prior.report.items()}
-    model.report |= {"lips_from": "prior", "network": prior.network, "style": round(float(style.mean()), 3), "speech_minutes": speech_s / 60}
+    model.report |= {
+        "lips_from": "prior",
+        "network": prior.network,
+        "style": round(float(style.mean()), 3),
+        "speech_minutes": speech_s / 60,
+    }
     model.report |= {"sound_r": round(match.r, 3), "warning": _why(speech_s, match)}
     return model
 
@@ -75,7 +89,8 @@ def _why(speech_s: float, match: Match) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """How well lips follow sound. r: correlation of the opening with the prior's, while somebody speaks; lag_s: how late the sound is."""
+    """How well lips follow sound. r: correlation of the opening with the prior's, while somebody speaks; lag_s: how
+    late the sound is."""
 
     r: float
     lag_s: float
@@ -114,12 +129,15 @@ def shifted(wave: Waveform, late_s: float) -> Waveform:
 
 
 def style_of(prior: LipModel, visible: Sequence[LipTrack], rest: np.ndarray) -> np.ndarray:
-    """(18,2) how far each coordinate of this person's lips moves relative to the prior's; 1 where the lips were hardly seen to move."""
+    """(18,2) how far each coordinate of this person's lips moves relative to the prior's; 1 where the lips were hardly
+    seen to move."""
     points = np.concatenate([track.points[track.valid] for track in visible] or [np.zeros((0, 18, 2))])
     moving = points[opening(points) > opening(rest) + STILL] if len(points) else points
     if len(moving) < 10 or opening(points).std() < STILL:
         return np.ones((18, 2), np.float32)
-    spread = np.sqrt((prior.basis.components**2 * (prior.basis.spread**2)[:, None, None]).sum(0)) * prior.report.get("reach", 1.0)
+    spread = np.sqrt((prior.basis.components**2 * (prior.basis.spread**2)[:, None, None]).sum(0)) * prior.report.get(
+        "reach", 1.0
+    )
     ratio = np.clip(points.std(0) / np.maximum(spread, 1e-4), LEAST_STYLE, MOST_STYLE)
     ratio = np.where(spread > 0.05 * spread.max(), ratio, 1.0)
     trust = len(moving) / (len(moving) + HALF_BELIEVED)

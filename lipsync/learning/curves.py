@@ -18,9 +18,13 @@ PLOT, BARS = (84, 92, 700, 486), (800, 130, 1060, 486)
 def summary(report: Mapping) -> list[str]:
     """A few lines for a person. Lengths are in eye distances; figures that a report does not hold are left out."""
     say = lambda name, digits=4: f"{report[name]:.{digits}f}"  # noqa: E731
-    lines = [f"{_networks(report)}, at most {report.get('steps', '?')} steps each, {report.get('training_s', 0):.0f} s."]
+    lines = [
+        f"{_networks(report)}, at most {report.get('steps', '?')} steps each, {report.get('training_s', 0):.0f} s."
+    ]
     if "speech_minutes" in report:
-        lines.append(f"Learnt from {60 * report['speech_minutes']:.0f} s of speech; {report.get('held_out_s', 0):.0f} s of footage held out to measure.")
+        lines.append(
+            f"Learnt from {60 * report['speech_minutes']:.0f} s of speech; {report.get('held_out_s', 0):.0f} s of footage held out to measure."
+        )
     if "lmd" in report:
         beside = [f"floor of the lip basis {say('floor_lmd')}"] if "floor_lmd" in report else []
         beside += [f"the mean shape alone {say('mean_shape_lmd')}"] if "mean_shape_lmd" in report else []
@@ -38,10 +42,11 @@ def _networks(report: Mapping) -> str:
 
 
 def curve_picture(report: Mapping) -> np.ndarray | None:
-    """(HEIGHT,WIDTH,3) uint8 RGB: training loss and held-out error over the steps, and the error between its floor and the mean shape.
+    """(HEIGHT,WIDTH,3) uint8 RGB: training loss and held-out error over the steps, and the error between its floor and
+    the mean shape.
 
-    report["curve"]: rows of member, step, training loss, held-out error (None where not measured). None where there is no curve.
-    """
+    report["curve"]: rows of member, step, training loss, held-out error (None where not measured). None where there is
+    no curve."""
     import cv2
 
     curve = np.array([[np.nan if x is None else x for x in row] for row in report.get("curve", [])], float)
@@ -94,13 +99,23 @@ def _round_values(low: float, high: float) -> list[float]:
 def _draw_bars(picture: np.ndarray, report: Mapping) -> None:
     """Floor, error and mean shape side by side, and the two figures of the opening below the title."""
     left, top, right, bottom = BARS
-    named = (("floor", "floor_lmd", (176, 184, 196)), ("model", "lmd", COLOURS[0]), ("mean", "mean_shape_lmd", (224, 200, 176)))
+    named = (
+        ("floor", "floor_lmd", (176, 184, 196)),
+        ("model", "lmd", COLOURS[0]),
+        ("mean", "mean_shape_lmd", (224, 200, 176)),
+    )
     bars = [(name, report[key], colour) for name, key, colour in named if key in report]
     if not bars:
         return
     _text(picture, "Error, eye distances", (left, 72), 0.48, FAINT)
     if "opening_r" in report:
-        _text(picture, f"opening r {report['opening_r']:.2f}, articulation {report.get('articulation', 0):.2f}", (left, 96), 0.48, INK)
+        _text(
+            picture,
+            f"opening r {report['opening_r']:.2f}, articulation {report.get('articulation', 0):.2f}",
+            (left, 96),
+            0.48,
+            INK,
+        )
     highest = max(value for _, value, _ in bars)
     step = (right - left) / len(bars)
     for i, (name, value, colour) in enumerate(bars):
@@ -129,4 +144,13 @@ def _line(picture: np.ndarray, points: Sequence[tuple[float, float]], colour: tu
 def _text(picture: np.ndarray, text: str, at: tuple[float, float], size: float, colour: tuple[int, int, int]) -> None:
     import cv2
 
-    cv2.putText(picture, text, (round(at[0] * FINE), round(at[1] * FINE)), cv2.FONT_HERSHEY_DUPLEX, size * FINE, colour, FINE, cv2.LINE_AA)
+    cv2.putText(
+        picture,
+        text,
+        (round(at[0] * FINE), round(at[1] * FINE)),
+        cv2.FONT_HERSHEY_DUPLEX,
+        size * FINE,
+        colour,
+        FINE,
+        cv2.LINE_AA,
+    )

@@ -1,9 +1,9 @@
-"""Several processes that train the same networks, each on its own part of the data, one for each GPU (through Lightning Fabric).
+"""Several processes that train the same networks, each on its own part of the data, one for each GPU (through Lightning
+Fabric).
 
-`lipsync.learning.loop.train(..., ranks=ranks)` starts from the weights of the first rank, moves every rank by the mean of all gradients, and lets the
-first one alone judge, tell and save. Gradients are averaged after the backward pass, not inside of it, so that losses may call the networks
-as often and in whatever order they like (the games of GANs).
-"""
+`lipsync.learning.loop.train(..., ranks=ranks)` starts from the weights of the first rank, moves every rank by the mean
+of all gradients, and lets the first one alone judge, tell and save. Gradients are averaged after the backward pass, not
+inside of it, so that losses may call the networks as often and in whatever order they like (the games of GANs)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Ranks:
 
     @torch.no_grad()
     def mean_gradients(self, net: nn.Module) -> None:
-        """Every gradient becomes its mean over all ranks; a rank without it counts as 0, and where all are without it there stays none."""
+        """Every gradient becomes its mean over all ranks; a rank without it counts as 0, and where all are without it
+        there stays none."""
         learned = [p for p in net.parameters() if p.requires_grad]
         has = torch.tensor([float(p.grad is not None) for p in learned], device=self.device)
         rows = [p.grad.float() if p.grad is not None else torch.zeros_like(p, dtype=torch.float32) for p in learned]
@@ -71,11 +72,11 @@ class Ranks:
 
 
 def launch(n: int, function: Callable[..., Any], *arguments: object, accelerator: str = "auto") -> Any:
-    """What `function(ranks, *arguments)` returns on the first of n ranks, each a new process with its own GPU (accelerator "cpu": cores).
+    """What `function(ranks, *arguments)` returns on the first of n ranks, each a new process with its own GPU
+    (accelerator "cpu": cores).
 
-    function: importable by name, and arguments: small and plain, for they are sent to the new processes. An error on any rank ends all of
-    them. LipsyncError: Lightning is not installed, or there are fewer devices than asked for.
-    """
+    function: importable by name, and arguments: small and plain, for they are sent to the new processes. An error on
+    any rank ends all of them. LipsyncError: Lightning is not installed, or there are fewer devices than asked for."""
     if importlib.util.find_spec("lightning") is None:
         raise LipsyncError("Training on several devices needs Lightning: pip install 'lipsync-dub[train]'.")
     from lightning.fabric import Fabric
@@ -83,7 +84,9 @@ def launch(n: int, function: Callable[..., Any], *arguments: object, accelerator
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if accelerator == "cuda" and n > torch.cuda.device_count():
-        raise LipsyncError(f"{n} devices were asked for, but this machine has {torch.cuda.device_count()}. Ask for fewer with --devices.")
+        raise LipsyncError(
+            f"{n} devices were asked for, but this machine has {torch.cuda.device_count()}. Ask for fewer with --devices."
+        )
     return Fabric(accelerator=accelerator, devices=n, strategy="ddp_spawn").launch(_on_rank, function, arguments)
 
 

@@ -1,4 +1,5 @@
-"""Speech with its real lips, as rows to learn from: features and lip shapes at 100 per second, held-out parts, varied excerpts."""
+"""Speech with its real lips, as rows to learn from: features and lip shapes at 100 per second, held-out parts, varied
+excerpts."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ SEEN_AT_REST, SAME_REST = 30, 0.02
 
 @dataclass(frozen=True, slots=True)
 class SpokenLips:
-    """One recording with its picture. wave: sample 0 sounds at the first frame (`audio.load.load_track`); lips: on the frames' clock;
-    shot: (T,) shot number of each frame."""
+    """One recording with its picture. wave: sample 0 sounds at the first frame (`audio.load.load_track`); lips: on the
+    frames' clock; shot: (T,) shot number of each frame."""
 
     wave: Waveform
     lips: LipTrack
@@ -34,13 +35,15 @@ class SpokenLips:
 
     def __post_init__(self) -> None:
         if self.lips.clock is None or self.shot.shape != (len(self.lips),):
-            raise ValueError(f"SpokenLips: {len(self.lips)} lips need a frame clock and as many shot numbers; got {self.shot.shape}")
+            raise ValueError(
+                f"SpokenLips: {len(self.lips)} lips need a frame clock and as many shot numbers; got {self.shot.shape}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class LipRows:
-    """Rows of all examples, one after the other. features: (R,D) float32 torch; points: (R,18,2); valid, voiced: (R,) bool;
-    fold: (R,) int, the stretch's part of the recording, 0 to N_FOLDS - 1."""
+    """Rows of all examples, one after the other. features: (R,D) float32 torch; points: (R,18,2); valid, voiced: (R,)
+    bool; fold: (R,) int, the stretch's part of the recording, 0 to N_FOLDS - 1."""
 
     features: torch.Tensor
     points: np.ndarray
@@ -55,7 +58,8 @@ class LipRows:
 
 
 def lip_rows(examples: Sequence[SpokenLips], spec: FeatureSpec) -> LipRows:
-    """The examples as rows; the last row of each is never valid, so that nothing is interpolated from one into the next."""
+    """The examples as rows; the last row of each is never valid, so that nothing is interpolated from one into the
+    next."""
     features, points, valid, voiced, piece, shots = [], [], [], [], [], []
     total = sum(len(e.wave.samples) for e in examples) // HOP
     longest = int(np.clip(total / N_FOLDS, 50, 300))
@@ -67,7 +71,10 @@ def lip_rows(examples: Sequence[SpokenLips], spec: FeatureSpec) -> LipRows:
         points.append(track.points)
         valid.append(track.valid)
         voiced.append(voice_activity(example.wave))
-        first, shot = (piece[-1][-1] + 1 if piece else 0), shot_at_features(example.shot, example.lips.clock, len(values))
+        first, shot = (
+            (piece[-1][-1] + 1 if piece else 0),
+            shot_at_features(example.shot, example.lips.clock, len(values)),
+        )
         piece.append(first + _pieces(shot, longest))
         shots.append(shot + (shots[-1].max() + 1 if shots else 0))
     points, valid, voiced = np.concatenate(points), np.concatenate(valid), np.concatenate(voiced)
@@ -76,8 +83,8 @@ def lip_rows(examples: Sequence[SpokenLips], spec: FeatureSpec) -> LipRows:
 
 
 def settled(points: np.ndarray, valid: np.ndarray, voiced: np.ndarray, shot: np.ndarray) -> np.ndarray:
-    """The (R,18,2) lips with each shot's rest brought to the common one, where it is seen: a turned head leaks into the face frame, and no
-    sound tells by how much (on GRID s1 it was 41 % of the squared error)."""
+    """The (R,18,2) lips with each shot's rest brought to the common one, where it is seen: a turned head leaks into the
+    face frame, and no sound tells by how much (on GRID s1 it was 41 % of the squared error)."""
     if not valid.any():
         return points
     rest, out, own = rest_shape(points, valid, voiced), points.copy(), {}
@@ -93,7 +100,8 @@ def settled(points: np.ndarray, valid: np.ndarray, voiced: np.ndarray, shot: np.
 
 
 def _pieces(shot: np.ndarray, longest: int) -> np.ndarray:
-    """(F,) number of the stretch each row belongs to: shots, the long ones cut into equal pieces of at most `longest` rows."""
+    """(F,) number of the stretch each row belongs to: shots, the long ones cut into equal pieces of at most `longest`
+    rows."""
     edges = np.flatnonzero(np.diff(shot)) + 1
     starts, ends = np.r_[0, edges], np.r_[edges, len(shot)]
     lengths = np.concatenate([_even(end - start, longest) for start, end in zip(starts, ends)])
@@ -107,11 +115,11 @@ def _even(n: int, longest: int) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """How much excerpts differ from the recording; features are log-mel bands, so sound is varied there (natural logarithm of power).
+    """How much excerpts differ from the recording; features are log-mel bands, so sound is varied there (natural
+    logarithm of power).
 
-    speed: share, both ways; noise: ceiling of added steady noise over the floor; tilt: std of the spectral tilt; gain: std;
-    formants: share by which the bands move; colour: std of three slow waves over the bands.
-    """
+    speed: share, both ways; noise: ceiling of added steady noise over the floor; tilt: std of the spectral tilt; gain:
+    std; formants: share by which the bands move; colour: std of three slow waves over the bands."""
 
     speed: float = 0.1
     noise: float = 1.5
@@ -125,9 +133,16 @@ NO_VARIATION = Variation(0, 0, 0, 0, 0)
 
 
 def excerpts(
-    features: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, n: int, length: int, vary: Variation, generator: torch.Generator
+    features: torch.Tensor,
+    targets: torch.Tensor,
+    weight: torch.Tensor,
+    n: int,
+    length: int,
+    vary: Variation,
+    generator: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """`n` random stretches of `length` rows: features (n,length,D), targets (n,length,K), weight (n,length), varied alike in speed."""
+    """`n` random stretches of `length` rows: features (n,length,D), targets (n,length,K), weight (n,length), varied
+    alike in speed."""
     room = len(features) - int(length * (1 + vary.speed)) - 2
     pace = 1 + (2 * torch.rand(n, 1, generator=generator) - 1) * vary.speed
     position = torch.rand(n, 1, generator=generator) * room + torch.arange(length)[None] * pace
@@ -151,7 +166,12 @@ def varied(log_mel: torch.Tensor, vary: Variation, generator: torch.Generator) -
         floor = log_mel.amin((1, 2), keepdim=True) + uniform(n, 1, 1) * vary.noise + normal(n, 1, 1) * slope
         log_mel = torch.logaddexp(log_mel, floor + 0.5 * normal(n, length, n_bands))
     if vary.colour:
-        waves = torch.cos(torch.pi * torch.arange(1, 4, device=device)[:, None] * (torch.arange(n_bands, device=device) + 0.5) / n_bands)
+        waves = torch.cos(
+            torch.pi
+            * torch.arange(1, 4, device=device)[:, None]
+            * (torch.arange(n_bands, device=device) + 0.5)
+            / n_bands
+        )
         log_mel = log_mel + (vary.colour * normal(n, 3) @ waves)[:, None]
     return log_mel + normal(n, 1, 1) * vary.tilt * slope + normal(n, 1, 1) * vary.gain
 
@@ -167,13 +187,16 @@ def _moved_bands(log_mel: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
 
 
 def spoken_lips(films: Sequence[Footage]) -> tuple[list, list[str]]:
-    """Speech with the lips that said it (`lipsync.learning.lip_examples.SpokenLips`), one of each film that has sound, and a note for each that has none."""
+    """Speech with the lips that said it (`lipsync.learning.lip_examples.SpokenLips`), one of each film that has sound,
+    and a note for each that has none."""
     pass
 
     examples, notes = [], []
     for film in films:
         try:
-            examples.append(SpokenLips(load_track(film.video.path, film.stream.limits), film.track.lips, film.track.shot))
+            examples.append(
+                SpokenLips(load_track(film.video.path, film.stream.limits), film.track.lips, film.track.shot)
+            )
         except MediaError as error:
             notes.append(f"Footage {film.video.path.name} is of no use: {error}")
     return examples, notes

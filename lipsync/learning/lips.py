@@ -29,9 +29,10 @@ UNRELATED_R = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a network is trained. flatten: exponent by which small components count less than when standardised (0 = standardised,
-    1 = by their size); opening: weight of losses.OpeningLoss; members: networks averaged, each with another part of the recording held
-    out; rate, adapt_rate: of learning, from nothing and from a prior; batch: excerpts of a step (half of both in a short adaptation); length: rows of an excerpt."""
+    """How a network is trained. flatten: exponent by which small components count less than when standardised (0 =
+    standardised, 1 = by their size); opening: weight of losses.OpeningLoss; members: networks averaged, each with
+    another part of the recording held out; rate, adapt_rate: of learning, from nothing and from a prior; batch:
+    excerpts of a step (half of both in a short adaptation); length: rows of an excerpt."""
 
     flatten: float
     opening: float
@@ -55,14 +56,20 @@ MANY_STEPS = 800
 
 
 def train_lip_model(
-    examples: Sequence[SpokenLips], config: LipsConfig = LipsConfig(), hook: Hook = silent, device: torch.device | str = "cpu",
-    seed: int = 0, prior: LipModel | None = None, keep: Path | None = None,
-) -> LipModel:  # fmt: skip
-    """The lip model of the person in `examples`; each network is stopped and measured on the part of the recording it never saw.
+    examples: Sequence[SpokenLips],
+    config: LipsConfig = LipsConfig(),
+    hook: Hook = silent,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+    prior: LipModel | None = None,
+    keep: Path | None = None,
+) -> LipModel:
+    """The lip model of the person in `examples`; each network is stopped and measured on the part of the recording it
+    never saw.
 
-    prior: a model of the same network to start from, instead of from nothing; keep: a folder in which an interrupted training waits to be
-    continued by the same call. Deterministic for a seed on one machine. LipsyncError: hardly any speech with visible lips.
-    """
+    prior: a model of the same network to start from, instead of from nothing; keep: a folder in which an interrupted
+    training waits to be continued by the same call. Deterministic for a seed on one machine. LipsyncError: hardly any
+    speech with visible lips."""
     if config.network not in SHAPES:
         raise UsageError(f"There is no lip network {config.network!r}; known: {', '.join(SHAPES)}.")
     began = time.perf_counter()
@@ -91,8 +98,15 @@ def train_lip_model(
     truth, guess = np.concatenate(truth), np.concatenate(guess)
     gain = _gain(truth, guess)
     model = LipModel(model.network, model.nets, model.feature_mean, model.feature_scale, model.basis, model.rest, gain)
-    model.report = _report(truth, uncrossed(model.exaggerated(guess)), rows.points[rows.valid].mean(0), model.basis, speech_s, gain)
-    model.report |= {"training_s": round(time.perf_counter() - began, 1), "steps": steps, "members": members, "network": config.network}
+    model.report = _report(
+        truth, uncrossed(model.exaggerated(guess)), rows.points[rows.valid].mean(0), model.basis, speech_s, gain
+    )
+    model.report |= {
+        "training_s": round(time.perf_counter() - began, 1),
+        "steps": steps,
+        "members": members,
+        "network": config.network,
+    }
     model.report |= {"from_prior": prior is not None, "curve": curve}
     return model
 
@@ -109,7 +123,9 @@ def adapting_steps(speech_s: float) -> int:
 
 def _check_speech(rows: LipRows, speech_s: float) -> None:
     if not rows.valid.any():
-        raise LipsyncError("The target's lips are never visible while its sound plays. Use a video of a face that speaks to the camera.")
+        raise LipsyncError(
+            "The target's lips are never visible while its sound plays. Use a video of a face that speaks to the camera."
+        )
     if speech_s < LEAST_SPEECH_S:
         raise LipsyncError(
             f"The target has {speech_s:.1f} s of speech with visible lips, too little to learn from (at least {LEAST_SPEECH_S:.0f} s). "
@@ -137,7 +153,8 @@ def _name_of(rows: LipRows, config: LipsConfig, prior: LipModel | None, seed: in
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A person's rows as a network sees them. features: (R,D); targets: (R,K) standardised coefficients; importance: (K,) of each."""
+    """A person's rows as a network sees them. features: (R,D); targets: (R,K) standardised coefficients; importance:
+    (K,) of each."""
 
     rows: LipRows
     features: torch.Tensor
@@ -156,7 +173,9 @@ class Lesson:
 
     def answer(self, net: LipNet, model: LipModel) -> np.ndarray:
         """(R,18,2) the network's lips for all rows."""
-        return model.basis.decode((predicted(net, model.standardised(self.features)) * scale_of(model.basis)).astype(np.float32))
+        return model.basis.decode(
+            (predicted(net, model.standardised(self.features)) * scale_of(model.basis)).astype(np.float32)
+        )
 
     def error(self, net: LipNet, model: LipModel, member: int) -> float:
         """Weighted squared error on the held-out rows."""
@@ -169,7 +188,15 @@ class Lesson:
 
 
 def _trained(
-    model: LipModel, lesson: Lesson, recipe: Recipe, member: int, steps: int, seed: int, start: LipNet | None, tell, keep: Path | None
+    model: LipModel,
+    lesson: Lesson,
+    recipe: Recipe,
+    member: int,
+    steps: int,
+    seed: int,
+    start: LipNet | None,
+    tell,
+    keep: Path | None,
 ) -> tuple[LipNet, Judged]:
     """A network that has not seen its member's fold, with its averaged weights from where they were best on it."""
     shape = SHAPES[model.network]
@@ -187,7 +214,9 @@ def _trained(
     drawn = lambda: excerpts(lesson.features, lesson.targets, weight, batch, length, recipe.vary, generator)  # noqa: E731
     judge_at = lambda step: step >= steps // 2 and step % max(10, steps // 24) == 0  # noqa: E731
     objective = lip_objective(net, model, drawn, lesson.importance, recipe.opening, rate, steps)
-    return net, train([objective], steps, generator, lambda: lesson.error(net, model, member), judge_at, tell, keep, patience=PATIENCE)
+    return net, train(
+        [objective], steps, generator, lambda: lesson.error(net, model, member), judge_at, tell, keep, patience=PATIENCE
+    )
 
 
 def importance_of(basis: LipBasis, flatten: float) -> torch.Tensor:
@@ -198,9 +227,14 @@ def importance_of(basis: LipBasis, flatten: float) -> torch.Tensor:
 
 
 def lip_objective(
-    net: LipNet, model: LipModel, drawn: Callable[[], tuple[torch.Tensor, torch.Tensor, torch.Tensor]], importance: torch.Tensor,
-    opening_weight: float, rate: float, steps: int,
-) -> Objective:  # fmt: skip
+    net: LipNet,
+    model: LipModel,
+    drawn: Callable[[], tuple[torch.Tensor, torch.Tensor, torch.Tensor]],
+    importance: torch.Tensor,
+    opening_weight: float,
+    rate: float,
+    steps: int,
+) -> Objective:
     """Who learns lips: `drawn()` gives features (B,L,D), wanted coefficients (B,L,K) and weights (B,L)."""
     closeness = OpeningLoss(model.basis, importance.device)
 
@@ -218,21 +252,30 @@ def lip_objective(
 
 
 def _gain(truth: np.ndarray, guess: np.ndarray) -> float:
-    """How much further from rest lips should go than predicted, 1 to 1.4: from the openings' spread on the held-out parts."""
+    """How much further from rest lips should go than predicted, 1 to 1.4: from the openings' spread on the held-out
+    parts."""
     spread = opening(uncrossed(guess)).std()
     return float(np.clip(opening(truth).std() / spread, 1.0, 1.4)) if spread > 1e-6 else 1.0
 
 
-def _report(truth: np.ndarray, guess: np.ndarray, mean: np.ndarray, basis: LipBasis, speech_s: float, gain: float) -> dict:
+def _report(
+    truth: np.ndarray, guess: np.ndarray, mean: np.ndarray, basis: LipBasis, speech_s: float, gain: float
+) -> dict:
     """Held-out figures, lengths in eye distances, and a warning in words where they are poor."""
     real, ours = opening(truth), opening(guess)
     flat = real.std() < 1e-4 or ours.std() < 1e-6
     r = 0.0 if flat else opening_r(ours, real)
     report = {
-        "floor_lmd": lmd(basis.decode(basis.encode(truth)), truth), "lmd": lmd(guess, truth), "lmd_mean_removed": lmd(guess, truth, True),
-        "mean_shape_lmd": lmd(mean, truth), "mean_shape_lmd_mean_removed": lmd(0 * truth, truth, True),
-        "opening_r": r, "articulation": 0.0 if flat else articulation(ours, real),
-        "speech_minutes": speech_s / 60, "held_out_s": len(truth) / 100, "gain": gain,
+        "floor_lmd": lmd(basis.decode(basis.encode(truth)), truth),
+        "lmd": lmd(guess, truth),
+        "lmd_mean_removed": lmd(guess, truth, True),
+        "mean_shape_lmd": lmd(mean, truth),
+        "mean_shape_lmd_mean_removed": lmd(0 * truth, truth, True),
+        "opening_r": r,
+        "articulation": 0.0 if flat else articulation(ours, real),
+        "speech_minutes": speech_s / 60,
+        "held_out_s": len(truth) / 100,
+        "gain": gain,
     }
     report = {name: round(value, 5) for name, value in report.items()}
     return report | {"warning": _warning(speech_s, r)}

@@ -1,8 +1,8 @@
-"""One plain training loop for lips and textures: players take turns, each steps its own optimiser on its own named loss terms.
+"""One plain training loop for lips and textures: players take turns, each steps its own optimiser on its own named loss
+terms.
 
-A run can be stopped at any moment and resumed exactly: weights, optimisers, averages, dice and the best weights so far are kept in one
-safetensors file.
-"""
+A run can be stopped at any moment and resumed exactly: weights, optimisers, averages, dice and the best weights so far
+are kept in one safetensors file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class Objective:
 
 @dataclass(slots=True)
 class Judged:
-    """What became of a training: rows of (step, mean loss since the last row, held-out error), the best error and its step."""
+    """What became of a training: rows of (step, mean loss since the last row, held-out error), the best error and its
+    step."""
 
     curve: list[tuple[int, float, float]] = field(default_factory=list)
     best: float = float("inf")
@@ -48,17 +49,25 @@ class Judged:
 
 
 def train(
-    objectives: Sequence[Objective], steps: int, generator: torch.Generator, judge: Callable[[], float], judge_at: Callable[[int], bool],
-    tell: Callable[[int], None] = lambda step: None, keep: Path | None = None, keep_every_s: float = 10.0, patience: int = 0,
+    objectives: Sequence[Objective],
+    steps: int,
+    generator: torch.Generator,
+    judge: Callable[[], float],
+    judge_at: Callable[[int], bool],
+    tell: Callable[[int], None] = lambda step: None,
+    keep: Path | None = None,
+    keep_every_s: float = 10.0,
+    patience: int = 0,
     ranks: Ranks | None = None,
-) -> Judged:  # fmt: skip
-    """Trains the players' networks for `steps`; they end with their averaged weights from where `judge` found them best.
+) -> Judged:
+    """Trains the players' networks for `steps`; they end with their averaged weights from where `judge` found them
+    best.
 
-    dice: the only randomness of the terms, beside torch's own; judge: held-out error, called with the averaged weights in place, at the
-    steps chosen by `judge_at` and at the last; patience: stop after so many judgements without a better one (0 = never); keep: file for
-    resuming: if it holds the same run, that is continued; a finished one is not run again; ranks: this process is one of several that call
-    this with the same players and their own dice: they learn together, the first one judges, tells and saves.
-    """
+    dice: the only randomness of the terms, beside torch's own; judge: held-out error, called with the averaged weights
+    in place, at the steps chosen by `judge_at` and at the last; patience: stop after so many judgements without a
+    better one (0 = never); keep: file for resuming: if it holds the same run, that is continued; a finished one is not
+    run again; ranks: this process is one of several that call this with the same players and their own dice: they learn
+    together, the first one judges, tells and saves."""
     state = _State(objectives, generator, ranks)
     if ranks is not None:
         ranks.broadcast(state.values() + state.mean + state.best)
@@ -164,7 +173,8 @@ class _State:
         return 0 < patience <= self.worse
 
     def fingerprint(self, steps: int) -> str:
-        """Tells runs apart: sizes and names of all that is trained, the number of steps, and of ranks where they are several."""
+        """Tells runs apart: sizes and names of all that is trained, the number of steps, and of ranks where they are
+        several."""
         shapes = [(p.name, [(k, list(v.shape)) for k, v in p.net.state_dict().items()]) for p in self.objectives]
         several = [] if self.ranks is None else [self.ranks.n]
         return hashlib.sha256(json.dumps([steps, shapes, *several]).encode()).hexdigest()
@@ -176,17 +186,33 @@ class _State:
         if not self.first:
             return
         groups = {"net": self.values(), "mean": self.mean, "best": self.best, "dice": generator}
-        tensors = {f"{group}.{i}": t.detach().cpu().contiguous().clone() for group, rows in groups.items() for i, t in enumerate(rows)}
+        tensors = {
+            f"{group}.{i}": t.detach().cpu().contiguous().clone()
+            for group, rows in groups.items()
+            for i, t in enumerate(rows)
+        }
         plain = []
         for k, objective in enumerate(self.objectives):
             states = objective.optimiser.state_dict()["state"]
             for i, state in states.items():
-                tensors |= {f"optimiser.{k}.{i}.{name}": value.detach().cpu().contiguous().clone() for name, value in state.items()}
+                tensors |= {
+                    f"optimiser.{k}.{i}.{name}": value.detach().cpu().contiguous().clone()
+                    for name, value in state.items()
+                }
             plain.append(objective.schedule.last_epoch if objective.schedule is not None else 0)
-        facts = {"run": self.fingerprint(steps), "step": self.step, "worse": self.worse, "losses": self.losses, "schedules": plain}
+        facts = {
+            "run": self.fingerprint(steps),
+            "step": self.step,
+            "worse": self.worse,
+            "losses": self.losses,
+            "schedules": plain,
+        }
         facts |= {"curve": self.outcome.curve, "lowest": self.outcome.best, "lowest_step": self.outcome.best_step}
         told = json.dumps(facts)
-        with suppress(OSError), atomic_write(path) as part:  # the training goes on in memory, and the last state that could be kept stays
+        with (
+            suppress(OSError),
+            atomic_write(path) as part,
+        ):  # the training goes on in memory, and the last state that could be kept stays
             save_tensors(part, tensors, {"facts": told, "sha256": _digest(told, tensors)})
 
     def resume(self, path: Path, steps: int) -> None:

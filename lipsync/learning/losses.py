@@ -1,4 +1,5 @@
-"""Loss terms, each by name and each with its paper. Pictures are (B,3,H,W) RGB in [0,1]; every term is the mean over all it is given."""
+"""Loss terms, each by name and each with its paper. Pictures are (B,3,H,W) RGB in [0,1]; every term is the mean over
+all it is given."""
 
 from __future__ import annotations
 
@@ -43,9 +44,9 @@ class OpeningLoss:
 class Losses:
     """The terms a texture method may use: `losses.l1(a, b)` and so on, each a scalar.
 
-    perceptual: the network behind `perceptual`: "vgg16", "mouth-encoder", or "auto" = vgg16 where torchvision and its weights are there,
-    else the mouth encoder that ships. It is loaded at the first use of `perceptual` or `perceptual_name`; nothing is ever downloaded.
-    """
+    perceptual: the network behind `perceptual`: "vgg16", "mouth-encoder", or "auto" = vgg16 where torchvision and its
+    weights are there, else the mouth encoder that ships. It is loaded at the first use of `perceptual` or
+    `perceptual_name`; nothing is ever downloaded."""
 
     def __init__(self, device: torch.device | str = "cpu", perceptual: str = "auto") -> None:
         if perceptual not in ("auto", "vgg16", "mouth-encoder"):
@@ -59,42 +60,49 @@ class Losses:
 
     @staticmethod
     def gan(kind: str) -> Adversarial:
-        """The sides of an adversarial game: "gan" (Goodfellow et al. 2014), "lsgan" (Mao et al. 2017), "hinge" (Lim and Ye 2017) or "wgan"
-        (Arjovsky et al. 2017). LipsyncError: another kind."""
+        """The sides of an adversarial game: "gan" (Goodfellow et al. 2014), "lsgan" (Mao et al. 2017), "hinge" (Lim and
+        Ye 2017) or "wgan" (Arjovsky et al. 2017). LipsyncError: another kind."""
         if kind not in GAMES:
             raise LipsyncError(f"There is no adversarial loss {kind!r}; known: {', '.join(sorted(GAMES))}.")
         return GAMES[kind]
 
     @staticmethod
     def feature_matching(ours: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
-        """Mean absolute difference of a discriminator's layers for drawn and for real pictures (pix2pixHD: Wang et al. 2018).
+        """Mean absolute difference of a discriminator's layers for drawn and for real pictures (pix2pixHD: Wang et al.
+        2018).
 
-        One list of layers for each discriminator; every layer and every discriminator counts the same; nothing flows back through `real`.
-        """
+        One list of layers for each discriminator; every layer and every discriminator counts the same; nothing flows
+        back through `real`."""
         pairs = [(a, b) for net, other in zip(ours, real, strict=True) for a, b in zip(net, other, strict=True)]
         return torch.stack([l1_loss(a.float(), b.detach().float()) for a, b in pairs]).mean()
 
     @staticmethod
     def edge(a: Tensor, b: Tensor) -> Tensor:
-        """Mean difference of the sizes of the steps from pixel to pixel, across plus down: blur costs, a shift of brightness does not
-        (gradient difference loss: Mathieu, Couprie and LeCun 2016; the edge loss of the deepfake programs)."""
+        """Mean difference of the sizes of the steps from pixel to pixel, across plus down: blur costs, a shift of
+        brightness does not (gradient difference loss: Mathieu, Couprie and LeCun 2016; the edge loss of the deepfake
+        programs)."""
         a, b = a.float(), b.float()
         return sum(l1_loss(a.diff(dim=axis).abs(), b.diff(dim=axis).abs()) for axis in (-1, -2))
 
     @staticmethod
     def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
-        """1 - SSIM of the brightness over square windows of 7 pixels, mean (Wang et al. 2004; as a loss: Zhao et al. 2017)."""
+        """1 - SSIM of the brightness over square windows of 7 pixels, mean (Wang et al. 2004; as a loss: Zhao et al.
+        2017)."""
         a, b = (x.float().mean(1, keepdim=True) for x in (a, b))
         mean = lambda x: avg_pool2d(x, 7, 1)  # noqa: E731
         mean_a, mean_b = mean(a), mean(b)
         var_a, var_b, cov = mean(a * a) - mean_a.square(), mean(b * b) - mean_b.square(), mean(a * b) - mean_a * mean_b
-        score = (2 * mean_a * mean_b + 0.01**2) * (2 * cov + 0.03**2) / ((mean_a.square() + mean_b.square() + 0.01**2) * (var_a + var_b + 0.03**2))
+        score = (
+            (2 * mean_a * mean_b + 0.01**2)
+            * (2 * cov + 0.03**2)
+            / ((mean_a.square() + mean_b.square() + 0.01**2) * (var_a + var_b + 0.03**2))
+        )
         return 1 - score.mean()
 
     @staticmethod
     def temporal(drawn: Tensor, truth: Tensor, run: int) -> Tensor:
-        """Mean absolute difference between the change from row to row as drawn and as filmed; 0 for runs of one (temporal coherence loss:
-        Sun et al. 2021, Lin et al. 2022; there with squares).
+        """Mean absolute difference between the change from row to row as drawn and as filmed; 0 for runs of one
+        (temporal coherence loss: Sun et al. 2021, Lin et al. 2022; there with squares).
 
         Rows come in runs of `run` neighbours in time, run after run.
         """
@@ -105,7 +113,8 @@ class Losses:
 
     @staticmethod
     def kl(mean: Tensor, logvar: Tensor) -> Tensor:
-        """Kullback-Leibler divergence of N(mean, exp(logvar)) from N(0, 1), nats a dimension, mean (Kingma and Welling 2014)."""
+        """Kullback-Leibler divergence of N(mean, exp(logvar)) from N(0, 1), nats a dimension, mean (Kingma and Welling
+        2014)."""
         mean, logvar = mean.float(), logvar.float()
         return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
 
@@ -119,8 +128,8 @@ class Losses:
         return self.perceptual_distance(a, b).mean()
 
     def perceptual_distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """(B,) how different two pictures look: `feature_distance` of the layers of a network (LPIPS: Zhang et al. 2018, without its
-        learned weights). Always in float32. Pictures of any equal size of at least 32 px."""
+        """(B,) how different two pictures look: `feature_distance` of the layers of a network (LPIPS: Zhang et al.
+        2018, without its learned weights). Always in float32. Pictures of any equal size of at least 32 px."""
         with torch.autocast(self.device.type, enabled=False):
             layers = self._network[1](torch.cat([a.float(), b.float()]))
             return feature_distance([x[: len(a)] for x in layers], [x[len(a) :] for x in layers])
@@ -131,7 +140,9 @@ class Losses:
         name = "mouth-encoder" if net is None else "vgg16"
         if net is None:
             if self._wanted == "vgg16":
-                raise LipsyncError("The network vgg16 needs torchvision and its weights in torch hub's folder. Use mouth-encoder.")
+                raise LipsyncError(
+                    "The network vgg16 needs torchvision and its weights in torch hub's folder. Use mouth-encoder."
+                )
             from lipsync.learning.perceptual import mouth_encoder
 
             net = mouth_encoder()
@@ -157,7 +168,8 @@ def _mean_of(cost: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 _MORE, _LESS = _mean_of(lambda x: -x), _mean_of(lambda x: x)  # as high as possible, as low as possible
 _LIKELY, _UNLIKELY = _mean_of(lambda x: softplus(-x)), _mean_of(softplus)
 _ONE, _ZERO = _mean_of(lambda x: (x - 1).square()), _mean_of(torch.square)
-#: Cross entropy, its generator's form the one that does not saturate; least squares; hinge; Wasserstein (the caller keeps it Lipschitz).
+#: Cross entropy, its generator's form the one that does not saturate; least squares; hinge; Wasserstein (the caller
+#: keeps it Lipschitz).
 GAMES = {
     "gan": Adversarial(_LIKELY, _UNLIKELY, _LIKELY),
     "lsgan": Adversarial(_ONE, _ZERO, _ONE),
@@ -167,11 +179,14 @@ GAMES = {
 
 
 def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-    """(B,) squared difference of the unit-length channels at each place, mean over places and layers (Zhang et al. 2018); 0 to 4.
+    """(B,) squared difference of the unit-length channels at each place, mean over places and layers (Zhang et al.
+    2018); 0 to 4.
 
     a, b: layers (B,C,h,w) of one network for two pictures.
     """
-    return torch.stack([(of_length_one(x) - of_length_one(y)).square().sum(1).mean((1, 2)) for x, y in zip(a, b, strict=True)]).mean(0)
+    return torch.stack(
+        [(of_length_one(x) - of_length_one(y)).square().sum(1).mean((1, 2)) for x, y in zip(a, b, strict=True)]
+    ).mean(0)
 
 
 def of_length_one(layer: Tensor) -> Tensor:
@@ -201,7 +216,8 @@ class Vgg16(nn.Module):
 
 
 def vgg16() -> Vgg16 | None:
-    """torchvision's VGG16 where torchvision works and the weights already lie in torch hub's folder, else None; never downloads."""
+    """torchvision's VGG16 where torchvision works and the weights already lie in torch hub's folder, else None; never
+    downloads."""
     try:
         from torchvision.models import VGG16_Weights
         from torchvision.models import vgg16 as build

@@ -16,12 +16,14 @@ WIDTHS = (16, 32, 64, 96)
 
 
 class MouthEncoder(nn.Module):
-    """(B,3,H,W) RGB in [0,1] to four layers: 16, 32, 64, 96 channels at a half, a quarter, an eighth and a sixteenth of the size."""
+    """(B,3,H,W) RGB in [0,1] to four layers: 16, 32, 64, 96 channels at a half, a quarter, an eighth and a sixteenth of
+    the size."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stages = nn.ModuleList(
-            nn.ModuleList([nn.Conv2d(a, b, 4, 2, 1), nn.Conv2d(b, b, 3, padding=1)]) for a, b in zip((3, *WIDTHS), WIDTHS)
+            nn.ModuleList([nn.Conv2d(a, b, 4, 2, 1), nn.Conv2d(b, b, 3, padding=1)])
+            for a, b in zip((3, *WIDTHS), WIDTHS)
         )
 
     def forward(self, rgb: Tensor) -> list[Tensor]:

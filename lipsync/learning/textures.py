@@ -1,4 +1,5 @@
-"""Training of texture methods: rows of the mouth bank as questions with known answers, one loop for every method, early stop, exact resume."""
+"""Training of texture methods: rows of the mouth bank as questions with known answers, one loop for every method, early
+stop, exact resume."""
 
 from __future__ import annotations
 
@@ -38,11 +39,16 @@ Samples = Callable[[np.ndarray], None]
 
 
 class Examples:
-    """Rows of a mouth bank as training batches. spoken: (K,256) what the lip model hears at each row, or None; domain: (K,) 0 or 1, where
-    batches are half of either, or None."""
+    """Rows of a mouth bank as training batches. spoken: (K,256) what the lip model hears at each row, or None; domain:
+    (K,) 0 or 1, where batches are half of either, or None."""
 
     def __init__(
-        self, bank: MouthBank, spoken: np.ndarray | None, device: torch.device, generator: torch.Generator, domain: np.ndarray | None = None
+        self,
+        bank: MouthBank,
+        spoken: np.ndarray | None,
+        device: torch.device,
+        generator: torch.Generator,
+        domain: np.ndarray | None = None,
     ) -> None:
         self.bank, self.device, self.generator, self.spoken, self.domain = bank, device, generator, spoken, domain
         good = bank.sharpness >= BLURRED * usual_sharpness(bank)
@@ -51,17 +57,24 @@ class Examples:
         held = blocks % 10 == min(9, max(blocks, default=0))
         self.learned, self.held = np.flatnonzero(good & ~held), np.flatnonzero(good & held)
         if len(self.learned) < FEWEST:
-            raise LipsyncError(f"Only {len(self.learned)} sharp mouths to learn a texture from; {FEWEST} are needed at least. Give more footage with --footage.")
+            raise LipsyncError(
+                f"Only {len(self.learned)} sharp mouths to learn a texture from; {FEWEST} are needed at least. Give more footage with --footage."
+            )
         self.region = lower_face(bank.space)
         follows = np.zeros(len(bank), bool)
-        follows[:-1] = (bank.shot[1:] == bank.shot[:-1]) & (bank.source[1:] - bank.source[:-1] == 1) & good[1:] & ~held[1:]
+        follows[:-1] = (
+            (bank.shot[1:] == bank.shot[:-1]) & (bank.source[1:] - bank.source[:-1] == 1) & good[1:] & ~held[1:]
+        )
         self.followed = self.learned[follows[self.learned]]
 
     def draw(self, n: int, run: int = 1) -> TextureBatch:
-        """n rows by lot, in runs of `run` (1 or 2) neighbours in time; where there are two domains, first those of 0, then those of 1."""
+        """n rows by lot, in runs of `run` (1 or 2) neighbours in time; where there are two domains, first those of 0,
+        then those of 1."""
         starts = self.learned if run == 1 or len(self.followed) == 0 else self.followed
         run = 1 if starts is self.learned else run
-        parts = [starts] if self.domain is None else [part for d in (0, 1) if len(part := starts[self.domain[starts] == d])]
+        parts = (
+            [starts] if self.domain is None else [part for d in (0, 1) if len(part := starts[self.domain[starts] == d])]
+        )
         first = np.concatenate([part[self._lot(len(part), max(1, n // run // len(parts)))] for part in parts])
         return self.batch((first[:, None] + np.arange(run)).ravel(), run)
 
@@ -69,26 +82,37 @@ class Examples:
         """The held-out rows, the same each time."""
         rows = self.held if len(self.held) else self.learned
         if self.domain is not None:
-            rows = next(r for r in (rows[self.domain[rows] == 0], self.learned[self.domain[self.learned] == 0], rows) if len(r))
+            rows = next(
+                r for r in (rows[self.domain[rows] == 0], self.learned[self.domain[self.learned] == 0], rows) if len(r)
+            )
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, _JUDGED).astype(int))]
         return self.batch(rows, 1, np.random.default_rng(0))
 
     def batch(self, rows: np.ndarray, run: int, rng: np.random.Generator | None = None) -> TextureBatch:
-        """The bank's rows as question and answer. The crop's mouth is another row's, so that the answer is not in the question."""
+        """The bank's rows as question and answer. The crop's mouth is another row's, so that the answer is not in the
+        question."""
         truth = torch.from_numpy(self.bank.take(rows)).float() / 255
         other = torch.from_numpy(self.bank.take(self._others(rows, rng))).float() / 255
         crop = truth + self.region * (other - truth)
         query = TextureQuery(
-            lips=numbers_of(self.bank.lips[rows], self.device), crop=crop.to(self.device), pose=numbers_of(self.bank.pose[rows], self.device),
+            lips=numbers_of(self.bank.lips[rows], self.device),
+            crop=crop.to(self.device),
+            pose=numbers_of(self.bank.pose[rows], self.device),
             source=torch.from_numpy(self.bank.source[rows]).to(self.device),
             speech=None if self.spoken is None else numbers_of(self.spoken[rows], self.device),
-        )  # fmt: skip
+        )
         return TextureBatch(query, truth.to(self.device), torch.from_numpy(rows).to(self.device), run)
 
     def _others(self, rows: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
         """For each row another one that shows a head turned alike, of the same shot where it has some."""
         bank, pool = self.bank, self.learned
-        lots = pool[(rng.integers(0, len(pool), (len(rows), 4 * _LOTS)) if rng else self._lot(len(pool), len(rows) * 4 * _LOTS).reshape(len(rows), -1))]
+        lots = pool[
+            (
+                rng.integers(0, len(pool), (len(rows), 4 * _LOTS))
+                if rng
+                else self._lot(len(pool), len(rows) * 4 * _LOTS).reshape(len(rows), -1)
+            )
+        ]
         unlike = (bank.shot[lots] != bank.shot[rows, None]) * 100.0 + (np.abs(lots - rows[:, None]) < _APART) * 1000.0
         turned = np.abs(bank.pose[lots] - bank.pose[rows, None]).sum(-1)
         nearest = np.argsort(turned + unlike, axis=1)[:, :4]
@@ -109,22 +133,32 @@ def usual_sharpness(bank: MouthBank, alike: int = 31) -> np.ndarray:
 
 
 def train_texture(
-    method: TrainableTexture, subject: TargetAnalysis, hook: Hook = silent, device: torch.device | str = "cpu", *, spoken: np.ndarray | None = None,
-    keep: Path | None = None, samples: Samples | None = None, seed: int = 0, ranks: Ranks | None = None,
-) -> dict:  # fmt: skip
-    """Trains `method` on the subject's mouths; it is ready to draw afterwards. Returns the report (plain values), also kept as `method.report`.
+    method: TrainableTexture,
+    subject: TargetAnalysis,
+    hook: Hook = silent,
+    device: torch.device | str = "cpu",
+    *,
+    spoken: np.ndarray | None = None,
+    keep: Path | None = None,
+    samples: Samples | None = None,
+    seed: int = 0,
+    ranks: Ranks | None = None,
+) -> dict:
+    """Trains `method` on the subject's mouths; it is ready to draw afterwards. Returns the report (plain values), also
+    kept as `method.report`.
 
-    spoken: (K,256) for methods that hear; keep: file of an interrupted training, continued exactly; samples: receives a picture (H,W,3)
-    uint8 at every judgement: truth above, drawn below; ranks: this process is one of several that train together, each on rows of its own.
-    LipsyncError: too few mouths.
-    """
+    spoken: (K,256) for methods that hear; keep: file of an interrupted training, continued exactly; samples: receives a
+    picture (H,W,3) uint8 at every judgement: truth above, drawn below; ranks: this process is one of several that train
+    together, each on rows of its own. LipsyncError: too few mouths."""
     start, device = time.monotonic(), torch.device(device)
     seed += ranks.rank if ranks is not None else 0
     generator = torch.Generator().manual_seed(seed)
     examples = Examples(subject.bank, spoken if method.hears else None, device, generator, method.domains(subject))
     torch.manual_seed(seed)
     losses = Losses(device)
-    perceptual = losses.perceptual_name  # loaded now: making a network throws dice, which a resumed run must not throw again
+    perceptual = (
+        losses.perceptual_name
+    )  # loaded now: making a network throws dice, which a resumed run must not throw again
     method.begin(subject, device)
     turn = _Turn(method, examples, precision_of(device))
     objectives = [turn.objective(learner) for learner in method.objectives(losses)]
@@ -146,15 +180,36 @@ def train_texture(
         note(hook, ", ".join(f"{name} {value:.3g}" for name, value in turn.last.items()))
         hook(f"texture {method.name}", step, steps)
 
-    judged = loop.train(objectives, steps, generator, judge, lambda step: step % judge_at == 0, tell, keep, patience=_PATIENCE, ranks=ranks)
+    judged = loop.train(
+        objectives,
+        steps,
+        generator,
+        judge,
+        lambda step: step % judge_at == 0,
+        tell,
+        keep,
+        patience=_PATIENCE,
+        ranks=ranks,
+    )
     method.nets.eval()
     method.report = {
-        "steps": judged.curve[-1][0], "of_steps": steps, "best_step": judged.best_step, "error": judged.best, "curve": [list(row) for row in judged.curve],
-        "mouths": len(examples.learned), "held_out": len(examples.held), "left_out_as_blurred": examples.n_blurred,
-        "seconds": round(time.monotonic() - start, 1), "parameters": method.n_parameters, "precision": str(turn.precision).removeprefix("torch."),
-        "perceptual": perceptual, "device": device.type, "heard_speech": examples.spoken is not None,
-        "devices": 1 if ranks is None else ranks.n, **method.remarks,
-    }  # fmt: skip
+        "steps": judged.curve[-1][0],
+        "of_steps": steps,
+        "best_step": judged.best_step,
+        "error": judged.best,
+        "curve": [list(row) for row in judged.curve],
+        "mouths": len(examples.learned),
+        "held_out": len(examples.held),
+        "left_out_as_blurred": examples.n_blurred,
+        "seconds": round(time.monotonic() - start, 1),
+        "parameters": method.n_parameters,
+        "precision": str(turn.precision).removeprefix("torch."),
+        "perceptual": perceptual,
+        "device": device.type,
+        "heard_speech": examples.spoken is not None,
+        "devices": 1 if ranks is None else ranks.n,
+        **method.remarks,
+    }
     return method.report
 
 
@@ -196,14 +251,17 @@ def _sheet(truth: torch.Tensor, drawn: torch.Tensor, columns: int = 8) -> np.nda
 
 
 def speech_at_mouths(subject: TargetAnalysis) -> np.ndarray | None:
-    """(K,256) float32 `speech_embedding` at each mouth of the bank, 0 where its film has no sound; None where none has."""
+    """(K,256) float32 `speech_embedding` at each mouth of the bank, 0 where its film has no sound; None where none
+    has."""
     bank, first, found, out = subject.bank, 0, False, np.zeros((len(subject.bank), 256), np.float32)
     for film in subject.films:
         after = first + int(film.track.shot.max()) + 1  # shots are numbered film after film
         rows = np.flatnonzero((bank.shot >= first) & (bank.shot < after))
         first = after
         try:
-            out[rows] = speech_embedding(load_track(film.video.path, film.stream.limits), film.video.clock)[bank.source[rows]]
+            out[rows] = speech_embedding(load_track(film.video.path, film.stream.limits), film.video.clock)[
+                bank.source[rows]
+            ]
             found = True
         except MediaError:
             continue

@@ -20,13 +20,15 @@ def rigid_reference(landmarks: np.ndarray) -> np.ndarray:
 
 
 def aligned_lips(landmarks: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """(N,18,2) lips in eye distances, each frame's eyes and nose laid on `reference` by a similarity. landmarks: (N,68,2) in any unit."""
+    """(N,18,2) lips in eye distances, each frame's eyes and nose laid on `reference` by a similarity. landmarks:
+    (N,68,2) in any unit."""
     fit = similarity_fit(reference, landmarks[:, RIGID_68])
     return apply(fit, landmarks[:, LIPS_FROM_68].astype(np.float64))
 
 
 def lmd(ours: np.ndarray, real: np.ndarray, remove_means: bool = False) -> float:
-    """Mean distance between lip points of (N,18,2) aligned lips. remove_means: subtract each clip's mean shape first."""
+    """Mean distance between lip points of (N,18,2) aligned lips. remove_means: subtract each clip's mean shape
+    first."""
     if remove_means:
         ours, real = ours - ours.mean(0), real - real.mean(0)
     return float(np.linalg.norm(ours - real, axis=-1).mean())
@@ -45,7 +47,8 @@ def articulation(ours: np.ndarray, real: np.ndarray) -> float:
 
 
 def rigid_distance(ours: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """(N,) mean distance of eyes and nose of two (N,68,2) pixel landmarks in one picture, in the real face's eye distances."""
+    """(N,) mean distance of eyes and nose of two (N,68,2) pixel landmarks in one picture, in the real face's eye
+    distances."""
     eyes = np.linalg.norm(real[:, 45] - real[:, 36], axis=-1)
     return np.linalg.norm(ours[:, RIGID_68] - real[:, RIGID_68], axis=-1).mean(1) / eyes
 
@@ -57,7 +60,8 @@ def long_silences(voiced: np.ndarray, frame_rate: float, shortest_s: float = 0.3
 
 
 def silent_lip_std(opening: np.ndarray, silences: list[slice]) -> float | None:
-    """Spread of the (N,) mouth opening inside silences (each about its own mean; pooled over frames). None without silence."""
+    """Spread of the (N,) mouth opening inside silences (each about its own mean; pooled over frames). None without
+    silence."""
     if not silences:
         return None
     inside = np.concatenate([opening[s] - opening[s].mean() for s in silences])
@@ -76,7 +80,9 @@ def closed(opening: np.ndarray, rest: float) -> np.ndarray:
     return opening <= rest + CLOSED_TOLERANCE
 
 
-def lip_leak(opening: np.ndarray, rest: float, silent: np.ndarray, target_speaks: np.ndarray | None = None) -> float | None:
+def lip_leak(
+    opening: np.ndarray, rest: float, silent: np.ndarray, target_speaks: np.ndarray | None = None
+) -> float | None:
     """Share of frames with an open mouth among those where our sound is silent and the target was speaking (KeySync).
 
     target_speaks None: all silent frames. None where there is no such frame.

@@ -1,8 +1,9 @@
-"""How good a dub is, in numbers: lips against lips, silence, picture against picture. Pure functions; `lipsync.evaluation.evaluate` feeds them.
+"""How good a dub is, in numbers: lips against lips, silence, picture against picture. Pure functions;
+`lipsync.evaluation.evaluate` feeds them.
 
-Lengths are in eye distances (distance of the outer eye corners), pictures uint8 RGB unless a function says otherwise. CPBD (Narvekar and
-Karam 2011) is left out: it counts edges in blocks of 64 x 64 pixels, and a mouth is often less than one block.
-"""
+Lengths are in eye distances (distance of the outer eye corners), pictures uint8 RGB unless a function says otherwise.
+CPBD (Narvekar and Karam 2011) is left out: it counts edges in blocks of 64 x 64 pixels, and a mouth is often less than
+one block."""
 
 from __future__ import annotations
 
@@ -21,13 +22,16 @@ _EYE_CORNERS = [int(np.flatnonzero(RIGID_68 == 36)[0]), int(np.flatnonzero(RIGID
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-# --- lips ---------------------------------------------------------------------------------------------------------------------------------
+# --- lips
+# ---------------------------------------------------------------------------------------------------------------------------------
 
 
-# --- silence ------------------------------------------------------------------------------------------------------------------------------
+# --- silence
+# ------------------------------------------------------------------------------------------------------------------------------
 
 
-# --- pictures -----------------------------------------------------------------------------------------------------------------------------
+# --- pictures
+# -----------------------------------------------------------------------------------------------------------------------------
 
 
 def region_box(pixel_from_face: np.ndarray, height: int, width: int) -> tuple[slice, slice]:
@@ -40,7 +44,8 @@ def region_box(pixel_from_face: np.ndarray, height: int, width: int) -> tuple[sl
 
 
 def face_box(landmarks: np.ndarray, height: int, width: int, margin: float = 0.1) -> tuple[slice, slice]:
-    """(rows, columns) of the upright box around (68,2) landmarks, `margin` of its larger side wider on every side, inside the picture."""
+    """(rows, columns) of the upright box around (68,2) landmarks, `margin` of its larger side wider on every side,
+    inside the picture."""
     low, high = landmarks.min(0), landmarks.max(0)
     wider = margin * (high - low).max()
     low = np.clip(np.floor(low - wider), 0, [width, height]).astype(int)
@@ -62,8 +67,8 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def ssim(a, b, peak: float = 1.0):
     """(B,) structural similarity (Wang et al. 2004) of torch pictures (B,C,H,W), computed where the input lives.
 
-    11 x 11 Gaussian window of sigma 1.5, K = 0.01, 0.03, mean over channels and over all windows that lie fully inside the picture.
-    """
+    11 x 11 Gaussian window of sigma 1.5, K = 0.01, 0.03, mean over channels and over all windows that lie fully inside
+    the picture."""
     import torch
     from torch.nn.functional import conv2d
 
@@ -108,7 +113,8 @@ def sharpness(rgb: np.ndarray) -> float:
 
 
 def flicker(before: np.ndarray, after: np.ndarray, margin: int = 0) -> float:
-    """What optical flow cannot explain between neighbouring frames: mean |after - before moved along the flow|, grey levels.
+    """What optical flow cannot explain between neighbouring frames: mean |after - before moved along the flow|, grey
+    levels.
 
     before, after: (H,W,3) uint8 of the same region; `margin` pixels at the border help the flow but are not counted.
     """
@@ -127,9 +133,9 @@ def flicker(before: np.ndarray, after: np.ndarray, margin: int = 0) -> float:
 def seam(rgb: np.ndarray, mask: np.ndarray, reach_px: float = 2.0) -> tuple[float, float]:
     """(colour step, gradient step) across the border of (H,W) bool `mask`, grey levels; divide by the real frame's.
 
-    Colour: mean RGB distance between points `reach_px` inside and outside, along the border's normal. Gradient: mean difference between
-    the luma gradients (grey levels per pixel) at the same points. (0, 0) where the mask has no border.
-    """
+    Colour: mean RGB distance between points `reach_px` inside and outside, along the border's normal. Gradient: mean
+    difference between the luma gradients (grey levels per pixel) at the same points. (0, 0) where the mask has no
+    border."""
     import cv2
 
     inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
@@ -148,10 +154,13 @@ def seam(rgb: np.ndarray, mask: np.ndarray, reach_px: float = 2.0) -> tuple[floa
     def fetched(points):
         x, y = points.astype(np.float32).T
         planes = [np.ascontiguousarray(layers[..., k]) for k in range(5)]
-        return np.stack([cv2.remap(p, x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] for p in planes], 1)
+        return np.stack(
+            [cv2.remap(p, x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] for p in planes], 1
+        )
 
     step = fetched(at + reach_px * normal) - fetched(at - reach_px * normal)
     return float(np.linalg.norm(step[:, :3], axis=1).mean()), float(np.linalg.norm(step[:, 3:], axis=1).mean())
 
 
-# --- many clips ---------------------------------------------------------------------------------------------------------------------------
+# --- many clips
+# ---------------------------------------------------------------------------------------------------------------------------

@@ -45,16 +45,28 @@ _CLIP = {"codec": "libx264", "crf": 24, "preset": "medium"}
 
 
 def compare(
-    target: str | Path, methods: Sequence[str] = (), out: str | Path = "report", config: DubConfig = DubConfig(), *, held_out: Sequence = (),
-    footage: Sequence = (), speech: str | Path | None = None, method_files: Sequence = (), split: str | Path | None = None,
-    true_lips_only: bool = False, cache: Cache | None = None, hook: Hook = silent, force: bool = False,
-) -> dict:  # fmt: skip
-    """Writes the folder `out` (index.html, results.json, results.csv, table.tex, split.json) and returns what results.json holds.
+    target: str | Path,
+    methods: Sequence[str] = (),
+    out: str | Path = "report",
+    config: DubConfig = DubConfig(),
+    *,
+    held_out: Sequence = (),
+    footage: Sequence = (),
+    speech: str | Path | None = None,
+    method_files: Sequence = (),
+    split: str | Path | None = None,
+    true_lips_only: bool = False,
+    cache: Cache | None = None,
+    hook: Hook = silent,
+    force: bool = False,
+) -> dict:
+    """Writes the folder `out` (index.html, results.json, results.csv, table.tex, split.json) and returns what
+    results.json holds.
 
-    methods: names, empty = all; method_files: Python files of more; held_out: other videos of the same person as the truth, else blocks of
-    the target that nobody may learn from; split: a split.json of an earlier comparison; speech: dubbed by every method, as clips. A method
-    that fails is a row of the report. UsageError, LipsyncError, MediaError: inputs that cannot be used; no report then.
-    """
+    methods: names, empty = all; method_files: Python files of more; held_out: other videos of the same person as the
+    truth, else blocks of the target that nobody may learn from; split: a split.json of an earlier comparison; speech:
+    dubbed by every method, as clips. A method that fails is a row of the report. UsageError, LipsyncError, MediaError:
+    inputs that cannot be used; no report then."""
     from lipsync.evaluation.comparison import Comparison
     from lipsync.evaluation.held_out import make_held_out_clips
     from lipsync.evaluation.report import write_report
@@ -84,20 +96,29 @@ def compare(
         tried = []
         for name in names:
             make = lambda name=name: _ready(name, learning, config, cache, device, hook)  # noqa: E731
-            tried.append(comparison.evaluate_method(Path(name).name, make, lips, saying.say if saying else lambda ready: {}))
+            tried.append(
+                comparison.evaluate_method(Path(name).name, make, lips, saying.say if saying else lambda ready: {})
+            )
         about = {
-            "made_by": versions(), "target": {"name": target.name, "sha256": subject.video.sha256},
+            "made_by": versions(),
+            "target": {"name": target.name, "sha256": subject.video.sha256},
             "footage": [{"name": film.video.path.name, "sha256": film.video.sha256} for film in subject.films[1:]],
-            "mouths_learnt_from": len(learning.bank), "mouth_px": [learning.bank.space.width, learning.bank.space.height],
-            "device": str(device), "lips": said, "bundled_networks": trained_on(), "config": to_plain(config),
-            "seconds": round(time.monotonic() - started, 1), "notes": [*subject.notes, *_unused(films, chosen)],
-        }  # fmt: skip
+            "mouths_learnt_from": len(learning.bank),
+            "mouth_px": [learning.bank.space.width, learning.bank.space.height],
+            "device": str(device),
+            "lips": said,
+            "bundled_networks": trained_on(),
+            "config": to_plain(config),
+            "seconds": round(time.monotonic() - started, 1),
+            "notes": [*subject.notes, *_unused(films, chosen)],
+        }
         out.mkdir(exist_ok=True)
         return write_report(out, about, chosen, comparison, tried)
 
 
 def _names(methods: Sequence[str], method_files: Sequence) -> list[str]:
-    """Every method once, in the order asked for; all that come with the program where none is named. UsageError: an unknown one."""
+    """Every method once, in the order asked for; all that come with the program where none is named. UsageError: an
+    unknown one."""
     names = list(dict.fromkeys([*(methods or method_names()), *map(str, method_files)]))
     for name in names:
         if not name.endswith(".py") and name not in method_names():
@@ -107,7 +128,11 @@ def _names(methods: Sequence[str], method_files: Sequence) -> list[str]:
 
 def _check(target: Path, out: Path, held_out, footage, speech, split, config: DubConfig, force: bool) -> None:
     """UsageError or LipsyncError before any work."""
-    given = [(target, "target video"), *((path, "held-out video") for path in held_out), *((path, "footage") for path in footage)]
+    given = [
+        (target, "target video"),
+        *((path, "held-out video") for path in held_out),
+        *((path, "footage") for path in footage),
+    ]
     given += [(speech, "speech file")] if speech else []
     given += [(split, "split")] if split else []
     for path, role in given:
@@ -115,23 +140,33 @@ def _check(target: Path, out: Path, held_out, footage, speech, split, config: Du
     learnt = {content_hash(path): path for path in (target, *footage)}
     for path in held_out:
         if content_hash(path) in learnt:
-            raise UsageError(f"The held-out video {path} is also learnt from ({learnt[content_hash(path)]}). Leave it out of one.")
+            raise UsageError(
+                f"The held-out video {path} is also learnt from ({learnt[content_hash(path)]}). Leave it out of one."
+            )
     if out.exists() and not out.is_dir():
         raise LipsyncError(f"The report {out} is a file. Name a folder with -o.")
     check_files([], [out / "index.html", out / "results.json"] if out.is_dir() else [out], force)
     check_encoder(out / "floor.mp4", config.write)
 
 
-def _truth_films(subject: TargetAnalysis, held_out: Sequence[Path], config: DubConfig, cache: Cache, hook: Hook) -> list[Footage]:
+def _truth_films(
+    subject: TargetAnalysis, held_out: Sequence[Path], config: DubConfig, cache: Cache, hook: Hook
+) -> list[Footage]:
     if not held_out:
         return [subject.films[0]]
-    free = replace(config, face=replace(config.face, index=-1, at=None))  # which face of the target is meant says nothing of another film
+    free = replace(
+        config, face=replace(config.face, index=-1, at=None)
+    )  # which face of the target is meant says nothing of another film
     return [follow_face(path, free, cache, hook) for path in held_out]
 
 
 def _unused(films: Sequence[Footage], split) -> list[str]:
     used = {block.film for block in split.blocks}
-    return [f"Held-out video {film.video.path.name} shows no usable face for long enough." for i, film in enumerate(films) if i not in used]
+    return [
+        f"Held-out video {film.video.path.name} shows no usable face for long enough."
+        for i, film in enumerate(films)
+        if i not in used
+    ]
 
 
 def _sound_of(film: Footage) -> Waveform | None:
@@ -144,12 +179,22 @@ def _sound_of(film: Footage) -> Waveform | None:
 def _heard_in(clips, sounds: dict) -> list[np.ndarray | None]:
     """For each exam what methods that hear are given: (N,256) of its rows."""
     films = {film.video.sha256: film for film in _films_of(clips)}
-    of_film = {sha256: speech_embedding(wave, films[sha256].video.clock) for sha256, wave in sounds.items() if wave is not None and sha256 in films}
-    return [of_film[clip.film.video.sha256][clip.plan.source] if clip.film.video.sha256 in of_film else None for clip in clips]
+    of_film = {
+        sha256: speech_embedding(wave, films[sha256].video.clock)
+        for sha256, wave in sounds.items()
+        if wave is not None and sha256 in films
+    }
+    return [
+        of_film[clip.film.video.sha256][clip.plan.source] if clip.film.video.sha256 in of_film else None
+        for clip in clips
+    ]
 
 
-def _predicted_lips(clips, sounds: dict, learning: TargetAnalysis, config: DubConfig, cache: Cache, device: torch.device, hook: Hook):
-    """For each exam lips said by its sound, of a model that learned from the learning part alone, and its report; or (None, why)."""
+def _predicted_lips(
+    clips, sounds: dict, learning: TargetAnalysis, config: DubConfig, cache: Cache, device: torch.device, hook: Hook
+):
+    """For each exam lips said by its sound, of a model that learned from the learning part alone, and its report; or
+    (None, why)."""
     if not all(sounds[clip.film.video.sha256] for clip in clips):
         return None, "not compared: the held-out footage has no sound."
     try:
@@ -166,7 +211,9 @@ def _predicted_lips(clips, sounds: dict, learning: TargetAnalysis, config: DubCo
     }
 
 
-def _spoken(wave: Waveform, clock: FrameClock, model: LipModel, learning: TargetAnalysis, config: DubConfig) -> LipTrack:
+def _spoken(
+    wave: Waveform, clock: FrameClock, model: LipModel, learning: TargetAnalysis, config: DubConfig
+) -> LipTrack:
     """Lips for the sound at the frames of `clock`, closed in its pauses."""
     voiced = voiced_at(voice_activity(wave), clock)
     return close_when_silent(lips_at(model.speak(wave), clock), voiced, resting_lips(learning), config.lips.pause_s)
@@ -176,7 +223,9 @@ def _ready(name: str, learning: TargetAnalysis, config: DubConfig, cache: Cache,
     """The method, trained on the learning part where it learns (cached by content), ready to draw."""
     from lipsync.evaluation.comparison import Ready
 
-    method = texture_for(learning, replace(config, texture=name, texture_weights="", train_texture=True), cache, device, hook)
+    method = texture_for(
+        learning, replace(config, texture=name, texture_weights="", train_texture=True), cache, device, hook
+    )
     return Ready(method, {"parameters": 0, **texture_facts(method)})
 
 
@@ -208,7 +257,10 @@ class _Saying:
         self.length_s = min(self.wave.duration_s, Fraction(SAID_S))
         clock = output_clock(self.length_s, like=subject.video.clock)
         self.plan = make_plan(
-            _spoken(self.wave, clock, model, learning, config), voiced_at(voice_activity(self.wave), clock), subject, config
+            _spoken(self.wave, clock, model, learning, config),
+            voiced_at(voice_activity(self.wave), clock),
+            subject,
+            config,
         )
         self.shown = faces_along(subject.track, self.plan, config.composite.fade_rows)
         self.speech_embedding = speech_embedding(self.wave, self.plan.clock)
@@ -220,15 +272,31 @@ class _Saying:
         path = self.folder / f"said-{len(list(self.folder.glob('said-*.mp4')))}.mp4"
         height, width = self.size
         with VideoWriter(
-            path, width=width, height=height, clock=self.plan.clock, speech=self.speech, audio_end_s=self.length_s, **_CLIP
+            path,
+            width=width,
+            height=height,
+            clock=self.plan.clock,
+            speech=self.speech,
+            audio_end_s=self.length_s,
+            **_CLIP,
         ) as writer:
             for rows, frames in frames_along(self.subject.films[0].stream, self.plan, config.batch):
                 frames, lips = frames.to(self.device), self.plan.lips.points[rows]
                 mouth = method.render(
-                    build_query(self.plan, self.shown, space, rows, frames, method.radius, self.speech_embedding if getattr(method, "hears", False) else None)
+                    build_query(
+                        self.plan,
+                        self.shown,
+                        space,
+                        rows,
+                        frames,
+                        method.radius,
+                        self.speech_embedding if getattr(method, "hears", False) else None,
+                    )
                 )
                 mouth = sharpen_teeth(mouth, self.learning.teeth, lips, space, config.teeth)
-                drawn = composite(frames, mouth, lips, self.shown, rows, space, config.composite)[:, :, self.part[0], self.part[1]]
+                drawn = composite(frames, mouth, lips, self.shown, rows, space, config.composite)[
+                    :, :, self.part[0], self.part[1]
+                ]
                 small = torch.nn.functional.interpolate(drawn.float(), self.size, mode="bilinear", antialias=True)
                 writer.write(small.round().clamp(0, 255).to(torch.uint8))
                 self.hook(f"{method.name}, new speech", rows.stop, len(self.plan))
@@ -236,12 +304,18 @@ class _Saying:
 
     def _face(self) -> tuple[tuple[slice, slice], tuple[int, int]]:
         """The part of the frame in which the face moves, and the (even) size at which it is shown."""
-        video, landmarks = self.subject.video, self.subject.track.landmarks[self.plan.source[self.plan.render]].reshape(-1, 2)
+        video, landmarks = (
+            self.subject.video,
+            self.subject.track.landmarks[self.plan.source[self.plan.render]].reshape(-1, 2),
+        )
         low, high = landmarks.min(0), landmarks.max(0)
         wider = 0.25 * (high - low).max()
         low, high = np.clip([low - wider, high + wider], 0, [video.width, video.height]).astype(int)
         width = min(SAID_WIDTH, int(high[0] - low[0])) // 2 * 2
-        return (slice(low[1], high[1]), slice(low[0], high[0])), (round(width * (high[1] - low[1]) / (high[0] - low[0])) // 2 * 2, width)
+        return (slice(low[1], high[1]), slice(low[0], high[0])), (
+            round(width * (high[1] - low[1]) / (high[0] - low[0])) // 2 * 2,
+            width,
+        )
 
 
 def _films_of(clips) -> list[Footage]:

@@ -20,8 +20,9 @@ _SHAPE_RADIUS = 0.02  # lips nearer than this (mean over points, eye distances) 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a target offers. usable_share: of frames; unusable: {reason: frames}; eye_distance_px: median; mouth_shapes: different ones
-    (0.02 eye distances apart); sharpness: median variance of the Laplacian around the lips; speech_s: seconds of speech with usable lips."""
+    """What a target offers. usable_share: of frames; unusable: {reason: frames}; eye_distance_px: median; mouth_shapes:
+    different ones (0.02 eye distances apart); sharpness: median variance of the Laplacian around the lips; speech_s:
+    seconds of speech with usable lips."""
 
     path: str
     duration_s: float
@@ -54,26 +55,39 @@ class Look:
         ]
 
 
-def inspect_target(target: str | Path, config: DubConfig = DubConfig(), cache: Cache | None = None, hook: Hook = silent) -> Look:
+def inspect_target(
+    target: str | Path, config: DubConfig = DubConfig(), cache: Cache | None = None, hook: Hook = silent
+) -> Look:
     """What `target` offers. Raises as `analyse` does. What is computed here is kept for the dub."""
     subject = analyse(Path(target), config, cache or Cache(config.cache.folder or None), hook)
     film, track = subject.films[0], subject.track
     counts = np.bincount(track.reason, minlength=len(REASONS))
     speech_s = float((voiced_frames(film) & track.valid).sum() / film.video.clock.rate)
     found = {
-        "usable_share": float(track.valid.mean()), "eye_distance_px": eye_distance_px(track),
-        "mouth_shapes": count_shapes(track.lips.points[track.valid]), "speech_s": speech_s,
-    }  # fmt: skip
+        "usable_share": float(track.valid.mean()),
+        "eye_distance_px": eye_distance_px(track),
+        "mouth_shapes": count_shapes(track.lips.points[track.valid]),
+        "speech_s": speech_s,
+    }
     return Look(
-        path=str(target), duration_s=float(film.stream.clock.duration_s), frames=len(track), rate=float(film.stream.clock.rate),
-        width=film.stream.width, height=film.stream.height, people=film.people, shots=int(track.shot.max()) + 1,
+        path=str(target),
+        duration_s=float(film.stream.clock.duration_s),
+        frames=len(track),
+        rate=float(film.stream.clock.rate),
+        width=film.stream.width,
+        height=film.stream.height,
+        people=film.people,
+        shots=int(track.shot.max()) + 1,
         unusable={REASONS[i]: int(counts[i]) for i in range(1, len(REASONS)) if counts[i]},
-        sharpness=float(np.median(subject.bank.sharpness)), verdict=_verdict(**found), **found,
-    )  # fmt: skip
+        sharpness=float(np.median(subject.bank.sharpness)),
+        verdict=_verdict(**found),
+        **found,
+    )
 
 
 def count_shapes(lips: np.ndarray, radius: float = _SHAPE_RADIUS) -> int:
-    """How many of (N,18,2) lips it takes so that every other one is within `radius` of one of them (greedy, mean distance over points)."""
+    """How many of (N,18,2) lips it takes so that every other one is within `radius` of one of them (greedy, mean
+    distance over points)."""
     left, count = lips, 0
     while len(left):
         far = np.linalg.norm(left - left[0], axis=2).mean(1) > radius
@@ -93,4 +107,6 @@ def _verdict(usable_share: float, eye_distance_px: float, mouth_shapes: int, spe
         troubles.append(f"{speech_s:.0f} s of speech are little to learn lips from")
     if not troubles:
         return "Verdict: good material for a dub."
-    return f"Verdict: usable with limits: {'; '.join(troubles)}." + (" More --footage of the same person helps." if mouth_shapes < 15 or speech_s < 20 else "")
+    return f"Verdict: usable with limits: {'; '.join(troubles)}." + (
+        " More --footage of the same person helps." if mouth_shapes < 15 or speech_s < 20 else ""
+    )

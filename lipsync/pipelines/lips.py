@@ -34,15 +34,22 @@ NUMBERS_RATE, FILM_RATE = Fraction(100), Fraction(25)
 
 
 def lips_of(
-    speech: str | Path, out: str | Path, config: DubConfig = DubConfig(), *, target: str | Path | None = None, kind: str | None = None,
-    rate: Fraction | None = None, cache: Cache | None = None, hook: Hook = silent, force: bool = False,
-) -> dict:  # fmt: skip
+    speech: str | Path,
+    out: str | Path,
+    config: DubConfig = DubConfig(),
+    *,
+    target: str | Path | None = None,
+    kind: str | None = None,
+    rate: Fraction | None = None,
+    cache: Cache | None = None,
+    hook: Hook = silent,
+    force: bool = False,
+) -> dict:
     """Writes the lips that say `speech` and returns what was written, plain values.
 
-    kind: "json", "csv", "mp4", "rhubarb-json" or "rhubarb-tsv"; None = by the ending of `out`. rate: rows a second. The model is
-    config.lips.model, else the one of `target`'s own speech, else the bundled one. UsageError: kind and ending do not fit; LipsyncError,
-    MediaError: material that cannot be used; nothing is left behind then.
-    """
+    kind: "json", "csv", "mp4", "rhubarb-json" or "rhubarb-tsv"; None = by the ending of `out`. rate: rows a second. The
+    model is config.lips.model, else the one of `target`'s own speech, else the bundled one. UsageError: kind and ending
+    do not fit; LipsyncError, MediaError: material that cannot be used; nothing is left behind then."""
     speech, out = Path(speech), Path(out)
     validate(config)
     kind = lips_format(out, kind, rate)
@@ -61,15 +68,21 @@ def lips_of(
     about = {
         "made_by": f"lipsync {own_version()}",
         "speech": {"file": speech.name, "sha256": content_hash(speech), "duration_s": round(float(wave.duration_s), 6)},
-        "model": {"source": source, "network": model.network, **{k: v for k, v in model.report.items() if k not in ("network", "curve")}},
+        "model": {
+            "source": source,
+            "network": model.network,
+            **{k: v for k, v in model.report.items() if k not in ("network", "curve")},
+        },
     }
     if kind == "mp4":
         _write_film(out, speech, wave, lips, cues, rest, about, config, hook)
     else:
         texts = {
-            "json": lambda: lips_json(lips, voiced, rest, about), "csv": lambda: lips_csv(lips, voiced),
-            "rhubarb-json": lambda: rhubarb_json(cues, speech), "rhubarb-tsv": lambda: rhubarb_tsv(cues),
-        }  # fmt: skip
+            "json": lambda: lips_json(lips, voiced, rest, about),
+            "csv": lambda: lips_csv(lips, voiced),
+            "rhubarb-json": lambda: rhubarb_json(cues, speech),
+            "rhubarb-tsv": lambda: rhubarb_tsv(cues),
+        }
         with written_whole(out) as part:
             part.write_text(texts[kind](), encoding="utf-8")
     notes = [*wave.notes, *filter(None, [model.report.get("warning")])]
@@ -97,7 +110,15 @@ def _model_for(
 
 
 def _write_film(
-    out: Path, speech: Path, wave: Waveform, lips: LipTrack, cues: list[Cue], rest: np.ndarray, about: dict, config: DubConfig, hook: Hook
+    out: Path,
+    speech: Path,
+    wave: Waveform,
+    lips: LipTrack,
+    cues: list[Cue],
+    rest: np.ndarray,
+    about: dict,
+    config: DubConfig,
+    hook: Hook,
 ) -> None:
     metadata = {
         "title": f"{speech.stem} (AI-generated lip animation)",
@@ -106,9 +127,17 @@ def _write_film(
     }
     film = LipFilm(lips, wave.samples.numpy(), wave.rate, cues, rest, "lips predicted from the sound by lipsync")
     with VideoWriter(
-        out, width=WIDTH, height=HEIGHT, clock=lips.clock, codec=config.write.codec, crf=config.write.crf, preset=config.write.preset,
-        speech=speech, metadata=metadata, audio_end_s=lips.clock.duration_s + 1 / lips.clock.rate,
-    ) as writer:  # fmt: skip
+        out,
+        width=WIDTH,
+        height=HEIGHT,
+        clock=lips.clock,
+        codec=config.write.codec,
+        crf=config.write.crf,
+        preset=config.write.preset,
+        speech=speech,
+        metadata=metadata,
+        audio_end_s=lips.clock.duration_s + 1 / lips.clock.rate,
+    ) as writer:
         for row, picture in enumerate(film.frames()):
             writer.write(torch.from_numpy(picture).permute(2, 0, 1)[None].contiguous())
             hook("drawing", row + 1, len(lips))

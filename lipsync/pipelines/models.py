@@ -1,4 +1,5 @@
-"""The speech-to-lips model for one subject: the user's file, or trained on the subject's own speech and lips (cached by content)."""
+"""The speech-to-lips model for one subject: the user's file, or trained on the subject's own speech and lips (cached by
+content)."""
 
 from __future__ import annotations
 
@@ -26,8 +27,11 @@ from lipsync.textures.trainable import TrainableTexture
 VERSION = 5
 
 
-def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, device: torch.device, hook: Hook = silent) -> LipModel:
-    """The model that says new speech with this subject's lips, from their rest in the target. LipsyncError: nothing to learn from, no prior."""
+def lip_model_for(
+    subject: TargetAnalysis, config: LipsConfig, cache: Cache, device: torch.device, hook: Hook = silent
+) -> LipModel:
+    """The model that says new speech with this subject's lips, from their rest in the target. LipsyncError: nothing to
+    learn from, no prior."""
     rest = resting_lips(subject)
     if config.model:
         return LipModel.load(Path(config.model)).on(rest)
@@ -52,8 +56,11 @@ def lip_model_for(subject: TargetAnalysis, config: LipsConfig, cache: Cache, dev
     return cache.read("lips", key, make, load, label=subject.video.path.name).on(rest)
 
 
-def texture_for(subject: TargetAnalysis, config: DubConfig, cache: Cache, device: torch.device, hook: Hook = silent) -> TextureMethod:
-    """The configured method, ready to draw this subject. LipsyncError: it must learn first, or the weights do not fit."""
+def texture_for(
+    subject: TargetAnalysis, config: DubConfig, cache: Cache, device: torch.device, hook: Hook = silent
+) -> TextureMethod:
+    """The configured method, ready to draw this subject. LipsyncError: it must learn first, or the weights do not
+    fit."""
     method = get_method(config.texture, config)
     if isinstance(method, TrainableTexture) and method.weights is None and config.train_texture:
 
@@ -69,7 +76,13 @@ def texture_for(subject: TargetAnalysis, config: DubConfig, cache: Cache, device
             method.weights = folder / "texture.safetensors"
             return method.prepare(subject, device)
 
-        return cache.read("textures", texture_key(config.texture, method, subject), make, load, label=f"{method.name}, {subject.video.path.name}")
+        return cache.read(
+            "textures",
+            texture_key(config.texture, method, subject),
+            make,
+            load,
+            label=f"{method.name}, {subject.video.path.name}",
+        )
     return method.prepare(subject, device)
 
 
@@ -83,7 +96,9 @@ def check_texture(config: DubConfig) -> None:
 def texture_key(name: str, method: TrainableTexture, subject: TargetAnalysis) -> str:
     """Of the weights that `method`, found by `name`, learns from `subject`."""
     code = content_hash(name) if name.endswith(".py") else ""
-    return step_key("texture", VERSION, {"method": method.name, "config": asdict(method.config), "code": code}, [subject.key])
+    return step_key(
+        "texture", VERSION, {"method": method.name, "config": asdict(method.config), "code": code}, [subject.key]
+    )
 
 
 def texture_facts(method: TextureMethod) -> dict:

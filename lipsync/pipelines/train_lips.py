@@ -24,13 +24,20 @@ from lipsync.target.analyse import usable_footage
 
 
 def train_lips(
-    footage: Sequence[str | Path], out: str | Path, config: DubConfig = DubConfig(), *, fresh: bool = False, cache: Cache | None = None,
-    hook: Hook = silent, force: bool = False,
-) -> dict:  # fmt: skip
-    """Writes the model of the person in `footage` and, beside it, a picture of its training; returns the report, plain values.
+    footage: Sequence[str | Path],
+    out: str | Path,
+    config: DubConfig = DubConfig(),
+    *,
+    fresh: bool = False,
+    cache: Cache | None = None,
+    hook: Hook = silent,
+    force: bool = False,
+) -> dict:
+    """Writes the model of the person in `footage` and, beside it, a picture of its training; returns the report, plain
+    values.
 
-    An interrupted training goes on where it stopped when the same is asked for again, unless `fresh`. LipsyncError, MediaError: footage that cannot be used; nothing is left at `out` then.
-    """
+    An interrupted training goes on where it stopped when the same is asked for again, unless `fresh`. LipsyncError,
+    MediaError: footage that cannot be used; nothing is left at `out` then."""
     footage, out = tuple(map(Path, footage)), Path(out)
     validate(config)
     check_files([(path, "footage") for path in footage], [out, curve_path(out)], force)
@@ -40,7 +47,11 @@ def train_lips(
     examples, more = spoken_lips(films)
     notes = [*notes, *more]
     if not examples:
-        raise LipsyncError(" ".join([*notes, "There is nothing to learn lips from: give footage of a face that speaks, with its sound."]))
+        raise LipsyncError(
+            " ".join(
+                [*notes, "There is nothing to learn lips from: give footage of a face that speaks, with its sound."]
+            )
+        )
     prior = prior_for(config.lips)
     start = content_hash(prior_path(config.lips)) if prior else ""
     key = step_key("train-lips", VERSION, {"lips": config.lips, "prior": start}, [film.key for film in films])
@@ -54,10 +65,18 @@ def train_lips(
     picture = _write_curve(model.report, curve_path(out))
     if picture is None:
         curve_path(out).unlink(missing_ok=True)  # of an earlier model of this name
-    return {"path": str(out), "picture": picture, "footage": [str(film.video.path) for film in films], "report": model.report, "notes": notes}
+    return {
+        "path": str(out),
+        "picture": picture,
+        "footage": [str(film.video.path) for film in films],
+        "report": model.report,
+        "notes": notes,
+    }
 
 
-def _trained(examples: list, config: DubConfig, prior: LipModel | None, keep: Path, device: torch.device, hook: Hook) -> LipModel:
+def _trained(
+    examples: list, config: DubConfig, prior: LipModel | None, keep: Path, device: torch.device, hook: Hook
+) -> LipModel:
     from lipsync.learning.lips import train_lip_model
 
     try:

@@ -28,15 +28,25 @@ from lipsync.textures.trainable import TrainableTexture
 
 
 def train_texture(
-    method: str, target: str | Path, out: str | Path, config: DubConfig = DubConfig(), *, footage: Sequence[str | Path] = (), devices: int = 1,
-    fresh: bool = False, cache: Cache | None = None, hook: Hook = silent, force: bool = False,
-) -> dict:  # fmt: skip
-    """Writes the weights that `method` learns from the person in `target` and, beside them, pictures drawn on the way; returns the report.
+    method: str,
+    target: str | Path,
+    out: str | Path,
+    config: DubConfig = DubConfig(),
+    *,
+    footage: Sequence[str | Path] = (),
+    devices: int = 1,
+    fresh: bool = False,
+    cache: Cache | None = None,
+    hook: Hook = silent,
+    force: bool = False,
+) -> dict:
+    """Writes the weights that `method` learns from the person in `target` and, beside them, pictures drawn on the way;
+    returns the report.
 
-    The weights fit dubs of this target (with or without the footage). An interrupted training goes on where it stopped when the same is
-    asked for again, unless `fresh`. devices: so many GPUs, or processes on the CPU, each with its own batches. UsageError: a method that
-    learns nothing. LipsyncError, MediaError: footage that cannot be used, or Lightning is not installed.
-    """
+    The weights fit dubs of this target (with or without the footage). An interrupted training goes on where it stopped
+    when the same is asked for again, unless `fresh`. devices: so many GPUs, or processes on the CPU, each with its own
+    batches. UsageError: a method that learns nothing. LipsyncError, MediaError: footage that cannot be used, or
+    Lightning is not installed."""
     target, out, footage = Path(target), Path(out), tuple(map(Path, footage))
     config = validate(replace(config, texture=method, texture_weights=""))
     check_files([(path, "footage") for path in (target, *footage)], [out, samples_path(out)], force)
@@ -56,7 +66,9 @@ def train_texture(
             from lipsync.learning.distributed import launch
 
             # bound, not an argument: Lightning would look into it
-            report = launch(devices, partial(_on_rank, learning=learning), accelerator="cpu" if device.type == "cpu" else "auto")
+            report = launch(
+                devices, partial(_on_rank, learning=learning), accelerator="cpu" if device.type == "cpu" else "auto"
+            )
         else:
             report = _learn(learning, learner, subject, device, hook, None)
     except LipsyncError:
@@ -64,9 +76,14 @@ def train_texture(
         raise
     shutil.rmtree(keep, ignore_errors=True)
     return {
-        "path": str(out), "picture": str(samples_path(out)), "method": learner.name, "target": str(target), "footage": list(map(str, footage)),
-        "report": report, "notes": list(subject.notes),
-    }  # fmt: skip
+        "path": str(out),
+        "picture": str(samples_path(out)),
+        "method": learner.name,
+        "target": str(target),
+        "footage": list(map(str, footage)),
+        "report": report,
+        "notes": list(subject.notes),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +106,14 @@ def _on_rank(ranks: object, learning: _Learning) -> dict:
     return _learn(learning, get_method(learning.method, learning.config), subject, ranks.device, hook, ranks)
 
 
-def _learn(learning: _Learning, learner: TrainableTexture, subject: TargetAnalysis, device: torch.device, hook: Hook, ranks: object | None) -> dict:
+def _learn(
+    learning: _Learning,
+    learner: TrainableTexture,
+    subject: TargetAnalysis,
+    device: torch.device,
+    hook: Hook,
+    ranks: object | None,
+) -> dict:
     """The report of a training; the first rank writes the weights."""
     from lipsync.learning.textures import train_texture as train
 

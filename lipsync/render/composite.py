@@ -1,7 +1,9 @@
-"""The drawn mouth put into the target frame: colour match, jaw correction, Laplacian-pyramid blend (Suwajanakorn et al. 2017, section on
-compositing). Works on the tensor's device, inside a box around the lower face; every pixel outside the blend region stays as decoded.
+"""The drawn mouth put into the target frame: colour match, jaw correction, Laplacian-pyramid blend (Suwajanakorn et al.
+2017, section on compositing). Works on the tensor's device, inside a box around the lower face; every pixel outside the
+blend region stays as decoded.
 
-Everything that varies slowly (masks, displacements, colour differences) is computed on a coarse grid of every 4th pixel."""
+Everything that varies slowly (masks, displacements, colour differences) is computed on a coarse grid of every 4th
+pixel."""
 
 from __future__ import annotations
 
@@ -20,20 +22,30 @@ from lipsync.render.plan import PlannedFaces
 from video.pyramid import blend, gaussian_blur
 
 _CHIN = slice(3, 14)  # jaw points that bound the blend region
-_CHEEKS = torch.tensor([[0.45, -0.12], [0.28, -0.26], [0.0, -0.20], [-0.28, -0.26], [-0.45, -0.12]])  # its upper edge, right to left
+_CHEEKS = torch.tensor(
+    [[0.45, -0.12], [0.28, -0.26], [0.0, -0.20], [-0.28, -0.26], [-0.45, -0.12]]
+)  # its upper edge, right to left
 _OUTER_LIPS = slice(0, 12)
 #: How far each jaw point follows the drawn mouth: the chin moves with speech, the sides of the face stay the target's.
 _FOLLOWS = torch.tensor([0, 0, 0, 0, 0.15, 0.5, 0.85, 1, 1, 1, 0.85, 0.5, 0.15, 0, 0, 0, 0])[:, None]
-#: How far out, of the way to each jaw point, the blend region reaches: to the chin's edge, but not to the sides of the face, where a head
+#: How far out, of the way to each jaw point, the blend region reaches: to the chin's edge, but not to the sides of the
+#: face, where a head
 #: turned otherwise shows hair or background.
 _INSET = torch.tensor([0.62, 0.68, 0.8, 0.92, 1, 1, 1, 0.92, 0.8, 0.68, 0.62])[:, None]
 _STEP = 4  # pixels between nodes of the coarse grid
 
 
 def composite(
-    frames: torch.Tensor, mouth: MouthTexture, lips: np.ndarray, shown: PlannedFaces, rows: slice, space: MouthSpace, config: CompositeConfig
+    frames: torch.Tensor,
+    mouth: MouthTexture,
+    lips: np.ndarray,
+    shown: PlannedFaces,
+    rows: slice,
+    space: MouthSpace,
+    config: CompositeConfig,
 ) -> torch.Tensor:
-    """(B,3,H,W) uint8 frames with the mouths in place. frames: (B,3,H,W) uint8; lips: (B,18,2) drawn, face frame; shown: the plan's faces.
+    """(B,3,H,W) uint8 frames with the mouths in place. frames: (B,3,H,W) uint8; lips: (B,18,2) drawn, face frame;
+    shown: the plan's faces.
 
     Row by row, each in its own box, so that a row is the same in any batch.
     """
@@ -53,7 +65,8 @@ def jaw_move(target_jaw: torch.Tensor, drawn_jaw: torch.Tensor, config: Composit
 
 def _draw_over(frames, mouth, lips, shown, rows, space, config) -> None:
     lips, target_lips, target_jaw, strength, pixel_from_face = (
-        torch.from_numpy(a).to(frames.device).float() for a in (lips, shown.lips[rows], shown.jaw[rows], shown.strength[rows], shown.pixel_from_face[rows])
+        torch.from_numpy(a).to(frames.device).float()
+        for a in (lips, shown.lips[rows], shown.jaw[rows], shown.strength[rows], shown.pixel_from_face[rows])
     )
     moved = jaw_move(target_jaw, mouth.jaw, config)
     jaw = target_jaw + moved
@@ -67,10 +80,14 @@ def _draw_over(frames, mouth, lips, shown, rows, space, config) -> None:
 
     bent, reach = _bend_jaw(under, box, coarse, jaw, moved, config)
     over = _sample(mouth.rgb, space.scale * (box.positions(1) - coarse.new_tensor([space.left, space.top])), "bicubic")
-    off_lips = -torch.maximum(_depth(lips[:, _OUTER_LIPS], coarse), _depth(target_lips[:, _OUTER_LIPS], coarse)) - config.lip_margin
+    off_lips = (
+        -torch.maximum(_depth(lips[:, _OUTER_LIPS], coarse), _depth(target_lips[:, _OUTER_LIPS], coarse))
+        - config.lip_margin
+    )
     skin, sigma = region[0] * (off_lips > 0), config.colour_sigma * box.scale / _STEP
     light = box.fine(_slow_difference(bent, over, skin, sigma))
-    # other light changes each colour in proportion (von Kries): added in full, it would tint the dark inside of the mouth
+    # other light changes each colour in proportion (von Kries): added in full, it would tint the dark inside of the
+    # mouth
     level = box.fine(_slow_difference(over, torch.zeros_like(over), skin, sigma))
     over = over + light * (over / level.clamp_min(0.05)).clamp(0, 1)
     # skin keeps the frame's own pores and grain, which a median of many frames has not
@@ -84,7 +101,8 @@ def _draw_over(frames, mouth, lips, shown, rows, space, config) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Equal pixel boxes around B lower faces. left, top: (B,) int64; face_from_pixel: (B,3,3); scale: pixels per eye distance."""
+    """Equal pixel boxes around B lower faces. left, top: (B,) int64; face_from_pixel: (B,3,3); scale: pixels per eye
+    distance."""
 
     left: torch.Tensor
     top: torch.Tensor
@@ -94,19 +112,32 @@ class Box:
     scale: float
 
     @classmethod
-    def around(cls, jaws: torch.Tensor, pixel_from_face: torch.Tensor, size: torch.Size, config: CompositeConfig) -> Box:
-        """Boxes that hold (B,P,2) jaw points, the cheeks and everything that may change around them, inside a frame of (height, width) `size`."""
+    def around(
+        cls, jaws: torch.Tensor, pixel_from_face: torch.Tensor, size: torch.Size, config: CompositeConfig
+    ) -> Box:
+        """Boxes that hold (B,P,2) jaw points, the cheeks and everything that may change around them, inside a frame of
+        (height, width) `size`."""
         points = apply(pixel_from_face, torch.cat([jaws, _CHEEKS.to(jaws).expand(len(jaws), -1, -1)], 1))
         scale = float(torch.linalg.det(pixel_from_face[:, :2, :2]).abs().sqrt().mean())
         margin = scale * (config.jaw_reach + 0.02) + _STEP
         low = (points.amin(1) - margin).floor().long()
         span = ((points.amax(1) + margin).ceil().long() - low).amax(0)
         width, height = min(int(span[0]), size[1]), min(int(span[1]), size[0])
-        return cls(low[:, 0].clamp(0, size[1] - width), low[:, 1].clamp(0, size[0] - height), height, width, torch.linalg.inv(pixel_from_face), scale)
+        return cls(
+            low[:, 0].clamp(0, size[1] - width),
+            low[:, 1].clamp(0, size[0] - height),
+            height,
+            width,
+            torch.linalg.inv(pixel_from_face),
+            scale,
+        )
 
     def cut(self, frames: torch.Tensor) -> torch.Tensor:
         """(B,3,h,w) float32 in [0,1]."""
-        parts = [f[:, y : y + self.height, x : x + self.width] for f, x, y in zip(frames, self.left.tolist(), self.top.tolist())]
+        parts = [
+            f[:, y : y + self.height, x : x + self.width]
+            for f, x, y in zip(frames, self.left.tolist(), self.top.tolist())
+        ]
         return torch.stack(parts).float() / 255
 
     def paste(self, frames: torch.Tensor, boxes: torch.Tensor) -> None:
@@ -134,7 +165,8 @@ class Box:
 
 
 def blend_region(jaw: torch.Tensor, face: torch.Tensor, config: CompositeConfig) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B,1,h,w) blend mask in [0,1], the lower face from under the nose to the jaw line softened inwards, and the wider support around it.
+    """(B,1,h,w) blend mask in [0,1], the lower face from under the nose to the jaw line softened inwards, and the wider
+    support around it.
 
     jaw: (B,17,2); face: (B,h,w,2) positions; both face frame. The support is 1 wherever the mask is not 0.
     """
@@ -143,7 +175,9 @@ def blend_region(jaw: torch.Tensor, face: torch.Tensor, config: CompositeConfig)
     return soft_step(depth / config.softness), soft_step(1 + depth / (0.5 * config.softness))
 
 
-def _bend_jaw(under: torch.Tensor, box: Box, face: torch.Tensor, jaw: torch.Tensor, moved: torch.Tensor, config: CompositeConfig):
+def _bend_jaw(
+    under: torch.Tensor, box: Box, face: torch.Tensor, jaw: torch.Tensor, moved: torch.Tensor, config: CompositeConfig
+):
     """The target's pixels moved so that its jaw line lies on `jaw` (B,17,2), and (coarse) where any moved.
 
     The moves (B,17,2) are spread by compact kernels of radius `jaw_reach` (eye distances): nothing farther away moves.
@@ -166,7 +200,11 @@ def _fine_detail(rgb: torch.Tensor, sigma: float) -> torch.Tensor:
 
 def _slow_difference(under: torch.Tensor, over: torch.Tensor, weight: torch.Tensor, sigma: float) -> torch.Tensor:
     """(B,3,h,w) coarse: under - over, averaged over Gaussians of `sigma` nodes with the coarse (B,1,h,w) weight."""
-    difference = F.interpolate(F.avg_pool2d(under - over, _STEP, ceil_mode=True, count_include_pad=False), size=weight.shape[2:], mode="nearest")
+    difference = F.interpolate(
+        F.avg_pool2d(under - over, _STEP, ceil_mode=True, count_include_pad=False),
+        size=weight.shape[2:],
+        mode="nearest",
+    )
     smooth = gaussian_blur(torch.cat([difference * weight, weight], 1), sigma)
     return smooth[:, :3] / (smooth[:, 3:] + 1e-3)
 

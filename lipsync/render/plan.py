@@ -1,4 +1,5 @@
-"""From a plan to pictures: which target frames the output rows show, where the face is in them, and what a texture method is asked."""
+"""From a plan to pictures: which target frames the output rows show, where the face is in them, and what a texture
+method is asked."""
 
 from __future__ import annotations
 
@@ -24,7 +25,14 @@ def make_plan(lips: LipTrack, voiced: np.ndarray, subject: TargetAnalysis, confi
     track = subject.track
     origin = track.pixel_from_face[:, :2, 2] / eye_distance_px(track)
     timing = retime(
-        voiced, subject.motion, track.valid, track.shot, float(subject.video.clock.rate), config.retime, pose=track.pose, origin=origin
+        voiced,
+        subject.motion,
+        track.valid,
+        track.shot,
+        float(subject.video.clock.rate),
+        config.retime,
+        pose=track.pose,
+        origin=origin,
     )
     n = len(timing)
     clock = lips.clock if n == len(lips) else FrameClock(lips.clock.pts[:n], lips.clock.base, int(lips.clock.pts[n]))
@@ -38,8 +46,8 @@ class PlannedFaces:
     """The face in the target frame shown at each of N output rows; between two frames where the plan shows a half-step.
 
     pixel_from_face: (N,3,3); lips: (N,18,2) and jaw: (N,17,2) face frame, as filmed; pose: (N,3) degrees;
-    strength: (N,) in [0,1], how much of the drawn mouth is seen: 0 where the frame passes through, rising over `fade_rows` beside it.
-    """
+    strength: (N,) in [0,1], how much of the drawn mouth is seen: 0 where the frame passes through, rising over
+    `fade_rows` beside it."""
 
     pixel_from_face: np.ndarray
     lips: np.ndarray
@@ -57,13 +65,17 @@ def faces_along(track: FaceTrack, plan: DubPlan, fade_rows: int) -> PlannedFaces
         return (1 - w) * values[plan.source] + w * values[after]
 
     return PlannedFaces(
-        along(track.pixel_from_face), along(track.lips.points).astype(np.float32), along(jaw_in_face(track)).astype(np.float32),
-        along(track.pose).astype(np.float32), fade(plan.render, plan.seeks, fade_rows),
-    )  # fmt: skip
+        along(track.pixel_from_face),
+        along(track.lips.points).astype(np.float32),
+        along(jaw_in_face(track)).astype(np.float32),
+        along(track.pose).astype(np.float32),
+        fade(plan.render, plan.seeks, fade_rows),
+    )
 
 
 def fade(render: np.ndarray, seeks: np.ndarray, rows: int) -> np.ndarray:
-    """(N,) float32 in [0,1]: 0 where `render` is False, rising linearly over `rows` rows beside such rows, never across a seek."""
+    """(N,) float32 in [0,1]: 0 where `render` is False, rising linearly over `rows` rows beside such rows, never across
+    a seek."""
     distance = np.where(render, rows + 1, 0)
     cut = np.zeros(len(render) + 1, bool)
     cut[seeks] = True
@@ -76,7 +88,9 @@ def fade(render: np.ndarray, seeks: np.ndarray, rows: int) -> np.ndarray:
     return (distance / (rows + 1)).clip(0, 1).astype(np.float32)
 
 
-def frames_along(stream: VideoStream, plan: DubPlan, batch: int, start: int = 0) -> Iterator[tuple[slice, torch.Tensor]]:
+def frames_along(
+    stream: VideoStream, plan: DubPlan, batch: int, start: int = 0
+) -> Iterator[tuple[slice, torch.Tensor]]:
     """(rows, (B,3,H,W) uint8 frames) along the plan from row `start` on; half-steps are drawn by optical flow."""
     for part, frames, following in read_rows(stream, plan.source[start:], batch, also_next=plan.half[start:]):
         rows = slice(part.start + start, part.stop + start)
@@ -88,12 +102,19 @@ def frames_along(stream: VideoStream, plan: DubPlan, batch: int, start: int = 0)
 
 
 def build_query(
-    plan: DubPlan, shown: PlannedFaces, space: MouthSpace, rows: slice, frames: torch.Tensor, radius: int, speech: np.ndarray | None = None
+    plan: DubPlan,
+    shown: PlannedFaces,
+    space: MouthSpace,
+    rows: slice,
+    frames: torch.Tensor,
+    radius: int,
+    speech: np.ndarray | None = None,
 ) -> TextureQuery:
-    """The question for a texture method: rows with `radius` rows of context, the first and last row repeated at the ends.
+    """The question for a texture method: rows with `radius` rows of context, the first and last row repeated at the
+    ends.
 
-    frames: (B,3,H,W) uint8 of the rows; the query's tensors are on their device. speech: (N,256) of all rows, for methods that hear.
-    """
+    frames: (B,3,H,W) uint8 of the rows; the query's tensors are on their device. speech: (N,256) of all rows, for
+    methods that hear."""
     around = np.clip(np.arange(rows.start - radius, rows.stop + radius), 0, len(plan) - 1)
     pixel_from_mouth = shown.pixel_from_face[rows] @ np.linalg.inv(space.mouth_from_face)
     part, pixel_from_part = _part_with(pixel_from_mouth, frames, space)
@@ -108,11 +129,19 @@ def build_query(
     )
 
 
-def _part_with(pixel_from_mouth: np.ndarray, frames: torch.Tensor, space: MouthSpace) -> tuple[torch.Tensor, np.ndarray]:
-    """The box of the (B,3,H,W) frames that holds all their mouth crops with some margin, and its `pixel_from_part` (3,3)."""
-    corners = apply(pixel_from_mouth, np.array([[0.0, 0], [space.width, 0], [0, space.height], [space.width, space.height]]))
+def _part_with(
+    pixel_from_mouth: np.ndarray, frames: torch.Tensor, space: MouthSpace
+) -> tuple[torch.Tensor, np.ndarray]:
+    """The box of the (B,3,H,W) frames that holds all their mouth crops with some margin, and its `pixel_from_part`
+    (3,3)."""
+    corners = apply(
+        pixel_from_mouth, np.array([[0.0, 0], [space.width, 0], [0, space.height], [space.width, space.height]])
+    )
     low, high = corners.min((0, 1)).astype(int) - 8, corners.max((0, 1)).astype(int) + 9
-    (x0, y0), (x1, y1) = np.clip(low, 0, [frames.shape[3] - 1, frames.shape[2] - 1]), np.clip(high, 1, [frames.shape[3], frames.shape[2]])
+    (x0, y0), (x1, y1) = (
+        np.clip(low, 0, [frames.shape[3] - 1, frames.shape[2] - 1]),
+        np.clip(high, 1, [frames.shape[3], frames.shape[2]]),
+    )
     return frames[:, :, y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)], np.array([[1.0, 0, x0], [0, 1, y0], [0, 0, 1]])
 
 

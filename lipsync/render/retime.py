@@ -1,16 +1,17 @@
 """Which target frame each output row shows: the head rests while the speech pauses.
 
-The dynamic programme of Suwajanakorn, Seitz and Kemelmacher-Shlizerman, "Synthesizing Obama" (SIGGRAPH 2017), section on retiming, with a
-free start, skips and seeks. A row shows a whole target frame f, or the half-step between f and f + 1. From one row to the next:
+The dynamic programme of Suwajanakorn, Seitz and Kemelmacher-Shlizerman, "Synthesizing Obama" (SIGGRAPH 2017), section
+on retiming, with a free start, skips and seeks. A row shows a whole target frame f, or the half-step between f and f +
+1. From one row to the next:
 
     step    f -> f + 1            costs nothing of its own
-    repeat  f -> f half -> f + 1  one more row: half the motion in each, so f, f + 1/2, f + 1 is even; a half is always followed by f + 1
-    skip    f -> f + 2            only where both steps are small
-    seek    f -> anywhere else    a visible jump: dear, dearer between unlike poses, in motion, and far dearer while voiced
+    repeat  f -> f half -> f + 1  one more row: half the motion in each, so f, f + 1/2, f + 1 is even; a half is always
+    followed by f + 1 skip    f -> f + 2            only where both steps are small seek    f -> anywhere else    a
+    visible jump: dear, dearer between unlike poses, in motion, and far dearer while voiced
 
-A cut of the target (a change of `shot`) is crossed by a seek only. To these costs come, row by row, the motion shown in pauses, minus that
-shown just after speech begins, and frames whose mouth cannot be drawn while the voice sounds. All costs are of `RetimeConfig`.
-"""
+A cut of the target (a change of `shot`) is crossed by a seek only. To these costs come, row by row, the motion shown in
+pauses, minus that shown just after speech begins, and frames whose mouth cannot be drawn while the voice sounds. All
+costs are of `RetimeConfig`."""
 
 from __future__ import annotations
 
@@ -31,8 +32,8 @@ _TABLE_BYTES = 16 << 20  # back-pointers held at once; longer tables are compute
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """source: (N,) int64 target frame; half: (N,) bool, show the middle between source and source + 1; seeks: int64 rows at which the
-    picture jumps: seeks of the programme, the restart of "loop", and the target's own cuts."""
+    """source: (N,) int64 target frame; half: (N,) bool, show the middle between source and source + 1; seeks: int64
+    rows at which the picture jumps: seeks of the programme, the restart of "loop", and the target's own cuts."""
 
     source: np.ndarray
     half: np.ndarray
@@ -54,16 +55,18 @@ def retime(
 ) -> Timing:
     """The cheapest timing of N output rows over T target frames.
 
-    voiced: (N,) bool on the output clock. motion: (T,) head motion and blinks from frame t - 1 to t, eye distances. valid: (T,) bool.
-    shot: (T,) int. frame_rate: frames per second. pose: (T,3) degrees and origin: (T,2) face position in eye distances, for the cost of a
-    jump; None = any jump is alike. N rows come back, but `length="cut"` gives min(N, T): the caller shortens the clock.
+    voiced: (N,) bool on the output clock. motion: (T,) head motion and blinks from frame t - 1 to t, eye distances.
+    valid: (T,) bool. shot: (T,) int. frame_rate: frames per second. pose: (T,3) degrees and origin: (T,2) face position
+    in eye distances, for the cost of a jump; None = any jump is alike. N rows come back, but `length="cut"` gives
+    min(N, T): the caller shortens the clock.
 
-    length "speech" is the dynamic programme; with `enabled=False` it plays the target from its start at its own pace, and back and forth
-    when it runs out ("bounce"). "loop" starts over, "hold" keeps the last frame.
-    """
+    length "speech" is the dynamic programme; with `enabled=False` it plays the target from its start at its own pace,
+    and back and forth when it runs out ("bounce"). "loop" starts over, "hold" keeps the last frame."""
     n, t = len(voiced), len(motion)
     if n == 0 or t == 0 or len(valid) != t or len(shot) != t:
-        raise ValueError(f"retime: {n} rows from {t} frames of motion, {len(valid)} valid, {len(shot)} shot; 1 or more, alike")
+        raise ValueError(
+            f"retime: {n} rows from {t} frames of motion, {len(valid)} valid, {len(shot)} shot; 1 or more, alike"
+        )
     if config.length not in POLICIES:
         raise UsageError(f"retime.length is {config.length!r}; choose one of {', '.join(POLICIES)}.")
     if config.length != "speech" or not config.enabled or t == 1:
@@ -73,8 +76,11 @@ def retime(
     return _cheapest(costs)
 
 
-def pause_motion(timing: Timing | DubPlan, voiced: np.ndarray, motion: np.ndarray, valid: np.ndarray | None = None) -> float:
-    """Mean motion shown in silent rows, eye distances per frame; 0 without a silent row. The jump of a seek is not counted.
+def pause_motion(
+    timing: Timing | DubPlan, voiced: np.ndarray, motion: np.ndarray, valid: np.ndarray | None = None
+) -> float:
+    """Mean motion shown in silent rows, eye distances per frame; 0 without a silent row. The jump of a seek is not
+    counted.
 
     valid: (T,) bool; rows that show other frames, whose motion is unknown, are left out.
     """
@@ -104,9 +110,10 @@ def _played(n: int, t: int, policy: str, shot: np.ndarray) -> Timing:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Everything the programme reads. Per row: `shown` times the motion shown, `voiced` (0 or 1) times bad frames, `jump` per seek.
-    Per frame: `motion` (normalised), `bad`, `repeat`, `leave`, `land` (inf = forbidden), `start`; `joined` f and f + 1 are one shot,
-    `skippable` f -> f + 2 may be; `cell` pose cell; `between` (C,C) cost of a jump from cell to cell."""
+    """Everything the programme reads. Per row: `shown` times the motion shown, `voiced` (0 or 1) times bad frames,
+    `jump` per seek. Per frame: `motion` (normalised), `bad`, `repeat`, `leave`, `land` (inf = forbidden), `start`;
+    `joined` f and f + 1 are one shot, `skippable` f -> f + 2 may be; `cell` pose cell; `between` (C,C) cost of a jump
+    from cell to cell."""
 
     shown: np.ndarray
     voiced: np.ndarray
@@ -125,7 +132,8 @@ class Costs:
 
 
 def costs_of(voiced, motion, valid, shot, frame_rate, config, pose=None, origin=None) -> Costs:
-    """The numbers the programme adds up; see `retime` for the arguments. Costs of a row are scaled to rows of 1/25 s."""
+    """The numbers the programme adds up; see `retime` for the arguments. Costs of a row are scaled to rows of 1/25
+    s."""
     t, per_row = len(motion), 25.0 / frame_rate
     valid, shot = np.asarray(valid, bool), np.asarray(shot)
     moves = _normalised(np.asarray(motion, np.float64), valid, per_row)
@@ -143,16 +151,26 @@ def costs_of(voiced, motion, valid, shot, frame_rate, config, pose=None, origin=
     cell, between, off_cell = _pose_cells(pose, origin, t, config)
     can_land = _may_land(joined, round(config.land_s * frame_rate))
     return Costs(
-        shown=shown, voiced=(~pausing).astype(np.float64), jump=config.seek + config.seek_voiced * ~pausing,
-        motion=moves, bad=bad, repeat=per_row * (config.repeat + config.repeat_motion * ahead), skip=per_row * config.skip,
-        leave=calm + off_cell, land=np.where(can_land, calm + off_cell + config.seek * ~valid, np.inf),
-        start=config.start * np.arange(t) / frame_rate, joined=joined, skippable=skippable, cell=cell, between=between,
-    )  # fmt: skip
+        shown=shown,
+        voiced=(~pausing).astype(np.float64),
+        jump=config.seek + config.seek_voiced * ~pausing,
+        motion=moves,
+        bad=bad,
+        repeat=per_row * (config.repeat + config.repeat_motion * ahead),
+        skip=per_row * config.skip,
+        leave=calm + off_cell,
+        land=np.where(can_land, calm + off_cell + config.seek * ~valid, np.inf),
+        start=config.start * np.arange(t) / frame_rate,
+        joined=joined,
+        skippable=skippable,
+        cell=cell,
+        between=between,
+    )
 
 
 def _normalised(motion: np.ndarray, valid: np.ndarray, per_row: float) -> np.ndarray:
-    """1 = a lively frame of this target (its 90th percentile), at most 2; a frame without a face counts as lively, the first as still.
-    A target that hardly moves is not magnified: the unit is at least 0.005 eye distances in 1/25 s."""
+    """1 = a lively frame of this target (its 90th percentile), at most 2; a frame without a face counts as lively, the
+    first as still. A target that hardly moves is not magnified: the unit is at least 0.005 eye distances in 1/25 s."""
     lively = np.quantile(motion[valid], 0.9) if valid.any() else 0.0
     moves = np.minimum(motion / max(lively, 0.005 * per_row), 2.0)
     moves[~valid] = np.maximum(moves[~valid], 1.0)
@@ -182,7 +200,8 @@ def _mean_around(values: np.ndarray, radius: int) -> np.ndarray:
 
 
 def _may_land(joined: np.ndarray, n_frames: int) -> np.ndarray:
-    """(T,) bool frames with at least `n_frames` more of their shot to come (or as many as the longest shot can give)."""
+    """(T,) bool frames with at least `n_frames` more of their shot to come (or as many as the longest shot can
+    give)."""
     cuts = np.flatnonzero(~joined)
     frames = np.arange(len(joined))
     remaining = cuts[np.searchsorted(cuts, frames)] - frames
@@ -192,8 +211,8 @@ def _may_land(joined: np.ndarray, n_frames: int) -> np.ndarray:
 def _pose_cells(pose, origin, t: int, config: RetimeConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(T,) int32 cell, (C,C) cost between cells, (T,) cost from a frame to the centre of its cell.
 
-    Cells make a row's seeks O(T + C²) instead of O(T²). Their sum is never below the true distance, and equal to it while T <= C.
-    """
+    Cells make a row's seeks O(T + C²) instead of O(T²). Their sum is never below the true distance, and equal to it
+    while T <= C."""
     columns = [np.zeros((t, 1))]
     if pose is not None:
         columns.append(np.asarray(pose, np.float64) / config.jump_deg)
@@ -212,8 +231,9 @@ def _pose_cells(pose, origin, t: int, config: RetimeConfig) -> tuple[np.ndarray,
 
 
 def _cheapest(costs: Costs) -> Timing:
-    """Forward through all rows in segments, remembering the costs at each segment's start; then back, segment by segment, each computed
-    again unless it is the last. Memory: one segment's table and one pair of cost rows per segment."""
+    """Forward through all rows in segments, remembering the costs at each segment's start; then back, segment by
+    segment, each computed again unless it is the last. Memory: one segment's table and one pair of cost rows per
+    segment."""
     n, t = len(costs.shown), len(costs.motion)
     n_cells = len(costs.between)
     length = min(n, max(_TABLE_BYTES // (t + 8 * n_cells), int(np.sqrt(16 * n)), 1))
@@ -259,8 +279,27 @@ def _entry(costs: Costs) -> tuple[np.ndarray, np.ndarray]:
 
 def _run(costs: Costs, begin: int, end: int, whole, half, table, sources) -> None:
     c = costs
-    _compiled()(begin, end, whole, half, table, sources, c.shown, c.voiced, c.jump, c.motion, c.bad, c.repeat, c.skip, c.leave, c.land,
-                c.joined, c.skippable, c.cell, c.between)  # fmt: skip
+    _compiled()(
+        begin,
+        end,
+        whole,
+        half,
+        table,
+        sources,
+        c.shown,
+        c.voiced,
+        c.jump,
+        c.motion,
+        c.bad,
+        c.repeat,
+        c.skip,
+        c.leave,
+        c.land,
+        c.joined,
+        c.skippable,
+        c.cell,
+        c.between,
+    )
 
 
 @cache
@@ -274,10 +313,29 @@ def _compiled():
 
 
 def _rows(
-    begin, end, whole, half, table, sources, shown, voiced, jump, motion, bad, repeat, skip, leave, land, joined, skippable, cell, between
-):  # fmt: skip
-    """Costs of rows begin..end - 1 (row 0 is the start), `whole` and `half` in place; how each whole frame was reached into `table`, and
-    for seeks the two best frames to leave for each cell into `sources` (two, as a frame may not seek to itself)."""
+    begin,
+    end,
+    whole,
+    half,
+    table,
+    sources,
+    shown,
+    voiced,
+    jump,
+    motion,
+    bad,
+    repeat,
+    skip,
+    leave,
+    land,
+    joined,
+    skippable,
+    cell,
+    between,
+):
+    """Costs of rows begin..end - 1 (row 0 is the start), `whole` and `half` in place; how each whole frame was reached
+    into `table`, and for seeks the two best frames to leave for each cell into `sources` (two, as a frame may not seek
+    to itself)."""
     n_frames, n_cells = len(motion), len(between)
     new_whole, new_half = np.empty(n_frames), np.empty(n_frames)
     near, near_from = np.empty((n_cells, 2)), np.empty((n_cells, 2), np.int32)
@@ -324,6 +382,8 @@ def _rows(
             new_whole[f] = best + voiced[row] * bad[f]
             new_half[f] = np.inf
             if joined[f]:
-                new_half[f] = whole[f] + repeat[f] + 0.5 * weight * motion[f + 1] + voiced[row] * max(bad[f], bad[f + 1])
+                new_half[f] = (
+                    whole[f] + repeat[f] + 0.5 * weight * motion[f + 1] + voiced[row] * max(bad[f], bad[f + 1])
+                )
         whole[:] = new_whole
         half[:] = new_half

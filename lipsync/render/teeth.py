@@ -1,5 +1,5 @@
-"""Teeth: sharp references chosen from the target's own mouths, whose high frequencies replace those of a drawn mouth inside its teeth
-(the teeth proxy of Suwajanakorn et al. 2017, there chosen by hand)."""
+"""Teeth: sharp references chosen from the target's own mouths, whose high frequencies replace those of a drawn mouth
+inside its teeth (the teeth proxy of Suwajanakorn et al. 2017, there chosen by hand)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from video.pyramid import gaussian_blur
 
 
 def choose_teeth(bank: MouthBank, config: TeethConfig) -> TeethReference:
-    """Up to `config.references` mouths with clear, sharp teeth and different lip shapes; none where the target never shows teeth."""
+    """Up to `config.references` mouths with clear, sharp teeth and different lip shapes; none where the target never
+    shows teeth."""
     space, gaps = bank.space, opening(bank.lips)
     open_rows = np.flatnonzero(gaps >= max(config.min_gap, np.quantile(gaps, 0.5)))
     order = open_rows[np.argsort(-(gaps * np.sqrt(bank.sharpness))[open_rows])][: config.tried]
@@ -33,16 +34,23 @@ def choose_teeth(bank: MouthBank, config: TeethConfig) -> TeethReference:
     good = np.flatnonzero((score > 0.5 * score.max()).numpy() & (score > 0).numpy())
     if len(good) == 0:
         return _none(space)
-    picked = farthest_points(bank.lips[order[good]].reshape(len(good), -1), config.references, first=int(score[good].argmax()))
+    picked = farthest_points(
+        bank.lips[order[good]].reshape(len(good), -1), config.references, first=int(score[good].argmax())
+    )
     rows = good[picked]
     return TeethReference(
-        detail=detail[rows].numpy(), mask=mask[rows, 0].numpy(), lips=bank.lips[order[rows]].astype(np.float32),
+        detail=detail[rows].numpy(),
+        mask=mask[rows, 0].numpy(),
+        lips=bank.lips[order[rows]].astype(np.float32),
         level=np.array([level, width], np.float32),
-    )  # fmt: skip
+    )
 
 
-def sharpen_teeth(mouth: MouthTexture, teeth: TeethReference, lips: np.ndarray, space: MouthSpace, config: TeethConfig) -> MouthTexture:
-    """The mouths with the references' detail inside their teeth. lips: (B,18,2) drawn, face frame. Nothing else changes.
+def sharpen_teeth(
+    mouth: MouthTexture, teeth: TeethReference, lips: np.ndarray, space: MouthSpace, config: TeethConfig
+) -> MouthTexture:
+    """The mouths with the references' detail inside their teeth. lips: (B,18,2) drawn, face frame. Nothing else
+    changes.
 
     References are weighted by how near their lips are, smoothly, so that detail does not jump from row to row.
     """
@@ -77,7 +85,8 @@ def high_frequencies(rgb: torch.Tensor, space: MouthSpace, config: TeethConfig) 
 
 
 def inner_mouth(lips: torch.Tensor, space: MouthSpace) -> torch.Tensor:
-    """(B,1,Hm,Wm) float32, 1 well inside the inner edges of (B,18,2) lips, 0 on them and outside, soft over a few pixels."""
+    """(B,1,Hm,Wm) float32, 1 well inside the inner edges of (B,18,2) lips, 0 on them and outside, soft over a few
+    pixels."""
     polygon = apply(torch.as_tensor(space.mouth_from_face, device=lips.device), lips[:, INNER_EDGE].double()).float()
     y = torch.arange(space.height, device=lips.device) + 0.5
     x = torch.arange(space.width, device=lips.device) + 0.5
@@ -98,7 +107,8 @@ def _edge(points: torch.Tensor, x: torch.Tensor, outside: float) -> torch.Tensor
 
 
 def _tooth_level(white: torch.Tensor, config: TeethConfig) -> tuple[float | None, float]:
-    """The whiteness that parts teeth from the rest of the open mouth (Otsu 1979), and the soft width; None where there are not two kinds."""
+    """The whiteness that parts teeth from the rest of the open mouth (Otsu 1979), and the soft width; None where there
+    are not two kinds."""
     values = white.numpy()
     if len(values) < 100:
         return None, 0.0
@@ -116,6 +126,8 @@ def _tooth_level(white: torch.Tensor, config: TeethConfig) -> tuple[float | None
 
 def _none(space: MouthSpace) -> TeethReference:
     return TeethReference(
-        np.zeros((0, 3, space.height, space.width), np.float32), np.zeros((0, space.height, space.width), np.float32),
-        np.zeros((0, 18, 2), np.float32), np.zeros(2, np.float32),
-    )  # fmt: skip
+        np.zeros((0, 3, space.height, space.width), np.float32),
+        np.zeros((0, space.height, space.width), np.float32),
+        np.zeros((0, 18, 2), np.float32),
+        np.zeros(2, np.float32),
+    )

@@ -16,14 +16,17 @@ from dataclasses import dataclass
 
 from lipsync.core.errors import LipsyncError, UsageError
 
-_SPARE = 1.25  # what a child cannot have at all, over what ends it: some libraries wait for ever for memory that is refused
+_SPARE = (
+    1.25  # what a child cannot have at all, over what ends it: some libraries wait for ever for memory that is refused
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a process may use. memory_gib: private memory of all its threads together, GiB; seconds: of wall clock, and as many of every
-    core, 0 = not limited, both; network: whether sockets may be opened; writable: folders in which alone files may be made, changed and removed
-(where the kernel has Landlock), None = everywhere."""
+    """What a process may use. memory_gib: private memory of all its threads together, GiB; seconds: of wall clock, and
+        as many of every core, 0 = not limited, both; network: whether sockets may be opened; writable: folders in which
+        alone files may be made, changed and removed
+    (where the kernel has Landlock), None = everywhere."""
 
     memory_gib: float
     seconds: float
@@ -37,13 +40,12 @@ class Limits:
 
 
 def limit_this_process(limits: Limits) -> None:
-    """Binds the calling process, all its threads, and whatever it starts; there is no way back. `writable` binds only threads that the caller
-    starts from now on: call this first of all.
+    """Binds the calling process, all its threads, and whatever it starts; there is no way back. `writable` binds only
+    threads that the caller starts from now on: call this first of all.
 
-    Memory beyond the limit raises MemoryError or ends the process; at the end of its time the process dies of SIGALRM or SIGXCPU (start the
-    time anew for the next piece of work with `restart_clock`). Opening a socket or starting a program raises PermissionError. Raises
-    LipsyncError where the system cannot do this.
-    """
+    Memory beyond the limit raises MemoryError or ends the process; at the end of its time the process dies of SIGALRM
+    or SIGXCPU (start the time anew for the next piece of work with `restart_clock`). Opening a socket or starting a
+    program raises PermissionError. Raises LipsyncError where the system cannot do this."""
     if reason := why_not():
         raise LipsyncError(reason)
     import resource
@@ -88,7 +90,13 @@ def short_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _REFUSED)
 
 
-_REFUSED = ("can't allocate memory", "not enough memory", "can't start new thread", "bad_alloc", "Cannot allocate memory")
+_REFUSED = (
+    "can't allocate memory",
+    "not enough memory",
+    "can't start new thread",
+    "bad_alloc",
+    "Cannot allocate memory",
+)
 
 
 # Numbers of system calls, and of the architecture in a filter: <linux/audit.h>, <asm/unistd.h>.
@@ -131,10 +139,12 @@ class _Program(ctypes.Structure):
 
 
 def _filter_system_calls(network: bool) -> None:
-    """Refuses programs, other processes' memory and, without `network`, every socket: also those of the machine's own services, which would
-    open a connection for us. Pairs of connected sockets (socketpair) remain."""
+    """Refuses programs, other processes' memory and, without `network`, every socket: also those of the machine's own
+    services, which would open a connection for us. Pairs of connected sockets (socketpair) remain."""
     architecture, numbers = _MACHINES[platform.machine()]
-    refused = [n for name, n in numbers.items() if name != "seccomp" and not (network and name in ("socket", "io_uring_setup"))]
+    refused = [
+        n for name, n in numbers.items() if name != "seccomp" and not (network and name in ("socket", "io_uring_setup"))
+    ]
     steps = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, architecture), (_RETURN, 0, 0, _REFUSE), (_LOAD, 0, 0, 0)]
     steps += [(_AT_LEAST, len(refused) + 1, 0, _X32)]
     steps += [(_EQUAL, len(refused) - i, 0, n) for i, n in enumerate(refused)]
@@ -145,11 +155,14 @@ def _filter_system_calls(network: bool) -> None:
         numbers["seccomp"], _SET_MODE_FILTER, _ALL_THREADS, ctypes.byref(_Program(len(steps), code))
     ):
         why = os.strerror(ctypes.get_errno()) if ctypes.get_errno() else "one of its threads has another filter"
-        raise LipsyncError(f"The network could not be closed for this process ({why}). Leave out --sandbox, or allow seccomp in this container.")
+        raise LipsyncError(
+            f"The network could not be closed for this process ({why}). Leave out --sandbox, or allow seccomp in this container."
+        )
 
 
 def _limit_writing(folders: Sequence[str]) -> None:
-    """Files can be made, changed and removed in these folders only; devices only where nothing is stored. Nothing where there is no Landlock."""
+    """Files can be made, changed and removed in these folders only; devices only where nothing is stored. Nothing where
+    there is no Landlock."""
     libc = _libc()
     version = libc.syscall(_CREATE_RULESET, None, 0, 1)
     if version < 1:
@@ -166,7 +179,9 @@ def _limit_writing(folders: Sequence[str]) -> None:
     failed = libc.syscall(_RESTRICT_SELF, rules, 0)
     os.close(rules)
     if failed:
-        raise LipsyncError("This process could not be kept from writing files. Leave out --sandbox, or allow Landlock in this container.")
+        raise LipsyncError(
+            "This process could not be kept from writing files. Leave out --sandbox, or allow Landlock in this container."
+        )
 
 
 def _libc() -> ctypes.CDLL:

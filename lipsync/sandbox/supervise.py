@@ -1,8 +1,9 @@
-"""Work on material that nobody vouches for: in a process with little memory, little time, no network and no other programs.
+"""Work on material that nobody vouches for: in a process with little memory, little time, no network and no other
+programs.
 
-`limit_this_process` binds the process that calls it, for good. `run_sandboxed` runs a `lipsync` command in a child that binds itself before
-it opens anything, and says in one sentence how the child ended. Linux only; SECURITY.md says what this keeps out and what not.
-"""
+`limit_this_process` binds the process that calls it, for good. `run_sandboxed` runs a `lipsync` command in a child that
+binds itself before it opens anything, and says in one sentence how the child ended. Linux only; SECURITY.md says what
+this keeps out and what not."""
 
 from __future__ import annotations
 
@@ -39,12 +40,14 @@ _NEAR = 0.8  # a child that crashes with this share of its memory in use crashed
 _POLL_S = 0.05
 
 
-def run_sandboxed(argv: Sequence[str], limits: Limits, inputs: Sequence[Path], written: Sequence[Path], cache: Path) -> int:
+def run_sandboxed(
+    argv: Sequence[str], limits: Limits, inputs: Sequence[Path], written: Sequence[Path], cache: Path
+) -> int:
     """The exit status of `lipsync *argv` in a limited child, whose output goes where this process's goes.
 
-    inputs: what it reads, for messages; written: what it makes, of which a killed child leaves no parts. It may write into their folders, into
-    `cache`, which is made, and into a temporary folder of its own. LipsyncError where a limit or a crash ended the child.
-    """
+    inputs: what it reads, for messages; written: what it makes, of which a killed child leaves no parts. It may write
+    into their folders, into `cache`, which is made, and into a temporary folder of its own. LipsyncError where a limit
+    or a crash ended the child."""
     if reason := why_not():
         raise LipsyncError(reason)
     compiled = cache / "numba"  # what the child compiles it may keep, but never where others run it
@@ -56,9 +59,22 @@ def run_sandboxed(argv: Sequence[str], limits: Limits, inputs: Sequence[Path], w
         return _run(argv, replace(limits, writable=writable), inputs, written, os.environ | places)
 
 
-def _run(argv: Sequence[str], limits: Limits, inputs: Sequence[Path], written: Sequence[Path], environment: Mapping[str, str]) -> int:
-    start = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lipsync.cli.sandbox_child import child; child()"
-    command = [sys.executable, "-P", "-c", start, json.dumps(sys.path), json.dumps(asdict(limits)), str(os.getpid()), *argv]
+def _run(
+    argv: Sequence[str], limits: Limits, inputs: Sequence[Path], written: Sequence[Path], environment: Mapping[str, str]
+) -> int:
+    start = (
+        "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lipsync.cli.sandbox_child import child; child()"
+    )
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        start,
+        json.dumps(sys.path),
+        json.dumps(asdict(limits)),
+        str(os.getpid()),
+        *argv,
+    ]
     # A group of its own: Ctrl-C reaches this process, which passes it on once.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, env=environment)
     watched = _Watched(process, limits, [Path(p).resolve() for p in inputs])
@@ -86,7 +102,8 @@ _in_child = False
 
 
 class _TimeIsUp(BaseException):
-    """Raised where the child stands when its time ends, so that it tidies up. Not an Exception: nobody takes it for a failure of theirs."""
+    """Raised where the child stands when its time ends, so that it tidies up. Not an Exception: nobody takes it for a
+    failure of theirs."""
 
 
 def _end_of_time(*_: object) -> None:
@@ -173,7 +190,9 @@ def run_limited(command: Callable[[], None]) -> None:
     if os.getppid() != int(parent):  # it died before the line above
         sys.exit(130)
     # The parent's watch comes first, so that there is time to tidy up.
-    limit_this_process(replace(limits, memory_gib=limits.memory_gib * _SPARE, seconds=limits.seconds and limits.seconds + 2 * GRACE_S))
+    limit_this_process(
+        replace(limits, memory_gib=limits.memory_gib * _SPARE, seconds=limits.seconds and limits.seconds + 2 * GRACE_S)
+    )
     _in_child = True
     signal.signal(signal.SIGALRM, _end_of_time)
     warnings.filterwarnings("ignore", "Could not obtain multiprocessing lock")  # numba's; there is one process

@@ -1,4 +1,5 @@
-"""A drawn animation of lips beside the sound: the mouth large, below it waveform, opening, cues, and a moving cursor."""
+"""A drawn animation of lips beside the sound: the mouth large, below it waveform, opening, cues, and a moving
+cursor."""
 
 from __future__ import annotations
 
@@ -41,12 +42,17 @@ class LipArcs:
         upper, lower = np.arange(7), np.array([0, 11, 10, 9, 8, 7, 6])
         self._outer = ((upper, _spline(rest[upper])), (lower, _spline(rest[lower])))
         inner = _with_inner_corners(rest)
-        self._inner = tuple((rows, _spline(inner[rows])) for rows in (np.array([18, 12, 13, 14, 19]), np.array([18, 17, 16, 15, 19])))
+        self._inner = tuple(
+            (rows, _spline(inner[rows])) for rows in (np.array([18, 12, 13, 14, 19]), np.array([18, 17, 16, 15, 19]))
+        )
 
     def of(self, lips: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Outer upper, outer lower, inner upper and inner lower edge of (18,2) lips, each (N_ARC,2) from left to right."""
+        """Outer upper, outer lower, inner upper and inner lower edge of (18,2) lips, each (N_ARC,2) from left to
+        right."""
         lips = _with_inner_corners(lips)
-        (top, bottom), (roof, floor) = ([weights @ lips[rows] for rows, weights in pair] for pair in (self._outer, self._inner))
+        (top, bottom), (roof, floor) = (
+            [weights @ lips[rows] for rows, weights in pair] for pair in (self._outer, self._inner)
+        )
         floor[:, 1] = np.maximum(floor[:, 1], roof[:, 1])  # splines between closed points may cross
         return top, bottom, roof, floor
 
@@ -65,14 +71,19 @@ def _spline(points: np.ndarray) -> np.ndarray:
     return CubicSpline(along, np.eye(len(points)), bc_type="natural")(np.linspace(0, along[-1], N_ARC))
 
 
-def draw_mouth(lips: np.ndarray, arcs: LipArcs, width: int, height: int, scale: float, centre: tuple[float, float]) -> np.ndarray:
-    """(height,width,3) uint8 RGB picture of (18,2) lips on skin. scale: pixels per eye distance; centre: shown in the middle, face frame."""
+def draw_mouth(
+    lips: np.ndarray, arcs: LipArcs, width: int, height: int, scale: float, centre: tuple[float, float]
+) -> np.ndarray:
+    """(height,width,3) uint8 RGB picture of (18,2) lips on skin. scale: pixels per eye distance; centre: shown in the
+    middle, face frame."""
     import cv2
 
     shape = (height * FINE, width * FINE)
     picture = _skin(*shape).copy()
     size = scale * FINE
-    place = np.array([[size, 0, shape[1] / 2 - size * centre[0]], [0, size, shape[0] / 2 - size * centre[1]], [0, 0, 1.0]])
+    place = np.array(
+        [[size, 0, shape[1] / 2 - size * centre[0]], [0, size, shape[0] / 2 - size * centre[1]], [0, 0, 1.0]]
+    )
     top, bottom, roof, floor = (apply(place, arc.astype(np.float64)) for arc in arcs.of(lips))
     middle = (roof + floor) / 2
     _fill(picture, _ring(top, middle), UPPER)
@@ -134,10 +145,12 @@ def _fill(picture: np.ndarray, polygon: np.ndarray, colour: tuple[int, int, int]
 class LipFilm:
     """Frames of the animation.
 
-    lips: on the film's clock; samples: (S,) float32 sound at `rate`; cues: of `lipsync.speech.cues`; rest: (18,2) resting lips.
-    """
+    lips: on the film's clock; samples: (S,) float32 sound at `rate`; cues: of `lipsync.speech.cues`; rest: (18,2)
+    resting lips."""
 
-    def __init__(self, lips: LipTrack, samples: np.ndarray, rate: int, cues: Sequence[Cue], rest: np.ndarray, caption: str) -> None:
+    def __init__(
+        self, lips: LipTrack, samples: np.ndarray, rate: int, cues: Sequence[Cue], rest: np.ndarray, caption: str
+    ) -> None:
         self.lips, self.samples, self.rate, self.cues, self.caption = lips, samples, rate, cues, caption
         self.duration_s = len(samples) / rate
         self.page_s = max(self.duration_s / np.ceil(self.duration_s / PAGE_S), 0.5)
@@ -192,7 +205,9 @@ class LipFilm:
     def _draw_wave(self, strip: np.ndarray, start_s: float) -> None:
         middle, half = (TOP + WAVE_END) / 2, (WAVE_END - TOP) / 2 - 4
         loudest = max(float(np.abs(self.samples).max()), 1e-3)
-        edges = ((start_s + np.arange(WIDTH - 2 * MARGIN + 1) / (WIDTH - 2 * MARGIN) * self.page_s) * self.rate).astype(int)
+        edges = ((start_s + np.arange(WIDTH - 2 * MARGIN + 1) / (WIDTH - 2 * MARGIN) * self.page_s) * self.rate).astype(
+            int
+        )
         for column, (a, b) in enumerate(zip(edges[:-1], edges[1:])):
             piece = self.samples[a:b]
             if len(piece):

@@ -1,13 +1,14 @@
 """Mouth cues for animators, in the nine shapes and the file formats of Rhubarb Lip Sync, from predicted lips.
 
-A closed (p b m); B slightly open, teeth together (most consonants, "ee"); C open ("e", "a" of "bat"); D wide open ("ah"); E slightly
-rounded ("o" of "off"); F puckered ("oo", w); G lower lip at the upper teeth (f v); H tongue raised (long l); X idle.
+A closed (p b m); B slightly open, teeth together (most consonants, "ee"); C open ("e", "a" of "bat"); D wide open
+("ah"); E slightly rounded ("o" of "off"); F puckered ("oo", w); G lower lip at the upper teeth (f v); H tongue raised
+(long l); X idle.
 
-What lips alone do not tell: H is a movement of the tongue, so it is never given (C or B stand there, as they do in Rhubarb where H is
-switched off). G is guessed from a mouth that opens by the upper lip while the lower one stays up; teeth are not seen. On the real lips of
-GRID s1 (train) a third of the words with f or v get a G, and a tenth of words without; p and b at the start of a word get an A in nine of ten.
-A and X are both closed lips: X only where nobody speaks.
-"""
+What lips alone do not tell: H is a movement of the tongue, so it is never given (C or B stand there, as they do in
+Rhubarb where H is switched off). G is guessed from a mouth that opens by the upper lip while the lower one stays up;
+teeth are not seen. On the real lips of GRID s1 (train) a third of the words with f or v get a G, and a tenth of words
+without; p and b at the start of a word get an A in nine of ten. A and X are both closed lips: X only where nobody
+speaks."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ NAMES = {
     "A": "closed", "B": "slightly open", "C": "open", "D": "wide open", "E": "slightly rounded", "F": "puckered", "G": "lower lip at teeth",
     "X": "idle",
 }  # fmt: skip
-#: What each shape looks like: inner gap, drop of the lower lip (shares of the speaker's reach), width over resting width.
+#: What each shape looks like: inner gap, drop of the lower lip (shares of the speaker's reach), width over resting
+#: width.
 #: Near the medians at moments of words that have the sound, GRID s1, clips of `train`.
 LOOKS = {
     "A": [(0.0, 0.1, 1.0), (0.02, 0.28, 0.975)],
@@ -42,7 +44,8 @@ LOOKS = {
 SCALE = np.array([0.2, 0.2, 0.035])
 #: The guess G must be this much better than the others, and A than X where nobody speaks.
 DOUBT = 0.3
-#: The reach is the 95th percentile while speaking: of the gap, kept within these shares of the resting width; of the drop, DROP of it
+#: The reach is the 95th percentile while speaking: of the gap, kept within these shares of the resting width; of the
+#: drop, DROP of it
 #: (in GRID s1 the lower lip drops so much of what the gap opens), kept within these shares of the gap's reach.
 REACH, DROP, DROP_REACH = (0.15, 0.45), 0.9, (0.5, 1.3)
 #: No cue is shorter (rows of 10 ms), and a change must be worth this much, summed over its rows.
@@ -65,8 +68,8 @@ class Cue:
 def mouth_cues(lips: LipTrack, voiced: np.ndarray, rest: np.ndarray, duration_s: Fraction | float) -> list[Cue]:
     """Cues without gaps from 0 to `duration_s`: the cheapest sequence of shapes, none shorter than 0.06 s.
 
-    lips: 100 per second, face frame, closed in pauses; voiced: as many bool; rest: (18,2) the same person's lips at rest.
-    """
+    lips: 100 per second, face frame, closed in pauses; voiced: as many bool; rest: (18,2) the same person's lips at
+    rest."""
     end = round(float(duration_s) * 100)
     if len(lips) == 0 or end <= 0:
         return [Cue(0, max(end, 0), "X")]
@@ -109,13 +112,16 @@ def _long_runs(flags: np.ndarray, shortest: int) -> np.ndarray:
 
 
 def _cheapest(costs: np.ndarray) -> np.ndarray:
-    """(F,) shape of each row: least sum of costs and changes, every run at least SHORTEST rows (fewer only where there are fewer rows)."""
+    """(F,) shape of each row: least sum of costs and changes, every run at least SHORTEST rows (fewer only where there
+    are fewer rows)."""
     n, n_shapes = costs.shape
     shortest = min(SHORTEST, n)
     total = np.concatenate([np.zeros((1, n_shapes)), np.cumsum(costs, 0)])
     best = np.full((n + 1, n_shapes), np.inf)  # of the first t rows, the last of them in this shape
     best[shortest] = total[shortest]
-    came = np.full((n + 1, n_shapes), -1, np.int64)  # the shape before, where a run of `shortest` ends here; -1 = it goes on
+    came = np.full(
+        (n + 1, n_shapes), -1, np.int64
+    )  # the shape before, where a run of `shortest` ends here; -1 = it goes on
     for t in range(shortest + 1, n + 1):
         stay = best[t - 1] + costs[t - 1]
         before = best[t - shortest]
@@ -143,7 +149,9 @@ def rhubarb_json(cues: Sequence[Cue], speech: Path) -> str:
 
 def rhubarb_tsv(cues: Sequence[Cue]) -> str:
     """The text of Rhubarb's TSV export: start and shape, and last the end with X."""
-    return "".join(f"{_s(at)}\t{shape}\n" for at, shape in [*((cue.start, cue.shape) for cue in cues), (cues[-1].end, "X")])
+    return "".join(
+        f"{_s(at)}\t{shape}\n" for at, shape in [*((cue.start, cue.shape) for cue in cues), (cues[-1].end, "X")]
+    )
 
 
 def _s(hundredths: int) -> str:

@@ -22,7 +22,8 @@ IBUG_68 = (*range(48, 60), 61, 62, 63, 65, 66, 67)
 
 
 def lips_json(lips: LipTrack, voiced: np.ndarray, rest: np.ndarray, about: Mapping) -> str:
-    """The text of a JSON file. lips: with a clock; voiced: (N,) bool; rest: (18,2); about: what to say of speech and model, plain values."""
+    """The text of a JSON file. lips: with a clock; voiced: (N,) bool; rest: (18,2); about: what to say of speech and
+    model, plain values."""
     head = {
         "format": FORMAT,
         "note": "predicted from sound by a trained model; no camera saw these lips",
@@ -44,7 +45,14 @@ def lips_json(lips: LipTrack, voiced: np.ndarray, rest: np.ndarray, about: Mappi
 
 def lips_csv(lips: LipTrack, voiced: np.ndarray) -> str:
     """The text of a CSV file: frame, time_s, voiced, opening, width, x0, y0, ... y17, one row a frame."""
-    names = ["frame", "time_s", "voiced", "opening", "width", *(f"{axis}{i}" for i in range(len(POINTS)) for axis in "xy")]
+    names = [
+        "frame",
+        "time_s",
+        "voiced",
+        "opening",
+        "width",
+        *(f"{axis}{i}" for i in range(len(POINTS)) for axis in "xy"),
+    ]
     gap, width = opening(lips.points), np.linalg.norm(lips.points[:, 6] - lips.points[:, 0], axis=-1)
     lines = [",".join(names)]
     for i, second in enumerate(lips.clock.seconds):

@@ -35,7 +35,8 @@ CHUNK, CONTEXT = 6000, 600
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Size of a network. hidden: units of each of `layers`; stack: rows read per step; delay: rows (10 ms) the output comes late."""
+    """Size of a network. hidden: units of each of `layers`; stack: rows read per step; delay: rows (10 ms) the output
+    comes late."""
 
     spec: FeatureSpec
     hidden: int
@@ -60,17 +61,24 @@ SHAPES = {
 
 
 class LipNet(nn.Module):
-    """Standardised features (B,L,D) to standardised coefficients (B,L/stack,K); output row i belongs to input row i*stack - delay."""
+    """Standardised features (B,L,D) to standardised coefficients (B,L/stack,K); output row i belongs to input row
+    i*stack - delay."""
 
     def __init__(self, n_in: int, n_out: int, shape: Shape) -> None:
         super().__init__()
         self.stack, self.delay = shape.stack, shape.delay
         reads_pairs = shape.stack > 1
-        self.enter = nn.Sequential(nn.Linear(n_in * shape.stack, shape.hidden), nn.ReLU()) if reads_pairs else nn.Identity()
+        self.enter = (
+            nn.Sequential(nn.Linear(n_in * shape.stack, shape.hidden), nn.ReLU()) if reads_pairs else nn.Identity()
+        )
         self.lstm = nn.LSTM(
-            shape.hidden if reads_pairs else n_in, shape.hidden, shape.layers, batch_first=True, bidirectional=shape.bidirectional,
+            shape.hidden if reads_pairs else n_in,
+            shape.hidden,
+            shape.layers,
+            batch_first=True,
+            bidirectional=shape.bidirectional,
             dropout=shape.dropout if shape.layers > 1 else 0.0,
-        )  # fmt: skip
+        )
         self.drop = nn.Dropout(shape.dropout)
         self.leave = nn.Linear(shape.hidden * (2 if shape.bidirectional else 1), n_out)
 
@@ -87,13 +95,20 @@ class LipNet(nn.Module):
 class LipModel:
     """One person's lips for any speech.
 
-    nets: the averaged networks; feature_mean, feature_scale: (D,) float32 torch; rest: (18,2) closed resting lips; gain: (18,2) how far
-    each coordinate moves from rest, relative to the networks' answer; report: what was measured in training.
-    """
+    nets: the averaged networks; feature_mean, feature_scale: (D,) float32 torch; rest: (18,2) closed resting lips;
+    gain: (18,2) how far each coordinate moves from rest, relative to the networks' answer; report: what was measured in
+    training."""
 
     def __init__(
-        self, network: str, nets: Sequence[LipNet], feature_mean: torch.Tensor, feature_scale: torch.Tensor, basis: LipBasis,
-        rest: np.ndarray, gain: np.ndarray | float = 1.0, report: Mapping | None = None,
+        self,
+        network: str,
+        nets: Sequence[LipNet],
+        feature_mean: torch.Tensor,
+        feature_scale: torch.Tensor,
+        basis: LipBasis,
+        rest: np.ndarray,
+        gain: np.ndarray | float = 1.0,
+        report: Mapping | None = None,
     ) -> None:
         self.network, self.nets, self.basis, self.rest = network, list(nets), basis, rest
         self.gain = np.broadcast_to(np.asarray(gain, np.float32), rest.shape)
@@ -102,7 +117,8 @@ class LipModel:
         self.report = dict(report or {})
 
     def speak(self, speech: Waveform | AudioFeatures) -> LipTrack:
-        """(F,18,2) lips for the whole of the speech or its features by `spec`, 100 per second, face frame; as many as it has features."""
+        """(F,18,2) lips for the whole of the speech or its features by `spec`, 100 per second, face frame; as many as
+        it has features."""
         points = self.answer(speech.values if isinstance(speech, AudioFeatures) else FeatureRows(speech, self.spec))
         return LipTrack(points, np.ones(len(points), bool))
 
@@ -118,7 +134,8 @@ class LipModel:
         return points
 
     def hear(self, wave: Waveform) -> Iterator[np.ndarray]:
-        """(F,H) float64 the first network's LSTM features of `wave`, 100 per second, minute by minute: an hour's would be 740 MB."""
+        """(F,H) float64 the first network's LSTM features of `wave`, 100 per second, minute by minute: an hour's would
+        be 740 MB."""
         net, features = self.nets[0], FeatureRows(wave, self.spec)
         for part in pieces(len(features), CHUNK):
             with one_thread():
@@ -138,21 +155,36 @@ class LipModel:
         return self.rest + self.gain * (points - self.rest)
 
     def on(self, rest: np.ndarray, style: np.ndarray | float = 1.0) -> LipModel:
-        """The same speech on another person: their (18,2) resting lips, and how far theirs move relative to these ((18,2) or a number)."""
+        """The same speech on another person: their (18,2) resting lips, and how far theirs move relative to these
+        ((18,2) or a number)."""
         basis = LipBasis(self.basis.mean + rest - self.rest, self.basis.components, self.basis.spread)
-        return LipModel(self.network, self.nets, self.feature_mean, self.feature_scale, basis, rest, self.gain * style, self.report)
+        return LipModel(
+            self.network, self.nets, self.feature_mean, self.feature_scale, basis, rest, self.gain * style, self.report
+        )
 
     def to(self, device: torch.device | str) -> LipModel:
         nets = [net.to(device) for net in self.nets]
         mean, scale = self.feature_mean.to(device), self.feature_scale.to(device)
         return LipModel(self.network, nets, mean, scale, self.basis, self.rest, self.gain, self.report)
 
-    def save(self, path: str | Path, metadata: Mapping[str, str] | None = None, weights: torch.dtype = torch.float32) -> None:
-        """One safetensors file that says all it needs: weights (of this kind), normalisation, feature spec, basis, report."""
-        named = ((f"net{i}.{name}", value) for i, net in enumerate(self.nets) for name, value in net.state_dict().items())
+    def save(
+        self, path: str | Path, metadata: Mapping[str, str] | None = None, weights: torch.dtype = torch.float32
+    ) -> None:
+        """One safetensors file that says all it needs: weights (of this kind), normalisation, feature spec, basis,
+        report."""
+        named = (
+            (f"net{i}.{name}", value) for i, net in enumerate(self.nets) for name, value in net.state_dict().items()
+        )
         tensors = {name: value.to("cpu", weights).contiguous() for name, value in named}
-        tensors |= {"feature_mean": self.feature_mean.cpu(), "feature_scale": self.feature_scale.cpu(), "rest": torch.from_numpy(self.rest), "gain": torch.from_numpy(self.gain.copy())}
-        tensors |= {f"basis.{name}": torch.from_numpy(getattr(self.basis, name)) for name in ("mean", "components", "spread")}
+        tensors |= {
+            "feature_mean": self.feature_mean.cpu(),
+            "feature_scale": self.feature_scale.cpu(),
+            "rest": torch.from_numpy(self.rest),
+            "gain": torch.from_numpy(self.gain.copy()),
+        }
+        tensors |= {
+            f"basis.{name}": torch.from_numpy(getattr(self.basis, name)) for name in ("mean", "components", "spread")
+        }
         about = {"network": self.network, "nets": len(self.nets), "spec": self.spec.to_dict(), "report": self.report}
         save_tensors(path, tensors, {**(metadata or {}), "format": FORMAT, "lips": json.dumps(about)})
 
@@ -168,13 +200,20 @@ class LipModel:
             if shape is None or FeatureSpec.from_dict(about["spec"]) != shape.spec:
                 raise file.refuse("was trained for other features or another network")
             n_in, n_out = shape.spec.size, len(file.array("basis.spread", None))
-            basis = LipBasis(*(file.array(f"basis.{name}", *size).numpy() for name, size in (("mean", (18, 2)), ("components", (n_out, 18, 2)), ("spread", (n_out,)))))
+            basis = LipBasis(
+                *(
+                    file.array(f"basis.{name}", *size).numpy()
+                    for name, size in (("mean", (18, 2)), ("components", (n_out, 18, 2)), ("spread", (n_out,)))
+                )
+            )
             mean, scale = file.array("feature_mean", n_in), file.array("feature_scale", n_in)
             rest, gain = file.array("rest", 18, 2).numpy(), file.array("gain", 18, 2).numpy()
             report = plain_report(about["report"])
             if not (1 <= n_out <= 36 and 1 <= about["nets"] <= MOST_NETS and float(scale.min()) >= 1e-6):
                 raise ValueError("sizes that no model has")
-            if not all(isinstance(report.get(name, 0.0), (int, float)) for name in ("lmd", "opening_r", "articulation")):
+            if not all(
+                isinstance(report.get(name, 0.0), (int, float)) for name in ("lmd", "opening_r", "articulation")
+            ):
                 raise ValueError("measures that are no numbers")
             nets = [LipNet(n_in, n_out, shape).eval() for _ in range(about["nets"])]
             for i, net in enumerate(nets):
@@ -193,9 +232,11 @@ def predicted(net: LipNet, rows: torch.Tensor, chunk: int = CHUNK, context: int 
     return np.concatenate([answered(net, *excerpt_for(net, rows, part, context), part) for part in parts])
 
 
-def excerpt_for(net: LipNet, rows: torch.Tensor | FeatureRows, part: slice, context: int = CONTEXT) -> tuple[torch.Tensor, int]:
-    """What `net` must read of the (F,D) rows to answer for `part`: (L,D) rows with context on both sides, and the number of the first.
-    At the end the last row is repeated until the delayed answer is out."""
+def excerpt_for(
+    net: LipNet, rows: torch.Tensor | FeatureRows, part: slice, context: int = CONTEXT
+) -> tuple[torch.Tensor, int]:
+    """What `net` must read of the (F,D) rows to answer for `part`: (L,D) rows with context on both sides, and the
+    number of the first. At the end the last row is repeated until the delayed answer is out."""
     n = len(rows)
     end = n + net.delay + (-(n + net.delay)) % net.stack
     first, last = max(0, part.start - context), min(end, part.stop + net.delay + context)
@@ -204,7 +245,11 @@ def excerpt_for(net: LipNet, rows: torch.Tensor | FeatureRows, part: slice, cont
 
 @torch.no_grad()
 def answered(
-    net: LipNet, excerpt: torch.Tensor, first: int, part: slice, answer: Callable[[torch.Tensor], torch.Tensor] | None = None
+    net: LipNet,
+    excerpt: torch.Tensor,
+    first: int,
+    part: slice,
+    answer: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> np.ndarray:
     """(part,K) float64 coefficients, standardised, for (L,D) standardised rows from `first` on; the delay is made good.
 

@@ -1,9 +1,8 @@
 """Results of analysis steps, kept on disk and found again by content.
 
-A step's key is a hash of its name, its version, its parameters and the keys (or content hashes) of what it reads. A result is a folder,
-written beside its destination, brought safely to the disk and renamed. Its label holds the sizes and hashes of its files: what does not
-fit them when it is used is thrown away and made again.
-"""
+A step's key is a hash of its name, its version, its parameters and the keys (or content hashes) of what it reads. A
+result is a folder, written beside its destination, brought safely to the disk and renamed. Its label holds the sizes
+and hashes of its files: what does not fit them when it is used is thrown away and made again."""
 
 from __future__ import annotations
 
@@ -68,12 +67,15 @@ def content_hash(path: str | os.PathLike) -> str:
             with path.open("rb") as stream:
                 _HASHES[seen] = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise LipsyncError(f"{path} cannot be read: {error.strerror or error}. Check the name and its permissions.") from error
+        raise LipsyncError(
+            f"{path} cannot be read: {error.strerror or error}. Check the name and its permissions."
+        ) from error
     return _HASHES[seen]
 
 
 def step_key(name: str, version: int | str, parameters: object = None, inputs: Sequence[str] = ()) -> str:
-    """Hex key of a step: equal exactly when name, version, parameters (plain values, dataclasses) and inputs (keys, in order) are equal."""
+    """Hex key of a step: equal exactly when name, version, parameters (plain values, dataclasses) and inputs (keys, in
+    order) are equal."""
     text = json.dumps([name, version, parameters, list(inputs)], sort_keys=True, allow_nan=False, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -105,7 +107,9 @@ class Cache:
     def __init__(self, folder: str | os.PathLike | None = None) -> None:
         self.folder = Path(folder).expanduser() if folder else default_folder()
 
-    def read(self, step: str, key: str, make: Callable[[Path], None], load: Callable[[Path], T], *, label: str = "") -> T:
+    def read(
+        self, step: str, key: str, make: Callable[[Path], None], load: Callable[[Path], T], *, label: str = ""
+    ) -> T:
         """What `load(folder)` finds in result `key`; made again where another process removes it in that moment."""
         for tries_left in (4, 3, 2, 1, 0):
             folder = self.get_or_make(step, key, make, label=label)
@@ -120,8 +124,8 @@ class Cache:
     def get_or_make(self, step: str, key: str, make: Callable[[Path], None], *, label: str = "") -> Path:
         """The folder of result `key`; made by `make(empty folder)` where it does not exist yet, or is damaged.
 
-        Two processes may make the same result: the one that is later discards its own. After an exception nothing stays.
-        """
+        Two processes may make the same result: the one that is later discards its own. After an exception nothing
+        stays."""
         done = self.folder / step / key
         if _fits(done, step, key):
             return done
@@ -167,11 +171,13 @@ class Cache:
             shutil.rmtree(away, ignore_errors=True)
 
     def unfinished(self, step: str, key: str, *, label: str = "") -> Path:
-        """A folder in which work on `key` waits to be continued: the same at every call, listed and cleared like results. Whoever finishes
-        the work removes it."""
+        """A folder in which work on `key` waits to be continued: the same at every call, listed and cleared like
+        results. Whoever finishes the work removes it."""
         folder = self.folder / step / key
         if not _read_label(folder):
-            shutil.rmtree(self._new_part(step, key), ignore_errors=True)  # raises, with a cure, where nothing can be kept
+            shutil.rmtree(
+                self._new_part(step, key), ignore_errors=True
+            )  # raises, with a cure, where nothing can be kept
             with self._said_clearly():
                 folder.mkdir(parents=True, exist_ok=True)
                 with atomic_write(folder / _LABEL) as part:
@@ -186,7 +192,11 @@ class Cache:
             with suppress(OSError):  # another process may have removed it
                 size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
                 age_s = max(0.0, now - (folder / _LABEL).stat().st_mtime)
-                found.append(CacheEntry(folder.parent.name, folder.name, str(_read_label(folder).get("label", "")), size, age_s, folder))
+                found.append(
+                    CacheEntry(
+                        folder.parent.name, folder.name, str(_read_label(folder).get("label", "")), size, age_s, folder
+                    )
+                )
         return sorted(found, key=lambda entry: entry.age_s)
 
     def clear(self, step: str | None = None, older_than_s: float = 0.0) -> tuple[int, int]:
@@ -214,7 +224,9 @@ class Cache:
             part = self.folder / step / f"{key[:16]}.{this_host()}.{os.getpid()}.{secrets.token_hex(4)}.part"
             part.mkdir()
         except OSError as error:
-            raise LipsyncError(f"The cache folder {self.folder} cannot be written: {error.strerror or error}. {_CURE}") from error
+            raise LipsyncError(
+                f"The cache folder {self.folder} cannot be written: {error.strerror or error}. {_CURE}"
+            ) from error
         return part
 
     def _sweep(self) -> None:
@@ -236,7 +248,9 @@ class Cache:
                 raise
             if error.errno in _NO_ROOM:
                 raise LipsyncError(f"No space left for the cache in {self.folder}. {_CURE}") from error
-            raise LipsyncError(f"The cache folder {self.folder} cannot be written: {error.strerror}. {_CURE}") from error
+            raise LipsyncError(
+                f"The cache folder {self.folder} cannot be written: {error.strerror}. {_CURE}"
+            ) from error
 
 
 def _seal(folder: Path, step: str, key: str, label: str) -> None:
@@ -292,7 +306,8 @@ def _is_as_written(file: Path, size: int, changed_ns: int, sha256: str) -> bool:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes numpy arrays by name as safetensors. Made contiguous first: safetensors would store a transposed array's bytes as they lie."""
+    """Writes numpy arrays by name as safetensors. Made contiguous first: safetensors would store a transposed array's
+    bytes as they lie."""
     import numpy as np
     from safetensors.numpy import save
 

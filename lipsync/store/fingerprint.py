@@ -1,4 +1,5 @@
-"""What a dub is made from, as one number: equal exactly when the same contents, options, weights and program would make the same video."""
+"""What a dub is made from, as one number: equal exactly when the same contents, options, weights and program would make
+the same video."""
 
 from __future__ import annotations
 
@@ -15,11 +16,14 @@ from lipsync.store.cache import content_hash, step_key
 _PACKAGES = ("media", "audio", "video", "lipsync")
 #: Options that change where and how fast a dub is made, not what it shows.
 _WITHOUT_EFFECT = ("cache", "limits", "sandbox", "device", "batch")
-#: Options that name a file, whose content counts, not its name; where they hold another word (a method's name), the word counts.
+#: Options that name a file, whose content counts, not its name; where they hold another word (a method's name), the
+#: word counts.
 _FILES = ("texture", "texture_weights", "lips.model", "lips.prior", "face.dlib_predictor")
 
 
-def fingerprint(target: str, speech: str, footage: Sequence[str], config: DubConfig, preview_s: float | None = None) -> str:
+def fingerprint(
+    target: str, speech: str, footage: Sequence[str], config: DubConfig, preview_s: float | None = None
+) -> str:
     """Hex. target, speech, footage: marks of their contents, such as SHA-256."""
     plain = {name: value for name, value in asdict(config).items() if name not in _WITHOUT_EFFECT}
     for name in _FILES:
@@ -34,7 +38,9 @@ def fingerprint(target: str, speech: str, footage: Sequence[str], config: DubCon
 def program_hash() -> str:
     """SHA-256 (hex) of this program: its Python files and the files that ship with it."""
     home, total = HOME, hashlib.sha256()
-    for file in sorted(path for name in _PACKAGES for path in (home / name).rglob("*") if path.is_file() and _is_program(path)):
+    for file in sorted(
+        path for name in _PACKAGES for path in (home / name).rglob("*") if path.is_file() and _is_program(path)
+    ):
         total.update(f"{file.relative_to(home).as_posix()} {content_hash(file)}\n".encode())
     return total.hexdigest()
 

@@ -27,7 +27,8 @@ def curve_path(out: str | Path) -> Path:
 
 
 def samples_path(out: str | Path) -> Path:
-    """The pictures drawn during a training, beside the weights it makes: weights.samples.png beside weights.safetensors."""
+    """The pictures drawn during a training, beside the weights it makes: weights.samples.png beside
+    weights.safetensors."""
     return Path(out).with_suffix(".samples.png")
 
 
@@ -41,12 +42,15 @@ LIPS_FORMATS = {
 
 
 def lips_format(out: str | Path, kind: str | None, rate: Fraction | None) -> str:
-    """The format of `out`, asked for or by its ending. UsageError: unknown, does not fit the ending, or has no `rate`."""
+    """The format of `out`, asked for or by its ending. UsageError: unknown, does not fit the ending, or has no
+    `rate`."""
     ending = Path(out).suffix.lower()
     if kind is None:
         kind = next((name for name, endings in LIPS_FORMATS.items() if ending in endings), None)
         if kind is None:
-            raise UsageError(f"Which format {out} should have is not clear from its ending. Name it .json, .csv or .mp4, or add --format.")
+            raise UsageError(
+                f"Which format {out} should have is not clear from its ending. Name it .json, .csv or .mp4, or add --format."
+            )
     if kind not in LIPS_FORMATS:
         raise UsageError(f"There is no format {kind!r}; known: {', '.join(LIPS_FORMATS)}.")
     if ending not in LIPS_FORMATS[kind]:
@@ -59,7 +63,8 @@ def lips_format(out: str | Path, kind: str | None, rate: Fraction | None) -> str
 
 
 def check_readable(path: str | Path, role: str) -> None:
-    """LipsyncError unless `path` is a non-empty file that can be read. role: what it is to the user, such as "target video"."""
+    """LipsyncError unless `path` is a non-empty file that can be read. role: what it is to the user, such as "target
+    video"."""
     path = Path(path)
     try:
         kind = path.stat().st_mode
@@ -80,29 +85,40 @@ def check_readable(path: str | Path, role: str) -> None:
 
 
 def _refuse_pictures(path: Path, role: str) -> None:
-    """LipsyncError, with the way to make a film of them, where `path` means pictures in files of their own: a folder of them, or a pattern
-    such as frame_%04d.png or frame_*.png."""
+    """LipsyncError, with the way to make a film of them, where `path` means pictures in files of their own: a folder of
+    them, or a pattern such as frame_%04d.png or frame_*.png."""
     shown = path / "*" if path.is_dir() else path.with_name(re.sub(r"%0?\d*d", "*", path.name))
-    found = sorted(file for file in shown.parent.glob(shown.name) if file.suffix.lower() in PICTURES) if "*" in shown.name else []
+    found = (
+        sorted(file for file in shown.parent.glob(shown.name) if file.suffix.lower() in PICTURES)
+        if "*" in shown.name
+        else []
+    )
     if found:
         digits = re.search(r"\d+(?=\.\w+$)", found[0].name)
         start, number = (f"-start_number {int(digits[0])} ", f"%0{len(digits[0])}d") if digits else ("", "")
-        name = found[0].with_name(found[0].name.replace(digits[0] + found[0].suffix, number + found[0].suffix)) if digits else found[0]
+        name = (
+            found[0].with_name(found[0].name.replace(digits[0] + found[0].suffix, number + found[0].suffix))
+            if digits
+            else found[0]
+        )
         raise LipsyncError(
             f"The {role} {path} is {len(found)} pictures, not a film. Join them first, at their frame rate: "
             f"ffmpeg -framerate 25 {start}-i {name} -c:v ffv1 film.mkv"
         )
 
 
-def check_paths(target: str | Path, speech: str | Path, out: str | Path, footage: Sequence[str | Path] = (), force: bool = False) -> None:
-    """LipsyncError where an input cannot be read, or `out` (or its receipt) is an input, exists already, or cannot be written."""
+def check_paths(
+    target: str | Path, speech: str | Path, out: str | Path, footage: Sequence[str | Path] = (), force: bool = False
+) -> None:
+    """LipsyncError where an input cannot be read, or `out` (or its receipt) is an input, exists already, or cannot be
+    written."""
     inputs = [(target, "target video"), (speech, "speech file"), *((path, "footage") for path in footage)]
     check_files(inputs, [Path(out), receipt_path(out)], force)
 
 
 def check_files(inputs: Sequence[tuple[str | Path, str]], written: Sequence[Path], force: bool = False) -> None:
-    """LipsyncError where one of the inputs (path, role) cannot be read, or a file to be written, the output first, is one of them, exists
-    already, or cannot be written."""
+    """LipsyncError where one of the inputs (path, role) cannot be read, or a file to be written, the output first, is
+    one of them, exists already, or cannot be written."""
     for path, role in inputs:
         check_readable(path, role)
     out = written[0]
@@ -122,17 +138,20 @@ def check_files(inputs: Sequence[tuple[str | Path, str]], written: Sequence[Path
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """A hidden name beside `path` to write to; it becomes `path` at a clean exit, and after an exception nothing is left. LipsyncError where
-    it cannot be written."""
+    """A hidden name beside `path` to write to; it becomes `path` at a clean exit, and after an exception nothing is
+    left. LipsyncError where it cannot be written."""
     try:
         with atomic_write(path) as part:
             yield part
     except OSError as error:
-        raise LipsyncError(f"{path} could not be written ({error.strerror or error}). Check free disk space and the folder.") from error
+        raise LipsyncError(
+            f"{path} could not be written ({error.strerror or error}). Check free disk space and the folder."
+        ) from error
 
 
 def check_encoder(out: str | Path, write: WriteConfig) -> None:
-    """MediaError where a file named like `out` cannot be written with these settings: known before the work, not after it."""
+    """MediaError where a file named like `out` cannot be written with these settings: known before the work, not after
+    it."""
     import torch
 
     from media import MediaError
@@ -143,7 +162,13 @@ def check_encoder(out: str | Path, write: WriteConfig) -> None:
         trial = Path(folder) / Path(out).name
         try:
             with VideoWriter(
-                trial, width=256, height=256, clock=FrameClock.constant(1, Fraction(25)), codec=write.codec, crf=write.crf, preset=write.preset
+                trial,
+                width=256,
+                height=256,
+                clock=FrameClock.constant(1, Fraction(25)),
+                codec=write.codec,
+                crf=write.crf,
+                preset=write.preset,
             ) as writer:
                 writer.write(torch.zeros((1, 3, 256, 256), dtype=torch.uint8))
         except MediaError as error:
@@ -158,4 +183,6 @@ def _check_writable(folder: Path) -> None:
         trial.touch()
         trial.unlink()
     except OSError as error:
-        raise LipsyncError(f"The output folder {folder} cannot be written: {error.strerror}. Choose another with -o.") from error
+        raise LipsyncError(
+            f"The output folder {folder} cannot be written: {error.strerror}. Choose another with -o."
+        ) from error

@@ -1,4 +1,5 @@
-"""The receipt of a dub: what was made from what, how, how long it took, and what was left as it was. Written beside the output as JSON."""
+"""The receipt of a dub: what was made from what, how, how long it took, and what was left as it was. Written beside the
+output as JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ class Receipt:
     def summary(self) -> list[str]:
         """A few lines for a person."""
         out, lips, timing = self.facts["output"], self.facts["lips"], self.facts["seconds"]
-        lines = [f"{out['path']}: {out['frames']} frames, {out['duration_s']:.2f} s, speech {out['speech']}, rendered in {timing['total']:.0f} s."]
+        lines = [
+            f"{out['path']}: {out['frames']} frames, {out['duration_s']:.2f} s, speech {out['speech']}, rendered in {timing['total']:.0f} s."
+        ]
         lines.append(_of_lips(lips))
         for span in self.facts["passed_through"]:
             lines.append(f"Passed through unchanged: {span['from_s']:.2f}-{span['to_s']:.2f} s ({span['reason']}).")
@@ -45,7 +48,8 @@ class Receipt:
 
 
 class Stopwatch:
-    """A hook that passes every call on and counts the seconds of each step; `seconds` holds them by step name, and "total"."""
+    """A hook that passes every call on and counts the seconds of each step; `seconds` holds them by step name, and
+    "total"."""
 
     def __init__(self, hook: Hook) -> None:
         self._hook, self._start = hook, time.perf_counter()
@@ -74,8 +78,15 @@ def spans_passed_through(plan: DubPlan, track: FaceTrack) -> list[dict]:
     spans = []
     for start, stop in zip(edges, np.append(edges[1:], len(state))):
         if start < len(state) and state[start]:
-            spans.append({"from_row": int(start), "to_row": int(stop) - 1, "from_s": round(float(ends[start]), 3),
-                          "to_s": round(float(ends[stop]), 3), "reason": REASONS[state[start]]})  # fmt: skip
+            spans.append(
+                {
+                    "from_row": int(start),
+                    "to_row": int(stop) - 1,
+                    "from_s": round(float(ends[start]), 3),
+                    "to_s": round(float(ends[stop]), 3),
+                    "reason": REASONS[state[start]],
+                }
+            )
     return spans
 
 
@@ -100,7 +111,10 @@ def own_version() -> str:
 
 def _of_lips(lips: dict) -> str:
     """Where the lips come from, and how good they are where that could be measured."""
-    source = {"prior": "the bundled model in this person's style", "prior and own speech": "the bundled model and the person's own speech"}
+    source = {
+        "prior": "the bundled model in this person's style",
+        "prior and own speech": "the bundled model and the person's own speech",
+    }
     text = "Lips from " + source.get(lips.get("lips_from"), "the person's own speech")
     if "lmd" not in lips:
         return f"{text}; not measured on this person."

@@ -1,4 +1,5 @@
-"""A safetensors file that a stranger may have made, as remarks and tensors: what it says is checked before anything is built on it.
+"""A safetensors file that a stranger may have made, as remarks and tensors: what it says is checked before anything is
+built on it.
 
 safetensors itself checks that shapes and places fit the file's size, so that no more is read than there is.
 """
@@ -21,13 +22,22 @@ if TYPE_CHECKING:
 #: No training gives larger numbers; with these no sum of products leaves float32.
 LARGEST = 1e6
 #: What reading a damaged file can end in.
-_DAMAGE = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError, NotImplementedError)
+_DAMAGE = (
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    RuntimeError,
+    NotImplementedError,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """What a file holds. name: without its folder; what: "a lip model"; cure: the last sentence of every refusal; marks: texts about the
-    tensors; tensors: on the CPU, every number finite and at most LARGEST."""
+    """What a file holds. name: without its folder; what: "a lip model"; cure: the last sentence of every refusal;
+    marks: texts about the tensors; tensors: on the CPU, every number finite and at most LARGEST."""
 
     name: str
     what: str
@@ -62,7 +72,9 @@ class WeightsFile:
 
     def fill(self, net: nn.Module, prefix: str = "") -> None:
         """Gives `net` the tensors whose names begin so: all of its own, and no others."""
-        net.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)})
+        net.load_state_dict(
+            {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
+        )
 
 
 def read_weights_file(path: str | Path, what: str, cure: str = "Train it again.") -> WeightsFile:
@@ -97,8 +109,11 @@ def as_object(text: str) -> dict:
 
 
 def plain_report(report: object) -> dict:
-    """What a file says of its training: numbers, texts that can be printed, and lists of them, by name. ValueError: anything else."""
-    if not isinstance(report, dict) or not all(name.isprintable() and _is_plain(value) for name, value in report.items()):
+    """What a file says of its training: numbers, texts that can be printed, and lists of them, by name. ValueError:
+    anything else."""
+    if not isinstance(report, dict) or not all(
+        name.isprintable() and _is_plain(value) for name, value in report.items()
+    ):
         raise ValueError("a report of something else")
     return report
 

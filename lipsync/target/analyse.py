@@ -1,4 +1,5 @@
-"""Everything to learn from a target video before the first word is dubbed: its face, its mouths, its teeth. Step by step, through the cache."""
+"""Everything to learn from a target video before the first word is dubbed: its face, its mouths, its teeth. Step by
+step, through the cache."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ TRACK_VERSION = 4
 _TRACK_ARRAYS = ("pixel_from_face", "landmarks", "pose", "eyes", "valid", "reason", "shot")
 
 
-def analyse(target: Path, config: DubConfig, cache: Cache, hook: Hook = silent, footage: tuple[Path, ...] = ()) -> TargetAnalysis:
+def analyse(
+    target: Path, config: DubConfig, cache: Cache, hook: Hook = silent, footage: tuple[Path, ...] = ()
+) -> TargetAnalysis:
     """The target's face track, mouth bank and teeth; `footage` adds more mouths and speech of the same person.
 
     Raises MediaError for files that cannot be read and LipsyncError where no frame shows a usable face.
@@ -53,9 +56,11 @@ def analyse(target: Path, config: DubConfig, cache: Cache, hook: Hook = silent, 
     return TargetAnalysis(subject.video, subject.track, bank, head_motion(subject.track), teeth, films, key, notes)
 
 
-def usable_footage(paths: tuple[Path, ...], config: DubConfig, cache: Cache, hook: Hook) -> tuple[list[Footage], tuple[str, ...]]:
-    """The other films that show a usable face, and a note for each that does not. In footage the most present face is followed: which face
-    of the target is meant (`face.index`, `face.at`) says nothing about another film."""
+def usable_footage(
+    paths: tuple[Path, ...], config: DubConfig, cache: Cache, hook: Hook
+) -> tuple[list[Footage], tuple[str, ...]]:
+    """The other films that show a usable face, and a note for each that does not. In footage the most present face is
+    followed: which face of the target is meant (`face.index`, `face.at`) says nothing about another film."""
     config = replace(config, face=replace(config.face, index=-1, at=None))
     films, notes = [], []
     for path in map(Path, paths):
@@ -77,7 +82,9 @@ def follow_face(path: Path, config: DubConfig, cache: Cache, hook: Hook = silent
     sha256 = content_hash(path)
     key = track_key(sha256, config)
     load = lambda folder: (load_file(folder / "track.safetensors"), json.loads((folder / "facts.json").read_text()))  # noqa: E731
-    arrays, facts = cache.read("track", key, lambda where: _make_track(stream, config, where, hook), load, label=path.name)
+    arrays, facts = cache.read(
+        "track", key, lambda where: _make_track(stream, config, where, hook), load, label=path.name
+    )
     lips = LipTrack(arrays["lips"], arrays["lips_valid"], stream.clock)
     track = FaceTrack(lips=lips, **{name: arrays[name] for name in _TRACK_ARRAYS})
     video = TargetVideo(path, stream.clock, stream.width, stream.height, sha256)

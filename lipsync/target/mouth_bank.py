@@ -23,9 +23,16 @@ BANK_VERSION, TEETH_VERSION = 1, 1
 _BANK_ARRAYS = ("source", "lips", "jaw", "pose", "sharpness", "shot")
 
 
-def collect_mouths(films: tuple[Footage, ...], space: MouthSpace, config: DubConfig, cache: Cache, hook: Hook = silent) -> tuple[MouthBank, str]:
+def collect_mouths(
+    films: tuple[Footage, ...], space: MouthSpace, config: DubConfig, cache: Cache, hook: Hook = silent
+) -> tuple[MouthBank, str]:
     """The mouths of all films in one bank (cached by content), and its key."""
-    key = step_key("mouths", BANK_VERSION, {"analysis": asdict(config.analysis), "space": asdict(space)}, [film.key for film in films])
+    key = step_key(
+        "mouths",
+        BANK_VERSION,
+        {"analysis": asdict(config.analysis), "space": asdict(space)},
+        [film.key for film in films],
+    )
     make = lambda where: _make_mouths(films, space, config, where, hook)  # noqa: E731
     arrays, crops = cache.read("mouths", key, make, load_mouths, label=films[0].video.path.name)
     return MouthBank(crops=crops, space=space, **{name: arrays[name] for name in _BANK_ARRAYS}), key
@@ -60,7 +67,9 @@ def _make_mouths(films: tuple[Footage, ...], space: MouthSpace, config: DubConfi
     save_arrays(where / "bank.safetensors", {name: np.concatenate(parts) for name, parts in columns.items()})
 
 
-def _cropped(films: tuple[Footage, ...], chosen: list[np.ndarray], space: MouthSpace, batch: int) -> Iterator[tuple[np.ndarray, float]]:
+def _cropped(
+    films: tuple[Footage, ...], chosen: list[np.ndarray], space: MouthSpace, batch: int
+) -> Iterator[tuple[np.ndarray, float]]:
     """The (Hm,Wm,3) uint8 crop and the sharpness of every chosen frame, film after film."""
     for film, rows in zip(films, chosen):
         track = film.track
@@ -72,22 +81,28 @@ def _cropped(films: tuple[Footage, ...], chosen: list[np.ndarray], space: MouthS
 
 
 def choose_rows(tracks: list[FaceTrack], room: int, run: int = 8) -> list[np.ndarray]:
-    """Per track, the (K,) int64 frames worth keeping: all valid ones where they fit, else the most different runs of `run` frames.
+    """Per track, the (K,) int64 frames worth keeping: all valid ones where they fit, else the most different runs of
+    `run` frames.
 
-    Runs, because candidates are compared over neighbouring frames; most different by farthest-point sampling of lip trajectories.
-    """
+    Runs, because candidates are compared over neighbouring frames; most different by farthest-point sampling of lip
+    trajectories."""
     valid = [np.flatnonzero(track.valid) for track in tracks]
     if sum(map(len, valid)) <= room:
         return valid
     runs = [(i, rows[at : at + run]) for i, rows in enumerate(valid) for at in range(0, len(rows), run)]
-    shapes = np.stack([tracks[i].lips.points[rows[[0, len(rows) // 2, -1]]].ravel() for i, rows in runs]).astype(np.float32)
+    shapes = np.stack([tracks[i].lips.points[rows[[0, len(rows) // 2, -1]]].ravel() for i, rows in runs]).astype(
+        np.float32
+    )
     keep = farthest_points(shapes, room // run)
     picked = [[rows for j in sorted(keep) for i, rows in [runs[j]] if i == t] for t in range(len(tracks))]
     return [np.concatenate(rows) if rows else np.zeros(0, np.int64) for rows in picked]
 
 
 def _room(space: MouthSpace, config: DubConfig) -> int:
-    return max(200, min(config.analysis.max_mouths, int(config.analysis.max_bank_gib * 2**30) // (3 * space.height * space.width)))
+    return max(
+        200,
+        min(config.analysis.max_mouths, int(config.analysis.max_bank_gib * 2**30) // (3 * space.height * space.width)),
+    )
 
 
 def sharpness(crop: np.ndarray, lips: np.ndarray, space: MouthSpace) -> float:

@@ -13,7 +13,8 @@ from media import MediaError
 
 
 def resting_lips(subject: TargetAnalysis) -> np.ndarray:
-    """(18,2) face frame: the subject's lips, closed and at rest, from the frames of the target in which nobody speaks."""
+    """(18,2) face frame: the subject's lips, closed and at rest, from the frames of the target in which nobody
+    speaks."""
     track = subject.track
     return rest_shape(track.lips.points, track.lips.valid & track.valid, voiced_frames(subject.films[0]))
 

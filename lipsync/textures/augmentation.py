@@ -1,4 +1,5 @@
-"""Training pictures made different: warped, moved as a whole with their lips, and covered. Lots are torch's own, lengths eye distances."""
+"""Training pictures made different: warped, moved as a whole with their lips, and covered. Lots are torch's own,
+lengths eye distances."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ def move_pose(pose: torch.Tensor, move: torch.Tensor) -> torch.Tensor:
 
 
 def move_picture(x: torch.Tensor, move: torch.Tensor, space: MouthSpace) -> torch.Tensor:
-    """(B,C,h,w) pictures of `space`, moved: mirrored at x = 0, turned and zoomed about the face frame's origin, shifted."""
+    """(B,C,h,w) pictures of `space`, moved: mirrored at x = 0, turned and zoomed about the face frame's origin,
+    shifted."""
     half = x.new_tensor([space.width, space.height]) / (2 * space.scale)
     middle = x.new_tensor([space.left, space.top]) + half
     at = _identity(tuple(x.shape[2:]), x.device) * half + middle
@@ -49,7 +51,8 @@ def move_picture(x: torch.Tensor, move: torch.Tensor, space: MouthSpace) -> torc
 
 
 def random_warp(n: int, size: tuple[int, int], spread: float) -> torch.Tensor:
-    """(n,h,w,2) positions to sample at, -1 to 1: those of a 5x5 grid moved by lot, `spread` widths at most, smoothly between."""
+    """(n,h,w,2) positions to sample at, -1 to 1: those of a 5x5 grid moved by lot, `spread` widths at most, smoothly
+    between."""
     height, width = size
     aside = (2 * torch.rand(n, 2, _GRID, _GRID) - 1) * 2 * spread * torch.tensor([1.0, width / height])[:, None, None]
     smooth = F.interpolate(aside, size=size, mode="bicubic", align_corners=True)
@@ -61,7 +64,9 @@ def sampled(x: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     return F.grid_sample(x.float(), at.float(), mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def covered(crop: torch.Tensor, truth: torch.Tensor, share: float) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+def covered(
+    crop: torch.Tensor, truth: torch.Tensor, share: float
+) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
     """(B,1,h,w) shapes with soft edges, and both pictures behind them; a `share` of the rows has one.
 
     Ellipses and polygons with bulges, of one of the picture's own colours or of any, shaded and textured.
@@ -98,7 +103,9 @@ def _paints(pictures: torch.Tensor) -> torch.Tensor:
     slope = torch.randn(n, 1, 1, 2) * 0.15
     shade = (_identity((height, width), "cpu")[None] * slope).sum(-1)[:, None]
     for across in (4, 16, 64):
-        grain = torch.randn(n, 3 if across == 4 else 1, across * height // width, across) * 0.06 * torch.rand(n, 1, 1, 1)
+        grain = (
+            torch.randn(n, 3 if across == 4 else 1, across * height // width, across) * 0.06 * torch.rand(n, 1, 1, 1)
+        )
         shade = shade + resized(grain, (height, width))
     return (colour + shade).clamp(0, 1).to(pictures.device)
 

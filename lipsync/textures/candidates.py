@@ -1,8 +1,8 @@
-"""Real mouths of the bank that come near to wanted lips: which ones and how much each counts (`Candidates`), warped onto the wanted lips
-(`CandidateWarp`), and what fusing them cost in sharpness given back (`resharpened`).
+"""Real mouths of the bank that come near to wanted lips: which ones and how much each counts (`Candidates`), warped
+onto the wanted lips (`CandidateWarp`), and what fusing them cost in sharpness given back (`resharpened`).
 
-Candidates are chosen by lip *trajectory* (the shape now and over the neighbouring frames), which keeps the choice steady over time.
-"""
+Candidates are chosen by lip *trajectory* (the shape now and over the neighbouring frames), which keeps the choice
+steady over time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,20 @@ from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
 NODE_STEP = 4  # mouth-frame pixels between the nodes of a displacement field
 _JAW = slice(3, 14)  # the part of the jaw line inside the crop
 #: Fixed points of the warp, face frame: nose base and the crop's sides.
-_ANCHORS = np.array([[0.0, -0.36], [-0.2, -0.36], [0.2, -0.36], [-0.7, -0.4], [0.7, -0.4], [-0.72, 0.0], [0.72, 0.0], [-0.5, 0.72], [0.5, 0.72], [0.0, 0.76]])
+_ANCHORS = np.array(
+    [
+        [0.0, -0.36],
+        [-0.2, -0.36],
+        [0.2, -0.36],
+        [-0.7, -0.4],
+        [0.7, -0.4],
+        [-0.72, 0.0],
+        [0.72, 0.0],
+        [-0.5, 0.72],
+        [0.5, 0.72],
+        [0.0, 0.76],
+    ]
+)
 
 
 class ChoiceConfig(Protocol):
@@ -36,7 +49,8 @@ class ChoiceConfig(Protocol):
 
 
 class Mouths:
-    """The mouths of one bank on one device: lips (K,18,2) and jaw (K,17,2) float32, and `crops`; on a GPU the pictures are uploaded once."""
+    """The mouths of one bank on one device: lips (K,18,2) and jaw (K,17,2) float32, and `crops`; on a GPU the pictures
+    are uploaded once."""
 
     def __init__(self, bank: MouthBank, device: torch.device | str) -> None:
         self.bank, self.device = bank, torch.device(device)
@@ -50,25 +64,29 @@ class Mouths:
 
 
 class Candidates(Mouths):
-    """The real mouths for wanted lips, from one bank, on one device. radius: rows of context that `for_query` needs on either side."""
+    """The real mouths for wanted lips, from one bank, on one device. radius: rows of context that `for_query` needs on
+    either side."""
 
     def __init__(self, bank: MouthBank, config: ChoiceConfig, device: torch.device | str) -> None:
         super().__init__(bank, device)
         self.config, self.radius = config, radius(config)
         self.features = torch.from_numpy(trajectories(bank, config)).to(self.device)
         sharp = bank.sharpness / max(float(np.median(bank.sharpness)), 1e-6)
-        self.trust = torch.from_numpy(np.clip(sharp, 0.1, 1.5).astype(np.float32) ** config.sharpness_power).to(self.device)
+        self.trust = torch.from_numpy(np.clip(sharp, 0.1, 1.5).astype(np.float32) ** config.sharpness_power).to(
+            self.device
+        )
 
     def for_query(self, query: TextureQuery, allowed: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """`choose` for the B rows of a query that has `radius` rows of context on either side."""
         return self.choose(describe_query(query.lips, query.pose, self.config).to(self.device), allowed)
 
     def choose(self, wanted: torch.Tensor, allowed: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B,C) bank rows of the candidates and their (B,C) weights, which add up to 1. wanted: (B+2f,D) descriptors with f rows of context.
+        """(B,C) bank rows of the candidates and their (B,C) weights, which add up to 1. wanted: (B+2f,D) descriptors
+        with f rows of context.
 
-        allowed: (B,K) bool, the bank rows that each answer may use; None = all. Weights are exp(-d^2 / 2 sigma^2), sigma found by bisection
-        so that the n best hold the share alpha of the total (paper), then averaged over neighbouring rows so that candidates fade in and out.
-        """
+        allowed: (B,K) bool, the bank rows that each answer may use; None = all. Weights are exp(-d^2 / 2 sigma^2),
+        sigma found by bisection so that the n best hold the share alpha of the total (paper), then averaged over
+        neighbouring rows so that candidates fade in and out."""
         cfg = self.config
         n_rows = len(wanted) - len(cfg.fade) + 1
         distance = torch.cdist(wanted, self.features, compute_mode="donot_use_mm_for_euclid_dist")
@@ -96,7 +114,8 @@ def radius(config: ChoiceConfig) -> int:
 
 
 def describe(lips: np.ndarray | torch.Tensor, pose: np.ndarray | torch.Tensor, config: ChoiceConfig):
-    """(N,44) descriptor of single frames: the lip points, the inner gaps weighted up, and the head's yaw and pitch weighted down."""
+    """(N,44) descriptor of single frames: the lip points, the inner gaps weighted up, and the head's yaw and pitch
+    weighted down."""
     xp = torch if isinstance(lips, torch.Tensor) else np
     flat = lips.reshape(len(lips), -1) / 18**0.5
     gap = (lips[:, LOWER_INNER, 1] - lips[:, UPPER_INNER, 1]) * config.gap_weight
@@ -114,7 +133,8 @@ def describe_query(lips: torch.Tensor, pose: torch.Tensor, config: ChoiceConfig)
 
 
 def trajectories(bank: MouthBank, config: ChoiceConfig) -> np.ndarray:
-    """(K,D) float32 trajectory descriptors of the bank; where a neighbour in time is missing, the nearest one that exists stands in."""
+    """(K,D) float32 trajectory descriptors of the bank; where a neighbour in time is missing, the nearest one that
+    exists stands in."""
     frames = describe(bank.lips.astype(np.float32), bank.pose.astype(np.float32), config)
     taps, k = np.sqrt(config.trajectory), np.arange(len(bank))
     half, parts = len(taps) // 2, []
@@ -129,7 +149,8 @@ def trajectories(bank: MouthBank, config: ChoiceConfig) -> np.ndarray:
 
 
 def kernel_weights(distance: torch.Tensor, n: int, alpha: float) -> torch.Tensor:
-    """(B,C) weights exp(-d^2 / 2 sigma^2) of ascending distances, sigma per row such that the first n hold `alpha` of the sum."""
+    """(B,C) weights exp(-d^2 / 2 sigma^2) of ascending distances, sigma per row such that the first n hold `alpha` of
+    the sum."""
     squared = distance**2 - distance[:, :1] ** 2  # the same weights up to a factor, and never all zero
     low = torch.full_like(squared[:, :1], 1e-5)
     high = torch.full_like(low, 10.0)
@@ -143,8 +164,9 @@ def kernel_weights(distance: torch.Tensor, n: int, alpha: float) -> torch.Tensor
 
 
 class CandidateWarp:
-    """Smooth displacement fields that bring candidates' lips and jaws onto the wanted ones: thin-plate splines through the lip and jaw
-    points, still at the nose and the crop's sides (Bookstein 1989), slightly relaxed against landmark noise."""
+    """Smooth displacement fields that bring candidates' lips and jaws onto the wanted ones: thin-plate splines through
+    the lip and jaw points, still at the nose and the crop's sides (Bookstein 1989), slightly relaxed against landmark
+    noise."""
 
     relax = 2e-3
 
@@ -154,11 +176,16 @@ class CandidateWarp:
         x = torch.arange(0, space.width + NODE_STEP, NODE_STEP, dtype=torch.float64)
         self.shape = (len(y), len(x))
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
-        self.nodes = ((grid + 0.5) / space.scale + torch.tensor([space.left, space.top], dtype=torch.float64)).to(device)
+        self.nodes = ((grid + 0.5) / space.scale + torch.tensor([space.left, space.top], dtype=torch.float64)).to(
+            device
+        )
         self.anchors = torch.from_numpy(_ANCHORS).to(device)
 
-    def fields(self, lips: torch.Tensor, jaw: torch.Tensor, from_lips: torch.Tensor, from_jaw: torch.Tensor) -> torch.Tensor:
-        """(B,C,h,w,2) float32: at each node of the wanted picture, how many mouth-frame pixels away the candidate shows it.
+    def fields(
+        self, lips: torch.Tensor, jaw: torch.Tensor, from_lips: torch.Tensor, from_jaw: torch.Tensor
+    ) -> torch.Tensor:
+        """(B,C,h,w,2) float32: at each node of the wanted picture, how many mouth-frame pixels away the candidate shows
+        it.
 
         lips (B,18,2), jaw (B,17,2): wanted; from_lips (B,C,18,2), from_jaw (B,C,17,2): the candidates'. Face frame.
         """
@@ -182,7 +209,9 @@ class CandidateWarp:
     def dense(self, field: torch.Tensor) -> torch.Tensor:
         """(C,2,Hm,Wm) how far away each pixel's source is, from (C,h,w,2) nodes."""
         size = [(s - 1) * NODE_STEP + 1 for s in self.shape]
-        dense = torch.nn.functional.interpolate(field.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=True)
+        dense = torch.nn.functional.interpolate(
+            field.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=True
+        )
         return dense[:, :, : self.space.height, : self.space.width]
 
     def apply(self, crops: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
@@ -199,14 +228,21 @@ def _spline(r: torch.Tensor) -> torch.Tensor:
 
 
 def resharpened(
-    rgb: torch.Tensor, filmed: torch.Tensor, weight: torch.Tensor, lips: torch.Tensor, space: MouthSpace, trip: float, limit: float,
+    rgb: torch.Tensor,
+    filmed: torch.Tensor,
+    weight: torch.Tensor,
+    lips: torch.Tensor,
+    space: MouthSpace,
+    trip: float,
+    limit: float,
     blurs: int = 2,
-) -> torch.Tensor:  # fmt: skip
-    """(3,Hm,Wm) the picture with so much of its fine detail added that it is as sharp around the lips as the mouths it was made of.
+) -> torch.Tensor:
+    """(3,Hm,Wm) the picture with so much of its fine detail added that it is as sharp around the lips as the mouths it
+    was made of.
 
-    rgb: (3,Hm,Wm), any unit; filmed: (C,3,Hm,Wm) float, those mouths, same unit; weight: (C,) their shares; lips: (18,2) drawn, face frame;
-    trip: `resampling_loss`; limit: at most this much of the detail is added; blurs: how coarse the detail is, 1 = the finest.
-    """
+    rgb: (3,Hm,Wm), any unit; filmed: (C,3,Hm,Wm) float, those mouths, same unit; weight: (C,) their shares; lips:
+    (18,2) drawn, face frame; trip: `resampling_loss`; limit: at most this much of the detail is added; blurs: how
+    coarse the detail is, 1 = the finest."""
     detail = _fine_detail(rgb[None], blurs)[0]
     drawn, more, filmed = (_edges(_around_lips(x, lips, space)) for x in (rgb[None], detail[None], filmed))
     wanted = trip * (weight * filmed.square().mean((1, 2, 3))).sum()
@@ -216,7 +252,8 @@ def resharpened(
 
 
 def resampling_loss(subject: TargetAnalysis) -> float:
-    """How much edge energy a picture has before it is enlarged to crop pixels and brought back into the video, over what it has then."""
+    """How much edge energy a picture has before it is enlarged to crop pixels and brought back into the video, over
+    what it has then."""
     bank = subject.bank
     shrink = float(np.median(magnification(subject.track.pixel_from_face[subject.track.valid]))) / bank.space.scale
     rows = np.unique(np.linspace(0, len(bank) - 1, 16).astype(int))

@@ -1,4 +1,5 @@
-"""What the learned textures share: the region that is redrawn, lips drawn as a picture, sizes, and small blocks of layers.
+"""What the learned textures share: the region that is redrawn, lips drawn as a picture, sizes, and small blocks of
+layers.
 
 No block lets a picture depend on the others of its batch: rows are rendered alone and in any order.
 """
@@ -41,7 +42,8 @@ def lower_face(space: MouthSpace, device: torch.device | str = "cpu") -> torch.T
 
 
 def blanked(crop: torch.Tensor, space: MouthSpace) -> torch.Tensor:
-    """The (B,3,Hm,Wm) crops, grey wherever they may be redrawn: what is left shows nothing of the words that were said."""
+    """The (B,3,Hm,Wm) crops, grey wherever they may be redrawn: what is left shows nothing of the words that were
+    said."""
     return torch.where(lower_face(space, crop.device) > 0, 0.5, crop)
 
 
@@ -50,7 +52,11 @@ def drawn_lips(lips: torch.Tensor, space: MouthSpace, size: tuple[int, int]) -> 
     at = _positions(space, size, lips.device).reshape(-1, 2)
     outer, inner = _distance(lips[:, _OUTER], at), _distance(lips[:, INNER_EDGE], at)
     inside = _inside(lips[:, INNER_EDGE], at)
-    layers = [torch.exp(-((outer / _LINE) ** 2)), torch.exp(-((inner / _LINE) ** 2)), soft_step(0.5 + torch.where(inside, inner, -inner) / _LINE)]
+    layers = [
+        torch.exp(-((outer / _LINE) ** 2)),
+        torch.exp(-((inner / _LINE) ** 2)),
+        soft_step(0.5 + torch.where(inside, inner, -inner) / _LINE),
+    ]
     return torch.stack(layers, 1).reshape(len(lips), 3, *size)
 
 
@@ -61,7 +67,9 @@ def lip_numbers(lips: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
 
 def net_size(space: MouthSpace, width: int, multiple: int = 16) -> tuple[int, int]:
     """(height, width) nearest to the crop's aspect whose sides a network can halve: multiples of `multiple`."""
-    return max(multiple, round(width * space.height / space.width / multiple) * multiple), max(multiple, round(width / multiple) * multiple)
+    return max(multiple, round(width * space.height / space.width / multiple) * multiple), max(
+        multiple, round(width / multiple) * multiple
+    )
 
 
 def resized(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -77,7 +85,8 @@ def conv(n_in: int, n_out: int, size: int = 3, stride: int = 1) -> nn.Sequential
     """Convolution, normalisation within the picture, leaky ReLU."""
     return nn.Sequential(
         nn.Conv2d(n_in, n_out, size, stride, size // 2, padding_mode="replicate" if size > 1 else "zeros"),
-        nn.GroupNorm(_groups(n_out), n_out), nn.LeakyReLU(0.2, True),
+        nn.GroupNorm(_groups(n_out), n_out),
+        nn.LeakyReLU(0.2, True),
     )
 
 
@@ -112,7 +121,8 @@ def grow_freely(n_in: int, n_out: int) -> nn.Sequential:
 
 
 class LipNumbers(nn.Module):
-    """(B,18,2) lips and (B,3) pose to (B,19) numbers of about unit size and little in common: principal components of the bank's lips."""
+    """(B,18,2) lips and (B,3) pose to (B,19) numbers of about unit size and little in common: principal components of
+    the bank's lips."""
 
     def __init__(self, bank: MouthBank) -> None:
         super().__init__()
@@ -125,7 +135,9 @@ class LipNumbers(nn.Module):
 
     def forward(self, lips: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
         with torch.autocast(lips.device.type, enabled=False):
-            return torch.cat([(lips - self.rest).flatten(1) @ self.axes, (pose - self.ahead) / self.turns], 1).clamp(-5, 5)
+            return torch.cat([(lips - self.rest).flatten(1) @ self.axes, (pose - self.ahead) / self.turns], 1).clamp(
+                -5, 5
+            )
 
 
 class Encoder(nn.Module):
@@ -144,7 +156,9 @@ class Decoder(nn.Module):
     """(B,n) numbers to (B,3,*size) pictures in [0,1]: a dense layer and four doublings, on top of a learned picture
     that starts as `usual`."""
 
-    def __init__(self, n: int, size: tuple[int, int], usual: torch.Tensor, widths: Sequence[int] = (128, 96, 64, 48, 16)) -> None:
+    def __init__(
+        self, n: int, size: tuple[int, int], usual: torch.Tensor, widths: Sequence[int] = (128, 96, 64, 48, 16)
+    ) -> None:
         super().__init__()
         self.small = (widths[0], size[0] // 16, size[1] // 16)
         self.enter = of_unit_size(nn.Linear(n, math.prod(self.small)))
@@ -170,7 +184,8 @@ class PatchDiscriminator(nn.Module):
 
 
 def mlp(*widths: int) -> nn.Sequential:
-    """Dense layers with leaky ReLUs between, set up so that what goes in at unit size comes out at unit size (He et al. 2015)."""
+    """Dense layers with leaky ReLUs between, set up so that what goes in at unit size comes out at unit size (He et al.
+    2015)."""
     layers: list[nn.Module] = []
     for a, b in itertools.pairwise(widths):
         layers += [of_unit_size(nn.Linear(a, b)), nn.LeakyReLU(0.2)]
@@ -203,12 +218,15 @@ def usual_picture(bank: MouthBank, size: tuple[int, int], rows: int = 100) -> to
 
 def near_lips(lips: torch.Tensor, space: MouthSpace, size: tuple[int, int]) -> torch.Tensor:
     """(B,1,*size) in [0,1]: 1 at the middle of (B,18,2) lips, a hill about as wide as a mouth."""
-    away = (_positions(space, size, lips.device) - lips.mean(1)[:, None, None]) / torch.tensor(_HILL, device=lips.device)
+    away = (_positions(space, size, lips.device) - lips.mean(1)[:, None, None]) / torch.tensor(
+        _HILL, device=lips.device
+    )
     return torch.exp(-away.square().sum(-1))[:, None]
 
 
 def in_light_of(drawn: torch.Tensor, crop: torch.Tensor, around: torch.Tensor) -> torch.Tensor:
-    """The (B,3,h,w) pictures in the light of `crop`: each colour scaled and shifted as fits best where `around` (.,1,h,w) weighs.
+    """The (B,3,h,w) pictures in the light of `crop`: each colour scaled and shifted as fits best where `around`
+    (.,1,h,w) weighs.
 
     Least squares, held near no change by a small ridge.
     """

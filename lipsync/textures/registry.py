@@ -23,9 +23,8 @@ def method_names() -> tuple[str, ...]:
 def get_method(name: str, config: object) -> TextureMethod:
     """A new, unprepared method: a built-in name, or the path of a Python file with a class `Method`.
 
-    config: the whole `DubConfig`; the method receives its section of the same name, or None. Raises UsageError for an unknown name and
-    LipsyncError for a file that breaks the protocol.
-    """
+    config: the whole `DubConfig`; the method receives its section of the same name, or None. Raises UsageError for an
+    unknown name and LipsyncError for a file that breaks the protocol."""
     if name.endswith(".py"):
         module = _load_file(Path(name))
     elif name in method_names():
@@ -37,7 +36,9 @@ def get_method(name: str, config: object) -> TextureMethod:
     method = getattr(module, "Method", None)
     missing = [a for a in ("name", "radius", "prepare", "render") if not hasattr(method, a)]
     if missing:
-        raise LipsyncError(f"{name} is not a texture method: its class Method lacks {', '.join(missing)}. See lipsync/core/texture.py.")
+        raise LipsyncError(
+            f"{name} is not a texture method: its class Method lacks {', '.join(missing)}. See lipsync/core/texture.py."
+        )
     made = method(getattr(config, method.name.replace("-", "_"), None))
     if hasattr(made, "weights") and getattr(config, "texture_weights", ""):
         made.weights = Path(config.texture_weights)
@@ -46,7 +47,9 @@ def get_method(name: str, config: object) -> TextureMethod:
 
 def _load_file(path: Path):
     if not path.is_file():
-        raise LipsyncError(f"The texture method file {path} does not exist. Give the path of a Python file with a class Method.")
+        raise LipsyncError(
+            f"The texture method file {path} does not exist. Give the path of a Python file with a class Method."
+        )
     spec = importlib.util.spec_from_file_location(f"lipsync_method_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

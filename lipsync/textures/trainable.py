@@ -1,8 +1,8 @@
-"""What every trained texture method shares: a file of weights that says what it is, drawing without gradients, and the protocol of training.
+"""What every trained texture method shares: a file of weights that says what it is, drawing without gradients, and the
+protocol of training.
 
-A method brings its networks (`build`), how it draws (`draw`), and who learns what (`objectives`); `lipsync.learning.textures` trains it. The losses are
-handed in, so that a method knows nothing of training.
-"""
+A method brings its networks (`build`), how it draws (`draw`), and who learns what (`objectives`);
+`lipsync.learning.textures` trains it. The losses are handed in, so that a method knows nothing of training."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ MOST = 4096
 
 @dataclass(frozen=True, slots=True)
 class TextureBatch:
-    """Training rows, of radius 0. truth: (B,3,Hm,Wm) float32 the mouths to draw; row: (B,) int64 their rows in the bank; run: rows come in
-    runs of so many neighbours in time, run after run. As in a dub, `query.crop` shows the truth's surroundings around another mouth."""
+    """Training rows, of radius 0. truth: (B,3,Hm,Wm) float32 the mouths to draw; row: (B,) int64 their rows in the
+    bank; run: rows come in runs of so many neighbours in time, run after run. As in a dub, `query.crop` shows the
+    truth's surroundings around another mouth."""
 
     query: TextureQuery
     truth: torch.Tensor
@@ -79,7 +80,8 @@ class TrainableTexture:
         """What is built from the target's mouths each time, and not kept in the weights."""
 
     def domains(self, subject: TargetAnalysis) -> np.ndarray | None:
-        """(K,) 0 or 1 for each of the bank's mouths, where half of every batch shall come from either; 0 is judged. None = all are alike."""
+        """(K,) 0 or 1 for each of the bank's mouths, where half of every batch shall come from either; 0 is judged.
+        None = all are alike."""
 
     def draw(self, query: TextureQuery) -> tuple[torch.Tensor, torch.Tensor | None]:
         """(B,3,h,w) mouths in [0,1] and (B,1,h,w) alpha (None = 1), of the crop's aspect at any size. Differentiable.
@@ -96,7 +98,8 @@ class TrainableTexture:
         return self.render(batch.query).rgb
 
     def error(self, drawn: torch.Tensor, truth: torch.Tensor) -> torch.Tensor | None:
-        """Of (B,3,Hm,Wm) held-out mouths, a scalar, for methods whose pictures are not judged one by one. None = as every other's."""
+        """Of (B,3,Hm,Wm) held-out mouths, a scalar, for methods whose pictures are not judged one by one. None = as
+        every other's."""
 
     # --- what every method can do ---
 
@@ -119,7 +122,9 @@ class TrainableTexture:
             self._take_over(about, tensors, subject, device)
         else:
             self._place(subject, device)
-        self.nets.to(self.device, memory_format=torch.channels_last).eval()  # one layout, so that weights read back draw the same
+        self.nets.to(
+            self.device, memory_format=torch.channels_last
+        ).eval()  # one layout, so that weights read back draw the same
         return self
 
     def render(self, query: TextureQuery) -> MouthTexture:
@@ -161,7 +166,8 @@ class TrainableTexture:
         return rgb, alpha, self.jaw_of(query.lips[own], query.pose[own])
 
     def check_weights(self) -> tuple[dict, dict[str, torch.Tensor]]:
-        """What the file of weights says about itself, and its tensors. LipsyncError: there is none, it is damaged, or another method's."""
+        """What the file of weights says about itself, and its tensors. LipsyncError: there is none, it is damaged, or
+        another method's."""
         if self.weights is None:
             raise LipsyncError(
                 f"The texture {self.name} must learn first: add --train-texture, or give the file of `lipsync train texture {self.name}` "
@@ -194,7 +200,9 @@ class TrainableTexture:
         if {name: value.shape for name, value in self.nets.state_dict().items()} != kept:
             raise ValueError("networks of other sizes")
 
-    def _take_over(self, about: Mapping, tensors: Mapping[str, torch.Tensor], subject: TargetAnalysis, device: torch.device | str) -> None:
+    def _take_over(
+        self, about: Mapping, tensors: Mapping[str, torch.Tensor], subject: TargetAnalysis, device: torch.device | str
+    ) -> None:
         """Options, report and weights of a file."""
         try:
             self.config = options_of(self.Config, about["config"])
@@ -202,7 +210,9 @@ class TrainableTexture:
             self.begin(subject, device)
             self.nets.load_state_dict(dict(tensors))
         except (RuntimeError, TypeError, ValueError, KeyError, ArithmeticError):
-            raise LipsyncError(f"{Path(self.weights).name} does not fit the networks of {self.name} in this version. Train it again.") from None
+            raise LipsyncError(
+                f"{Path(self.weights).name} does not fit the networks of {self.name} in this version. Train it again."
+            ) from None
         finally:
             self._kept = None
 
@@ -211,11 +221,14 @@ def rows_of(query: TextureQuery, start: int, stop: int, radius: int) -> TextureQ
     """Some rows of a query with their context."""
     around = slice(start, stop + 2 * radius)
     speech_embedding = None if query.speech is None else query.speech[around]
-    return TextureQuery(query.lips[around], query.crop[start:stop], query.pose[around], query.source[start:stop], speech_embedding)
+    return TextureQuery(
+        query.lips[around], query.crop[start:stop], query.pose[around], query.source[start:stop], speech_embedding
+    )
 
 
 def read_weights(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
-    """What a file of texture weights says about itself, and its tensors. LipsyncError: missing, damaged, or something else."""
+    """What a file of texture weights says about itself, and its tensors. LipsyncError: missing, damaged, or something
+    else."""
     file = read_weights_file(path, "texture weights")
     try:
         about = file.about("texture")
@@ -230,14 +243,17 @@ def read_weights(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
 def _is_about(about: Mapping) -> bool:
     """Whether this is what `Learned.save` says about its tensors; options are looked at when their method is known."""
     space = about.get("space")
-    sizes = [space.get(name) for name in ("scale", "left", "top", "height", "width")] if isinstance(space, dict) else [None]
+    sizes = (
+        [space.get(name) for name in ("scale", "left", "top", "height", "width")] if isinstance(space, dict) else [None]
+    )
     plain_report(about.get("report"))  # ValueError where it is none
     named = isinstance(about.get("method"), str) and about["method"].isprintable() and len(about["method"]) < 80
     return named and isinstance(about.get("config"), dict) and all(isinstance(size, (int, float)) for size in sizes)
 
 
 def options_of(kind: type[TrainableConfig], plain: Mapping) -> TrainableConfig:
-    """A method's options from a file's plain values. TypeError, ValueError: unknown ones, of another kind, or larger than any memory."""
+    """A method's options from a file's plain values. TypeError, ValueError: unknown ones, of another kind, or larger
+    than any memory."""
     usual, values = kind(), {}
     for name, value in plain.items():
         value = tuple(value) if isinstance(value, list) else value
@@ -253,7 +269,8 @@ def options_of(kind: type[TrainableConfig], plain: Mapping) -> TrainableConfig:
 
 
 def _jaw_from_lips(bank: MouthBank) -> torch.Tensor:
-    """(39,34) the linear map from lips and head turn to the jaw line that fits this person's mouths best (ridge regression)."""
+    """(39,34) the linear map from lips and head turn to the jaw line that fits this person's mouths best (ridge
+    regression)."""
     numbers = _for_jaw(torch.from_numpy(bank.lips).double(), torch.from_numpy(bank.pose).double())
     jaw = torch.from_numpy(bank.jaw).double().flatten(1)
     gram = numbers.T @ numbers

@@ -1,8 +1,9 @@
-"""What pix2pix and pix2pixHD share: networks that turn one picture into another, their critics, and the game between them.
+"""What pix2pix and pix2pixHD share: networks that turn one picture into another, their critics, and the game between
+them.
 
-The picture to translate is the frame's own crop with its mouth blanked and the wanted lips drawn in; the answer is the crop with a mouth.
-Networks see pictures in [-1,1] and normalise within the picture, so that a row does not depend on its batch.
-"""
+The picture to translate is the frame's own crop with its mouth blanked and the wanted lips drawn in; the answer is the
+crop with a mouth. Networks see pictures in [-1,1] and normalise within the picture, so that a row does not depend on
+its batch."""
 
 from __future__ import annotations
 
@@ -17,14 +18,16 @@ from lipsync.core.types import MouthBank, MouthSpace
 from lipsync.textures.nets import blanked, drawn_lips, lower_face, net_size, resized
 from lipsync.textures.trainable import TrainableTexture
 
-#: How fast the drawn mouth takes over inside the redrawn region: the region's rim shows little of the mouth that was there.
+#: How fast the drawn mouth takes over inside the redrawn region: the region's rim shows little of the mouth that was
+#: there.
 _TAKES_OVER = 2.0
 #: Nothing of the drawn lips is farther from them, eye distances.
 _BESIDE = 0.1
 
 
 class Canvas:
-    """The pixels a network works on: the crop's own, padded to multiples of `multiple`, where it is no wider than `width`; else fewer."""
+    """The pixels a network works on: the crop's own, padded to multiples of `multiple`, where it is no wider than
+    `width`; else fewer."""
 
     def __init__(self, space: MouthSpace, width: int, multiple: int) -> None:
         self.space = space
@@ -47,12 +50,16 @@ class Canvas:
     def asked(self, query: TextureQuery) -> torch.Tensor:
         """(B,3,*size) in [0,1]: the lips drawn over the blanked crops."""
         lips = self._lips(query.lips)
-        return F.pad((resized(blanked(query.crop, self.space), self.inner) + lips / 2).clamp(0, 1), self.pad, mode="replicate")
+        return F.pad(
+            (resized(blanked(query.crop, self.space), self.inner) + lips / 2).clamp(0, 1), self.pad, mode="replicate"
+        )
 
     def _lips(self, lips: torch.Tensor) -> torch.Tensor:
         """(B,3,*inner) `drawn_lips`, worked out only near them: the rest is most of the crop, and nothing is there."""
         (height, width), space = self.inner, self.space
-        px = torch.tensor([space.width / width, space.height / height], device=lips.device) / space.scale  # face-frame size of a pixel
+        px = (
+            torch.tensor([space.width / width, space.height / height], device=lips.device) / space.scale
+        )  # face-frame size of a pixel
         corner = torch.tensor([space.left, space.top], device=lips.device)
         around = torch.stack([lips.amin((0, 1)) - _BESIDE, lips.amax((0, 1)) + _BESIDE])
         (x0, y0), (x1, y1) = ((around - corner) / px).round().long().tolist()
@@ -94,22 +101,24 @@ def from_signed(picture: torch.Tensor) -> torch.Tensor:
 
 
 class Norm(nn.GroupNorm):
-    """Normalises eight channels at a time within the picture (Wu and He 2018): with as many parameters as the papers' batch and
-    instance normalisation, and on the CPU many times quicker than the latter."""
+    """Normalises eight channels at a time within the picture (Wu and He 2018): with as many parameters as the papers'
+    batch and instance normalisation, and on the CPU many times quicker than the latter."""
 
     def __init__(self, n: int) -> None:
         super().__init__(max(1, n // 8), n)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.group_norm(x.float(), self.num_groups, self.weight, self.bias).to(x.dtype)  # in float32 it is quicker, too
+        return F.group_norm(x.float(), self.num_groups, self.weight, self.bias).to(
+            x.dtype
+        )  # in float32 it is quicker, too
 
 
 class UNet(nn.Module):
-    """The U-Net of pix2pix (Isola et al. 2017) without dropout: `levels` halvings by 4x4 convolutions, as many doublings, skips between.
+    """The U-Net of pix2pix (Isola et al. 2017) without dropout: `levels` halvings by 4x4 convolutions, as many
+    doublings, skips between.
 
-    (B,n_in,h,w) to (B,n_out,h,w) in [-1,1]; sides must be multiples of 2**levels. n: channels of the first level; later ones have 2, 4,
-    then 8 times as many. At n = 64 and 8 levels it is the published network for 256 px.
-    """
+    (B,n_in,h,w) to (B,n_out,h,w) in [-1,1]; sides must be multiples of 2**levels. n: channels of the first level; later
+    ones have 2, 4, then 8 times as many. At n = 64 and 8 levels it is the published network for 256 px."""
 
     def __init__(self, n_in: int, n_out: int, n: int = 64, levels: int = 8) -> None:
         super().__init__()
@@ -137,7 +146,8 @@ class UNet(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """The PatchGAN of pix2pix (Isola et al. 2017): (B,n_in,h,w) to its layers, the last being (B,1,h',w') logits of patches.
+    """The PatchGAN of pix2pix (Isola et al. 2017): (B,n_in,h,w) to its layers, the last being (B,1,h',w') logits of
+    patches.
 
     halvings: 3 for patches of 70x70 pixels; n: channels of the first layer, then 2, 4, 8 times as many.
     """
@@ -177,9 +187,13 @@ class Coarse(nn.Module):
     def __init__(self, n_in: int, n_out: int, n: int, blocks: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            *layer(n_in, n, 7), *layer(n, 2 * n, 3, 2), *layer(2 * n, 4 * n, 3, 2),
-            *(Block(4 * n) for _ in range(blocks)), *doubled(4 * n, 2 * n), *doubled(2 * n, n),
-        )  # fmt: skip
+            *layer(n_in, n, 7),
+            *layer(n, 2 * n, 3, 2),
+            *layer(2 * n, 4 * n, 3, 2),
+            *(Block(4 * n) for _ in range(blocks)),
+            *doubled(4 * n, 2 * n),
+            *doubled(2 * n, n),
+        )
         self.out = nn.Sequential(nn.Conv2d(n, n_out, 7, 1, 3, padding_mode="reflect"), nn.Tanh())
         self.apply(start)
 
@@ -189,7 +203,8 @@ class Coarse(nn.Module):
 
 
 class CoarseToFine(nn.Module):
-    """The generator of pix2pixHD (Wang et al. 2018): a global generator at half the size, whose features a local enhancer goes on from.
+    """The generator of pix2pixHD (Wang et al. 2018): a global generator at half the size, whose features a local
+    enhancer goes on from.
 
     (B,n_in,h,w) to ((B,n_out,h,w), (B,n_out,h/2,w/2)) fine and coarse pictures in [-1,1]; sides must be multiples of 8.
     n: channels at half the size.
@@ -200,9 +215,11 @@ class CoarseToFine(nn.Module):
         self.coarse = Coarse(n_in, n_out, n, blocks)
         self.enter = nn.Sequential(*layer(n_in, n // 2, 7), *layer(n // 2, n, 3, 2))
         self.leave = nn.Sequential(
-            *(Block(n) for _ in range(fine_blocks)), *doubled(n, n // 2),
-            nn.Conv2d(n // 2, n_out, 7, 1, 3, padding_mode="reflect"), nn.Tanh(),
-        )  # fmt: skip
+            *(Block(n) for _ in range(fine_blocks)),
+            *doubled(n, n // 2),
+            nn.Conv2d(n // 2, n_out, 7, 1, 3, padding_mode="reflect"),
+            nn.Tanh(),
+        )
         self.enter.apply(start)
         self.leave.apply(start)
 
@@ -212,7 +229,8 @@ class CoarseToFine(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """The discriminators of pix2pixHD (Wang et al. 2018): one PatchGAN for each scale, each next one at half the size."""
+    """The discriminators of pix2pixHD (Wang et al. 2018): one PatchGAN for each scale, each next one at half the
+    size."""
 
     def __init__(self, n_in: int, n: int, scales: int = 2) -> None:
         super().__init__()
@@ -238,7 +256,11 @@ class Block(nn.Module):
 
 
 def layer(n_in: int, n_out: int, size: int, stride: int = 1) -> list[nn.Module]:
-    return [nn.Conv2d(n_in, n_out, size, stride, size // 2, bias=False, padding_mode="reflect"), Norm(n_out), nn.ReLU(True)]
+    return [
+        nn.Conv2d(n_in, n_out, size, stride, size // 2, bias=False, padding_mode="reflect"),
+        Norm(n_out),
+        nn.ReLU(True),
+    ]
 
 
 def doubled(n_in: int, n_out: int) -> list[nn.Module]:

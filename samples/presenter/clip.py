@@ -16,8 +16,8 @@ from samples.presenter.speech import Speech
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """FrameTruth of T frames, stacked: lips (T,18,2), landmarks (T,68,2), pixel_from_face (T,3,3), lips_face (T,18,2), pose (T,3),
-    gap, blink, visible, covered (T,), mouth (T,9); head_s, speech_s: (T,) the two clocks."""
+    """FrameTruth of T frames, stacked: lips (T,18,2), landmarks (T,68,2), pixel_from_face (T,3,3), lips_face (T,18,2),
+    pose (T,3), gap, blink, visible, covered (T,), mouth (T,9); head_s, speech_s: (T,) the two clocks."""
 
     lips: np.ndarray
     landmarks: np.ndarray
@@ -57,24 +57,38 @@ def truth_of(presenter: Presenter, phones: Speech, head_s: np.ndarray, speech_s:
     return Truth(**stacked, head_s=np.asarray(head_s, float), speech_s=np.asarray(speech_s, float))
 
 
-def clocks(duration_s: float, fps: Fraction, head_time: np.ndarray | Callable[[float], float] | None) -> tuple[np.ndarray, np.ndarray]:
-    """(T,) head and speech seconds per row; head_time: None = the same clock, an array of seconds per row, or a function of seconds."""
+def clocks(
+    duration_s: float, fps: Fraction, head_time: np.ndarray | Callable[[float], float] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(T,) head and speech seconds per row; head_time: None = the same clock, an array of seconds per row, or a
+    function of seconds."""
     speech_s = np.arange(n_frames(duration_s, fps)) / float(fps)
     if head_time is None:
         return speech_s, speech_s
     if callable(head_time):
         return np.array([head_time(float(t)) for t in speech_s]), speech_s
-    head_s = np.asarray(head_time, float)[:len(speech_s)]
-    return head_s, speech_s[:len(head_s)]
+    head_s = np.asarray(head_time, float)[: len(speech_s)]
+    return head_s, speech_s[: len(head_s)]
 
 
-def render_clip(out_path: str | Path, wav_path: str | Path | None, phones: Speech, *, size: tuple[int, int], fps: Fraction,
-                duration_s: float | None = None, head_time: np.ndarray | Callable[[float], float] | None = None, codec: str = "libx264",
-                crf: int = 18, presenter: Presenter | None = None, hook: Callable[[int, int], None] | None = None) -> Truth:
+def render_clip(
+    out_path: str | Path,
+    wav_path: str | Path | None,
+    phones: Speech,
+    *,
+    size: tuple[int, int],
+    fps: Fraction,
+    duration_s: float | None = None,
+    head_time: np.ndarray | Callable[[float], float] | None = None,
+    codec: str = "libx264",
+    crf: int = 18,
+    presenter: Presenter | None = None,
+    hook: Callable[[int, int], None] | None = None,
+) -> Truth:
     """Truth of the clip written to `out_path`: the presenter saying `phones`, with the speech of `wav_path` as AAC.
 
-    head_time: see `clocks`. presenter: its size wins over `size`; by default person 0 resting in the pauses of `phones`.
-    """
+    head_time: see `clocks`. presenter: its size wins over `size`; by default person 0 resting in the pauses of
+    `phones`."""
     presenter = presenter or Presenter(size, pauses=phones.pauses())
     head_s, speech_s = clocks(phones.duration_s if duration_s is None else duration_s, Fraction(fps), head_time)
     truth = truth_of(presenter, phones, head_s, speech_s)
@@ -89,8 +103,16 @@ def render_clip(out_path: str | Path, wav_path: str | Path | None, phones: Speec
     return truth
 
 
-def write_mp4(path: str | Path, frames: Iterable[np.ndarray], size: tuple[int, int], fps: Fraction, wav_path: str | Path | None, count: int,
-              codec: str = "libx264", crf: int = 18) -> None:
+def write_mp4(
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    size: tuple[int, int],
+    fps: Fraction,
+    wav_path: str | Path | None,
+    count: int,
+    codec: str = "libx264",
+    crf: int = 18,
+) -> None:
     """An mp4 of RGB frames, BT.709 limited range, and the sound of `wav_path` cut or padded to the picture's length."""
     import av
     from av.video.reformatter import ColorRange, Colorspace
@@ -104,9 +126,14 @@ def write_mp4(path: str | Path, frames: Iterable[np.ndarray], size: tuple[int, i
         video.codec_context.color_range = 1
         sound = _add_sound(out, wav_path) if wav_path else None
         for k, rgb in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb[:video.height, :video.width]), format="rgb24")
-            frame = frame.reformat(format="yuv420p", src_colorspace=Colorspace.ITU709, dst_colorspace=Colorspace.ITU709,
-                                   src_color_range=ColorRange.JPEG, dst_color_range=ColorRange.MPEG)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb[: video.height, : video.width]), format="rgb24")
+            frame = frame.reformat(
+                format="yuv420p",
+                src_colorspace=Colorspace.ITU709,
+                dst_colorspace=Colorspace.ITU709,
+                src_color_range=ColorRange.JPEG,
+                dst_color_range=ColorRange.MPEG,
+            )
             frame.pts, frame.time_base = k, 1 / fps
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
@@ -128,9 +155,9 @@ def _write_sound(out, sound, wav_path: str | Path, n_samples: int) -> None:
 
     samples, rate = soundfile.read(str(wav_path), dtype="float32", always_2d=True)
     mono = np.zeros(n_samples, np.float32)
-    mono[:min(n_samples, len(samples))] = samples.mean(1)[:n_samples]
+    mono[: min(n_samples, len(samples))] = samples.mean(1)[:n_samples]
     for start in range(0, n_samples, 1024):
-        frame = av.AudioFrame.from_ndarray(mono[None, start:start + 1024], format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(mono[None, start : start + 1024], format="fltp", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
         out.mux(sound.encode(frame))
     out.mux(sound.encode(None))

@@ -38,15 +38,23 @@ def loft(points: np.ndarray, closed: bool = False, occ: np.ndarray | float = 1.0
     """Sheet through (rows, cols, 3) points; uv runs 0..1 along columns and rows."""
     rows, cols = points.shape[:2]
     v, u = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, cols), indexing="ij")
-    return Sheet(points.reshape(-1, 3).astype(float), grid_triangles(rows, cols, closed), np.stack([u, v], -1).reshape(-1, 2),
-                 np.broadcast_to(np.asarray(occ, float), (rows, cols)).reshape(-1).copy())
+    return Sheet(
+        points.reshape(-1, 3).astype(float),
+        grid_triangles(rows, cols, closed),
+        np.stack([u, v], -1).reshape(-1, 2),
+        np.broadcast_to(np.asarray(occ, float), (rows, cols)).reshape(-1).copy(),
+    )
 
 
 def join(sheets: list[Sheet]) -> Sheet:
     """All sheets as one."""
     start = np.cumsum([0] + [len(s.points) for s in sheets[:-1]])
-    return Sheet(np.concatenate([s.points for s in sheets]), np.concatenate([s.triangles + k for s, k in zip(sheets, start)]),
-                 np.concatenate([s.uv for s in sheets]), np.concatenate([s.occ for s in sheets]))
+    return Sheet(
+        np.concatenate([s.points for s in sheets]),
+        np.concatenate([s.triangles + k for s, k in zip(sheets, start)]),
+        np.concatenate([s.uv for s in sheets]),
+        np.concatenate([s.occ for s in sheets]),
+    )
 
 
 def _edges(triangles: np.ndarray) -> dict[tuple[int, int], list[int]]:
@@ -81,8 +89,8 @@ def border_loops(triangles: np.ndarray) -> list[list[int]]:
 def loop_matrix(n: int, triangles: np.ndarray, sharp: set[int]) -> tuple[sparse.csr_matrix, np.ndarray]:
     """(m,n) matrix from coarse to once-subdivided vertices, and their triangles (C. Loop 1987).
 
-    Vertex i of the coarse mesh stays vertex i; border curves depend on border vertices only; `sharp` vertices do not move.
-    """
+    Vertex i of the coarse mesh stays vertex i; border curves depend on border vertices only; `sharp` vertices do not
+    move."""
     edges = _edges(triangles)
     neighbours, border = defaultdict(set), defaultdict(list)
     for (i, j), opposite in edges.items():
@@ -128,7 +136,8 @@ def vertex_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 def biharmonic(n: int, triangles: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """(n, len(fixed)) smoothest extension of values given at the `fixed` vertices to the whole mesh (minimal squared Laplacian)."""
+    """(n, len(fixed)) smoothest extension of values given at the `fixed` vertices to the whole mesh (minimal squared
+    Laplacian)."""
     edges = np.array(list(_edges(triangles)))
     one = np.ones(len(edges))
     adjacency = sparse.coo_matrix((one, (edges[:, 0], edges[:, 1])), shape=(n, n))

@@ -16,8 +16,10 @@ UPPER_EDGE = np.array([78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308])
 LOWER_EDGE = np.array([78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308])
 UPPER_RIM = np.array([61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291])
 LOWER_RIM = np.array([61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291])
-LIDS = {-1: (np.array([246, 161, 160, 159, 158, 157, 173]), np.array([7, 163, 144, 145, 153, 154, 155]), 33, 133),
-        1: (np.array([466, 388, 387, 386, 385, 384, 398]), np.array([249, 390, 373, 374, 380, 381, 382]), 263, 362)}
+LIDS = {
+    -1: (np.array([246, 161, 160, 159, 158, 157, 173]), np.array([7, 163, 144, 145, 153, 154, 155]), 33, 133),
+    1: (np.array([466, 388, 387, 386, 385, 384, 398]), np.array([249, 390, 373, 374, 380, 381, 382]), 263, 362),
+}
 BROWS = np.array([70, 63, 105, 66, 107, 46, 53, 52, 65, 55, 336, 296, 334, 293, 300, 276, 283, 282, 295, 285])
 _OVAL_TOP = 10
 _HINGE = np.array([0.0, -0.48, 0.74])  # the jaw's axis, near the ears
@@ -71,7 +73,8 @@ class Head:
         self.origin = (rest[61] + rest[291]) / 2
 
     def _with_neck(self, points: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Skull, underside of the jaw and neck grown from the face's outline: curves from each outline vertex to the collar.
+        """Skull, underside of the jaw and neck grown from the face's outline: curves from each outline vertex to the
+        collar.
 
         follow: 1 moves with the head .. 0 stays with the body.
         """
@@ -115,22 +118,32 @@ class Head:
         p, n = self.coarse, len(self.coarse)
         every = np.arange(n)
         lips = np.unique(np.concatenate([UPPER_EDGE, LOWER_EDGE, UPPER_RIM, LOWER_RIM]))
-        beyond = every[(every >= self.n_mesh) | (np.hypot(p[:, 0] / 0.62, (p[:, 1] - 0.05) / 0.40) > 1) | (p[:, 1] < -0.34)]
-        self._from_lips = biharmonic(n, self.coarse_triangles, np.concatenate([lips, beyond]))[:, :len(lips)]
+        beyond = every[
+            (every >= self.n_mesh) | (np.hypot(p[:, 0] / 0.62, (p[:, 1] - 0.05) / 0.40) > 1) | (p[:, 1] < -0.34)
+        ]
+        self._from_lips = biharmonic(n, self.coarse_triangles, np.concatenate([lips, beyond]))[:, : len(lips)]
         self._lips = lips
         row = {k: i for i, k in enumerate(lips)}
-        self._rows = {name: np.array([row[k] for k in rows]) for name, rows in
-                      dict(ue=UPPER_EDGE, le=LOWER_EDGE, ur=UPPER_RIM, lr=LOWER_RIM).items()}
+        self._rows = {
+            name: np.array([row[k] for k in rows])
+            for name, rows in dict(ue=UPPER_EDGE, le=LOWER_EDGE, ur=UPPER_RIM, lr=LOWER_RIM).items()
+        }
         self._jaw = self._jaw_weight()
         self._blinks = {side: self._lid_field(side) for side in (-1, 1)}
         far = every[(every >= self.n_mesh) | (p[:, 1] > -0.95) | (np.abs(p[:, 0]) > 0.72)]
         far = np.setdiff1d(far, BROWS)
-        self._brow = biharmonic(n, self.coarse_triangles, np.concatenate([BROWS, far]))[:, :len(BROWS)].sum(1)
+        self._brow = biharmonic(n, self.coarse_triangles, np.concatenate([BROWS, far]))[:, : len(BROWS)].sum(1)
 
     def _jaw_weight(self) -> np.ndarray:
         p, n = self.coarse, len(self.coarse)
-        value = {k: 1.0 for k in (152, 148, 176, 149, 150, 377, 400, 378, 379, 175, 199, 200, 171, 396, 201, 421, 208, 428)}
-        value |= {k: v for pair, v in (((136, 365), 0.92), ((172, 397), 0.8), ((58, 288), 0.5), ((132, 361), 0.2)) for k in pair}
+        value = {
+            k: 1.0 for k in (152, 148, 176, 149, 150, 377, 400, 378, 379, 175, 199, 200, 171, 396, 201, 421, 208, 428)
+        }
+        value |= {
+            k: v
+            for pair, v in (((136, 365), 0.92), ((172, 397), 0.8), ((58, 288), 0.5), ((132, 361), 0.2))
+            for k in pair
+        }
         corner = 0.36
         for rows, lower in ((UPPER_EDGE, 0), (UPPER_RIM, 0), (LOWER_EDGE, 1), (LOWER_RIM, 1)):
             half = abs(p[rows[0], 0])
@@ -154,7 +167,9 @@ class Head:
         meet = 0.12 * p[upper] + 0.88 * p[lower]
         want = {**{k: m - p[k] for k, m in zip(upper, meet)}, **{k: m - p[k] for k, m in zip(lower, meet)}}
         centre = p[np.concatenate([upper, lower])].mean(0)
-        far = np.flatnonzero((np.abs(p[:, 0] - centre[0]) > 0.26) | (p[:, 1] < centre[1] - 0.20) | (p[:, 1] > centre[1] + 0.17))
+        far = np.flatnonzero(
+            (np.abs(p[:, 0] - centre[0]) > 0.26) | (p[:, 1] < centre[1] - 0.20) | (p[:, 1] > centre[1] + 0.17)
+        )
         want |= {int(k): np.zeros(3) for k in np.union1d(far, [outer, inner])}
         fixed = np.array(sorted(want))
         return biharmonic(n, self.coarse_triangles, fixed) @ np.array([want[k] for k in fixed])
@@ -182,7 +197,7 @@ class Head:
         u = np.clip(np.abs(p[:, 0]) / half, 0, 1)
         middle = (1 - u**2) ** 0.8
         d[:, 0] += p[:, 0] * (-0.36 * rounded + 0.20 * spread - 0.05 * jaw)
-        d[:, 2] += -0.085 * rounded * middle ** 0.5 + 0.06 * spread * u**2 + 0.05 * rounded * (-0.3 + u**2)
+        d[:, 2] += -0.085 * rounded * middle**0.5 + 0.06 * spread * u**2 + 0.05 * rounded * (-0.3 + u**2)
         d[:, 1] += -0.020 * spread * u**2
         r = self._rows
         for names, sign in ((("ue", "ur"), -1), (("le", "lr"), 1)):
@@ -204,16 +219,27 @@ class Head:
 
     @staticmethod
     def _pull(name: str, upper: float, lower: float, jaw: float) -> float:
-        """How far raising (upper) and lowering (lower lip) pulls a lip contour at the middle; lips get thinner as they stretch."""
-        return {"ue": 0.062 * upper + 0.022 * jaw, "ur": 0.030 * upper - 0.004 * jaw, "le": 0.052 * lower + 0.010 * jaw,
-                "lr": 0.036 * lower - 0.004 * jaw}[name]
+        """How far raising (upper) and lowering (lower lip) pulls a lip contour at the middle; lips get thinner as they
+        stretch."""
+        return {
+            "ue": 0.062 * upper + 0.022 * jaw,
+            "ur": 0.030 * upper - 0.004 * jaw,
+            "le": 0.052 * lower + 0.010 * jaw,
+            "lr": 0.036 * lower - 0.004 * jaw,
+        }[name]
 
     def face(self, mouth: np.ndarray, blink: float, brow: float) -> np.ndarray:
         """(n,3) fine surface vertices; the first 478 are MediaPipe's."""
         angle = _JAW_RAD * float(mouth[0]) * self._jaw[:, None]
         arm = self.coarse - _HINGE
-        turned = np.stack([arm[:, 0], arm[:, 1] * np.cos(angle[:, 0]) - arm[:, 2] * np.sin(angle[:, 0]),
-                           arm[:, 1] * np.sin(angle[:, 0]) + arm[:, 2] * np.cos(angle[:, 0])], 1)
+        turned = np.stack(
+            [
+                arm[:, 0],
+                arm[:, 1] * np.cos(angle[:, 0]) - arm[:, 2] * np.sin(angle[:, 0]),
+                arm[:, 1] * np.sin(angle[:, 0]) + arm[:, 2] * np.cos(angle[:, 0]),
+            ],
+            1,
+        )
         moved = turned + _HINGE + self._from_lips @ self._lip_displacement(mouth)
         moved += self._from_lips @ self._closing(moved[self._lips], float(mouth[7]))
         moved[UPPER_EDGE[1:-1]], moved[LOWER_EDGE[1:-1]] = self._no_overlap(moved)
@@ -251,8 +277,13 @@ class Head:
         depth = ((0.0, 0.0), (0.020, 0.008), (0.055, 0.030), (0.085, 0.07), (0.13, 0.11))
         rest = self.rest[loop]
         scale = np.clip(1 - np.square(rest[:, :1] / 0.26), 0.15, 1)
-        rings = [edge + np.concatenate([0 * edge[:, :1], np.where(upper, -dy, dy) * scale, 0 * scale + dz * (0.4 + 0.6 * scale)], 1)
-                 for dz, dy in depth]
+        rings = [
+            edge
+            + np.concatenate(
+                [0 * edge[:, :1], np.where(upper, -dy, dy) * scale, 0 * scale + dz * (0.4 + 0.6 * scale)], 1
+            )
+            for dz, dy in depth
+        ]
         occ = np.repeat(np.array([0.9, 0.62, 0.35, 0.2, 0.1])[:, None], len(loop), 1)
         return loft(np.stack(rings), closed=True, occ=occ)
 
@@ -261,7 +292,7 @@ class Head:
         a, b = loop.index(78), loop.index(308)
         low, high = min(a, b), max(a, b)
         inside = np.zeros(len(loop), bool)
-        inside[low:high + 1] = True
+        inside[low : high + 1] = True
         return inside if low <= loop.index(13) <= high else ~inside
 
     def lid_margins(self, fine: np.ndarray) -> list[Sheet]:
@@ -269,9 +300,13 @@ class Head:
         out = []
         for loop, centre in zip(self.eye_borders, self.eyes):
             edge = fine[loop]
-            back = centre + (edge - centre) * (0.985 * EYE_RADIUS / np.linalg.norm(edge - centre, axis=1, keepdims=True))
+            back = centre + (edge - centre) * (
+                0.985 * EYE_RADIUS / np.linalg.norm(edge - centre, axis=1, keepdims=True)
+            )
             deep = centre + (back - centre) * np.array([1.1, 1.1, 0.85])
-            out.append(loft(np.stack([edge, back, deep]), closed=True, occ=np.repeat([[0.95], [0.7], [0.4]], len(loop), 1)))
+            out.append(
+                loft(np.stack([edge, back, deep]), closed=True, occ=np.repeat([[0.95], [0.7], [0.4]], len(loop), 1))
+            )
         return out
 
     def landmarks_68(self, fine: np.ndarray) -> np.ndarray:

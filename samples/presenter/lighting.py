@@ -14,7 +14,9 @@ RIM = np.array([0.55, -0.55, 0.66])
 def lights() -> np.ndarray:
     """(5,6) rows key, fill, rim: direction and colour; then sky and ground colour."""
     out = np.zeros((5, 6))
-    for row, (direction, colour) in enumerate(((KEY, (0.98, 0.93, 0.86)), (FILL, (0.20, 0.22, 0.25)), (RIM, (0.30, 0.30, 0.32)))):
+    for row, (direction, colour) in enumerate(
+        ((KEY, (0.98, 0.93, 0.86)), (FILL, (0.20, 0.22, 0.25)), (RIM, (0.30, 0.30, 0.32)))
+    ):
         out[row, :3], out[row, 3:] = direction / np.linalg.norm(direction), colour
     out[3, :3], out[4, :3] = (0.36, 0.37, 0.40), (0.19, 0.16, 0.145)
     return out
@@ -30,9 +32,22 @@ def _seen_from(direction: np.ndarray, points: np.ndarray, triangles: np.ndarray,
     low = flat[:, :2].min(0)
     flat[:, :2] = (flat[:, :2] - low) * (cells - 2) / np.ptp(flat[:, :2], axis=0).max() + 1
     depth, index = np.full((cells, cells), 1e9), np.full((cells, cells), -1, np.int32)
-    rasterise(flat, triangles, np.zeros(len(triangles), np.int64), np.zeros((len(points), 2)), depth, index, 0, 0, cells, cells)
+    rasterise(
+        flat,
+        triangles,
+        np.zeros(len(triangles), np.int64),
+        np.zeros((len(points), 2)),
+        depth,
+        index,
+        0,
+        0,
+        cells,
+        cells,
+    )
     x, y = flat[:, 0].astype(int), flat[:, 1].astype(int)
-    nearest = np.stack([depth[np.clip(y + j, 0, cells - 1), np.clip(x + i, 0, cells - 1)] for i in (-1, 0, 1) for j in (-1, 0, 1)])
+    nearest = np.stack(
+        [depth[np.clip(y + j, 0, cells - 1), np.clip(x + i, 0, cells - 1)] for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    )
     behind = flat[:, 2] - nearest
     return (1 - np.clip((behind - 0.05) / 0.05, 0, 1)).mean(0)
 

@@ -9,8 +9,8 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Degrees and eye distances. yaw > 0 turns to the picture's right, pitch > 0 nods down, roll > 0 tilts clockwise; shift: (3,) x, y, z;
-    gaze: yaw, pitch of the eyes in the head, degrees; blink and brow: 0..1."""
+    """Degrees and eye distances. yaw > 0 turns to the picture's right, pitch > 0 nods down, roll > 0 tilts clockwise;
+    shift: (3,) x, y, z; gaze: yaw, pitch of the eyes in the head, degrees; blink and brow: 0..1."""
 
     yaw: float
     pitch: float
@@ -55,8 +55,13 @@ def pose_at(t: float, active: float, seed: int = 0) -> Pose:
     yaw = 8.5 * wander(t, 1.9, 1 + s) * a + 2.5 * wander(t, 0.7, 2 + s) * active
     pitch = 4.5 * wander(t, 1.4, 3 + s) * a + 1.8 * wander(t, 0.45, 4 + s) * active
     roll = 3.5 * wander(t, 2.3, 5 + s) * a
-    shift = np.array([0.10 * wander(t, 2.7, 6 + s) * a, 0.04 * wander(t, 2.1, 7 + s) * a + 0.008 * np.sin(2 * np.pi * t / 3.9),
-                      0.25 * wander(t, 3.1, 8 + s) * a])
+    shift = np.array(
+        [
+            0.10 * wander(t, 2.7, 6 + s) * a,
+            0.04 * wander(t, 2.1, 7 + s) * a + 0.008 * np.sin(2 * np.pi * t / 3.9),
+            0.25 * wander(t, 3.1, 8 + s) * a,
+        ]
+    )
     jump = t + 0.35 * wander(t, 2.0, 9 + s)
     step = np.clip((jump / 1.7 - np.floor(jump / 1.7)) / 0.04, 0, 1)
     k = int(np.floor(jump / 1.7))

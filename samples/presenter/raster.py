@@ -51,7 +51,8 @@ def _kept(material, u, v):
 
 @njit(cache=True)
 def rasterise(points, triangles, material, uv, depth, index, x0, y0, x1, y1):
-    """Write the nearest triangle of every sample into `index` (H,W), its depth into `depth`. points: (n,3) samples x, y and depth."""
+    """Write the nearest triangle of every sample into `index` (H,W), its depth into `depth`. points: (n,3) samples x, y
+    and depth."""
     for t in range(len(triangles)):
         a, b, c = triangles[t]
         ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
@@ -78,7 +79,9 @@ def rasterise(points, triangles, material, uv, depth, index, x0, y0, x1, y1):
                 z = w0 * az + w1 * bz + w2 * cz
                 if z >= depth[r, q]:
                     continue
-                if test and not _kept(m, w0 * uv[a, 0] + w1 * uv[b, 0] + w2 * uv[c, 0], w0 * uv[a, 1] + w1 * uv[b, 1] + w2 * uv[c, 1]):
+                if test and not _kept(
+                    m, w0 * uv[a, 0] + w1 * uv[b, 0] + w2 * uv[c, 0], w0 * uv[a, 1] + w1 * uv[b, 1] + w2 * uv[c, 1]
+                ):
                     continue
                 depth[r, q] = z
                 index[r, q] = t
@@ -99,8 +102,9 @@ def _texel(texture, u, v, n, out):
     i, j = int(x), int(y)
     f, g = x - i, y - j
     for c in range(n):
-        out[c] = ((texture[j, i, c] * (1 - f) + texture[j, i + 1, c] * f) * (1 - g)
-                  + (texture[j + 1, i, c] * (1 - f) + texture[j + 1, i + 1, c] * f) * g)
+        out[c] = (texture[j, i, c] * (1 - f) + texture[j, i + 1, c] * f) * (1 - g) + (
+            texture[j + 1, i, c] * (1 - f) + texture[j + 1, i + 1, c] * f
+        ) * g
 
 
 @njit(cache=True)
@@ -122,7 +126,12 @@ def _flat_colour(m, u, v, base, out):
             out[c] *= 1 - 0.96 * pupil
         out[3] = 0.5
     elif m == HAIR:
-        tone = 0.12 + 0.75 * streak(u, v * 0.5, 260.0, 21) + 0.50 * streak(u, v * 0.3, 46.0, 22) + 0.35 * streak(u, v * 0.2, 14.0, 23)
+        tone = (
+            0.12
+            + 0.75 * streak(u, v * 0.5, 260.0, 21)
+            + 0.50 * streak(u, v * 0.3, 46.0, 22)
+            + 0.35 * streak(u, v * 0.2, 14.0, 23)
+        )
         tone *= 0.35 + 0.65 * min(v / 0.05, 1.0)  # the parting
         out[0], out[1], out[2] = base[m, 0] * tone, base[m, 1] * tone, base[m, 2] * tone
         out[3] = 0.16 * tone * tone
@@ -217,13 +226,15 @@ def _illuminate(m, n, ambient, key, lights, colour, out):
 
 
 @njit(cache=True, fastmath=True)
-def shade(points, triangles, material, uv, normals, light, depth, index, texture, base, lights, tone, times, picture, box):
+def shade(
+    points, triangles, material, uv, normals, light, depth, index, texture, base, lights, tone, times, picture, box
+):
     """Draw the covered pixels of `box` (x0, y0, x1, y1) over what `picture` (H,W,3; sRGB 0..1) holds.
 
-    points, depth, index: in samples, `times` per pixel side. uv of skin runs 0..1 over `texture` (h,w,5: linear RGB, gloss, height). light:
-    (n,2) share of ambient and of key light that arrives. lights: rows key, fill, rim: direction (3), colour (3); then sky and ground.
-    tone: (4096,) sRGB of linear 0..2. A pixel inside one smooth surface is shaded once, others once per sample.
-    """
+    points, depth, index: in samples, `times` per pixel side. uv of skin runs 0..1 over `texture` (h,w,5: linear RGB,
+    gloss, height). light: (n,2) share of ambient and of key light that arrives. lights: rows key, fill, rim: direction
+    (3), colour (3); then sky and ground. tone: (4096,) sRGB of linear 0..2. A pixel inside one smooth surface is shaded
+    once, others once per sample."""
     work, out, total = np.zeros((4, 8)), np.zeros(3), np.zeros(3)
     share = 1.0 / (times * times)
     for r in range(box[1], box[3]):
@@ -242,8 +253,22 @@ def shade(points, triangles, material, uv, normals, light, depth, index, texture
             total[:] = 0.0
             if simple:
                 t = index[r * times + times // 2, q * times + times // 2]
-                _shade_one((q + 0.5) * times, (r + 0.5) * times, t, points, triangles, material, uv, normals, light, texture, base, lights,
-                           work, out)
+                _shade_one(
+                    (q + 0.5) * times,
+                    (r + 0.5) * times,
+                    t,
+                    points,
+                    triangles,
+                    material,
+                    uv,
+                    normals,
+                    light,
+                    texture,
+                    base,
+                    lights,
+                    work,
+                    out,
+                )
                 for k in range(3):
                     total[k] = tone[min(int(max(out[k], 0.0) * 2047.5), 4095)]
             else:
@@ -254,7 +279,22 @@ def shade(points, triangles, material, uv, normals, light, depth, index, texture
                             for k in range(3):
                                 total[k] += picture[r, q, k] * share
                             continue
-                        _shade_one(j + 0.5, i + 0.5, t, points, triangles, material, uv, normals, light, texture, base, lights, work, out)
+                        _shade_one(
+                            j + 0.5,
+                            i + 0.5,
+                            t,
+                            points,
+                            triangles,
+                            material,
+                            uv,
+                            normals,
+                            light,
+                            texture,
+                            base,
+                            lights,
+                            work,
+                            out,
+                        )
                         for k in range(3):
                             total[k] += tone[min(int(max(out[k], 0.0) * 2047.5), 4095)] * share
             for k in range(3):

@@ -26,10 +26,10 @@ _NECK = np.array([0.0, 0.55, 1.0])  # what the head turns about
 
 @dataclass(frozen=True, slots=True)
 class FrameTruth:
-    """What is true of one frame. lips: (18,2) and landmarks: (68,2) pixels; pixel_from_face: (3,3) affine of the plane through the resting
-    mouth; lips_face: (18,2) = inverse of it on `lips`; pose: yaw, pitch, roll degrees (yaw > 0 to the picture's right, pitch > 0 down,
-    roll > 0 clockwise); gap: mean inner-lip gap in eye distances; blink: 0..1; mouth: (9,) state; visible: False where no face is shown;
-    covered: the mouth is behind something."""
+    """What is true of one frame. lips: (18,2) and landmarks: (68,2) pixels; pixel_from_face: (3,3) affine of the plane
+    through the resting mouth; lips_face: (18,2) = inverse of it on `lips`; pose: yaw, pitch, roll degrees (yaw > 0 to
+    the picture's right, pitch > 0 down, roll > 0 clockwise); gap: mean inner-lip gap in eye distances; blink: 0..1;
+    mouth: (9,) state; visible: False where no face is shown; covered: the mouth is behind something."""
 
     lips: np.ndarray
     landmarks: np.ndarray
@@ -62,20 +62,31 @@ def _rig(person: int) -> _Rig:
     n = len(head.rest)
     whole = join([Sheet(head.rest, head.triangles, np.zeros((n, 2)), np.ones(n)), hair, torso])
     light = light_reaching(whole.points, whole.triangles, vertex_normals(whole.points, whole.triangles))
-    return _Rig(head, hair, torso, unwrap(head.rest), light[:n], light[n:n + len(hair.points)], light[n + len(hair.points):])
+    return _Rig(
+        head, hair, torso, unwrap(head.rest), light[:n], light[n : n + len(hair.points)], light[n + len(hair.points) :]
+    )
 
 
 class Presenter:
     """A rendered person who does not exist.
 
-    size: (width, height) pixels. seed: 0 or 1 chooses the person (and the pattern of head motion). pauses: (K,2) seconds of the head
-    clock in which the head rests. samples: per pixel side. yaw_override: degrees, fixes the yaw. absent, occluder: (start, end) seconds of the head
-    clock without a person, or with a hand before the mouth. cut_s: head time of a cut to a closer view.
-    """
+    size: (width, height) pixels. seed: 0 or 1 chooses the person (and the pattern of head motion). pauses: (K,2)
+    seconds of the head clock in which the head rests. samples: per pixel side. yaw_override: degrees, fixes the yaw.
+    absent, occluder: (start, end) seconds of the head clock without a person, or with a hand before the mouth. cut_s:
+    head time of a cut to a closer view."""
 
-    def __init__(self, size: tuple[int, int] = (1280, 720), seed: int = 0, *, pauses: np.ndarray | None = None, samples: int = 2,
-                 yaw_override: float | None = None, absent: tuple[float, float] | None = None,
-                 occluder: tuple[float, float] | None = None, cut_s: float | None = None) -> None:
+    def __init__(
+        self,
+        size: tuple[int, int] = (1280, 720),
+        seed: int = 0,
+        *,
+        pauses: np.ndarray | None = None,
+        samples: int = 2,
+        yaw_override: float | None = None,
+        absent: tuple[float, float] | None = None,
+        occluder: tuple[float, float] | None = None,
+        cut_s: float | None = None,
+    ) -> None:
         self.width, self.height = size
         self.seed, self.samples = seed, samples
         self.yaw_override, self.absent, self.occluder, self.cut_s = yaw_override, absent, occluder, cut_s
@@ -139,7 +150,7 @@ class Presenter:
             self._draw(picture, head_t, mouth)
         k = int(round(head_t * 1000))
         i, j = (k * 7919) % 64, (k * 104729) % 61
-        picture += self._noise[i:i + self.height, j:j + self.width, None]
+        picture += self._noise[i : i + self.height, j : j + self.width, None]
         return np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
 
     def _is_absent(self, head_t: float) -> bool:
@@ -154,20 +165,47 @@ class Presenter:
         low, high = np.floor(points[:, :2].min(0) / n).astype(int), np.ceil(points[:, :2].max(0) / n).astype(int)
         box = np.array([*np.maximum(low, 0), *np.minimum(high, (self.width, self.height))])
         raster.rasterise(points, triangles, material, uv, depth, index, *(box * n))
-        raster.shade(points, triangles, material, uv, normals, light, depth, index, self._texture, self._base, self._lights, self._tone, n,
-                     picture, box)
+        raster.shade(
+            points,
+            triangles,
+            material,
+            uv,
+            normals,
+            light,
+            depth,
+            index,
+            self._texture,
+            self._base,
+            self._lights,
+            self._tone,
+            n,
+            picture,
+            box,
+        )
 
     def _scene(self, head_t: float, mouth: np.ndarray):
         """All surfaces of one frame: pixel points, triangles, material, uv, camera-frame normals, light."""
         pose, head, rig = self._pose(head_t), self.head, self._rig
         fine = head.face(mouth, pose.blink, pose.brow)
         inside = self._inside_mouth(fine, mouth)
-        items = [(Sheet(fine, head.triangles, rig.face_uv, np.ones(len(fine))), raster.SKIN, head.follow_fine, rig.face_light)]
+        items = [
+            (
+                Sheet(fine, head.triangles, rig.face_uv, np.ones(len(fine))),
+                raster.SKIN,
+                head.follow_fine,
+                rig.face_light,
+            )
+        ]
         items += [(s, m, 1.0, np.stack([s.occ, s.occ], 1)) for s, m in inside]
         for eye, border, centre in zip((-1, 1), head.eye_borders, head.eyes):
             items.append((self._eye(centre, pose, fine, border, eye), raster.EYE, 1.0, None))
             for upper, length, lift in ((True, 0.042, -1.0), (False, 0.014, 1.0)):
-                s = parts.lashes(parts.lid_edges(fine, border, eye, upper), centre, length, lift * (1 - 1.4 * pose.blink if upper else 1))
+                s = parts.lashes(
+                    parts.lid_edges(fine, border, eye, upper),
+                    centre,
+                    length,
+                    lift * (1 - 1.4 * pose.blink if upper else 1),
+                )
                 items.append((s, raster.LASH, 1.0, None))
         items += [(s, raster.LINING, 1.0, np.stack([s.occ, s.occ], 1)) for s in head.lid_margins(fine)]
         low = np.clip((rig.hair.points[:, 1] - 0.1) / 1.2, 0, 1)
@@ -186,7 +224,14 @@ class Presenter:
             light.append(np.stack([sheet.occ, sheet.occ], 1) if got is None else got)
         whole = join(placed)
         normals = vertex_normals(whole.points, whole.triangles)
-        return self._project(whole.points, head_t), whole.triangles, np.concatenate(material), whole.uv, normals, np.concatenate(light)
+        return (
+            self._project(whole.points, head_t),
+            whole.triangles,
+            np.concatenate(material),
+            whole.uv,
+            normals,
+            np.concatenate(light),
+        )
 
     def _inside_mouth(self, fine: np.ndarray, mouth: np.ndarray) -> list[tuple[Sheet, int]]:
         """Lip linings, teeth, gums, tongue and cavity, lit by how far the mouth is open above and below each point."""
@@ -241,17 +286,32 @@ class Presenter:
         lips = landmarks[LIPS_FROM_68]
         affine = self._pixel_from_face(pose, head_t)
         face = (np.linalg.inv(affine) @ np.concatenate([lips, np.ones((18, 1))], 1).T).T[:, :2]
-        covered = self.occluder is not None and self.occluder[0] <= head_t < self.occluder[1] and self._hand_covers(lips, head_t)
+        covered = (
+            self.occluder is not None
+            and self.occluder[0] <= head_t < self.occluder[1]
+            and self._hand_covers(lips, head_t)
+        )
         angles = np.array([pose.yaw, pose.pitch, pose.roll])
-        return FrameTruth(lips, landmarks, affine, face, angles, float(opening(face)), pose.blink, mouth,
-                          not self._is_absent(head_t), covered)
+        return FrameTruth(
+            lips,
+            landmarks,
+            affine,
+            face,
+            angles,
+            float(opening(face)),
+            pose.blink,
+            mouth,
+            not self._is_absent(head_t),
+            covered,
+        )
 
     def _hand_covers(self, lips: np.ndarray, head_t: float) -> bool:
         hand = self._project(self._hand(head_t).points, head_t)
         return bool(hand[:, 1].min() < lips[:, 1].max())
 
     def _pixel_from_face(self, pose: Pose, head_t: float) -> np.ndarray:
-        """(3,3) affine: the projection linearised at the resting mouth's centre, on the plane through it that faces with the head."""
+        """(3,3) affine: the projection linearised at the resting mouth's centre, on the plane through it that faces
+        with the head."""
         step = 1e-4
         probe = self.head.origin + step * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]])
         q = self._project(self._place(probe, pose), head_t)[:, :2]
@@ -290,7 +350,9 @@ def _backdrop(width: int, height: int) -> np.ndarray:
         wall[(np.abs(x - cx) < w) & (np.abs(y - cy) < h)] = colour
 
     patch(0.62, 0.60, 0.20, 0.40, (0.30, 0.25, 0.21))
-    for k, c in enumerate(((0.42, 0.26, 0.20), (0.25, 0.31, 0.33), (0.52, 0.46, 0.36), (0.33, 0.26, 0.30), (0.24, 0.30, 0.26))):
+    for k, c in enumerate(
+        ((0.42, 0.26, 0.20), (0.25, 0.31, 0.33), (0.52, 0.46, 0.36), (0.33, 0.26, 0.30), (0.24, 0.30, 0.26))
+    ):
         patch(0.49 + 0.065 * k, 0.40, 0.026, 0.13, c)
         patch(0.50 + 0.065 * k, 0.75, 0.026, 0.12, c[::-1])
     patch(-0.72, 0.30, 0.16, 0.32, (0.66, 0.69, 0.72))

@@ -80,7 +80,11 @@ def _surface(head: Head, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray
     area = np.cross(b - a, c - a)
     area = np.where(np.abs(area) < 1e-9, 1, area)
     w0, w1 = np.cross(b - centre, c - centre) / area, np.cross(c - centre, a - centre) / area
-    p = w0[:, None] * head.rest[t[:, 0]] + w1[:, None] * head.rest[t[:, 1]] + (1 - w0 - w1)[:, None] * head.rest[t[:, 2]]
+    p = (
+        w0[:, None] * head.rest[t[:, 0]]
+        + w1[:, None] * head.rest[t[:, 1]]
+        + (1 - w0 - w1)[:, None] * head.rest[t[:, 2]]
+    )
     return np.where(hit.reshape(-1, 1), p, 0.0), hit
 
 
@@ -116,16 +120,25 @@ def paint(head: Head, density: float, person: int = 0) -> np.ndarray:
     gloss *= 1 + 0.8 * pores
     colour, gloss, height = _lips(uv, colour, gloss, height, p, density, person)
     colour = _brows_and_lids(uv, colour, density, rng)
-    out = np.concatenate([colour, gloss[..., None], height[..., None] * 0.55 * min(1.0, 220 / density)], 2).astype(np.float32)
+    out = np.concatenate([colour, gloss[..., None], height[..., None] * 0.55 * min(1.0, 220 / density)], 2).astype(
+        np.float32
+    )
     out[~hit, :3] = tone
     return out
 
 
-def _freckle(colour: np.ndarray, x: np.ndarray, y: np.ndarray, density: float, rng: np.random.Generator, count: int) -> None:
+def _freckle(
+    colour: np.ndarray, x: np.ndarray, y: np.ndarray, density: float, rng: np.random.Generator, count: int
+) -> None:
     """Darken `count` small spots on nose and cheeks, in place."""
     middle, row = colour.shape[1] // 2, np.arange(len(y))
     for _ in range(count):
-        fx, fy, size, dark = rng.normal(0, 0.30), rng.normal(-0.52, 0.16), rng.uniform(0.003, 0.007), rng.uniform(0.08, 0.28)
+        fx, fy, size, dark = (
+            rng.normal(0, 0.30),
+            rng.normal(-0.52, 0.16),
+            rng.uniform(0.003, 0.007),
+            rng.uniform(0.08, 0.28),
+        )
         r = int((fy - TOP) / (BOTTOM - TOP) * len(row))
         rows = slice(r - int(4 * size * density) - 2, r + int(4 * size * density) + 3)
         c = int(np.argmin(np.abs(x[r] - fx) + 9 * (np.abs(np.arange(x.shape[1]) - middle) > x.shape[1] // 3)))
@@ -134,8 +147,15 @@ def _freckle(colour: np.ndarray, x: np.ndarray, y: np.ndarray, density: float, r
         colour[rows, cols] *= 1 - dark * near[..., None] * np.array([0.7, 1.0, 1.1])
 
 
-def _lips(uv: np.ndarray, colour: np.ndarray, gloss: np.ndarray, height: np.ndarray, p: np.ndarray, density: float,
-          person: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _lips(
+    uv: np.ndarray,
+    colour: np.ndarray,
+    gloss: np.ndarray,
+    height: np.ndarray,
+    p: np.ndarray,
+    density: float,
+    person: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Colour, gloss and height with the lips painted: fine upright creases, a dark seam."""
     h, w = gloss.shape
     mask = _inside(_rounded(np.concatenate([uv[UPPER_RIM], uv[LOWER_RIM][-2:0:-1]])), (h, w), 0.010 * density)
@@ -146,8 +166,11 @@ def _lips(uv: np.ndarray, colour: np.ndarray, gloss: np.ndarray, height: np.ndar
     seam = _inside(outline, (h, w), 0.006 * density)
     painted = lip * (1 + 0.10 * crease[..., None]) * (1 - 0.75 * seam[..., None])
     m = mask[..., None] * 0.92
-    return (colour * (1 - m) + painted * m, gloss * (1 - mask) + mask * (0.10 + 0.03 * crease),
-            height * (1 - mask) + mask * 0.16 * crease)
+    return (
+        colour * (1 - m) + painted * m,
+        gloss * (1 - mask) + mask * (0.10 + 0.03 * crease),
+        height * (1 - mask) + mask * 0.16 * crease,
+    )
 
 
 def _rounded(polygon: np.ndarray) -> np.ndarray:
@@ -158,7 +181,10 @@ def _rounded(polygon: np.ndarray) -> np.ndarray:
     return polygon
 
 
-_BROW_LINES = {-1: ((46, 53, 52, 65, 55), (70, 63, 105, 66, 107)), 1: ((276, 283, 282, 295, 285), (300, 293, 334, 296, 336))}
+_BROW_LINES = {
+    -1: ((46, 53, 52, 65, 55), (70, 63, 105, 66, 107)),
+    1: ((276, 283, 282, 295, 285), (300, 293, 334, 296, 336)),
+}
 
 
 def _brows_and_lids(uv: np.ndarray, colour: np.ndarray, density: float, rng: np.random.Generator) -> np.ndarray:
@@ -170,7 +196,9 @@ def _brows_and_lids(uv: np.ndarray, colour: np.ndarray, density: float, rng: np.
         above, below = uv[[outer, *upper, inner]], uv[[outer, *lower, inner]]
 
         def band(line: np.ndarray, thick: float, soft: float) -> np.ndarray:
-            return _inside(np.concatenate([line, (line + [0, thick * density])[::-1]]), colour.shape[:2], soft * density)[..., None]
+            return _inside(
+                np.concatenate([line, (line + [0, thick * density])[::-1]]), colour.shape[:2], soft * density
+            )[..., None]
 
         colour = colour * (1 - band(above - [0, 0.052 * density], -0.010, 0.009) * np.array([0.30, 0.42, 0.42]))
         cover = 0.8 * np.clip(np.maximum(band(above, -0.016, 0.006), 0.45 * band(below, 0.012, 0.006)), 0, 1)
@@ -178,7 +206,9 @@ def _brows_and_lids(uv: np.ndarray, colour: np.ndarray, density: float, rng: np.
     return colour
 
 
-def _brow(low: np.ndarray, high: np.ndarray, side: int, shape: tuple[int, int], density: float, rng: np.random.Generator) -> np.ndarray:
+def _brow(
+    low: np.ndarray, high: np.ndarray, side: int, shape: tuple[int, int], density: float, rng: np.random.Generator
+) -> np.ndarray:
     """(h,w) how much of the skin one brow hides; low, high: (5,2) its lower and upper line, outer end first."""
     n = 330
     s, t = rng.uniform(0, 1, n) ** 0.9, rng.uniform(0, 1, n)
@@ -188,5 +218,7 @@ def _brow(low: np.ndarray, high: np.ndarray, side: int, shape: tuple[int, int], 
     root = lower + (upper - lower) * (0.62 + (t[:, None] - 0.5) * band[:, None])
     step = np.stack([0.9 * side * (0.75 - 0.5 * s), -0.18 - 0.55 * s**2 + 0.35 * (1 - s)], 1)
     hairs = _strokes(shape, root, density * 0.062 * step * rng.uniform(0.7, 1.2, (n, 1)), rng.uniform(0.35, 0.8, n))
-    shade = _inside(np.concatenate([low + (high - low) * 0.34, (low + (high - low) * 0.86)[::-1]]), shape, 0.022 * density)
+    shade = _inside(
+        np.concatenate([low + (high - low) * 0.34, (low + (high - low) * 0.86)[::-1]]), shape, 0.022 * density
+    )
     return np.clip(0.42 * shade + 0.75 * gaussian_filter(hairs, 0.4 + density / 500), 0, 0.92)

@@ -35,7 +35,9 @@ def test_equal_to_librosa():
 
 
 def test_equal_to_torchaudio(monkeypatch):
-    stub = types.ModuleType("torchaudio._extension")  # its compiled part asks for a CUDA build of torch; the MFCC needs none of it
+    stub = types.ModuleType(
+        "torchaudio._extension"
+    )  # its compiled part asks for a CUDA build of torch; the MFCC needs none of it
     stub._IS_TORCHAUDIO_EXT_AVAILABLE = stub._IS_ALIGN_AVAILABLE = False
     stub.fail_if_no_align = lambda f: f
     stub._check_cuda_version = lambda: None
@@ -69,7 +71,9 @@ def test_feature_f_is_centred_at_f_hundredths():
 
 def test_differences_are_first_differences_and_spec_survives_a_round_trip():
     values = speech_features(Waveform.of(chirps())).values
-    assert torch.allclose(values[1:, 14:], values[1:, :14] - values[:-1, :14], atol=1e-5) and (values[0, 14:] == 0).all()
+    assert (
+        torch.allclose(values[1:, 14:], values[1:, :14] - values[:-1, :14], atol=1e-5) and (values[0, 14:] == 0).all()
+    )
     spec = FeatureSpec(kind="logmel", n_mels=30)
     assert FeatureSpec.from_dict(spec.to_dict()) == spec
     assert speech_features(Waveform.of(chirps()), spec).values.shape == (101, 60)

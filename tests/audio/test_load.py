@@ -130,7 +130,9 @@ def test_a_hole_in_the_track_is_silence(tmp_path):
     with av.open(str(tmp_path / "a.mkv"), "w") as box:
         sound = box.add_stream("pcm_s16le", rate=rate, layout="mono")
         for i in range(0, rate, 960):
-            frame = av.AudioFrame.from_ndarray((samples[None, i : i + 960] * 32767).astype(np.int16), format="s16", layout="mono")
+            frame = av.AudioFrame.from_ndarray(
+                (samples[None, i : i + 960] * 32767).astype(np.int16), format="s16", layout="mono"
+            )
             frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), i + (i >= rate // 4) * rate // 5
             box.mux(sound.encode(frame))
         box.mux(sound.encode(None))
@@ -152,7 +154,11 @@ def test_what_cannot_be_read(tmp_path):
         box.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
         box.mux(picture.encode(None))
     for name, words in {
-        "gone.wav": "no file", "": "folder", "zero.wav": "0 bytes", "junk.wav": "junk.wav", "none.wav": "0 samples",
+        "gone.wav": "no file",
+        "": "folder",
+        "zero.wav": "0 bytes",
+        "junk.wav": "junk.wav",
+        "none.wav": "0 samples",
         "mute.mp4": "no audio track",
     }.items():
         with pytest.raises(MediaError, match=words):

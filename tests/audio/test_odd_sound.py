@@ -1,4 +1,5 @@
-"""Sound that FFmpeg or PyAV stumble over: eight and more channels in planes, which PyAV reads beyond their end; samples beyond all sound."""
+"""Sound that FFmpeg or PyAV stumble over: eight and more channels in planes, which PyAV reads beyond their end; samples
+beyond all sound."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ def write_sound(path, codec, layout, n_channels, rate=48000):
     return path
 
 
-@pytest.mark.parametrize("codec, name", [("aac", "a.m4a"), ("libopus", "a.ogg"), ("pcm_s16le", "a.wav"), ("flac", "a.flac")])
+@pytest.mark.parametrize(
+    "codec, name", [("aac", "a.m4a"), ("libopus", "a.ogg"), ("pcm_s16le", "a.wav"), ("flac", "a.flac")]
+)
 def test_eight_channels_are_averaged(tmp_path, codec, name):
     wave = load_speech(write_sound(tmp_path / name, codec, "7.1", 8))
     middle = wave.samples[2000:5000]
@@ -42,12 +45,21 @@ def test_eight_channels_are_averaged(tmp_path, codec, name):
 
 def test_eight_channels_are_written_and_joined(tmp_path):
     speech = write_sound(tmp_path / "a.m4a", "aac", "7.1", 8)
-    with VideoWriter(tmp_path / "one.mkv", width=32, height=32, clock=FrameClock.constant(8, Fraction(25)), codec="ffv1", speech=speech) as writer:
+    with VideoWriter(
+        tmp_path / "one.mkv",
+        width=32,
+        height=32,
+        clock=FrameClock.constant(8, Fraction(25)),
+        codec="ffv1",
+        speech=speech,
+    ) as writer:
         writer.write(torch.zeros(8, 3, 32, 32, dtype=torch.uint8))
     assert writer.facts.audio == "encoded" and float(load_track(tmp_path / "one.mkv").samples.abs().max()) > 0.05
     clips = []
     for i in range(2):
-        with VideoWriter(tmp_path / f"{i}.mov", width=32, height=32, clock=FrameClock.constant(5, Fraction(25)), speech=speech) as writer:
+        with VideoWriter(
+            tmp_path / f"{i}.mov", width=32, height=32, clock=FrameClock.constant(5, Fraction(25)), speech=speech
+        ) as writer:
             writer.write(torch.zeros(5, 3, 32, 32, dtype=torch.uint8))
         assert writer.facts.audio == "copied"
         clips.append(tmp_path / f"{i}.mov")
@@ -64,6 +76,12 @@ def test_samples_that_are_no_sound_are_silence(tmp_path, bad):
     samples[3000] = bad
     soundfile.write(tmp_path / "bad.wav", samples, 16000, subtype="FLOAT")
     assert float(load_speech(tmp_path / "bad.wav").samples.abs().max()) == 0.25
-    with VideoWriter(tmp_path / "bad.mp4", width=32, height=32, clock=FrameClock.constant(12, Fraction(25)), speech=tmp_path / "bad.wav") as writer:
+    with VideoWriter(
+        tmp_path / "bad.mp4",
+        width=32,
+        height=32,
+        clock=FrameClock.constant(12, Fraction(25)),
+        speech=tmp_path / "bad.wav",
+    ) as writer:
         writer.write(torch.zeros(12, 3, 32, 32, dtype=torch.uint8))
     assert writer.facts.audio == "encoded"

@@ -1,4 +1,5 @@
-"""Voice activity: speech-like sound among silence, hum and noise; GRID's word alignments where the footage is present."""
+"""Voice activity: speech-like sound among silence, hum and noise; GRID's word alignments where the footage is
+present."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ def test_speech_between_silences():
 @pytest.mark.parametrize("noise", ["white", "hum"])
 def test_steady_sound_is_not_speech(noise):
     t = np.arange(64000) / 16000
-    steady = np.random.default_rng(0).normal(size=64000) * 0.01 if noise == "white" else 0.1 * np.sin(2 * np.pi * 50 * t)
+    steady = (
+        np.random.default_rng(0).normal(size=64000) * 0.01 if noise == "white" else 0.1 * np.sin(2 * np.pi * 50 * t)
+    )
     assert not voice_activity(Waveform.of(steady)).any()
     mixed = steady.copy()
     mixed[16000:32000] += vowels(1)
@@ -65,5 +68,9 @@ def test_grid_word_alignments():
             start, end, word = line.split()
             if word not in ("sil", "sp"):
                 truth[round(int(start) / 250) : round(int(end) / 250)] = True
-        hits, misses, alarms = hits + (voiced & truth).sum(), misses + (~voiced & truth).sum(), alarms + (voiced & ~truth).sum()
+        hits, misses, alarms = (
+            hits + (voiced & truth).sum(),
+            misses + (~voiced & truth).sum(),
+            alarms + (voiced & ~truth).sum(),
+        )
     assert hits / (hits + misses) > 0.9 and hits / (hits + alarms) > 0.93

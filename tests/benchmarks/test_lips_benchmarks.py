@@ -1,4 +1,5 @@
-"""The benchmarks of speech to lips: their measures on constructed lips, and their rows on a few real clips where those exist."""
+"""The benchmarks of speech to lips: their measures on constructed lips, and their rows on a few real clips where those
+exist."""
 
 from __future__ import annotations
 
@@ -37,7 +38,11 @@ def test_a_constant_offset_and_half_the_movement_are_told_apart():
     gap = 0.05 + 0.05 * np.sin(np.arange(75) / 3)
     real = lips(gap)
     shifted = lips_grid.compared(lips_grid.moved(real, np.float32([0.03, 0.04])), real)
-    assert shifted["lmd"] == pytest.approx(0.05, rel=1e-4) and shifted["lmd_centred"] < 1e-6 and shifted["opening_r"] > 0.9999
+    assert (
+        shifted["lmd"] == pytest.approx(0.05, rel=1e-4)
+        and shifted["lmd_centred"] < 1e-6
+        and shifted["opening_r"] > 0.9999
+    )
     half = lips_grid.compared(lips(gap / 2), real)
     assert half["articulation"] == pytest.approx(0.5, rel=1e-3) and half["opening_r"] > 0.9999
     assert lips_grid.compared(lips_grid.still(REST, clip(gap)), real)["opening_r"] == 0
@@ -47,15 +52,25 @@ def test_rows_come_with_closures_only_where_words_are_known():
     gap = np.full(75, 0.1)
     gap[20] = 0
     known, unknown = clip(gap, [(0.8, 0.8, "b")]), clip(gap)
-    out = lips_grid.measured([known.lips, lips(np.full(75, 0.1) + 0.01 * np.arange(75))], [known, clip(gap, [(0.8, 0.8, "b")])])
-    assert out["lmd"]["n"] == 2 and (out["closures"]["real"], out["closures"]["both"], out["closures"]["share"]) == (2, 1, 0.5)
+    out = lips_grid.measured(
+        [known.lips, lips(np.full(75, 0.1) + 0.01 * np.arange(75))], [known, clip(gap, [(0.8, 0.8, "b")])]
+    )
+    assert out["lmd"]["n"] == 2 and (out["closures"]["real"], out["closures"]["both"], out["closures"]["share"]) == (
+        2,
+        1,
+        0.5,
+    )
     assert out["closures"]["low"] == 0 and out["closures"]["high"] == 1
     assert "closures" not in lips_grid.measured([unknown.lips], [unknown])
 
 
 def test_the_interval_of_closures_is_over_clips():
     sure = lips_grid.closure_summary([Closures(2, 2, 2, 0, 10, 1)] * 5)
-    assert sure["share"] == sure["low"] == sure["high"] == 1 and sure["real"] == 10 and sure["false_share"] == pytest.approx(0.1)
+    assert (
+        sure["share"] == sure["low"] == sure["high"] == 1
+        and sure["real"] == 10
+        and sure["false_share"] == pytest.approx(0.1)
+    )
 
 
 def test_the_control_is_another_clip():
@@ -115,18 +130,38 @@ def test_the_study_writes_its_table_and_picture(made_up, monkeypatch, tmp_path, 
     lips_study.main()
     found = json.loads((tmp_path / "lips_study.json").read_text())
     curves = found["curves"]
-    assert set(curves[lips_study.ADAPTED]) == {"0", "0.25"} and set(curves[lips_study.PAPER]) == {"0.25"} and found["test_clips"] == 4
-    assert curves[lips_study.ADAPTED]["0"]["opening_r"]["mean"] > 0.5 and found["floor"]["mean shape"]["opening_r"]["mean"] == 0
+    assert (
+        set(curves[lips_study.ADAPTED]) == {"0", "0.25"}
+        and set(curves[lips_study.PAPER]) == {"0.25"}
+        and found["test_clips"] == 4
+    )
+    assert (
+        curves[lips_study.ADAPTED]["0"]["opening_r"]["mean"] > 0.5
+        and found["floor"]["mean shape"]["opening_r"]["mean"] == 0
+    )
     table = (tmp_path / "lips_study.md").read_text().splitlines()
     assert len(table) == 2 + 4 + 3 and all(line.count("|") == 8 for line in table)
     assert "prior, adapted" in capsys.readouterr().out and (tmp_path / "lips_study.png").stat().st_size > 10_000
 
 
 def test_rows_of_the_benchmark_say_what_they_start_from(made_up, monkeypatch, tmp_path, capsys):
-    options = ["--rows", "two_minutes", "--networks", "paper", "--set", "lips.steps=20", "--work", str(tmp_path), "--save", str(tmp_path)]
+    options = [
+        "--rows",
+        "two_minutes",
+        "--networks",
+        "paper",
+        "--set",
+        "lips.steps=20",
+        "--work",
+        str(tmp_path),
+        "--save",
+        str(tmp_path),
+    ]
     monkeypatch.setattr(sys, "argv", ["lips_grid", str(tmp_path), *options])
     lips_grid.main()
     row = json.loads(capsys.readouterr().out)["two_minutes"]["paper"]
     assert row["starts_from"] == "nothing" and row["train_clips"] == 40
     assert row["val_58"]["predicted"]["lmd"]["n"] == 6 and row["val_58"]["predicted"]["opening_r"]["mean"] > 0.3
-    assert row["val_58"]["predicted"]["closures"]["asked"] == 6 and len(list(tmp_path.glob("paper_40_*.safetensors"))) == 1
+    assert (
+        row["val_58"]["predicted"]["closures"]["asked"] == 6 and len(list(tmp_path.glob("paper_40_*.safetensors"))) == 1
+    )

@@ -1,4 +1,5 @@
-"""Every item of the corpus (tests/corpus/corpus.py) dubbed and checked: what was expected, what came.  python -m tests.corpus"""
+"""Every item of the corpus (tests/corpus/corpus.py) dubbed and checked: what was expected, what came.  python -m
+tests.corpus"""
 
 from __future__ import annotations
 
@@ -40,9 +41,18 @@ def _row(item, folder) -> dict:
         faults = ["the check itself failed: " + traceback.format_exc(limit=-2)]
         row = {"item": item.name, "status": None, "faults": faults, "said": "", "seconds": 0.0}
     else:
-        row = {"item": item.name, "status": made.status, "faults": made.faults, "said": _sentence(made.said, folder),
-               "seconds": round(made.seconds, 2), **made.figures}  # fmt: skip
-    ms = {name: "" if row.get(f"{name}_ms") is None else f"{row[f'{name}_ms']:+.0f} ms" for name in ("sound_lag", "mouth_lag")}
+        row = {
+            "item": item.name,
+            "status": made.status,
+            "faults": made.faults,
+            "said": _sentence(made.said, folder),
+            "seconds": round(made.seconds, 2),
+            **made.figures,
+        }
+    ms = {
+        name: "" if row.get(f"{name}_ms") is None else f"{row[f'{name}_ms']:+.0f} ms"
+        for name in ("sound_lag", "mouth_lag")
+    }
     expected = f"refused, {item.status}" if item.says else f"{item.rate.limit_denominator(1001)} fps, whole speech"
     got = "; ".join(row["faults"]) or (f"refused, {row['status']}" if item.says else f"{row['frames']} frames")
     passed = f"{sum(row['passed'].values()):.0%}" if "passed" in row else ""

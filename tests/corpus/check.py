@@ -1,4 +1,5 @@
-"""Runs one item of the corpus through the command line and says what is wrong with what came out, and what was measured."""
+"""Runs one item of the corpus through the command line and says what is wrong with what came out, and what was
+measured."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ from tests.support import ROOT
 from tests.support.video_clips import number_of
 
 PRIOR = ROOT / "lipsync" / "weights" / "lips-prior.safetensors"
-#: The sound begins with the first frame within this; the mouth follows the sound within a little more than one frame of 25 a second.
+#: The sound begins with the first frame within this; the mouth follows the sound within a little more than one frame of
+#: 25 a second.
 SOUND_S, MOUTH_S = 0.005, 0.06
 #: Lags tried, seconds; the correlation of mouth opening from which one says something.
 LAGS_S = np.arange(-0.3, 0.301, 0.01)
@@ -30,7 +32,8 @@ FOLLOWS_R = 0.5
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of an item. faults: empty = right; figures: of the output, by name; said: the one sentence of a refusal."""
+    """What became of an item. faults: empty = right; figures: of the output, by name; said: the one sentence of a
+    refusal."""
 
     item: Item
     status: int
@@ -65,7 +68,8 @@ def run(item: Item, folder: Path, cache_folder: Path) -> Outcome:
 
 
 def _here(words: list[str], cache_folder: Path) -> tuple[int, str, str]:
-    """(status, standard output, standard error) of the command line in this process; an exception that escapes is its traceback."""
+    """(status, standard output, standard error) of the command line in this process; an exception that escapes is its
+    traceback."""
     import traceback
 
     from typer.testing import CliRunner
@@ -74,13 +78,19 @@ def _here(words: list[str], cache_folder: Path) -> tuple[int, str, str]:
 
     result = CliRunner().invoke(app, [*words, "--set", f"cache.folder={cache_folder}"])
     escaped = not isinstance(result.exception, SystemExit | None)
-    return result.exit_code, result.stdout, result.stderr + "".join(traceback.format_exception(result.exception) if escaped else ())
+    return (
+        result.exit_code,
+        result.stdout,
+        result.stderr + "".join(traceback.format_exception(result.exception) if escaped else ()),
+    )
 
 
 def _apart(words: list[str], cache_folder: Path) -> tuple[int, str, str]:
     """The same in a process of its own."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "LIPSYNC_CACHE": str(cache_folder)}
-    done = subprocess.run([sys.executable, "-m", "lipsync", *words], env=env, capture_output=True, text=True, timeout=250, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "lipsync", *words], env=env, capture_output=True, text=True, timeout=250, check=False
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -104,15 +114,21 @@ def _check_output(outcome: Outcome, out: Path, target: Path, speech: Path) -> No
     pictures, made = decoded(out), probe(out)
     shown = item.target.shown()
     n = max(1, round(item.speech.length_s * item.rate))
-    figures |= {"frames": len(pictures), "length_s": float(made.clock.duration_s), "rate": str(made.clock.rate.limit_denominator(1001))}
+    figures |= {
+        "frames": len(pictures),
+        "length_s": float(made.clock.duration_s),
+        "rate": str(made.clock.rate.limit_denominator(1001)),
+    }
     expect = {
-        "frames": (len(pictures), n), "frames by the receipt": (receipt["output"]["frames"], n),
+        "frames": (len(pictures), n),
+        "frames by the receipt": (receipt["output"]["frames"], n),
         "frames by the clock": (len(made), n),
         "size": (pictures.shape[2:0:-1], shown[0].shape[1::-1]),
         "name in the receipt": (receipt["output"]["path"], str(out)),
         "bytes in the receipt": (receipt["output"]["bytes"], out.stat().st_size),
-        "rotation": (made.rotation, 0), "shape of pixels": (made.sample_aspect, item.sar),
-    }  # fmt: skip
+        "rotation": (made.rotation, 0),
+        "shape of pixels": (made.sample_aspect, item.sar),
+    }
     faults += [f"{name}: {got}, not {want}" for name, (got, want) in expect.items() if got != want]
     if abs(made.clock.duration_s - n / item.rate) > Fraction(2, 1000) * n ** (out.suffix == ".mkv"):
         faults.append(f"plays {float(made.clock.duration_s):.4f} s, not {float(n / item.rate):.4f} s")
@@ -156,11 +172,14 @@ def _check_spans(outcome: Outcome, receipt: dict, n: int) -> None:
     for reason in {*got, *outcome.item.passed}:
         low, high = outcome.item.passed.get(reason, (0, 0))
         if not low <= got.get(reason, 0) <= high:
-            outcome.faults.append(f"{got.get(reason, 0):.2f} of the output passed through as {reason!r}, not {low} to {high}")
+            outcome.faults.append(
+                f"{got.get(reason, 0):.2f} of the output passed through as {reason!r}, not {low} to {high}"
+            )
 
 
 def _check_pictures(outcome: Outcome, receipt: dict, pictures: np.ndarray, shown: list[np.ndarray]) -> None:
-    """Every row shows the frame that the plan names: its stamp, upper quarter and what must stay still; all of it if passed through."""
+    """Every row shows the frame that the plan names: its stamp, upper quarter and what must stay still; all of it if
+    passed through."""
     item, plan = outcome.item, receipt["plan"]
     passed = np.zeros(len(pictures), bool)
     for span in receipt["passed_through"]:
@@ -189,7 +208,12 @@ def _check_colours(outcome: Outcome, made, target: Path) -> None:
 
     want = probe(target).colour.resolved(made.width, made.height)
     got = made.colour
-    if want.matrix and (got.matrix, got.primaries, got.transfer, got.range) != (want.matrix, want.primaries, want.transfer, want.range):
+    if want.matrix and (got.matrix, got.primaries, got.transfer, got.range) != (
+        want.matrix,
+        want.primaries,
+        want.transfer,
+        want.range,
+    ):
         outcome.faults.append(f"colour tags {got}, not {want}")
     if outcome.item.tags and (got.matrix, got.primaries, got.transfer, got.range) != outcome.item.tags:
         outcome.faults.append(f"colour tags {got}, not {outcome.item.tags}")
@@ -205,7 +229,9 @@ def check_sound(outcome: Outcome, out: Path, made, speech: Path) -> None:
         return outcome.faults.append(f"the sound starts at {start_s} s")
     given, heard = load_speech(speech), load_track(out)
     if abs(float(given.duration_s - heard.duration_s)) > float(1 / outcome.item.rate) + 0.03:
-        outcome.faults.append(f"the sound lasts {float(heard.duration_s):.3f} s, the speech {float(given.duration_s):.3f} s")
+        outcome.faults.append(
+            f"the sound lasts {float(heard.duration_s):.3f} s, the speech {float(given.duration_s):.3f} s"
+        )
     a, b = given.samples.numpy().astype(float), heard.samples.numpy().astype(float)
     n = min(len(a), len(b), 16000 * 60)
     if n < 400 or np.abs(a).max() < 1e-2:
@@ -249,6 +275,10 @@ def _check_mouth(outcome: Outcome, pictures: np.ndarray, made, speech: Path) -> 
 
     scores = np.array([alike(lag) for lag in LAGS_S])
     lag_s, best = float(LAGS_S[scores.argmax()]), float(scores.max())
-    outcome.figures |= {"mouth_lag_ms": round(1000 * lag_s), "mouth_r": round(best, 3), "mouth_r_at_0": round(alike(0.0), 3)}
+    outcome.figures |= {
+        "mouth_lag_ms": round(1000 * lag_s),
+        "mouth_r": round(best, 3),
+        "mouth_r_at_0": round(alike(0.0), 3),
+    }
     if best < FOLLOWS_R or abs(lag_s) > MOUTH_S:
         outcome.faults.append(f"the mouth follows with r {best:.2f} at {1000 * lag_s:.0f} ms")

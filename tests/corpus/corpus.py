@@ -1,4 +1,5 @@
-"""The corpus: every kind of film and speech that people bring, made from the synthetic presenter, each with what must come of it."""
+"""The corpus: every kind of film and speech that people bring, made from the synthetic presenter, each with what must
+come of it."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.corpus.make import (  # fmt: skip
+from tests.corpus.make import (
     SAMPLES,
     SIZE,
     Damaged,
@@ -53,11 +54,10 @@ LONGER = Speech("said-2.4.wav", lambda p: write_wav(p, spoken(2.4)), Fraction(24
 class Item:
     """A film, a speech, and what must come of them: a refusal (`says`, `status`) or an output with these facts.
 
-    rate: frames a second; passed: reason -> lowest and highest share of the output passed through; levels: most that a picture may differ
-    from what the target shows, grey levels; tags: H.273 codes; notes: patterns that the receipt's notes hold; stamped: the stamp can be
-    read; mouth: the mouth is looked at; face: which one, as in FaceConfig; still: rows and columns that stay as
-    filmed; quick: in the default run; apart: in a process of its own.
-    """
+    rate: frames a second; passed: reason -> lowest and highest share of the output passed through; levels: most that a
+    picture may differ from what the target shows, grey levels; tags: H.273 codes; notes: patterns that the receipt's
+    notes hold; stamped: the stamp can be read; mouth: the mouth is looked at; face: which one, as in FaceConfig; still:
+    rows and columns that stay as filmed; quick: in the default run; apart: in a process of its own."""
 
     name: str
     target: Film | Pictures | Glued | Damaged
@@ -110,7 +110,9 @@ MILLI = Fraction(1, 1000)
 
 _RNG = np.random.default_rng(5)
 #: Frame times of a phone, milliseconds: 24 to 40 ms apart, and one long gap.
-UNEVEN = np.cumsum(np.concatenate([[0], _RNG.choice([24, 33, 34, 40], 24), [180], _RNG.choice([24, 33, 34, 40], 24)])).tolist()
+UNEVEN = np.cumsum(
+    np.concatenate([[0], _RNG.choice([24, 33, 34, 40], 24), [180], _RNG.choice([24, 33, 34, 40], 24)])
+).tolist()
 UNEVEN_RATE = (Fraction(len(UNEVEN) - 1) / (UNEVEN[-1] * MILLI)).limit_denominator(1001)
 
 
@@ -314,7 +316,9 @@ FACES = [
 # Speech
 
 
-def speech(name: str, samples: Callable[[], np.ndarray], rate: int = 16000, subtype: str = "PCM_16", length_s: Fraction = ONE) -> Speech:
+def speech(
+    name: str, samples: Callable[[], np.ndarray], rate: int = 16000, subtype: str = "PCM_16", length_s: Fraction = ONE
+) -> Speech:
     return Speech(name, lambda p: write_wav(p, samples(), rate, subtype), length_s)
 
 
@@ -329,7 +333,12 @@ def channels(n: int) -> np.ndarray:
 
 
 def encoded(ending: str, codec: str, rate: int, length_s: Fraction = ONE, out: str = "out.mp4") -> Item:
-    return Item(f"speech as {ending}", PLAIN, Speech(f"as.{ending}", lambda p: write_sound(p, codec, 1.0, rate), length_s), out=out)
+    return Item(
+        f"speech as {ending}",
+        PLAIN,
+        Speech(f"as.{ending}", lambda p: write_sound(p, codec, 1.0, rate), length_s),
+        out=out,
+    )
 
 
 def two_tracks(path: Path) -> None:
@@ -360,7 +369,8 @@ SPEECH = [
          notes=("silent",), mouth=False),
     encoded("mp3", "libmp3lame", 44100), encoded("m4a", "aac", 44100), encoded("ogg", "vorbis", 48000), encoded("opus", "libopus", 48000),
     encoded("flac", "flac", 48000, out="out.mkv"),
-    # What these two keep of one second: whole blocks; a bare AAC stream does not say how much of its first and last one is filling.
+    # What these two keep of one second: whole blocks; a bare AAC stream does not say how much of its first and last one
+    # is filling.
     encoded("wma", "wmav2", 44100, Fraction(21 * 2048, 44100)), encoded("aac", "aac", 44100, Fraction(45 * 1024, 44100)),
     Item("speech from a film with several sound tracks", PLAIN, Speech("said-tracks.mkv", two_tracks, Fraction(16, 10)), quick=True),
 ]  # fmt: skip

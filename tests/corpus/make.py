@@ -1,4 +1,5 @@
-"""Files for the corpus: films of the presenter in any format, with a number stamped into every picture, and speech in any form."""
+"""Files for the corpus: films of the presenter in any format, with a number stamped into every picture, and speech in
+any form."""
 
 from __future__ import annotations
 
@@ -48,16 +49,25 @@ def _phones():
 
 
 @lru_cache(maxsize=300)
-def _picture(size: tuple, moment: Fraction, seed: int, occluder: tuple | None, absent: tuple | None, yaw: float | None) -> np.ndarray:
+def _picture(
+    size: tuple, moment: Fraction, seed: int, occluder: tuple | None, absent: tuple | None, yaw: float | None
+) -> np.ndarray:
     who = _presenter(size, seed, occluder, absent)
     who.yaw_override = yaw
     return who.frame(float(moment), _phones().mouth(float(moment)))
 
 
 def speaking(
-    n: int, rate: Fraction | int = 25, size: tuple[int, int] = SIZE, *, seed: int = 0, occluder: tuple[float, float] | None = None,
-    absent: tuple[float, float] | None = None, yaw: Callable[[int], float] | None = None, times: Sequence[Fraction] | None = None,
-) -> list[np.ndarray]:  # fmt: skip
+    n: int,
+    rate: Fraction | int = 25,
+    size: tuple[int, int] = SIZE,
+    *,
+    seed: int = 0,
+    occluder: tuple[float, float] | None = None,
+    absent: tuple[float, float] | None = None,
+    yaw: Callable[[int], float] | None = None,
+    times: Sequence[Fraction] | None = None,
+) -> list[np.ndarray]:
     """n pictures of the presenter saying the words of samples/target.wav; times: when, where not at a constant rate."""
     moments = [Fraction(i) / rate for i in range(n)] if times is None else times
     return [_picture(size, t, seed, occluder, absent, yaw and yaw(i)) for i, t in enumerate(moments)]
@@ -76,7 +86,9 @@ def woven(upper: list[np.ndarray], lower: list[np.ndarray]) -> list[np.ndarray]:
     return out
 
 
-def placed(pictures: list[np.ndarray], size: tuple, at: Callable[[int], tuple[int, int]], ground: list[np.ndarray]) -> list[np.ndarray]:
+def placed(
+    pictures: list[np.ndarray], size: tuple, at: Callable[[int], tuple[int, int]], ground: list[np.ndarray]
+) -> list[np.ndarray]:
     """Each picture pasted into `ground` with its corner at(i), as far as it lies inside."""
     out = []
     for i, (picture, back) in enumerate(zip(pictures, ground)):
@@ -92,7 +104,9 @@ def as_pq(picture: np.ndarray) -> np.ndarray:
     """An sRGB picture in the code values of SMPTE ST 2084, white at 203 candelas (BT.2408)."""
     light = (picture / 255.0) ** 2.2 * 203 / 10000
     power = light**0.1593017578125
-    return np.clip(255 * ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375 + 0.5, 0, 255).astype(np.uint8)
+    return np.clip(255 * ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375 + 0.5, 0, 255).astype(
+        np.uint8
+    )
 
 
 # Films
@@ -110,8 +124,9 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """How to write pictures as a film. tags: matrix, primaries, transfer, range as in H.273; shown_turned: degrees anticlockwise that a
-    player turns the stored picture; sar: width of a pixel over its height; hidden: pictures at the start that an edit list leaves out."""
+    """How to write pictures as a film. tags: matrix, primaries, transfer, range as in H.273; shown_turned: degrees
+    anticlockwise that a player turns the stored picture; sar: width of a pixel over its height; hidden: pictures at the
+    start that an edit list leaves out."""
 
     name: str
     pictures: Callable[[], list[np.ndarray]]
@@ -178,9 +193,12 @@ class Film:
             return frame.reformat(format=self.pix_fmt)
         matrix, _, _, extent = self.tags or (6, 2, 2, FULL if self.pix_fmt.startswith("yuvj") else LIMITED)
         frame = frame.reformat(
-            format=self.pix_fmt, dst_colorspace={1: 1, 9: 9}.get(matrix, 5), src_color_range=FULL, dst_color_range=extent,
+            format=self.pix_fmt,
+            dst_colorspace={1: 1, 9: 9}.get(matrix, 5),
+            src_color_range=FULL,
+            dst_color_range=extent,
             interpolation=4 | 0x40000 | 0x2000,
-        )  # fmt: skip
+        )
         if self.tags:
             frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range = self.tags
         return frame

@@ -1,4 +1,5 @@
-"""The corpus through the command line: right outputs, right sentences, nothing left behind, no traceback. All of it: `make test-slow`."""
+"""The corpus through the command line: right outputs, right sentences, nothing left behind, no traceback. All of it:
+`make test-slow`."""
 
 from __future__ import annotations
 
@@ -13,11 +14,14 @@ from tests.corpus.make import speaking, spoken
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """(folder for films and outputs, cache): shared, so that a film that several items use is made and analysed once."""
+    """(folder for films and outputs, cache): shared, so that a film that several items use is made and analysed
+    once."""
     return tmp_path_factory.mktemp("corpus"), tmp_path_factory.mktemp("cache")
 
 
-@pytest.mark.parametrize("item", [pytest.param(item, id=item.name, marks=() if item.quick else pytest.mark.slow) for item in ITEMS])
+@pytest.mark.parametrize(
+    "item", [pytest.param(item, id=item.name, marks=() if item.quick else pytest.mark.slow) for item in ITEMS]
+)
 def test_item(place, item):
     assert run(item, *place).faults == []
 
@@ -53,7 +57,10 @@ def test_two_hours_of_speech_do_not_drift(tmp_path):
     assert abs(len(lips) - 720_000) <= 1 and abs(len(voiced) - 720_000) <= 1 and np.isfinite(lips.points).all()
     gap = opening(lips.points)
     early, late = gap[6000 + 500 : 12000 - 500], gap[118 * 6000 + 500 : 119 * 6000 - 500]
-    assert np.corrcoef(early, late)[0, 1] > 0.999 and (voiced[6000:12000] == voiced[118 * 6000 : 119 * 6000]).mean() > 0.999
+    assert (
+        np.corrcoef(early, late)[0, 1] > 0.999
+        and (voiced[6000:12000] == voiced[118 * 6000 : 119 * 6000]).mean() > 0.999
+    )
 
 
 @pytest.mark.slow
@@ -68,9 +75,16 @@ def test_ten_minutes_of_speech_onto_two_seconds(tmp_path):
 
     target = plain("ten.mp4", rate=Fraction(10), pictures=lambda: speaking(20, 10)).write(tmp_path)
     speech = repeated(tmp_path / "ten minutes.wav", 10)
-    facts = dub(target, speech, tmp_path / "out.mp4", load(None, [f"lips.model={PRIOR}", f"cache.folder={tmp_path / 'cache'}"])).to_plain()
+    facts = dub(
+        target, speech, tmp_path / "out.mp4", load(None, [f"lips.model={PRIOR}", f"cache.folder={tmp_path / 'cache'}"])
+    ).to_plain()
     made = probe(tmp_path / "out.mp4")
     assert len(made) == facts["output"]["frames"] == 6000 and made.clock.duration_s == 600
-    outcome = Outcome(Item("ten minutes", plain("ten.mp4"), Speech(speech.name, repeated, Fraction(600)), rate=Fraction(10)), 0, "", 0.0)
+    outcome = Outcome(
+        Item("ten minutes", plain("ten.mp4"), Speech(speech.name, repeated, Fraction(600)), rate=Fraction(10)),
+        0,
+        "",
+        0.0,
+    )
     check_sound(outcome, tmp_path / "out.mp4", made, speech)
     assert outcome.faults == []

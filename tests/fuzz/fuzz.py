@@ -1,7 +1,8 @@
-"""Damaged files of every kind, given to the functions that read them: the right answer or a sentence, never a crash, a hang or a traceback.
+"""Damaged files of every kind, given to the functions that read them: the right answer or a sentence, never a crash, a
+hang or a traceback.
 
-`python -m tests.fuzz.fuzz` is the nightly run: 20,000 inputs in a few minutes on two cores. The same seed makes the same inputs.
-"""
+`python -m tests.fuzz.fuzz` is the nightly run: 20,000 inputs in a few minutes on two cores. The same seed makes the
+same inputs."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def inputs_of(names: Sequence[str], n: int, seed: int, kinds: dict) -> Iterator[
 
 
 def fuzz(names: Sequence[str], n: int, seed: int, minutes: float, keep: Path | None, limits: Limits = Limits()) -> dict:
-    """Counts by kind and verdict, and the findings; those are kept as files with their bytes where a folder is named."""
+    """Counts by kind and verdict, and the findings; those are kept as files with their bytes where a folder is
+    named."""
     kinds, start = all_kinds(), time.monotonic()
     counts, slowest, findings = {name: Counter() for name in names}, {}, []
     with tempfile.TemporaryDirectory(prefix="lipsync-fuzz-seeds-") as folder:
@@ -55,12 +57,17 @@ def fuzz(names: Sequence[str], n: int, seed: int, minutes: float, keep: Path | N
     seconds, cpu = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     done = sum(c.total() for c in counts.values())
     return {
-        "seed": seed, "inputs": done, "asked": n, "seconds": round(seconds, 1), "inputs_per_s": round(done / seconds, 1), "cpu_s": round(cpu.ru_utime + cpu.ru_stime, 1),
+        "seed": seed,
+        "inputs": done,
+        "asked": n,
+        "seconds": round(seconds, 1),
+        "inputs_per_s": round(done / seconds, 1),
+        "cpu_s": round(cpu.ru_utime + cpu.ru_stime, 1),
         "kinds": {name: dict(c) | {"slowest_s": round(slowest.get(name, 0.0), 2)} for name, c in counts.items()},
         "findings": len(findings),
         "causes": dict(Counter(o.signature for o in findings).most_common()),
         "first": [f"{o.input.kind}-{o.input.number}: {o.verdict}" for o in findings[:50]],
-    }  # fmt: skip
+    }
 
 
 def _keep(outcome: Outcome, findings: list[Outcome], keep: Path | None, kinds: dict, folder: Path) -> None:
@@ -79,7 +86,9 @@ def _keep(outcome: Outcome, findings: list[Outcome], keep: Path | None, kinds: d
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--inputs", type=int, default=20_000)
-    options.add_argument("--seed", type=int, default=datetime.date.today().toordinal(), help="default: a new one every day")
+    options.add_argument(
+        "--seed", type=int, default=datetime.date.today().toordinal(), help="default: a new one every day"
+    )
     options.add_argument("--minutes", type=float, default=60.0, help="no input is begun after so many")
     options.add_argument("--kinds", nargs="+", choices=sorted(all_kinds()), default=sorted(all_kinds()))
     options.add_argument("--keep", type=Path, help="folder for the findings and their bytes")

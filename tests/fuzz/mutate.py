@@ -1,4 +1,5 @@
-"""Damaged copies of files: bytes flipped, cut, spliced, repeated, zeroed; sizes and fields of containers; keys and values of texts.
+"""Damaged copies of files: bytes flipped, cut, spliced, repeated, zeroed; sizes and fields of containers; keys and
+values of texts.
 
 Everything is drawn from the dice handed in: the same dice, the same copies.
 """
@@ -27,8 +28,8 @@ LINES = (
 
 
 def damaged(whole: bytes, form: str, rng: random.Random, others: Sequence[bytes]) -> bytes:
-    """A copy of `whole` with one to a few damages. form: "bytes", "mp4", "riff", "safetensors", "json", "lines", "csv" or "npy", whose own
-    damages are drawn as often as the plain ones; others: files to splice with."""
+    """A copy of `whole` with one to a few damages. form: "bytes", "mp4", "riff", "safetensors", "json", "lines", "csv"
+    or "npy", whose own damages are drawn as often as the plain ones; others: files to splice with."""
     own = FORMS[form]
     for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 5, 12))):
         kind = rng.choice(own if own and rng.random() < 0.65 else PLAIN)
@@ -133,7 +134,9 @@ def _box_damage(walk: Callable, size_at: int, order: str) -> Callable:
         at, size = rng.choice(found)
         what = rng.randrange(7)
         if what == 0:
-            new = struct.pack(order + "I", rng.choice([*WORDS[:15], size - 1, size + 1, size // 2, size * 2]) & 0xFFFFFFFF)
+            new = struct.pack(
+                order + "I", rng.choice([*WORDS[:15], size - 1, size + 1, size // 2, size * 2]) & 0xFFFFFFFF
+            )
             return whole[: at + size_at] + new + whole[at + size_at + 4 :]
         if what == 1:
             return whole[: at + 4 - size_at] + rng.randbytes(4) + whole[at + 8 - size_at :]
@@ -141,7 +144,9 @@ def _box_damage(walk: Callable, size_at: int, order: str) -> Callable:
             return whole[:at] + whole[at + size :]
         if what == 3:
             return whole[: at + size] + whole[at : at + size] + whole[at + size :]
-        inside = at + 8 + 4 * rng.randrange(max(1, min(size - 8, 240) // 4))  # the fields of the atom, words at their own places
+        inside = (
+            at + 8 + 4 * rng.randrange(max(1, min(size - 8, 240) // 4))
+        )  # the fields of the atom, words at their own places
         new = rng.choice([*WORDS[:15], rng.randrange(1 << 32)]) & 0xFFFFFFFF
         return whole[:inside] + struct.pack(order + "I", new) + whole[inside + 4 :]
 
@@ -171,7 +176,9 @@ def _tree_damage(tree, rng: random.Random):
         other, at = rng.choice(places)
         node[key] = json.loads(json.dumps(other[at])) if not isinstance(at, int) or at < len(other) else None
     elif what == 3 and isinstance(node[key], (int, float)) and not isinstance(node[key], bool):
-        node[key] = rng.choice([-node[key], node[key] + 1, node[key] * 2, node[key] * 1000003, str(node[key]), [node[key]]])
+        node[key] = rng.choice(
+            [-node[key], node[key] + 1, node[key] * 2, node[key] * 1000003, str(node[key]), [node[key]]]
+        )
     else:
         node[key] = rng.choice(VALUES)
     return tree
@@ -199,7 +206,8 @@ def change_json_line(whole, rng, others):
 
 
 def change_header(whole, rng, others):
-    """The JSON head of a safetensors file: a tensor's kind, shape or place, or what the file says about itself; its length fits or not."""
+    """The JSON head of a safetensors file: a tensor's kind, shape or place, or what the file says about itself; its
+    length fits or not."""
     n = int.from_bytes(whole[:8], "little")
     try:
         head = json.loads(whole[8 : 8 + n])
@@ -232,7 +240,9 @@ def rename_tensor(whole, rng, others):
         elif what == 2:
             head[name]["shape"] = head[name]["shape"][::-1]
         else:
-            head[name]["dtype"] = {"F32": "I32", "F64": "I64", "I64": "F64", "U8": "BOOL", "F16": "BF16"}.get(head[name]["dtype"], "F32")
+            head[name]["dtype"] = {"F32": "I32", "F64": "I64", "I64": "F64", "U8": "BOOL", "F16": "BF16"}.get(
+                head[name]["dtype"], "F32"
+            )
         text = json.dumps(head).encode()
     except (ValueError, IndexError, KeyError, AttributeError, TypeError):
         return flip(whole, rng, others)
@@ -247,7 +257,9 @@ def break_numbers(whole, rng, others):
     out = bytearray(whole)
     for _ in range(rng.choice((1, 1, 5, 100))):
         at = start + 4 * rng.randrange((len(whole) - start) // 4)
-        out[at : at + 4] = struct.pack("<f", rng.choice((float("nan"), float("inf"), -float("inf"), 3e38, -1e30, 0.0, 1e-40)))
+        out[at : at + 4] = struct.pack(
+            "<f", rng.choice((float("nan"), float("inf"), -float("inf"), 3e38, -1e30, 0.0, 1e-40))
+        )
     return bytes(out)
 
 
@@ -281,7 +293,12 @@ def change_cell(whole, rng, others):
     if what == 0:
         del cells[cell]
     elif what == 1:
-        cells.insert(cell, rng.choice((b"", b'"', b"x", b'"a\nb"', b"\xff\xfe", b"a" * 200000, b"\x00", b"=1+1", b"../../x", b"\x1b[31m")))
+        cells.insert(
+            cell,
+            rng.choice(
+                (b"", b'"', b"x", b'"a\nb"', b"\xff\xfe", b"a" * 200000, b"\x00", b"=1+1", b"../../x", b"\x1b[31m")
+            ),
+        )
     elif what == 2:
         cells[cell] = rng.choice((b"", b'"', b"nan", b"-1", b"true", b'"', b"'", b"[1, 2]", b"1e999", b"\xc3"))
     elif what == 3:
@@ -295,12 +312,25 @@ def change_cell(whole, rng, others):
 def change_array_head(whole, rng, others):
     """The text head of an npy file: kind, order and shape."""
     n = int.from_bytes(whole[8:10], "little")
-    new = rng.choice((
-        "{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999, 3, 4, 4)}", "{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 3)}",
-        "{'descr': '|O', 'fortran_order': False, 'shape': (4, 3, 4, 4)}", "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 3, 2, 2)}",
-        "{'descr': '|u1', 'fortran_order': True, 'shape': (4, 3, 4, 4)}", "{'descr': '|u1', 'shape': (4,)}", "[1]", "{", "__import__('os')", "(" * 90,
-    ))  # fmt: skip
-    return whole[:10] + new.encode().ljust(n)[:n] + whole[10 + n :] if rng.random() < 0.7 else flip(whole[:60], rng, others) + whole[60:]
+    new = rng.choice(
+        (
+            "{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999, 3, 4, 4)}",
+            "{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 3)}",
+            "{'descr': '|O', 'fortran_order': False, 'shape': (4, 3, 4, 4)}",
+            "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 3, 2, 2)}",
+            "{'descr': '|u1', 'fortran_order': True, 'shape': (4, 3, 4, 4)}",
+            "{'descr': '|u1', 'shape': (4,)}",
+            "[1]",
+            "{",
+            "__import__('os')",
+            "(" * 90,
+        )
+    )
+    return (
+        whole[:10] + new.encode().ljust(n)[:n] + whole[10 + n :]
+        if rng.random() < 0.7
+        else flip(whole[:60], rng, others) + whole[60:]
+    )
 
 
 PLAIN = (flip, flip, overwrite, cut_off, leave_out, repeat, insert, splice, field, field)

@@ -47,8 +47,8 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """verdict: "read", "refused", or a finding: "crash", "hang", "memory", "unexpected", "wrong", "poor sentence", "leftovers"; text: why it
-    is one; seconds: of the clock."""
+    """verdict: "read", "refused", or a finding: "crash", "hang", "memory", "unexpected", "wrong", "poor sentence",
+    "leftovers"; text: why it is one; seconds: of the clock."""
 
     input: Input
     verdict: str
@@ -57,8 +57,11 @@ class Outcome:
 
     @property
     def signature(self) -> str:
-        """Alike for findings of one cause, as far as can be told: the exception's last line and place in the product."""
-        places = re.findall(rf'File "{re.escape(str(ROOT))}/((?:audio|video|lipsync|training)/.*)", line (\d+)', self.text)
+        """Alike for findings of one cause, as far as can be told: the exception's last line and place in the
+        product."""
+        places = re.findall(
+            rf'File "{re.escape(str(ROOT))}/((?:audio|video|lipsync|training)/.*)", line (\d+)', self.text
+        )
         last = self.text.strip().splitlines()[-1].strip() if self.text.strip() else ""
         return f"{self.input.kind}: {self.verdict}: {last[:100]}" + (f" at {':'.join(places[-1])}" if places else "")
 
@@ -85,9 +88,9 @@ class _Worker:
 
 def run(
     inputs: Iterator[Input], kinds: Callable[[], dict], seeds: Path, limits: Limits = Limits(), workers: int = 2
-) -> Iterator[Outcome]:  # fmt: skip
-    """What became of every input, in the order of ending. kinds: a function of a module, so that workers find it; seeds: where
-    `make_seeds` wrote."""
+) -> Iterator[Outcome]:
+    """What became of every input, in the order of ending. kinds: a function of a module, so that workers find it;
+    seeds: where `make_seeds` wrote."""
     made = [_start(kinds, seeds, limits) for _ in range(workers)]
     try:
         waiting = True
@@ -101,7 +104,11 @@ def run(
                     given = next(inputs, None)
                     waiting = given is not None
                     if waiting:
-                        worker.busy, worker.since, worker.used_s = given, time.monotonic(), _processor_s(worker.process.pid)
+                        worker.busy, worker.since, worker.used_s = (
+                            given,
+                            time.monotonic(),
+                            _processor_s(worker.process.pid),
+                        )
                         worker.pipe.send(given)
             wait([worker.pipe for worker in made], timeout=0.1)
             for i, worker in enumerate(made):
@@ -138,14 +145,18 @@ def _heard(worker: _Worker, limits: Limits) -> Outcome | None:
         if worker.process.is_alive():
             used_s = _processor_s(worker.process.pid) - worker.used_s if seconds > limits.hang_s else 0.0
             if used_s > limits.hang_s or seconds > BUSY * limits.hang_s:
-                return Outcome(worker.busy, "hang", f"no answer in {seconds:.0f} s, {used_s:.0f} s of them at work", seconds)
+                return Outcome(
+                    worker.busy, "hang", f"no answer in {seconds:.0f} s, {used_s:.0f} s of them at work", seconds
+                )
             if _resident(worker.process.pid) > limits.memory_bytes:
                 return Outcome(worker.busy, "memory", f"more than {limits.memory_bytes >> 20} MiB in use", seconds)
             return None
     worker.process.join(5)
     if worker.busy is None:
         raise SystemExit(f"A worker ended by itself:\n{_last_words(worker)}")
-    return Outcome(worker.busy, "crash", f"{_last_words(worker)}\nprocess ended with status {worker.process.exitcode}", seconds)
+    return Outcome(
+        worker.busy, "crash", f"{_last_words(worker)}\nprocess ended with status {worker.process.exitcode}", seconds
+    )
 
 
 def _resident(pid: int) -> int:
@@ -155,7 +166,8 @@ def _resident(pid: int) -> int:
 
 
 def _peak() -> int:
-    """The most memory that this process has had. Not getrusage's, which on Linux may be that of the process that started it."""
+    """The most memory that this process has had. Not getrusage's, which on Linux may be that of the process that
+    started it."""
     with suppress(OSError, ValueError):
         line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
@@ -233,7 +245,11 @@ def _verdict(read: Callable, path: Path, folder: Path) -> tuple[str, str]:
     except may_refuse() as trouble:
         said = user_message(trouble)[0]
         poor = poor_sentence(said)
-        return ("poor sentence", f"{poor}: {said[:1000]!r}\n{traceback.format_exc()[-3000:]}") if poor else ("refused", said)
+        return (
+            ("poor sentence", f"{poor}: {said[:1000]!r}\n{traceback.format_exc()[-3000:]}")
+            if poor
+            else ("refused", said)
+        )
     except Wrong as trouble:
         return "wrong", f"{traceback.format_exc()}\n{trouble}"
     except Exception:

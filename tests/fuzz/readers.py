@@ -21,8 +21,8 @@ class Wrong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """make: writes whole files into a folder; form: of damage, by suffix of the file or for all (""); read: raises for what it refuses;
-    share: of the inputs."""
+    """make: writes whole files into a folder; form: of damage, by suffix of the file or for all (""); read: raises for
+    what it refuses; share: of the inputs."""
 
     make: Callable[[Path], list[Path]]
     form: dict[str, str]
@@ -34,7 +34,8 @@ class Kind:
 
 
 def read_film(path: Path, work: Path) -> None:
-    """As a target: probed, read there and back. As footage: its sound on the picture's clock. As speech: loaded, and put into a video."""
+    """As a target: probed, read there and back. As footage: its sound on the picture's clock. As speech: loaded, and
+    put into a video."""
     from audio.load import load_track
     from lipsync.core.timebase import feature_position, output_clock
     from video.read import probe, read_rows
@@ -72,7 +73,9 @@ def read_sound(path: Path, work: Path) -> None:
     out = work / ("out.mkv" if path.stem.endswith("5") else "out.mp4")
     clock = FrameClock.constant(3, Fraction(25))
     with refusals() as refused_track:
-        with VideoWriter(out, width=32, height=32, clock=clock, preset="ultrafast", speech=path, audio_end_s=Fraction(3, 25)) as writer:
+        with VideoWriter(
+            out, width=32, height=32, clock=clock, preset="ultrafast", speech=path, audio_end_s=Fraction(3, 25)
+        ) as writer:
             writer.write(torch.zeros(3, 3, 32, 32, dtype=torch.uint8))
     expect(out.exists() != bool(refused_track), "a refusal with a file, or neither")
     out.unlink(missing_ok=True)
@@ -82,7 +85,9 @@ def read_sound(path: Path, work: Path) -> None:
 
 def checked_wave(wave) -> None:
     samples = wave.samples.numpy()
-    expect(len(samples) > 0 and np.isfinite(samples).all() and np.abs(samples).max() <= 1, "sound that is not in [-1, 1]")
+    expect(
+        len(samples) > 0 and np.isfinite(samples).all() and np.abs(samples).max() <= 1, "sound that is not in [-1, 1]"
+    )
     expect(len(samples) < 16000 * 3600, f"{len(samples) / 16000:.0f} s of sound from a file of a few kB")
 
 
@@ -158,7 +163,10 @@ def read_label(path: Path, work: Path) -> None:
     entry = kept.get_or_make("track", "key", make, label="a.mp4")
     os.replace(path, entry / "entry.json")
     kept.entries()
-    expect((kept.get_or_make("track", "key", make) / "facts.json").read_text() == "{}", "a result without its content is served")
+    expect(
+        (kept.get_or_make("track", "key", make) / "facts.json").read_text() == "{}",
+        "a result without its content is served",
+    )
     kept.clear()
     expect(not kept.entries(), "a result stays after clearing")
 
@@ -177,7 +185,10 @@ def read_manifest(path: Path, work: Path) -> None:
             outside = [name for name in names if not name.startswith(os.path.realpath(work) + os.sep)]
             expect(bool(job.fault) or not outside, f"files outside the root: {outside}")
             with refusals():
-                expect(out_path(work, job.out).resolve().is_relative_to(work.resolve()), f"an output outside its folder: {job.out}")
+                expect(
+                    out_path(work, job.out).resolve().is_relative_to(work.resolve()),
+                    f"an output outside its folder: {job.out}",
+                )
     for trouble in (*refused, *refused_root):
         raise trouble
 

@@ -67,7 +67,9 @@ def make_sounds(folder: Path) -> list[Path]:
 def _write_film(path: Path, codec: str, options: dict, sound: str) -> None:
     import av
 
-    muxing = {"fflags": "+bitexact"} | ({"movflags": "frag_keyframe+empty_moov"} if path.name.startswith("frag") else {})
+    muxing = {"fflags": "+bitexact"} | (
+        {"movflags": "frag_keyframe+empty_moov"} if path.name.startswith("frag") else {}
+    )
     with av.open(str(path), "w", options=muxing) as out:
         picture = out.add_stream(codec, rate=25, options=options | {"threads": "1"})
         picture.width, picture.height = SIZE
@@ -78,7 +80,9 @@ def _write_film(path: Path, codec: str, options: dict, sound: str) -> None:
         y, x = np.mgrid[: SIZE[1], : SIZE[0]]
         for i in range(10):
             grey = (x * 3 + y * 2 + 9 * i).astype(np.uint8)
-            frame = av.VideoFrame.from_ndarray(np.stack([grey, grey // 2, 255 - grey], -1), format="rgb24").reformat(format=picture.pix_fmt)
+            frame = av.VideoFrame.from_ndarray(np.stack([grey, grey // 2, 255 - grey], -1), format="rgb24").reformat(
+                format=picture.pix_fmt
+            )
             frame.pts, frame.time_base = i, Fraction(1, 25)
             out.mux(picture.encode(frame))
         out.mux(picture.encode(None))
@@ -104,7 +108,8 @@ def _tone(track, seconds: float):
 
 
 def in_order(path: Path) -> Path:
-    """The same safetensors file with its head in order: safetensors writes what is said about the tensors in any order."""
+    """The same safetensors file with its head in order: safetensors writes what is said about the tensors in any
+    order."""
     whole = path.read_bytes()
     n = int.from_bytes(whole[:8], "little")
     text = json.dumps(json.loads(whole[8 : 8 + n]), sort_keys=True).encode()
@@ -120,7 +125,15 @@ def make_config(folder: Path) -> list[Path]:
 
 def make_settings(folder: Path) -> list[Path]:
     """What follows --set, one a line."""
-    lines = ["write.crf=18", "face.at=[10, 20]", "texture=median", "lips.prior=none", "retime.enabled=false", "median.fade=0.2,0.6,0.2", "batch=4"]
+    lines = [
+        "write.crf=18",
+        "face.at=[10, 20]",
+        "texture=median",
+        "lips.prior=none",
+        "retime.enabled=false",
+        "median.fade=0.2,0.6,0.2",
+        "batch=4",
+    ]
     (folder / "settings.txt").write_text("\n".join(lines))
     return [folder / "settings.txt"]
 
@@ -141,7 +154,9 @@ def make_lip_models(folder: Path) -> list[Path]:
         torch.manual_seed(0)
         nets = [LipNet(n_in, 4, SHAPES["paper"]).eval() for _ in range(2)]
     for n, name in ((1, "one"), (2, "two")):
-        model = LipModel("paper", nets[:n], torch.zeros(n_in), torch.ones(n_in), basis, basis.mean.copy(), 1.1, {"lmd": 0.02})
+        model = LipModel(
+            "paper", nets[:n], torch.zeros(n_in), torch.ones(n_in), basis, basis.mean.copy(), 1.1, {"lmd": 0.02}
+        )
         model.save(folder / f"{name}.safetensors")
     return [in_order(folder / f"{name}.safetensors") for name in ("one", "two")]
 
@@ -152,7 +167,10 @@ def make_textures(folder: Path) -> list[Path]:
     from lipsync.textures import get_method
 
     subject, small = small_subject(), {"width": 32, "steps": 10, "batch": 2}
-    config = DubConfig(pix2pix=Pix2PixConfig(**small, levels=3, channels=4, discriminator_channels=4), cycle=CycleConfig(**small, channels=4))
+    config = DubConfig(
+        pix2pix=Pix2PixConfig(**small, levels=3, channels=4, discriminator_channels=4),
+        cycle=CycleConfig(**small, channels=4),
+    )
     for name in ("pix2pix", "cycle"):
         get_method(name, config).begin(subject, "cpu").save(folder / f"{name}.safetensors")
     return [in_order(folder / f"{name}.safetensors") for name in ("pix2pix", "cycle")]
@@ -174,7 +192,10 @@ def make_track(folder: Path) -> list[Path]:
     from lipsync.store.cache import save_arrays
 
     track = small_subject().track
-    arrays = {name: getattr(track, name) for name in ("pixel_from_face", "landmarks", "pose", "eyes", "valid", "reason", "shot")}
+    arrays = {
+        name: getattr(track, name)
+        for name in ("pixel_from_face", "landmarks", "pose", "eyes", "valid", "reason", "shot")
+    }
     save_arrays(folder / "track.safetensors", arrays | {"lips": track.lips.points, "lips_valid": track.lips.valid})
     return [folder / "track.safetensors"]
 
@@ -188,7 +209,10 @@ def make_bank(folder: Path) -> list[Path]:
     from lipsync.store.cache import save_arrays
 
     bank = small_subject().bank
-    save_arrays(folder / "bank.safetensors", {name: getattr(bank, name) for name in ("source", "lips", "jaw", "pose", "sharpness", "shot")})
+    save_arrays(
+        folder / "bank.safetensors",
+        {name: getattr(bank, name) for name in ("source", "lips", "jaw", "pose", "sharpness", "shot")},
+    )
     return [folder / "bank.safetensors"]
 
 
@@ -206,7 +230,12 @@ def make_teeth(folder: Path) -> list[Path]:
     detail, mask = rng.normal(0, 0.1, (2, 3, space.height, space.width)), rng.random((2, space.height, space.width))
     from lipsync.core.types import TeethReference
 
-    teeth = TeethReference(detail.astype(np.float32), mask.astype(np.float32), small_subject().bank.lips[:2], np.array([0.2, 0.1], np.float32))
+    teeth = TeethReference(
+        detail.astype(np.float32),
+        mask.astype(np.float32),
+        small_subject().bank.lips[:2],
+        np.array([0.2, 0.1], np.float32),
+    )
     save_arrays(folder / "teeth.safetensors", asdict(teeth))
     return [folder / "teeth.safetensors"]
 
@@ -251,11 +280,24 @@ def make_receipt(folder: Path) -> list[Path]:
 
     job = receipt_job(folder)
     facts = {
-        "id": job_id(job), "made_by": {"lipsync": "1"}, "config": to_plain(job.config), "notes": ["a note"],
-        "output": {"path": "out.mp4", "frames": 10, "duration_s": 0.4, "rate": "25", "bytes": 7, "sha256": "0" * 64, "speech": "copied"},
-        "lips": {"lmd": 0.01, "opening_r": 0.9, "articulation": 1.0}, "seconds": {"dub": 1.0, "total": 2.0}, "rendered_share": 1.0,
+        "id": job_id(job),
+        "made_by": {"lipsync": "1"},
+        "config": to_plain(job.config),
+        "notes": ["a note"],
+        "output": {
+            "path": "out.mp4",
+            "frames": 10,
+            "duration_s": 0.4,
+            "rate": "25",
+            "bytes": 7,
+            "sha256": "0" * 64,
+            "speech": "copied",
+        },
+        "lips": {"lmd": 0.01, "opening_r": 0.9, "articulation": 1.0},
+        "seconds": {"dub": 1.0, "total": 2.0},
+        "rendered_share": 1.0,
         "passed_through": [{"from_row": 0, "to_row": 3, "from_s": 0.0, "to_s": 0.16, "reason": "no face"}],
-    }  # fmt: skip
+    }
     (folder / "out.mp4.json").write_text(json.dumps(facts))
     return [folder / "out.mp4.json"]
 

@@ -1,4 +1,5 @@
-"""The fuzz run in short, and that it would catch a crash, a hang, an unexpected exception, filled memory and a bad sentence."""
+"""The fuzz run in short, and that it would catch a crash, a hang, an unexpected exception, filled memory and a bad
+sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ from tests.fuzz.readers import KINDS, Kind, Wrong
 def test_a_few_hundred_damaged_files_of_every_kind():
     measures = fuzz(sorted(KINDS), 200, 1, 5.0, None)
     assert measures["inputs"] == 200 and measures["findings"] == 0, measures["causes"]
-    assert all(sum(n for verdict, n in counts.items() if verdict != "slowest_s") >= 2 for counts in measures["kinds"].values())
+    assert all(
+        sum(n for verdict, n in counts.items() if verdict != "slowest_s") >= 2 for counts in measures["kinds"].values()
+    )
 
 
 def test_whole_files_are_read_and_made_the_same_again(tmp_path):
@@ -91,9 +94,16 @@ def _return(path, work):
 
 def bad_kinds() -> dict[str, Kind]:
     readers = {
-        "crash": _crash, "hang": _hang, "memory": _fill, "unexpected": _raise, "wrong": _answer_wrongly, "poor sentence": _say_nothing,
-        "leftovers": _leave, "refused": _refuse, "read": _return,
-    }  # fmt: skip
+        "crash": _crash,
+        "hang": _hang,
+        "memory": _fill,
+        "unexpected": _raise,
+        "wrong": _answer_wrongly,
+        "poor sentence": _say_nothing,
+        "leftovers": _leave,
+        "refused": _refuse,
+        "read": _return,
+    }
     return {name: Kind(_text, {}, read, 1) for name, read in readers.items()}
 
 
@@ -102,8 +112,13 @@ def outcomes(tmp_path_factory) -> dict[str, str]:
     """What became of two inputs of each bad kind."""
     seeds, kinds = tmp_path_factory.mktemp("fuzz") / "seeds", bad_kinds()
     make_seeds(kinds, kinds, seeds)
-    inputs = (Input(name, number, 1) for number in range(2) for name in kinds if number == 0 or name in ("refused", "read"))
-    return {f"{o.input.kind} {o.input.number}": o for o in run(inputs, bad_kinds, seeds, Limits(hang_s=2.0, memory_bytes=800 << 20))}
+    inputs = (
+        Input(name, number, 1) for number in range(2) for name in kinds if number == 0 or name in ("refused", "read")
+    )
+    return {
+        f"{o.input.kind} {o.input.number}": o
+        for o in run(inputs, bad_kinds, seeds, Limits(hang_s=2.0, memory_bytes=800 << 20))
+    }
 
 
 @pytest.mark.parametrize("verdict", sorted(bad_kinds()))

@@ -26,7 +26,11 @@ def dead_pid():
 def test_the_name_says_whose_it_is(tmp_path):
     path = tmp_path / "my.film.mp4"
     name = part_path(path).name
-    assert name.startswith(".my.film.") and name.endswith(f".{os.getpid()}.part.mp4") and part_path(path).parent == tmp_path
+    assert (
+        name.startswith(".my.film.")
+        and name.endswith(f".{os.getpid()}.part.mp4")
+        and part_path(path).parent == tmp_path
+    )
     host = name.removeprefix(".my.film.").split(".")[0]
     assert host == parts.this_host() and host.replace("-", "").isalnum()
 
@@ -74,11 +78,21 @@ def test_a_failure_leaves_the_older_file_and_no_part(tmp_path, monkeypatch, step
 
 def test_left_over_parts_go_when_their_process_is_dead_or_a_day_has_passed(tmp_path):
     here, dead, a_day_ago = parts.this_host(), dead_pid(), time.time() - parts.STALE_S - 60
-    gone = [f".film.{here}.{dead}.part.mp4", f".film.elsewhere.{os.getpid()}.part.mp4", f".film.{here}.{os.getppid()}.part.mp4"]
+    gone = [
+        f".film.{here}.{dead}.part.mp4",
+        f".film.elsewhere.{os.getpid()}.part.mp4",
+        f".film.{here}.{os.getppid()}.part.mp4",
+    ]
     stay = [
-        f".film.elsewhere.{dead}.part.mp4", f".film.{here}.{os.getppid()}.part.mkv", f".films.{here}.{dead}.part.mp4", f"film.{here}.{dead}.part.mp4",
-        f".film.{here}.{dead}.part.mp4.json", "film.mp4", f".film.{here}.x.part.mp4", f".my.film.{here}.{dead}.part.mp4",
-    ]  # fmt: skip
+        f".film.elsewhere.{dead}.part.mp4",
+        f".film.{here}.{os.getppid()}.part.mkv",
+        f".films.{here}.{dead}.part.mp4",
+        f"film.{here}.{dead}.part.mp4",
+        f".film.{here}.{dead}.part.mp4.json",
+        "film.mp4",
+        f".film.{here}.x.part.mp4",
+        f".my.film.{here}.{dead}.part.mp4",
+    ]
     for name in gone + stay:
         (tmp_path / name).write_text("x")
     for name in gone[1:]:

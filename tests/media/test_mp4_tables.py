@@ -23,7 +23,9 @@ def with_count(whole: bytes, name: bytes, at: int, count: int) -> bytes:
     return whole[:place] + struct.pack(">I", count) + whole[place + 4 :]
 
 
-@pytest.mark.parametrize("film, name, at", [("h264.mp4", b"stsz", 8), ("frag.mp4", b"trun", 4), ("turned.mov", b"stsz", 8)])
+@pytest.mark.parametrize(
+    "film, name, at", [("h264.mp4", b"stsz", 8), ("frag.mp4", b"trun", 4), ("turned.mov", b"stsz", 8)]
+)
 def test_impossible_counts_are_refused(tmp_path, film, name, at):
     seeds.make_films(tmp_path)
     path = tmp_path / film

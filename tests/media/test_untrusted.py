@@ -25,7 +25,9 @@ from tests.support import ROOT
 from video.mux import _open as open_speech
 from video.read import probe
 
-SOURCES = sorted(path for name in ("media", "audio", "video", "lipsync", "training") for path in (ROOT / name).rglob("*.py"))
+SOURCES = sorted(
+    path for name in ("media", "audio", "video", "lipsync", "training") for path in (ROOT / name).rglob("*.py")
+)
 READERS = [probe, load_speech, load_track, open_speech]
 
 
@@ -34,7 +36,11 @@ def clip(path, n_frames=5, size=(64, 48), codec="libx264", pix_fmt="yuv420p"):
         stream = out.add_stream(codec, rate=Fraction(25))
         stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
         for i in range(n_frames):
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), 40 * i, np.uint8), format="rgb24")))
+            out.mux(
+                stream.encode(
+                    av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), 40 * i, np.uint8), format="rgb24")
+                )
+            )
         out.mux(stream.encode(None))
     return path
 
@@ -114,28 +120,62 @@ def test_a_picture_of_a_numbered_name_is_itself(tmp_path):
 
 def test_both_packages_open_the_same_formats_and_none_that_opens_others():
     assert len(set(media.container.FORMATS)) == len(media.container.FORMATS)
-    opened = {av.format.ContainerFormat(name, "r").name for name in media.container.FORMATS}  # ValueError: FFmpeg knows no such format
-    assert not opened & {"concat", "hls", "dash", "sdp", "rtsp", "rtp", "sap", "imf", "image2", "image2pipe", "lavfi", "vobsub", "webm_dash_manifest"}
+    opened = {
+        av.format.ContainerFormat(name, "r").name for name in media.container.FORMATS
+    }  # ValueError: FFmpeg knows no such format
+    assert not opened & {
+        "concat",
+        "hls",
+        "dash",
+        "sdp",
+        "rtsp",
+        "rtp",
+        "sap",
+        "imf",
+        "image2",
+        "image2pipe",
+        "lavfi",
+        "vobsub",
+        "webm_dash_manifest",
+    }
     assert {"mov", "matroska", "avi", "wav", "flac", "mp3", "ogg", "gif", "png_pipe"} <= opened
 
 
 def test_media_are_read_through_the_openers_only():
     """Save a dub's own parts and outputs."""
-    loose = [f"{path.relative_to(ROOT)}:{node.lineno}" for path in SOURCES for node in ast.walk(ast.parse(path.read_text("utf-8")))
-             if isinstance(node, ast.Call) and ast.unparse(node.func) == "av.open" and "'w'" not in ast.unparse(node)]  # fmt: skip
+    loose = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "av.open" and "'w'" not in ast.unparse(node)
+    ]
     allowed = ("media/container.py",)
     assert [place for place in loose if not place.startswith(allowed)] == []
 
 
 def test_no_words_become_programs():
     """No shells, nothing unpickled, nothing evaluated; torch reads only numbers."""
-    forbidden = {"os.system", "os.popen", "eval", "exec", "torch.load", "pickle.load", "pickle.loads", "marshal.loads", "yaml.load", "joblib.load"}
+    forbidden = {
+        "os.system",
+        "os.popen",
+        "eval",
+        "exec",
+        "torch.load",
+        "pickle.load",
+        "pickle.loads",
+        "marshal.loads",
+        "yaml.load",
+        "joblib.load",
+    }
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call):
                 named = {word.arg: ast.unparse(word.value) for word in node.keywords}
                 assert ast.unparse(node.func) not in forbidden, (path, node.lineno)
-                assert named.get("shell", "False") == "False" and named.get("allow_pickle", "False") == "False", (path, node.lineno)
+                assert named.get("shell", "False") == "False" and named.get("allow_pickle", "False") == "False", (
+                    path,
+                    node.lineno,
+                )
                 assert named.get("weights_only", "True") == "True", (path, node.lineno)
 
 
@@ -147,7 +187,12 @@ def png(width, height):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1 << 20))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(bytes(1 << 20)))
+        + chunk(b"IEND", b"")
+    )
 
 
 def gif(width, height):
@@ -199,12 +244,25 @@ def test_a_few_bytes_that_state_hours(tmp_path):
 
 def wav(path, channels, rate):
     sound = bytes(64000)
-    head = struct.pack("<IHHIIHH", 16, 1, channels, rate, min(rate * channels * 2, 2**32 - 1), min(channels * 2, 65535), 16)
-    path.write_bytes(b"RIFF" + struct.pack("<I", 36 + len(sound)) + b"WAVEfmt " + head + b"data" + struct.pack("<I", 2**32 - 1) + sound)
+    head = struct.pack(
+        "<IHHIIHH", 16, 1, channels, rate, min(rate * channels * 2, 2**32 - 1), min(channels * 2, 65535), 16
+    )
+    path.write_bytes(
+        b"RIFF"
+        + struct.pack("<I", 36 + len(sound))
+        + b"WAVEfmt "
+        + head
+        + b"data"
+        + struct.pack("<I", 2**32 - 1)
+        + sound
+    )
     return path
 
 
-@pytest.mark.parametrize(("channels", "rate"), [(65, 16000), (1000, 16000), (32000, 16000), (0, 16000), (1, 4_000_000_000), (1, 800_000), (1, 0)])
+@pytest.mark.parametrize(
+    ("channels", "rate"),
+    [(65, 16000), (1000, 16000), (32000, 16000), (0, 16000), (1, 4_000_000_000), (1, 800_000), (1, 0)],
+)
 def test_sound_of_absurd_channels_and_rates(channels, rate, tmp_path):
     with pytest.raises(MediaError, match="a.wav"):
         load_speech(wav(tmp_path / "a.wav", channels, rate))

@@ -32,7 +32,9 @@ def test_same_bytes_twice(presenter):
 
 
 def test_lips_close_for_p_b_m_and_in_pauses(presenter, phones):
-    for start, end in np.concatenate([phones.spans({"p", "b", "m"}), [span for span in phones.pauses() if span[1] - span[0] > 0.4]]):
+    for start, end in np.concatenate(
+        [phones.spans({"p", "b", "m"}), [span for span in phones.pauses() if span[1] - span[0] > 0.4]]
+    ):
         truth = presenter.truth(0.0, phones.mouth((start + end) / 2))
         assert abs(truth.gap) < 1e-3, f"lips {truth.gap:.3f} apart at {start:.2f} s"
     gaps = [presenter.truth(0.0, phones.mouth((a + b) / 2)).gap for a, b in phones.spans({"aa", "ae", "ay", "ao"})]
@@ -99,14 +101,23 @@ def test_resting_head_is_stiller_than_a_speaking_one(phones):
 def test_clip_at_any_size_and_rate(tmp_path, phones):
     fps = Fraction(30000, 1001)
     head = np.array([3.0, 3.0, 1.0, 1.04])
-    truth = render_clip(tmp_path / "a.mp4", SAMPLES / "speech.wav", phones, size=(162, 98), fps=fps, duration_s=0.4,
-                        head_time=lambda t: 2 * t)
+    truth = render_clip(
+        tmp_path / "a.mp4",
+        SAMPLES / "speech.wav",
+        phones,
+        size=(162, 98),
+        fps=fps,
+        duration_s=0.4,
+        head_time=lambda t: 2 * t,
+    )
     with av.open(str(tmp_path / "a.mp4")) as file:
         assert file.streams.video[0].average_rate == fps and len(file.streams.audio) == 1
         frames = [f.to_ndarray(format="rgb24") for f in file.decode(video=0)]
     assert len(frames) == len(truth) == 12 and frames[0].shape == (98, 162, 3)
     np.testing.assert_allclose(truth.head_s, 2 * truth.speech_s)
-    short = render_clip(tmp_path / "b.mp4", None, phones, size=(98, 162), fps=Fraction(25), duration_s=1.0, head_time=head)
+    short = render_clip(
+        tmp_path / "b.mp4", None, phones, size=(98, 162), fps=Fraction(25), duration_s=1.0, head_time=head
+    )
     assert list(short.head_s) == list(head)
     short.save(tmp_path / "t.npz")
     np.testing.assert_array_equal(Truth.load(tmp_path / "t.npz").lips, short.lips)

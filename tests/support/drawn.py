@@ -50,13 +50,23 @@ def drawn_subject(gaps: np.ndarray, eye_distance_px: float = 60.0) -> TargetAnal
     landmarks[:, :17] = apply(placed, jaw)
     zeros = np.zeros(n, np.float32)
     track = FaceTrack(
-        placed, landmarks, LipTrack(lips, np.ones(n, bool), clock), np.zeros((n, 3), np.float32), zeros + 0.1, np.ones(n, bool),
-        np.zeros(n, np.int8), np.zeros(n, np.int32),
-    )  # fmt: skip
-    bank = MouthBank(crops, np.arange(n), lips, jaw, np.zeros((n, 3), np.float32), zeros + 100, np.zeros(n, np.int64), space)
+        placed,
+        landmarks,
+        LipTrack(lips, np.ones(n, bool), clock),
+        np.zeros((n, 3), np.float32),
+        zeros + 0.1,
+        np.ones(n, bool),
+        np.zeros(n, np.int8),
+        np.zeros(n, np.int32),
+    )
+    bank = MouthBank(
+        crops, np.arange(n), lips, jaw, np.zeros((n, 3), np.float32), zeros + 100, np.zeros(n, np.int64), space
+    )
     empty = TeethReference(
-        np.zeros((0, 3, space.height, space.width), np.float32), np.zeros((0, space.height, space.width), np.float32),
-        np.zeros((0, 18, 2), np.float32), np.zeros(2, np.float32),
-    )  # fmt: skip
+        np.zeros((0, 3, space.height, space.width), np.float32),
+        np.zeros((0, space.height, space.width), np.float32),
+        np.zeros((0, 18, 2), np.float32),
+        np.zeros(2, np.float32),
+    )
     video = TargetVideo(Path("drawn.mp4"), clock, 300, 240, "0" * 64)
     return TargetAnalysis(video, track, bank, zeros, empty, (), "drawn")

@@ -1,8 +1,9 @@
-"""A dub in which the n-th operation on the file system goes wrong: `python -m tests.support.faults PLAN` runs many of them, one JSON line for each.
+"""A dub in which the n-th operation on the file system goes wrong: `python -m tests.support.faults PLAN` runs many of
+them, one JSON line for each.
 
-A process is loaded once and forked for each case, so that a case costs no imports. Operations are counted below one folder: opening for
-writing, each write, fsync, rename, mkdir, unlink, rmdir. Python's own; what FFmpeg writes is cut short with RLIMIT_FSIZE instead.
-"""
+A process is loaded once and forked for each case, so that a case costs no imports. Operations are counted below one
+folder: opening for writing, each write, fsync, rename, mkdir, unlink, rmdir. Python's own; what FFmpeg writes is cut
+short with RLIMIT_FSIZE instead."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
 class Fault:
-    """Keeps the names of operations below `folder` in `seen`; that with number `at` fails with errno `how`, or ends the process (`KILL`)."""
+    """Keeps the names of operations below `folder` in `seen`; that with number `at` fails with errno `how`, or ends the
+    process (`KILL`)."""
 
     def __init__(self, folder: Path, at: int = 0, how: str = KILL) -> None:
         self.folder, self.at, self.how, self.seen = str(folder), at, how, []
@@ -47,10 +49,14 @@ class Fault:
             raise OSError(number, os.strerror(number), *([path] if path else []))
 
     def inside(self, path: object) -> bool:
-        return isinstance(path, (str, bytes, os.PathLike)) and os.path.abspath(os.fsdecode(path)).startswith(self.folder + os.sep)
+        return isinstance(path, (str, bytes, os.PathLike)) and os.path.abspath(os.fsdecode(path)).startswith(
+            self.folder + os.sep
+        )
 
     def _audit(self, event: str, args: tuple) -> None:
-        writes = event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir") or (event == "open" and (args[2] or 0) & _WRITING)
+        writes = event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir") or (
+            event == "open" and (args[2] or 0) & _WRITING
+        )
         if not writes or not isinstance(args[0], (str, bytes, os.PathLike)):
             return
         path = os.fsdecode(args[0])
@@ -84,7 +90,8 @@ class _FailingFile(io.FileIO):
 
 
 def forked(act: Callable[[], object], fault: Fault | None = None) -> tuple[int | str, list[str]]:
-    """How `act` ends in a forked child (0, the name of its exception, or minus the signal), and the operations it made."""
+    """How `act` ends in a forked child (0, the name of its exception, or minus the signal), and the operations it
+    made."""
     inlet, outlet = os.pipe()
     child = os.fork()
     if child == 0:
@@ -106,8 +113,8 @@ def forked(act: Callable[[], object], fault: Fault | None = None) -> tuple[int |
 
 
 def main() -> None:
-    """argv[1]: JSON {"work": folder, "cache": made before, "arguments": of the command without --output, "steps": entries to make again,
-    "cases": [[n, how, force]], "together": so many processes on one output and one cache}."""
+    """argv[1]: JSON {"work": folder, "cache": made before, "arguments": of the command without --output, "steps":
+    entries to make again, "cases": [[n, how, force]], "together": so many processes on one output and one cache}."""
     plan = json.loads(sys.argv[1])
     import torch
 
@@ -122,7 +129,16 @@ def main() -> None:
     if plan["together"]:
         folder = _fresh(plan, work / "together")
         children = [_start(plan, folder, None, True, work / f"{k}.stderr") for k in range(plan["together"])]
-        print(json.dumps({"together": [_end(*child) for child in children], "left": _state(folder / "out"), "cache": _parts(folder / "cache")}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "together": [_end(*child) for child in children],
+                    "left": _state(folder / "out"),
+                    "cache": _parts(folder / "cache"),
+                }
+            ),
+            flush=True,
+        )
     for k, (at, how, force) in enumerate(plan["cases"]):
         print(json.dumps({"case": [at, how, force], **_case(plan, work / f"case{k}", at, how, force)}), flush=True)
 
@@ -142,7 +158,13 @@ def _case(plan: dict, folder: Path, at: int, how: str, force: bool) -> dict:
         (folder / "out/out.mp4").write_bytes(b"an older film")
         (folder / "out/out.mp4.json").write_text(json.dumps({"output": {"bytes": 13}}))
     status, said = _run(plan, folder, Fault(folder, at, how), force)
-    found = {"status": status, "said": said, "left": _state(folder / "out"), "cache_left": _parts(folder / "cache"), "tmp_left": _parts(folder / "tmp", "*")}
+    found = {
+        "status": status,
+        "said": said,
+        "left": _state(folder / "out"),
+        "cache_left": _parts(folder / "cache"),
+        "tmp_left": _parts(folder / "tmp", "*"),
+    }
     found["again"] = _run(plan, folder, None, (folder / "out/out.mp4").exists() or force)
     found["then"] = _state(folder / "out")
     found["cache_then"] = _parts(folder / "cache")
@@ -180,7 +202,14 @@ def _run(plan: dict, folder: Path, fault: Fault | None, force: bool = False) -> 
 
 
 def _start(plan: dict, folder: Path, fault: Fault | None, force: bool, errors: Path) -> tuple[int, Path]:
-    arguments = [*plan["arguments"], "-o", str(folder / "out/out.mp4"), "--set", f"cache.folder={folder / 'cache'}", *["--force"] * force]
+    arguments = [
+        *plan["arguments"],
+        "-o",
+        str(folder / "out/out.mp4"),
+        "--set",
+        f"cache.folder={folder / 'cache'}",
+        *["--force"] * force,
+    ]
     child = os.fork()
     if child == 0:
         _command(arguments, folder, fault, errors)

@@ -29,9 +29,18 @@ def number_of(rgb: np.ndarray) -> int:
 
 
 def write_clip(
-    path: Path, n: int = 60, *, codec: str = "libx264", options: dict | None = None, pts: list[int] | None = None,
-    base: Fraction = Fraction(1, 25), pix_fmt: str = "yuv420p", rotate: int = 0, form: str | None = None, click_s: float | None = None,
-) -> Path:  # fmt: skip
+    path: Path,
+    n: int = 60,
+    *,
+    codec: str = "libx264",
+    options: dict | None = None,
+    pts: list[int] | None = None,
+    base: Fraction = Fraction(1, 25),
+    pix_fmt: str = "yuv420p",
+    rotate: int = 0,
+    form: str | None = None,
+    click_s: float | None = None,
+) -> Path:
     """n numbered frames; with click_s, a sound track with one click at that time."""
     with av.open(str(path), "w", format=form) as out:
         video = out.add_stream(codec, rate=25, options=options or {})
@@ -49,7 +58,9 @@ def write_clip(
     return path
 
 
-def write_click(out: av.container.OutputContainer, codec: str, click_s: float, length_s: float, rate: int = 44100) -> None:
+def write_click(
+    out: av.container.OutputContainer, codec: str, click_s: float, length_s: float, rate: int = 44100
+) -> None:
     track = out.add_stream(codec, rate=rate)
     track.codec_context.layout = "mono"
     samples = np.zeros((1, round(length_s * rate)), np.float32)
@@ -68,7 +79,8 @@ def click_file(path: Path, codec: str, click_s: float = 0.5, length_s: float = 1
 
 
 def heard_click_s(path: Path) -> tuple[float, float]:
-    """(time of the click after the first video frame, or after 0 without video; end of the sound as the file's header says)."""
+    """(time of the click after the first video frame, or after 0 without video; end of the sound as the file's header
+    says)."""
     with av.open(str(path)) as media:
         track = media.streams.audio[0]
         end = float(track.duration * track.time_base) if track.duration else float(media.duration / 1e6)

@@ -22,7 +22,9 @@ def lips(gap, valid=None) -> LipTrack:
     gap = np.asarray(gap, np.float32)
     points = np.broadcast_to(REST, (len(gap), 18, 2)).copy()
     points[:, LOWER_INNER, 1] = points[:, UPPER_INNER, 1] + gap[:, None]
-    return LipTrack(points, np.ones(len(gap), bool) if valid is None else valid, FrameClock.constant(len(gap), Fraction(25)))
+    return LipTrack(
+        points, np.ones(len(gap), bool) if valid is None else valid, FrameClock.constant(len(gap), Fraction(25))
+    )
 
 
 def closed_at(*frames: int, n: int = 75) -> np.ndarray:
@@ -82,7 +84,9 @@ def test_names_of_bilabials():
 
 def test_grid_words(tmp_path):
     path = tmp_path / "bbam2p.align"
-    path.write_text("0 17250 sil\n17250 22500 bin\n22500 26500 blue\n26500 28500 at\n28500 33000 m\n33000 38000 two\n38000 47250 please\n")
+    path.write_text(
+        "0 17250 sil\n17250 22500 bin\n22500 26500 blue\n26500 28500 at\n28500 33000 m\n33000 38000 two\n38000 47250 please\n"
+    )
     words = grid.words(path)
     assert words[1] == (0.69, 0.9, "bin") and len(words) == 7
     assert grid_phones(words) == [(0.69, 0.69, "b"), (0.9, 0.9, "b"), (1.32, 1.32, "m"), (1.52, 1.52, "p")]

@@ -74,7 +74,8 @@ def test_fit_recovers_known_muscles(fitted, known):
 
 
 def test_sounds_never_seen_follow_their_kind(fitted, known):
-    """Made-up lips of oy, zh and ng come from their articulation alone, and are found from other sounds' articulation."""
+    """Made-up lips of oy, zh and ng come from their articulation alone, and are found from other sounds'
+    articulation."""
     off, r, _ = errors(fitted, known, [random_phones(seed, ("oy", "zh", "ng", "aa", "t")) for seed in range(200, 206)])
     assert off < 0.35 and r > 0.93
 

@@ -38,7 +38,9 @@ def encoder() -> MouthEncoder:
 def mouth(material: Material, row: int) -> Mouth:
     """A drawn mouth as it lies in the bank."""
     space = material.bank.space
-    return Material(material.bank, np.array([row, row])).two(space.width, space.height, np.random.default_rng(0), varied=False)[0]
+    return Material(material.bank, np.array([row, row])).two(
+        space.width, space.height, np.random.default_rng(0), varied=False
+    )[0]
 
 
 def planes(pictures: list[np.ndarray]) -> torch.Tensor:
@@ -52,7 +54,9 @@ def distances(encoder: MouthEncoder, clean: np.ndarray, spoilt: list[np.ndarray]
 def test_the_shipped_file_is_small_and_is_the_network(encoder):
     assert MOUTH_ENCODER.stat().st_size < 1e6
     layers = encoder(torch.rand(2, 3, 96, 118))
-    assert [tuple(x.shape[1:]) for x in layers] == [(16, 48, 59), (32, 24, 29), (64, 12, 14), (96, 6, 7)] and len(layers) == len(WIDTHS)
+    assert [tuple(x.shape[1:]) for x in layers] == [(16, 48, 59), (32, 24, 29), (64, 12, 14), (96, 6, 7)] and len(
+        layers
+    ) == len(WIDTHS)
     assert all(torch.isfinite(x).all() and x.std() > 0 for x in layers)
     assert not any(p.requires_grad for p in encoder.parameters())
     assert Losses(perceptual="mouth-encoder").perceptual_name == "mouth-encoder"
@@ -62,7 +66,9 @@ def test_the_shipped_file_is_small_and_is_the_network(encoder):
 @pytest.mark.parametrize("row", [6, 20])
 def test_the_worse_the_farther(encoder, material, fault, row):
     one, other = mouth(material, row), mouth(material, 13)
-    spoilt = [SPOILERS[fault](one, other, amount, np.random.default_rng(3))[0] for amount in (0, 0.2, 0.4, 0.6, 0.8, 1.0)]
+    spoilt = [
+        SPOILERS[fault](one, other, amount, np.random.default_rng(3))[0] for amount in (0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    ]
     far = distances(encoder, one.rgb, spoilt)
     assert far[0] < 1e-6 and (np.diff(far) > 0).all(), far
 
@@ -74,7 +80,10 @@ def test_wider_mouths_are_farther_from_a_closed_one(encoder, material):
 
 def test_a_fault_that_shows_is_farther_than_a_little_light_though_pixels_say_otherwise(encoder, material):
     one, other = mouth(material, 18), mouth(material, 4)
-    bad = [SPOILERS["blur"](one, other, 0.5, np.random.default_rng(0))[0], SPOILERS["ghost"](one, other, 0.6, np.random.default_rng(0))[0]]
+    bad = [
+        SPOILERS["blur"](one, other, 0.5, np.random.default_rng(0))[0],
+        SPOILERS["ghost"](one, other, 0.6, np.random.default_rng(0))[0],
+    ]
     bright = (one.rgb * 1.08).clip(0, 1)
     far = distances(encoder, one.rgb, [bright, *bad])
     assert (far[1:] > far[0]).all(), far
@@ -100,12 +109,16 @@ def test_faults_leave_the_size_and_the_range_and_the_clean_picture(material):
     before = one.rgb.copy()
     for name, spoil in SPOILERS.items():
         spoilt, severity = spoil(one, other, 0.7, np.random.default_rng(1))
-        assert spoilt.shape == one.rgb.shape and spoilt.dtype == np.float32 and spoilt.min() >= 0 and spoilt.max() <= 1, name
+        assert (
+            spoilt.shape == one.rgb.shape and spoilt.dtype == np.float32 and spoilt.min() >= 0 and spoilt.max() <= 1
+        ), name
         assert 0 < severity < 1.4 and np.abs(spoilt - one.rgb).max() > 0.01, name
     assert np.array_equal(one.rgb, before)
     inside = np.abs(SPOILERS["teeth"](one, other, 1.0, np.random.default_rng(1))[0] - one.rgb).max(-1) > 0.01
     rows, columns = np.nonzero(inside)
-    assert one.lips[:, 1].min() < rows.min() and rows.max() < one.lips[:, 1].max() and one.lips[0, 0] - 4 < columns.min()
+    assert (
+        one.lips[:, 1].min() < rows.min() and rows.max() < one.lips[:, 1].max() and one.lips[0, 0] - 4 < columns.min()
+    )
 
 
 def test_lips_stay_on_the_picture_when_it_is_cut_and_mirrored(material):
@@ -149,9 +162,15 @@ def test_a_file_keeps_the_network_and_a_wrong_one_is_told(tmp_path, material):
     net = MouthEncoder()
     net.save(tmp_path / "e.safetensors", {"recipe": "none"})
     picture = planes([mouth(material, 3).rgb])
-    assert all((a - b).abs().max() < 1e-2 for a, b in zip(net(picture), mouth_encoder(tmp_path / "e.safetensors")(picture)))
+    assert all(
+        (a - b).abs().max() < 1e-2 for a, b in zip(net(picture), mouth_encoder(tmp_path / "e.safetensors")(picture))
+    )
     (tmp_path / "broken.safetensors").write_bytes(b"no")
-    for wrong in (tmp_path / "broken.safetensors", tmp_path / "absent.safetensors", MOUTH_ENCODER.with_name("lips-prior.safetensors")):
+    for wrong in (
+        tmp_path / "broken.safetensors",
+        tmp_path / "absent.safetensors",
+        MOUTH_ENCODER.with_name("lips-prior.safetensors"),
+    ):
         with pytest.raises(LipsyncError, match="mouth encoder"):
             mouth_encoder(wrong)
 

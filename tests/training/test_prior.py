@@ -64,10 +64,14 @@ def a_corpus() -> Corpus:
 def test_a_batch_keeps_sound_and_lips_together():
     corpus = a_corpus()
     material = Material.of(corpus)
-    pieces = {kind: [p for p in corpus.pieces if p.kind == kind and p.part != 3] for kind in (REAL, REVOICED, SYNTHETIC)}
+    pieces = {
+        kind: [p for p in corpus.pieces if p.kind == kind and p.part != 3] for kind in (REAL, REVOICED, SYNTHETIC)
+    }
     recipe = PriorRecipe(batch=40, length=200, vary=Variation(0.2, 0, 0, 0, 0))
     heard, wanted, weight = batch_of(material, pieces, recipe, torch.Generator().manual_seed(0))
-    lips = material.basis.decode((wanted.reshape(-1, wanted.shape[-1]).numpy() * material.basis.spread[: wanted.shape[-1]]).astype(np.float32))
+    lips = material.basis.decode(
+        (wanted.reshape(-1, wanted.shape[-1]).numpy() * material.basis.spread[: wanted.shape[-1]]).astype(np.float32)
+    )
     used = weight.reshape(-1).numpy() > 0
     assert 0.5 < used.mean() < 1  # the pieces end before the stretches do
     assert np.abs(lips[used, 0, 0] - heard.reshape(-1, 40).numpy()[used, 0]).max() < 0.02
@@ -77,10 +81,14 @@ def test_a_corpus_survives_the_disk_and_workers_change_nothing(tmp_path):
     corpus = a_corpus()
     save_corpus(corpus, tmp_path / "c.safetensors")
     again = load_corpus(tmp_path / "c.safetensors")
-    assert again.pieces == corpus.pieces and all(np.array_equal(a, b) for a, b in zip(again.stacked(), corpus.stacked()))
+    assert again.pieces == corpus.pieces and all(
+        np.array_equal(a, b) for a, b in zip(again.stacked(), corpus.stacked())
+    )
     apart = Corpus()
     gather(apart, made_up, range(16), "clips", workers=2)
-    assert apart.pieces == corpus.pieces and all(np.array_equal(a, b) for a, b in zip(apart.stacked(), corpus.stacked()))
+    assert apart.pieces == corpus.pieces and all(
+        np.array_equal(a, b) for a, b in zip(apart.stacked(), corpus.stacked())
+    )
 
 
 def test_a_prior_learns_what_all_voices_share():
@@ -144,7 +152,11 @@ def test_the_bundled_prior_speaks():
     smallest = [gap[int(s * 100) - 2 : int(e * 100) + 3].min() for name, s, e in spans if name in "pbm"]
     widest = [gap[int(s * 100) : int(e * 100) + 1].max() for name, s, e in spans if name in ("aa", "ae", "ay", "aw")]
     silent = [gap[int(s * 100) + 25 : int(e * 100) - 45] for name, s, e in spans if name == "pau" and e - s > 0.8]
-    assert np.mean(np.array(smallest) < 0.02) > 0.5 and np.median(smallest) < 0.2 * np.median(widest) and np.median(widest) > 0.06
+    assert (
+        np.mean(np.array(smallest) < 0.02) > 0.5
+        and np.median(smallest) < 0.2 * np.median(widest)
+        and np.median(widest) > 0.06
+    )
     assert all(np.median(part) < 0.03 for part in silent)
 
 

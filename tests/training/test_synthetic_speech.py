@@ -42,8 +42,28 @@ def test_phones_refuse_gaps_and_strangers():
 
 @pytest.mark.parametrize(
     ("ipa", "phones"),
-    [("ˈaɪ", "ay"), ("ɑ̃", "aa"), ("ɔ̃", "ao"), ("yː", "uw"), ("ø", "uh"), ("œ", "er"), ("ɯ", "ih"), ("x", "k"), ("ç", "y"), ("ɲ", "n"),
-     ("ʎ", "l"), ("β", "v"), ("ɸ", "f"), ("ʁ", "g"), ("ɾ", "l"), ("tʃ", "ch"), ("tʲ", "t"), ("ts", "t s"), ("ɪə", "ih ax"), ("ː", "")],
+    [
+        ("ˈaɪ", "ay"),
+        ("ɑ̃", "aa"),
+        ("ɔ̃", "ao"),
+        ("yː", "uw"),
+        ("ø", "uh"),
+        ("œ", "er"),
+        ("ɯ", "ih"),
+        ("x", "k"),
+        ("ç", "y"),
+        ("ɲ", "n"),
+        ("ʎ", "l"),
+        ("β", "v"),
+        ("ɸ", "f"),
+        ("ʁ", "g"),
+        ("ɾ", "l"),
+        ("tʃ", "ch"),
+        ("tʲ", "t"),
+        ("ts", "t s"),
+        ("ɪə", "ih ax"),
+        ("ː", ""),
+    ],
 )
 def test_nearest_phone_by_lip_shape(ipa, phones):
     assert " ".join(arpabet_of(ipa)) == phones
@@ -55,7 +75,8 @@ def test_unknown_symbol_is_named():
 
 
 def spoken(lengths_s: list[float], seed: int) -> Waveform:
-    """Made-up speech: silence, sounds of these lengths, silence. A sound's timbre depends on its place; pitch and noise on `seed`."""
+    """Made-up speech: silence, sounds of these lengths, silence. A sound's timbre depends on its place; pitch and noise
+    on `seed`."""
     timbre, noise = np.random.default_rng(5), np.random.default_rng(seed)
     parts = [np.zeros(int(16000 * lengths_s[0]))]
     for length_s in lengths_s[1:-1]:
@@ -96,7 +117,12 @@ def test_phones_and_features_carried_over():
     real, synthetic = spoken(real_s, 1), spoken(synthetic_s, 2)
     names = ["pau", *PHONES[1:15], "pau"]
     read = Utterance(synthetic, Phones.of_ends(names, np.cumsum(synthetic_s)), "", Voice("flite", "none"))
-    other = Utterance(synthetic, Phones.of_ends(["pau", *PHONES[15:25], "pau"], np.cumsum(synthetic_s[:12])), "", Voice("flite", "none"))
+    other = Utterance(
+        synthetic,
+        Phones.of_ends(["pau", *PHONES[15:25], "pau"], np.cumsum(synthetic_s[:12])),
+        "",
+        Voice("flite", "none"),
+    )
     carried = phones_of(real, [read, other, read])
     assert carried.name == tuple(names)
     assert np.median(np.abs(carried.end_s - np.cumsum(real_s))) < 0.02
@@ -113,8 +139,10 @@ def test_phones_and_features_carried_over():
 
 
 def test_grid_clip_names_and_alignments_agree(tmp_path):
-    (tmp_path / "lgazzs.align").write_text("0 9000 sil\n9000 12000 lay\n12000 15000 green\n15000 16000 at\n16000 20000 z\n"
-                                           "20000 25000 zero\n25000 26000 sp\n26000 30000 soon\n30000 74500 sil\n")
+    (tmp_path / "lgazzs.align").write_text(
+        "0 9000 sil\n9000 12000 lay\n12000 15000 green\n15000 16000 at\n16000 20000 z\n"
+        "20000 25000 zero\n25000 26000 sp\n26000 30000 soon\n30000 74500 sil\n"
+    )
     assert sentence_of(tmp_path / "lgazzs.align") == sentence_of_name("s1/lgazzs.mpg") == "lay green at zed zero soon"
     assert sentence_of_name("brba4n") == "bin red by eigh four now"
 
@@ -139,7 +167,9 @@ def same(a: Utterance, b: Utterance) -> bool:
 def test_a_stop_begins_with_its_closure():
     """espeak-ng marks bursts: the silence before one belongs to the stop, and so does the end of a pause."""
     rate = 16000
-    loudness = np.concatenate([np.zeros(3200), np.full(1600, 0.5), np.zeros(800), np.full(800, 0.3), np.full(1600, 0.5)])
+    loudness = np.concatenate(
+        [np.zeros(3200), np.full(1600, 0.5), np.zeros(800), np.full(800, 0.3), np.full(1600, 0.5)]
+    )
     name, end = ["pau", "t", "aa", "p", "iy"], np.array([3200.0, 4000.0, 5600.0, 6400.0, 8000.0])
     moved = _with_closures(name, end, loudness, rate) / rate
     assert moved[0] == pytest.approx(0.2 - 0.055) and moved[2] == pytest.approx(0.3, abs=0.006)
@@ -157,10 +187,20 @@ def test_espeak_forgets_what_it_said_before():
 @needs_espeak
 def test_every_symbol_of_the_voices_has_a_phone():
     rng = np.random.default_rng(0)
-    languages = {voice.name.partition("+")[0]: voice for voice in TRAIN_VOICES + HELD_OUT_LANGUAGE_VOICES if voice.engine == "espeak"}
-    variants = {voice.name.partition("+")[2]: voice for voice in TRAIN_VOICES + HELD_OUT_VOICES if voice.engine == "espeak"}
+    languages = {
+        voice.name.partition("+")[0]: voice
+        for voice in TRAIN_VOICES + HELD_OUT_LANGUAGE_VOICES
+        if voice.engine == "espeak"
+    }
+    variants = {
+        voice.name.partition("+")[2]: voice for voice in TRAIN_VOICES + HELD_OUT_VOICES if voice.engine == "espeak"
+    }
     for voice in languages.values():
-        text = " ".join(ENGLISH_WORDS[::5]) if voice.language == "en" else " ".join(map(str, [*range(0, 100, 3), *rng.integers(10**6, size=15)]))
+        text = (
+            " ".join(ENGLISH_WORDS[::5])
+            if voice.language == "en"
+            else " ".join(map(str, [*range(0, 100, 3), *rng.integers(10**6, size=15)]))
+        )
         said = say(text, voice)
         assert len(said.phones) > 200
     for voice in variants.values():
@@ -191,7 +231,9 @@ def test_flite_says_the_letters_of_grid():
     assert [n for n in said.phones.name if n != "pau"] == "b ih n g r iy n ae t z eh d n ay n s uw n".split()
     assert said.phones.end_s[-1] == pytest.approx(len(said.wave.samples) / 16000)
     assert "ey" in say(sentence_of_name("bgaa9s"), FLITE_VOICES[2]).phones.name
-    assert len(say("one two three", FLITE_VOICES[2], speed=1.4).wave.samples) < 0.9 * len(say("one two three", FLITE_VOICES[2]).wave.samples)
+    assert len(say("one two three", FLITE_VOICES[2], speed=1.4).wave.samples) < 0.9 * len(
+        say("one two three", FLITE_VOICES[2]).wave.samples
+    )
 
 
 @needs_flite

@@ -38,7 +38,11 @@ def ranges_in(folder):
 
 def packets(path):
     with av.open(str(path)) as container:
-        return [(bytes(p), p.pts * p.time_base, p.dts * p.time_base) for p in container.demux(container.streams.video[0]) if p.size]
+        return [
+            (bytes(p), p.pts * p.time_base, p.dts * p.time_base)
+            for p in container.demux(container.streams.video[0])
+            if p.size
+        ]
 
 
 @pytest.mark.parametrize("codec,suffix", ENCODED)
@@ -48,7 +52,9 @@ def test_ranges_joined_show_every_frame_at_its_time(tmp_path, codec, suffix):
     rgb, clock, out = pictures(40), jittered(), tmp_path / f"out{suffix}"
     facts = write(out, tmp_path / "ranges", rgb, clock, codec=codec).facts
     stream = probe(out)
-    assert [(p - stream.clock.pts[0]) * stream.clock.base for p in stream.clock.pts.tolist()] == [Fraction(p - clock.pts[0], 90000) for p in clock.pts.tolist()]
+    assert [(p - stream.clock.pts[0]) * stream.clock.base for p in stream.clock.pts.tolist()] == [
+        Fraction(p - clock.pts[0], 90000) for p in clock.pts.tolist()
+    ]
     assert [number_of(frame) for frame in read(out).numpy()] == list(range(40))
     assert facts.n_frames == 40 and facts.n_bytes == out.stat().st_size
 
@@ -76,7 +82,9 @@ def test_a_stopped_one_goes_on_and_is_the_same_file(tmp_path):
     assert (tmp_path / "twice.mp4").read_bytes() == (tmp_path / "once.mp4").read_bytes()
 
 
-@pytest.mark.parametrize("harm", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"\0" * len(b), lambda b: b[:-9] + b"x" + b[-8:]])
+@pytest.mark.parametrize(
+    "harm", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"\0" * len(b), lambda b: b[:-9] + b"x" + b[-8:]]
+)
 def test_a_damaged_range_is_written_again(tmp_path, harm):
     rgb, clock = pictures(40), FrameClock.constant(40, Fraction(25))
     write(tmp_path / "a.mp4", tmp_path / "ranges", rgb, clock)
@@ -98,7 +106,9 @@ def test_ranges_of_other_settings_are_not_joined(tmp_path):
 def test_the_speech_runs_through(tmp_path):
     speech = click_file(tmp_path / "speech.wav", "pcm_s16le", click_s=1.0, length_s=1.6)
     clock = FrameClock.constant(40, Fraction(25))
-    facts = write(tmp_path / "out.mp4", tmp_path / "ranges", pictures(40), clock, speech=speech, metadata={"title": "Ä"}).facts
+    facts = write(
+        tmp_path / "out.mp4", tmp_path / "ranges", pictures(40), clock, speech=speech, metadata={"title": "Ä"}
+    ).facts
     assert facts.audio == "encoded" and abs(heard_click_s(tmp_path / "out.mp4")[0] - 1.0) < 0.005
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert container.metadata["title"] == "Ä"

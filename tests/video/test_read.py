@@ -22,14 +22,20 @@ CLIPS = {
     "one long group": ("b.mp4", dict(options={"g": "300", "bf": "2"})),
     "open groups": ("c.mp4", dict(options=OPEN_GOP)),
     "variable rate in Matroska": ("d.mkv", dict(options={"g": "12", "bf": "2"}, pts=VFR, base=Fraction(1, 100))),
-    "variable rate in MP4": ("e.mp4", dict(options={"g": "12", "bf": "2"}, pts=[p * 7 for p in VFR], base=Fraction(1, 90000))),
+    "variable rate in MP4": (
+        "e.mp4",
+        dict(options={"g": "12", "bf": "2"}, pts=[p * 7 for p in VFR], base=Fraction(1, 90000)),
+    ),
     "transport stream": ("f.ts", dict(options={"g": "12", "bf": "2"})),
     "transport stream, open groups": ("g.ts", dict(options=OPEN_GOP)),
     "MPEG-2 programme stream": ("h.mpg", dict(codec="mpeg2video", options={"g": "12", "bf": "2", "b": "3000000"})),
     "Motion JPEG in AVI": ("i.avi", dict(codec="mjpeg", pix_fmt="yuvj420p")),
     "H.264 in AVI": ("m.avi", dict(options={"g": "12", "bf": "2"})),
     "bare H.264, no times at all": ("j.h264", dict(options={"g": "12", "bf": "2"}, form="h264")),
-    "H.265": ("k.mp4", dict(codec="libx265", options={"x265-params": "keyint=12:log-level=none", "preset": "ultrafast"})),
+    "H.265": (
+        "k.mp4",
+        dict(codec="libx265", options={"x265-params": "keyint=12:log-level=none", "preset": "ultrafast"}),
+    ),
     "ten bits": ("l.mp4", dict(pix_fmt="yuv422p10le", options={"g": "12"})),
 }
 
@@ -127,7 +133,9 @@ def _yuv(rgb: np.ndarray, matrix: int, full: bool) -> np.ndarray:
     r, g, b = rgb / 255
     y = kr * r + (1 - kr - kb) * g + kb * b
     cb, cr = (b - y) / (2 - 2 * kb), (r - y) / (2 - 2 * kr)
-    return np.array([255 * y, 128 + 255 * cb, 128 + 255 * cr] if full else [16 + 219 * y, 128 + 224 * cb, 128 + 224 * cr])
+    return np.array(
+        [255 * y, 128 + 255 * cb, 128 + 255 * cr] if full else [16 + 219 * y, 128 + 224 * cb, 128 + 224 * cr]
+    )
 
 
 def write_flat(path, rgb, *, matrix, full, pix_fmt, width=65, height=49, tag=True):
@@ -224,13 +232,16 @@ def test_sound_offset_is_exact(tmp_path):
     assert not probe(write_clip(tmp_path / "mute.mp4", 5)).has_audio
 
 
-@pytest.mark.parametrize("make,words", [
-    (lambda p: None, "no such file"),
-    (lambda p: p.mkdir(), "is a folder"),
-    (lambda p: p.write_bytes(b""), "is empty"),
-    (lambda p: p.write_bytes(b"no video here " * 400), "cannot|not a video"),
-    (lambda p: p.write_bytes(write_clip(p.with_name("whole.mp4")).read_bytes()[:2000]), "cut off"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make,words",
+    [
+        (lambda p: None, "no such file"),
+        (lambda p: p.mkdir(), "is a folder"),
+        (lambda p: p.write_bytes(b""), "is empty"),
+        (lambda p: p.write_bytes(b"no video here " * 400), "cannot|not a video"),
+        (lambda p: p.write_bytes(write_clip(p.with_name("whole.mp4")).read_bytes()[:2000]), "cut off"),
+    ],
+)
 def test_errors_name_the_file_and_the_cure(tmp_path, make, words):
     path = tmp_path / "it is here.mp4"
     make(path)

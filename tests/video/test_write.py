@@ -68,7 +68,9 @@ def test_every_encoder_keeps_numbers_and_clock(tmp_path, codec, suffix):
     assert os.listdir(tmp_path) == [out.name]
 
 
-@pytest.mark.parametrize("tags", [ColourTags(1, 1, 1, 1), ColourTags(6, 6, 6, 1), ColourTags(5, 5, 6, 2), ColourTags(9, 9, 14, 1)])
+@pytest.mark.parametrize(
+    "tags", [ColourTags(1, 1, 1, 1), ColourTags(6, 6, 6, 1), ColourTags(5, 5, 6, 2), ColourTags(9, 9, 14, 1)]
+)
 def test_tags_are_the_targets_and_colours_come_back(tmp_path, tags):
     flat = torch.tensor([200, 40, 90], dtype=torch.uint8).view(1, 3, 1, 1).expand(2, 3, 64, 64).contiguous()
     write(tmp_path / "t.mp4", flat, FrameClock.constant(2, Fraction(25)), colour=tags, crf=4)
@@ -78,7 +80,11 @@ def test_tags_are_the_targets_and_colours_come_back(tmp_path, tags):
 
 @pytest.mark.parametrize("width,height,matrix", [(1280, 720, 1), (64, 48, 6)])
 def test_untagged_targets_are_written_with_tags(tmp_path, width, height, matrix):
-    write(tmp_path / "t.mp4", torch.full((1, 3, height, width), 90, dtype=torch.uint8), FrameClock.constant(1, Fraction(25)))
+    write(
+        tmp_path / "t.mp4",
+        torch.full((1, 3, height, width), 90, dtype=torch.uint8),
+        FrameClock.constant(1, Fraction(25)),
+    )
     colour = probe(tmp_path / "t.mp4").colour
     assert colour.matrix == matrix and 2 not in (colour.primaries, colour.transfer) and colour.range == 1
 
@@ -91,7 +97,9 @@ def test_odd_sizes_are_kept_to_the_last_row(tmp_path):
     assert (read(tmp_path / "odd.mp4")[:, :, -1].float() - rgb[:, :, -1].float()).abs().mean() < 4
 
 
-@pytest.mark.parametrize("codec,suffix", [("libx264", ".mp4"), ("libx265", ".mp4"), ("libvpx-vp9", ".webm"), ("prores_ks", ".mov")])
+@pytest.mark.parametrize(
+    "codec,suffix", [("libx264", ".mp4"), ("libx265", ".mp4"), ("libvpx-vp9", ".webm"), ("prores_ks", ".mov")]
+)
 def test_a_second_trip_through_the_file_format_moves_no_colour(tmp_path, codec, suffix):
     how = dict(clock=FrameClock.constant(1, Fraction(25)), crf=0, colour=ColourTags(1, 1, 1, 1), codec=codec)
     write(tmp_path / f"one{suffix}", pictures(1), **how)
@@ -110,7 +118,15 @@ def test_metadata_and_pixel_shape_survive(tmp_path):
 
 
 SPEECH = {"wav": "pcm_s16le", "flac": "flac", "mp3": "libmp3lame", "m4a": "aac"}
-COPIED = {("m4a", ".mp4"), ("mp3", ".mp4"), ("m4a", ".mov"), ("mp3", ".mov"), ("wav", ".mov"), ("wav", ".mkv"), ("flac", ".mkv")}
+COPIED = {
+    ("m4a", ".mp4"),
+    ("mp3", ".mp4"),
+    ("m4a", ".mov"),
+    ("mp3", ".mov"),
+    ("wav", ".mov"),
+    ("wav", ".mkv"),
+    ("flac", ".mkv"),
+}
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
@@ -185,14 +201,17 @@ def test_a_failing_encoder_is_reported_and_leaves_nothing(tmp_path, monkeypatch)
     assert os.listdir(tmp_path) == [] and not _threads()
 
 
-@pytest.mark.parametrize("name,options,words", [
-    ("no/such/folder/out.mp4", {}, "does not exist"),
-    ("", {}, "is a folder"),
-    ("out.mp4", {"codec": "libx666"}, "Choose one of: .*libx264"),
-    ("out.xyz", {}, "out.xyz"),
-    ("out.webm", {"codec": "libx264"}, "libx264"),
-    ("out.mp4", {"speech": "/nowhere/s.wav"}, "no such speech file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name,options,words",
+    [
+        ("no/such/folder/out.mp4", {}, "does not exist"),
+        ("", {}, "is a folder"),
+        ("out.mp4", {"codec": "libx666"}, "Choose one of: .*libx264"),
+        ("out.xyz", {}, "out.xyz"),
+        ("out.webm", {"codec": "libx264"}, "libx264"),
+        ("out.mp4", {"speech": "/nowhere/s.wav"}, "no such speech file"),
+    ],
+)
 def test_errors_say_what_to_do(tmp_path, name, options, words):
     with pytest.raises(MediaError, match=words):
         write(tmp_path / name, pictures(40), **options)

@@ -1,8 +1,8 @@
-"""Inputs, outputs and analyses that lie on another machine: any address that fsspec knows (s3://, gs://, https://, sftp://, ...).
+"""Inputs, outputs and analyses that lie on another machine: any address that fsspec knows (s3://, gs://, https://,
+sftp://, ...).
 
-Local paths never need fsspec. Credentials are never options: each store takes them from its own environment variables and files, for
-example AWS_ACCESS_KEY_ID or GOOGLE_APPLICATION_CREDENTIALS, on every machine that works.
-"""
+Local paths never need fsspec. Credentials are never options: each store takes them from its own environment variables
+and files, for example AWS_ACCESS_KEY_ID or GOOGLE_APPLICATION_CREDENTIALS, on every machine that works."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def shown(name: str | Path) -> str:
 
 
 def fetched(name: str | Path, folder: str | Path) -> Path:
-    """A local copy of an input: of an address below `folder`, fetched once for each version of its content; a path is returned as it is."""
+    """A local copy of an input: of an address below `folder`, fetched once for each version of its content; a path is
+    returned as it is."""
     if not is_url(name):
         return Path(name)
     store = _Store(str(name))
@@ -67,13 +68,16 @@ def fetched(name: str | Path, folder: str | Path) -> Path:
     except FileNotFoundError as error:
         raise LipsyncError(f"{shown(name)} vanished while it was read. Check the address.") from error
     except OSError as error:
-        raise LipsyncError(f"{shown(name)} could not be copied to {folder}: {error.strerror or error}. Check free disk space.") from error
+        raise LipsyncError(
+            f"{shown(name)} could not be copied to {folder}: {error.strerror or error}. Check free disk space."
+        ) from error
     return copy
 
 
 def content_id(name: str | Path) -> str:
-    """What identifies an input's content: SHA-256 (hex) of a file; of an address the store's checksum ("md5:...", "etag:..."), or where it has
-    none, SHA-256 of what it sends. A weak ETag does not count: equal ones may stand for different bytes."""
+    """What identifies an input's content: SHA-256 (hex) of a file; of an address the store's checksum ("md5:...",
+    "etag:..."), or where it has none, SHA-256 of what it sends. A weak ETag does not count: equal ones may stand for
+    different bytes."""
     if not is_url(name):
         return content_hash(name)
     store = _Store(str(name))
@@ -87,7 +91,8 @@ def content_id(name: str | Path) -> str:
 
 
 class OutputStore:
-    """The folder or address below which a batch's videos and receipts go. `out`: a video's name below it, with forward slashes."""
+    """The folder or address below which a batch's videos and receipts go. `out`: a video's name below it, with forward
+    slashes."""
 
     def __init__(self, where: str | Path, scratch: str | Path | None = None) -> None:
         """scratch: a local folder for videos on their way to an address."""
@@ -114,7 +119,11 @@ class OutputStore:
     def size_of(self, out: str) -> int | None:
         """Bytes of the video; None where there is none."""
         try:
-            return self._store(out).facts(missing_ok=True).get("size") if self.is_remote else self._local(out).stat().st_size
+            return (
+                self._store(out).facts(missing_ok=True).get("size")
+                if self.is_remote
+                else self._local(out).stat().st_size
+            )
         except OSError:
             return None
 
@@ -126,17 +135,20 @@ class OutputStore:
         return store.tried(store.sha256, "read")
 
     def workfile(self, out: str) -> Path:
-        """The local file to render into, the same at every call; its folder exists. For a local place the final file itself."""
+        """The local file to render into, the same at every call; its folder exists. For a local place the final file
+        itself."""
         path = self._local(out)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LipsyncError(f"The output folder {path.parent} cannot be made: {error.strerror or error}. Choose another with -o.") from error
+            raise LipsyncError(
+                f"The output folder {path.parent} cannot be made: {error.strerror or error}. Choose another with -o."
+            ) from error
         return path
 
     def keep(self, workfile: Path, out: str) -> None:
-        """Brings a rendered video and its receipt to an address, the receipt last: where a reader finds a receipt, its video is complete.
-        Nothing to do for a local place."""
+        """Brings a rendered video and its receipt to an address, the receipt last: where a reader finds a receipt, its
+        video is complete. Nothing to do for a local place."""
         if not self.is_remote:
             return
         receipt = self._store(receipt_path(out))
@@ -158,10 +170,11 @@ class OutputStore:
 
 
 class SharedCache(Cache):
-    """A local cache that also looks into, and adds to, a store that several machines share: one uncompressed archive per result.
+    """A local cache that also looks into, and adds to, a store that several machines share: one uncompressed archive
+    per result.
 
-    An archive begins with the size and SHA-256 of each of its files; one that does not fit its own digests is made again and replaced.
-    """
+    An archive begins with the size and SHA-256 of each of its files; one that does not fit its own digests is made
+    again and replaced."""
 
     def __init__(self, folder: str | Path | None, url: str) -> None:
         super().__init__(folder)
@@ -169,7 +182,8 @@ class SharedCache(Cache):
         self._offered: set[tuple[str, str]] = set()
 
     def get_or_make(self, step: str, key: str, make: Callable[[Path], None], *, label: str = "") -> Path:
-        """As in Cache; made only where neither this machine nor the store has it. LipsyncError where the store cannot be used."""
+        """As in Cache; made only where neither this machine nor the store has it. LipsyncError where the store cannot
+        be used."""
         archive = _Store(f"{self.url}/{step}/{key}.tar")
         made = fetched = False
 
@@ -193,11 +207,17 @@ def cache_for(folder: str | Path | None, shared: str = "") -> Cache:
 
 
 def pack(folder: Path, stream: IO[bytes], result: str) -> None:
-    """Writes the files of a cached result as an uncompressed tar: its name and their digests first; nothing of when, where or by whom they
-    were made."""
-    files = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file() and file != folder / LABEL}
+    """Writes the files of a cached result as an uncompressed tar: its name and their digests first; nothing of when,
+    where or by whom they were made."""
+    files = {
+        file.relative_to(folder).as_posix(): file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file != folder / LABEL
+    }
     sizes = {name: file.stat().st_size for name, file in files.items()}
-    text = json.dumps({"result": result, "files": {name: [sizes[name], content_hash(file)] for name, file in files.items()}}).encode()
+    text = json.dumps(
+        {"result": result, "files": {name: [sizes[name], content_hash(file)] for name, file in files.items()}}
+    ).encode()
     with tarfile.open(fileobj=stream, mode="w|", bufsize=_CHUNK, format=tarfile.PAX_FORMAT) as archive:
         first = tarfile.TarInfo(_DIGESTS)
         first.size = len(text)
@@ -210,8 +230,8 @@ def pack(folder: Path, stream: IO[bytes], result: str) -> None:
 
 
 def unpack(stream: IO[bytes], folder: Path, result: str) -> None:
-    """Puts the files of an archive made by `pack` into a folder. DamagedArchive where it is of another result, or a file is missing, surplus,
-    different or not a plain one inside the folder."""
+    """Puts the files of an archive made by `pack` into a folder. DamagedArchive where it is of another result, or a
+    file is missing, surplus, different or not a plain one inside the folder."""
     try:
         with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK) as archive:
             members = iter(archive)
@@ -232,7 +252,16 @@ def unpack(stream: IO[bytes], folder: Path, result: str) -> None:
                     shutil.copyfileobj(archive.extractfile(member), copy, _CHUNK)
                 if content_hash(path) != sha256:
                     raise DamagedArchive
-    except (tarfile.TarError, ValueError, TypeError, LookupError, AttributeError, RecursionError, EOFError, FileExistsError) as error:
+    except (
+        tarfile.TarError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+        EOFError,
+        FileExistsError,
+    ) as error:
         raise DamagedArchive from error
     if left:
         raise DamagedArchive
@@ -330,8 +359,8 @@ class _Store:
         self.tried(remove, "removed")
 
     def tried(self, do: Callable[[], T], done: str) -> T:
-        """What do() gives, asked again while the store fails. LipsyncError: it went on failing. What is missing when read, or damaged, is
-        passed on as FileNotFoundError, DamagedArchive."""
+        """What do() gives, asked again while the store fails. LipsyncError: it went on failing. What is missing when
+        read, or damaged, is passed on as FileNotFoundError, DamagedArchive."""
         for pause_s in (*PAUSES_S, 0.0):
             try:
                 return do()
@@ -372,7 +401,11 @@ def _file_name(url: str) -> str:
 
 def _is_inside(name: str) -> bool:
     """Whether an archive's member stays below the folder it is put in, on every system."""
-    return bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name)) and not any(part.strip(".") == "" for part in name.split("/")) and name != LABEL
+    return (
+        bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name))
+        and not any(part.strip(".") == "" for part in name.split("/"))
+        and name != LABEL
+    )
 
 
 def _empty(folder: Path) -> None:

@@ -1,10 +1,11 @@
-"""The mouth blended from the real views around the wanted one on a map of appearances (Nirkin et al. 2019, FSGAN, "appearance map").
+"""The mouth blended from the real views around the wanted one on a map of appearances (Nirkin et al. 2019, FSGAN,
+"appearance map").
 
-Views are points on a map whose axes are the head's yaw and pitch and the mouth's opening and width. Near-duplicates are removed, a Delaunay
-triangulation joins the rest, and a wanted point shows the views at the corners of its simplex by its barycentric weights: a wanted view that
-moves smoothly changes smoothly. Beyond the paper: the axes include the lips; axes along which this footage hardly varies are left out, as a
-still head has no triangles; and the views are warped onto the wanted lips before they are blended, so that no lips are seen double.
-"""
+Views are points on a map whose axes are the head's yaw and pitch and the mouth's opening and width. Near-duplicates are
+removed, a Delaunay triangulation joins the rest, and a wanted point shows the views at the corners of its simplex by
+its barycentric weights: a wanted view that moves smoothly changes smoothly. Beyond the paper: the axes include the
+lips; axes along which this footage hardly varies are left out, as a still head has no triangles; and the views are
+warped onto the wanted lips before they are blended, so that no lips are seen double."""
 
 from __future__ import annotations
 
@@ -60,14 +61,17 @@ class Method:
         return (rgb / 255).clamp(0, 1)
 
     def _places(self, lips: np.ndarray, pose: np.ndarray) -> np.ndarray:
-        """(N,4) places on the map of (N,18,2) lips and (N,3) head pose: yaw, pitch, mouth opening, mouth width; eye distances."""
+        """(N,4) places on the map of (N,18,2) lips and (N,3) head pose: yaw, pitch, mouth opening, mouth width; eye
+        distances."""
         width = lips[:, 6, :1] - lips[:, 0, :1]
-        return np.concatenate([pose[:, :2] * self.config.pose_weight, opening(lips)[:, None] * self.config.opening_weight, width], 1)
+        return np.concatenate(
+            [pose[:, :2] * self.config.pose_weight, opening(lips)[:, None] * self.config.opening_weight, width], 1
+        )
 
 
 class ViewMap:
-    """Points in any few dimensions, joined by a Delaunay triangulation; `blend` finds barycentric weights. Where all points lie in a plane,
-    on a line or are too few, the directions in which they spread are what is triangulated."""
+    """Points in any few dimensions, joined by a Delaunay triangulation; `blend` finds barycentric weights. Where all
+    points lie in a plane, on a line or are too few, the directions in which they spread are what is triangulated."""
 
     def __init__(self, points: np.ndarray) -> None:
         """points: (V,D)."""
@@ -83,8 +87,8 @@ class ViewMap:
             self.outside = _hull(self.points)
 
     def blend(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(B,C) points around each of the (B,D) wanted ones, and their (B,C) weights >= 0, which add up to 1. What lies outside is first
-        drawn in to the outline, straight towards the middle: a step there is continuous as well."""
+        """(B,C) points around each of the (B,D) wanted ones, and their (B,C) weights >= 0, which add up to 1. What lies
+        outside is first drawn in to the outline, straight towards the middle: a step there is continuous as well."""
         at = (wanted - self.mean) @ self.basis.T
         if len(self.basis) == 0:
             return np.zeros((len(at), 1), np.int64), np.ones((len(at), 1))
@@ -119,7 +123,8 @@ def _hull(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def without_duplicates(points: np.ndarray, sharpness: np.ndarray, radius: float) -> np.ndarray:
-    """Rows of (K,D) points of which no two are nearer than `radius`: of near ones the sharpest stays. (V,) ascending."""
+    """Rows of (K,D) points of which no two are nearer than `radius`: of near ones the sharpest stays. (V,)
+    ascending."""
     from scipy.spatial import cKDTree
 
     tree, left = cKDTree(points), np.ones(len(points), bool)

@@ -1,8 +1,9 @@
-"""Autoencoder as the deepfake programs have it (Rossler et al. 2019 describe them): trained to undo random warps of real mouths.
+"""Autoencoder as the deepfake programs have it (Rossler et al. 2019 describe them): trained to undo random warps of
+real mouths.
 
-The few numbers between encoder and decoder are also foretold from the wanted lips and from what the lip model hears; mouths are drawn from
-those. A mask keeps what is held before the mouth: it is learned from shapes pasted over the training pictures.
-"""
+The few numbers between encoder and decoder are also foretold from the wanted lips and from what the lip model hears;
+mouths are drawn from those. A mask keeps what is held before the mouth: it is learned from shapes pasted over the
+training pictures."""
 
 from __future__ import annotations
 
@@ -43,14 +44,17 @@ _HEARD, _N_HEARD = 256, 48
 
 
 class CodePredictor(nn.Module):
-    """(B,19) lips and pose, (B,5) how the picture was moved, and (B,256) speech or None, to the (B,n) code of the mouth."""
+    """(B,19) lips and pose, (B,5) how the picture was moved, and (B,256) speech or None, to the (B,n) code of the
+    mouth."""
 
     def __init__(self, n: int) -> None:
         super().__init__()
         self.listen = nn.Linear(_HEARD, _N_HEARD)
         self.body = mlp(N_LIP_NUMBERS + N_MOVE + _N_HEARD + 1, 192, 192, n)
 
-    def forward(self, lips: torch.Tensor, move: torch.Tensor, speech: torch.Tensor | None, hears: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, lips: torch.Tensor, move: torch.Tensor, speech: torch.Tensor | None, hears: torch.Tensor
+    ) -> torch.Tensor:
         """hears: (B,1) 0 or 1, whether the speech may be used."""
         if speech is None:
             heard = lips.new_zeros(len(lips), _N_HEARD + 1)
@@ -93,15 +97,23 @@ class Method(Decoded):
         self.nets["mask"] = Mask()
 
     def draw(self, query: TextureQuery) -> tuple[torch.Tensor, torch.Tensor]:
-        """The mouth for lips and speech in the frame's own light and surroundings; alpha falls where something covers the frame's mouth."""
+        """The mouth for lips and speech in the frame's own light and surroundings; alpha falls where something covers
+        the frame's mouth."""
         n = len(query.lips)
-        code = self.foretold(query.lips, query.pose, query.speech, query.lips.new_zeros(n, N_MOVE), query.lips.new_ones(n, 1))
+        code = self.foretold(
+            query.lips, query.pose, query.speech, query.lips.new_zeros(n, N_MOVE), query.lips.new_ones(n, 1)
+        )
         crop = resized(query.crop, self.size)
         whole, logits = self._lit(code, crop)
         return torch.lerp(crop, whole, self.region), torch.sigmoid(logits)
 
     def foretold(
-        self, lips: torch.Tensor, pose: torch.Tensor, speech: torch.Tensor | None, move: torch.Tensor, hears: torch.Tensor
+        self,
+        lips: torch.Tensor,
+        pose: torch.Tensor,
+        speech: torch.Tensor | None,
+        move: torch.Tensor,
+        hears: torch.Tensor,
     ) -> torch.Tensor:
         """(B,n) codes."""
         return self.nets["foretell"](self.nets["numbers"](lips, pose), move, speech, hears).float()
@@ -123,11 +135,13 @@ class Method(Decoded):
             final = torch.lerp(front_crop, drawn, alpha)
             weight = self.weight_of(lips)
             terms = {
-                "l1": losses.l1(weight * whole, weight * truth), "final": losses.l1(weight * final, weight * front_truth),
-                "perceptual": 0.5 * losses.perceptual(torch.lerp(truth, whole, self.region), truth), "match": 0.01 * match,
+                "l1": losses.l1(weight * whole, weight * truth),
+                "final": losses.l1(weight * final, weight * front_truth),
+                "perceptual": 0.5 * losses.perceptual(torch.lerp(truth, whole, self.region), truth),
+                "match": 0.01 * match,
                 "mask": 0.1 * F.binary_cross_entropy_with_logits(logits, 1 - shape),
                 "temporal": config.temporal * losses.temporal(whole, truth, run),
-            }  # fmt: skip
+            }
             if discriminator is not None:
                 self._fake, self._real = final.detach(), front_truth
                 terms["fools"] = config.adversarial * game.generator(discriminator(final))
@@ -140,18 +154,27 @@ class Method(Decoded):
         return objectives if discriminator is None else [*objectives, Objective("critic", discriminator, judge)]
 
     def _code(
-        self, speech: torch.Tensor | None, lips: torch.Tensor, pose: torch.Tensor, move: torch.Tensor, truth: torch.Tensor, run: int
+        self,
+        speech: torch.Tensor | None,
+        lips: torch.Tensor,
+        pose: torch.Tensor,
+        move: torch.Tensor,
+        truth: torch.Tensor,
+        run: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Codes to train the decoder with, some seen in the warped mouth and most foretold; and how far these are apart."""
+        """Codes to train the decoder with, some seen in the warped mouth and most foretold; and how far these are
+        apart."""
         lot = lambda share: (torch.rand(len(lips) // run, 1) < share).repeat_interleave(run, 0).to(lips.device)
         told = self.foretold(lips, pose, speech, move, 1 - lot(self.config.speech_dropout).float())
         warped = sampled(truth, random_warp(len(truth), self.size, self.config.warp).to(truth.device))
         seen = self.nets["encoder"](warped).float()
         return torch.where(lot(self.config.seen), seen, told), (told - seen).square().mean()
 
-    def _lit(self, code: torch.Tensor, crop: torch.Tensor, bare: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """The decoded picture in the light of `crop`, and the logits of the mask. What covers the face says nothing of its light:
-        it is what the mask keeps, or in training where `bare` (B,1,h,w) is 0."""
+    def _lit(
+        self, code: torch.Tensor, crop: torch.Tensor, bare: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The decoded picture in the light of `crop`, and the logits of the mask. What covers the face says nothing of
+        its light: it is what the mask keeps, or in training where `bare` (B,1,h,w) is 0."""
         plain, around = self.nets["decoder"](code), 1 - self.region
         first = in_light_of(plain, crop, around if bare is None else around * bare).detach()
         logits = self.nets["mask"](torch.cat([crop, first], 1)).float()

@@ -1,10 +1,11 @@
-"""The weighted median over a bank whose mouths from *other* footage were first given the target's look: its light, its camera.
+"""The weighted median over a bank whose mouths from *other* footage were first given the target's look: its light, its
+camera.
 
-The footage's light is first brought to the target's mean colour; the rest is learnt without pairs (CycleGAN: Zhu et al. 2017): two
-generators, there and back; a critic for each look (least squares: Mao et al. 2017); there and back again must be the start, and a mouth that
-has the look already must stay as it is. The generators are small and cannot move anything: they mix the colours anew, place by place, and add
-or take away fine detail. Without other footage there is nothing to transfer: both sides are the target's, and the median is drawn as it is.
-"""
+The footage's light is first brought to the target's mean colour; the rest is learnt without pairs (CycleGAN: Zhu et al.
+2017): two generators, there and back; a critic for each look (least squares: Mao et al. 2017); there and back again
+must be the start, and a mouth that has the look already must stay as it is. The generators are small and cannot move
+anything: they mix the colours anew, place by place, and add or take away fine detail. Without other footage there is
+nothing to transfer: both sides are the target's, and the median is drawn as it is."""
 
 from __future__ import annotations
 
@@ -42,25 +43,37 @@ class Method(TrainableTexture):
         self.discriminators = nn.ModuleDict({"target": Discriminator(n), "footage": Discriminator(n)})
 
     def domains(self, subject: TargetAnalysis) -> np.ndarray | None:
-        """(K,) 0 = the target's own mouths, 1 = of other footage; None without any. Shots are numbered film after film."""
+        """(K,) 0 = the target's own mouths, 1 = of other footage; None without any. Shots are numbered film after
+        film."""
         other = (subject.bank.shot > subject.track.shot.max()).astype(np.int64)
         return other if other.any() and not other.all() else None
 
     def begin(self, subject: TargetAnalysis, device: torch.device | str) -> Self:
-        """Untrained. Until `prepare`, `render` shows what is learnt: the footage's mouth nearest to the wanted lips, in the target's look."""
+        """Untrained. Until `prepare`, `render` shows what is learnt: the footage's mouth nearest to the wanted lips, in
+        the target's look."""
         self.bank, self.domain = subject.bank, self.domains(subject)
         self.sources = np.arange(len(self.bank)) if self.domain is None else np.flatnonzero(self.domain)
-        self.shapes = torch.from_numpy(describe(self.bank.lips[self.sources], self.bank.pose[self.sources], MedianConfig())).float().to(device)
+        self.shapes = (
+            torch.from_numpy(describe(self.bank.lips[self.sources], self.bank.pose[self.sources], MedianConfig()))
+            .float()
+            .to(device)
+        )
         self.median, self.radius = None, 0
         other = 0 if self.domain is None else len(self.sources)
-        self.remarks = {"footage_mouths": other, "transfer": "from other footage" if other else "none: there is no other footage"}
+        self.remarks = {
+            "footage_mouths": other,
+            "transfer": "from other footage" if other else "none: there is no other footage",
+        }
         super().begin(subject, device)
         if self.domain is not None:
-            self.nets["light"].gain.copy_(mean_colour(self.bank, self.domain == 0) / mean_colour(self.bank, self.domain == 1).clamp_min(1e-2))
+            self.nets["light"].gain.copy_(
+                mean_colour(self.bank, self.domain == 0) / mean_colour(self.bank, self.domain == 1).clamp_min(1e-2)
+            )
         return self
 
     def prepare(self, subject: TargetAnalysis, device: torch.device | str) -> Self:
-        """Ready to draw: all mouths of other footage transferred, on disk. LipsyncError: no weights, another's, or no room."""
+        """Ready to draw: all mouths of other footage transferred, on disk. LipsyncError: no weights, another's, or no
+        room."""
         super().prepare(subject, device)
         domain = self.domains(subject)
         bank = subject.bank if domain is None else self.transferred(subject.bank, domain == 1)
@@ -82,7 +95,8 @@ class Method(TrainableTexture):
         return look_distance(drawn, truth)
 
     def transferred(self, bank: MouthBank, other: np.ndarray) -> MouthBank:
-        """The bank with its (K,) bool `other` mouths in the target's look; the pictures are in a temporary file that goes with the object."""
+        """The bank with its (K,) bool `other` mouths in the target's look; the pictures are in a temporary file that
+        goes with the object."""
         sharpness = bank.sharpness.copy()
         with tempfile.TemporaryFile(prefix="lipsync-") as file, torch.no_grad():
             for start in range(0, len(bank), _AT_ONCE):
@@ -98,7 +112,9 @@ class Method(TrainableTexture):
                     file.flush()
                 except OSError as trouble:
                     where = f"the temporary folder {tempfile.gettempdir()}"
-                    raise LipsyncError(f"{len(bank)} transferred mouths find no room in {where} ({trouble}). Make room, or set TMPDIR.") from None
+                    raise LipsyncError(
+                        f"{len(bank)} transferred mouths find no room in {where} ({trouble}). Make room, or set TMPDIR."
+                    ) from None
             return replace(bank, crops=np.memmap(file, np.uint8, "r", shape=bank.crops.shape), sharpness=sharpness)
 
     def objectives(self, losses: object) -> Sequence[Objective]:
@@ -112,7 +128,9 @@ class Method(TrainableTexture):
             there, ours_again = self.nets["to_target"](torch.cat([theirs, ours])).split([len(theirs), len(ours)])
             back, theirs_again = self.nets["to_footage"](torch.cat([ours, theirs])).split([len(ours), len(theirs)])
             self._made = {"target": there.detach(), "footage": back.detach()}
-            round_trips = losses.l1(self.nets["to_footage"](there), theirs) + losses.l1(self.nets["to_target"](back), ours)
+            round_trips = losses.l1(self.nets["to_footage"](there), theirs) + losses.l1(
+                self.nets["to_target"](back), ours
+            )
             return {
                 "fool": game.generator(self._judged("target", there)) + game.generator(self._judged("footage", back)),
                 "cycle": config.cycle * round_trips,
@@ -123,10 +141,15 @@ class Method(TrainableTexture):
             self.discriminators.requires_grad_(True)
             theirs, ours = self._sides(batch)
             real = {"target": ours, "footage": theirs}
-            word = lambda side: game.real(self._judged(side, real[side])) + game.fake(self._judged(side, self._made[side]))  # noqa: E731
+            word = lambda side: (
+                game.real(self._judged(side, real[side])) + game.fake(self._judged(side, self._made[side]))
+            )  # noqa: E731
             return {f"critic_{side}": 0.5 * word(side) for side in real}
 
-        return [Objective("generators", self.nets, generators, config.rate), Objective("critics", self.discriminators, discriminators, config.rate)]
+        return [
+            Objective("generators", self.nets, generators, config.rate),
+            Objective("critics", self.discriminators, discriminators, config.rate),
+        ]
 
     def _sides(self, batch: TextureBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """The window of the footage's mouths and of the target's; where all are of one kind, two halves of them."""
@@ -134,7 +157,9 @@ class Method(TrainableTexture):
         if other.all() or not other.any():
             other = np.arange(len(other)) % 2 == 0
         rgb = batch.truth[(..., *self._window)]
-        return self.nets["light"](rgb[torch.from_numpy(other).to(rgb.device)]), rgb[torch.from_numpy(~other).to(rgb.device)]
+        return self.nets["light"](rgb[torch.from_numpy(other).to(rgb.device)]), rgb[
+            torch.from_numpy(~other).to(rgb.device)
+        ]
 
     def _judged(self, side: str, rgb: torch.Tensor) -> torch.Tensor:
         """The critic's word on every patch; it knows which part of the crop it sees."""
@@ -149,7 +174,8 @@ class Method(TrainableTexture):
 
 
 class Light(nn.Module):
-    """(B,3,H,W) pictures of the footage in light of the target's colour and strength: every channel in proportion (von Kries 1902)."""
+    """(B,3,H,W) pictures of the footage in light of the target's colour and strength: every channel in proportion (von
+    Kries 1902)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -160,14 +186,22 @@ class Light(nn.Module):
 
 
 class Look(nn.Module):
-    """(B,3,H,W) pictures in the other look, any size: colours mixed by a coarse grid of matrices, fine detail added. Untrained: unchanged."""
+    """(B,3,H,W) pictures in the other look, any size: colours mixed by a coarse grid of matrices, fine detail added.
+    Untrained: unchanged."""
 
     def __init__(self, n: int) -> None:
         super().__init__()
-        self.coarse = nn.Sequential(*_layer(3, n, 2), *_layer(n, 2 * n, 2), *_layer(2 * n, 3 * n, 2), *_layer(3 * n, 3 * n))
+        self.coarse = nn.Sequential(
+            *_layer(3, n, 2), *_layer(n, 2 * n, 2), *_layer(2 * n, 3 * n, 2), *_layer(3 * n, 3 * n)
+        )
         self.whole, self.part = nn.Linear(3 * n, 12), nn.Conv2d(3 * n, 12, 1)
         half = n // 2
-        self.fine = nn.Sequential(*_layer(6, half), *_layer(half, half), *_layer(half, half), nn.Conv2d(half, 3, 3, 1, 1, padding_mode="replicate"))
+        self.fine = nn.Sequential(
+            *_layer(6, half),
+            *_layer(half, half),
+            *_layer(half, half),
+            nn.Conv2d(half, 3, 3, 1, 1, padding_mode="replicate"),
+        )
         for last in (self.whole, self.part, self.fine[-1]):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
@@ -184,16 +218,22 @@ class Look(nn.Module):
 
 
 class Discriminator(nn.Sequential):
-    """(B,1,h,w) is each patch of 34x34 pixels filmed? From (B,8,H,W): colours, their fine detail, and where in the crop."""
+    """(B,1,h,w) is each patch of 34x34 pixels filmed? From (B,8,H,W): colours, their fine detail, and where in the
+    crop."""
 
     def __init__(self, n: int) -> None:
         sizes = ((8, n, 2), (n, 2 * n, 2), (2 * n, 2 * n, 1))
-        layers = [layer for n_in, n_out, stride in sizes for layer in (nn.Conv2d(n_in, n_out, 4, stride, 1), nn.LeakyReLU(0.2))]
+        layers = [
+            layer
+            for n_in, n_out, stride in sizes
+            for layer in (nn.Conv2d(n_in, n_out, 4, stride, 1), nn.LeakyReLU(0.2))
+        ]
         super().__init__(*layers, nn.Conv2d(2 * n, 1, 4, 1, 1))
 
 
 def with_detail(rgb: torch.Tensor) -> torch.Tensor:
-    """(B,6,H,W) the pictures, and what a 3x3 mean would remove, as strong as the colours: blur and grain are seen from the first step on."""
+    """(B,6,H,W) the pictures, and what a 3x3 mean would remove, as strong as the colours: blur and grain are seen from
+    the first step on."""
     return torch.cat([rgb, 10 * (rgb - F.avg_pool2d(F.pad(rgb, (1, 1, 1, 1), mode="replicate"), 3, 1))], 1)
 
 
@@ -204,14 +244,18 @@ def mean_colour(bank: MouthBank, chosen: np.ndarray, n: int = 200) -> torch.Tens
 
 
 def look_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Between all patches of 5x5 pixels of (B,3,H,W) a and of b, at three scales, in standard deviations of b: sliced Wasserstein distance
-    (Rabin et al. 2011; between pictures: Karras et al. 2018)."""
+    """Between all patches of 5x5 pixels of (B,3,H,W) a and of b, at three scales, in standard deviations of b: sliced
+    Wasserstein distance (Rabin et al. 2011; between pictures: Karras et al. 2018)."""
     ways = torch.randn(48, 3, 5, 5, generator=torch.Generator().manual_seed(0))
     ways = (ways / ways.flatten(1).norm(dim=1)[:, None, None, None]).to(a.device)
     apart = []
     for last in (False, False, True):
         smaller = [F.avg_pool2d(x, 2) for x in (a, b)]
-        bands = (a, b) if last else [x - F.interpolate(small, x.shape[2:], mode="bilinear") for x, small in zip((a, b), smaller)]
+        bands = (
+            (a, b)
+            if last
+            else [x - F.interpolate(small, x.shape[2:], mode="bilinear") for x, small in zip((a, b), smaller)]
+        )
         ours, theirs = (F.conv2d(x, ways, stride=3).transpose(0, 1).flatten(1).sort(1).values for x in bands)
         apart.append((ours - theirs).abs().mean() / theirs.std(1).mean().clamp_min(1e-4))
         a, b = smaller
@@ -232,7 +276,10 @@ def _layer(n_in: int, n_out: int, stride: int = 1) -> list[nn.Module]:
 
 def _window(pictures: torch.Tensor, side: int) -> tuple[slice, slice]:
     """A part of the picture by lot, at most side x side: full detail at a fraction of the work."""
-    return tuple(slice(start := int(torch.randint(0, max(n - side, 0) + 1, ())), start + min(n, side)) for n in pictures.shape[2:])
+    return tuple(
+        slice(start := int(torch.randint(0, max(n - side, 0) + 1, ())), start + min(n, side))
+        for n in pictures.shape[2:]
+    )
 
 
 def _places(space: MouthSpace, device: torch.device) -> torch.Tensor:

@@ -1,10 +1,10 @@
 """Real mouths fused by a small network, with a generator for what none of them shows (ours).
 
-The mouths that come nearest to the wanted lips are warped onto them by their landmarks. A network looks at each of them beside the others, the
-wanted lips and the frame's surroundings, and answers with a residual flow that aligns it further and with its weight at every place; the
-weighted mean has the mouths' own pixels at full resolution. A generator draws what no candidate shows, and the slow differences of light.
-Related: weights per place and flow of several views (Thies et al. 2018, Ha et al. 2020), here learned on one person in minutes.
-"""
+The mouths that come nearest to the wanted lips are warped onto them by their landmarks. A network looks at each of them
+beside the others, the wanted lips and the frame's surroundings, and answers with a residual flow that aligns it further
+and with its weight at every place; the weighted mean has the mouths' own pixels at full resolution. A generator draws
+what no candidate shows, and the slow differences of light. Related: weights per place and flow of several views (Thies
+et al. 2018, Ha et al. 2020), here learned on one person in minutes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ class Method(TrainableTexture):
         n = self.config.channels
         self.nets["look"] = nn.Sequential(conv(15, n, stride=2), conv(n, 2 * n), Residual(2 * n))
         # weight, flow across, flow down
-        self.nets["compare"] = nn.Sequential(conv(4 * n, 2 * n, 1), Residual(2 * n), conv(2 * n, n), from_nothing(nn.Conv2d(n, 3, 3, 1, 1)))
+        self.nets["compare"] = nn.Sequential(
+            conv(4 * n, 2 * n, 1), Residual(2 * n), conv(2 * n, n), from_nothing(nn.Conv2d(n, 3, 3, 1, 1))
+        )
         self.nets["generator"] = nn.Sequential(
             conv(12, n), conv(n, 2 * n, stride=2), conv(2 * n, 4 * n, stride=2), Residual(4 * n), Residual(4 * n), Residual(4 * n),
             nn.Upsample(scale_factor=2), conv(4 * n, 2 * n), nn.Upsample(scale_factor=2), conv(2 * n, n), from_nothing(nn.Conv2d(n, 7, 3, 1, 1)),
@@ -68,12 +70,18 @@ class Method(TrainableTexture):
         return self._sharp(query.lips[own], query.pose[own], query.crop, index, weight), None
 
     def _sharp(self, lips, pose, crop, index, weight) -> torch.Tensor:
-        """`fused` mouths in their surroundings, as sharp as the real ones. (Learning through the sharpening was tried: it learns noise.)"""
+        """`fused` mouths in their surroundings, as sharp as the real ones. (Learning through the sharpening was tried:
+        it learns noise.)"""
         rgb, real = self.fused(lips, pose, crop, index, weight)
         with torch.autocast(self.device.type, enabled=False):
             rows = zip(rgb, real, weight, lips)
             sharpness_gain, limit = self.trip * self.config.sharpness_gain, self.config.resharpen
-            rgb = torch.stack([resharpened(one, each, w, wanted, self.space, sharpness_gain, limit, 1) for one, each, w, wanted in rows])
+            rgb = torch.stack(
+                [
+                    resharpened(one, each, w, wanted, self.space, sharpness_gain, limit, 1)
+                    for one, each, w, wanted in rows
+                ]
+            )
             return torch.lerp(crop, rgb.clamp(0, 1), self.region)
 
     def fused(self, lips, pose, crop, index, weight) -> tuple[torch.Tensor, torch.Tensor]:
@@ -85,7 +93,9 @@ class Method(TrainableTexture):
         exact = lambda: torch.autocast(self.device.type, enabled=False)  # noqa: E731  # geometry is never in half precision
         with exact(), torch.no_grad():
             real = self.candidates.crops(index.flatten()).float() / 255
-            field = self.warp.fields(lips, self.jaw_of(lips, pose), self.candidates.lips[index], self.candidates.jaw[index])
+            field = self.warp.fields(
+                lips, self.jaw_of(lips, pose), self.candidates.lips[index], self.candidates.jaw[index]
+            )
             flow = self.warp.dense(field.flatten(0, 1))
             shrink = flow.new_tensor([self.size[1] / flow.shape[3], self.size[0] / flow.shape[2]])[:, None, None]
             small = _moved(resized(real, self.size), resized(flow, self.size) * shrink).unflatten(0, (b, c))
@@ -97,8 +107,11 @@ class Method(TrainableTexture):
         picture, part, light = made[:, :3].sigmoid(), made[:, 3:4].sigmoid(), 0.2 * made[:, 4:].tanh()
         return torch.lerp(mean + light, picture, part), real.unflatten(0, (b, c))
 
-    def _place_of(self, small: torch.Tensor, lips: torch.Tensor, crop: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B,C,h/2,w/2) log weights and (B,C,2,h/2,w/2) residual flow, net pixels, of the (B,C,3,h,w) warped candidates."""
+    def _place_of(
+        self, small: torch.Tensor, lips: torch.Tensor, crop: torch.Tensor, weight: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B,C,h/2,w/2) log weights and (B,C,2,h/2,w/2) residual flow, net pixels, of the (B,C,3,h,w) warped
+        candidates."""
         b, c = small.shape[:2]
         around, contour = resized(blanked(crop, self.space), self.size), drawn_lips(lips, self.space, self.size)
         mean = (small * weight[..., None, None, None]).sum(1)
@@ -109,8 +122,11 @@ class Method(TrainableTexture):
         placed = self.nets["compare"](torch.cat([looked, others], 1)).float().unflatten(0, (b, c))
         return placed[:, :, 0] * 4 + weight.clamp_min(1e-4).log()[..., None, None], _REACH * placed[:, :, 1:].tanh()
 
-    def _generated(self, small: torch.Tensor, lips: torch.Tensor, crop: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-        """(B,7,h,w): picture, its share, light; before their squashing. share: (B,C,h,w) of the (B,C,3,h,w) warped candidates."""
+    def _generated(
+        self, small: torch.Tensor, lips: torch.Tensor, crop: torch.Tensor, share: torch.Tensor
+    ) -> torch.Tensor:
+        """(B,7,h,w): picture, its share, light; before their squashing. share: (B,C,h,w) of the (B,C,3,h,w) warped
+        candidates."""
         mean = (small * share[:, :, None]).sum(1)
         spread = (small - mean[:, None]).abs().mean(1)
         contour, around = drawn_lips(lips, self.space, self.size), resized(blanked(crop, self.space), self.size)
@@ -125,20 +141,27 @@ class Method(TrainableTexture):
             rgb, _ = self.fused(batch.query.lips, batch.query.pose, batch.query.crop, index, weight)
             a, b = torch.lerp(batch.query.crop, rgb, self.region), batch.truth
             return {
-                "l1": 10 * losses.l1(a, b), "edge": 10 * losses.edge(a, b), "ssim": losses.dissimilarity(a, b),
-                "perceptual": losses.perceptual(resized(a, self.size), resized(b, self.size)), "temporal": 10 * losses.temporal(a, b, batch.run),
-            }  # fmt: skip
+                "l1": 10 * losses.l1(a, b),
+                "edge": 10 * losses.edge(a, b),
+                "ssim": losses.dissimilarity(a, b),
+                "perceptual": losses.perceptual(resized(a, self.size), resized(b, self.size)),
+                "temporal": 10 * losses.temporal(a, b, batch.run),
+            }
 
         return [Objective("fusion", self.nets, loss, rate=self.config.rate, betas=(0.9, 0.999))]
 
     def answer(self, batch: TextureBatch) -> torch.Tensor:
         query = batch.query
         choices = [self._left_out(row[None], self.shots > 1) for row in batch.row]
-        parts = [self._sharp(query.lips[b : b + 1], query.pose[b : b + 1], query.crop[b : b + 1], *choice) for b, choice in enumerate(choices)]
+        parts = [
+            self._sharp(query.lips[b : b + 1], query.pose[b : b + 1], query.crop[b : b + 1], *choice)
+            for b, choice in enumerate(choices)
+        ]
         return torch.cat(parts)
 
     def _left_out(self, row: torch.Tensor, whole: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Candidates for (B,) bank rows as if these and their neighbours in time, or their `whole` shots, were not in the bank."""
+        """Candidates for (B,) bank rows as if these and their neighbours in time, or their `whole` shots, were not in
+        the bank."""
         same = self.shot == self.shot[row][:, None]
         near = same & (whole | ((self.source - self.source[row][:, None]).abs() < _APART))
         fade = len(self.config.fade)
@@ -148,7 +171,9 @@ class Method(TrainableTexture):
             around = torch.where(self.shot[around] == self.shot[r], around, r)
             parts.append(self.candidates.choose(self.candidates.features[around], ~out[None]))
         index, weight = (torch.cat(part) for part in zip(*parts))
-        return index[:, : self.config.train_candidates], weight[:, : self.config.train_candidates] / weight[:, : self.config.train_candidates].sum(1, keepdim=True)
+        return index[:, : self.config.train_candidates], weight[:, : self.config.train_candidates] / weight[
+            :, : self.config.train_candidates
+        ].sum(1, keepdim=True)
 
 
 def _smooth(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

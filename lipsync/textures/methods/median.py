@@ -1,10 +1,11 @@
-"""The mouth as a weighted median of the target's own best-matching frames (Suwajanakorn et al. 2017, section on texture synthesis).
+"""The mouth as a weighted median of the target's own best-matching frames (Suwajanakorn et al. 2017, section on texture
+synthesis).
 
-Beyond the paper: candidates are chosen by lip *trajectory* (the shape now and over the neighbouring frames), which keeps the choice steady
-over time; every candidate is warped so that its lips and jaw lie where they are wanted before the median is taken, so that the median of
-many frames stays sharp and shows the wanted shape instead of their mean; blurred frames weigh less; and each drawn mouth is given back the
-fine detail that fusing cost it, until it is as sharp as the mouths it was made of.
-"""
+Beyond the paper: candidates are chosen by lip *trajectory* (the shape now and over the neighbouring frames), which
+keeps the choice steady over time; every candidate is warped so that its lips and jaw lie where they are wanted before
+the median is taken, so that the median of many frames stays sharp and shows the wanted shape instead of their mean;
+blurred frames weigh less; and each drawn mouth is given back the fine detail that fusing cost it, until it is as sharp
+as the mouths it was made of."""
 
 from __future__ import annotations
 
@@ -57,7 +58,8 @@ class Method:
 
 
 def weighted_median(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """(...) lower weighted median of (C,...) values with (C,) weights: the smallest value at which half of the weight is reached."""
+    """(...) lower weighted median of (C,...) values with (C,) weights: the smallest value at which half of the weight
+    is reached."""
     ordered, order = values.sort(0)
     reached = weights[order].cumsum(0) >= 0.5 * weights.sum()
     return ordered.gather(0, reached.int().argmax(0, keepdim=True))[0]
@@ -65,7 +67,8 @@ def weighted_median(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor
 
 @njit(parallel=True, fastmath=True, cache=True)
 def _warped_median(crops, field, weights, out, step):  # pragma: no cover - compiled
-    """`CandidateWarp.apply` and `weighted_median` in one pass over the picture: 256 bins per channel, found through 16 coarse ones."""
+    """`CandidateWarp.apply` and `weighted_median` in one pass over the picture: 256 bins per channel, found through 16
+    coarse ones."""
     n, _, height, width = crops.shape
     half = 0.5 * weights.sum()
     for y in prange(height):
@@ -85,7 +88,9 @@ def _warped_median(crops, field, weights, out, step):  # pragma: no cover - comp
                 u, v = sx - x0, sy - y0
                 for ch in range(3):
                     p = crops[k, ch]
-                    value = (1 - v) * ((1 - u) * p[y0, x0] + u * p[y0, x0 + 1]) + v * ((1 - u) * p[y0 + 1, x0] + u * p[y0 + 1, x0 + 1])
+                    value = (1 - v) * ((1 - u) * p[y0, x0] + u * p[y0, x0 + 1]) + v * (
+                        (1 - u) * p[y0 + 1, x0] + u * p[y0 + 1, x0 + 1]
+                    )
                     q = np.uint8(value + 0.5)
                     seen[ch, k] = q
                     fine[ch, q] += weights[k]

@@ -1,9 +1,8 @@
 """The mouth as the target's single best-matching real frame: what choosing alone can do, and how sharp a real mouth is.
 
-Mouths are chosen like the frames of a video texture (Schödl et al. 2000): over a window of rows the run of real mouths is found that fits
-the wanted lips and shows no change of picture that the film does not have; the middle of the run is drawn. So every row depends on the lips
-around it only, and neighbouring rows, whose windows overlap, agree.
-"""
+Mouths are chosen like the frames of a video texture (Schödl et al. 2000): over a window of rows the run of real mouths
+is found that fits the wanted lips and shows no change of picture that the film does not have; the middle of the run is
+drawn. So every row depends on the lips around it only, and neighbouring rows, whose windows overlap, agree."""
 
 from __future__ import annotations
 
@@ -61,9 +60,12 @@ class Method:
         return MouthTexture(rgb=(rgb / 255).clamp(0, 1), alpha=torch.ones_like(rgb[:, :1]), jaw=jaw)
 
     def choose(self, lips: torch.Tensor, pose: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B,) bank rows and (B,17,2) the jaws that go with the wanted lips: of B + 2 radius rows of lips and head pose."""
+        """(B,) bank rows and (B,17,2) the jaws that go with the wanted lips: of B + 2 radius rows of lips and head
+        pose."""
         cfg = self.config
-        distance = torch.cdist(describe_query(lips, pose, cfg), self.features, compute_mode="donot_use_mm_for_euclid_dist")
+        distance = torch.cdist(
+            describe_query(lips, pose, cfg), self.features, compute_mode="donot_use_mm_for_euclid_dist"
+        )
         near, rows = distance.topk(min(cfg.candidates, distance.shape[1]), largest=False)
         step = torch.cdist(self.after[rows[:-1]], self.small[rows[1:]], compute_mode="donot_use_mm_for_euclid_dist")
         best = middle_of_best_run(near.double() ** 2, cfg.jump * step.double() ** 2, cfg.window)
@@ -97,5 +99,8 @@ def following(bank: MouthBank) -> np.ndarray:
 def _small(bank: MouthBank) -> torch.Tensor:
     """(K,n) float32 small pictures, scaled so that their distances are root mean squares of full scale."""
     rows = np.array_split(np.arange(len(bank)), max(1, len(bank) // 64))
-    pictures = [torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(bank.take(r)).float() / 255, _SMALL).flatten(1) for r in rows]
+    pictures = [
+        torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(bank.take(r)).float() / 255, _SMALL).flatten(1)
+        for r in rows
+    ]
     return torch.cat(pictures) / pictures[0].shape[1] ** 0.5

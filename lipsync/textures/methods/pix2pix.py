@@ -1,4 +1,5 @@
-"""The texture `pix2pix`: a U-Net turns drawn lips into a mouth, a PatchGAN judges drawing and mouth together (Isola et al. 2017)."""
+"""The texture `pix2pix`: a U-Net turns drawn lips into a mouth, a PatchGAN judges drawing and mouth together (Isola et
+al. 2017)."""
 
 from __future__ import annotations
 
@@ -39,7 +40,12 @@ class Method(Translator):
 
         def judge(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             discriminator.requires_grad_(True)
-            real, fake = (discriminator(signed(torch.cat([self._asked, shown], 1)))[-1] for shown in (self._truth, self._drawn))
+            real, fake = (
+                discriminator(signed(torch.cat([self._asked, shown], 1)))[-1] for shown in (self._truth, self._drawn)
+            )
             return {"real": 0.5 * game.real(real), "fake": 0.5 * game.fake(fake)}
 
-        return [Objective("generator", self.nets, generator, config.rate), Objective("critic", discriminator, judge, config.rate)]
+        return [
+            Objective("generator", self.nets, generator, config.rate),
+            Objective("critic", discriminator, judge, config.rate),
+        ]

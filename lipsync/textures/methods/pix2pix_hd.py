@@ -1,8 +1,8 @@
-"""The texture `pix2pix-hd`: a coarse and a fine generator turn drawn lips into a mouth, critics judge it at two scales (Wang et al. 2018).
+"""The texture `pix2pix-hd`: a coarse and a fine generator turn drawn lips into a mouth, critics judge it at two scales
+(Wang et al. 2018).
 
-Both generators learn at once, the coarse one also from its own picture. Beside the published terms stands the difference of the pictures:
-minutes of training need it.
-"""
+Both generators learn at once, the coarse one also from its own picture. Beside the published terms stands the
+difference of the pictures: minutes of training need it."""
 
 from __future__ import annotations
 
@@ -62,4 +62,7 @@ class Method(Translator):
             real, fake = ([layers[-1] for layers in discriminators(pair)] for pair in self._pairs)
             return {"real": 0.5 * sum(map(game.real, real)), "fake": 0.5 * sum(map(game.fake, fake))}
 
-        return [Objective("generator", self.nets, generator, config.rate), Objective("critics", discriminators, judge, config.rate)]
+        return [
+            Objective("generator", self.nets, generator, config.rate),
+            Objective("critics", discriminators, judge, config.rate),
+        ]

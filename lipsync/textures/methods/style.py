@@ -1,5 +1,5 @@
-"""Style-modulated decoder after StyleGAN2 (Karras et al. 2020): a learned constant grows into a mouth, and lips and the head's turn say at
-every size how strongly each of its channels speaks. No noise: the same lips give the same mouth.
+"""Style-modulated decoder after StyleGAN2 (Karras et al. 2020): a learned constant grows into a mouth, and lips and the
+head's turn say at every size how strongly each of its channels speaks. No noise: the same lips give the same mouth.
 
 Optional: a patch discriminator, non-saturating, with the gradient penalty R1 (Mescheder, Geiger and Nowozin 2018).
 """
@@ -25,11 +25,13 @@ _WIDTHS = (128, 128, 96, 64, 48, 16, 16)
 
 
 class Modulated(nn.Module):
-    """Convolution whose input channels are scaled by the style, and whose output channels have about unit size whatever the style
-    (weight demodulation), at twice the size if asked; the style shifts these as well, as in adaptive instance normalisation
-    (Karras et al. 2019)."""
+    """Convolution whose input channels are scaled by the style, and whose output channels have about unit size whatever
+    the style (weight demodulation), at twice the size if asked; the style shifts these as well, as in adaptive instance
+    normalisation (Karras et al. 2019)."""
 
-    def __init__(self, n_in: int, n_out: int, n_style: int, size: int = 3, grow: bool = False, demodulate: bool = True) -> None:
+    def __init__(
+        self, n_in: int, n_out: int, n_style: int, size: int = 3, grow: bool = False, demodulate: bool = True
+    ) -> None:
         super().__init__()
         n_out = 4 * n_out if grow else n_out
         self.weight = nn.Parameter(torch.randn(n_out, n_in, size, size) / (n_in * size * size) ** 0.5)
@@ -102,9 +104,10 @@ class Method(Decoded):
             drawn = torch.lerp(crop, whole, self.region)
             weight = self.weight_of(batch.query.lips)
             terms = {
-                "l1": losses.l1(weight * whole, weight * truth), "perceptual": 0.5 * losses.perceptual(drawn, truth),
+                "l1": losses.l1(weight * whole, weight * truth),
+                "perceptual": 0.5 * losses.perceptual(drawn, truth),
                 "temporal": config.temporal * losses.temporal(drawn, truth, batch.run),
-            }  # fmt: skip
+            }
             if discriminator is not None:
                 self._fake, self._real = drawn.detach(), truth
                 terms["fools"] = config.adversarial * game.generator(discriminator(drawn))
@@ -118,4 +121,8 @@ class Method(Decoded):
             return {"real": game.real(liked), "fake": game.fake(discriminator(self._fake)), "r1": penalty}
 
         objectives = [Objective("style", self.nets, loss, rate=config.rate, betas=(0.9, 0.99))]
-        return objectives if discriminator is None else [*objectives, Objective("critic", discriminator, judge, rate=config.rate / 2, betas=(0.5, 0.99))]
+        return (
+            objectives
+            if discriminator is None
+            else [*objectives, Objective("critic", discriminator, judge, rate=config.rate / 2, betas=(0.5, 0.99))]
+        )

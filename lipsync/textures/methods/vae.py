@@ -1,8 +1,8 @@
 """Variational autoencoder (Kingma and Welling 2014) with a prior that knows the lips (Sohn, Lee and Yan 2015).
 
-A mouth's latent numbers are what the lips and the head's turn foretell plus what they do not; an encoder of the real mouth gives the second
-part, held near N(0, 1). Mouths are drawn from the mean that the lips foretell, so half of the training rows are decoded from it as well.
-"""
+A mouth's latent numbers are what the lips and the head's turn foretell plus what they do not; an encoder of the real
+mouth gives the second part, held near N(0, 1). Mouths are drawn from the mean that the lips foretell, so half of the
+training rows are decoded from it as well."""
 
 from __future__ import annotations
 
@@ -53,10 +53,11 @@ class Method(Decoded):
             drawn = torch.lerp(crop, whole, self.region)
             weight = self.weight_of(batch.query.lips)
             return {
-                "l1": losses.l1(weight * whole, weight * truth), "perceptual": 0.5 * losses.perceptual(drawn, truth),
+                "l1": losses.l1(weight * whole, weight * truth),
+                "perceptual": 0.5 * losses.perceptual(drawn, truth),
                 "kl": self.config.kl * losses.kl(mean, logvar),
                 "temporal": self.config.temporal * losses.temporal(drawn, truth, batch.run),
-            }  # fmt: skip
+            }
 
         return [Objective("vae", self.nets, loss, rate=self.config.rate, betas=(0.9, 0.999))]
 

@@ -1,9 +1,10 @@
-"""Vector-quantised autoencoder of two levels (VQ-VAE-2: Razavi, van den Oord and Vinyals 2019), its codes foretold from the lips.
+"""Vector-quantised autoencoder of two levels (VQ-VAE-2: Razavi, van den Oord and Vinyals 2019), its codes foretold from
+the lips.
 
-Real mouths become codes at a quarter and an eighth of the size; a small network learns which codes to expect for the lips and the head's
-turn. Mouths are drawn from the *expected* code vector of each place (all codes, weighted by their likelihood), not from the likeliest
-code: that one switches from frame to frame and flickers. So half of the training rows are decoded from expected codes as well.
-"""
+Real mouths become codes at a quarter and an eighth of the size; a small network learns which codes to expect for the
+lips and the head's turn. Mouths are drawn from the *expected* code vector of each place (all codes, weighted by their
+likelihood), not from the likeliest code: that one switches from frame to frame and flickers. So half of the training
+rows are decoded from expected codes as well."""
 
 from __future__ import annotations
 
@@ -26,13 +27,16 @@ _UNUSED = 0.02
 
 
 class Codebook(nn.Module):
-    """K vectors of D numbers that follow, as running means, the vectors nearest to them (van den Oord et al. 2017, appendix A.1)."""
+    """K vectors of D numbers that follow, as running means, the vectors nearest to them (van den Oord et al. 2017,
+    appendix A.1)."""
 
     def __init__(self, n_codes: int, n: int, decay: float) -> None:
         super().__init__()
         self.decay = decay
         self.register_buffer("codes", torch.randn(n_codes, n))
-        self.register_buffer("share", torch.zeros(n_codes))  # of all vectors, times K: 1 = its fair share; 0 = not yet used
+        self.register_buffer(
+            "share", torch.zeros(n_codes)
+        )  # of all vectors, times K: 1 = its fair share; 0 = not yet used
 
     def nearest(self, x: torch.Tensor) -> torch.Tensor:
         """(B,h,w) int64 code numbers of (B,D,h,w) vectors."""
@@ -48,7 +52,8 @@ class Codebook(nn.Module):
         return (logits.float().softmax(1).movedim(1, -1) @ self.codes).movedim(-1, 1)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Nearest codes, their numbers, and how far `x` strays. Gradients pass straight through to `x`; in training the codes follow."""
+        """Nearest codes, their numbers, and how far `x` strays. Gradients pass straight through to `x`; in training the
+        codes follow."""
         x = x.float()
         with torch.autocast(x.device.type, enabled=False):
             numbers = self.nearest(x.detach())
@@ -101,8 +106,13 @@ class Method(Decoded):
         self.nets["join"] = nn.Sequential(nn.Conv2d(48 + n, n, 1), nn.BatchNorm2d(n, affine=False))
         self.nets["top"], self.nets["bottom"] = Codebook(k, n, self.config.decay), Codebook(k, n, self.config.decay)
         self.nets["decoder"] = nn.Sequential(
-            nn.Conv2d(2 * n, 96, 3, padding=1), nn.LeakyReLU(0.2), grow_freely(96, 48), grow_freely(48, 16),
-            nn.Conv2d(16, 16, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(16, 3, 3, padding=1),
+            nn.Conv2d(2 * n, 96, 3, padding=1),
+            nn.LeakyReLU(0.2),
+            grow_freely(96, 48),
+            grow_freely(48, 16),
+            nn.Conv2d(16, 16, 3, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(16, 3, 3, padding=1),
         )
         self.nets["usual"] = nn.ParameterList([torch.logit(self._usual, 0.01)])
         self.nets["foretell"] = CodePredictor(self.size, k)
@@ -111,13 +121,17 @@ class Method(Decoded):
         """The mouth of the expected codes, in the frame's own light and surroundings."""
         crop = resized(query.crop, self.size)
         top, bottom = self.nets["foretell"](self.nets["numbers"](query.lips, query.pose))
-        return torch.lerp(crop, self._lit(self.nets["top"].expected(top), self.nets["bottom"].expected(bottom), crop), self.region), None
+        return torch.lerp(
+            crop, self._lit(self.nets["top"].expected(top), self.nets["bottom"].expected(bottom), crop), self.region
+        ), None
 
     def encode(self, truth: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
         """(codes, numbers, stray) of real mouths, of the top level and of the bottom one."""
         quarter = self.nets["quarter"](2 * truth - 1)
         top = self.nets["top"](self.nets["eighth"](quarter))
-        bottom = self.nets["bottom"](self.nets["join"](torch.cat([quarter.float(), self.nets["enlarge"](top[0]).float()], 1)))
+        bottom = self.nets["bottom"](
+            self.nets["join"](torch.cat([quarter.float(), self.nets["enlarge"](top[0]).float()], 1))
+        )
         return top, bottom
 
     def objectives(self, losses: object) -> Sequence[Objective]:
@@ -125,18 +139,22 @@ class Method(Decoded):
             crop, truth = resized(batch.query.crop, self.size), resized(batch.truth, self.size)
             top, bottom = self.encode(truth)
             likely = self.nets["foretell"](self.nets["numbers"](batch.query.lips, batch.query.pose))
-            real = (torch.rand(len(truth) // batch.run, 1, 1, 1, device=truth.device) < 0.5).repeat_interleave(batch.run, 0)
+            real = (torch.rand(len(truth) // batch.run, 1, 1, 1, device=truth.device) < 0.5).repeat_interleave(
+                batch.run, 0
+            )
             expected = [self.nets[level].expected(told) for level, told in zip(("top", "bottom"), likely)]
             mixed = [torch.where(real, seen[0], told) for seen, told in zip((top, bottom), expected)]
             whole = self._lit(*mixed, crop)
             drawn = torch.lerp(crop, whole, self.region)
             weight = self.weight_of(batch.query.lips)
             return {
-                "l1": losses.l1(weight * whole, weight * truth), "perceptual": 0.5 * losses.perceptual(drawn, truth),
+                "l1": losses.l1(weight * whole, weight * truth),
+                "perceptual": 0.5 * losses.perceptual(drawn, truth),
                 "commit": self.config.commit * (top[2] + bottom[2]),
-                "codes": self.config.foretell * sum(F.cross_entropy(told.float(), seen[1]) for told, seen in zip(likely, (top, bottom))),
+                "codes": self.config.foretell
+                * sum(F.cross_entropy(told.float(), seen[1]) for told, seen in zip(likely, (top, bottom))),
                 "temporal": self.config.temporal * losses.temporal(drawn, truth, batch.run),
-            }  # fmt: skip
+            }
 
         return [Objective("vq-vae", self.nets, loss, rate=self.config.rate, betas=(0.9, 0.999))]
 

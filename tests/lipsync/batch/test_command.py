@@ -23,7 +23,8 @@ LENGTHS_S = (0.6, 0.9, 0.75)
 
 @pytest.fixture(scope="module")
 def place(small_target, short_speech, tmp_path_factory):
-    """A folder with three recordings and a manifest of five jobs: the second names no file, the fourth a wrong option."""
+    """A folder with three recordings and a manifest of five jobs: the second names no file, the fourth a wrong
+    option."""
     folder = tmp_path_factory.mktemp("batch")
     samples, rate = soundfile.read(short_speech, dtype="int16")
     for i, length_s in enumerate(LENGTHS_S):
@@ -43,9 +44,26 @@ def place(small_target, short_speech, tmp_path_factory):
 def start(place, shared_cache):
     def begin(out, *options):
         return subprocess.Popen(
-            [sys.executable, "-m", "lipsync", "batch", place / "jobs.jsonl", "-o", out, "--workers", "2", "--json", *QUICK, *options],
-            cwd=ROOT, env=os.environ | {"LIPSYNC_CACHE": str(shared_cache.folder)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "lipsync",
+                "batch",
+                place / "jobs.jsonl",
+                "-o",
+                out,
+                "--workers",
+                "2",
+                "--json",
+                *QUICK,
+                *options,
+            ],
+            cwd=ROOT,
+            env=os.environ | {"LIPSYNC_CACHE": str(shared_cache.folder)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     return begin
 
@@ -58,7 +76,9 @@ def finish(process):
 
 
 def files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +93,16 @@ def test_good_jobs_are_done_and_bad_ones_named(truth, start, place):
     assert status == 1 and [ends[n]["event"] for n in range(5)] == ["done", "failed", "done", "failed", "done"]
     assert "missing.wav" in ends[1]["reason"] and "write.crf" in ends[3]["reason"] and events[-1]["event"] == "summary"
     made = [name for name in files(truth)]
-    assert made == ["2.mp4", "2.mp4.json", "4.mkv", "4.mkv.json", "a/0.mp4", "a/0.mp4.json", "batch.json", "report.html"]
+    assert made == [
+        "2.mp4",
+        "2.mp4.json",
+        "4.mkv",
+        "4.mkv.json",
+        "a/0.mp4",
+        "a/0.mp4.json",
+        "batch.json",
+        "report.html",
+    ]
     for out, length_s in zip(("a/0.mp4", "2.mp4", "4.mkv"), LENGTHS_S):
         assert len(probe(truth / out)) == round(Fraction(str(length_s)) * 25)
     assert json.loads((truth / "2.mp4.json").read_text())["config"]["write"]["crf"] == 20
@@ -94,7 +123,11 @@ def test_killed_and_run_again_it_makes_the_same(truth, start, tmp_path):
             break
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    done = {path: path.stat().st_mtime_ns for path in out.rglob("*.m*") if Path(f"{path}.json").exists() and not path.name.startswith(".")}
+    done = {
+        path: path.stat().st_mtime_ns
+        for path in out.rglob("*.m*")
+        if Path(f"{path}.json").exists() and not path.name.startswith(".")
+    }
     assert done and finish(start(out))[0] == 1
     assert all(path.stat().st_mtime_ns == at for path, at in done.items())
     videos = {name: content for name, content in files(out).items() if name.endswith((".mp4", ".mkv"))}
@@ -111,5 +144,7 @@ def test_ctrl_c_leaves_whole_files_only(start, tmp_path):
     status, events = finish(process)
     assert status == 130 and "stopped" in {e["event"] for e in events}
     names = set(files(out))
-    assert {"batch.json", "report.html"} <= names and all(f"{name}.json" in names for name in names if name.endswith((".mp4", ".mkv")))
+    assert {"batch.json", "report.html"} <= names and all(
+        f"{name}.json" in names for name in names if name.endswith((".mp4", ".mkv"))
+    )
     assert not [name for name in names if ".part" in name]

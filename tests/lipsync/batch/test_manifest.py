@@ -1,4 +1,5 @@
-"""Jobs from manifests and from patterns: the three formats say the same, faults stay with their job, nothing leaves its folder."""
+"""Jobs from manifests and from patterns: the three formats say the same, faults stay with their job, nothing leaves its
+folder."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ from lipsync.config.load import load
 from lipsync.core.errors import LipsyncError, UsageError
 from tests.support import ROOT
 
-steady = settings(deadline=None, derandomize=True, database=None, max_examples=60, suppress_health_check=list(HealthCheck))
+steady = settings(
+    deadline=None, derandomize=True, database=None, max_examples=60, suppress_health_check=list(HealthCheck)
+)
 PAGE = ROOT / "docs" / "batch.md"
 
 
@@ -38,7 +41,10 @@ def faults(jobs):
 
 
 def test_toml(tmp_path):
-    file = written(tmp_path, "jobs.toml", """
+    file = written(
+        tmp_path,
+        "jobs.toml",
+        """
 [defaults]
 write.crf = 20
 footage = "more.mp4"
@@ -53,18 +59,31 @@ out = "x//y/./z.mov"
 footage = []
 [job.write]
 crf = 3
-""")  # fmt: skip
+""",
+    )
     one, two = read_manifest(file)
     assert (one.target, one.speech, one.out) == (str(tmp_path / "a.mp4"), str(tmp_path / "sub/b.wav"), "a-b.mp4")
-    assert one.footage == (str(tmp_path / "more.mp4"),) and (one.config.write.crf, one.config.write.preset) == (20, "slow")
-    assert (two.target, two.speech, two.out, two.footage) == ("s3://bucket/a.mp4?version=2", "/elsewhere/c.wav", "x/y/z.mov", ())
+    assert one.footage == (str(tmp_path / "more.mp4"),) and (one.config.write.crf, one.config.write.preset) == (
+        20,
+        "slow",
+    )
+    assert (two.target, two.speech, two.out, two.footage) == (
+        "s3://bucket/a.mp4?version=2",
+        "/elsewhere/c.wav",
+        "x/y/z.mov",
+        (),
+    )
     assert (two.config.write.crf, two.config.write.preset) == (3, "fast")
     assert (one.line, two.line) == ("jobs.toml, line 5", "jobs.toml, line 9") and not any(faults([one, two]))
 
 
 def test_csv(tmp_path):
-    file = written(tmp_path, "jobs.csv", "\ufefftarget, speech,out,write.crf,footage,face.at,train_texture\r\n"
-                   'a.mp4, "b, c.wav",,18,"x.mp4; y z.mp4","3,4.5",true\r\n\r\n,,,,,,\r\n"q ""1"".mp4",b.wav,o.mp4\r\n')  # fmt: skip
+    file = written(
+        tmp_path,
+        "jobs.csv",
+        "\ufefftarget, speech,out,write.crf,footage,face.at,train_texture\r\n"
+        'a.mp4, "b, c.wav",,18,"x.mp4; y z.mp4","3,4.5",true\r\n\r\n,,,,,,\r\n"q ""1"".mp4",b.wav,o.mp4\r\n',
+    )
     one, two = read_manifest(file)
     assert (one.speech, one.out) == (str(tmp_path / "b, c.wav"), "a-b, c.mp4")
     assert one.footage == (str(tmp_path / "x.mp4"), str(tmp_path / "y z.mp4"))
@@ -73,11 +92,19 @@ def test_csv(tmp_path):
 
 
 def test_json_lines(tmp_path):
-    file = written(tmp_path, "jobs.ndjson", '{"target": "a", "speech": "b\u2028c", "write": {"crf": 3}, "out": null}\r\n\n'
-                   '{"target": "a", "speech": "d", "write.crf": 3, "write.preset": "slow", "face.at": null, "footage": "e"}')  # fmt: skip
+    file = written(
+        tmp_path,
+        "jobs.ndjson",
+        '{"target": "a", "speech": "b\u2028c", "write": {"crf": 3}, "out": null}\r\n\n'
+        '{"target": "a", "speech": "d", "write.crf": 3, "write.preset": "slow", "face.at": null, "footage": "e"}',
+    )
     one, two = read_manifest(file)
     assert one.speech == str(tmp_path / "b\u2028c") and one.config.write.crf == 3 and not one.fault
-    assert (two.config.write.crf, two.config.write.preset, two.footage) == (3, "slow", (str(tmp_path / "e"),)) and two.line == "jobs.ndjson, line 3"
+    assert (two.config.write.crf, two.config.write.preset, two.footage) == (
+        3,
+        "slow",
+        (str(tmp_path / "e"),),
+    ) and two.line == "jobs.ndjson, line 3"
 
 
 def test_the_examples_of_the_page(tmp_path):
@@ -90,12 +117,25 @@ def test_the_examples_of_the_page(tmp_path):
 
 
 def test_more_special_wins(tmp_path):
-    general = written(tmp_path, "my.toml", "[write]\ncrf = 1\npreset = 'slow'\ncodec = 'libx265'\n[composite]\nlevels = 3\n")
-    file = written(tmp_path, "jobs.toml", "[defaults]\nwrite.crf = 3\ncomposite.levels = 6\n[[job]]\ntarget='a'\nspeech='b'\n"
-                   "[[job]]\ntarget='a'\nspeech='c'\nwrite.crf = 4\n")  # fmt: skip
-    one, two = read_manifest(file, general, ["write.crf=2", "write.preset=medium", "composite.levels=5"], {"device": "cpu", "texture": None})
+    general = written(
+        tmp_path, "my.toml", "[write]\ncrf = 1\npreset = 'slow'\ncodec = 'libx265'\n[composite]\nlevels = 3\n"
+    )
+    file = written(
+        tmp_path,
+        "jobs.toml",
+        "[defaults]\nwrite.crf = 3\ncomposite.levels = 6\n[[job]]\ntarget='a'\nspeech='b'\n"
+        "[[job]]\ntarget='a'\nspeech='c'\nwrite.crf = 4\n",
+    )
+    one, two = read_manifest(
+        file, general, ["write.crf=2", "write.preset=medium", "composite.levels=5"], {"device": "cpu", "texture": None}
+    )
     assert (one.config.write.crf, two.config.write.crf) == (3, 4)
-    assert (one.config.write.preset, one.config.write.codec, one.config.composite.levels, one.config.device) == ("medium", "libx265", 6, "cpu")
+    assert (one.config.write.preset, one.config.write.codec, one.config.composite.levels, one.config.device) == (
+        "medium",
+        "libx265",
+        6,
+        "cpu",
+    )
 
 
 def test_a_wrong_option_of_the_command_is_not_the_jobs_fault(tmp_path):
@@ -107,7 +147,11 @@ def test_a_wrong_option_of_the_command_is_not_the_jobs_fault(tmp_path):
 def test_equal_configurations_are_one_object(tmp_path):
     file = written(tmp_path, "jobs.csv", "target,speech,write.crf\n" + "".join(f"a,{i},{i % 3}\n" for i in range(300)))
     jobs = read_manifest(file)
-    assert len({id(job.config) for job in jobs}) == 3 and len({id(job.target) for job in jobs}) == 1 and not any(faults(jobs))
+    assert (
+        len({id(job.config) for job in jobs}) == 3
+        and len({id(job.target) for job in jobs}) == 1
+        and not any(faults(jobs))
+    )
 
 
 # Faults of one job
@@ -139,7 +183,10 @@ def test_equal_configurations_are_one_object(tmp_path):
         ({"target": "a", "speech": "b\ud800"}, "not UTF-8"),
         ({"target": "a", "speech": "b", "texture": "no\n\u202e\u00ad\x1b[31m"}, "Unknown texture"),
         ({"target": "a", "speech": "b", "out": 3}, "out must be the name of a file"),
-        *(({"target": "a", "speech": "b", "out": out}, "within the batch's folder") for out in ("../x.mp4", "/x.mp4", "a/../b.mp4", "a\\b.mp4", "s3://b/x")),
+        *(
+            ({"target": "a", "speech": "b", "out": out}, "within the batch's folder")
+            for out in ("../x.mp4", "/x.mp4", "a/../b.mp4", "a\\b.mp4", "s3://b/x")
+        ),
         *(({"target": "a", "speech": "b", "out": out}, "is a folder") for out in ("x/", ".", "./", "x/.")),
         ({"target": "a", "speech": "b", "out": "x" * 201}, "too long"),
         ({"target": "a", "speech": "b", "out": "x\n.mp4"}, "control characters"),
@@ -155,8 +202,21 @@ def test_a_fault_stays_with_its_job(tmp_path, job, says):
 def test_faults_of_rows_and_lines(tmp_path):
     jobs = read_manifest(written(tmp_path, "jobs.csv", "target,speech\na,b\n,c\na,d,e\n"))
     assert [job.fault[:26] for job in jobs] == ["", "jobs.csv, line 3: The targ", "jobs.csv, line 4: This row"]
-    jobs = read_manifest(written(tmp_path, "jobs.jsonl", '{"target": "a", "speech": "b"}\n{"target": \n[1]\n{"target": "a", "target": "b", "speech": "c"}\n' + "[" * 10**5))
-    assert not jobs[0].fault and "not JSON" in jobs[1].fault and "an object" in jobs[2].fault and "given twice" in jobs[3].fault and "deep" in jobs[4].fault
+    jobs = read_manifest(
+        written(
+            tmp_path,
+            "jobs.jsonl",
+            '{"target": "a", "speech": "b"}\n{"target": \n[1]\n{"target": "a", "target": "b", "speech": "c"}\n'
+            + "[" * 10**5,
+        )
+    )
+    assert (
+        not jobs[0].fault
+        and "not JSON" in jobs[1].fault
+        and "an object" in jobs[2].fault
+        and "given twice" in jobs[3].fault
+        and "deep" in jobs[4].fault
+    )
 
 
 def test_one_output_twice(tmp_path):
@@ -200,7 +260,11 @@ def test_what_is_no_manifest_is_said_with_its_place(tmp_path, name, text, says):
 def test_a_manifest_that_is_too_large_or_not_there(tmp_path):
     with (tmp_path / "big.csv").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
-    for name, says in (("big.csv", "larger than 64 MiB"), ("none.csv", "cannot be read"), ("folder.csv", "cannot be read")):
+    for name, says in (
+        ("big.csv", "larger than 64 MiB"),
+        ("none.csv", "cannot be read"),
+        ("folder.csv", "cannot be read"),
+    ):
         (tmp_path / "folder.csv").mkdir(exist_ok=True)
         with pytest.raises(UsageError, match=says):
             read_manifest(tmp_path / name)
@@ -217,12 +281,31 @@ def test_files_stay_within_the_root(tmp_path):
     (root / "link").symlink_to(outside)
     (root / "link.wav").symlink_to(outside / "secret.wav")
     (root / "inner.wav").symlink_to(root / "sub")
-    speeches = ["b.wav", "sub/../b.wav", "inner.wav", str(root / "b.wav"),
-                "../root2/secret.wav", str(outside / "secret.wav"), "link/secret.wav", "link.wav", "file:///etc/passwd", "s3://a/b"]  # fmt: skip
+    speeches = [
+        "b.wav",
+        "sub/../b.wav",
+        "inner.wav",
+        str(root / "b.wav"),
+        "../root2/secret.wav",
+        str(outside / "secret.wav"),
+        "link/secret.wav",
+        "link.wav",
+        "file:///etc/passwd",
+        "s3://a/b",
+    ]
     lines = [json.dumps({"target": "a.mp4", "speech": speech, "out": f"{i}.mp4"}) for i, speech in enumerate(speeches)]
-    more = [{"footage": ["a.mp4", "../x.mp4"]}, {"texture": "own.py"}, {"limits": {"hours": 99}},
-            {"texture_weights": "link.wav"}, {"lips.model": "link.wav"}, {"lips": {"prior": "../p"}}, {"face.dlib_predictor": "/etc/passwd"}]  # fmt: skip
-    lines += [json.dumps({"target": "a.mp4", "speech": "b.wav", "out": f"x{i}.mp4"} | job) for i, job in enumerate(more)]
+    more = [
+        {"footage": ["a.mp4", "../x.mp4"]},
+        {"texture": "own.py"},
+        {"limits": {"hours": 99}},
+        {"texture_weights": "link.wav"},
+        {"lips.model": "link.wav"},
+        {"lips": {"prior": "../p"}},
+        {"face.dlib_predictor": "/etc/passwd"},
+    ]
+    lines += [
+        json.dumps({"target": "a.mp4", "speech": "b.wav", "out": f"x{i}.mp4"} | job) for i, job in enumerate(more)
+    ]
     file = written(root, "jobs.jsonl", "\n".join(lines))
     jobs = read_manifest(file, root=root)
     assert [bool(job.fault) for job in jobs] == [False] * 4 + [True] * (len(jobs) - 4)
@@ -231,7 +314,9 @@ def test_files_stay_within_the_root(tmp_path):
     own = written(tmp_path, "own.py", "")
     assert not read_manifest(file, settings=[f"texture={own}", "cache.folder=/anywhere"], root=root)[0].fault
     with pytest.raises(UsageError, match=r"\[defaults\].*--root"):
-        read_manifest(written(root, "d.toml", "[defaults]\nlargest.hours = 9\n[[job]]\ntarget='a'\nspeech='b'"), root=root)
+        read_manifest(
+            written(root, "d.toml", "[defaults]\nlargest.hours = 9\n[[job]]\ntarget='a'\nspeech='b'"), root=root
+        )
     with pytest.raises(UsageError, match="is not a folder"):
         read_manifest(file, root=tmp_path / "none")
 
@@ -242,7 +327,11 @@ def test_outputs_stay_within_their_folder(tmp_path):
     (out / "away").symlink_to(tmp_path)
     (out / "file.mp4").symlink_to(tmp_path / "elsewhere.mp4")
     (out / "near").symlink_to(out / "sub")
-    assert out_path(out, "sub/x.mp4") == out / "sub/x.mp4" and out_path(out, "near/x.mp4") == out / "near/x.mp4" and out_path(out, "new/x.mp4")
+    assert (
+        out_path(out, "sub/x.mp4") == out / "sub/x.mp4"
+        and out_path(out, "near/x.mp4") == out / "near/x.mp4"
+        and out_path(out, "new/x.mp4")
+    )
     for name in ("away/x.mp4", "away/new/x.mp4", "file.mp4"):
         with pytest.raises(UsageError, match="through a link"):
             out_path(out, name)
@@ -256,12 +345,20 @@ def test_patterns(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         written(tmp_path, name, "x")
     jobs = jobs_from_globs(f"{tmp_path}/v/*.mp4", f"{tmp_path}/s/?.wav", settings=["write.crf=3"])
-    assert [job.out for job in jobs] == ["a-a.mp4", "a-c.mp4", "b-a.mp4", "b-c.mp4"] and not any(faults(jobs)) and jobs[0].config.write.crf == 3
+    assert (
+        [job.out for job in jobs] == ["a-a.mp4", "a-c.mp4", "b-a.mp4", "b-c.mp4"]
+        and not any(faults(jobs))
+        and jobs[0].config.write.crf == 3
+    )
     jobs = jobs_from_globs(f"{tmp_path}/v/**", f"{tmp_path}/s/a.wav")
     assert [(job.out, bool(job.fault)) for job in jobs] == [("a-a.mp4", False), ("b-a.mp4", False), ("a-a.mp4", True)]
     assert jobs_from_globs(f"{tmp_path}/v/a.mp4", f"{tmp_path}/s/[x].wav")[0].out == "a-[x].mp4"
     jobs = jobs_from_globs(f"{tmp_path}/v/*.mp4", f"{tmp_path}/s/?.wav", "name")
-    assert [(Path(job.target).name, Path(job.speech).name, job.out) for job in jobs] == [("a.mp4", "a.wav", "a.mp4"), ("b.mp4", "", ""), ("", "c.wav", "")]
+    assert [(Path(job.target).name, Path(job.speech).name, job.out) for job in jobs] == [
+        ("a.mp4", "a.wav", "a.mp4"),
+        ("b.mp4", "", ""),
+        ("", "c.wav", ""),
+    ]
     assert "No speech file" in jobs[1].fault and "No target" in jobs[2].fault
     for wrong in ((f"{tmp_path}/none*", "s"), ("s3://bucket/*.mp4", "s")):
         with pytest.raises(UsageError):
@@ -281,20 +378,29 @@ wishes = st.lists(st.tuples(names, names, st.lists(names, max_size=3), options),
 
 
 def toml_value(value):
-    return f"[{', '.join(map(toml_value, value))}]" if isinstance(value, (list, tuple)) else json.dumps(value, ensure_ascii=False)
+    return (
+        f"[{', '.join(map(toml_value, value))}]"
+        if isinstance(value, (list, tuple))
+        else json.dumps(value, ensure_ascii=False)
+    )
 
 
 @steady
 @given(wishes, st.booleans())
 def test_random_jobs_read_back_equal_in_all_formats(wishes, nested):
-    jobs = [{"target": t, "speech": s, "out": f"{i}.mp4", "footage": list(f)} | o for i, (t, s, f, o) in enumerate(wishes)]
+    jobs = [
+        {"target": t, "speech": s, "out": f"{i}.mp4", "footage": list(f)} | o for i, (t, s, f, o) in enumerate(wishes)
+    ]
     columns = list(dict.fromkeys(key for job in jobs for key in job))
     table = io.StringIO()
     rows = csv.writer(table)
     rows.writerow(columns)
     for job in jobs:
         cells = {key: value for key, value in job.items()} | {"footage": ";".join(job["footage"])}
-        cells = {key: ",".join(map(repr, value)) if isinstance(value, (list, tuple)) else str(value) for key, value in cells.items()}
+        cells = {
+            key: ",".join(map(repr, value)) if isinstance(value, (list, tuple)) else str(value)
+            for key, value in cells.items()
+        }
         rows.writerow([cells.get(key, "") for key in columns])
 
     def tree(job):
@@ -304,13 +410,23 @@ def test_random_jobs_read_back_equal_in_all_formats(wishes, nested):
         return plain if nested else job
 
     quoted = (lambda key: key) if nested else json.dumps
-    toml = "".join("[[job]]\n" + "".join(f"{quoted(key)} = {toml_value(value)}\n" for key, value in job.items()) for job in jobs)
+    toml = "".join(
+        "[[job]]\n" + "".join(f"{quoted(key)} = {toml_value(value)}\n" for key, value in job.items()) for job in jobs
+    )
     with tempfile.TemporaryDirectory() as folder:
-        read = [read_manifest(written(folder, name, text)) for name, text in (
-            ("j.toml", toml), ("j.csv", table.getvalue()), ("j.jsonl", "\n".join(json.dumps(tree(job)) for job in jobs)))]  # fmt: skip
+        read = [
+            read_manifest(written(folder, name, text))
+            for name, text in (
+                ("j.toml", toml),
+                ("j.csv", table.getvalue()),
+                ("j.jsonl", "\n".join(json.dumps(tree(job)) for job in jobs)),
+            )
+        ]
     plain = [[(job.target, job.speech, job.out, job.footage, job.config, job.fault) for job in jobs] for jobs in read]
     assert plain[0] == plain[1] == plain[2] and not any(one[5] for one in plain[0])
-    assert [one[3] for one in plain[0]] == [tuple(os.path.join(folder, name) for name in job["footage"]) for job in jobs]
+    assert [one[3] for one in plain[0]] == [
+        tuple(os.path.join(folder, name) for name in job["footage"]) for job in jobs
+    ]
     assert all(one[4].write.crf == job.get("write.crf", 12) for one, job in zip(plain[0], jobs))
 
 
@@ -324,7 +440,9 @@ pieces = st.one_of(st.sampled_from(SEEDS), st.text(max_size=10), st.binary(max_s
 @example("j.toml", ["[[job]]\ntarget='a'\nspeech='b'\nwrite.crf=0x" + "f" * 5000])
 @example("j.toml", ["[[job]]\ntarget='a'\nspeech='b'\n" + ".".join("a" * 3000) + "=1\n"])
 @example("j.toml", ["[[job]]\ntarget='a'\nspeech='b'\nwrite." + ".".join("a" * 3000) + "=1\n"])
-@example("j.jsonl", ['{"target":"a","speech":"b"}\n{"target":"a","speech":"c","write":' + '{"a":' * 900 + "1" + "}" * 901])
+@example(
+    "j.jsonl", ['{"target":"a","speech":"b"}\n{"target":"a","speech":"c","write":' + '{"a":' * 900 + "1" + "}" * 901]
+)
 @example("j.jsonl", ['{"target":"a","speech":"c","write.crf":' + "1" * 5000 + "}"])
 @example("j.csv", ["target,speech\n" + "a" * 200000])
 def test_any_bytes_are_jobs_or_a_usage_error(name, parts):
@@ -339,7 +457,13 @@ def test_any_bytes_are_jobs_or_a_usage_error(name, parts):
     assert all(job.fault.isprintable() for job in jobs)
 
 
-crumbs = st.lists(st.sampled_from(["..", ".", "", "a", "link", "up", "file", "root", "/", "\\", "~", "s3:", "a.mp4", "%2e%2e", "\u2024\u2024"]), min_size=1, max_size=6)
+crumbs = st.lists(
+    st.sampled_from(
+        ["..", ".", "", "a", "link", "up", "file", "root", "/", "\\", "~", "s3:", "a.mp4", "%2e%2e", "\u2024\u2024"]
+    ),
+    min_size=1,
+    max_size=6,
+)
 
 
 @steady
@@ -353,7 +477,9 @@ def test_no_path_escapes_the_root_or_the_output_folder(speech, out, absolute):
             (place / "up").symlink_to(top)
             (place / "file").symlink_to(Path(top) / "file")
         text = ("/" if absolute else "") + "/".join(speech)
-        job = read_manifest(written(root, "j.jsonl", json.dumps({"target": "a.mp4", "speech": text, "out": "/".join(out)})), root=root)[0]
+        job = read_manifest(
+            written(root, "j.jsonl", json.dumps({"target": "a.mp4", "speech": text, "out": "/".join(out)})), root=root
+        )[0]
         if job.fault:
             return
         assert Path(job.speech).resolve().is_relative_to(root.resolve())

@@ -59,8 +59,12 @@ def test_a_worker_stays_and_cores_are_shared(pool):
 
 @pytest.mark.parametrize(
     ("task", "words"),
-    [({"die": signal.SIGSEGV}, "SIGSEGV (last words)"), ({"die": signal.SIGKILL}, "memory"), ({"leave": 3}, "status 3")],
-)  # fmt: skip
+    [
+        ({"die": signal.SIGSEGV}, "SIGSEGV (last words)"),
+        ({"die": signal.SIGKILL}, "memory"),
+        ({"leave": 3}, "status 3"),
+    ],
+)
 def test_a_dead_worker_is_reported_and_replaced(pool, task, words):
     workers = pool(2)
     workers.submit(0, 0, task)
@@ -72,7 +76,9 @@ def test_a_dead_worker_is_reported_and_replaced(pool, task, words):
 
 
 @pytest.mark.skipif(why_not() is not None, reason="no sandbox here")
-@pytest.mark.parametrize(("task", "limits", "option"), [("fill", Limits(1.0, 60.0), "memory_gib"), ("part", Limits(1.0, 1.0), "seconds")])
+@pytest.mark.parametrize(
+    ("task", "limits", "option"), [("fill", Limits(1.0, 60.0), "memory_gib"), ("part", Limits(1.0, 1.0), "seconds")]
+)
 def test_a_limit_ends_the_job_for_good(pool, tmp_path, task, limits, option):
     workers = pool(limits=limits)
     workers.submit(0, 0, {task: 200 if task == "fill" else str(tmp_path / "part")})
@@ -113,6 +119,9 @@ def awaited(part: Path) -> int:
 
 def alive(pid: int) -> bool:
     try:
-        return "(batch" in Path(f"/proc/{pid}/stat").read_text() or Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] not in "ZX"
+        return (
+            "(batch" in Path(f"/proc/{pid}/stat").read_text()
+            or Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] not in "ZX"
+        )
     except OSError:
         return False

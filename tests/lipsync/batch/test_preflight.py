@@ -41,7 +41,13 @@ from video.write import VideoWriter
 
 
 def clip(path, frames, rate=25):
-    with VideoWriter(path, width=frames.shape[3], height=frames.shape[2], clock=FrameClock.constant(len(frames), Fraction(rate)), codec="ffv1") as writer:
+    with VideoWriter(
+        path,
+        width=frames.shape[3],
+        height=frames.shape[2],
+        clock=FrameClock.constant(len(frames), Fraction(rate)),
+        codec="ffv1",
+    ) as writer:
         writer.write(frames)
     return path
 
@@ -88,11 +94,18 @@ class Here:
 
 
 def test_a_good_job_is_measured_and_nothing_is_written(ten_frames, short_speech, tmp_path, cache):
-    jobs = [job(ten_frames, short_speech, "a.mp4"), job(ten_frames, short_speech, "sub/b.mov", retime=RetimeConfig(length="cut"))]
+    jobs = [
+        job(ten_frames, short_speech, "a.mp4"),
+        job(ten_frames, short_speech, "sub/b.mov", retime=RetimeConfig(length="cut")),
+    ]
     first, second = check_jobs(jobs, tmp_path / "out", cache)
     assert not first.fault and not first.warnings and (first.frames, first.duration_s) == (60, 2.4)
     assert (second.fault, second.frames) == ("", 10)
-    assert first.first_s > 10 * estimate.FOLLOW_S and first.cache_bytes > 10**5 and (second.first_s, second.cache_bytes) == (0, 0)
+    assert (
+        first.first_s > 10 * estimate.FOLLOW_S
+        and first.cache_bytes > 10**5
+        and (second.first_s, second.cache_bytes) == (0, 0)
+    )
     assert first.n_bytes > second.n_bytes > 0 and first.seconds > first.first_s
     assert sorted(tmp_path.iterdir()) == []
 
@@ -104,7 +117,9 @@ def test_an_analysis_in_the_cache_costs_nothing_more(ten_frames, short_speech, t
 
 def test_a_target_without_a_face_is_a_warning(faceless, short_speech, tmp_path, cache):
     checked = check_jobs([job(faceless, short_speech)], tmp_path, cache, workers=Here())
-    assert not checked[0].fault and "No face of at least 20 pixels" in checked[0].warnings[0] and checked[0].frames == 60
+    assert (
+        not checked[0].fault and "No face of at least 20 pixels" in checked[0].warnings[0] and checked[0].frames == 60
+    )
     assert any(line.startswith("Note: No face") for line in summary(checked, 1, tmp_path, cache))
 
 
@@ -154,10 +169,16 @@ def test_costly_looks_are_shared(ten_frames, faceless, short_speech, tmp_path, c
     assert here.calls == {"film": 2, "eyes": 2, "speech": 1, "encoder": 1, "texture": 1, "device": 1, "close": 1}
 
 
-def test_a_file_that_kills_its_reader_is_the_fault_of_its_jobs_only(ten_frames, faceless, short_speech, tmp_path, cache):
+def test_a_file_that_kills_its_reader_is_the_fault_of_its_jobs_only(
+    ten_frames, faceless, short_speech, tmp_path, cache
+):
     jobs = [job(faceless, short_speech), job(ten_frames, short_speech, "b.mp4"), job(faceless, short_speech, "c.mp4")]
     bad, good, also = check_jobs(jobs, tmp_path, cache, workers=Here("grey.mkv"))
-    assert "grey.mkv cannot be looked at. Its worker ended by SIGSEGV." in bad.fault and bad.fault == also.fault and not good.fault
+    assert (
+        "grey.mkv cannot be looked at. Its worker ended by SIGSEGV." in bad.fault
+        and bad.fault == also.fault
+        and not good.fault
+    )
 
 
 @pytest.mark.slow
@@ -171,7 +192,11 @@ def test_a_real_reader_that_dies_is_replaced(ten_frames, short_speech, tmp_path,
                 self._seats[worker].process.kill()
 
     shutil.copy(ten_frames, tmp_path / "doomed.mkv")
-    jobs = [job(ten_frames, short_speech), job(tmp_path / "doomed.mkv", short_speech, "b.mp4"), job(ten_frames, short_speech, "c.mov")]
+    jobs = [
+        job(ten_frames, short_speech),
+        job(tmp_path / "doomed.mkv", short_speech, "b.mp4"),
+        job(ten_frames, short_speech, "c.mov"),
+    ]
     one, bad, two = check_jobs(jobs, tmp_path / "out", cache, workers=Killed(1, work="lipsync.batch.probe:perform"))
     assert not one.fault and not two.fault and "was killed" in bad.fault
 
@@ -185,14 +210,21 @@ def test_a_look_that_never_ends_is_given_up(ten_frames, short_speech, tmp_path, 
 
 
 def test_an_unforeseen_error_is_said(tmp_path):
-    assert perform({"look": "film", "name": "x", "config": {"write": 3}}) == {"fault": "'write' is a section, not an option: set write.KEY instead."}
+    assert perform({"look": "film", "name": "x", "config": {"write": 3}}) == {
+        "fault": "'write' is a section, not an option: set write.KEY instead."
+    }
     said = perform({"look": "speech", "name": None, "config": {}})
     assert said["fault"].startswith("None cannot be used (TypeError")
 
 
 def test_shallow_looks_open_nothing(short_speech, tmp_path, cache):
     (tmp_path / "text.mp4").write_text("no video")
-    shallow = check_jobs([job(tmp_path / "text.mp4", short_speech), job(tmp_path / "none.mp4", short_speech)], tmp_path, cache, deep=False)
+    shallow = check_jobs(
+        [job(tmp_path / "text.mp4", short_speech), job(tmp_path / "none.mp4", short_speech)],
+        tmp_path,
+        cache,
+        deep=False,
+    )
     assert [bool(one.fault) for one in shallow] == [False, True]
 
 
@@ -205,8 +237,11 @@ def test_addresses_are_not_looked_at(short_speech, tmp_path, cache):
 
 
 def test_large_material_is_refused_as_in_a_dub(ten_frames, short_speech, tmp_path, cache):
-    jobs = [job(ten_frames, short_speech, largest=LimitsConfig(frames=5)), job(ten_frames, short_speech, "b.mp4", largest=LimitsConfig(hours=0.0001)),
-            job(ten_frames, short_speech, "c.mp4")]  # fmt: skip
+    jobs = [
+        job(ten_frames, short_speech, largest=LimitsConfig(frames=5)),
+        job(ten_frames, short_speech, "b.mp4", largest=LimitsConfig(hours=0.0001)),
+        job(ten_frames, short_speech, "c.mp4"),
+    ]
     many, long, good = check_jobs(jobs, tmp_path, cache, workers=Here())
     assert "limits.frames" in many.fault and "limits.hours" in long.fault and not good.fault
 
@@ -232,8 +267,12 @@ def test_rows():
 def test_room_follows_quality_and_size():
     small, coarse = Film(640, 360, 1000, 25.0, 0.5), DubConfig(write=WriteConfig(crf=24))
     sound = 40 * estimate.SOUND_BYTES_S + 1000 * 16 + 8192
-    assert estimate.output_bytes(HD, 1000, DubConfig()) - sound == pytest.approx(4 * (estimate.output_bytes(small, 1000, DubConfig()) - sound))
-    assert estimate.output_bytes(HD, 1000, coarse) - sound == pytest.approx((estimate.output_bytes(HD, 1000, DubConfig()) - sound) / 4)
+    assert estimate.output_bytes(HD, 1000, DubConfig()) - sound == pytest.approx(
+        4 * (estimate.output_bytes(small, 1000, DubConfig()) - sound)
+    )
+    assert estimate.output_bytes(HD, 1000, coarse) - sound == pytest.approx(
+        (estimate.output_bytes(HD, 1000, DubConfig()) - sound) / 4
+    )
     assert estimate.kept_bytes([HD], 0, DubConfig()) == 2 * 2**30 > estimate.kept_bytes([HD], 100, DubConfig()) > 10**7
 
 
@@ -242,7 +281,10 @@ def test_finished_jobs_set_the_estimate_right(ten_frames, short_speech, tmp_path
     plain = check_jobs(jobs, tmp_path, cache, workers=Here())[4]
     film = Film(480, 270, 10, 25.0, 8 * os.path.getsize(ten_frames) / (480 * 270 * 10))
     for i, text in enumerate([None, "{", "[]"]):
-        facts = {"output": {"frames": 60, "bytes": 3 * estimate.output_bytes(film, 60, DubConfig())}, "seconds": {"dub": 2 * estimate.draw_seconds(film, 60)}}
+        facts = {
+            "output": {"frames": 60, "bytes": 3 * estimate.output_bytes(film, 60, DubConfig())},
+            "seconds": {"dub": 2 * estimate.draw_seconds(film, 60)},
+        }
         receipt_path(tmp_path / f"{i}.mp4").write_text(text or json.dumps(facts))
     checked = check_jobs(jobs, tmp_path, cache, kept={0, 1, 2}, workers=Here())
     assert [one.kept for one in checked] == [True, True, True, False, False]
@@ -263,19 +305,33 @@ def test_room_on_one_disk_or_two(tmp_path, cache, monkeypatch):
     enough, sentence = room(checked, tmp_path / "new" / "out", cache)
     assert not enough and "not enough" in sentence and sentence.count("free on the disk") == 1
     stat = os.stat
-    monkeypatch.setattr(check.os, "stat", lambda path, **more: SimpleNamespace(st_dev=1) if Path(path).name == "there" else stat(path, **more))
+    monkeypatch.setattr(
+        check.os,
+        "stat",
+        lambda path, **more: SimpleNamespace(st_dev=1) if Path(path).name == "there" else stat(path, **more),
+    )
     (tmp_path / "there").mkdir()
     enough, sentence = room(checked, tmp_path, Cache(tmp_path / "there"))
     assert enough and sentence.count("free on the disk") == 2 and "not enough" not in sentence
 
 
 def test_summary(tmp_path, cache):
-    checked = [Checked(fault=f"jobs.csv, line {i}: bad") for i in range(25)] + [Checked(kept=True)] * 3 + [Checked(frames=90000, duration_s=3600.0, seconds=7200.0)] * 2
+    checked = (
+        [Checked(fault=f"jobs.csv, line {i}: bad") for i in range(25)]
+        + [Checked(kept=True)] * 3
+        + [Checked(frames=90000, duration_s=3600.0, seconds=7200.0)] * 2
+    )
     lines = summary(checked, 2, tmp_path, cache)
     assert lines[0] == "30 jobs: 2 to do, 3 done already, 25 that cannot be done."
-    assert lines[1] == "Cannot be done: jobs.csv, line 0: bad" and lines[21] == "... and 5 more." and "line 20" not in "\n".join(lines)
+    assert (
+        lines[1] == "Cannot be done: jobs.csv, line 0: bad"
+        and lines[21] == "... and 5 more."
+        and "line 20" not in "\n".join(lines)
+    )
     assert lines[22] == "Output: 2.0 h of video." and lines[24] == "Time: about 2.0 h with 2 workers (an estimate)."
-    assert summary([Checked(kept=True)], 1, tmp_path, cache) == ["1 jobs: 0 to do, 1 done already, 0 that cannot be done."]
+    assert summary([Checked(kept=True)], 1, tmp_path, cache) == [
+        "1 jobs: 0 to do, 1 done already, 0 that cannot be done."
+    ]
 
 
 @settings(deadline=None, derandomize=True, database=None)
@@ -301,7 +357,12 @@ def test_the_length_of_a_speech(short_speech, tmp_path):
             track = container.add_stream(codec, rate=48000 if codec == "libopus" else 16000)
             frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
             frame.sample_rate = rate
-            resampler = av.AudioResampler(format=track.codec_context.format or "fltp", layout="mono", rate=track.rate, frame_size=track.codec_context.frame_size or 960)
+            resampler = av.AudioResampler(
+                format=track.codec_context.format or "fltp",
+                layout="mono",
+                rate=track.rate,
+                frame_size=track.codec_context.frame_size or 960,
+            )
             for part in [*resampler.resample(frame), *resampler.resample(None)]:
                 container.mux(track.encode(part))
             container.mux(track.encode(None))

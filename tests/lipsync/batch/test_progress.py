@@ -212,13 +212,25 @@ def test_json_lines_are_throttled_for_each_job_and_end_in_a_summary():
     assert heard == [pair for i in range(0, 40, 4) for pair in ((0, "dub", i), (1, "faces", i))]
     assert events[0] == {"event": "started", "job": 0, "out": "0.mp4", "worker": 0}
     assert [(e["event"], e["job"], e["out"]) for e in events[-5:-1]] == [
-        ("done", 0, "0.mp4"), ("failed", 1, "1.mp4"), ("kept", 2, "2.mp4"), ("stopped", 3, "3.mp4"),
-    ]  # fmt: skip
+        ("done", 0, "0.mp4"),
+        ("failed", 1, "1.mp4"),
+        ("kept", 2, "2.mp4"),
+        ("stopped", 3, "3.mp4"),
+    ]
     assert events[-5]["notes"] == ["Loud."] and events[-5]["attempts"] == 2 and events[-4]["reason"] == "No face."
     assert events[-1] == {
-        "event": "summary", "jobs": 4, "done": 1, "kept": 1, "failed": 1, "stopped": 1, "unended": 0, "frames": 275, "duration_s": 11.0,
-        "seconds": 10.0, "status": 1,
-    }  # fmt: skip
+        "event": "summary",
+        "jobs": 4,
+        "done": 1,
+        "kept": 1,
+        "failed": 1,
+        "stopped": 1,
+        "unended": 0,
+        "frames": 275,
+        "duration_s": 11.0,
+        "seconds": 10.0,
+        "status": 1,
+    }
 
 
 def test_plain_lines_tell_each_end_and_the_whole_every_30_s():
@@ -234,12 +246,22 @@ def test_plain_lines_tell_each_end_and_the_whole_every_30_s():
         "[1/3] done 0.mp4: 1000 frames, 40.00 s, took 1 min 40 s",
     ]
     assert lines[4:6] == ["[2/3] failed 1.mp4: No face.", "[3/3] kept 2.mp4"]
-    assert lines[6:] == ["Failed: 1.mp4: No face.", "3 jobs: 1 done, 1 kept, 1 failed; 1025 frames, 41 s of video; took 1 min 40 s."]
+    assert lines[6:] == [
+        "Failed: 1.mp4: No face.",
+        "3 jobs: 1 done, 1 kept, 1 failed; 1025 frames, 41 s of video; took 1 min 40 s.",
+    ]
 
 
-@pytest.mark.parametrize(("states", "status"), [
-    ((), 0), (("done", "kept"), 0), (("done", "failed"), 1), (("done", "stopped"), 1), (("done", None), 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("states", "status"),
+    [
+        ((), 0),
+        (("done", "kept"), 0),
+        (("done", "failed"), 1),
+        (("done", "stopped"), 1),
+        (("done", None), 1),
+    ],
+)
 def test_exit_status(states, status):
     watch = SilentObserver(jobs_of(len(states)))
     for number, state in enumerate(states):
@@ -267,7 +289,12 @@ def test_the_live_table_fits_every_terminal(width, workers, height):
     for number in range(8):
         work(table, clock, number, 3)
     for number in range(8, 12):
-        table.ended(number, Outcome(jobs[number], "failed", "A long reason in which words follow words until no terminal holds them. " * 3))
+        table.ended(
+            number,
+            Outcome(
+                jobs[number], "failed", "A long reason in which words follow words until no terminal holds them. " * 3
+            ),
+        )
     for worker in range(workers):
         table.started(12 + worker, worker)
         table.progress(12 + worker, "texture pix2pix" if worker % 2 else "dub", 3, 0 if worker % 3 else 7)
@@ -275,7 +302,9 @@ def test_the_live_table_fits_every_terminal(width, workers, height):
     assert len(lines) < height and max(map(len, lines)) <= width
     assert lines[0].rstrip() == f"done 8  kept 0  failed 4  running {workers}  waiting {188 - workers}"
     assert "frames/s, about" in lines[1] and sum(line.startswith("failed") for line in lines) == 3
-    named = sum("name 1" in line or "name 2" in line or ".mp4" in line for line in lines[2:] if not line.startswith("failed"))
+    named = sum(
+        "name 1" in line or "name 2" in line or ".mp4" in line for line in lines[2:] if not line.startswith("failed")
+    )
     more = next((int(line.split()[1]) for line in lines if line.startswith("and ")), 0)
     assert named + more == workers
 
@@ -301,7 +330,9 @@ def test_the_live_part_goes_away_and_a_summary_stays():
     text = stream.getvalue()
     slow = [line.split()[-1] for line in text.splitlines() if " s   10 s" in line or " s    10 s" in line]
     assert slow == [f"[bold]{n}\N{REPLACEMENT CHARACTER}[31m.mp4" for n in range(28, 18, -1)]
-    assert "No [red]face[/red] in it.\N{REPLACEMENT CHARACTER}" in text and "\x1b[31m" not in text and "\x07" not in text
+    assert (
+        "No [red]face[/red] in it.\N{REPLACEMENT CHARACTER}" in text and "\x1b[31m" not in text and "\x07" not in text
+    )
     assert "30 jobs: 29 done, 1 failed" in text
 
 
@@ -309,18 +340,34 @@ def test_names_are_shortened_in_the_middle_by_cells():
     assert shortened("short.mp4", 20) == "short.mp4"
     assert shortened("folder/a very long name 17.mp4", 16) == "folde…ame 17.mp4"
     assert shortened("名前のとても長い出力.mp4", 12) == "名…出力.mp4"
-    assert printable("a\nb\x1b[2J\ud800\u202e") == "a b\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"
+    assert (
+        printable("a\nb\x1b[2J\ud800\u202e")
+        == "a b\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"
+    )
 
 
-@pytest.mark.parametrize(("seconds", "words"), [
-    (0, "0 s"), (0.42, "0.42 s"), (9.97, "10 s"), (59.4, "59 s"), (59.7, "1 min"), (60, "1 min"), (725, "12 min 5 s"),
-    (3599.9, "1 h"), (12000, "3 h 20 min"), (187200, "2 d 4 h"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (0.42, "0.42 s"),
+        (9.97, "10 s"),
+        (59.4, "59 s"),
+        (59.7, "1 min"),
+        (60, "1 min"),
+        (725, "12 min 5 s"),
+        (3599.9, "1 h"),
+        (12000, "3 h 20 min"),
+        (187200, "2 d 4 h"),
+    ],
+)
 def test_time_in_words(seconds, words):
     assert format_duration(seconds) == words
 
 
-@pytest.mark.parametrize(("kind", "n"), [(SilentObserver, 25_000), (PlainLines, 2500), (BatchJsonLines, 2500), (LiveTable, 2500)])
+@pytest.mark.parametrize(
+    ("kind", "n"), [(SilentObserver, 25_000), (PlainLines, 2500), (BatchJsonLines, 2500), (LiveTable, 2500)]
+)
 def test_memory_does_not_grow_with_the_jobs(kind, n):
     clock = Hand()
     jobs = [Job("t.mp4", "s.wav", "one.mp4")] * n
@@ -333,7 +380,11 @@ def test_memory_does_not_grow_with_the_jobs(kind, n):
             clock.s += 0.4
             watch.progress(number, "dub", 10, 20)
             watch.progress(number, "dub", 20, 20)
-            ended = Outcome(jobs[number], "failed", f"Reason {number}.") if number % 3 == 0 else done(jobs[number], seconds=number % 977)
+            ended = (
+                Outcome(jobs[number], "failed", f"Reason {number}.")
+                if number % 3 == 0
+                else done(jobs[number], seconds=number % 977)
+            )
             watch.ended(number, ended)
             if number in (n // 5, n - 1):
                 grown.append(tracemalloc.get_traced_memory()[0])

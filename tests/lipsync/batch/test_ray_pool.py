@@ -1,8 +1,7 @@
 """Workers on a real local Ray, in a process of their own: jobs, news, a killed worker, an end that leaves nothing.
 
-Where the system allows it that process has its own network and process numbers: nothing can be reached from outside, nothing can stay.
-Run as a script, this file is what happens inside.
-"""
+Where the system allows it that process has its own network and process numbers: nothing can be reached from outside,
+nothing can stay. Run as a script, this file is what happens inside."""
 
 import hashlib
 import importlib.util
@@ -35,7 +34,8 @@ def can_be_alone():
 
 
 def run_inside(part, folder):
-    """What the script prints as its last line, as JSON; it prints nothing else, and nothing of it is left but in `folder`."""
+    """What the script prints as its last line, as JSON; it prints nothing else, and nothing of it is left but in
+    `folder`."""
     before = set(Path("/tmp").glob("lipsync-ray-*"))
     env = {**os.environ, "PYTHONPATH": str(ROOT), "LIPSYNC_CACHE": str(folder / "usual cache")}
     env |= dict.fromkeys(THREADS, "1")  # what is drawn depends in its last bits on how many threads add up
@@ -54,22 +54,34 @@ def seen(tmp_path_factory):
 
 def test_jobs_and_news(seen):
     assert seen["count"] == 2
-    assert [job["said"]["number"] for job in seen["ended"]] == list(range(6)) and len({job["said"]["pid"] for job in seen["ended"]}) >= 2
+    assert [job["said"]["number"] for job in seen["ended"]] == list(range(6)) and len(
+        {job["said"]["pid"] for job in seen["ended"]}
+    ) >= 2
     assert {job["said"]["threads"] for job in seen["ended"]} == {"1"}
     assert {(news["step"], news["total"]) for news in seen["news"]} == {("dub", 100)}
-    assert all(a["done"] < b["done"] for a, b in zip(seen["news"], seen["news"][1:]) if a["number"] == b["number"] and not b["again"])
+    assert all(
+        a["done"] < b["done"]
+        for a, b in zip(seen["news"], seen["news"][1:])
+        if a["number"] == b["number"] and not b["again"]
+    )
 
 
 def test_a_killed_worker_is_told_once_and_replaced(seen):
     (lost,) = seen["lost"]
     assert (lost["worker"], lost["number"]) == (seen["killed"]["worker"], seen["killed"]["number"])
-    assert lost["said"]["reason"].startswith("Its worker was lost: Worker unexpectedly exits") and "\n" not in lost["said"]["reason"]
+    assert (
+        lost["said"]["reason"].startswith("Its worker was lost: Worker unexpectedly exits")
+        and "\n" not in lost["said"]["reason"]
+    )
     assert {number for number, times in Counter(seen["begun"]).items() if times > 1} == {lost["number"]}
 
 
 def test_a_fault_below_a_worker_is_told_as_on_one_machine(seen):
     assert seen["failed"]["kind"] == seen["child_killed"]["kind"] == "lost"
-    assert "(ZeroDivisionError: on purpose)" in seen["failed"]["reason"] and "worker was killed" in seen["child_killed"]["reason"]
+    assert (
+        "(ZeroDivisionError: on purpose)" in seen["failed"]["reason"]
+        and "worker was killed" in seen["child_killed"]["reason"]
+    )
 
 
 def test_only_loopback_is_listened_on(seen):
@@ -81,18 +93,22 @@ def test_stopped_jobs_tidy_up_and_nothing_stays(seen):
 
 
 def test_a_batch_on_ray_is_the_batch_on_one_machine(tmp_path):
-    """Six jobs with videos and analyses in a store, one worker killed in mid-job: the same videos as without Ray, and nothing done again."""
+    """Six jobs with videos and analyses in a store, one worker killed in mid-job: the same videos as without Ray, and
+    nothing done again."""
     seen = run_inside("batch", tmp_path)
     assert seen["local"]["states"] == seen["ray"]["states"] == ["done"] * 6, seen["ray"]["reasons"]
     assert seen["again"] == ["kept"] * 6
     assert seen["ray"]["videos"] == seen["local"]["videos"] and len(set(seen["local"]["videos"])) == 6
     assert seen["ray"]["receipts"] == seen["local"]["receipts"]
     assert [number for number, times in enumerate(seen["ray"]["attempts"]) if times > 1] == [seen["killed"]]
-    assert "faces" in seen["local"]["steps"] and not {"faces", "mouths"} & set(seen["ray"]["steps"])  # found in the store
+    assert "faces" in seen["local"]["steps"] and not {"faces", "mouths"} & set(
+        seen["ray"]["steps"]
+    )  # found in the store
     assert seen["left"] == []
 
 
-# ---------------------------------------------------------------------------------------------------------------- inside
+# ----------------------------------------------------------------------------------------------------------------
+# inside
 
 
 def perform(task, hook):
@@ -201,7 +217,9 @@ class Look:
         seen = self.seen
         seen["listening"] = listening()
         seen["failed"] = self.end_of(0, 6, fails=True)
-        seen["child_killed"] = self.end_of(1, 7, lambda: os.kill(next(self.process_of(7)), signal.SIGKILL), steps=100_000)
+        seen["child_killed"] = self.end_of(
+            1, 7, lambda: os.kill(next(self.process_of(7)), signal.SIGKILL), steps=100_000
+        )
         self.give(1, 8, steps=100_000)
         while not self.workers.wait(5):
             pass
@@ -260,7 +278,8 @@ def batches(folder):
 
 
 def tiny_jobs(folder):
-    """Four seconds of the presenter say six beginnings of a speech; with the bundled model, so that nothing is learnt."""
+    """Four seconds of the presenter say six beginnings of a speech; with the bundled model, so that nothing is
+    learnt."""
     import cv2
     import numpy as np
     import soundfile
@@ -276,15 +295,23 @@ def tiny_jobs(folder):
     samples, rate = soundfile.read(ROOT / "samples/speech.wav", dtype="int16")
     for i in range(6):
         soundfile.write(folder / f"{i}.wav", samples[: int((1.6 + 0.2 * i) * rate)], rate)
-    with VideoWriter(folder / "tiny.mkv", width=320, height=180, clock=FrameClock.constant(100, 25), codec="ffv1") as writer:
+    with VideoWriter(
+        folder / "tiny.mkv", width=320, height=180, clock=FrameClock.constant(100, 25), codec="ffv1"
+    ) as writer:
         for batch in read_frames(probe(ROOT / "samples/target.mp4"), 25, stop=100):
-            small = np.stack([cv2.resize(rgb, (320, 180), interpolation=cv2.INTER_AREA) for rgb in batch.rgb.permute(0, 2, 3, 1).numpy()])
+            small = np.stack(
+                [
+                    cv2.resize(rgb, (320, 180), interpolation=cv2.INTER_AREA)
+                    for rgb in batch.rgb.permute(0, 2, 3, 1).numpy()
+                ]
+            )
             writer.write(torch.from_numpy(small).permute(0, 3, 1, 2).contiguous())
     return [Job(str(folder / "tiny.mkv"), str(folder / f"{i}.wav"), f"{i}.mp4", config=config) for i in range(6)]
 
 
 def run(jobs, out, workers, kills=False):
-    """What became of a batch whose videos go to an address, and whose worker was killed. Each has its own cache; they share a store."""
+    """What became of a batch whose videos go to an address, and whose worker was killed. Each has its own cache; they
+    share a store."""
     from lipsync.batch.run import run_batch
     from lipsync.batch.worker import BatchPaths
 
@@ -295,10 +322,13 @@ def run(jobs, out, workers, kills=False):
     for facts in receipts:
         del facts["seconds"], facts["output"]["path"]
     return {
-        "states": [outcome.state for outcome in outcomes], "attempts": [outcome.attempts for outcome in outcomes], "steps": sorted(told.steps),
-        "videos": [hashlib.sha256((out / job.out).read_bytes()).hexdigest() for job in jobs], "receipts": receipts,
+        "states": [outcome.state for outcome in outcomes],
+        "attempts": [outcome.attempts for outcome in outcomes],
+        "steps": sorted(told.steps),
+        "videos": [hashlib.sha256((out / job.out).read_bytes()).hexdigest() for job in jobs],
+        "receipts": receipts,
         "reasons": [outcome.reason for outcome in outcomes],
-    }, told.killed  # fmt: skip
+    }, told.killed
 
 
 if __name__ == "__main__":

@@ -50,7 +50,10 @@ def written(outcomes, folder, about=None):
 
 
 def test_nothing_that_a_job_says_becomes_markup_or_a_link_elsewhere(tmp_path):
-    some = [outcome(name, target=name, speech=name, line=name, notes=(name,), frames=5, duration_s=0.2, seconds=1) for name in NASTY]
+    some = [
+        outcome(name, target=name, speech=name, line=name, notes=(name,), frames=5, duration_s=0.2, seconds=1)
+        for name in NASTY
+    ]
     lost = [outcome(name, "failed", target=name, line=name, reason=name) for name in NASTY]
     plain = [
         outcome("a.mp4", notes=("n",), line="l", frames=5, duration_s=0.2, seconds=1),
@@ -60,10 +63,17 @@ def test_nothing_that_a_job_says_becomes_markup_or_a_link_elsewhere(tmp_path):
     read, tame = Read(text), Read(written(plain * len(NASTY), tmp_path, {f"n{i}": "v" for i in range(len(NASTY))})[0])
     n_links = 2 * sum("\ud800" not in name for name in NASTY) + 1
     assert sorted(tag for tag in read.tags if tag != "a") == sorted(tag for tag in tame.tags if tag != "a")
-    assert read.names == tame.names and not any(name.startswith("on") for name in read.names) and "script" not in read.tags
+    assert (
+        read.names == tame.names and not any(name.startswith("on") for name in read.names) and "script" not in read.tags
+    )
     assert len(read.links) == n_links
     for link in read.links:
-        assert link.startswith("./") and not urlsplit(link).scheme and not urlsplit(link).netloc and not re.search(r"[\s<>\"'\\]", link)
+        assert (
+            link.startswith("./")
+            and not urlsplit(link).scheme
+            and not urlsplit(link).netloc
+            and not re.search(r"[\s<>\"'\\]", link)
+        )
     assert {unquote(urlsplit(link).path, errors="surrogateescape") for link in read.links} == {"./batch.json"} | {
         f"./{name}{end}" for name in NASTY if "\ud800" not in name for end in ("", ".json")
     }
@@ -79,7 +89,11 @@ def test_an_output_outside_the_folder_gets_no_link(tmp_path, out):
 
 def test_secrets_in_addresses_are_not_told(tmp_path):
     text, facts = written(
-        [outcome("a.mp4", target="s3://me:word@b/t.mp4?key=secret"), outcome("b.mp4", "failed", speech="https://h/s?k=secret")], tmp_path
+        [
+            outcome("a.mp4", target="s3://me:word@b/t.mp4?key=secret"),
+            outcome("b.mp4", "failed", speech="https://h/s?k=secret"),
+        ],
+        tmp_path,
     )
     for told in (text, json.dumps(facts)):
         assert "secret" not in told and "word" not in told and "s3://b/t.mp4" in told
@@ -94,7 +108,10 @@ def test_failures_come_first_with_reasons_then_videos_with_figures(tmp_path):
     ]
     text, facts = written(some, tmp_path, {"seconds": 61.0, "workers": 2})
     words = Read(text).words
-    places = [words.index(mark) for mark in ("Failed (1)", "c.mp4", "No face.", "Stopped (1)", "d.mp4", "Videos (2)", "a.mp4", "b.mp4")]
+    places = [
+        words.index(mark)
+        for mark in ("Failed (1)", "c.mp4", "No face.", "Stopped (1)", "d.mp4", "Videos (2)", "a.mp4", "b.mp4")
+    ]
     assert places == sorted(places)
     for said in (
         "1 done, 1 kept, 1 failed, 1 stopped",
@@ -111,11 +128,25 @@ def test_failures_come_first_with_reasons_then_videos_with_figures(tmp_path):
         assert said in words
     assert Read(text).links == ["./a.mp4", "./a.mp4.json", "./b.mp4", "./b.mp4.json", "./batch.json"]
     assert facts["counts"] == {"done": 1, "kept": 1, "failed": 1, "stopped": 1}
-    assert facts["totals"] == {"frames": 275, "duration_s": 11.0, "seconds": 61.0} and facts["about"]["workers"] == 2 and facts["version"]
+    assert (
+        facts["totals"] == {"frames": 275, "duration_s": 11.0, "seconds": 61.0}
+        and facts["about"]["workers"] == 2
+        and facts["version"]
+    )
     assert facts["jobs"][2] == {
-        "out": "c.mp4", "target": "t.mp4", "speech": "s.wav", "footage": [], "line": "jobs.csv, row 3", "frames": 0, "duration_s": 0.0,
-        "seconds": 0.0, "state": "failed", "reason": "No face.", "attempts": 1, "notes": [],
-    }  # fmt: skip
+        "out": "c.mp4",
+        "target": "t.mp4",
+        "speech": "s.wav",
+        "footage": [],
+        "line": "jobs.csv, row 3",
+        "frames": 0,
+        "duration_s": 0.0,
+        "seconds": 0.0,
+        "state": "failed",
+        "reason": "No face.",
+        "attempts": 1,
+        "notes": [],
+    }
 
 
 def test_the_page_needs_nothing_from_anywhere(tmp_path):
@@ -129,9 +160,15 @@ def test_spans_come_from_receipts_and_damaged_receipts_do_no_harm(tmp_path):
     folder.mkdir()
     spans = [{"from_s": i, "to_s": i + 0.5, "reason": "<i>no face</i>"} for i in range(7)]
     receipts = {
-        "good": json.dumps({"passed_through": spans}), "cut": '{"passed_through": [', "list": "[]", "odd": '{"passed_through": [{"from_s": "x"}]}',
-        "number": '{"passed_through": 5}', "deep": "[" * 200_000, "bytes": "\udcff", "none": '{"passed_through": []}',
-    }  # fmt: skip
+        "good": json.dumps({"passed_through": spans}),
+        "cut": '{"passed_through": [',
+        "list": "[]",
+        "odd": '{"passed_through": [{"from_s": "x"}]}',
+        "number": '{"passed_through": 5}',
+        "deep": "[" * 200_000,
+        "bytes": "\udcff",
+        "none": '{"passed_through": []}',
+    }
     for name, text in receipts.items():
         (folder / f"{name}.mp4.json").write_text(text, errors="surrogateescape")
     (folder / "folder.mp4.json").mkdir()
@@ -160,7 +197,9 @@ def test_when_writing_ends_early_the_old_report_stays(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         write_report(broken(), tmp_path, {})
-    assert (tmp_path / "report.html").read_text() == before[0] and json.loads((tmp_path / "batch.json").read_text()) == before[1]
+    assert (tmp_path / "report.html").read_text() == before[0] and json.loads(
+        (tmp_path / "batch.json").read_text()
+    ) == before[1]
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -181,6 +220,10 @@ def test_memory_does_not_grow_with_the_jobs(tmp_path):
         tracemalloc.stop()
     assert peak < 300_000
     text = page.read_text()
-    assert text.count("<tr><td>") == 4000 and "10000 more are in batch.json" in text and "2000 more are in batch.json" in text
+    assert (
+        text.count("<tr><td>") == 4000
+        and "10000 more are in batch.json" in text
+        and "2000 more are in batch.json" in text
+    )
     facts = json.loads((tmp_path / "batch.json").read_text())
     assert len(facts["jobs"]) == n and facts["counts"] == {"done": 8000, "kept": 4000, "failed": 4000, "stopped": 0}

@@ -49,7 +49,10 @@ class Fake:
             raise KeyboardInterrupt
         worker, number = self.running.pop(0)
         kind, said = self.ends[number].pop(0) if self.ends.get(number) else ("ended", MADE)
-        return [Report(worker, number, "progress", {"step": "dub", "done": 1, "total": 2}), Report(worker, number, kind, said)]
+        return [
+            Report(worker, number, "progress", {"step": "dub", "done": 1, "total": 2}),
+            Report(worker, number, kind, said),
+        ]
 
     def close(self, now):
         self.closed = now
@@ -67,7 +70,9 @@ def jobs(tmp_path):
 
 def run_all(jobs, folder, workers, told=None, **options):
     folder.mkdir(exist_ok=True)
-    return run_batch(jobs, BatchPaths(str(folder)), workers, told or Told(), already_done(jobs, OutputStore(str(folder)), **options))
+    return run_batch(
+        jobs, BatchPaths(str(folder)), workers, told or Told(), already_done(jobs, OutputStore(str(folder)), **options)
+    )
 
 
 def states(outcomes):
@@ -80,7 +85,10 @@ def test_every_job_ends_once_whatever_the_others_do(jobs, tmp_path):
     workers = Fake(ends={0: [("ended", {"fault": "bad"})], 1: [lost, ("ended", MADE)], 3: [lost] * run.ATTEMPTS})
     told = Told()
     outcomes = run_all(jobs, tmp_path / "out", workers, told)
-    assert states(outcomes) == ["failed", "done", "failed", "failed", "done"] and list(map(told.ends.get, range(5))) == outcomes
+    assert (
+        states(outcomes) == ["failed", "done", "failed", "failed", "done"]
+        and list(map(told.ends.get, range(5))) == outcomes
+    )
     assert [o.reason for o in outcomes] == ["bad", "", "row 3 has no speech.", "killed", ""]
     assert [o.attempts for o in outcomes] == [1, 2, 0, run.ATTEMPTS, 1] and workers.given.count(3) == run.ATTEMPTS
     assert workers.closed is False and outcomes[1].notes == ("n",)
@@ -101,7 +109,11 @@ def finish(job, folder, **other):
     """The video and receipt that a worker would leave."""
     video = folder / job.out
     video.write_bytes(b"video of " + job.out.encode())
-    facts = {"id": run.job_id(job), "notes": [], "output": {"frames": 5, "duration_s": 0.2, "bytes": video.stat().st_size, "sha256": content_hash(video)}}
+    facts = {
+        "id": run.job_id(job),
+        "notes": [],
+        "output": {"frames": 5, "duration_s": 0.2, "bytes": video.stat().st_size, "sha256": content_hash(video)},
+    }
     (folder / f"{job.out}.json").write_text(json.dumps(facts | other))
 
 
@@ -118,7 +130,19 @@ def test_finished_jobs_are_kept_and_only_they(jobs, tmp_path):
     assert states(outcomes) == ["kept", "done", "done", "done", "done"] and sorted(workers.given) == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"id": 3}', '{"id": "x", "notes": 3, "output": []}', '{"output": {"bytes": 14}}', "[" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"id": 3}',
+        '{"id": "x", "notes": 3, "output": []}',
+        '{"output": {"bytes": 14}}',
+        "[" * 5000,
+    ],
+)
 def test_a_damaged_receipt_is_no_receipt(jobs, tmp_path, text):
     finish(jobs[0], tmp_path)
     assert valid_receipt(jobs[0], OutputStore(str(tmp_path)))

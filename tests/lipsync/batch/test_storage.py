@@ -1,4 +1,5 @@
-"""Inputs, outputs and analyses in a store: complete or absent, fetched once, and a store that fails says so in one sentence."""
+"""Inputs, outputs and analyses in a store: complete or absent, fetched once, and a store that fails says so in one
+sentence."""
 
 import functools
 import hashlib
@@ -61,14 +62,25 @@ def names(url):
 
 @pytest.mark.parametrize(
     ("name", "remote"),
-    [("s3://b/a.mp4", True), ("https://h/a?x=1", True), ("a.mp4", False), ("/a/b://c", False), ("C:\\a.mp4", False), ("C://a", False), ("simplecache::s3://b/a", False)],
-)  # fmt: skip
+    [
+        ("s3://b/a.mp4", True),
+        ("https://h/a?x=1", True),
+        ("a.mp4", False),
+        ("/a/b://c", False),
+        ("C:\\a.mp4", False),
+        ("C://a", False),
+        ("simplecache::s3://b/a", False),
+    ],
+)
 def test_what_is_an_address(name, remote):
     assert is_url(name) is remote
 
 
 def test_no_secret_is_shown():
-    assert shown("https://user:secret@host/a/b.mp4?X-Amz-Signature=secret#x") == "https://host/a/b.mp4" and shown("a@b?c") == "a@b?c"
+    assert (
+        shown("https://user:secret@host/a/b.mp4?X-Amz-Signature=secret#x") == "https://host/a/b.mp4"
+        and shown("a@b?c") == "a@b?c"
+    )
 
 
 def test_a_path_stays_a_path(tmp_path):
@@ -85,7 +97,9 @@ def test_fetched_once_for_each_content(url, tmp_path, monkeypatch):
     assert fetched(f"{url}/in/the clip.mp4", tmp_path / "copies") == copy
     monkeypatch.undo()
     put(f"{url}/in/the clip.mp4", b"other")
-    assert fetched(f"{url}/in/the clip.mp4", tmp_path / "copies").read_bytes() == b"other" and copy.read_bytes() == b"one"
+    assert (
+        fetched(f"{url}/in/the clip.mp4", tmp_path / "copies").read_bytes() == b"other" and copy.read_bytes() == b"one"
+    )
 
 
 def test_a_mark_is_the_content_where_the_store_has_no_checksum(url, tmp_path):
@@ -169,7 +183,9 @@ def test_over_http(tmp_path):
         def log_message(self, *_):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(SilentObserver, directory=str(tmp_path / "www"))) as server:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(SilentObserver, directory=str(tmp_path / "www"))
+    ) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
         copy = fetched(f"{address}/a%20clip.wav?token=secret", tmp_path / "copies")
@@ -199,10 +215,15 @@ def test_a_video_is_kept_at_an_address_and_found_again(url, tmp_path):
     place = OutputStore(url + "/", tmp_path / "scratch")
     assert place.receipt_of("a/b c.mp4") is None and place.size_of("a/b c.mp4") is None
     work = render(place, "a/b c.mp4")
-    assert work == OutputStore(url, tmp_path / "scratch").workfile("a/b c.mp4") and work.is_relative_to(tmp_path / "scratch")
+    assert work == OutputStore(url, tmp_path / "scratch").workfile("a/b c.mp4") and work.is_relative_to(
+        tmp_path / "scratch"
+    )
     place.keep(work, "a/b c.mp4")
     assert names(url) == ["a/b c.mp4", "a/b c.mp4.json"] and get(f"{url}/a/b c.mp4") == b"video"
-    assert OutputStore(url).receipt_of("a/b c.mp4") == {"output": {"bytes": 5}} and OutputStore(url).size_of("a/b c.mp4") == 5
+    assert (
+        OutputStore(url).receipt_of("a/b c.mp4") == {"output": {"bytes": 5}}
+        and OutputStore(url).size_of("a/b c.mp4") == 5
+    )
     assert [file for file in (tmp_path / "scratch").rglob("*") if file.is_file()] == []
 
 
@@ -215,7 +236,8 @@ def test_a_damaged_receipt_is_none(url, tmp_path, damage):
 
 
 def test_no_receipt_before_its_video_is_complete(url, tmp_path, monkeypatch):
-    """At every step of replacing a video, also one that fails, whoever finds a receipt finds the video that it describes."""
+    """At every step of replacing a video, also one that fails, whoever finds a receipt finds the video that it
+    describes."""
     place, seen = OutputStore(url, tmp_path / "scratch"), []
     place.keep(render(place, "a.mp4", b"old"), "a.mp4")
     fs = type(fsspec.core.url_to_fs(url)[0])
@@ -327,11 +349,17 @@ def test_a_damaged_archive_is_made_again_and_replaced(url, tmp_path, damage):
     put(f"{url}/faces/k.tar", bad)
     made = []
     folder = SharedCache(tmp_path / "two", url).get_or_make("faces", "k", write("one", made))
-    assert made == ["one"] and sorted(p.name for p in folder.rglob("*") if p.is_file()) == ["entry.json", "x.txt", "y.npy"]
+    assert made == ["one"] and sorted(p.name for p in folder.rglob("*") if p.is_file()) == [
+        "entry.json",
+        "x.txt",
+        "y.npy",
+    ]
     assert get(f"{url}/faces/k.tar") == good and not list(tmp_path.rglob("escaped.txt"))
 
 
-@pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", "a//b", "./x", "..", "C:x", "a\\b", "entry.json", "a/.", "x\n"])
+@pytest.mark.parametrize(
+    "name", ["../x", "a/../../x", "/x", "a//b", "./x", "..", "C:x", "a\\b", "entry.json", "a/.", "x\n"]
+)
 def test_an_archive_stays_in_its_folder(tmp_path, name):
     stream, text = io.BytesIO(), json.dumps({"result": "a/k", "files": {name: [1, content_hash_of(b"x")]}}).encode()
     with tarfile.open(fileobj=stream, mode="w") as tar:
@@ -377,9 +405,14 @@ def test_a_store_that_fails_is_tried_again_then_told(tmp_path, monkeypatch):
         return real(self, *args, **options)
 
     monkeypatch.setattr(fs, "_open", fail)
-    assert (SharedCache(tmp_path / "one", "memory://c").get_or_make("faces", "k", write("one")) / "x.txt").read_text() == "one"
+    assert (
+        SharedCache(tmp_path / "one", "memory://c").get_or_make("faces", "k", write("one")) / "x.txt"
+    ).read_text() == "one"
     failures += [ConnectionError("the line\nis dead")] * 9
-    with pytest.raises(LipsyncError, match=r"k.tar could not be read: the line is dead. Check the network, free space, and the store's cred"):
+    with pytest.raises(
+        LipsyncError,
+        match=r"k.tar could not be read: the line is dead. Check the network, free space, and the store's cred",
+    ):
         SharedCache(tmp_path / "two", "memory://c").get_or_make("faces", "k", write("two"))
     assert [p for p in (tmp_path / "two").rglob("*") if p.is_file()] == []
     failures[:] = [PermissionError("no")] * 9

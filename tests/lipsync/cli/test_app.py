@@ -59,17 +59,47 @@ def calls(monkeypatch):
 def test_every_option_reaches_the_dub(run, calls, tmp_path):
     (tmp_path / "my.toml").write_text("batch = 3\n[write]\ncrf = 10\n")
     result = run(
-        "dub", "target.mp4", "speech.wav", "-o", "out.mp4", "--texture", "median", "--footage", "more 1.mp4", "--footage", "more 2.mp4",
-        "--device", "cpu", "--face", 2, "--face-at", "10,20.5", "--preview", 2.5, "--length", "loop", "--no-retime", "--config", "my.toml",
-        "--set", "write.crf=12", "--set", "face.max_yaw_deg=30", "--force",
-    )  # fmt: skip
+        "dub",
+        "target.mp4",
+        "speech.wav",
+        "-o",
+        "out.mp4",
+        "--texture",
+        "median",
+        "--footage",
+        "more 1.mp4",
+        "--footage",
+        "more 2.mp4",
+        "--device",
+        "cpu",
+        "--face",
+        2,
+        "--face-at",
+        "10,20.5",
+        "--preview",
+        2.5,
+        "--length",
+        "loop",
+        "--no-retime",
+        "--config",
+        "my.toml",
+        "--set",
+        "write.crf=12",
+        "--set",
+        "face.max_yaw_deg=30",
+        "--force",
+    )
     assert result.exit_code == 0, result.output
     (target, speech, out, config, options) = calls[0]
     assert (target, speech, out) == (Path("target.mp4"), Path("speech.wav"), Path("out.mp4"))
     assert (config.texture, config.device, config.batch, config.write.crf) == ("median", "cpu", 3, 12)
     assert (config.face.index, config.face.at, config.face.max_yaw_deg) == (2, (10.0, 20.5), 30.0)
     assert (config.retime.length, config.retime.enabled) == ("loop", False)
-    assert options["footage"] == (Path("more 1.mp4"), Path("more 2.mp4")) and options["preview_s"] == 2.5 and options["force"] is True
+    assert (
+        options["footage"] == (Path("more 1.mp4"), Path("more 2.mp4"))
+        and options["preview_s"] == 2.5
+        and options["force"] is True
+    )
     assert options["cache"].folder == tmp_path / "cache"
 
 
@@ -101,13 +131,19 @@ def raising(error):
     return dub
 
 
-@pytest.mark.parametrize("error", [LipsyncError("No face in x.mp4. Use another."), MediaError("No face in x.mp4. Use another.")])
+@pytest.mark.parametrize(
+    "error", [LipsyncError("No face in x.mp4. Use another."), MediaError("No face in x.mp4. Use another.")]
+)
 def test_a_failure_is_one_sentence_and_status_3(run, calls, monkeypatch, error):
     monkeypatch.setattr(sys.modules["lipsync.pipelines.dub"], "dub", raising(error))
     result = run("dub", "target.mp4", "speech.wav", "-o", "out.mp4")
     assert (result.exit_code, result.stdout, result.stderr) == (3, "", "lipsync: No face in x.mp4. Use another.\n")
     result = run("dub", "target.mp4", "speech.wav", "-o", "out.mp4", "-v")
-    assert result.exit_code == 3 and "Traceback" in result.stderr and result.stderr.endswith("lipsync: No face in x.mp4. Use another.\n")
+    assert (
+        result.exit_code == 3
+        and "Traceback" in result.stderr
+        and result.stderr.endswith("lipsync: No face in x.mp4. Use another.\n")
+    )
 
 
 def test_our_own_faults_are_not_hidden(run, calls, monkeypatch):
@@ -132,14 +168,19 @@ def test_interruption_is_one_line_and_status_130(run, calls, monkeypatch):
 @pytest.mark.parametrize(
     "args",
     [
-        ["dub"], ["dub", "target.mp4", "speech.wav"], ["dub", "target.mp4", "-o", "out.mp4"], ["dubb"], ["cache", "burn"],
-        ["dub", "target.mp4", "speech.wav", "-o", "out.mp4", "--preview", "-1"], ["dub", "target.mp4", "speech.wav", "-o", "o.mp4", "--nonsense"],
+        ["dub"],
+        ["dub", "target.mp4", "speech.wav"],
+        ["dub", "target.mp4", "-o", "out.mp4"],
+        ["dubb"],
+        ["cache", "burn"],
+        ["dub", "target.mp4", "speech.wav", "-o", "out.mp4", "--preview", "-1"],
+        ["dub", "target.mp4", "speech.wav", "-o", "o.mp4", "--nonsense"],
         ["dub", "target.mp4", "speech.wav", "-o", "out.mp4", "--texture", "medain"],
         ["dub", "target.mp4", "speech.wav", "-o", "out.mp4", "--length", "forever"],
         ["dub", "target.mp4", "speech.wav", "-o", "out.mp4", "--face-at", "10"],
         ["analyse", "target.mp4", "--set", "face.indx=1"],
     ],
-)  # fmt: skip
+)
 def test_wrong_usage_is_status_2(run, calls, args):
     result = run(*args)
     assert result.exit_code == 2 and "Traceback" not in result.output and calls == []
@@ -187,7 +228,9 @@ def test_an_intruder_is_named(tmp_path):
     (tmp_path / "audio").mkdir()
     (tmp_path / "audio" / "__init__.py").write_text("raise RuntimeError('not ours')")
     env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
-    result = subprocess.run([sys.executable, "-m", "lipsync", "cache", "list"], cwd=tmp_path, env=env, capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-m", "lipsync", "cache", "list"], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
     assert result.returncode == 3 and str(tmp_path / "audio") in result.stderr and "Traceback" not in result.stderr
 
 
@@ -223,7 +266,11 @@ def test_doctor_says_what_is_missing(run, monkeypatch):
     monkeypatch.setenv("LIPSYNC_CACHE", "/dev/null/cache")
     monkeypatch.setattr("lipsync.cli.doctor._backend", lambda name: "not tried here")
     result = run("doctor")
-    assert result.exit_code == 3 and "A dub cannot run here before this is mended: cache." in result.stdout and "LIPSYNC_CACHE" in result.stdout
+    assert (
+        result.exit_code == 3
+        and "A dub cannot run here before this is mended: cache." in result.stdout
+        and "LIPSYNC_CACHE" in result.stdout
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
@@ -238,7 +285,12 @@ def test_ctrl_c_ends_a_real_process_with_130(tmp_path, sent):
         "from lipsync.cli.app import main\nmain()"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "ready\n"
     process.send_signal(sent)
@@ -253,7 +305,13 @@ def test_lines_start_end_and_every_ten_seconds():
         clock[0] = float(second)
         hook("faces", second, 25)
     hook("dub", 0, 0)
-    assert stream.getvalue().splitlines() == ["faces  0/25", "faces  10/25  10.0 s", "faces  20/25  20.0 s", "faces  25/25  25.0 s", "dub  0"]
+    assert stream.getvalue().splitlines() == [
+        "faces  0/25",
+        "faces  10/25  10.0 s",
+        "faces  20/25  20.0 s",
+        "faces  25/25  25.0 s",
+        "dub  0",
+    ]
 
 
 def test_json_lines_are_objects():

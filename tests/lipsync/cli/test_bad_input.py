@@ -1,4 +1,5 @@
-"""Bad input through the real command line: one clear sentence, the right exit status, no traceback, nothing left behind."""
+"""Bad input through the real command line: one clear sentence, the right exit status, no traceback, nothing left
+behind."""
 
 import os
 import signal
@@ -67,7 +68,9 @@ def refused(place, *args, words=(), status=3):
     before = tree(place)
     result = CliRunner().invoke(app, [*(str(a) for a in args), "-q"])
     assert result.exit_code == status, f"{result.exit_code}: {result.output}\n{result.exception!r}"
-    assert result.stdout == "" and result.stderr.count("\n") == 1 and result.stderr.startswith("lipsync: "), result.output
+    assert result.stdout == "" and result.stderr.count("\n") == 1 and result.stderr.startswith("lipsync: "), (
+        result.output
+    )
     sentence = result.stderr.removeprefix("lipsync: ").strip()
     assert sentence.endswith((".", "?")) and len(sentence) < 400 and sentence.count(". ") <= 3, sentence
     for word in words:
@@ -85,15 +88,29 @@ def dub(place, target="target.mp4", speech="speech.wav", out="out.mp4", *more, *
 # The target
 
 
-@pytest.mark.parametrize("command", [("dub", "none.mp4", "speech.wav", "-o", "out.mp4"), ("analyse", "none.mp4"), ("evaluate", "target.mp4", "none.mp4")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("dub", "none.mp4", "speech.wav", "-o", "out.mp4"),
+        ("analyse", "none.mp4"),
+        ("evaluate", "target.mp4", "none.mp4"),
+    ],
+)
 def test_missing_video(place, command):
     before = tree(place)
     result = CliRunner().invoke(app, list(command))
-    assert result.exit_code == 3 and "none.mp4 does not exist" in result.stderr and result.stderr.count("\n") == 1 and tree(place) == before
+    assert (
+        result.exit_code == 3
+        and "none.mp4 does not exist" in result.stderr
+        and result.stderr.count("\n") == 1
+        and tree(place) == before
+    )
 
 
 def test_missing_footage(place):
-    dub(place, "target.mp4", "speech.wav", "out.mp4", "--footage", "none.mp4", words=["footage none.mp4 does not exist"])
+    dub(
+        place, "target.mp4", "speech.wav", "out.mp4", "--footage", "none.mp4", words=["footage none.mp4 does not exist"]
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
@@ -228,7 +245,15 @@ def test_failing_dub_keeps_the_old_output(place):
 
 
 def test_cache_folder_cannot_be_written(place):
-    dub(place, "target.mp4", "speech.wav", "out.mp4", "--set", "cache.folder=/dev/null/cache", words=["/dev/null/cache", "LIPSYNC_CACHE"])
+    dub(
+        place,
+        "target.mp4",
+        "speech.wav",
+        "out.mp4",
+        "--set",
+        "cache.folder=/dev/null/cache",
+        words=["/dev/null/cache", "LIPSYNC_CACHE"],
+    )
 
 
 # Options
@@ -275,11 +300,14 @@ def test_odd_names_are_named_rightly(place, name):
 
 def process(place, *args):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, "-m", "lipsync", *args], cwd=place, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "lipsync", *args], cwd=place, env=env, capture_output=True, text=True, timeout=120
+    )
 
 
 @pytest.mark.parametrize(
-    ("target", "speech", "status"), [("none.mp4", "speech.wav", 3), ("cut.mp4", "speech.wav", 3), ("target.mp4", "speech.wav", 3)]
+    ("target", "speech", "status"),
+    [("none.mp4", "speech.wav", 3), ("cut.mp4", "speech.wav", 3), ("target.mp4", "speech.wav", 3)],
 )
 def test_a_real_process_says_one_sentence(place, target, speech, status):
     whole = (place / "target.mp4").read_bytes()
@@ -300,11 +328,15 @@ N_FACE, FPS = 125, 25
 
 @pytest.fixture(scope="module")
 def face_media(tmp_path_factory):
-    """(folder, cache): face.mp4, five seconds of the presenter at half size with her speech; one cache for all tests that use it."""
+    """(folder, cache): face.mp4, five seconds of the presenter at half size with her speech; one cache for all tests
+    that use it."""
     if not SAMPLE.is_file():
         pytest.skip("samples/target.mp4 is not there")
     folder = tmp_path_factory.mktemp("face")
-    with av.open(str(SAMPLE)) as source, av.open(str(folder / "face.mp4"), "w", options={"movflags": "+faststart"}) as out:
+    with (
+        av.open(str(SAMPLE)) as source,
+        av.open(str(folder / "face.mp4"), "w", options={"movflags": "+faststart"}) as out,
+    ):
         picture = out.add_stream("libx264", rate=FPS)
         picture.width, picture.height, picture.pix_fmt = 640, 360, "yuv420p"
         sound = out.add_stream_from_template(source.streams.audio[0])
@@ -385,7 +417,9 @@ def test_target_cut_off_in_the_middle_ends_cleanly(face):
     (face / "cut.mp4").write_bytes(whole[: len(whole) * 2 // 3])
     before = set(tree(face))
     result = CliRunner().invoke(app, ["dub", "cut.mp4", "speech.wav", "-o", "out.mp4", *QUICK, "-q"])
-    assert result.exit_code in (0, 3) and not isinstance(result.exception, Exception), f"{result.output}\n{result.exception!r}"
+    assert result.exit_code in (0, 3) and not isinstance(result.exception, Exception), (
+        f"{result.output}\n{result.exception!r}"
+    )
     assert set(tree(face)) - before == (set() if result.exit_code else {"out.mp4", "out.mp4.json"})
 
 
@@ -395,7 +429,16 @@ def test_extension_that_cannot_be_written(face):
 
 @pytest.mark.parametrize("setting", ["write.codec=h265", "write.preset=warp"])
 def test_encoder_settings_that_do_not_exist(face, setting):
-    dub(face, "face.mp4", "speech.wav", "out.mp4", *QUICK, "--set", setting, words=["out.mp4" if "codec" not in setting else "h265"])
+    dub(
+        face,
+        "face.mp4",
+        "speech.wav",
+        "out.mp4",
+        *QUICK,
+        "--set",
+        setting,
+        words=["out.mp4" if "codec" not in setting else "h265"],
+    )
 
 
 def test_ctrl_c_leaves_nothing(face, face_media):
@@ -403,7 +446,9 @@ def test_ctrl_c_leaves_nothing(face, face_media):
     before = tree(face)
     command = [sys.executable, "-m", "lipsync", "dub", "face.mp4", "long.wav", "-o", "out.mp4", *QUICK, "--json"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "LIPSYNC_CACHE": str(face_media[1])}
-    with subprocess.Popen(command, cwd=face, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        command, cwd=face, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
         for line in running.stderr:
             if '"step": "dub"' in line:
                 break

@@ -32,7 +32,9 @@ def small_model(report):
     shape = SHAPES["causal"]
     basis = LipBasis(REST.copy(), np.eye(36, dtype=np.float32)[:3].reshape(3, 18, 2), np.ones(3, np.float32))
     size = shape.spec.n_mels
-    return LipModel("causal", [LipNet(size, 3, shape).eval()], torch.zeros(size), torch.ones(size), basis, REST, 1.0, report)
+    return LipModel(
+        "causal", [LipNet(size, 3, shape).eval()], torch.zeros(size), torch.ones(size), basis, REST, 1.0, report
+    )
 
 
 @pytest.fixture
@@ -47,7 +49,11 @@ def run(tmp_path, monkeypatch):
     def films(paths, config, cache, hook):
         track = types.SimpleNamespace(lips=lips, shot=np.zeros(10, int))
         stream = types.SimpleNamespace(largest=InputLimits())
-        return [types.SimpleNamespace(video=types.SimpleNamespace(path=p), track=track, key=p.name, stream=stream) for p in paths if p.name != "two.mp4"], ("no face in two",)
+        return [
+            types.SimpleNamespace(video=types.SimpleNamespace(path=p), track=track, key=p.name, stream=stream)
+            for p in paths
+            if p.name != "two.mp4"
+        ], ("no face in two",)
 
     monkeypatch.setattr(training_module, "usable_footage", films)
     monkeypatch.setattr("lipsync.pipelines.models.load_track", lambda path, hours: Waveform.of(np.zeros(6400)))
@@ -59,7 +65,11 @@ def calls(monkeypatch):
     got = []
 
     def train_lip_model(examples, config, hook, device, *, prior, keep):
-        got.append(types.SimpleNamespace(examples=examples, config=config, prior=prior, keep=keep, found=[p.name for p in keep.glob("state")]))
+        got.append(
+            types.SimpleNamespace(
+                examples=examples, config=config, prior=prior, keep=keep, found=[p.name for p in keep.glob("state")]
+            )
+        )
         (keep / "state").write_text("half-way")
         hook("lips", 1, 1)
         return small_model(REPORT)
@@ -71,13 +81,22 @@ def calls(monkeypatch):
 def test_the_model_and_its_picture_are_written(run, calls, tmp_path):
     import cv2
 
-    result = run("one.mp4", "two.mp4", "-o", "m.safetensors", "--network", "causal", "--set", "lips.steps=40", "--device", "cpu")
+    result = run(
+        "one.mp4", "two.mp4", "-o", "m.safetensors", "--network", "causal", "--set", "lips.steps=40", "--device", "cpu"
+    )
     assert result.exit_code == 0, result.output
     assert (calls[0].config.network, calls[0].config.steps, len(calls[0].examples)) == ("causal", 40, 1)
     assert LipModel.load("m.safetensors").report["lmd"] == 0.02
     assert cv2.imread("m.curve.png").shape == (HEIGHT, WIDTH, 3)
     said = result.stdout
-    assert "0.0200" in said and "0.0020" in said and "0.0400" in said and "0.90" in said and "0.97" in said and "Note: no face in two" in said
+    assert (
+        "0.0200" in said
+        and "0.0020" in said
+        and "0.0400" in said
+        and "0.90" in said
+        and "0.97" in said
+        and "Note: no face in two" in said
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "m.curve.png", "m.safetensors", "one.mp4", "two.mp4"]
     assert not calls[0].keep.exists()
 
@@ -100,7 +119,10 @@ def test_an_interrupted_training_goes_on(run, calls, monkeypatch, tmp_path, agai
     with monkeypatch.context() as patch:
         patch.setattr("lipsync.learning.lips.train_lip_model", interrupted)
         result = run("one.mp4", "-o", "m.safetensors")
-    assert result.exit_code == 130 and result.stderr.splitlines()[-1] == "lipsync: interrupted; the same command goes on from here."
+    assert (
+        result.exit_code == 130
+        and result.stderr.splitlines()[-1] == "lipsync: interrupted; the same command goes on from here."
+    )
     assert not list(tmp_path.glob("*m.*")) and "one.mp4" in CliRunner().invoke(app, ["cache", "list"]).stdout
     assert run("one.mp4", "-o", "other.safetensors", *again).exit_code == 0
     assert [call.found for call in calls] == [[], found]
@@ -149,7 +171,10 @@ def test_dub_takes_the_model(run, monkeypatch, tmp_path):
     module.dub = lambda target, speech, out, config, **options: got.append(config) or receipt
     monkeypatch.setitem(__import__("sys").modules, "lipsync.pipelines.dub", module)
     (tmp_path / "m.safetensors").write_text("x")
-    assert CliRunner().invoke(app, ["dub", "one.mp4", "two.mp4", "-o", "out.mp4", "--lips", "m.safetensors"]).exit_code == 0
+    assert (
+        CliRunner().invoke(app, ["dub", "one.mp4", "two.mp4", "-o", "out.mp4", "--lips", "m.safetensors"]).exit_code
+        == 0
+    )
     assert got[0].lips.model == "m.safetensors"
     result = CliRunner().invoke(app, ["dub", "one.mp4", "two.mp4", "-o", "out.mp4", "--lips", "none.safetensors"])
     assert result.exit_code == 3 and "none.safetensors" in result.stderr

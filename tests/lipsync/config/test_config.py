@@ -18,7 +18,12 @@ def test_later_wins(tmp_path):
     file = tmp_path / "my.toml"
     file.write_text('batch = 2\ndevice = "cpu"\n[write]\ncrf = 10\npreset = "slow"\n')
     config = load(file, ["write.crf=11", "device=cuda:1"], {"device": "cuda:0", "texture": None})
-    assert (config.batch, config.write, config.device, config.texture) == (2, WriteConfig(crf=11, preset="slow"), "cuda:0", "median")
+    assert (config.batch, config.write, config.device, config.texture) == (
+        2,
+        WriteConfig(crf=11, preset="slow"),
+        "cuda:0",
+        "median",
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +57,8 @@ def unlike(value):
 
 def changed(config):
     return replace(
-        config, **{f.name: changed(v) if is_dataclass(v := getattr(config, f.name)) else unlike(v) for f in fields(config)}
+        config,
+        **{f.name: changed(v) if is_dataclass(v := getattr(config, f.name)) else unlike(v) for f in fields(config)},
     )
 
 

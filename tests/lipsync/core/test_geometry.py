@@ -22,7 +22,7 @@ def _spots(height: int, width: int, centres: list[tuple[float, float]], sigma: f
 
 
 def _centre(picture: np.ndarray) -> np.ndarray:
-    y, x = np.mgrid[:picture.shape[0], :picture.shape[1]] + 0.5
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]] + 0.5
     return np.array([(x * picture).sum(), (y * picture).sum()]) / picture.sum()
 
 
@@ -55,7 +55,12 @@ def test_similarity_fit_is_the_least_squares_answer():
     fitted = similarity_fit(a, b)
     least = ((apply(fitted, b) - a) ** 2).sum()
     for change in rng.normal(scale=1e-3, size=(50, 4)):
-        c, s, x, y = fitted[0, 0] + change[0], fitted[1, 0] + change[1], fitted[0, 2] + change[2], fitted[1, 2] + change[3]
+        c, s, x, y = (
+            fitted[0, 0] + change[0],
+            fitted[1, 0] + change[1],
+            fitted[0, 2] + change[2],
+            fitted[1, 2] + change[3],
+        )
         assert ((apply(np.array([[c, -s, x], [s, c, y], [0, 0, 1]]), b) - a) ** 2).sum() >= least
 
 
@@ -70,7 +75,10 @@ def test_mouth_space_shows_the_mouth_and_is_even():
         mouth_space(0)
 
 
-@pytest.mark.parametrize("matrix", [_affine(0.4, 1.3, 4, -2), _affine(-0.2, 1, 3.3, 5.7), _affine(0.1, 2.5, -30, -20), _affine(0.3, 0.3, 20, 10)])
+@pytest.mark.parametrize(
+    "matrix",
+    [_affine(0.4, 1.3, 4, -2), _affine(-0.2, 1, 3.3, 5.7), _affine(0.1, 2.5, -30, -20), _affine(0.3, 0.3, 20, 10)],
+)
 def test_both_warps_put_a_spot_where_apply_puts_its_centre(matrix):
     picture = _spots(80, 100, [(45.3, 33.8)], sigma=4)
     size = (130, 150)
@@ -86,7 +94,11 @@ def test_warps_agree_pixel_by_pixel_where_nothing_shrinks():
     frame = cv2.GaussianBlur(rng.integers(0, 256, (60, 70, 3), np.uint8), (0, 0), 1.5)
     matrix = _affine(0.3, 1.2, 2.2, -6.1)
     ours = warp_frame(frame, matrix, 50, 64).astype(np.float32)
-    theirs = warp(torch.tensor(frame).permute(2, 0, 1)[None].float(), torch.tensor(matrix)[None], (50, 64))[0].permute(1, 2, 0).numpy()
+    theirs = (
+        warp(torch.tensor(frame).permute(2, 0, 1)[None].float(), torch.tensor(matrix)[None], (50, 64))[0]
+        .permute(1, 2, 0)
+        .numpy()
+    )
     y, x = np.mgrid[:50, :64] + 0.5
     back = apply(np.linalg.inv(matrix), np.stack([x, y], -1).reshape(-1, 2)).reshape(50, 64, 2)
     inside = (back > 2).all(-1) & (back < [68, 58]).all(-1)
@@ -121,6 +133,6 @@ def test_warp_has_gradients_and_batches_like_single_pictures():
     matrices = np.stack([_affine(0.1 * i, 1, i, 0) for i in range(3)])
     together = warp(image, matrices, (16, 18))
     for i in range(3):
-        torch.testing.assert_close(together[i:i + 1], warp(image[i:i + 1], matrices[i:i + 1], (16, 18)))
+        torch.testing.assert_close(together[i : i + 1], warp(image[i : i + 1], matrices[i : i + 1], (16, 18)))
     together.sum().backward()
     assert image.grad.abs().sum() > 0

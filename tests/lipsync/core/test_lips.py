@@ -50,7 +50,9 @@ def test_crossed_lips_meet_and_others_stay():
     assert np.array_equal(uncrossed(opened(0.05)), opened(0.05))
     fixed = uncrossed(opened(-0.04))
     assert opening(fixed) == pytest.approx(0, abs=1e-6) and (fixed[LOWER_INNER, 1] >= fixed[UPPER_INNER, 1]).all()
-    assert np.array_equal(np.delete(fixed, [*UPPER_INNER, *LOWER_INNER], 0), np.delete(opened(0), [*UPPER_INNER, *LOWER_INNER], 0))
+    assert np.array_equal(
+        np.delete(fixed, [*UPPER_INNER, *LOWER_INNER], 0), np.delete(opened(0), [*UPPER_INNER, *LOWER_INNER], 0)
+    )
 
 
 def test_rest_is_the_closed_mouth_of_the_silent_frames():

@@ -88,11 +88,20 @@ def test_nothing_is_interpolated_across_a_cut_or_a_lost_face():
 def test_voice_at_frames():
     voice = np.zeros(20, bool)
     voice[4:8] = True
-    assert voiced_at(voice, FrameClock.constant(7, Fraction(25))).tolist() == [False, True, False, False, False, False, False]
+    assert voiced_at(voice, FrameClock.constant(7, Fraction(25))).tolist() == [
+        False,
+        True,
+        False,
+        False,
+        False,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize(
-    "duration_s,rate,n", [(Fraction(3), 25, 75), (Fraction(1, 100), 25, 1), (Fraction(2977, 1000), 25, 74), (Fraction(10), NTSC, 300)]
+    "duration_s,rate,n",
+    [(Fraction(3), 25, 75), (Fraction(1, 100), 25, 1), (Fraction(2977, 1000), 25, 74), (Fraction(10), NTSC, 300)],
 )
 def test_output_frames(duration_s, rate, n):
     assert len(output_clock(duration_s, FrameClock.constant(40, Fraction(rate)))) == n

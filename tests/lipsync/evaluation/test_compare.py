@@ -1,4 +1,5 @@
-"""The comparison of texture methods: nothing held out is learnt from, nothing can be copied, and every file says the same."""
+"""The comparison of texture methods: nothing held out is learnt from, nothing can be copied, and every file says the
+same."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ class Method:
         return MouthTexture(query.crop, torch.ones_like(query.crop[:, :1]), self.jaw.expand(len(query.crop), -1, -1))
 """
 BROKEN = CHEAT.replace(
-    "return MouthTexture(query.crop,", "raise ValueError('no <b>mouth</b> today')\n        return MouthTexture(query.crop,"
+    "return MouthTexture(query.crop,",
+    "raise ValueError('no <b>mouth</b> today')\n        return MouthTexture(query.crop,",
 )
 WRONG_SHAPE = CHEAT.replace("MouthTexture(query.crop,", "MouthTexture(query.crop[:, :, 1:],")
 ODD_NAME = "<script>alert(1)<.py"
@@ -123,7 +125,9 @@ def test_means_are_over_blocks_and_ratios_to_the_real_frames():
     found = summary(ours, real)
     assert found["measures"]["ssim_mouth"]["mean"] == pytest.approx(4.0), "the mean of the blocks, not of the rows"
     assert found["blocks"]["sharpness"] == pytest.approx([2.0, 3.0])
-    assert found["blocks"]["opening_r"][0] == pytest.approx(1.0) and found["blocks"]["articulation"][0] == pytest.approx(2.0)
+    assert found["blocks"]["opening_r"][0] == pytest.approx(1.0) and found["blocks"]["articulation"][
+        0
+    ] == pytest.approx(2.0)
     assert found["blocks"]["opening_r"][1] is None, "two rows have no correlation"
 
 
@@ -137,7 +141,9 @@ def report(small_target, short_speech, shared_cache, tmp_path_factory):
         (folder / name).write_text(text)
     out = folder / "report"
     config, files = DubConfig(lips=LipsConfig(members=1, steps=20)), [folder / name for name in files]
-    return compare(small_target, ["nearest"], out, config, method_files=files, speech=short_speech, cache=shared_cache), out
+    return compare(
+        small_target, ["nearest"], out, config, method_files=files, speech=short_speech, cache=shared_cache
+    ), out
 
 
 def test_who_copies_the_frame_is_no_better_than_the_disguise(report):
@@ -147,7 +153,10 @@ def test_who_copies_the_frame_is_no_better_than_the_disguise(report):
     honest = next(one for one in results["methods"] if one["name"] == "nearest")["lips"]["true"]["measures"]
     assert cheat["ssim_mouth"]["mean"] == pytest.approx(mouth_swapped["ssim_mouth"]["mean"], abs=0.03)
     assert cheat["lmd"]["mean"] == pytest.approx(mouth_swapped["lmd"]["mean"], abs=0.01)
-    assert honest["ssim_mouth"]["mean"] > cheat["ssim_mouth"]["mean"] + 0.02 and honest["lmd"]["mean"] < 0.7 * cheat["lmd"]["mean"]
+    assert (
+        honest["ssim_mouth"]["mean"] > cheat["ssim_mouth"]["mean"] + 0.02
+        and honest["lmd"]["mean"] < 0.7 * cheat["lmd"]["mean"]
+    )
     assert honest["opening_r"]["mean"] > 0.8 > cheat["opening_r"]["mean"]
 
 
@@ -162,7 +171,9 @@ def test_the_references_stand_where_they_must(report):
 def test_predicted_lips_and_new_speech_are_in_the_report(report):
     results, out = report
     nearest = next(one for one in results["methods"] if one["name"] == "nearest")["lips"]
-    assert results["lips"]["predicted"]["lips_from"] == "prior", "what is left of ten seconds is too little to learn from"
+    assert results["lips"]["predicted"]["lips_from"] == "prior", (
+        "what is left of ten seconds is too little to learn from"
+    )
     assert nearest["true"]["measures"]["lmd"]["mean"] < nearest["predicted"]["measures"]["lmd"]["mean"] < 0.1
     assert "New speech" in (out / "index.html").read_text()
 
@@ -208,7 +219,9 @@ def test_all_files_hold_the_same_numbers(report):
     cells = _Cells()
     cells.feed((out / "index.html").read_text())
     shown = {row[0]: row[1:] for row in reversed(cells.rows) if row}  # the first table is that of the true lips
-    tex = {line.split(" & ")[0]: line for line in reversed((out / "table.tex").read_text().splitlines()) if " & " in line}
+    tex = {
+        line.split(" & ")[0]: line for line in reversed((out / "table.tex").read_text().splitlines()) if " & " in line
+    }
     nearest = next(one for one in kept["methods"] if one["name"] == "nearest")["lips"]["true"]
     rows = {"nearest": nearest["measures"]} | {name: found["measures"] for name, found in kept["references"].items()}
     for name, measures in rows.items():
@@ -251,7 +264,10 @@ def test_the_command_hands_everything_over(tmp_path, monkeypatch):
     given = {}
     measures = [{"key": "ssim_mouth", "label": "SSIM mouth", "digits": 3, "better": "high"}]
     of = lambda mean: {"measures": {"ssim_mouth": {"mean": mean}}}  # noqa: E731
-    methods = [{"name": "a", "lips": {"true": of(0.9) | {"seconds_per_frame": {"render": 0.1, "whole": 0.2}}}}, {"name": "b", "failed": "it broke"}]
+    methods = [
+        {"name": "a", "lips": {"true": of(0.9) | {"seconds_per_frame": {"render": 0.1, "whole": 0.2}}}},
+        {"name": "b", "failed": "it broke"},
+    ]
 
     def compare(target, methods_, out, config, **more):
         given.update(more, target=target, methods=methods_, out=out, config=config)
@@ -259,7 +275,19 @@ def test_the_command_hands_everything_over(tmp_path, monkeypatch):
 
     monkeypatch.setattr("lipsync.pipelines.compare.compare", compare)
     (tmp_path / "t.mp4").write_bytes(b"x")
-    args = ["compare", tmp_path / "t.mp4", "--methods", "median, nearest", "--method-file", "mine.py", "--held-out", "h.mp4", "--true-lips-only", "-o", tmp_path / "r"]
+    args = [
+        "compare",
+        tmp_path / "t.mp4",
+        "--methods",
+        "median, nearest",
+        "--method-file",
+        "mine.py",
+        "--held-out",
+        "h.mp4",
+        "--true-lips-only",
+        "-o",
+        tmp_path / "r",
+    ]
     done = CliRunner().invoke(app, [str(a) for a in args])
     assert done.exit_code == 0, done.output
     assert given["methods"] == ["median", "nearest"] and given["true_lips_only"] and given["out"] == tmp_path / "r"

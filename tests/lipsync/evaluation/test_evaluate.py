@@ -52,10 +52,16 @@ def frames():
 def test_evaluate_finds_what_was_done(frames, tmp_path):
     noise = np.random.default_rng(0).normal(0, 3, (len(frames), *frames[0].shape))
     real = write(tmp_path / "real.mkv", frames)
-    noisy = write(tmp_path / "noisy.mkv", [np.clip(np.round(f + n), 0, 255).astype(np.uint8) for f, n in zip(frames, noise)])
+    noisy = write(
+        tmp_path / "noisy.mkv", [np.clip(np.round(f + n), 0, 255).astype(np.uint8) for f, n in zip(frames, noise)]
+    )
     found = evaluate(real, noisy)
     assert found["same_motion"] and found["n_frames"] == {"real": 22, "dubbed": 22, "compared": 22, "usable": 22}
-    assert found["lips"]["opening_r"] > 0.97 and found["lips"]["lmd"] < 0.012 and 0.85 < found["lips"]["articulation"] < 1.15
+    assert (
+        found["lips"]["opening_r"] > 0.97
+        and found["lips"]["lmd"] < 0.012
+        and 0.85 < found["lips"]["articulation"] < 1.15
+    )
     assert found["picture"]["psnr_whole"] == pytest.approx(20 * np.log10(255 / 3), abs=0.4)
     assert found["picture"]["flicker"] > 1.5 and found["picture"]["sharpness"] > 1.2
     assert found["silence"] is None and found["sync"]["audio_duration_s"] is None

@@ -63,8 +63,8 @@ def test_mediapipe_sees_two_people_largest_first(clip, mesh):
     backend.reset()
     double = cv2.resize(clip[0], None, fx=1.5, fy=1.5)
     both = np.zeros((double.shape[0], double.shape[1] + clip[0].shape[1], 3), np.uint8)
-    both[:clip[0].shape[0], :clip[0].shape[1]] = clip[0]
-    both[:, clip[0].shape[1]:] = double
+    both[: clip[0].shape[0], : clip[0].shape[1]] = clip[0]
+    both[:, clip[0].shape[1] :] = double
     faces = backend.detect(both)
     assert len(faces) == 2
     np.testing.assert_allclose(faces[0].landmarks, landmarks[0] * 1.5 + [clip[0].shape[1], 0], atol=2)
@@ -88,7 +88,9 @@ def test_track_of_a_real_clip_rests_quietly(clip, mesh):
 
 def test_dlib_agrees_with_mediapipe(clip, mesh):
     pytest.importorskip("dlib")
-    pytest.importorskip("importlib.util").find_spec("face_recognition_models") or pytest.skip("face_recognition_models is not installed")
+    pytest.importorskip("importlib.util").find_spec("face_recognition_models") or pytest.skip(
+        "face_recognition_models is not installed"
+    )
     backend = get_backend("dlib", FaceConfig())
     assert "300-W" in backend.notice
     found = np.stack([backend.detect(rgb)[0].landmarks for rgb in clip[:40:2]])

@@ -54,14 +54,16 @@ def test_talking_in_changing_light_is_not_covered():
     assert not _covered(_talk()).any()
 
 
-@pytest.mark.parametrize(("colour", "half"), [((205, 155, 130), (34, 18)), ((30, 30, 30), (12, 12))], ids=["hand", "microphone"])
+@pytest.mark.parametrize(
+    ("colour", "half"), [((205, 155, 130), (34, 18)), ((30, 30, 30), (12, 12))], ids=["hand", "microphone"]
+)
 def test_a_hand_or_a_microphone_is_found_frame_by_frame(colour, half):
     frames = _talk()
     for i in range(50, 68):
-        part = frames[i][72 - half[1]:72 + half[1], 80 - half[0]:80 + half[0]]
+        part = frames[i][72 - half[1] : 72 + half[1], 80 - half[0] : 80 + half[0]]
         part[:] = colour
         for finger in range(0, part.shape[1], 14):
-            part[:, finger:finger + 4] = np.array(colour) // 3
+            part[:, finger : finger + 4] = np.array(colour) // 3
     flagged = np.flatnonzero(_covered(frames))
     assert set(range(50, 68)) <= set(flagged) <= set(range(48, 70))
 

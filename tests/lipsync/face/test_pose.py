@@ -28,6 +28,7 @@ def test_pose_is_recovered_up_to_30_degrees_each_way():
 
 def test_signs_of_the_angles():
     """Yaw > 0 moves the nose tip to the picture's right of the eyes, pitch > 0 up, roll > 0 turns clockwise."""
+
     def at(vector):
         return yaw_pitch_roll(np.array(vector, float)), (canonical_68() @ rotation(np.array(vector, float)).T)[:, :2]
 

@@ -57,14 +57,16 @@ def _talking(n: int) -> np.ndarray:
 
 
 def _marks(params: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    return np.concatenate([project(params[i:i + 1], faces[i]) for i in range(len(params))])
+    return np.concatenate([project(params[i : i + 1], faces[i]) for i in range(len(params))])
 
 
 def _frames(landmarks: list[np.ndarray], looks: list[int]) -> list[np.ndarray]:
     """Pictures in which each person is a pattern of their own that moves with the face."""
     import cv2
 
-    patterns = [cv2.GaussianBlur(np.random.default_rng(i).integers(0, 256, (64, 64, 3), np.uint8), (0, 0), 5) for i in range(4)]
+    patterns = [
+        cv2.GaussianBlur(np.random.default_rng(i).integers(0, 256, (64, 64, 3), np.uint8), (0, 0), 5) for i in range(4)
+    ]
     patterns = [np.clip((p.astype(float) - 128) * 8 + 128, 0, 255).astype(np.uint8) for p in patterns]
     out = []
     for present in landmarks:
@@ -75,7 +77,9 @@ def _frames(landmarks: list[np.ndarray], looks: list[int]) -> list[np.ndarray]:
             low, high = ((eyes + nose) / 2 - half).round().astype(int), ((eyes + nose) / 2 + half).round().astype(int)
             low_in, high_in = np.maximum(low, 0), np.minimum(high, [WIDTH, HEIGHT])
             patch = cv2.resize(patterns[look], tuple(int(v) for v in high - low))
-            rgb[low_in[1]:high_in[1], low_in[0]:high_in[0]] = patch[low_in[1] - low[1]:high_in[1] - low[1], low_in[0] - low[0]:high_in[0] - low[0]]
+            rgb[low_in[1] : high_in[1], low_in[0] : high_in[0]] = patch[
+                low_in[1] - low[1] : high_in[1] - low[1], low_in[0] - low[0] : high_in[0] - low[0]
+            ]
         out.append(rgb)
     return out
 
@@ -146,7 +150,10 @@ def test_two_people_one_is_chosen_and_kept():
     # The backend's order changes all the time.
     script = [[a, b] if i % 2 else [b, a] for i, (a, b) in enumerate(zip(small, large))]
     for config, want in (
-        (FaceConfig(), large), (FaceConfig(index=0), small), (FaceConfig(index=1), large), (FaceConfig(at=(70.0, 110.0)), small),
+        (FaceConfig(), large),
+        (FaceConfig(index=0), small),
+        (FaceConfig(index=1), large),
+        (FaceConfig(at=(70.0, 110.0)), small),
     ):
         track, tracker, _ = _run(script, config)
         assert tracker.people == 2 and np.abs(track.landmarks - want).max() < 2
@@ -183,7 +190,11 @@ def test_a_blurred_span_says_so():
     for i in range(20, 26):
         frames[i] = cv2.GaussianBlur(frames[i], (0, 0), 3)
     track, _, _ = _run(landmarks, frames=frames)
-    assert [REASONS[r] for r in track.reason[20:26]] == ["blurred"] * 6 and track.valid[:20].all() and track.valid[26:].all()
+    assert (
+        [REASONS[r] for r in track.reason[20:26]] == ["blurred"] * 6
+        and track.valid[:20].all()
+        and track.valid[26:].all()
+    )
 
 
 def test_one_frame_and_no_face():

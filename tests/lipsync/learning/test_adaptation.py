@@ -1,4 +1,5 @@
-"""Which lips a person gets: adapted where sound and lips belong together, the prior in their style where they do not."""
+"""Which lips a person gets: adapted where sound and lips belong together, the prior in their style where they do
+not."""
 
 from __future__ import annotations
 
@@ -30,12 +31,15 @@ def prior() -> LipModel:
 
 
 def another(example: SpokenLips, reach: float, right_s: float = 0.0) -> SpokenLips:
-    """The same speech by a person whose lips lie elsewhere and move `reach` times as far; the picture comes `right_s` after the sound."""
+    """The same speech by a person whose lips lie elsewhere and move `reach` times as far; the picture comes `right_s`
+    after the sound."""
     points = example.lips.points
     rest = points[np.argmin(opening(points))]
     moved = rest + reach * (points - rest) + np.float32(0.05)
     late = np.clip(np.arange(len(points)) - round(right_s * 25), 0, None)
-    return SpokenLips(example.wave, LipTrack(moved[late].astype(np.float32), example.lips.valid, example.lips.clock), example.shot)
+    return SpokenLips(
+        example.wave, LipTrack(moved[late].astype(np.float32), example.lips.valid, example.lips.clock), example.shot
+    )
 
 
 def rest_of(example: SpokenLips) -> np.ndarray:
@@ -45,7 +49,11 @@ def rest_of(example: SpokenLips) -> np.ndarray:
 def test_own_speech_is_adapted_to(prior):
     person = another(talk(12, 5), 1.5)
     model = adapt_lip_model([person], [person.lips], rest_of(person), QUICK, prior)
-    assert model.report["lips_from"] == "prior and own speech" and model.report["opening_r"] > 0.9 and model.report["sound_r"] > 0.8
+    assert (
+        model.report["lips_from"] == "prior and own speech"
+        and model.report["opening_r"] > 0.9
+        and model.report["sound_r"] > 0.8
+    )
     new = another(talk(6, 6), 1.5)
     said = model.speak(new.wave).points[::4][:150]
     assert np.linalg.norm(said - new.lips.points, axis=-1).mean() < 0.03
@@ -56,7 +64,11 @@ def test_sound_that_is_not_theirs_is_not_learnt_from(prior):
     shown, heard = another(talk(40, 7), 1.4), talk(40, 8)
     dubbed = SpokenLips(heard.wave, shown.lips, shown.shot)
     model = adapt_lip_model([dubbed], [dubbed.lips], rest_of(shown), QUICK, prior)
-    assert model.report["lips_from"] == "prior" and "do not follow its sound" in model.report["warning"] and abs(model.report["sound_r"]) < 0.35
+    assert (
+        model.report["lips_from"] == "prior"
+        and "do not follow its sound" in model.report["warning"]
+        and abs(model.report["sound_r"]) < 0.35
+    )
     new = another(talk(6, 9), 1.4)
     said = model.speak(new.wave).points[::4][:150]
     assert np.corrcoef(opening(said), opening(new.lips.points))[0, 1] > 0.9
@@ -68,7 +80,9 @@ def test_a_silent_face_gets_the_prior_on_its_own_rest(prior):
     still = LipTrack(np.repeat(rest_of(face)[None] + np.float32(0.1), 100, 0), np.ones(100, bool))
     rest = still.points[0]
     model = adapt_lip_model([], [still], rest, QUICK, prior)
-    assert model.report["lips_from"] == "prior" and "too little" in model.report["warning"] and model.report["style"] == 1
+    assert (
+        model.report["lips_from"] == "prior" and "too little" in model.report["warning"] and model.report["style"] == 1
+    )
     wave = talk(5, 2).wave
     moved = prior.speak(wave).points - prior.rest
     assert np.allclose(model.speak(wave).points - rest, moved, atol=1e-4)
@@ -76,7 +90,9 @@ def test_a_silent_face_gets_the_prior_on_its_own_rest(prior):
 
 def test_without_prior_and_without_sound_there_is_nothing(prior):
     with pytest.raises(LipsyncError):
-        adapt_lip_model([SpokenLips(Waveform.of(np.zeros(64000, np.float32)), *_quiet())], [], rest_of(talk(2, 0)), QUICK, None)
+        adapt_lip_model(
+            [SpokenLips(Waveform.of(np.zeros(64000, np.float32)), *_quiet())], [], rest_of(talk(2, 0)), QUICK, None
+        )
 
 
 def _quiet():

@@ -1,4 +1,5 @@
-"""Several processes that train together are one process with all their data; the first one's word counts; a stopped run goes on exactly."""
+"""Several processes that train together are one process with all their data; the first one's word counts; a stopped run
+goes on exactly."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ from lipsync.learning import distributed as several
 from lipsync.learning.loop import Objective, train
 
 STEPS = 12
-without_lightning = pytest.mark.skipif(importlib.util.find_spec("lightning") is None, reason="needs Lightning: pip install 'lipsync-dub[train]'")
+without_lightning = pytest.mark.skipif(
+    importlib.util.find_spec("lightning") is None, reason="needs Lightning: pip install 'lipsync-dub[train]'"
+)
 
 
 class Stopped(Exception):
@@ -34,7 +37,8 @@ class Line(nn.Module):
 
 
 def game(parts, own, seed, generator):
-    """A generator's and a critic's turns: each calls both networks. parts: the parts of the batch; own: which of them are this process's."""
+    """A generator's and a critic's turns: each calls both networks. parts: the parts of the batch; own: which of them
+    are this process's."""
     torch.manual_seed(seed)
     net, discriminator = Line(), nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
     batch = lambda step: torch.cat([rows[step - 1] for rows in (parts[k] for k in own)])  # noqa: E731
@@ -50,10 +54,15 @@ def game(parts, own, seed, generator):
         return terms | {"noise": 0 * torch.rand((), generator=generator)}
 
     def judge_real(step):
-        return {"critic": (discriminator(2 * batch(step)) - 1).square().mean() + discriminator(net.made.detach()).square().mean()}
+        return {
+            "critic": (discriminator(2 * batch(step)) - 1).square().mean()
+            + discriminator(net.made.detach()).square().mean()
+        }
 
     objectives = [("net", net, generator), ("critic", discriminator, judge_real)]
-    return [Objective(name, n, torch.optim.Adam(n.parameters(), 0.01), terms, clip=0.5) for name, n, terms in objectives]
+    return [
+        Objective(name, n, torch.optim.Adam(n.parameters(), 0.01), terms, clip=0.5) for name, n, terms in objectives
+    ]
 
 
 def values(objectives):
@@ -61,7 +70,8 @@ def values(objectives):
 
 
 def played(own, seed, ranks=None, keep=None, stop_at=None, errors=None, patience=0):
-    """One run; parts of the data are the same for everyone, so that its split is known. errors: what is judged, in turn."""
+    """One run; parts of the data are the same for everyone, so that its split is known. errors: what is judged, in
+    turn."""
     parts = torch.randn(2, STEPS, 16, 1, generator=torch.Generator().manual_seed(9))
     generator = torch.Generator().manual_seed(5 + (ranks.rank if ranks else 0))
     objectives, told = game(parts, own, seed, generator), []
@@ -72,14 +82,32 @@ def played(own, seed, ranks=None, keep=None, stop_at=None, errors=None, patience
         if step == stop_at:
             raise Stopped
 
-    outcome = train(objectives, STEPS, generator, lambda: next(errors), lambda step: step % 4 == 0, tell, keep, -1.0, patience, ranks)
-    return {"weights": values(objectives), "curve": outcome.curve, "told": told, "dice": generator.get_state().sum().item()}
+    outcome = train(
+        objectives,
+        STEPS,
+        generator,
+        lambda: next(errors),
+        lambda step: step % 4 == 0,
+        tell,
+        keep,
+        -1.0,
+        patience,
+        ranks,
+    )
+    return {
+        "weights": values(objectives),
+        "curve": outcome.curve,
+        "told": told,
+        "dice": generator.get_state().sum().item(),
+    }
 
 
 def on_a_rank(ranks, folder):
     """Everything that is asked of two ranks, in one start; each writes what it found."""
     found = {"apart": played([ranks.rank], 3 + ranks.rank, ranks)}
-    found["tired"] = played([ranks.rank], 3, ranks, errors=[3.0, 4.0, 5.0] if ranks.first else [3.0, 2.0, 1.0], patience=1)
+    found["tired"] = played(
+        [ranks.rank], 3, ranks, errors=[3.0, 4.0, 5.0] if ranks.first else [3.0, 2.0, 1.0], patience=1
+    )
     found["whole"] = played([ranks.rank], 3, ranks, folder / "whole")
     shared = ("rank", "first", "n", "mean_gradients", "broadcast", "of_the_first", "gathered")
     with_stop = SimpleNamespace(**{name: getattr(ranks, name) for name in shared})
@@ -107,7 +135,10 @@ def two(tmp_path_factory):
 
 
 def near(a, b):
-    return all(torch.allclose(torch.tensor(x, dtype=torch.float64), torch.tensor(y, dtype=torch.float64), atol=2e-5) for x, y in zip(a, b, strict=True))
+    return all(
+        torch.allclose(torch.tensor(x, dtype=torch.float64), torch.tensor(y, dtype=torch.float64), atol=2e-5)
+        for x, y in zip(a, b, strict=True)
+    )
 
 
 @without_lightning
@@ -127,7 +158,9 @@ def test_only_the_first_rank_judges_and_tells(two):
     _, (first, second) = two
     assert first["apart"]["told"] == list(range(1, STEPS + 1)) and second["apart"]["told"] == []
     for found in (first, second):
-        assert [row[0] for row in found["tired"]["curve"]] == [4, 8] and [row[2] for row in found["tired"]["curve"]] == [3.0, 4.0]
+        assert [row[0] for row in found["tired"]["curve"]] == [4, 8] and [
+            row[2] for row in found["tired"]["curve"]
+        ] == [3.0, 4.0]
 
 
 @without_lightning

@@ -1,4 +1,5 @@
-"""The training loop: it finds what can be found, keeps the best, stops when tired, and goes on exactly where it was stopped."""
+"""The training loop: it finds what can be found, keeps the best, stops when tired, and goes on exactly where it was
+stopped."""
 
 from __future__ import annotations
 
@@ -46,7 +47,9 @@ def run(keep=None, stop_at=None, **options):
         if step == stop_at:
             raise Stopped
 
-    judged = train([objective], STEPS, generator, judge, lambda step: step % 10 == 0, tell, keep, keep_every_s=-1.0, **options)
+    judged = train(
+        [objective], STEPS, generator, judge, lambda step: step % 10 == 0, tell, keep, keep_every_s=-1.0, **options
+    )
     return net, judged, judge
 
 

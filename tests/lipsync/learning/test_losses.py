@@ -51,7 +51,10 @@ def test_edges_by_hand():
 def test_features_by_hand():
     """The mean over three layers of two discriminators; the real side stays put."""
     ours = [[torch.full((2, 1, 4, 4), 3.0), torch.full((2, 5, 2, 2), 1.0)], [torch.zeros(2, 1, 1, 1)]]
-    real = [[torch.full((2, 1, 4, 4), 1.0), torch.full((2, 5, 2, 2), 2.0)], [torch.full((2, 1, 1, 1), 3.0, requires_grad=True)]]
+    real = [
+        [torch.full((2, 1, 4, 4), 1.0), torch.full((2, 5, 2, 2), 2.0)],
+        [torch.full((2, 1, 1, 1), 3.0, requires_grad=True)],
+    ]
     ours[1][0].requires_grad_()
     loss = Losses.feature_matching(ours, real)
     assert float(loss.detach()) == pytest.approx((2 + 1 + 3) / 3)
@@ -64,7 +67,9 @@ def test_flicker_costs_and_a_constant_offset_does_not():
     assert float(Losses.temporal(truth + 0.2, truth, 3)) < 1e-6
     flicker = 0.1 * torch.tensor([1, -1, 1, -1, 1, -1])[:, None, None, None]
     assert float(Losses.temporal(truth + flicker, truth, 3)) == pytest.approx(0.2, rel=1e-4)
-    steps = 0.1 * torch.tensor([0, 0, 0, 1, 1, 1])[:, None, None, None]  # another offset in the next run: nobody's neighbour
+    steps = (
+        0.1 * torch.tensor([0, 0, 0, 1, 1, 1])[:, None, None, None]
+    )  # another offset in the next run: nobody's neighbour
     assert float(Losses.temporal(truth + steps, truth, 3)) < 1e-6
     assert float(Losses.temporal(truth + flicker, truth, 1)) == 0
 
@@ -72,7 +77,9 @@ def test_flicker_costs_and_a_constant_offset_does_not():
 def test_kl_by_hand():
     assert float(Losses.kl(torch.zeros(3, 5), torch.zeros(3, 5))) == 0
     mean, deviation = torch.tensor([[0.5, -1.0]]), torch.tensor([[2.0, 0.7]])
-    drawn = torch.distributions.kl_divergence(torch.distributions.Normal(mean, deviation), torch.distributions.Normal(0.0, 1.0))
+    drawn = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mean, deviation), torch.distributions.Normal(0.0, 1.0)
+    )
     assert float(Losses.kl(mean, 2 * deviation.log())) == pytest.approx(float(drawn.mean()), rel=1e-5)
 
 
@@ -107,7 +114,8 @@ def test_unknown_names_are_told():
 
 
 def test_feature_distance_by_hand():
-    """Length does not matter, direction does: 0 equal, 2 at a right angle, 4 opposite; layers count the same whatever their size."""
+    """Length does not matter, direction does: 0 equal, 2 at a right angle, 4 opposite; layers count the same whatever
+    their size."""
     layer = torch.zeros(3, 2, 4, 4)
     layer[:, 0] = 1
     other = torch.zeros(3, 2, 4, 4)
@@ -134,7 +142,9 @@ def fake_torchvision(built: list) -> dict[str, ModuleType]:
 
     package, models = ModuleType("torchvision"), ModuleType("torchvision.models")
     models.vgg16 = vgg16
-    models.VGG16_Weights = SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url="https://nowhere.invalid/models/vgg16-397923af.pth"))
+    models.VGG16_Weights = SimpleNamespace(
+        IMAGENET1K_V1=SimpleNamespace(url="https://nowhere.invalid/models/vgg16-397923af.pth")
+    )
     return {"torchvision": package, "torchvision.models": models}
 
 

@@ -1,4 +1,5 @@
-"""Training a texture: what reaches it, exact resume of every method, the command, and bad weights, each with one sentence."""
+"""Training a texture: what reaches it, exact resume of every method, the command, and bad weights, each with one
+sentence."""
 
 import dataclasses
 import functools
@@ -68,9 +69,15 @@ def test_training_and_dubbing_ask_the_same(subject):
     frames = []
     for row in rows:
         pixel_from_mouth = track.pixel_from_face[row] @ np.linalg.inv(space.mouth_from_face)
-        picture = cv2.warpAffine(bank.crops[row].transpose(1, 2, 0), pixel_from_mouth[:2], (300, 240), borderMode=cv2.BORDER_REPLICATE)
+        picture = cv2.warpAffine(
+            bank.crops[row].transpose(1, 2, 0), pixel_from_mouth[:2], (300, 240), borderMode=cv2.BORDER_REPLICATE
+        )
         frames.append(torch.from_numpy(picture.transpose(2, 0, 1)))
-    lips = LipTrack(track.lips.points[rows], np.ones(3, bool), dataclasses.replace(track.lips.clock, pts=track.lips.clock.pts[:3], end=track.lips.clock.pts[3]))
+    lips = LipTrack(
+        track.lips.points[rows],
+        np.ones(3, bool),
+        dataclasses.replace(track.lips.clock, pts=track.lips.clock.pts[:3], end=track.lips.clock.pts[3]),
+    )
     plan = DubPlan(rows, np.zeros(3, bool), lips, np.ones(3, bool), lips.clock, np.zeros(0, int))
     asked = build_query(plan, faces_along(track, plan, 2), space, slice(0, 3), torch.stack(frames), 0)
     train_candidates = Examples(bank, None, torch.device("cpu"), torch.Generator().manual_seed(0)).batch(rows, 1)
@@ -84,7 +91,9 @@ def test_the_answer_is_not_in_the_question(subject):
     space, region = subject.bank.space, lower_face(subject.bank.space)
     batch = examples.draw(16)
     outside = (region == 0).expand_as(batch.truth)
-    assert torch.equal(batch.query.crop[outside], batch.truth[outside]), "the surroundings are those of the picture to make"
+    assert torch.equal(batch.query.crop[outside], batch.truth[outside]), (
+        "the surroundings are those of the picture to make"
+    )
     inside = (region == 1).expand_as(batch.truth)
     moved = (batch.query.crop - batch.truth).abs()[inside].reshape(16, -1).mean(1)
     assert (moved > 0).float().mean() > 0.8, "the mouth is another one"
@@ -116,7 +125,9 @@ def test_drawn_lips_show_the_opening():
     assert abs(float(opening[2] - opening[1]) - 0.05 * width * 0.75) < 0.03 * width
     truth = draw(lips_open(0.1), space).mean(0) < 60  # the dark opening
     drawn = drawn_lips(lips[2:], space, (space.height, space.width))[0, 2].numpy() > 0.5
-    assert (truth & drawn).sum() >= 0.97 * drawn.sum() and drawn.sum() > 0.7 * truth.sum()  # fillPoly fills the pixels on its border, too
+    assert (
+        truth & drawn
+    ).sum() >= 0.97 * drawn.sum() and drawn.sum() > 0.7 * truth.sum()  # fillPoly fills the pixels on its border, too
 
 
 # --- the command ---
@@ -137,23 +148,90 @@ def test_the_command_writes_weights_and_pictures(run, tmp_path, monkeypatch):
     done = run("train", "texture", OWN, "target.mp4", "-o", "w.safetensors", "--json", "--set", "device=cpu")
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)["report"]
-    assert report["perceptual"] == "mouth-encoder" and report["parameters"] > 0 and (tmp_path / "w.samples.png").stat().st_size > 0
+    assert (
+        report["perceptual"] == "mouth-encoder"
+        and report["parameters"] > 0
+        and (tmp_path / "w.samples.png").stat().st_size > 0
+    )
     assert not list((tmp_path / "cache").rglob("training.safetensors")), "nothing unfinished is left"
     again = run("train", "texture", OWN, "target.mp4", "-o", "w.safetensors")
     assert again.exit_code == 3 and "--force" in again.stderr
 
 
-@pytest.mark.parametrize("args, says, status", [
-    (("train", "texture", "median", "target.mp4", "-o", "w.safetensors"), "learns nothing", 2),
-    (("train", "texture", "pix2pics", "target.mp4", "-o", "w.safetensors"), "Did you mean 'pix2pix'", 2),
-    (("train", "texture", "pix2pix", "target.mp4", "-o", "w.pt"), ".safetensors", 2),
-    (("dub", "target.mp4", "speech.wav", "-o", "o.mp4", "--texture", "pix2pix"), "--train-texture", 3),
-    (("dub", "target.mp4", "speech.wav", "-o", "o.mp4", "--texture", "pix2pix", "--texture-weights", "none.safetensors"), "do not exist", 3),
-    (("dub", "target.mp4", "speech.wav", "-o", "o.mp4", "--texture", "pix2pix", "--texture-weights", "broken.safetensors"), "cannot be read", 3),
-    (("dub", "target.mp4", "speech.wav", "-o", "o.mp4", "--texture", "pix2pix", "--texture-weights", "other.safetensors"), "new-method, not pix2pix", 3),
-    (("dub", "target.mp4", "speech.wav", "-o", "o.mp4", "--texture", "pix2pix", "--texture-weights", "lips.safetensors"), "does not hold texture weights", 3),
-    (("dub", "target.mp4", "speech.wav", "-o", "o.mp4", "--texture", "mine.py"), "lacks radius, prepare, render", 3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "args, says, status",
+    [
+        (("train", "texture", "median", "target.mp4", "-o", "w.safetensors"), "learns nothing", 2),
+        (("train", "texture", "pix2pics", "target.mp4", "-o", "w.safetensors"), "Did you mean 'pix2pix'", 2),
+        (("train", "texture", "pix2pix", "target.mp4", "-o", "w.pt"), ".safetensors", 2),
+        (("dub", "target.mp4", "speech.wav", "-o", "o.mp4", "--texture", "pix2pix"), "--train-texture", 3),
+        (
+            (
+                "dub",
+                "target.mp4",
+                "speech.wav",
+                "-o",
+                "o.mp4",
+                "--texture",
+                "pix2pix",
+                "--texture-weights",
+                "none.safetensors",
+            ),
+            "do not exist",
+            3,
+        ),
+        (
+            (
+                "dub",
+                "target.mp4",
+                "speech.wav",
+                "-o",
+                "o.mp4",
+                "--texture",
+                "pix2pix",
+                "--texture-weights",
+                "broken.safetensors",
+            ),
+            "cannot be read",
+            3,
+        ),
+        (
+            (
+                "dub",
+                "target.mp4",
+                "speech.wav",
+                "-o",
+                "o.mp4",
+                "--texture",
+                "pix2pix",
+                "--texture-weights",
+                "other.safetensors",
+            ),
+            "new-method, not pix2pix",
+            3,
+        ),
+        (
+            (
+                "dub",
+                "target.mp4",
+                "speech.wav",
+                "-o",
+                "o.mp4",
+                "--texture",
+                "pix2pix",
+                "--texture-weights",
+                "lips.safetensors",
+            ),
+            "does not hold texture weights",
+            3,
+        ),
+        (
+            ("dub", "target.mp4", "speech.wav", "-o", "o.mp4", "--texture", "mine.py"),
+            "lacks radius, prepare, render",
+            3,
+        ),
+    ],
+)
 def test_one_sentence_for_what_cannot_be_used(run, tmp_path, subject, args, says, status):
     (tmp_path / "broken.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00not json at all")
     small(OWN).begin(subject, "cpu").save(tmp_path / "other.safetensors")

@@ -12,7 +12,8 @@ INNER_LOWER = [65, 66, 67]
 
 
 def a_film(n=40, seed=0, opening=None, scale=80.0):
-    """(N,68,2) pixel landmarks: the average face, moved, turned and scaled in every frame, its lower inner lip lowered by `opening`."""
+    """(N,68,2) pixel landmarks: the average face, moved, turned and scaled in every frame, its lower inner lip lowered
+    by `opening`."""
     rng = np.random.default_rng(seed)
     face = np.repeat(FACE[None], n, 0)
     if opening is not None:
@@ -118,7 +119,11 @@ def test_ssim_equals_the_definition():
         for x in range(7):
             p, q = a[y : y + 11, x : x + 11], b[y : y + 11, x : x + 11]
             mp, mq = (window * p).sum(), (window * q).sum()
-            vp, vq, cov = (window * (p - mp) ** 2).sum(), (window * (q - mq) ** 2).sum(), (window * (p - mp) * (q - mq)).sum()
+            vp, vq, cov = (
+                (window * (p - mp) ** 2).sum(),
+                (window * (q - mq) ** 2).sum(),
+                (window * (p - mp) * (q - mq)).sum(),
+            )
             scores.append((2 * mp * mq + 1e-4) * (2 * cov + 9e-4) / ((mp**2 + mq**2 + 1e-4) * (vp + vq + 9e-4)))
     mine = m.ssim(*(torch.from_numpy(x)[None, None] for x in (a, b)))
     assert float(mine) == pytest.approx(np.mean(scores), abs=1e-9)
@@ -179,5 +184,7 @@ def test_bootstrap_interval():
     values = np.random.default_rng(1).normal(5, 2, 400)
     low, high = m.bootstrap_interval(values)
     half = 1.96 * values.std() / 20
-    assert low == pytest.approx(values.mean() - half, abs=0.03) and high == pytest.approx(values.mean() + half, abs=0.03)
+    assert low == pytest.approx(values.mean() - half, abs=0.03) and high == pytest.approx(
+        values.mean() + half, abs=0.03
+    )
     assert m.bootstrap_interval(values) == (low, high)

@@ -34,7 +34,9 @@ def dubbed(small_target, short_speech, shared_cache, tmp_path_factory):
     """A lossless dub: (output path, receipt facts, steps the hook heard of)."""
     out = tmp_path_factory.mktemp("out") / "new words.mkv"
     steps: list[str] = []
-    receipt = dub(small_target, short_speech, out, QUICK, cache=shared_cache, hook=lambda step, done, total: steps.append(step))
+    receipt = dub(
+        small_target, short_speech, out, QUICK, cache=shared_cache, hook=lambda step, done, total: steps.append(step)
+    )
     return out, receipt.to_plain(), steps
 
 
@@ -106,7 +108,10 @@ def test_frames_without_a_face_pass_through_bit_for_bit(small_target, short_spee
     facts = dub(broken, short_speech, tmp_path / "out.mkv", config, cache=shared_cache).to_plain()
     out = pictures(tmp_path / "out.mkv")
     assert (out[20:26] == 17).all() and (out[10] != frames[10]).any() and (out[40] != frames[40]).any()
-    assert any(span["reason"] == "no face" and span["from_row"] <= 20 and span["to_row"] >= 25 for span in facts["passed_through"])
+    assert any(
+        span["reason"] == "no face" and span["from_row"] <= 20 and span["to_row"] >= 25
+        for span in facts["passed_through"]
+    )
 
 
 def test_silence_closes_the_mouth(small_target, shared_cache, tmp_path):
@@ -141,7 +146,9 @@ def in_ranges():
     return replace(QUICK, write=replace(QUICK.write, range_s=1.0))
 
 
-def test_a_dub_in_ranges_shows_the_same_pictures_and_goes_on_after_a_stop(dubbed, small_target, short_speech, shared_cache, tmp_path):
+def test_a_dub_in_ranges_shows_the_same_pictures_and_goes_on_after_a_stop(
+    dubbed, small_target, short_speech, shared_cache, tmp_path
+):
     out, begun = tmp_path / "out.mkv", []
 
     def stop(step, done, total):
@@ -155,7 +162,14 @@ def test_a_dub_in_ranges_shows_the_same_pictures_and_goes_on_after_a_stop(dubbed
     assert list(tmp_path.iterdir()) == [] and begun[0] == 8
     assert [e.label for e in shared_cache.entries() if e.step == "ranges"] == ["out.mkv"]
     begun.clear()
-    facts = dub(small_target, short_speech, out, in_ranges(), cache=shared_cache, hook=lambda step, done, total: begun.append((step, done))).to_plain()
+    facts = dub(
+        small_target,
+        short_speech,
+        out,
+        in_ranges(),
+        cache=shared_cache,
+        hook=lambda step, done, total: begun.append((step, done)),
+    ).to_plain()
     assert next(done for step, done in begun if step == "dub") == 24 + 8
     assert torch.equal(pictures(out), pictures(dubbed[0])) and facts["output"]["sha256"] == content_hash(out)
     assert not [e for e in shared_cache.entries() if e.step == "ranges"] and facts["id"] != dubbed[1]["id"]
@@ -164,7 +178,15 @@ def test_a_dub_in_ranges_shows_the_same_pictures_and_goes_on_after_a_stop(dubbed
 def test_a_prepared_target_says_several_speeches(dubbed, small_target, short_speech, shared_cache, tmp_path):
     steps = []
     ready = prepare(small_target, QUICK, cache=shared_cache)
-    facts = dub(small_target, short_speech, tmp_path / "a.mkv", QUICK, cache=shared_cache, hook=lambda step, *_: steps.append(step), prepared=ready).to_plain()
+    facts = dub(
+        small_target,
+        short_speech,
+        tmp_path / "a.mkv",
+        QUICK,
+        cache=shared_cache,
+        hook=lambda step, *_: steps.append(step),
+        prepared=ready,
+    ).to_plain()
     assert torch.equal(pictures(tmp_path / "a.mkv"), pictures(dubbed[0])) and set(steps) == {"dub"}
     assert facts["id"] == dubbed[1]["id"]
 
@@ -173,21 +195,32 @@ def test_the_id_counts_footage_that_was_of_no_use(dubbed, small_target, short_sp
     dark = tmp_path / "dark.mkv"
     with VideoWriter(dark, width=96, height=64, clock=FrameClock.constant(10, Fraction(25)), codec="ffv1") as writer:
         writer.write(torch.zeros((10, 3, 64, 96), dtype=torch.uint8))
-    facts = dub(small_target, short_speech, tmp_path / "a.mkv", QUICK, footage=(dark,), preview_s=0.2, cache=shared_cache).to_plain()
+    facts = dub(
+        small_target, short_speech, tmp_path / "a.mkv", QUICK, footage=(dark,), preview_s=0.2, cache=shared_cache
+    ).to_plain()
     assert any("of no use" in note for note in facts["notes"])
-    assert facts["id"] == fingerprint(content_hash(small_target), content_hash(short_speech), [content_hash(dark)], QUICK, 0.2)
+    assert facts["id"] == fingerprint(
+        content_hash(small_target), content_hash(short_speech), [content_hash(dark)], QUICK, 0.2
+    )
 
 
 def test_the_id_follows_contents_options_and_weights_only(tmp_path):
     config = QUICK
     one = fingerprint("a", "b", ["c"], config)
-    assert one == fingerprint("a", "b", ["c"], replace(config, device="cpu", batch=3, cache=replace(config.cache, folder="elsewhere")))
+    assert one == fingerprint(
+        "a", "b", ["c"], replace(config, device="cpu", batch=3, cache=replace(config.cache, folder="elsewhere"))
+    )
     weights = tmp_path / "w.safetensors"
     ids = {one}
     for text in ("x", "y"):
         weights.write_text(text)
         ids.add(fingerprint("a", "b", ["c"], replace(config, lips=replace(config.lips, model=str(weights)))))
-    ids |= {fingerprint("A", "b", ["c"], config), fingerprint("a", "B", ["c"], config), fingerprint("a", "b", [], config), fingerprint("a", "b", ["c"], config, 2.0)}
+    ids |= {
+        fingerprint("A", "b", ["c"], config),
+        fingerprint("a", "B", ["c"], config),
+        fingerprint("a", "b", [], config),
+        fingerprint("a", "b", ["c"], config, 2.0),
+    }
     ids |= {fingerprint("a", "b", ["c"], replace(config, write=replace(config.write, crf=13)))}
     assert len(ids) == 8
     moved = weights.rename(tmp_path / "moved.safetensors")

@@ -1,4 +1,5 @@
-"""What is as long as the speech is small or made in pieces: peak memory before the first picture; and pieces change nothing."""
+"""What is as long as the speech is small or made in pieces: peak memory before the first picture; and pieces change
+nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ from tests.support import ROOT
 from video.clock import FrameClock
 
 MINUTES = 10
-#: The stages of `dub` before the first picture, first for 20 s so that all libraries are there; prints the rows and how far the peak then rises, MiB.
+#: The stages of `dub` before the first picture, first for 20 s so that all libraries are there; prints the rows and how
+#: far the peak then rises, MiB.
 STAGES = """
 import resource, sys
 import numpy as np
@@ -110,7 +112,13 @@ def test_the_sound_is_let_go_before_the_plan_is_made(small_target, short_speech,
     monkeypatch.setattr(page, "load_speech", remembered)
     monkeypatch.setattr(page, "make_plan", stop)
     with pytest.raises(Enough):
-        dub(small_target, short_speech, tmp_path / "out.mkv", DubConfig(lips=LipsConfig(members=1, steps=80)), cache=shared_cache)
+        dub(
+            small_target,
+            short_speech,
+            tmp_path / "out.mkv",
+            DubConfig(lips=LipsConfig(members=1, steps=80)),
+            cache=shared_cache,
+        )
 
 
 def some_speech(n: int) -> Waveform:
@@ -126,7 +134,13 @@ def test_any_rows_of_the_features_are_those_of_the_whole(n, spec):
     wave = some_speech(n)
     whole, rows = speech_features(wave, spec).values, FeatureRows(wave, spec)
     assert len(rows) == len(whole)
-    for part in [slice(0, 1), slice(len(whole) // 3, len(whole) // 2 + 1), slice(len(whole) - 1, None), slice(-1, None), slice(0, 9999)]:
+    for part in [
+        slice(0, 1),
+        slice(len(whole) // 3, len(whole) // 2 + 1),
+        slice(len(whole) - 1, None),
+        slice(-1, None),
+        slice(0, 9999),
+    ]:
         torch.testing.assert_close(rows[part], whole[part], rtol=1e-6, atol=1e-4)
 
 
@@ -158,7 +172,13 @@ def test_values_in_pieces_reach_the_frames_as_the_whole_does():
 def test_a_small_table_gives_the_same_plan(monkeypatch, seed):
     rng = np.random.default_rng(seed)
     n, t = int(rng.integers(300, 900)), int(rng.integers(2, 200))
-    given = rng.random(n) < 0.6, rng.gamma(1.0, 0.01, t).astype(np.float32), rng.random(t) < 0.9, np.cumsum(rng.random(t) < 0.03), 25.0
+    given = (
+        rng.random(n) < 0.6,
+        rng.gamma(1.0, 0.01, t).astype(np.float32),
+        rng.random(t) < 0.9,
+        np.cumsum(rng.random(t) < 0.03),
+        25.0,
+    )
     places = {"pose": rng.normal(0, 5, (t, 3)), "origin": rng.normal(0, 0.1, (t, 2))}
     whole = retime(*given, **places)
     monkeypatch.setattr(retiming, "_TABLE_BYTES", 1)

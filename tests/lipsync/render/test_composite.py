@@ -23,7 +23,9 @@ def scene(strength=1.0, jaw_shift=0.0, tint=0.0):
     rgb = warp(frames.float() / 255, mouth_from_pixel, (space.height, space.width)) + tint
     jaw = torch.from_numpy(subject.bank.jaw) + torch.tensor([0.0, jaw_shift])
     mouth = MouthTexture(rgb, torch.ones(2, 1, space.height, space.width), jaw)
-    shown = PlannedFaces(track.pixel_from_face, track.lips.points, subject.bank.jaw, track.pose, np.full(2, strength, np.float32))
+    shown = PlannedFaces(
+        track.pixel_from_face, track.lips.points, subject.bank.jaw, track.pose, np.full(2, strength, np.float32)
+    )
     return subject, frames, mouth, shown, space
 
 

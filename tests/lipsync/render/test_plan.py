@@ -18,7 +18,14 @@ def plan_of(source, half=None, subject=None):
     clock = FrameClock.constant(n, Fraction(25))
     points = np.arange(n, dtype=np.float32)[:, None, None] * np.ones((1, 18, 2), np.float32)
     half = np.zeros(n, bool) if half is None else np.array(half, bool)
-    return DubPlan(np.array(source), half, LipTrack(points, np.ones(n, bool), clock), np.ones(n, bool), clock, np.zeros(0, np.int64))
+    return DubPlan(
+        np.array(source),
+        half,
+        LipTrack(points, np.ones(n, bool), clock),
+        np.ones(n, bool),
+        clock,
+        np.zeros(0, np.int64),
+    )
 
 
 def test_half_steps_lie_between_their_frames():
@@ -48,7 +55,10 @@ def test_the_crop_shows_the_mouth_of_the_frame():
     space = subject.bank.space
     crop = build_query(plan, faces_along(subject.track, plan, 3), space, slice(0, 1), frames, 0).crop[0, 0]
     row, column = divmod(int(crop.argmax()), space.width)
-    assert abs(row + 0.5 - (-space.top * space.scale + 0.5)) <= 1 and abs(column + 0.5 - (-space.left * space.scale + 0.5)) <= 1
+    assert (
+        abs(row + 0.5 - (-space.top * space.scale + 0.5)) <= 1
+        and abs(column + 0.5 - (-space.left * space.scale + 0.5)) <= 1
+    )
 
 
 def test_frames_without_a_face_pass_through():

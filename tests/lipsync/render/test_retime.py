@@ -14,7 +14,8 @@ SMALL = RetimeConfig(pause_s=0.04, onset_s=0.08, land_s=0.04, seek=1.5, seek_voi
 
 
 def cost_of_path(path, c):
-    """Total cost of [(frame, half), ...], or inf where a move is not allowed; written from the definition, not from the programme."""
+    """Total cost of [(frame, half), ...], or inf where a move is not allowed; written from the definition, not from the
+    programme."""
     (f, h), total = path[0], 0.0
     if h:
         return np.inf
@@ -139,7 +140,14 @@ def test_motion_after_onset_is_sought():
 
 
 def test_steady_target_is_played_from_its_start():
-    timing = retime(np.ones(100, bool), np.full(200, 0.01, np.float32), np.ones(200, bool), np.zeros(200, int), 25, RetimeConfig(onset=0.0))
+    timing = retime(
+        np.ones(100, bool),
+        np.full(200, 0.01, np.float32),
+        np.ones(200, bool),
+        np.zeros(200, int),
+        25,
+        RetimeConfig(onset=0.0),
+    )
     np.testing.assert_array_equal(timing.source, np.arange(100))
     assert not timing.half.any() and len(timing.seeks) == 0
 

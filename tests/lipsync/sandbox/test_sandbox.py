@@ -69,7 +69,10 @@ os.waitpid(child, 0)
 
 
 def test_the_network_stays_where_it_is_allowed():
-    assert limited("attempt(lambda: subprocess.run(['true']))", "0, 60, network=True") == (0, ["done", "PermissionError"])
+    assert limited("attempt(lambda: subprocess.run(['true']))", "0, 60, network=True") == (
+        0,
+        ["done", "PermissionError"],
+    )
 
 
 def test_memory_is_refused_and_the_process_lives():
@@ -99,7 +102,9 @@ print("done")
     assert limited(code, "0.5, 60") == (0, ["PermissionError", "done"])
 
 
-@pytest.mark.skipif(binding._libc().syscall(binding._CREATE_RULESET, None, 0, 1) < 1, reason="this kernel has no Landlock")
+@pytest.mark.skipif(
+    binding._libc().syscall(binding._CREATE_RULESET, None, 0, 1) < 1, reason="this kernel has no Landlock"
+)
 def test_files_change_in_the_folders_named_only(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "kept").write_text("kept")
@@ -153,7 +158,9 @@ def told(code, tmp_path, limits=Limits(0, 30)):
     for path in (clip, speech):
         path.write_bytes(b"x")
     start = f"import os, signal, sys, time\nfile = open({str(clip)!r}, 'rb')\ntime.sleep(0.3)\n"
-    watched = supervise._Watched(subprocess.Popen([sys.executable, "-c", start + code], stderr=subprocess.DEVNULL), limits, [clip, speech])
+    watched = supervise._Watched(
+        subprocess.Popen([sys.executable, "-c", start + code], stderr=subprocess.DEVNULL), limits, [clip, speech]
+    )
     watched.wait()
     assert watched.process.poll() is not None
     return watched.sentence
@@ -178,7 +185,9 @@ def test_a_crash_near_the_limit_is_want_of_memory(tmp_path):
     assert "GiB of memory" in told(code, tmp_path, Limits(0.32, 30))
 
 
-@pytest.mark.parametrize("error", [MemoryError(), OSError(12, "Cannot allocate memory"), RuntimeError("can't start new thread")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError(12, "Cannot allocate memory"), RuntimeError("can't start new thread")]
+)
 def test_words_for_refused_memory(error):
     assert binding.short_of_memory(error) and not binding.short_of_memory(RuntimeError("shapes differ"))
 
@@ -188,7 +197,14 @@ def test_words_for_refused_memory(error):
 
 def lipsync(*words, cache=None):
     env = os.environ | ({"LIPSYNC_CACHE": str(cache)} if cache else {})
-    return subprocess.run([sys.executable, "-m", "lipsync", *map(str, words)], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, "-m", "lipsync", *map(str, words)],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def test_a_dub_is_the_same_in_the_sandbox(small_target, short_speech, shared_cache, tmp_path):
@@ -199,7 +215,9 @@ def test_a_dub_is_the_same_in_the_sandbox(small_target, short_speech, shared_cac
     dub(small_target, short_speech, tmp_path / "free.mp4", quick, cache=shared_cache)
     (tmp_path / "in").mkdir()
     words = ["--sandbox", "--set", "lips.members=1", "--set", "lips.steps=80", "-q"]
-    done = lipsync("dub", small_target, short_speech, "-o", tmp_path / "in" / "free.mp4", *words, cache=shared_cache.folder)
+    done = lipsync(
+        "dub", small_target, short_speech, "-o", tmp_path / "in" / "free.mp4", *words, cache=shared_cache.folder
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "in" / "free.mp4").read_bytes() == (tmp_path / "free.mp4").read_bytes()
     plans = [json.loads((folder / "free.mp4.json").read_text())["plan"] for folder in (tmp_path, tmp_path / "in")]
@@ -216,10 +234,14 @@ def test_a_refusal_is_said_once_and_its_status_kept(tmp_path):
 def test_the_end_of_its_time_is_one_sentence_and_leaves_nothing(short_speech, tmp_path):
     done = lipsync("lips", short_speech, "-o", tmp_path / "a.json", "--sandbox", "--set", "sandbox.seconds=0.5")
     assert done.returncode == 3 and done.stderr.count("\n") == 1
-    assert done.stderr.startswith("lipsync: short.wav: stopped at the limit of 0.5 seconds.") and not list(tmp_path.iterdir())
+    assert done.stderr.startswith("lipsync: short.wav: stopped at the limit of 0.5 seconds.") and not list(
+        tmp_path.iterdir()
+    )
 
 
-@pytest.mark.parametrize(("signal_number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("signal_number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
 def test_the_child_ends_with_its_parent(signal_number, status, short_speech, tmp_path):
     command = [sys.executable, "-m", "lipsync", "lips", short_speech, "-o", tmp_path / "a.json", "--sandbox"]
     parent = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)

@@ -1,4 +1,5 @@
-"""A synthetic speaker whose mouth opens with the loudness of a vowel: the network must find that, say so, and survive being saved."""
+"""A synthetic speaker whose mouth opens with the loudness of a vowel: the network must find that, say so, and survive
+being saved."""
 
 from __future__ import annotations
 
@@ -24,10 +25,13 @@ QUICK = LipsConfig(members=1, steps=60)
 
 
 def talk(seconds: float, seed: int, late_s: float = 0.0) -> SpokenLips:
-    """Vowels of changing strength; the mouth opens by that strength, `late_s` after the sound, at 25 frames a second."""
+    """Vowels of changing strength; the mouth opens by that strength, `late_s` after the sound, at 25 frames a
+    second."""
     rng = np.random.default_rng(seed)
     n = round(seconds * 25)
-    strength = np.clip(np.interp(np.arange(n), np.arange(0, n + 8, 4), rng.uniform(-0.5, 1, len(range(0, n + 8, 4)))), 0, 1)
+    strength = np.clip(
+        np.interp(np.arange(n), np.arange(0, n + 8, 4), rng.uniform(-0.5, 1, len(range(0, n + 8, 4)))), 0, 1
+    )
     t = np.arange(round(seconds * 16000)) / 16000
     level = np.interp(t, np.arange(n) / 25, strength)
     tone = sum(np.sin(2 * np.pi * 130 * k * t) * np.exp(-(((130 * k - 700) / 300) ** 2)) for k in range(1, 20))
@@ -36,11 +40,19 @@ def talk(seconds: float, seed: int, late_s: float = 0.0) -> SpokenLips:
     gap = 0.2 * np.interp(np.arange(n) / 25 - late_s, np.arange(n) / 25, strength)
     lips[:, LOWER_INNER, 1] = lips[:, UPPER_INNER, 1] + gap[:, None]
     lips[:, 7:12, 1] += gap[:, None]
-    return SpokenLips(Waveform.of(sound), LipTrack(lips, np.ones(n, bool), FrameClock.constant(n, Fraction(25))), np.zeros(n, np.int32))
+    return SpokenLips(
+        Waveform.of(sound),
+        LipTrack(lips, np.ones(n, bool), FrameClock.constant(n, Fraction(25))),
+        np.zeros(n, np.int32),
+    )
 
 
 def correlation(model: LipModel, example: SpokenLips) -> float:
-    return float(np.corrcoef(opening(model.speak(example.wave).points[::4][: len(example.lips)]), opening(example.lips.points))[0, 1])
+    return float(
+        np.corrcoef(opening(model.speak(example.wave).points[::4][: len(example.lips)]), opening(example.lips.points))[
+            0, 1
+        ]
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,7 +104,9 @@ def test_the_papers_network_undoes_its_delay():
 
 def test_same_seed_same_model():
     example = talk(12, 3)
-    once, again = (train_lip_model([example], LipsConfig(members=1, steps=8)).speak(example.wave).points for _ in range(2))
+    once, again = (
+        train_lip_model([example], LipsConfig(members=1, steps=8)).speak(example.wave).points for _ in range(2)
+    )
     other = train_lip_model([example], LipsConfig(members=1, steps=8), seed=1).speak(example.wave).points
     assert np.array_equal(once, again) and not np.array_equal(once, other)
 

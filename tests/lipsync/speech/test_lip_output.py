@@ -39,7 +39,13 @@ def mouth(gap=0.0, drop=0.0, width=1.0):
     return lips
 
 
-CLOSED, WIDE, PUCKERED, TUCKED, SPREAD = mouth(), mouth(0.25, 0.25), mouth(0.07, 0.1, 0.9), mouth(0.06, 0.0), mouth(0.13, 0.08, 1.02)
+CLOSED, WIDE, PUCKERED, TUCKED, SPREAD = (
+    mouth(),
+    mouth(0.25, 0.25),
+    mouth(0.07, 0.1, 0.9),
+    mouth(0.06, 0.0),
+    mouth(0.13, 0.08, 1.02),
+)
 
 
 def said(*parts):
@@ -55,7 +61,13 @@ def at(cues, row):
 
 def test_cues_follow_the_lips():
     lips, voiced = said(
-        (CLOSED, 40, False), (WIDE, 30, True), (CLOSED, 12, True), (PUCKERED, 30, True), (SPREAD, 30, True), (TUCKED, 20, True), (CLOSED, 60, False)
+        (CLOSED, 40, False),
+        (WIDE, 30, True),
+        (CLOSED, 12, True),
+        (PUCKERED, 30, True),
+        (SPREAD, 30, True),
+        (TUCKED, 20, True),
+        (CLOSED, 60, False),
     )
     cues = mouth_cues(lips, voiced, REST, Fraction(222, 100))
     assert [at(cues, row) for row in (20, 55, 76, 97, 127, 152, 200)] == list("XDAFBGX")
@@ -102,10 +114,13 @@ def test_cues_of_next_to_nothing():
 
 def test_rhubarb_files():
     cues = [Cue(0, 25, "X"), Cue(25, 131, "D"), Cue(131, 200, "X")]
-    speech = Path("a \"b\".wav")
+    speech = Path('a "b".wav')
     text = rhubarb_json(cues, speech)
     read = json.loads(text)
-    assert list(read) == ["metadata", "mouthCues"] and read["metadata"] == {"soundFile": str(speech.resolve()), "duration": 2.0}
+    assert list(read) == ["metadata", "mouthCues"] and read["metadata"] == {
+        "soundFile": str(speech.resolve()),
+        "duration": 2.0,
+    }
     assert read["mouthCues"][1] == {"start": 0.25, "end": 1.31, "value": "D"}
     assert '{ "start": 0.25, "end": 1.31, "value": "D" },' in text
     assert rhubarb_tsv(cues) == "0.00\tX\n0.25\tD\n1.31\tX\n2.00\tX\n"
@@ -119,7 +134,11 @@ def track(n=7, rate=Fraction(30000, 1001)):
 def test_json_holds_every_number():
     lips, voiced = track()
     read = json.loads(lips_json(lips, voiced, REST, {"model": {"network": "é"}}))
-    assert read["format"] == "lipsync-lip-track-1" and read["fps_exact"] == "30000/1001" and read["model"]["network"] == "é"
+    assert (
+        read["format"] == "lipsync-lip-track-1"
+        and read["fps_exact"] == "30000/1001"
+        and read["model"]["network"] == "é"
+    )
     assert np.array_equal(np.array(read["lips"]), np.round(lips.points.astype(float), 5)) and read["frames"] == 7
     assert np.array_equal(np.array(read["rest"]), np.round(REST.astype(float), 5)) and len(read["points"]) == 18
     assert np.array_equal(np.array(read["voiced"], bool), voiced)
@@ -167,13 +186,21 @@ def test_the_cursor_moves_and_pages_turn():
     film = LipFilm(film_lips, sound, 16000, mouth_cues(lips, voiced, REST, 12), REST, "caption")
     frames = [film.frame(row, row / 25) for row in (5, 50, 155)]
     assert all(frame.shape == (HEIGHT, WIDTH, 3) and frame.dtype == np.uint8 for frame in frames)
-    cursor = [int((frame[STAGE_PX + 60 : STAGE_PX + 180].astype(int).sum(-1) > 700).sum(0).argmax()) for frame in frames]
+    cursor = [
+        int((frame[STAGE_PX + 60 : STAGE_PX + 180].astype(int).sum(-1) > 700).sum(0).argmax()) for frame in frames
+    ]
     assert 20 < cursor[0] < cursor[1] and cursor[2] < cursor[1]  # 6.2 s is on the second page of 6 s
 
 
 @pytest.mark.parametrize(
     ("name", "asked", "kind"),
-    [("a.json", None, "json"), ("a.CSV", None, "csv"), ("a.mp4", None, "mp4"), ("a.tsv", None, "rhubarb-tsv"), ("a.json", "rhubarb-json", "rhubarb-json")],
+    [
+        ("a.json", None, "json"),
+        ("a.CSV", None, "csv"),
+        ("a.mp4", None, "mp4"),
+        ("a.tsv", None, "rhubarb-tsv"),
+        ("a.json", "rhubarb-json", "rhubarb-json"),
+    ],
 )
 def test_the_format_by_name(name, asked, kind):
     assert lips_format(name, asked, None) == kind
@@ -181,7 +208,14 @@ def test_the_format_by_name(name, asked, kind):
 
 @pytest.mark.parametrize(
     ("name", "asked", "rate"),
-    [("a.wav", None, None), ("a", None, None), ("a.json", "csv", None), ("a.json", "xml", None), ("a.tsv", None, Fraction(25)), ("a.csv", None, Fraction(0))],
+    [
+        ("a.wav", None, None),
+        ("a", None, None),
+        ("a.json", "csv", None),
+        ("a.json", "xml", None),
+        ("a.tsv", None, Fraction(25)),
+        ("a.csv", None, Fraction(0)),
+    ],
 )
 def test_formats_that_do_not_fit(name, asked, rate):
     with pytest.raises(UsageError):
@@ -194,10 +228,21 @@ def model(tmp_path_factory):
     torch.manual_seed(0)
     shape = SHAPES["causal"]
     net = LipNet(shape.spec.n_mels, 4, shape).eval()
-    axes = np.ascontiguousarray(np.linalg.qr(np.random.default_rng(4).standard_normal((36, 4)))[0].T.reshape(4, 18, 2), np.float32)
+    axes = np.ascontiguousarray(
+        np.linalg.qr(np.random.default_rng(4).standard_normal((36, 4)))[0].T.reshape(4, 18, 2), np.float32
+    )
     basis = LipBasis(REST.copy(), axes, np.array([0.3, 0.2, 0.1, 0.05], np.float32))
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    LipModel("causal", [net], torch.zeros(shape.spec.n_mels), torch.ones(shape.spec.n_mels), basis, REST, 1.0, {"curve": [[0, 1, 1.0, 1.0]]}).save(path)
+    LipModel(
+        "causal",
+        [net],
+        torch.zeros(shape.spec.n_mels),
+        torch.ones(shape.spec.n_mels),
+        basis,
+        REST,
+        1.0,
+        {"curve": [[0, 1, 1.0, 1.0]]},
+    ).save(path)
     return path
 
 
@@ -212,16 +257,28 @@ def test_the_command_writes_every_format(run, model, tmp_path, short_speech):
     for name in ("a.json", "a.csv", "a.tsv"):
         result = run("--lips", model, "-o", name, "--json")
         assert result.exit_code == 0, result.output
-        assert json.loads(result.stdout)["model"]["source"] == "m.safetensors" and "curve" not in json.loads(result.stdout)["model"]
+        assert (
+            json.loads(result.stdout)["model"]["source"] == "m.safetensors"
+            and "curve" not in json.loads(result.stdout)["model"]
+        )
     assert run("--lips", model, "-o", "r.json", "--format", "rhubarb-json").stdout.startswith("r.json: ")
     read = json.loads((tmp_path / "a.json").read_text())
     assert read["fps"] == 100 and read["frames"] == 241 and len(read["lips"]) == 241
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 242
     assert (tmp_path / "a.tsv").read_text().splitlines()[-1] == "2.41\tX"
-    assert json.loads((tmp_path / "r.json").read_text())["metadata"] == {"soundFile": str(short_speech.resolve()), "duration": 2.41}
+    assert json.loads((tmp_path / "r.json").read_text())["metadata"] == {
+        "soundFile": str(short_speech.resolve()),
+        "duration": 2.41,
+    }
     assert run("--lips", model, "-o", "b.csv", "--fps", "30000/1001", "-q").output == ""
     assert len((tmp_path / "b.csv").read_text().splitlines()) == 73
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["a.csv", "a.json", "a.tsv", "b.csv", "r.json"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == [
+        "a.csv",
+        "a.json",
+        "a.tsv",
+        "b.csv",
+        "r.json",
+    ]
 
 
 def test_without_a_model_the_bundled_one_speaks(run, model, tmp_path, monkeypatch):
@@ -240,7 +297,9 @@ def test_the_command_draws(run, model, tmp_path):
     with av.open("a.mp4") as film:
         assert film.streams.video[0].frames == 12 and film.streams.audio and "AI-generated" in film.metadata["title"]
         assert film.metadata["digital_source_type"] == "compositeWithTrainedAlgorithmicMedia"
-        assert abs(film.streams.audio[0].duration * film.streams.audio[0].time_base - Fraction("2.41")) < Fraction(1, 10)
+        assert abs(film.streams.audio[0].duration * film.streams.audio[0].time_base - Fraction("2.41")) < Fraction(
+            1, 10
+        )
 
 
 def test_the_mouth_rests_in_silence(run, model, tmp_path):
@@ -250,7 +309,9 @@ def test_the_mouth_rests_in_silence(run, model, tmp_path):
     result = CliRunner().invoke(app, ["lips", "silence.wav", "--lips", str(model), "-o", "s.json"])
     assert result.exit_code == 0, result.output
     read = json.loads((tmp_path / "s.json").read_text())
-    assert np.array_equal(np.array(read["lips"]), np.repeat(np.array(read["rest"])[None], 100, 0)) and not any(read["voiced"])
+    assert np.array_equal(np.array(read["lips"]), np.repeat(np.array(read["rest"])[None], 100, 0)) and not any(
+        read["voiced"]
+    )
     assert CliRunner().invoke(app, ["lips", "silence.wav", "--lips", str(model), "-o", "s.tsv"]).exit_code == 0
     assert (tmp_path / "s.tsv").read_text() == "0.00\tX\n1.00\tX\n"
 

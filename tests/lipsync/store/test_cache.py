@@ -87,9 +87,12 @@ def test_key_depends_on_everything_that_matters():
     key = step_key("faces", 1, config, ["a", "b"])
     assert key == step_key("faces", 1, FaceConfig(), ["a", "b"]) and len(key) == 64
     others = [
-        step_key("bank", 1, config, ["a", "b"]), step_key("faces", 2, config, ["a", "b"]), step_key("faces", 1, config, ["b", "a"]),
-        step_key("faces", 1, replace(config, smooth_s=0.07), ["a", "b"]), step_key("faces", 1, config, ["ab"]),
-    ]  # fmt: skip
+        step_key("bank", 1, config, ["a", "b"]),
+        step_key("faces", 2, config, ["a", "b"]),
+        step_key("faces", 1, config, ["b", "a"]),
+        step_key("faces", 1, replace(config, smooth_s=0.07), ["a", "b"]),
+        step_key("faces", 1, config, ["ab"]),
+    ]
     assert len({key, *others}) == 6
     assert step_key("s", 1, {"a": 1, "b": 2}) == step_key("s", 1, {"b": 2, "a": 1})
 
@@ -143,7 +146,13 @@ def test_entries_and_clear_touch_only_their_own(tmp_path):
 
 
 def test_leftovers_of_dead_processes_are_swept(tmp_path):
-    names = (f"k.{this_host()}.999999999.ab.part", "k.elsewhere.1.ab.part", f"k.{this_host()}.{os.getpid()}.ab.part", "k.elsewhere.2.ab.part", "mine.part")
+    names = (
+        f"k.{this_host()}.999999999.ab.part",
+        "k.elsewhere.1.ab.part",
+        f"k.{this_host()}.{os.getpid()}.ab.part",
+        "k.elsewhere.2.ab.part",
+        "mine.part",
+    )
     dead, stale, alive, young, other = (tmp_path / "faces" / name for name in names)
     for part in (dead, stale, alive, young, other):
         part.mkdir(parents=True)
@@ -220,7 +229,9 @@ def label_of_an_earlier_version(folder):
 
 
 def strange_label(folder):
-    (folder / "entry.json").write_text(json.dumps(json.loads((folder / "entry.json").read_text()) | {"files": {"x.txt": 5}}))
+    (folder / "entry.json").write_text(
+        json.dumps(json.loads((folder / "entry.json").read_text()) | {"files": {"x.txt": 5}})
+    )
 
 
 def another_key(folder):
@@ -280,7 +291,9 @@ def test_a_large_file_is_hashed_again_only_when_its_time_changed(tmp_path, monke
     assert len(hashed) == (1 if limit < 5 else 2)
 
 
-@pytest.mark.parametrize("damage", [truncated, no_label, lambda folder: shutil.rmtree(folder)], ids=["truncated", "half removed", "removed"])
+@pytest.mark.parametrize(
+    "damage", [truncated, no_label, lambda folder: shutil.rmtree(folder)], ids=["truncated", "half removed", "removed"]
+)
 def test_a_result_that_goes_while_it_is_read_is_made_again(tmp_path, damage):
     texts = iter(["whole", "again"])
     damages = [damage]
@@ -318,7 +331,10 @@ def test_a_folder_for_unfinished_work_survives_a_damaged_label(tmp_path):
     folder = cache.unfinished("unfinished", "k", label="mine")
     (folder / "training.safetensors").write_text("half")
     (folder / "entry.json").write_text("")
-    assert cache.unfinished("unfinished", "k", label="mine") == folder and (folder / "training.safetensors").read_text() == "half"
+    assert (
+        cache.unfinished("unfinished", "k", label="mine") == folder
+        and (folder / "training.safetensors").read_text() == "half"
+    )
     assert [entry.label for entry in cache.entries()] == ["mine"]
     assert cache.clear()[0] == 1 and not folder.exists()
 
@@ -352,7 +368,13 @@ def damage_again_and_again(folder, seconds, number):
     while time.monotonic() < end:
         time.sleep(0.1)
         with suppress(OSError):
-            rng.choice([cache.clear, lambda: os.unlink(folder / "faces/k/entry.json"), lambda: os.unlink(folder / "faces/k/x.txt")])()
+            rng.choice(
+                [
+                    cache.clear,
+                    lambda: os.unlink(folder / "faces/k/entry.json"),
+                    lambda: os.unlink(folder / "faces/k/x.txt"),
+                ]
+            )()
 
 
 def test_eight_processes_on_one_result_two_of_which_destroy_it(tmp_path):

@@ -1,4 +1,5 @@
-"""Faults at every write: the process is killed, the disk is full, a permission is gone. Nothing is lost, nothing wrong is served."""
+"""Faults at every write: the process is killed, the disk is full, a permission is gone. Nothing is lost, nothing wrong
+is served."""
 
 import hashlib
 import json
@@ -60,7 +61,16 @@ def warm(tmp_path_factory, small_target, short_speech, shared_cache):
     dub(small_target, short_speech, folder / "out.mp4", of_bundled_lips(), preview_s=PREVIEW_S, cache=cache)
     for entry in cache.used:
         shutil.copytree(entry, folder / "cache" / entry.parent.name / entry.name)
-    arguments = ["dub", str(small_target), str(short_speech), "--preview", str(PREVIEW_S), "--set", f"lips.model={MODEL}", "--quiet"]
+    arguments = [
+        "dub",
+        str(small_target),
+        str(short_speech),
+        "--preview",
+        str(PREVIEW_S),
+        "--set",
+        f"lips.model={MODEL}",
+        "--quiet",
+    ]
     return {"cache": str(folder / "cache"), "arguments": arguments, "whole": str(folder / "out.mp4")}
 
 
@@ -71,7 +81,14 @@ def environment():
 def told(warm, work, cases, steps=("teeth",), together=0):
     """The lines that tests/support/faults.py prints."""
     plan = json.dumps(warm | {"work": str(work), "steps": steps, "cases": cases, "together": together})
-    done = subprocess.run([sys.executable, "-m", "tests.support.faults", plan], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=7200)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.faults", plan],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=7200,
+    )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -88,7 +105,9 @@ def check(whole, operations, told):
         assert told["status"] in (0, 3), place
         is_removal = operation.startswith(("os.remove", "os.rmdir"))
         assert is_removal or not (told["cache_left"] or told["tmp_left"]), place
-        assert told["said"].count("\n") == (told["status"] == 3) and told["said"].startswith("lipsync: " if told["status"] else ""), place
+        assert told["said"].count("\n") == (told["status"] == 3) and told["said"].startswith(
+            "lipsync: " if told["status"] else ""
+        ), place
         assert told["status"] == 3 or (left.get("out.mp4"), receipt and receipt["sha256"]) == (video, video), place
         if is_removal:
             left = {name: content for name, content in left.items() if not name.startswith(".")}
@@ -97,12 +116,16 @@ def check(whole, operations, told):
     if receipt is not None:  # a receipt stands beside its own video only
         assert (receipt["bytes"], left.get("out.mp4")) == (13, OLDER) or receipt["sha256"] == left.get("out.mp4"), place
     assert told["again"] == [0, ""], place
-    assert set(told["then"]) == {"out.mp4", "out.mp4.json"} and told["then"]["out.mp4"] == told["then"]["out.mp4.json"]["sha256"] == video, place
+    assert (
+        set(told["then"]) == {"out.mp4", "out.mp4.json"}
+        and told["then"]["out.mp4"] == told["then"]["out.mp4.json"]["sha256"] == video
+    ), place
     assert told["cache_then"] == [], place
 
 
 def every_fault(folder, act):
-    """(its folder, how it ended, the operation, what went wrong) of `act(folder)` killed and failing at each of its operations."""
+    """(its folder, how it ended, the operation, what went wrong) of `act(folder)` killed and failing at each of its
+    operations."""
     fault = Fault(folder / "0")
     (folder / "0").mkdir()
     ended, operations = forked(lambda: act(folder / "0"), fault)
@@ -127,11 +150,18 @@ def test_every_fault_at_every_write_of_a_file(tmp_path):
         tried.add((operation.split()[0], how, ended))
         names = {path.name for path in place.iterdir()}
         if how != KILL:
-            assert ended in (0, "LipsyncError") and (names <= {"a.txt"} or operation.startswith("os.remove")), (operation, how, ended, names)
+            assert ended in (0, "LipsyncError") and (names <= {"a.txt"} or operation.startswith("os.remove")), (
+                operation,
+                how,
+                ended,
+                names,
+            )
         assert "a.txt" not in names or (place / "a.txt").read_text() in ("old" * 10000, "new" * 10000)
         act(place)
         assert [path.name for path in place.iterdir()] == ["a.txt"] and (place / "a.txt").read_text() == "new" * 10000
-    assert {("write", KILL, -9), ("fsync", KILL, -9), ("os.rename", KILL, -9)} <= tried and "LipsyncError" in {ended for _, _, ended in tried}
+    assert {("write", KILL, -9), ("fsync", KILL, -9), ("os.rename", KILL, -9)} <= tried and "LipsyncError" in {
+        ended for _, _, ended in tried
+    }
 
 
 @posix
@@ -160,17 +190,24 @@ def test_every_fault_at_every_write_of_the_cache(tmp_path):
         assert Cache(place).read("faces", "k", make, load) == (b"a" * 100000, 499500)
         Cache(place).get_or_make("faces", "other", make)  # sweeps
         assert {path.name for path in (place / "faces").iterdir()} == {"k", "other"}
-    assert {("write", KILL, -9), ("fsync", KILL, -9), ("os.mkdir", KILL, -9)} <= tried and "LipsyncError" in {ended for _, _, ended in tried}
+    assert {("write", KILL, -9), ("fsync", KILL, -9), ("os.mkdir", KILL, -9)} <= tried and "LipsyncError" in {
+        ended for _, _, ended in tried
+    }
 
 
 @posix
 @pytest.mark.timeout(1200)
 def test_a_dub_with_a_fault_at_some_writes_and_three_at_once(warm, tmp_path):
     """Every sixth operation, with another fault each time; all of them with all faults: the slow test below."""
-    whole, together, *rest = told(warm, tmp_path, [[at, HOWS[k % len(HOWS)], k % 2 == 0] for k, at in enumerate(range(4, 33, 6))], together=3)
+    whole, together, *rest = told(
+        warm, tmp_path, [[at, HOWS[k % len(HOWS)], k % 2 == 0] for k, at in enumerate(range(4, 33, 6))], together=3
+    )
     assert len(whole["operations"]) >= 30 and {"fsync", "write"} < set(whole["operations"])
     assert together["together"] == [[0, ""]] * 3 and together["cache"] == []
-    assert together["left"]["out.mp4"] == together["left"]["out.mp4.json"]["sha256"] == whole["whole"]["out.mp4"] and len(together["left"]) == 2
+    assert (
+        together["left"]["out.mp4"] == together["left"]["out.mp4.json"]["sha256"] == whole["whole"]["out.mp4"]
+        and len(together["left"]) == 2
+    )
     for one in rest:
         check(whole["whole"], whole["operations"], one)
 
@@ -208,7 +245,12 @@ def small_disk(folder, size):
     """A file system of `size` bytes; skips where none can be made."""
     folder.mkdir(exist_ok=True)
     mount = shutil.which("mount")
-    if not mount or subprocess.run([mount, "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], capture_output=True).returncode:
+    if (
+        not mount
+        or subprocess.run(
+            [mount, "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], capture_output=True
+        ).returncode
+    ):
         pytest.skip("a small file system cannot be mounted here")
     try:
         yield folder
@@ -218,7 +260,9 @@ def small_disk(folder, size):
 
 def is_sentence(done, *words):
     status, said = done
-    return status == 3 and said.count("\n") == 1 and said.startswith("lipsync: ") and all(word in said for word in words)
+    return (
+        status == 3 and said.count("\n") == 1 and said.startswith("lipsync: ") and all(word in said for word in words)
+    )
 
 
 @pytest.mark.parametrize("size", [4096, 24576])
@@ -255,7 +299,9 @@ def test_a_film_is_whole_or_not_there_wherever_its_writing_stops(tmp_path, short
 
     def film():
         clock = FrameClock.constant(12, Fraction(25))
-        with VideoWriter(path, width=96, height=64, clock=clock, crf=20, speech=short_speech, audio_end_s=Fraction(12, 25)) as writer:
+        with VideoWriter(
+            path, width=96, height=64, clock=clock, crf=20, speech=short_speech, audio_end_s=Fraction(12, 25)
+        ) as writer:
             writer.write(frames)
 
     film()
@@ -281,7 +327,10 @@ def read_only(folder):
         yield
         folder.chmod(0o755)
         return
-    bind = [["mount", "--bind", str(folder), str(folder)], ["mount", "-o", "remount,bind,ro", str(folder)]]  # root ignores modes
+    bind = [
+        ["mount", "--bind", str(folder), str(folder)],
+        ["mount", "-o", "remount,bind,ro", str(folder)],
+    ]  # root ignores modes
     if not shutil.which("mount") or subprocess.run(bind[0], capture_output=True).returncode:
         pytest.skip("root may write everywhere, and nothing can be mounted here")
     try:
@@ -335,5 +384,7 @@ def test_a_cache_that_is_cleared_during_a_dub_changes_nothing(warm, small_target
         if step == "dub" and not cleared:
             cleared.append(cache.clear()[0])
 
-    dub(small_target, short_speech, tmp_path / "out.mp4", of_bundled_lips(), preview_s=PREVIEW_S, cache=cache, hook=hook)
+    dub(
+        small_target, short_speech, tmp_path / "out.mp4", of_bundled_lips(), preview_s=PREVIEW_S, cache=cache, hook=hook
+    )
     assert cleared == [3] and (tmp_path / "out.mp4").read_bytes() == Path(warm["whole"]).read_bytes()

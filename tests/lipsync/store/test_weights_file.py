@@ -32,7 +32,10 @@ def test_a_whole_file_is_read_bit_for_bit(lips):
     path, metadata, tensors = lips
     got = read_weights_file(path, "a lip model")
     assert got.metadata == metadata and got.tensors.keys() == tensors.keys()
-    assert all(torch.equal(got.tensors[name], tensors[name]) and got.tensors[name].dtype == tensors[name].dtype for name in tensors)
+    assert all(
+        torch.equal(got.tensors[name], tensors[name]) and got.tensors[name].dtype == tensors[name].dtype
+        for name in tensors
+    )
     again = LipModel.load(path)
     assert np.array_equal(again.rest, tensors["rest"].numpy()) and again.report == {"lmd": 0.02}
 
@@ -91,7 +94,12 @@ def refused(path):
     with pytest.raises(LipsyncError) as caught:
         LipModel.load(path)
     said = str(caught.value)
-    assert said.startswith("one.safetensors ") and said.endswith("Train it again.") and said.isprintable() and len(said) < 300
+    assert (
+        said.startswith("one.safetensors ")
+        and said.endswith("Train it again.")
+        and said.isprintable()
+        and len(said) < 300
+    )
 
 
 def test_networks_of_other_sizes_take_no_memory(tmp_path):
@@ -108,11 +116,16 @@ def test_networks_of_other_sizes_take_no_memory(tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
 
 
-@pytest.mark.parametrize("options", [{"levels": 10**9}, {"levels": "5"}, {"levels": 5.5}, {"rate": None}, {"l1": float("nan")}, {"unknown": 1}])
+@pytest.mark.parametrize(
+    "options",
+    [{"levels": 10**9}, {"levels": "5"}, {"levels": 5.5}, {"rate": None}, {"l1": float("nan")}, {"unknown": 1}],
+)
 def test_options_that_no_method_has(options):
     with pytest.raises((TypeError, ValueError, KeyError)):
         options_of(Pix2PixConfig, options)
 
 
 def test_options_of_a_file():
-    assert options_of(Pix2PixConfig, {"levels": 3, "steps": 10**6, "rate": 1}) == Pix2PixConfig(levels=3, steps=10**6, rate=1)
+    assert options_of(Pix2PixConfig, {"levels": 3, "steps": 10**6, "rate": 1}) == Pix2PixConfig(
+        levels=3, steps=10**6, rate=1
+    )

@@ -39,7 +39,9 @@ def test_measures_of_a_track():
     subject = drawn_subject(np.zeros(3), eye_distance_px=60)
     assert abs(eye_distance_px(subject.track) - 60) < 1e-6
     assert np.allclose(jaw_in_face(subject.track), subject.bank.jaw, atol=1e-4)
-    track = dataclasses.replace(subject.track, valid=np.array([True, False, False]), reason=np.array([0, 1, 1], np.int8))
+    track = dataclasses.replace(
+        subject.track, valid=np.array([True, False, False]), reason=np.array([0, 1, 1], np.int8)
+    )
     assert why_not(track) == "2 frames: no face"
 
 

@@ -1,4 +1,5 @@
-"""The contract of every texture method, trained ones and the sample of one's own included, and what is special to the weighted median."""
+"""The contract of every texture method, trained ones and the sample of one's own included, and what is special to the
+weighted median."""
 
 import dataclasses
 
@@ -35,14 +36,17 @@ def query_for(gaps, radius, space):
 
 
 def ready(name, subject, folder, device="cpu"):
-    """The method ready to draw; one that learns has learnt for two steps, and is read from its file when there is one in `folder`."""
+    """The method ready to draw; one that learns has learnt for two steps, and is read from its file when there is one
+    in `folder`."""
     method, file = get_method(name, DubConfig()), folder / "weights.safetensors"
     if isinstance(method, TrainableTexture):
         if not file.exists():
             method.config = dataclasses.replace(method.config, steps=2, batch=2, width=64)
             before = sums(method.begin(subject, device))
             report = train_texture(method, subject, device=device)
-            assert report["steps"] == 2 and np.isfinite(report["error"]) and sums(method) != before, "two steps must change the weights"
+            assert report["steps"] == 2 and np.isfinite(report["error"]) and sums(method) != before, (
+                "two steps must change the weights"
+            )
             method.save(file)
             return method.prepare(subject, device)
         method.weights = file
@@ -63,16 +67,30 @@ def test_contract(name, subject, tmp_path):
     space = subject.bank.space
     query = query_for(GAPS[10:14], method.radius, space)
     mouth = method.render(query)
-    assert mouth.rgb.shape == (4, 3, space.height, space.width) and mouth.alpha.shape == (4, 1, space.height, space.width)
+    assert mouth.rgb.shape == (4, 3, space.height, space.width) and mouth.alpha.shape == (
+        4,
+        1,
+        space.height,
+        space.width,
+    )
     assert mouth.jaw.shape == (4, 17, 2) and mouth.rgb.dtype == mouth.jaw.dtype == torch.float32
-    assert 0 <= float(mouth.rgb.min()) and float(mouth.rgb.max()) <= 1 and 0 <= float(mouth.alpha.min()) and float(mouth.alpha.max()) <= 1
+    assert (
+        0 <= float(mouth.rgb.min())
+        and float(mouth.rgb.max()) <= 1
+        and 0 <= float(mouth.alpha.min())
+        and float(mouth.alpha.max()) <= 1
+    )
     assert torch.equal(method.render(query).rgb, mouth.rgb), "the same question must have the same answer"
     for b in range(4):
         alone = method.render(rows_of(query, b, b + 1, method.radius))
         assert torch.allclose(alone.rgb, mouth.rgb[b : b + 1], atol=1.5 / 255), "a row must not depend on its batch"
-        assert torch.allclose(alone.alpha, mouth.alpha[b : b + 1], atol=1e-3) and torch.allclose(alone.jaw, mouth.jaw[b : b + 1], atol=1e-5)
+        assert torch.allclose(alone.alpha, mouth.alpha[b : b + 1], atol=1e-3) and torch.allclose(
+            alone.jaw, mouth.jaw[b : b + 1], atol=1e-5
+        )
     again = ready(name, subject, tmp_path).render(query)
-    assert torch.equal(again.rgb, mouth.rgb) and torch.equal(again.alpha, mouth.alpha), "what is read back draws the same"
+    assert torch.equal(again.rgb, mouth.rgb) and torch.equal(again.alpha, mouth.alpha), (
+        "what is read back draws the same"
+    )
     if torch.cuda.is_available():
         other = ready(name, subject, tmp_path, "cuda").render(query)
         assert torch.allclose(other.rgb.cpu(), mouth.rgb, atol=3 / 255)

@@ -1,4 +1,5 @@
-"""Transfer of other footage's mouths: what was filmed in other light comes nearer to what the target's camera would have shown."""
+"""Transfer of other footage's mouths: what was filmed in other light comes nearer to what the target's camera would
+have shown."""
 
 from __future__ import annotations
 
@@ -67,7 +68,9 @@ def ready(path, subject):
 def test_the_transferred_mouths_come_nearer_to_the_truth(two_films, trained):
     subject, truth, other = two_films
     bank = ready(trained[0], subject).median.candidates.bank
-    before, after, true = (torch.from_numpy(np.array(c[other])).float() / 255 for c in (subject.bank.crops, bank.crops, truth))
+    before, after, true = (
+        torch.from_numpy(np.array(c[other])).float() / 255 for c in (subject.bank.crops, bank.crops, truth)
+    )
     away = lambda x: float((x - true).abs().mean())  # noqa: E731
     tint = lambda x: float((x.mean((2, 3)) - true.mean((2, 3))).abs().mean())  # noqa: E731
     assert away(after) < 0.25 * away(before), (away(before), away(after))
@@ -77,14 +80,19 @@ def test_the_transferred_mouths_come_nearer_to_the_truth(two_films, trained):
     assert abs(mended - sharp) < 0.7 * abs(blurred - sharp), ("this can only be learnt", blurred, mended, sharp)
     assert look_distance(after, true) < 0.9 * look_distance(light_only, true) < look_distance(before, true)
     assert np.array_equal(bank.crops[~other], truth[~other]), "the target's own mouths stay as they are"
-    assert np.array_equal(bank.sharpness[~other], subject.bank.sharpness[~other]) and (bank.sharpness[other] != subject.bank.sharpness[other]).all()
+    assert (
+        np.array_equal(bank.sharpness[~other], subject.bank.sharpness[~other])
+        and (bank.sharpness[other] != subject.bank.sharpness[other]).all()
+    )
 
 
 def test_a_dub_draws_in_the_targets_look(two_films, trained):
     subject, truth, other = two_films
     kept = np.flatnonzero(other | (GAPS < 0.05))  # the target itself never opens its mouth wide
     rows = {name: getattr(subject.bank, name)[kept] for name in ("source", "lips", "jaw", "pose", "sharpness", "shot")}
-    mixed, right = (replace(subject, bank=replace(subject.bank, crops=crops[kept], **rows)) for crops in (subject.bank.crops, truth))
+    mixed, right = (
+        replace(subject, bank=replace(subject.bank, crops=crops[kept], **rows)) for crops in (subject.bank.crops, truth)
+    )
     plain, ideal = (get_method("median", DubConfig()).prepare(s, "cpu") for s in (mixed, right))
     query = query_for(np.array([0.08, 0.1, 0.11]), 4, subject.bank.space)
     drawn, unmended, right = (m.render(query).rgb for m in (ready(trained[0], mixed), plain, ideal))
@@ -101,7 +109,10 @@ def test_without_other_footage_it_is_the_median(judged_by_l1):
     report = train_texture(method, subject)
     assert report["footage_mouths"] == 0 and report["transfer"].startswith("none") and report["error"] < 0.02
     query = query_for(GAPS[10:14], 4, subject.bank.space)
-    assert torch.equal(method.prepare(subject, "cpu").render(query).rgb, get_method("median", DubConfig()).prepare(subject, "cpu").render(query).rgb)
+    assert torch.equal(
+        method.prepare(subject, "cpu").render(query).rgb,
+        get_method("median", DubConfig()).prepare(subject, "cpu").render(query).rgb,
+    )
 
 
 def test_batches_are_half_of_either_look(two_films):

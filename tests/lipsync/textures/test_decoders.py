@@ -1,5 +1,5 @@
-"""The methods that decode mouths from lips: each learns a drawn subject; the autoencoder's moves and mask, the variational one's divergence,
-the codebook, the style."""
+"""The methods that decode mouths from lips: each learns a drawn subject; the autoencoder's moves and mask, the
+variational one's divergence, the codebook, the style."""
 
 import dataclasses
 
@@ -72,7 +72,11 @@ def made(subject):
 
     def get(name):
         if name not in kept:
-            kept[name] = trained(name, subject, 100, moved=0.0)[0] if name == "autoencoder" else trained(name, subject, 80 if name == "vq-vae" else 60)[0]
+            kept[name] = (
+                trained(name, subject, 100, moved=0.0)[0]
+                if name == "autoencoder"
+                else trained(name, subject, 80 if name == "vq-vae" else 60)[0]
+            )
         return kept[name]
 
     return get
@@ -93,7 +97,9 @@ def test_learns_a_drawn_subject(name, subject, made):
         drawn = method.draw(query)[0]
     mean = (torch.from_numpy(subject.bank.crops).float().mean(0, keepdim=True) / 255).expand_as(truth)
     truth, mean = (resized(x, method.size) for x in (truth, mean))
-    assert error_at_the_mouth(drawn, truth, query.lips, subject) < 0.6 * error_at_the_mouth(mean, truth, query.lips, subject)
+    assert error_at_the_mouth(drawn, truth, query.lips, subject) < 0.6 * error_at_the_mouth(
+        mean, truth, query.lips, subject
+    )
 
 
 @pytest.mark.parametrize("name", ["autoencoder", "style"])
@@ -157,10 +163,14 @@ def test_a_flip_twice_changes_nothing(subject):
     lips, pose = torch.from_numpy(subject.bank.lips[3:4]) + 0.01 * torch.randn(1, 18, 2), torch.tensor([[9.0, 4, -2]])
     assert torch.allclose(move_picture(move_picture(picture, flip, space), flip, space), picture, atol=1e-4)
     assert torch.allclose(move_lips(move_lips(lips, flip), flip), lips, atol=1e-6)
-    assert torch.equal(move_pose(pose, flip), torch.tensor([[-9.0, 4, 2]])) and torch.equal(move_pose(move_pose(pose, flip), flip), pose)
+    assert torch.equal(move_pose(pose, flip), torch.tensor([[-9.0, 4, 2]])) and torch.equal(
+        move_pose(move_pose(pose, flip), flip), pose
+    )
 
 
-@pytest.mark.parametrize("move", [[0.4, 0, 0, 0, 0], [0, 0.3, 0, 0, 0], [0, 0, 0.1, -0.05, 0], [0, 0, 0, 0, 1], [0.08, -0.08, 0.05, 0.05, 1]])
+@pytest.mark.parametrize(
+    "move", [[0.4, 0, 0, 0, 0], [0, 0.3, 0, 0, 0], [0, 0, 0.1, -0.05, 0], [0, 0, 0, 0, 1], [0.08, -0.08, 0.05, 0.05, 1]]
+)
 def test_lips_and_picture_move_alike(subject, move):
     """A mouth whose lips were moved, drawn, is the drawn mouth moved."""
     space, move = subject.bank.space, torch.tensor([move])
@@ -268,7 +278,9 @@ def test_a_style_scales_channels_and_not_the_answer():
         layer.style.bias.copy_(torch.tensor([1.0, 0, 0, 0, 0, 0]))
         changed = x.clone()
         changed[:, 1:] = 9
-        assert torch.allclose(layer(changed, torch.zeros(2, 3)), layer(x, torch.zeros(2, 3)), atol=1e-4), "channels of scale 0 are silent"
+        assert torch.allclose(layer(changed, torch.zeros(2, 3)), layer(x, torch.zeros(2, 3)), atol=1e-4), (
+            "channels of scale 0 are silent"
+        )
 
 
 def test_the_light_of_the_frame_is_found():
@@ -287,5 +299,9 @@ def test_lip_numbers_are_of_unit_size():
     subject = drawn_subject(rng.uniform(0, 0.12, 80))
     numbers = LipNumbers(subject.bank)
     rows = numbers(torch.from_numpy(subject.bank.lips), torch.from_numpy(subject.bank.pose))
-    assert rows.shape == (80, 19) and 0.9 < float(rows[:, 0].std()) < 1.1 and torch.allclose(rows[:, :16].mean(0), torch.zeros(16), atol=1e-3)
+    assert (
+        rows.shape == (80, 19)
+        and 0.9 < float(rows[:, 0].std()) < 1.1
+        and torch.allclose(rows[:, :16].mean(0), torch.zeros(16), atol=1e-3)
+    )
     assert rows[:, 1:].abs().max() < 1e-2, "this subject moves in one way only"

@@ -52,7 +52,9 @@ def test_a_whole_shot_can_be_left_out(subject):
     method = get_method("hybrid", DubConfig())
     method.begin(dataclasses.replace(subject, bank=bank), "cpu")
     index, weight = method._left_out(torch.tensor([5, 60]), True)
-    assert (bank.shot[index[0][weight[0] > 0].numpy()] == 1).all() and (bank.shot[index[1][weight[1] > 0].numpy()] == 0).all()
+    assert (bank.shot[index[0][weight[0] > 0].numpy()] == 1).all() and (
+        bank.shot[index[1][weight[1] > 0].numpy()] == 0
+    ).all()
 
 
 def test_the_weights_of_a_file_bring_their_context(method, subject, tmp_path):
@@ -66,7 +68,9 @@ def test_learning_helps(method, subject):
     """On faulty landmarks (lips said to be 0.03 more open than they are drawn), the residual flow learns to undo it."""
     bank = subject.bank
     torch.manual_seed(0)
-    shifted = bank.lips + np.where(np.arange(18) >= 15, 0.02, 0.0)[:, None].astype(np.float32) * np.random.default_rng(0).random((80, 1, 1), np.float32)
+    shifted = bank.lips + np.where(np.arange(18) >= 15, 0.02, 0.0)[:, None].astype(np.float32) * np.random.default_rng(
+        0
+    ).random((80, 1, 1), np.float32)
     method.begin(dataclasses.replace(subject, bank=dataclasses.replace(bank, lips=shifted.astype(np.float32))), "cpu")
     (objective,) = method.objectives(Losses())
     examples = Examples(bank, None, torch.device("cpu"), torch.Generator().manual_seed(0))

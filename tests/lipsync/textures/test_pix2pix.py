@@ -37,11 +37,14 @@ def small(name, **changes):
 
 def query_of(subject, rows):
     crop = torch.from_numpy(subject.bank.take(rows)).float() / 255
-    return TextureQuery(torch.from_numpy(subject.bank.lips[rows]), crop, torch.zeros(len(rows), 3), torch.from_numpy(rows))
+    return TextureQuery(
+        torch.from_numpy(subject.bank.lips[rows]), crop, torch.zeros(len(rows), 3), torch.from_numpy(rows)
+    )
 
 
 def test_the_generator_is_the_published_one():
-    """Isola 2017 for 256 px: C64-C128-C256-C512-C512-C512-C512-C512 down, the mirror image with skips up; 54.41 million numbers."""
+    """Isola 2017 for 256 px: C64-C128-C256-C512-C512-C512-C512-C512 down, the mirror image with skips up; 54.41 million
+    numbers."""
     down = [3, 64, 128, 256, 512, 512, 512, 512, 512]
     up = [(512, 512), (1024, 512), (1024, 512), (1024, 512), (1024, 256), (512, 128), (256, 64), (128, 3)]
     kernels = 16 * (sum(a * b for a, b in pairwise(down)) + sum(a * b for a, b in up))

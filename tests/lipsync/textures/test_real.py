@@ -45,7 +45,9 @@ def test_resharpening_gives_back_the_edges_that_fusing_cost(subject):
     energy = lambda x: float(_edges(_around_lips(x, lips, space)).square().mean())  # noqa: E731
     sharper = resharpened(soft, filmed, *given, 2.0)[None]
     assert energy(soft[None]) < 0.6 * energy(filmed) and energy(sharper) == pytest.approx(energy(filmed), rel=1e-3)
-    assert energy(soft[None]) < energy(resharpened(soft, filmed, *given, 0.2)[None]) < energy(filmed), "no more than the limit"
+    assert energy(soft[None]) < energy(resharpened(soft, filmed, *given, 0.2)[None]) < energy(filmed), (
+        "no more than the limit"
+    )
 
 
 def query_for(gaps, radius, space):
@@ -71,16 +73,21 @@ def test_any_range_of_rows_comes_out_the_same(name, subject):
     gaps = 0.06 + 0.05 * np.sin(np.arange(40) / 2.3)
     r = method.radius
     whole = query_for(gaps, r, space)
-    part = TextureQuery(whole.lips[13 : 22 + 2 * r], whole.crop[13:22], whole.pose[13 : 22 + 2 * r], whole.source[13:22])
+    part = TextureQuery(
+        whole.lips[13 : 22 + 2 * r], whole.crop[13:22], whole.pose[13 : 22 + 2 * r], whole.source[13:22]
+    )
     assert torch.allclose(method.render(part).rgb, method.render(whole).rgb[13:22], atol=1 / 255)
 
 
 @pytest.fixture(scope="module")
 def two_lights(subject):
-    """The second shot is brighter by 20: a method that hops between mouths flickers below the chin, where nothing moves."""
+    """The second shot is brighter by 20: a method that hops between mouths flickers below the chin, where nothing
+    moves."""
     shot = (np.arange(60) >= 30).astype(np.int64)
     crops = np.clip(subject.bank.crops + 20 * shot[:, None, None, None], 0, 255).astype(np.uint8)
-    return replace(subject, bank=replace(subject.bank, crops=crops, shot=shot, sharpness=np.random.default_rng(0).random(60) + 1))
+    return replace(
+        subject, bank=replace(subject.bank, crops=crops, shot=shot, sharpness=np.random.default_rng(0).random(60) + 1)
+    )
 
 
 def light_changes(method, gaps, space):
@@ -90,7 +97,10 @@ def light_changes(method, gaps, space):
 
 def test_nearest_plans_a_run_without_hops(two_lights):
     gaps, space = 0.06 + 0.05 * np.sin(np.arange(40) / 3.0), two_lights.bank.space
-    hops = [int((light_changes(Nearest(NearestConfig(jump=jump)).prepare(two_lights, "cpu"), gaps, space) > 10).sum()) for jump in (0, 0.5, 20)]
+    hops = [
+        int((light_changes(Nearest(NearestConfig(jump=jump)).prepare(two_lights, "cpu"), gaps, space) > 10).sum())
+        for jump in (0, 0.5, 20)
+    ]
     assert hops[0] > 10 and hops[1] < 0.6 * hops[0] and hops[2] <= 4, hops
 
 
@@ -103,7 +113,9 @@ def test_the_map_fades_from_view_to_view(two_lights):
 def test_without_warping_the_film_is_shown_as_it_is(subject):
     method = Nearest(NearestConfig(warp=False, jump=0.0)).prepare(subject, "cpu")
     rows = np.arange(20 - method.radius, 25 + method.radius)
-    query = TextureQuery(torch.from_numpy(subject.bank.lips[rows]), torch.zeros(5, 3, 1, 1), torch.zeros(len(rows), 3), torch.arange(5))
+    query = TextureQuery(
+        torch.from_numpy(subject.bank.lips[rows]), torch.zeros(5, 3, 1, 1), torch.zeros(len(rows), 3), torch.arange(5)
+    )
     mouth = method.render(query)
     assert torch.allclose(mouth.rgb * 255, torch.from_numpy(subject.bank.crops[20:25]).float(), atol=1e-3)
     assert np.allclose(mouth.jaw, subject.bank.jaw[20:25])
@@ -113,8 +125,11 @@ def test_the_best_run_is_the_cheapest_of_all_runs():
     rng = np.random.default_rng(1)
     cost, step = torch.from_numpy(rng.random((7, 3))), torch.from_numpy(rng.random((6, 3, 3)))
     for first in range(3):
-        price = {run: sum(float(cost[first + i, c]) for i, c in enumerate(run))
-                 + sum(float(step[first + i, a, b]) for i, (a, b) in enumerate(zip(run, run[1:]))) for run in product(range(3), repeat=5)}  # fmt: skip
+        price = {
+            run: sum(float(cost[first + i, c]) for i, c in enumerate(run))
+            + sum(float(step[first + i, a, b]) for i, (a, b) in enumerate(zip(run, run[1:])))
+            for run in product(range(3), repeat=5)
+        }
         assert int(middle_of_best_run(cost, step, 2)[first]) == min(price, key=price.get)[2]
 
 
@@ -128,11 +143,17 @@ def test_what_follows_stops_at_shots_and_gaps(subject):
 @pytest.mark.parametrize("n_axes", [1, 2, 3, 4])
 def test_barycentric_weights_give_linear_functions_back(n_axes):
     rng = np.random.default_rng(n_axes)
-    points = rng.normal(size=(80, n_axes)) @ rng.normal(size=(n_axes, 5)) + 3  # in 5 dimensions, but on a plane of n_axes
+    points = (
+        rng.normal(size=(80, n_axes)) @ rng.normal(size=(n_axes, 5)) + 3
+    )  # in 5 dimensions, but on a plane of n_axes
     inside = (rng.dirichlet(np.ones(80) * 0.1, 200)) @ points
     corner, share = ViewMap(points).blend(inside)
     assert corner.shape == share.shape == (200, n_axes + 1)
-    assert (share >= 0).all() and np.allclose(share.sum(1), 1) and np.allclose((points[corner] * share[..., None]).sum(1), inside, atol=1e-6)
+    assert (
+        (share >= 0).all()
+        and np.allclose(share.sum(1), 1)
+        and np.allclose((points[corner] * share[..., None]).sum(1), inside, atol=1e-6)
+    )
 
 
 @pytest.mark.parametrize("n_axes", [1, 2, 3])
@@ -159,4 +180,6 @@ def test_of_near_duplicates_the_sharpest_stays():
     kept = without_duplicates(points, sharpness, 0.1)
     between = np.linalg.norm(points[kept][:, None] - points[kept], axis=-1) + np.eye(len(kept))
     assert between.min() > 0.1 and int(sharpness.argmax()) in kept
-    assert np.linalg.norm(points[:, None] - points[kept], axis=-1).min(1).max() <= 0.1, "every view has one near that stays"
+    assert np.linalg.norm(points[:, None] - points[kept], axis=-1).min(1).max() <= 0.1, (
+        "every view has one near that stays"
+    )
