@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.common import config_of, grid_clips, joined, make_dub, parser, report, sample_target
 from lipsync.evaluation.evaluate import follow, own_opening, voiced_frames
-from lipsync.metrics import pictures as metrics
+from lipsync.metrics import lips as lip_metrics
 
 
 def main() -> None:
@@ -31,15 +31,15 @@ def main() -> None:
         real_gap, reference = own_opening(real.track)
         gap, _ = own_opening(made.track, reference)
         voiced = voiced_frames(real.stream)
-        pauses = [] if voiced is None else metrics.long_silences(voiced, float(real.stream.clock.rate))
-        rest = metrics.resting_gap(real_gap, pauses)
+        pauses = [] if voiced is None else lip_metrics.long_silences(voiced, float(real.stream.clock.rate))
+        rest = lip_metrics.resting_gap(real_gap, pauses)
         found[target.stem] = {
             "n_frames": len(gap),
-            "lip_std": metrics.silent_lip_std(gap, [slice(0, len(gap))]),
-            "closed_share": float(metrics.closed(gap, rest).mean()),
+            "lip_std": lip_metrics.silent_lip_std(gap, [slice(0, len(gap))]),
+            "closed_share": float(lip_metrics.closed(gap, rest).mean()),
             "opening": float(gap.mean()),
             "resting_gap": rest,
-            "target_lip_std_in_pauses": metrics.silent_lip_std(real_gap, pauses),
+            "target_lip_std_in_pauses": lip_metrics.silent_lip_std(real_gap, pauses),
         }
     report("silence", {"targets": found})
 

@@ -7,8 +7,6 @@ dub("target.mp4", "speech.wav", "out.mp4", DubConfig(device="cpu"))
 from __future__ import annotations
 
 import importlib
-import sys
-import types
 
 __version__ = "0.2.0"
 
@@ -36,14 +34,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOME})
-
-
-class _Package(types.ModuleType):
-    def __setattr__(self, name: str, value: object) -> None:
-        # Importing lipsync/pipelines/dub.py must not hide the function of the same name behind its module.
-        if name in ("dub", "analyse") and isinstance(value, types.ModuleType):
-            value = getattr(value, name, value)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

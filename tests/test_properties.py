@@ -36,7 +36,7 @@ from lipsync.core.types import LipTrack
 from lipsync.render.retime import POLICIES, costs_of, retime
 from lipsync.store.cache import step_key
 from tests.fuzz.seeds import make_receipt, receipt_job
-from tests.lipsync.render.test_retime import SMALL, check_promises, cost_of_path
+from tests.support.retiming import SMALL, check_promises, cost_of_path
 from video.clock import FrameClock
 
 settings.register_profile(

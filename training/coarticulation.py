@@ -279,7 +279,7 @@ class Coarticulation:
     def load(cls, path: str | Path) -> Coarticulation:
         """The model of a file made by `save`. LipsyncError: missing, damaged, or of another version."""
         file = read_weights_file(path, "a coarticulation model", "Fit it again.")
-        if file.marks.get("format") != FORMAT or file.marks.get("units") != " ".join(
+        if file.metadata.get("format") != FORMAT or file.metadata.get("units") != " ".join(
             u.replace(" ", "_") for u in UNITS
         ):
             raise file.refuse(f"is not a coarticulation model of this version ({FORMAT})")

@@ -96,7 +96,7 @@ class _Batch:
         if report.kind == "lost" and not said.get("final") and self._attempts[number] < ATTEMPTS:
             return schedule.again(number)
         fault = said["reason"] if report.kind == "lost" else said.get("fault")
-        schedule.valid_receipt(number, well=fault is None)
+        schedule.finished(number, well=fault is None)
         if fault is None:
             made = {"frames": said["frames"], "duration_s": said["duration_s"], "notes": tuple(said["notes"])}
             return self.end(number, Outcome(job, "done", **made, **spent))

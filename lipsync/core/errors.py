@@ -1,6 +1,7 @@
 """What a user can get wrong: every message is cause, place, cure in one or two sentences."""
 
 from lipsync.core.installation import cure_for_import
+from media import MediaError
 
 
 class LipsyncError(Exception):
@@ -19,8 +20,7 @@ def user_message(error: BaseException) -> tuple[str | None, int]:
     """What to tell the user of a failure, and the exit status; (None, 1) = a fault of ours, to be seen in full."""
     if isinstance(error, LipsyncError):
         return str(error), error.exit_status
-    kinds = {(kind.__module__, kind.__name__) for kind in type(error).__mro__}
-    if kinds & {("video", "MediaError"), ("audio", "MediaError")}:
+    if isinstance(error, MediaError):
         return str(error), LipsyncError.exit_status
     if isinstance(error, ImportError):
         return cure_for_import(error), LipsyncError.exit_status

@@ -13,7 +13,8 @@ from lipsync.core.lips import opening
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import FaceTrack
 from lipsync.face.track import FaceTracker
-from lipsync.metrics import pictures as metrics
+from lipsync.metrics import lips as lip_metrics
+from lipsync.metrics import pictures as picture_metrics
 from media import MediaError
 from video.read import VideoStream, probe, read_rows
 from video.shots import ShotDetector
@@ -50,7 +51,7 @@ def evaluate(real_path, dubbed_path, face: FaceConfig = FaceConfig(), batch: int
             "Look at each with `lipsync analyse`."
         )
     same_size = (real.stream.width, real.stream.height) == (dubbed.stream.width, dubbed.stream.height)
-    apart = metrics.rigid_distance(dubbed.track.landmarks[: len(rows)][usable], real.track.landmarks[rows][usable])
+    apart = lip_metrics.rigid_distance(dubbed.track.landmarks[: len(rows)][usable], real.track.landmarks[rows][usable])
     distance = float(np.median(apart)) if same_size else None
     return {
         "real": str(real.stream.path),
@@ -96,14 +97,14 @@ def paired(real: VideoStream, dubbed: VideoStream) -> np.ndarray:
 def lip_measures(real: Film, dubbed: Film, rows: np.ndarray, usable: np.ndarray) -> dict:
     """LMD with and without the mean shapes, and the mouth opening's correlation and spread."""
     real_marks, our_marks = real.track.landmarks[rows][usable], dubbed.track.landmarks[: len(rows)][usable]
-    reference = metrics.rigid_reference(real_marks)
-    theirs, ours = metrics.aligned_lips(real_marks, reference), metrics.aligned_lips(our_marks, reference)
+    reference = lip_metrics.rigid_reference(real_marks)
+    theirs, ours = lip_metrics.aligned_lips(real_marks, reference), lip_metrics.aligned_lips(our_marks, reference)
     return {
-        "lmd": metrics.lmd(ours, theirs),
-        "lmd_means_removed": metrics.lmd(ours, theirs, remove_means=True),
-        "lmd_of_the_mean_shape": metrics.lmd(np.broadcast_to(theirs.mean(0), theirs.shape), theirs),
-        "opening_r": metrics.opening_r(opening(ours), opening(theirs)),
-        "articulation": metrics.articulation(opening(ours), opening(theirs)),
+        "lmd": lip_metrics.lmd(ours, theirs),
+        "lmd_means_removed": lip_metrics.lmd(ours, theirs, remove_means=True),
+        "lmd_of_the_mean_shape": lip_metrics.lmd(np.broadcast_to(theirs.mean(0), theirs.shape), theirs),
+        "opening_r": lip_metrics.opening_r(opening(ours), opening(theirs)),
+        "articulation": lip_metrics.articulation(opening(ours), opening(theirs)),
     }
 
 
@@ -111,7 +112,7 @@ def silence_measures(real: Film, dubbed: Film) -> dict | None:
     """How still and how closed the mouth is while the dub's sound pauses for at least 0.3 s; None without sound or
     without such a pause."""
     voiced = voiced_frames(dubbed.stream)
-    silences = [] if voiced is None else metrics.long_silences(voiced, float(dubbed.stream.clock.rate))
+    silences = [] if voiced is None else lip_metrics.long_silences(voiced, float(dubbed.stream.clock.rate))
     if not silences:
         return None
     quiet = np.zeros(len(voiced), bool)
@@ -119,15 +120,15 @@ def silence_measures(real: Film, dubbed: Film) -> dict | None:
         quiet[s] = True
     gap, reference = own_opening(dubbed.track)
     real_voiced = voiced_frames(real.stream)
-    real_silences = [] if real_voiced is None else metrics.long_silences(real_voiced, float(real.stream.clock.rate))
+    real_silences = [] if real_voiced is None else lip_metrics.long_silences(real_voiced, float(real.stream.clock.rate))
     real_gap, _ = own_opening(real.track, reference)
-    rest = metrics.resting_gap(real_gap, real_silences)
+    rest = lip_metrics.resting_gap(real_gap, real_silences)
     return {
         "n_frames": int(quiet.sum()),
-        "lip_std": metrics.silent_lip_std(gap, silences),
-        "lip_std_real": metrics.silent_lip_std(real_gap, real_silences),
-        "closed_share": float(metrics.closed(gap, rest)[quiet].mean()),
-        "open_share": metrics.lip_leak(gap, rest, quiet),
+        "lip_std": lip_metrics.silent_lip_std(gap, silences),
+        "lip_std_real": lip_metrics.silent_lip_std(real_gap, real_silences),
+        "closed_share": float(lip_metrics.closed(gap, rest)[quiet].mean()),
+        "open_share": lip_metrics.lip_leak(gap, rest, quiet),
         "resting_gap": rest,
     }
 
@@ -136,11 +137,11 @@ def own_opening(track: FaceTrack, reference: np.ndarray | None = None) -> tuple[
     """(T,) mouth opening of every frame, and the eyes and nose it was aligned on."""
     landmarks = track.landmarks
     reference = (
-        metrics.rigid_reference(landmarks[track.valid] if track.valid.any() else landmarks)
+        lip_metrics.rigid_reference(landmarks[track.valid] if track.valid.any() else landmarks)
         if reference is None
         else reference
     )
-    return opening(metrics.aligned_lips(landmarks, reference)), reference
+    return opening(lip_metrics.aligned_lips(landmarks, reference)), reference
 
 
 def voiced_frames(stream: VideoStream) -> np.ndarray | None:
@@ -199,7 +200,7 @@ class Mouth:
         self._before: tuple[np.ndarray, int] | None = None
 
     def box(self, rgb: np.ndarray, frame: int) -> tuple[slice, slice]:
-        return metrics.region_box(self._track.pixel_from_face[frame], *rgb.shape[:2])
+        return picture_metrics.region_box(self._track.pixel_from_face[frame], *rgb.shape[:2])
 
     def see(self, rgb: np.ndarray, frame: int) -> tuple[float | None, float | None]:
         """Sharpness of the mouth in this frame, and its flicker against the frame seen before (None after a cut or the
@@ -209,20 +210,20 @@ class Mouth:
         crop = rgb[box]
         if not self._track.valid[frame] or min(crop.shape[:2]) < 11:
             return None, None
-        sharp = metrics.sharpness(crop)
+        sharp = picture_metrics.sharpness(crop)
         if previous is None or previous[1] == frame or self._cut_between(previous[1], frame):
             return sharp, None
         # Flow looks a little beyond the region; the same margin is left out of the count.
         margin = max(4, (box[0].stop - box[0].start) // 4)
         rows, columns = (slice(max(0, s.start - margin), s.stop + margin) for s in box)
-        return sharp, metrics.flicker(previous[0][rows, columns], rgb[rows, columns], margin)
+        return sharp, picture_metrics.flicker(previous[0][rows, columns], rgb[rows, columns], margin)
 
     def _cut_between(self, before: int, frame: int) -> bool:
         track = self._track
         if track.shot[before] != track.shot[frame] or not track.valid[before]:
             return True
         return bool(
-            metrics.rigid_distance(track.landmarks[before][None], track.landmarks[frame][None])[0] > CUT_DISTANCE
+            lip_metrics.rigid_distance(track.landmarks[before][None], track.landmarks[frame][None])[0] > CUT_DISTANCE
         )
 
 
@@ -240,8 +241,8 @@ class _Tally:
 
     def compare(self, name: str, real: np.ndarray, ours: np.ndarray) -> None:
         if min(real.shape[:2]) >= 11:
-            self.add(f"psnr_{name}", metrics.psnr(real, ours))
-            self.add(f"ssim_{name}", metrics.ssim_luma(real, ours))
+            self.add(f"psnr_{name}", picture_metrics.psnr(real, ours))
+            self.add(f"ssim_{name}", picture_metrics.ssim_luma(real, ours))
 
     def means(self) -> dict[str, float]:
         return {name: total / n for name, (total, n) in self._sums.items()}

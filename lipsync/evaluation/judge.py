@@ -20,7 +20,8 @@ from lipsync.evaluation.held_out import HeldOutClip
 from lipsync.face.backend import Backend
 from lipsync.face.track import FaceTracker
 from lipsync.learning.losses import Losses
-from lipsync.metrics import pictures as metrics
+from lipsync.metrics import lips as lip_metrics
+from lipsync.metrics import pictures as picture_metrics
 from lipsync.render.composite import Box, blend_region
 from video.read import VideoStream, read_rows
 
@@ -123,15 +124,15 @@ class Judge:
             return found
         boxes = {
             "mouth": mouth.box(real, row),
-            "face": metrics.face_box(self.track.landmarks[row], *real.shape[:2]),
+            "face": picture_metrics.face_box(self.track.landmarks[row], *real.shape[:2]),
             "frame": (slice(None), slice(None)),
         }
         for name, box in boxes.items():
             a, b = np.ascontiguousarray(real[box]), np.ascontiguousarray(drawn[box])
             if min(a.shape[:2]) >= 11:
-                found |= {f"psnr_{name}": metrics.psnr(a, b), f"ssim_{name}": metrics.ssim_luma(a, b)}
+                found |= {f"psnr_{name}": picture_metrics.psnr(a, b), f"ssim_{name}": picture_metrics.ssim_luma(a, b)}
         part, border = self._border(row, real.shape[:2])
-        colour, gradient = metrics.seam(drawn[part], border)
+        colour, gradient = picture_metrics.seam(drawn[part], border)
         box = boxes["mouth"]
         return found | {
             "sharpness": sharp,
@@ -174,9 +175,11 @@ class Judge:
         except LipsyncError:  # no face at all
             return [None] * n, [None] * n
         if is_truth:
-            self.reference = metrics.rigid_reference(seen.landmarks[seen.valid] if seen.valid.any() else seen.landmarks)
-            self.truth, self.found = metrics.aligned_lips(seen.landmarks, self.reference), seen.valid
-        ours = metrics.aligned_lips(seen.landmarks, self.reference)
+            self.reference = lip_metrics.rigid_reference(
+                seen.landmarks[seen.valid] if seen.valid.any() else seen.landmarks
+            )
+            self.truth, self.found = lip_metrics.aligned_lips(seen.landmarks, self.reference), seen.valid
+        ours = lip_metrics.aligned_lips(seen.landmarks, self.reference)
         usable = self.clip.plan.render & seen.valid & self.found
         apart = np.linalg.norm(ours - self.truth, axis=-1).mean(1)
         return [float(v) if ok else None for v, ok in zip(apart, usable)], [
@@ -223,7 +226,7 @@ def _of_block(measure: Measure, ours: Mapping[str, list], real: Mapping[str, lis
         return float(a.sum() / b.sum()) if b.sum() > 0 else None
     if len(a) < 3 or b.std() < 1e-9:
         return None
-    return metrics.opening_r(a, b) if measure.key == "opening_r" else metrics.articulation(a, b)
+    return lip_metrics.opening_r(a, b) if measure.key == "opening_r" else lip_metrics.articulation(a, b)
 
 
 def _joined(rows: Sequence[Rows]) -> dict[str, list]:
@@ -234,5 +237,5 @@ def _over_blocks(values: Sequence[float | None]) -> dict | None:
     known = [v for v in values if v is not None]
     if not known:
         return None
-    low, high = metrics.bootstrap_interval(known)
+    low, high = lip_metrics.bootstrap_interval(known)
     return {"mean": float(np.mean(known)), "low": low, "high": high}

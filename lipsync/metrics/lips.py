@@ -7,7 +7,10 @@ import numpy as np
 from lipsync.core.canonical import RIGID_68, canonical_68
 from lipsync.core.geometry import apply, similarity_fit
 from lipsync.core.lips import LIPS_FROM_68
-from lipsync.metrics.pictures import _EYE_CORNERS, CLOSED_TOLERANCE
+
+#: A mouth is closed when its opening is at most this much above the person's own resting gap.
+CLOSED_TOLERANCE = 0.02
+_EYE_CORNERS = [int(np.flatnonzero(RIGID_68 == 36)[0]), int(np.flatnonzero(RIGID_68 == 45)[0])]
 
 
 def rigid_reference(landmarks: np.ndarray) -> np.ndarray:

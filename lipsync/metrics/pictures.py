@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from lipsync.core.canonical import RIGID_68
 from lipsync.core.geometry import apply
 
 #: The mouth region of the picture measures, in the face frame (eye distances): left, top, right, bottom.
 MOUTH_REGION = (-0.5, -0.25, 0.5, 0.5)
-#: A mouth is closed when its opening is at most this much above the person's own resting gap.
-CLOSED_TOLERANCE = 0.02
 #: Best PSNR reported, dB: equal pictures.
 PSNR_CAP = 100.0
-_EYE_CORNERS = [int(np.flatnonzero(RIGID_68 == 36)[0]), int(np.flatnonzero(RIGID_68 == 45)[0])]
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 

@@ -192,7 +192,7 @@ class LipModel:
     def load(cls, path: str | Path) -> LipModel:
         """The model of a file made by `save`, on the CPU. LipsyncError: missing, damaged, or not a lip model."""
         file = read_weights_file(path, "a lip model")
-        if file.marks.get("format") != FORMAT:
+        if file.metadata.get("format") != FORMAT:
             raise file.refuse(f"is not a lip model of this version ({FORMAT})")
         with file.whole():
             about = file.about("lips")

@@ -15,14 +15,7 @@ from lipsync.core.errors import LipsyncError
 from lipsync.core.geometry import mouth_space
 from lipsync.core.progress import Hook, silent
 from lipsync.core.track import eye_distance_px, why_not
-from lipsync.core.types import (
-    REASONS,
-    FaceTrack,
-    Footage,
-    LipTrack,
-    TargetAnalysis,
-    TargetVideo,
-)
+from lipsync.core.types import REASONS, FaceTrack, Footage, LipTrack, TargetAnalysis, TargetVideo
 from lipsync.face.motion import head_motion
 from lipsync.face.track import FaceTracker
 from lipsync.store.cache import Cache, content_hash, save_arrays, step_key

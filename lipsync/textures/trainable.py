@@ -232,7 +232,7 @@ def read_weights(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
     file = read_weights_file(path, "texture weights")
     try:
         about = file.about("texture")
-        whole = file.marks["format"] == FORMAT and _is_about(about)
+        whole = file.metadata["format"] == FORMAT and _is_about(about)
     except (KeyError, ValueError):
         whole = False
     if not whole:

@@ -270,10 +270,10 @@ def test_sound_of_absurd_channels_and_rates(channels, rate, tmp_path):
 
 def test_sound_without_end(tmp_path):
     soundfile.write(tmp_path / "a.flac", np.zeros(60 * 16000, np.int16), 16000)
-    assert load_speech(tmp_path / "a.flac", hours=1 / 59).duration_s == 60
+    assert load_speech(tmp_path / "a.flac", InputLimits(hours=1 / 59)).duration_s == 60
     for read in (load_speech, load_track):
         with pytest.raises(MediaError, match=r"a.flac holds more than 0.01 hours of sound.*limits.hours=NUMBER"):
-            read(tmp_path / "a.flac", hours=0.01)
+            read(tmp_path / "a.flac", InputLimits(hours=0.01))
 
 
 def test_a_configuration_of_gigabytes(tmp_path):

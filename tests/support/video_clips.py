@@ -7,6 +7,9 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
+
+from video.read import probe, read_frames
 
 N_BITS = 8
 SIDE = 16
@@ -97,3 +100,14 @@ def heard_click_s(path: Path) -> tuple[float, float]:
             rate = decoded.sample_rate
     energy = np.concatenate(samples).astype(np.float64) ** 2
     return begin - first + float((energy * np.arange(len(energy))).sum() / energy.sum() - 32) / rate, end
+
+
+def pictures(n: int, height: int = 64, width: int = 144) -> torch.Tensor:
+    return torch.from_numpy(np.stack([numbered(i, height, width).transpose(2, 0, 1) for i in range(n)]))
+
+
+def read(path) -> torch.Tensor:
+    return torch.cat([b.rgb for b in read_frames(probe(path))])
+
+
+ENCODED = [("libx264", ".mp4"), ("libx265", ".mp4"), ("prores_ks", ".mov"), ("ffv1", ".mkv"), ("libvpx-vp9", ".webm")]

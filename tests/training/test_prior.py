@@ -18,8 +18,8 @@ from lipsync.core.timebase import to_feature_clock
 from lipsync.learning.lip_examples import NO_VARIATION, Variation, settled
 from lipsync.speech.prior import bundled_lip_model, prior_for
 from lipsync.store.registry import LIP_PRIOR, WEIGHTS
-from tests.lipsync.speech.test_lip_model import talk
 from tests.support import ROOT, SAMPLES
+from tests.support.speech import talk
 from training.acoustic_augmentation import augment, resized_speaker
 from training.corpus import REAL, REVOICED, SYNTHETIC, Corpus, gather, load_corpus, save_corpus
 from training.prior import Material, PriorRecipe, batch_of, train_prior

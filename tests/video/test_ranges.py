@@ -7,10 +7,9 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from test_video_write import ENCODED, pictures, read
 
 from media import MediaError
-from tests.support.video_clips import click_file, heard_click_s, number_of
+from tests.support.video_clips import ENCODED, click_file, heard_click_s, number_of, pictures, read
 from video.clock import FrameClock
 from video.ranges import RangedWriter
 from video.read import probe

@@ -12,18 +12,14 @@ import pytest
 import torch
 
 from media import MediaError
-from tests.support.video_clips import click_file, heard_click_s, number_of, numbered, write_clip
+from tests.support.video_clips import ENCODED, click_file, heard_click_s, number_of, pictures, read, write_clip
 from training.concat import join_clips
 from video.clock import FrameClock
 from video.colour import ColourTags
-from video.read import probe, read_frames
+from video.read import probe
 from video.write import VideoWriter, available_encoders
 
 CLOCK = FrameClock.constant(40, Fraction(25))
-
-
-def pictures(n: int, height: int = 64, width: int = 144) -> torch.Tensor:
-    return torch.from_numpy(np.stack([numbered(i, height, width).transpose(2, 0, 1) for i in range(n)]))
 
 
 def write(path, rgb, clock=CLOCK, **options) -> VideoWriter:
@@ -38,13 +34,6 @@ def test_the_same_frames_become_the_same_bytes(tmp_path, suffix):
     rgb = torch.nn.functional.interpolate(pictures(40).float(), size=(80, 160)).to(torch.uint8)
     first, again = (write(tmp_path / f"{i}{suffix}", rgb).path for i in range(2))
     assert first.read_bytes() == again.read_bytes()
-
-
-def read(path) -> torch.Tensor:
-    return torch.cat([b.rgb for b in read_frames(probe(path))])
-
-
-ENCODED = [("libx264", ".mp4"), ("libx265", ".mp4"), ("prores_ks", ".mov"), ("ffv1", ".mkv"), ("libvpx-vp9", ".webm")]
 
 
 @pytest.mark.parametrize("codec,suffix", ENCODED)

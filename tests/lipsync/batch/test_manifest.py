@@ -315,7 +315,7 @@ def test_files_stay_within_the_root(tmp_path):
     assert not read_manifest(file, settings=[f"texture={own}", "cache.folder=/anywhere"], root=root)[0].fault
     with pytest.raises(UsageError, match=r"\[defaults\].*--root"):
         read_manifest(
-            written(root, "d.toml", "[defaults]\nlargest.hours = 9\n[[job]]\ntarget='a'\nspeech='b'"), root=root
+            written(root, "d.toml", "[defaults]\nlimits.hours = 9\n[[job]]\ntarget='a'\nspeech='b'"), root=root
         )
     with pytest.raises(UsageError, match="is not a folder"):
         read_manifest(file, root=tmp_path / "none")

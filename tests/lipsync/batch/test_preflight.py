@@ -238,8 +238,8 @@ def test_addresses_are_not_looked_at(short_speech, tmp_path, cache):
 
 def test_large_material_is_refused_as_in_a_dub(ten_frames, short_speech, tmp_path, cache):
     jobs = [
-        job(ten_frames, short_speech, largest=LimitsConfig(frames=5)),
-        job(ten_frames, short_speech, "b.mp4", largest=LimitsConfig(hours=0.0001)),
+        job(ten_frames, short_speech, limits=LimitsConfig(frames=5)),
+        job(ten_frames, short_speech, "b.mp4", limits=LimitsConfig(hours=0.0001)),
         job(ten_frames, short_speech, "c.mp4"),
     ]
     many, long, good = check_jobs(jobs, tmp_path, cache, workers=Here())

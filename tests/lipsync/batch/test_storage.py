@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lipsync.batch.storage import store as storage
 from lipsync.batch.storage.store import (
     DamagedArchive,
     OutputStore,
@@ -24,7 +25,6 @@ from lipsync.batch.storage.store import (
     shown,
     unpack,
 )
-from lipsync.batch.storage.store import store as storage
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.store.cache import Cache, content_hash
 

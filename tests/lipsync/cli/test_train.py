@@ -48,7 +48,7 @@ def run(tmp_path, monkeypatch):
 
     def films(paths, config, cache, hook):
         track = types.SimpleNamespace(lips=lips, shot=np.zeros(10, int))
-        stream = types.SimpleNamespace(largest=InputLimits())
+        stream = types.SimpleNamespace(limits=InputLimits())
         return [
             types.SimpleNamespace(video=types.SimpleNamespace(path=p), track=track, key=p.name, stream=stream)
             for p in paths
@@ -56,7 +56,7 @@ def run(tmp_path, monkeypatch):
         ], ("no face in two",)
 
     monkeypatch.setattr(training_module, "usable_footage", films)
-    monkeypatch.setattr("lipsync.pipelines.models.load_track", lambda path, hours: Waveform.of(np.zeros(6400)))
+    monkeypatch.setattr("lipsync.learning.lip_examples.load_track", lambda path, limits: Waveform.of(np.zeros(6400)))
     return lambda *args: CliRunner().invoke(app, ["train", "lips", *[str(a) for a in args]])
 
 

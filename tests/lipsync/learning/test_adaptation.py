@@ -16,7 +16,7 @@ from lipsync.learning.adaptation import adapt_lip_model, matching, shifted, styl
 from lipsync.learning.lip_examples import SpokenLips, lip_rows
 from lipsync.learning.lips import train_lip_model
 from lipsync.speech.lip_model import LipModel
-from tests.lipsync.speech.test_lip_model import talk
+from tests.support.speech import talk
 
 QUICK = LipsConfig(members=1, steps=40)
 

@@ -267,7 +267,7 @@ def test_too_little_footage():
 def test_trained_on_the_fly_once(subject, tmp_path, monkeypatch):
     config = DubConfig(texture=OWN, train_texture=True)
     seen = []
-    monkeypatch.setattr("lipsync.pipelines.texture_model.get_method", lambda name, config: small(name, steps=2))
+    monkeypatch.setattr("lipsync.pipelines.models.get_method", lambda name, config: small(name, steps=2))
     for _ in range(2):
         texture_for(subject, config, Cache(tmp_path), torch.device("cpu"), lambda step, done, total: seen.append(done))
     assert seen == [1, 2], "the second time it is found in the cache"

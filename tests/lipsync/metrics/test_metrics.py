@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from lipsync.core.canonical import canonical_68
-from lipsync.metrics import pictures as m
+from lipsync.metrics import lips as lip_metrics
+from lipsync.metrics import pictures as picture_metrics
 
 FACE = canonical_68()[:, :2].astype(np.float64)
 INNER_LOWER = [65, 66, 67]
@@ -24,9 +25,9 @@ def a_film(n=40, seed=0, opening=None, scale=80.0):
 
 
 def test_alignment_undoes_every_similarity():
-    reference = m.rigid_reference(a_film())
-    lips = m.aligned_lips(a_film(seed=1), reference)
-    again = m.aligned_lips(a_film(seed=2, scale=31.0), reference)
+    reference = lip_metrics.rigid_reference(a_film())
+    lips = lip_metrics.aligned_lips(a_film(seed=1), reference)
+    again = lip_metrics.aligned_lips(a_film(seed=2, scale=31.0), reference)
     np.testing.assert_allclose(lips, again, atol=1e-9)
     eyes = np.linalg.norm(FACE[45] - FACE[36])
     width = np.linalg.norm(FACE[54] - FACE[48]) / eyes
@@ -36,27 +37,27 @@ def test_alignment_undoes_every_similarity():
 def test_lmd_counts_eye_distances():
     eyes = np.linalg.norm(FACE[45] - FACE[36])
     real = a_film()
-    reference = m.rigid_reference(real)
-    opened = m.aligned_lips(a_film(seed=3, opening=np.full(40, 0.06)), reference)
-    closed = m.aligned_lips(real, reference)
-    assert m.lmd(opened, closed) == pytest.approx(0.06 / eyes * 3 / 18, rel=1e-6)
-    assert m.lmd(opened, closed, remove_means=True) == pytest.approx(0, abs=1e-9)
-    assert m.lmd(closed, closed) == 0
+    reference = lip_metrics.rigid_reference(real)
+    opened = lip_metrics.aligned_lips(a_film(seed=3, opening=np.full(40, 0.06)), reference)
+    closed = lip_metrics.aligned_lips(real, reference)
+    assert lip_metrics.lmd(opened, closed) == pytest.approx(0.06 / eyes * 3 / 18, rel=1e-6)
+    assert lip_metrics.lmd(opened, closed, remove_means=True) == pytest.approx(0, abs=1e-9)
+    assert lip_metrics.lmd(closed, closed) == 0
 
 
 def test_opening_measures():
     real = np.sin(np.linspace(0, 9, 200))
-    assert m.opening_r(3 * real + 1, real) == pytest.approx(1)
-    assert m.opening_r(-real, real) == pytest.approx(-1)
-    assert m.opening_r(np.ones(200), real) == 0
-    assert m.articulation(0.6 * real + 5, real) == pytest.approx(0.6)
+    assert lip_metrics.opening_r(3 * real + 1, real) == pytest.approx(1)
+    assert lip_metrics.opening_r(-real, real) == pytest.approx(-1)
+    assert lip_metrics.opening_r(np.ones(200), real) == 0
+    assert lip_metrics.articulation(0.6 * real + 5, real) == pytest.approx(0.6)
 
 
 def test_rigid_distance_in_eye_distances():
     real = a_film()
     eyes = np.linalg.norm(real[:, 45] - real[:, 36], axis=1)
     moved = real + 0.25 * eyes[:, None, None] * np.array([0.6, 0.8])
-    np.testing.assert_allclose(m.rigid_distance(moved, real), 0.25)
+    np.testing.assert_allclose(lip_metrics.rigid_distance(moved, real), 0.25)
 
 
 def test_silence():
@@ -64,47 +65,47 @@ def test_silence():
     voiced[10:17] = False  # 7 frames at 25 a second: 0.28 s
     voiced[40:48] = False
     voiced[90:100] = False
-    silences = m.long_silences(voiced, 25)
+    silences = lip_metrics.long_silences(voiced, 25)
     assert silences == [slice(40, 48), slice(90, 100)]
     opening = np.where(np.arange(100) % 2, 0.1, 0.3)
     opening[90:] = 0.01 + 0.02 * (np.arange(10) % 2)
     expected = np.sqrt((8 * 0.1**2 + 10 * 0.01**2) / 18)
-    assert m.silent_lip_std(opening, silences) == pytest.approx(expected)
-    assert m.silent_lip_std(opening, []) is None
-    assert m.resting_gap(opening, [slice(90, 100)]) == pytest.approx(0.02)
-    assert m.closed(np.array([0.0, 0.039, 0.041]), 0.02).tolist() == [True, True, False]
+    assert lip_metrics.silent_lip_std(opening, silences) == pytest.approx(expected)
+    assert lip_metrics.silent_lip_std(opening, []) is None
+    assert lip_metrics.resting_gap(opening, [slice(90, 100)]) == pytest.approx(0.02)
+    assert lip_metrics.closed(np.array([0.0, 0.039, 0.041]), 0.02).tolist() == [True, True, False]
 
 
 def test_lip_leak_counts_silent_frames_only():
     opening = np.array([0.0, 0.1, 0.1, 0.0, 0.1])
     silent = np.array([True, True, False, True, True])
-    assert m.lip_leak(opening, 0.0, silent) == 0.5
-    assert m.lip_leak(opening, 0.0, silent, np.array([True, True, True, False, False])) == 0.5
-    assert m.lip_leak(opening, 0.0, silent, np.array([False, True, True, False, True])) == 1.0
-    assert m.lip_leak(opening, 0.0, np.zeros(5, bool)) is None
+    assert lip_metrics.lip_leak(opening, 0.0, silent) == 0.5
+    assert lip_metrics.lip_leak(opening, 0.0, silent, np.array([True, True, True, False, False])) == 0.5
+    assert lip_metrics.lip_leak(opening, 0.0, silent, np.array([False, True, True, False, True])) == 1.0
+    assert lip_metrics.lip_leak(opening, 0.0, np.zeros(5, bool)) is None
 
 
 def test_region_box_of_a_placed_face():
     pixel_from_face = np.array([[80.0, 0, 200], [0, 80, 150], [0, 0, 1]])
-    assert m.region_box(pixel_from_face, 400, 400) == (slice(130, 190), slice(160, 240))
-    rows, columns = m.region_box(pixel_from_face, 160, 180)
+    assert picture_metrics.region_box(pixel_from_face, 400, 400) == (slice(130, 190), slice(160, 240))
+    rows, columns = picture_metrics.region_box(pixel_from_face, 160, 180)
     assert (rows, columns) == (slice(130, 160), slice(160, 180))
 
 
 def test_psnr():
     a = np.full((20, 30, 3), 100, np.uint8)
-    assert m.psnr(a, a) == m.PSNR_CAP
-    assert m.psnr(a, a + 5) == pytest.approx(20 * np.log10(255 / 5), rel=1e-6)
+    assert picture_metrics.psnr(a, a) == picture_metrics.PSNR_CAP
+    assert picture_metrics.psnr(a, a + 5) == pytest.approx(20 * np.log10(255 / 5), rel=1e-6)
 
 
 def test_ssim_of_flat_pictures_and_of_itself():
     a, b = torch.full((1, 1, 20, 20), 0.2, dtype=torch.float64), torch.full((1, 1, 20, 20), 0.6, dtype=torch.float64)
     c1 = 0.01**2
-    assert float(m.ssim(a, b)) == pytest.approx((2 * 0.12 + c1) / (0.04 + 0.36 + c1), abs=1e-7)
+    assert float(picture_metrics.ssim(a, b)) == pytest.approx((2 * 0.12 + c1) / (0.04 + 0.36 + c1), abs=1e-7)
     noise = torch.rand(2, 3, 24, 31, generator=torch.Generator().manual_seed(0))
-    np.testing.assert_allclose(m.ssim(noise, noise), 1, atol=1e-5)
+    np.testing.assert_allclose(picture_metrics.ssim(noise, noise), 1, atol=1e-5)
     with pytest.raises(ValueError, match="11 x 11"):
-        m.ssim(a[..., :5], b[..., :5])
+        picture_metrics.ssim(a[..., :5], b[..., :5])
 
 
 def test_ssim_equals_the_definition():
@@ -125,7 +126,7 @@ def test_ssim_equals_the_definition():
                 (window * (p - mp) * (q - mq)).sum(),
             )
             scores.append((2 * mp * mq + 1e-4) * (2 * cov + 9e-4) / ((mp**2 + mq**2 + 1e-4) * (vp + vq + 9e-4)))
-    mine = m.ssim(*(torch.from_numpy(x)[None, None] for x in (a, b)))
+    mine = picture_metrics.ssim(*(torch.from_numpy(x)[None, None] for x in (a, b)))
     assert float(mine) == pytest.approx(np.mean(scores), abs=1e-9)
 
 
@@ -143,48 +144,48 @@ def test_sharpness():
 
     checker = np.indices((20, 20)).sum(0) % 2
     grey = np.repeat((checker * 10 + 50).astype(np.uint8)[..., None], 3, 2)
-    assert m.sharpness(grey) == pytest.approx(40**2, rel=1e-3)  # every Laplacian is +40 or -40
+    assert picture_metrics.sharpness(grey) == pytest.approx(40**2, rel=1e-3)  # every Laplacian is +40 or -40
     picture = a_picture()
-    assert m.sharpness(cv2.GaussianBlur(picture, (0, 0), 1.5)) < 0.5 * m.sharpness(picture)
+    assert picture_metrics.sharpness(cv2.GaussianBlur(picture, (0, 0), 1.5)) < 0.5 * picture_metrics.sharpness(picture)
 
 
 def test_flicker_sees_through_motion_but_not_through_noise():
     picture = a_picture(140, 180)
     before, after = picture[10:130, 10:170], picture[12:132, 13:173]
-    still = m.flicker(before, before, 8)
-    moved = m.flicker(before, after, 8)
+    still = picture_metrics.flicker(before, before, 8)
+    moved = picture_metrics.flicker(before, after, 8)
     assert still == 0
     assert np.abs(before.astype(float) - after).mean() > 8 > 1 > moved
     noisy = np.clip(before + np.random.default_rng(0).normal(0, 6, before.shape), 0, 255).astype(np.uint8)
-    assert m.flicker(before, noisy, 8) > 3
+    assert picture_metrics.flicker(before, noisy, 8) > 3
     brighter = (before * 0.8 + 10 + 5).astype(np.uint8)
-    assert m.flicker((before * 0.8 + 10).astype(np.uint8), brighter, 8) == pytest.approx(5, abs=1.5)
+    assert picture_metrics.flicker((before * 0.8 + 10).astype(np.uint8), brighter, 8) == pytest.approx(5, abs=1.5)
 
 
 def test_seam():
     mask = np.zeros((60, 80), bool)
     mask[20:40, 25:55] = True
     flat = np.full((60, 80, 3), 100, np.uint8)
-    assert m.seam(flat, mask) == (0.0, 0.0)
+    assert picture_metrics.seam(flat, mask) == (0.0, 0.0)
     step = flat.copy()
     step[mask] = (110, 100, 100)
-    colour, _ = m.seam(step, mask)
+    colour, _ = picture_metrics.seam(step, mask)
     assert colour == pytest.approx(10, abs=0.6)
     bend = flat.copy().astype(np.float32)
     bend[..., :] += 2.0 * np.maximum(np.arange(80) - 25, 0)[None, :, None]
     band = np.zeros((60, 80), bool)
     band[:, 25:] = True
-    _, gradient = m.seam(bend, band, reach_px=3)
+    _, gradient = picture_metrics.seam(bend, band, reach_px=3)
     assert gradient == pytest.approx(2, abs=0.1)
-    assert m.seam(flat, np.zeros((60, 80), bool)) == (0.0, 0.0)
+    assert picture_metrics.seam(flat, np.zeros((60, 80), bool)) == (0.0, 0.0)
 
 
 def test_bootstrap_interval():
-    assert m.bootstrap_interval([3.0, 3.0, 3.0]) == (3.0, 3.0)
+    assert lip_metrics.bootstrap_interval([3.0, 3.0, 3.0]) == (3.0, 3.0)
     values = np.random.default_rng(1).normal(5, 2, 400)
-    low, high = m.bootstrap_interval(values)
+    low, high = lip_metrics.bootstrap_interval(values)
     half = 1.96 * values.std() / 20
     assert low == pytest.approx(values.mean() - half, abs=0.03) and high == pytest.approx(
         values.mean() + half, abs=0.03
     )
-    assert m.bootstrap_interval(values) == (low, high)
+    assert lip_metrics.bootstrap_interval(values) == (low, high)

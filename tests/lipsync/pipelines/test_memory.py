@@ -37,7 +37,7 @@ from fractions import Fraction
 from audio.features import speech_features
 from audio.load import load_speech
 from audio.vad import voice_activity
-from lipsync.config import RetimeConfig
+from lipsync.config.schema import RetimeConfig
 from lipsync.lips import LipBasis, close_when_silent
 from lipsync.render.retime import retime
 from lipsync.speech.lip_model import SHAPES, LipModel, LipNet

@@ -9,39 +9,7 @@ from lipsync.config.schema import RetimeConfig
 from lipsync.core.errors import UsageError
 from lipsync.render import retime as module
 from lipsync.render.retime import costs_of, pause_motion, retime
-
-SMALL = RetimeConfig(pause_s=0.04, onset_s=0.08, land_s=0.04, seek=1.5, seek_voiced=1.0, skip_motion=1.0, jump=0.3)
-
-
-def cost_of_path(path, c):
-    """Total cost of [(frame, half), ...], or inf where a move is not allowed; written from the definition, not from the
-    programme."""
-    (f, h), total = path[0], 0.0
-    if h:
-        return np.inf
-    total += c.start[f] + c.voiced[0] * c.bad[f]
-    for row in range(1, len(path)):
-        g, gh = path[row]
-        total += c.voiced[row] * (max(c.bad[g], c.bad[min(g + 1, len(c.bad) - 1)]) if gh else c.bad[g])
-        if gh:
-            if h or g != f or not c.joined[f]:
-                return np.inf
-            total += c.repeat[f] + c.shown[row] * c.motion[f + 1] / 2
-        elif h:
-            if g != f + 1:
-                return np.inf
-            total += c.shown[row] * c.motion[g] / 2
-        else:
-            ways = [np.inf]
-            if g == f + 1 and c.joined[f]:
-                ways.append(c.shown[row] * c.motion[g])
-            if g == f + 2 and c.skippable[f]:
-                ways.append(c.skip + c.shown[row] * (c.motion[f + 1] + c.motion[g]))
-            if g != f:
-                ways.append(c.leave[f] + c.land[g] + c.jump[row] + c.between[c.cell[f], c.cell[g]])
-            total += min(ways)
-        f, h = g, gh
-    return total
+from tests.support.retiming import SMALL, check_promises, cost_of_path
 
 
 def all_paths(n, t):
@@ -97,24 +65,6 @@ def speech_with_pauses(n, pauses):
     for begin, end in pauses:
         voiced[begin:end] = False
     return voiced
-
-
-def check_promises(timing, shot, n):
-    source, half = timing.source, timing.half
-    assert source.shape == half.shape == (n,) and source.dtype == np.int64
-    assert source.min() >= 0 and source.max() < len(shot)
-    step = np.diff(source)
-    jumps = np.zeros(n, bool)
-    jumps[timing.seeks] = True
-    plain = ~jumps[1:]
-    assert ((step[plain] >= 0) & (step[plain] <= 2)).all()
-    assert not (half[1:] & half[:-1]).any()
-    assert ((step == 0) <= (half[1:] | jumps[1:])).all()  # a repeated frame is the half step
-    assert (step[half[:-1]] == 1).all()  # and the next whole frame follows it
-    assert not (half & (source == len(shot) - 1)).any()
-    assert (shot[source[1:]] == shot[source[:-1]])[plain].all()
-    same = source[2:] == source[:-2]
-    assert not same[plain[1:] & plain[:-1]].any()
 
 
 def test_head_rests_while_speech_pauses():

@@ -22,7 +22,7 @@ def limited(code, limits="0, 60"):
     """What a process that limited itself, while a second thread was running, prints when it goes on with `code`."""
     start = f"""
 import ctypes, errno, os, resource, signal, socket, subprocess, sys, threading, time
-from lipsync.sandbox.supervise import Limits, limit_this_process, restart_clock
+from lipsync.sandbox.limits import Limits, limit_this_process, restart_clock
 go = threading.Event()
 def attempt(deed):
     try: deed(); print("done")

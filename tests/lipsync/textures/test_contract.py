@@ -9,7 +9,6 @@ import torch
 
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.core.texture import TextureQuery
 from lipsync.learning.textures import train_texture
 from lipsync.textures import get_method, method_names
 from lipsync.textures.candidates import CandidateWarp, kernel_weights, trajectories
@@ -17,6 +16,7 @@ from lipsync.textures.methods.median import _warped_median, weighted_median
 from lipsync.textures.trainable import TrainableTexture, rows_of
 from tests.support import SAMPLES
 from tests.support.drawn import draw, drawn_subject, lips_open
+from tests.support.textures import query_for
 
 GAPS = 0.06 + 0.06 * np.sin(np.arange(60) / 3.0)
 
@@ -24,15 +24,6 @@ GAPS = 0.06 + 0.06 * np.sin(np.arange(60) / 3.0)
 @pytest.fixture(scope="module")
 def subject():
     return drawn_subject(GAPS)
-
-
-def query_for(gaps, radius, space):
-    """Rows that ask for these gaps, context repeated at the ends."""
-    n = len(gaps)
-    around = np.clip(np.arange(-radius, n + radius), 0, n - 1)
-    lips = torch.from_numpy(np.stack([lips_open(gaps[i]) for i in around]).astype(np.float32))
-    crop = torch.full((n, 3, space.height, space.width), 0.5)
-    return TextureQuery(lips, crop, torch.zeros(len(around), 3), torch.arange(n))
 
 
 def ready(name, subject, folder, device="cpu"):

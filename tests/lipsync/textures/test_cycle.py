@@ -14,8 +14,8 @@ from lipsync.learning.losses import Losses
 from lipsync.learning.textures import Examples, train_texture
 from lipsync.textures import get_method
 from lipsync.textures.methods.cycle import Discriminator, Look, Method, edge_energy, look_distance
-from tests.lipsync.textures.test_contract import query_for
 from tests.support.drawn import drawn_subject
+from tests.support.textures import query_for
 
 GAPS = 0.06 + 0.06 * np.sin(np.arange(160) / 3.0)
 CONFIG = CycleConfig(width=64, steps=72, batch=4, rate=1e-3, channels=16)

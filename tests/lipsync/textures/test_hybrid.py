@@ -10,8 +10,8 @@ from lipsync.config.schema import DubConfig
 from lipsync.learning.losses import Losses
 from lipsync.learning.textures import Examples
 from lipsync.textures import get_method
-from tests.lipsync.textures.test_contract import query_for
 from tests.support.drawn import draw, drawn_subject, lips_open
+from tests.support.textures import query_for
 
 GAPS = 0.06 + 0.06 * np.sin(np.arange(80) / 3.0)
 
