@@ -56,7 +56,7 @@ class RetimeConfig:
     )
     enabled: bool = True  # False = play the target from its start at its own pace, back and forth when it runs out
     # Costs, per row of 1/25 s where a row is meant; motion 1 = a lively frame of the target (its 90th percentile)
-    still: float = 1.0  # a silent row that shows motion 1
+    motion_cost: float = 1.0  # a silent row that shows motion 1
     onset: float = 0.5  # gained by a row just after speech begins that shows motion 1
     onset_s: float = 0.4  # how long "just after" lasts
     pause_s: float = 0.2  # a shorter silence is not a pause
@@ -70,7 +70,7 @@ class RetimeConfig:
     jump: float = 8.0  # more, per unit of distance: jump_deg of pose or jump_distance of position
     jump_deg: float = 5.0
     jump_distance: float = 0.1
-    land_s: float = 0.5  # land no closer than this before the end of a shot
+    seek_landing_s: float = 0.5  # land no closer than this before the end of a shot
     invalid: float = 1.0  # a voiced row whose mouth cannot be drawn
     start: float = 0.01  # beginning one second later
 
@@ -153,7 +153,7 @@ class AppearanceMapConfig:
 
     pose_weight: float = 0.01  # eye distances per degree of yaw and pitch
     opening_weight: float = 2.0  # of the mouth's opening against its width
-    still: float = 0.006  # an axis of the map along which the views' standard deviation is less is left out
+    flat_axis: float = 0.006  # an axis of the map along which the views' standard deviation is less is left out
     duplicate: float = 0.008  # of two views nearer than this the sharper one stays
     resharpen: float = 2.0  # at most this much fine detail is given back for what blending costs; 0 = none
 
@@ -173,7 +173,7 @@ class AutoencoderConfig(TrainableConfig):
     moved: float = 0.3  # share of mouths that are rotated, zoomed, shifted, mirrored
     covered: float = 0.5  # share of mouths that something is held before
     speech_dropout: float = 0.3  # share of mouths drawn without the speech
-    seen: float = 0.3  # share of mouths decoded from their own picture, not from the lips
+    reconstruction_share: float = 0.3  # share of mouths decoded from their own picture, not from the lips
     temporal: float = 0.5  # weight of changing as filmed, for run = 2
     gan: bool = False  # a patch discriminator as well
     adversarial: float = 0.01  # weight of fooling it
@@ -200,7 +200,7 @@ class VqVaeConfig(TrainableConfig):
     code: int = 32  # numbers in one
     decay: float = 0.98  # of the codebooks' running means
     commit: float = 0.02  # weight of staying near the codes
-    foretell: float = 0.05  # weight of guessing the codes, nats
+    code_prediction_weight: float = 0.05  # weight of guessing the codes, nats
     temporal: float = 0.5  # weight of changing as filmed, for run = 2
 
 

@@ -33,7 +33,7 @@ class Method:
         self.mouths = Mouths(bank, self.device)
         places = self._places(bank.lips.astype(np.float64), bank.pose.astype(np.float64))
         spread = places.std(0)
-        self.axes = np.flatnonzero(spread >= min(self.config.still, spread.max()))
+        self.axes = np.flatnonzero(spread >= min(self.config.flat_axis, spread.max()))
         self.views = without_duplicates(places[:, self.axes], bank.sharpness, self.config.duplicate)
         self.map = ViewMap(places[self.views][:, self.axes])
         self.warp = CandidateWarp(self.space, self.device)

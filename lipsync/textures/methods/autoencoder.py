@@ -168,7 +168,7 @@ class Method(Decoded):
         told = self.foretold(lips, pose, speech, move, 1 - lot(self.config.speech_dropout).float())
         warped = sampled(truth, random_warp(len(truth), self.size, self.config.warp).to(truth.device))
         seen = self.nets["encoder"](warped).float()
-        return torch.where(lot(self.config.seen), seen, told), (told - seen).square().mean()
+        return torch.where(lot(self.config.reconstruction_share), seen, told), (told - seen).square().mean()
 
     def _lit(
         self, code: torch.Tensor, crop: torch.Tensor, bare: torch.Tensor | None = None

@@ -151,7 +151,7 @@ class Method(Decoded):
                 "l1": losses.l1(weight * whole, weight * truth),
                 "perceptual": 0.5 * losses.perceptual(drawn, truth),
                 "commit": self.config.commit * (top[2] + bottom[2]),
-                "codes": self.config.foretell
+                "codes": self.config.code_prediction_weight
                 * sum(F.cross_entropy(told.float(), seen[1]) for told, seen in zip(likely, (top, bottom))),
                 "temporal": self.config.temporal * losses.temporal(drawn, truth, batch.run),
             }

@@ -237,7 +237,7 @@ def test_an_intruder_is_named(tmp_path):
 def test_a_replaced_package_is_named(monkeypatch, tmp_path):
     from importlib import metadata
 
-    from lipsync.cli.app import doctor
+    from lipsync.core import installation as doctor
 
     (tmp_path / "audio").mkdir()
     (tmp_path / "audio" / "__init__.py").write_text("somebody else's")

@@ -17,7 +17,7 @@ def test_a_recipe_is_a_configuration(path):
     config = load(path)
     section = config.texture.replace("-", "_")
     method = get_method(config.texture, config)
-    assert method.config == getattr(config, section) and hasattr(method, "players")
+    assert method.config == getattr(config, section) and hasattr(method, "objectives")
     given = tomllib.loads(path.read_text())[section]
     if not path.stem.endswith("-gpu"):
         assert set(given) == {f.name for f in fields(method.config)}, "a published row's options are all written down"
@@ -27,5 +27,5 @@ def test_there_is_one_for_every_method_that_learns():
     from lipsync.config.schema import DubConfig
     from lipsync.textures import method_names
 
-    learned = {name for name in method_names() if hasattr(get_method(name, DubConfig()), "players")}
+    learned = {name for name in method_names() if hasattr(get_method(name, DubConfig()), "objectives")}
     assert learned == {load(path).texture for path in RECIPES}

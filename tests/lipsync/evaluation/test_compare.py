@@ -24,7 +24,7 @@ GAPS = 0.06 + 0.06 * np.sin(np.arange(400) / 3.0)
 
 CHEAT = """
 import torch
-from lipsync.core.types import MouthTexture
+from lipsync.core.texture import MouthTexture
 class Method:
     name = "cheat"
     radius = 0

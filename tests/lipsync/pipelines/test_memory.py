@@ -38,7 +38,7 @@ from audio.features import speech_features
 from audio.load import load_speech
 from audio.vad import voice_activity
 from lipsync.config.schema import RetimeConfig
-from lipsync.lips import LipBasis, close_when_silent
+from lipsync.core.lips import LipBasis, close_when_silent
 from lipsync.render.retime import retime
 from lipsync.speech.lip_model import SHAPES, LipModel, LipNet
 from lipsync.core.timebase import lips_at, pieces_at, output_clock, voiced_at

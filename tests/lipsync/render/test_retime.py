@@ -145,9 +145,9 @@ def test_shots_are_crossed_by_seeks_only_and_a_fitting_stretch_is_found():
 def test_seeks_land_well_before_the_end_of_a_shot():
     shot = np.repeat([0, 1, 2], [20, 3, 10])
     args = np.zeros(5, bool), np.zeros(33, np.float32), np.ones(33, bool), shot, 25
-    may_land = np.isfinite(costs_of(*args, RetimeConfig(land_s=0.2)).land)
+    may_land = np.isfinite(costs_of(*args, RetimeConfig(seek_landing_s=0.2)).land)
     assert np.flatnonzero(may_land).tolist() == [*range(15), *range(23, 28)]
-    only_the_best = np.isfinite(costs_of(*args, RetimeConfig(land_s=10)).land)
+    only_the_best = np.isfinite(costs_of(*args, RetimeConfig(seek_landing_s=10)).land)
     assert np.flatnonzero(only_the_best).tolist() == [0]
 
 
