@@ -123,7 +123,7 @@ def moved(lips: LipTrack, by: np.ndarray) -> LipTrack:
 
 def spoken(model: LipModel, clip: Clip, rest: np.ndarray | None = None) -> LipTrack:
     """What the model says at the clip's frames; with `rest` (18,2): as a person with these lips at rest."""
-    lips = lips_at(model.speak(clip.wave), clip.lips.clock)
+    lips = lips_at(model.predict(clip.wave), clip.lips.clock)
     return lips if rest is None else moved(lips, rest - model.rest)
 
 
@@ -301,7 +301,7 @@ def voices(bench: Bench) -> dict:
     said, flat = [], []
     for i, (path, clip) in enumerate(zip(grid_clips("val"), bench.val)):
         utterance = say(sentence_of(path.with_suffix(".align")), HELD_OUT_VOICES[i % len(HELD_OUT_VOICES)])
-        lips = model.on(clip.rest).speak(utterance.wave).points
+        lips = model.retarget(clip.rest).predict(utterance.wave).points
         rows = np.clip(np.round(time_map(clip.wave, utterance.wave)).astype(int), 0, len(lips) - 1)
         said.append(lips_at(LipTrack(lips[rows], np.ones(len(rows), bool)), clip.lips.clock))
         flat.append(still(clip.rest + model.basis.mean - model.rest, clip))
@@ -328,7 +328,7 @@ def languages(bench: Bench) -> dict:
         rows = []
         for voice in [v for v in HELD_OUT_LANGUAGE_VOICES if v.language == language] * 5:
             utterance = say(text_for(language, rng), voice)
-            ours = model.speak(utterance.wave)
+            ours = model.predict(utterance.wave)
             real = LipTrack(uncrossed(model.rest + mouth.lips(utterance.phones, len(ours))), ours.valid)
             rows.append(compared(ours, real))
         out[language] = {name: with_interval([row[name] for row in rows]) for name in rows[0]}
@@ -343,7 +343,7 @@ def speed(bench: Bench) -> dict:
     _, half_minute = bench.learnt(bench.train[:10], network)
     wave = joined(bench.train, bench.args.tracks).wave
     start, cpu = time.perf_counter(), time.process_time()
-    model.speak(wave)
+    model.predict(wave)
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
     seconds = len(wave.samples) / wave.rate
     prediction = {"speech_s": seconds, "times_real_time": seconds / wall, "times_real_time_cpu": seconds / cpu}

@@ -7,7 +7,20 @@ import pytest
 
 from tests.support import ROOT
 
-HEAVY = {"torch", "cv2", "mediapipe", "librosa", "numba", "dlib", "scipy", "av", "soundfile", "matplotlib", "jinja2", "numpy"}
+HEAVY = {
+    "torch",
+    "cv2",
+    "mediapipe",
+    "librosa",
+    "numba",
+    "dlib",
+    "scipy",
+    "av",
+    "soundfile",
+    "matplotlib",
+    "jinja2",
+    "numpy",
+}
 
 
 def loaded_after(code):
@@ -28,7 +41,9 @@ def test_help_loads_nothing_heavy(command):
 
 
 def test_import_is_instant():
-    assert not loaded_after("import lipsync; lipsync.__version__; dir(lipsync)") & (HEAVY | {"typer", "rich", "pydantic"})
+    assert not loaded_after("import lipsync; lipsync.__version__; dir(lipsync)") & (
+        HEAVY | {"typer", "rich", "pydantic"}
+    )
 
 
 def test_public_names_are_functions_not_modules():

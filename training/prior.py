@@ -26,7 +26,7 @@ from lipsync.learning.lip_examples import N_FOLDS, Variation, varied
 from lipsync.learning.lips import importance_of, lip_objective
 from lipsync.learning.loop import train
 from lipsync.metrics.lips import articulation, lmd, opening_r
-from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predicted, scale_of
+from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predict_standardised, scale_of
 from training import grid
 from training.alignment import phones_of
 from training.coarticulation import Coarticulation
@@ -296,9 +296,9 @@ def _answers(
     real, ours = [], []
     offset_mean = model.basis.mean - model.rest
     for p in [p for p in pieces if p.kind != SYNTHETIC] or pieces:
-        out = predicted(net, model.standardised(material.features[p.first : p.first + p.n].float())) * scale_of(
-            model.basis
-        )
+        out = predict_standardised(
+            net, model.standardised(material.features[p.first : p.first + p.n].float())
+        ) * scale_of(model.basis)
         ok = material.valid[p.lips : p.lips + p.n].numpy() > 0
         real.append(material.offsets[p.lips : p.lips + p.n][ok])
         ours.append(

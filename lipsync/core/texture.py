@@ -3,56 +3,64 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from lipsync.core.types import N_LIPS, TargetAnalysis
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+#: What a query may hold beside lips and pose; each is computed only for methods that need it.
+Need = Literal["crop", "speech"]
 
 
 @dataclass(frozen=True, slots=True)
 class TextureQuery:
     """What a texture method is asked to draw: B rows with r = method.radius rows of context on either side.
 
-    lips: (B+2r,18,2) float32 torch, face frame, wanted; crop: (B,3,Hm,Wm) float32 torch in [0,1], the target's own
-    mouth under these rows; pose: (B+2r,3) float32 torch, yaw, pitch, roll in degrees of the target frames shown;
-    source: (B,) int64 torch, those frames' numbers. "median" reads lips and pose only; crop and source are for methods
-    that redraw the target's own mouth. The crop's surroundings are those of the picture to make, its mouth says
-    something else. speech: (B+2r,256) float32 torch, what the bundled lip model's LSTM makes of the sound
-    (`lipsync.pipelines.models.heard`), for methods that ask for it; None = no sound."""
+    lips: (B+2r,18,2) float32, face frame, wanted; pose: (B+2r,3) float32, yaw, pitch, roll in degrees of the target
+    frames. Only for methods that need them, else None: crop: (B,3,Hm,Wm) float32 in [0,1], the target's own mouth under
+    these rows, whose surroundings are those of the picture to make and whose mouth says something else; speech:
+    (B+2r,256) float32, what the bundled lip model's LSTM makes of the sound (`lipsync.speech.predict.speech_embedding`),
+    None also where there is no sound.
+    """
 
-    lips: object
-    crop: object
-    pose: object
-    source: object
-    speech: object = None
+    lips: Tensor
+    pose: Tensor
+    crop: Tensor | None = None
+    speech: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.lips.shape[1:] != (N_LIPS, 2) or len(self.lips) < len(self.crop) or len(self.pose) != len(self.lips):
-            raise ValueError(
-                f"TextureQuery: lips {tuple(self.lips.shape)}, pose {tuple(self.pose.shape)}, crops {tuple(self.crop.shape)}"
-            )
+        if self.lips.shape[1:] != (N_LIPS, 2) or len(self.pose) != len(self.lips):
+            raise ValueError(f"TextureQuery: lips {tuple(self.lips.shape)}, pose {tuple(self.pose.shape)}")
 
 
 @dataclass(frozen=True, slots=True)
 class MouthTexture:
-    """Drawn mouths. rgb: (B,3,Hm,Wm) float32 torch in [0,1]; alpha: (B,1,Hm,Wm) in [0,1], how much of it the blend
-    takes (within its own soft region); jaw: (B,17,2) float32 torch, jaw line of the drawn mouths, face frame."""
+    """Drawn mouths. rgb: (B,3,Hm,Wm) float32 in [0,1]; alpha: (B,1,Hm,Wm) in [0,1], how much of it the blend takes
+    (within its own soft region); jaw: (B,17,2) float32, jaw line of the drawn mouths, face frame."""
 
-    rgb: object
-    alpha: object
-    jaw: object
+    rgb: Tensor
+    alpha: Tensor
+    jaw: Tensor
 
 
 class TextureMethod(Protocol):
-    """Draws the mouth for wanted lips. Every method is one file of `lipsync/textures/` with one class `Method`."""
+    """Draws the mouth for wanted lips. Every method is one file of `lipsync/textures/methods/`, or of a user's own, with
+    one class `Method`."""
 
     name: str  # the only place the name is written: must equal the file's name, "-" for "_"
-    radius: int  # lip rows needed before and after each rendered row
+    needs: frozenset[Need]  # what the query must hold beside lips and pose
+    radius: int  # lip rows needed before and after each rendered row; fixed once prepared
 
     def __init__(self, config: object) -> None:
         """config: the method's section of `DubConfig`, or None."""
 
-    def prepare(self, subject: TargetAnalysis, device: object) -> Self:
+    def prepare(self, subject: TargetAnalysis, device: torch.device | str) -> Self:
         """The method ready to draw this person: index built, weights loaded."""
+        ...
 
     def render(self, query: TextureQuery) -> MouthTexture:
         """The drawn mouths. Pure: no files, no state, no randomness."""
+        ...

@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,15 +16,13 @@ import torch
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.progress import Hook, silent
-from lipsync.core.texture import MouthTexture, TextureQuery
-from lipsync.core.types import LipTrack, TargetAnalysis
+from lipsync.core.texture import MouthTexture, TextureMethod, TextureQuery
+from lipsync.core.types import LipTrack, MouthSpace, TargetAnalysis
 from lipsync.evaluation.held_out import HeldOutClip
 from lipsync.evaluation.judge import Judge, Rows
 from lipsync.face.backend import get_backend
 from lipsync.learning.losses import Losses
-from lipsync.render.composite import composite
-from lipsync.render.plan import build_query
-from lipsync.render.teeth import sharpen_teeth
+from lipsync.render.loop import Scene, render
 from media import MediaError
 from video.read import probe, read_rows
 from video.write import VideoWriter
@@ -123,47 +121,45 @@ class Comparison:
             self.hook(what, done, total)
         return rows
 
-    def _warm(self, method) -> None:
+    def _warm(self, method: TextureMethod) -> None:
         """The first batch once, untimed: compilers and libraries take their time at first use."""
         clip = self.clips[0]
-        for rows, batch, _ in read_rows(
-            clip.mouth_swapped, np.arange(min(self.config.batch, len(clip))), self.config.batch
-        ):
-            speech_embedding = self.speech_embedding[0] if getattr(method, "hears", False) else None
-            query = build_query(
-                clip.plan,
-                clip.shown,
-                self.learning.bank.space,
-                rows,
-                batch.rgb.to(self.device),
-                method.radius,
-                speech_embedding,
-            )
-            checked(method.render(query), query)
+        next(self._render(method, 0, clip.plan.lips.points, Spent()))
 
     def _copied(self, stream, frames: np.ndarray, clip: HeldOutClip, path: Path) -> None:
         with self._writer(clip, path) as writer:
             for _, batch, _ in read_rows(stream, frames, self.config.batch):
                 writer.write(batch.rgb)
 
-    def _draw(self, method, number: int, points: np.ndarray, path: Path, spent: Spent) -> None:
-        """Writes the exam dubbed with these lips, as `lipsync.pipelines.dub` does."""
-        start, config, space, clip = time.perf_counter(), self.config, self.learning.bank.space, self.clips[number]
-        speech_embedding = self.speech_embedding[number] if getattr(method, "hears", False) else None
-        plan = replace(clip.plan, lips=LipTrack(points, np.ones(len(points), bool), clip.plan.clock))
+    def _draw(self, method: TextureMethod, number: int, points: np.ndarray, path: Path, spent: Spent) -> None:
+        """Writes the clip dubbed with these lips."""
+        start, clip = time.perf_counter(), self.clips[number]
         with self._writer(clip, path) as writer:
-            for rows, batch, _ in read_rows(clip.mouth_swapped, np.arange(len(clip)), config.batch):
-                frames = batch.rgb.to(self.device)
-                query = build_query(plan, clip.shown, space, rows, frames, method.radius, speech_embedding)
-                drawing = time.perf_counter()
-                mouth = checked(method.render(query), query)
-                if self.device.type == "cuda":
-                    torch.cuda.synchronize(self.device)
-                spent.render_s += time.perf_counter() - drawing
-                mouth = sharpen_teeth(mouth, self.learning.teeth, points[rows], space, config.teeth)
-                writer.write(composite(frames, mouth, points[rows], clip.shown, rows, space, config.composite))
+            for _, frames in self._render(method, number, points, spent):
+                writer.write(frames)
         spent.whole_s += time.perf_counter() - start
         spent.n_rows += len(clip)
+
+    def _render(
+        self, method: TextureMethod, number: int, points: np.ndarray, spent: Spent
+    ) -> Iterator[tuple[slice, torch.Tensor]]:
+        """The clip with these lips drawn by the method, timed and checked."""
+        clip, learning, n = self.clips[number], self.learning, len(points)
+        lips = LipTrack(points, np.ones(n, bool), clip.plan.clock)
+        plan = replace(clip.plan, lips=lips, source=np.arange(n), half=np.zeros(n, bool))  # its frames stand in a file
+        scene = Scene(clip.mouth_swapped, clip.shown, learning.bank.space, learning.teeth)
+
+        def answer(query: TextureQuery) -> MouthTexture:
+            drawing = time.perf_counter()
+            mouth = checked(method.render(query), len(query.lips) - 2 * method.radius, learning.bank.space)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            spent.render_s += time.perf_counter() - drawing
+            return mouth
+
+        return render(
+            plan, scene, method, self.config, self.device, speech=self.speech_embedding[number], answer=answer
+        )
 
     def _writer(self, clip: HeldOutClip, path: Path) -> VideoWriter:
         stream, write = clip.film.stream, self.config.write
@@ -237,9 +233,9 @@ def resident_mib() -> float | None:
     return next((int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("VmRSS")), None)
 
 
-def checked(mouth: MouthTexture, query: TextureQuery) -> MouthTexture:
-    """The answer to the query. LipsyncError: it is not of the protocol's shapes, or not numbers."""
-    n, _, height, width = query.crop.shape
+def checked(mouth: MouthTexture, n: int, space: MouthSpace) -> MouthTexture:
+    """The mouths of n rows. LipsyncError: it is not of the protocol's shapes, or not numbers."""
+    height, width = space.height, space.width
     for name, shape in (("rgb", (n, 3, height, width)), ("alpha", (n, 1, height, width)), ("jaw", (n, 17, 2))):
         got = getattr(mouth, name, None)
         if not isinstance(got, torch.Tensor) or tuple(got.shape) != shape:

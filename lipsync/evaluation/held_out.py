@@ -18,8 +18,9 @@ from lipsync.core.texture import MouthTexture
 from lipsync.core.timebase import nominal_rate
 from lipsync.core.types import DubPlan, FaceTrack, Footage, LipTrack, MouthBank, TargetAnalysis
 from lipsync.evaluation.split import Block, Split
-from lipsync.render.composite import composite, jaw_move
-from lipsync.render.plan import PlannedFaces, faces_along, frames_along
+from lipsync.render.composite import jaw_move
+from lipsync.render.loop import Scene, composited
+from lipsync.render.plan import PlannedFaces, faces_along
 from video.clock import FrameClock
 from video.read import VideoStream, probe
 from video.write import VideoWriter
@@ -156,26 +157,27 @@ def _disguise(
 ) -> PlannedFaces:
     """Writes the disguised frames; returns the faces in them. Usable rows are covered fully, whatever lies beside
     them."""
-    bank, shown = learning.bank, faces_along(film.track, plan, 0)
+    bank, faces = learning.bank, faces_along(film.track, plan, 0)
+    scene = Scene(film.stream, faces, bank.space, learning.teeth)
+
+    def paste(rows: slice, frames: torch.Tensor) -> tuple[MouthTexture, np.ndarray]:
+        rgb = torch.from_numpy(bank.take(pasted[rows])).to(device).float() / 255
+        jaw = torch.from_numpy(bank.jaw[pasted[rows]].astype(np.float32)).to(device)
+        return MouthTexture(rgb, torch.ones_like(rgb[:, :1]), jaw), bank.lips[pasted[rows]]
+
     size = {"width": film.stream.width, "height": film.stream.height}
     with VideoWriter(path, **size, clock=plan.clock, codec="ffv1") as writer:
-        for rows, frames in frames_along(film.stream, plan, config.batch):
-            rgb = torch.from_numpy(bank.take(pasted[rows])).to(device).float() / 255
-            mouth = MouthTexture(
-                rgb, torch.ones_like(rgb[:, :1]), torch.from_numpy(bank.jaw[pasted[rows]].astype(np.float32)).to(device)
-            )
-            writer.write(
-                composite(frames.to(device), mouth, bank.lips[pasted[rows]], shown, rows, bank.space, config.composite)
-            )
+        for _, frames in composited(plan, scene, paste, config, device):
+            writer.write(frames)
     seen = plan.render[:, None, None]
     jaw = (
-        shown.jaw
+        faces.jaw
         + jaw_move(
-            torch.from_numpy(shown.jaw), torch.from_numpy(bank.jaw[pasted].astype(np.float32)), config.composite
+            torch.from_numpy(faces.jaw), torch.from_numpy(bank.jaw[pasted].astype(np.float32)), config.composite
         ).numpy()
     )
     return replace(
-        shown,
-        lips=np.where(seen, bank.lips[pasted], shown.lips).astype(np.float32),
-        jaw=np.where(seen, jaw, shown.jaw).astype(np.float32),
+        faces,
+        lips=np.where(seen, bank.lips[pasted], faces.lips).astype(np.float32),
+        jaw=np.where(seen, jaw, faces.jaw).astype(np.float32),
     )

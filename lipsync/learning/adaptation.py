@@ -52,7 +52,7 @@ def adapt_lip_model(
     if examples:
         rows = lip_rows(examples, prior.spec)
         speech_s = float((rows.valid & rows.voiced).sum() / 100)
-        match = matching(prior.on(rest), rows)
+        match = matching(prior.retarget(rest), rows)
     if speech_s >= LEAST_SPEECH_S and match.r >= TOGETHER_R:
         if match.lag_s:
             examples = [replace(e, wave=shifted(e.wave, match.lag_s)) for e in examples]
@@ -64,7 +64,7 @@ def adapt_lip_model(
             )
         return model
     style = style_of(prior, visible, rest)
-    model = prior.on(rest, style)
+    model = prior.retarget(rest, style)
     model.report = {f"prior_{name}": value for name, value in prior.report.items()}
     model.report |= {
         "lips_from": "prior",
@@ -98,7 +98,7 @@ class Match:
 
 def matching(prior: LipModel, rows: LipRows) -> Match:
     """Of all lags up to MOST_LAG_S, the best; 0 unless another is surely better."""
-    said = opening(prior.answer(rows.features))
+    said = opening(prior.predict_rows(rows.features))
     real = opening(rows.points)
     use = rows.valid & rows.voiced
     limit = round(MOST_LAG_S * 100)

@@ -19,7 +19,7 @@ from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, LipRows, Spoken
 from lipsync.learning.loop import Judged, Objective, train
 from lipsync.learning.losses import OpeningLoss
 from lipsync.metrics.lips import articulation, lmd, opening_r
-from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predicted, scale_of
+from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predict_standardised, scale_of
 
 #: Less voiced speech than this with visible lips is too little to learn from, and too little to learn well from.
 LEAST_SPEECH_S, ENOUGH_SPEECH_S = 3.0, 60.0
@@ -174,7 +174,7 @@ class Lesson:
     def answer(self, net: LipNet, model: LipModel) -> np.ndarray:
         """(R,18,2) the network's lips for all rows."""
         return model.basis.decode(
-            (predicted(net, model.standardised(self.features)) * scale_of(model.basis)).astype(np.float32)
+            (predict_standardised(net, model.standardised(self.features)) * scale_of(model.basis)).astype(np.float32)
         )
 
     def error(self, net: LipNet, model: LipModel, member: int) -> float:
@@ -182,7 +182,7 @@ class Lesson:
         held = self.held(member)
         if not held.any():
             return 0.0
-        out = predicted(net, model.standardised(self.features))[held]
+        out = predict_standardised(net, model.standardised(self.features))[held]
         wanted = self.targets[torch.from_numpy(held).to(self.targets.device)].cpu().numpy()
         return float((((out - wanted) ** 2) * self.importance.cpu().numpy()).sum(1).mean())
 

@@ -98,7 +98,6 @@ class Examples:
             lips=numbers_of(self.bank.lips[rows], self.device),
             crop=crop.to(self.device),
             pose=numbers_of(self.bank.pose[rows], self.device),
-            source=torch.from_numpy(self.bank.source[rows]).to(self.device),
             speech=None if self.spoken is None else numbers_of(self.spoken[rows], self.device),
         )
         return TextureBatch(query, truth.to(self.device), torch.from_numpy(rows).to(self.device), run)
@@ -153,7 +152,9 @@ def train_texture(
     start, device = time.monotonic(), torch.device(device)
     seed += ranks.rank if ranks is not None else 0
     generator = torch.Generator().manual_seed(seed)
-    examples = Examples(subject.bank, spoken if method.hears else None, device, generator, method.domains(subject))
+    examples = Examples(
+        subject.bank, spoken if "speech" in method.needs else None, device, generator, method.domains(subject)
+    )
     torch.manual_seed(seed)
     losses = Losses(device)
     perceptual = (

@@ -5,42 +5,38 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from audio.load import Waveform, load_speech, load_track
+from audio.load import Waveform, load_track
 from audio.vad import voice_activity
 from lipsync.config.load import to_plain, validate
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.core.lips import close_when_silent
 from lipsync.core.progress import Hook, silent
 from lipsync.core.runtime import pick_device
-from lipsync.core.timebase import lips_at, output_clock, voiced_at
 from lipsync.core.types import Footage, LipTrack, TargetAnalysis
+from lipsync.evaluation.comparison import Ready
 from lipsync.pipelines.models import lip_model_for, texture_facts, texture_for
-from lipsync.render.composite import composite
-from lipsync.render.plan import build_query, faces_along, frames_along, make_plan
-from lipsync.render.teeth import sharpen_teeth
+from lipsync.render.loop import Scene, render
+from lipsync.render.plan import faces_along, make_plan
 from lipsync.speech.lip_model import LipModel
-from lipsync.speech.predict import speech_embedding
+from lipsync.speech.predict import lips_for, predict_utterance, speech_embedding
 from lipsync.store.cache import Cache, content_hash
 from lipsync.store.preflight import check_encoder, check_files, check_readable
 from lipsync.store.receipt import versions
 from lipsync.store.registry import trained_on
 from lipsync.target.analyse import analyse, follow_face
-from lipsync.target.rest import resting_lips
 from lipsync.textures import get_method, method_names
 from media import MediaError
 from video.clock import FrameClock
 from video.write import VideoWriter
 
 #: The longest new speech that is dubbed for the report, seconds, and how wide its face is shown there, pixels.
-SAID_S, SAID_WIDTH = 6, 320
+NEW_SPEECH_S, NEW_SPEECH_WIDTH = 6, 320
 _CLIP = {"codec": "libx264", "crf": 24, "preset": "medium"}
 
 
@@ -91,13 +87,17 @@ def compare(
         if not true_lips_only:
             predicted, said["predicted"] = _predicted_lips(clips, sounds, learning, config, cache, device, hook)
             lips |= {} if predicted is None else {"predicted": predicted}
-        saying = _Saying(Path(speech), subject, learning, config, cache, device, Path(work), hook) if speech else None
+        saying = (
+            _NewSpeech(Path(speech), subject, learning, config, device, Path(work), hook).prepare(cache)
+            if speech
+            else None
+        )
         comparison = Comparison(clips, _heard_in(clips, sounds), learning, config, device, Path(work), hook)
         tried = []
         for name in names:
             make = lambda name=name: _ready(name, learning, config, cache, device, hook)  # noqa: E731
             tried.append(
-                comparison.evaluate_method(Path(name).name, make, lips, saying.say if saying else lambda ready: {})
+                comparison.evaluate_method(Path(name).name, make, lips, saying.dub if saying else lambda ready: {})
             )
         about = {
             "made_by": versions(),
@@ -202,7 +202,7 @@ def _predicted_lips(
     except LipsyncError as error:
         return None, f"not compared: {error}"
     spoken = {
-        sha256: _spoken(wave, film.video.clock, model, learning, config)
+        sha256: _spoken(wave, film.video.clock, model, config)
         for film in _films_of(clips)
         for sha256, wave in [(film.video.sha256, sounds[film.video.sha256])]
     }
@@ -211,12 +211,9 @@ def _predicted_lips(
     }
 
 
-def _spoken(
-    wave: Waveform, clock: FrameClock, model: LipModel, learning: TargetAnalysis, config: DubConfig
-) -> LipTrack:
+def _spoken(wave: Waveform, clock: FrameClock, model: LipModel, config: DubConfig) -> LipTrack:
     """Lips for the sound at the frames of `clock`, closed in its pauses."""
-    voiced = voiced_at(voice_activity(wave), clock)
-    return close_when_silent(lips_at(model.speak(wave), clock), voiced, resting_lips(learning), config.lips.pause_s)
+    return lips_for(model.predict(wave), voice_activity(wave), clock, model.rest, config.lips.pause_s)[0]
 
 
 def _ready(name: str, learning: TargetAnalysis, config: DubConfig, cache: Cache, device: torch.device, hook: Hook):
@@ -229,77 +226,42 @@ def _ready(name: str, learning: TargetAnalysis, config: DubConfig, cache: Cache,
     return Ready(method, {"parameters": 0, **texture_facts(method)})
 
 
-class _Saying:
+@dataclass
+class _NewSpeech:
     """New speech said by every method: a short film of the face, with its sound, for the report."""
 
-    def __init__(
-        self,
-        speech: Path,
-        subject: TargetAnalysis,
-        learning: TargetAnalysis,
-        config: DubConfig,
-        cache: Cache,
-        device: torch.device,
-        folder: Path,
-        hook: Hook,
-    ) -> None:
-        self.speech, self.subject, self.learning, self.config, self.device, self.folder, self.hook = (
-            speech,
-            subject,
-            learning,
-            config,
-            device,
-            folder,
-            hook,
-        )
-        self.wave = load_speech(speech)
-        model = lip_model_for(learning, config.lips, cache, device, hook)
-        self.length_s = min(self.wave.duration_s, Fraction(SAID_S))
-        clock = output_clock(self.length_s, like=subject.video.clock)
-        self.plan = make_plan(
-            _spoken(self.wave, clock, model, learning, config),
-            voiced_at(voice_activity(self.wave), clock),
-            subject,
-            config,
-        )
-        self.shown = faces_along(subject.track, self.plan, config.composite.fade_rows)
-        self.speech_embedding = speech_embedding(self.wave, self.plan.clock)
-        self.part, self.size = self._face()
+    speech: Path
+    subject: TargetAnalysis
+    learning: TargetAnalysis
+    config: DubConfig
+    device: torch.device
+    folder: Path
+    hook: Hook
 
-    def say(self, ready) -> dict:
+    def prepare(self, cache: Cache) -> _NewSpeech:
+        subject, config = self.subject, self.config
+        model = lip_model_for(self.learning, config.lips, cache, self.device, self.hook)
+        self.said = predict_utterance(
+            self.speech, model, subject.video.clock, config, embed=True, preview_s=NEW_SPEECH_S
+        )
+        self.plan = make_plan(self.said.lips, self.said.voiced, subject, config)
+        faces = faces_along(subject.track, self.plan, config.composite.fade_rows)
+        self.scene = Scene(subject.films[0].stream, faces, self.learning.bank.space, self.learning.teeth)
+        self.part, self.size = self._face()
+        return self
+
+    def dub(self, ready: Ready) -> dict:
         """{"said": the film's path}."""
-        config, space, method = self.config, self.learning.bank.space, ready.method
         path = self.folder / f"said-{len(list(self.folder.glob('said-*.mp4')))}.mp4"
-        height, width = self.size
-        with VideoWriter(
-            path,
-            width=width,
-            height=height,
-            clock=self.plan.clock,
-            speech=self.speech,
-            audio_end_s=self.length_s,
-            **_CLIP,
-        ) as writer:
-            for rows, frames in frames_along(self.subject.films[0].stream, self.plan, config.batch):
-                frames, lips = frames.to(self.device), self.plan.lips.points[rows]
-                mouth = method.render(
-                    build_query(
-                        self.plan,
-                        self.shown,
-                        space,
-                        rows,
-                        frames,
-                        method.radius,
-                        self.speech_embedding if getattr(method, "hears", False) else None,
-                    )
-                )
-                mouth = sharpen_teeth(mouth, self.learning.teeth, lips, space, config.teeth)
-                drawn = composite(frames, mouth, lips, self.shown, rows, space, config.composite)[
-                    :, :, self.part[0], self.part[1]
-                ]
-                small = torch.nn.functional.interpolate(drawn.float(), self.size, mode="bilinear", antialias=True)
+        size = dict(zip(("height", "width"), self.size, strict=True))
+        sound = {"speech": self.speech, "audio_end_s": self.said.length_s}
+        drawn = render(self.plan, self.scene, ready.method, self.config, self.device, speech=self.said.embedding)
+        with VideoWriter(path, clock=self.plan.clock, **size, **sound, **_CLIP) as writer:
+            for rows, frames in drawn:
+                face = frames[:, :, self.part[0], self.part[1]].float()
+                small = torch.nn.functional.interpolate(face, self.size, mode="bilinear", antialias=True)
                 writer.write(small.round().clamp(0, 255).to(torch.uint8))
-                self.hook(f"{method.name}, new speech", rows.stop, len(self.plan))
+                self.hook(f"{ready.method.name}, new speech", rows.stop, len(self.plan))
         return {"said": str(path)}
 
     def _face(self) -> tuple[tuple[slice, slice], tuple[int, int]]:
@@ -311,7 +273,7 @@ class _Saying:
         low, high = landmarks.min(0), landmarks.max(0)
         wider = 0.25 * (high - low).max()
         low, high = np.clip([low - wider, high + wider], 0, [video.width, video.height]).astype(int)
-        width = min(SAID_WIDTH, int(high[0] - low[0])) // 2 * 2
+        width = min(NEW_SPEECH_WIDTH, int(high[0] - low[0])) // 2 * 2
         return (slice(low[1], high[1]), slice(low[0], high[0])), (
             round(width * (high[1] - low[1]) / (high[0] - low[0])) // 2 * 2,
             width,

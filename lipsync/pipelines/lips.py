@@ -12,16 +12,15 @@ from audio.load import Waveform, load_speech
 from audio.vad import voice_activity
 from lipsync.config.load import validate
 from lipsync.config.schema import DubConfig
-from lipsync.core.lips import close_when_silent
 from lipsync.core.progress import Hook, silent
 from lipsync.core.runtime import pick_device
-from lipsync.core.timebase import lips_at, voiced_at
 from lipsync.core.types import LipTrack
 from lipsync.pipelines import models as lip_model
 from lipsync.speech.animation import HEIGHT, WIDTH, LipFilm
 from lipsync.speech.cues import Cue, mouth_cues, rhubarb_json, rhubarb_tsv
 from lipsync.speech.export import lips_csv, lips_json
 from lipsync.speech.lip_model import LipModel
+from lipsync.speech.predict import lips_for
 from lipsync.store.cache import Cache, content_hash
 from lipsync.store.preflight import check_encoder, check_files, lips_format, written_whole
 from lipsync.store.receipt import own_version
@@ -60,11 +59,10 @@ def lips_of(
     wave = load_speech(speech, config.input_limits)
     model, source = _model_for(target, config, cache or Cache(config.cache.folder or None), device, hook)
     voice, rest = voice_activity(wave), model.rest
-    said = model.to(device).speak(wave)
+    said = model.to(device).predict(wave)
     clock = FrameClock.constant(max(1, round(wave.duration_s * _rate(kind, rate))), _rate(kind, rate))
-    voiced = voiced_at(voice, clock)
-    lips = close_when_silent(lips_at(said, clock), voiced, rest, config.lips.pause_s)
-    cues = mouth_cues(close_when_silent(said, voice, rest, config.lips.pause_s), voice, rest, wave.duration_s)
+    lips, voiced = lips_for(said, voice, clock, rest, config.lips.pause_s)
+    cues = mouth_cues(lips_for(said, voice, None, rest, config.lips.pause_s)[0], voice, rest, wave.duration_s)
     about = {
         "made_by": f"lipsync {own_version()}",
         "speech": {"file": speech.name, "sha256": content_hash(speech), "duration_s": round(float(wave.duration_s), 6)},

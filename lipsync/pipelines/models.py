@@ -34,7 +34,7 @@ def lip_model_for(
     learn from, no prior."""
     rest = resting_lips(subject)
     if config.model:
-        return LipModel.load(Path(config.model)).on(rest)
+        return LipModel.load(Path(config.model)).retarget(rest)
     prior = prior_for(config)
     start = content_hash(prior_path(config)) if prior else ""
     key = step_key("lips", VERSION, {"config": asdict(config), "prior": start}, [film.key for film in subject.films])
@@ -53,7 +53,7 @@ def lip_model_for(
         model.save(where / "model.safetensors")
 
     load = lambda folder: LipModel.load(folder / "model.safetensors")  # noqa: E731
-    return cache.read("lips", key, make, load, label=subject.video.path.name).on(rest)
+    return cache.read("lips", key, make, load, label=subject.video.path.name).retarget(rest)
 
 
 def texture_for(
@@ -69,7 +69,13 @@ def texture_for(
 
             method.weights = None  # of an entry that has gone
             with all_threads():
-                train_texture(method, subject, hook, device, spoken=speech_at_mouths(subject) if method.hears else None)
+                train_texture(
+                    method,
+                    subject,
+                    hook,
+                    device,
+                    spoken=speech_at_mouths(subject) if "speech" in method.needs else None,
+                )
             method.save(where / "texture.safetensors")
 
         def load(folder: Path) -> TextureMethod:

@@ -118,7 +118,7 @@ def _learn(
     from lipsync.learning.textures import train_texture as train
 
     first = ranks is None or ranks.first
-    spoken = speech_at_mouths(subject) if learner.hears else None
+    spoken = speech_at_mouths(subject) if "speech" in learner.needs else None
     samples = _keeper(samples_path(learning.out)) if first else None
     report = train(learner, subject, hook, device, spoken=spoken, keep=learning.keep, samples=samples, ranks=ranks)
     if first:

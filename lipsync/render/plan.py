@@ -11,7 +11,7 @@ import torch
 
 from lipsync.config.schema import DubConfig
 from lipsync.core.geometry import apply, warp
-from lipsync.core.texture import TextureQuery
+from lipsync.core.texture import TextureMethod, TextureQuery
 from lipsync.core.track import eye_distance_px, jaw_in_face
 from lipsync.core.types import DubPlan, FaceTrack, LipTrack, MouthSpace, TargetAnalysis
 from lipsync.render.retime import Timing, retime
@@ -103,30 +103,34 @@ def frames_along(
 
 def build_query(
     plan: DubPlan,
-    shown: PlannedFaces,
+    faces: PlannedFaces,
     space: MouthSpace,
     rows: slice,
     frames: torch.Tensor,
-    radius: int,
+    method: TextureMethod,
     speech: np.ndarray | None = None,
 ) -> TextureQuery:
-    """The question for a texture method: rows with `radius` rows of context, the first and last row repeated at the
-    ends.
+    """The question for a texture method: rows with its radius of context, the first and last row repeated at the ends.
 
-    frames: (B,3,H,W) uint8 of the rows; the query's tensors are on their device. speech: (N,256) of all rows, for
-    methods that hear."""
-    around = np.clip(np.arange(rows.start - radius, rows.stop + radius), 0, len(plan) - 1)
-    pixel_from_mouth = shown.pixel_from_face[rows] @ np.linalg.inv(space.mouth_from_face)
-    part, pixel_from_part = _part_with(pixel_from_mouth, frames, space)
-    mouth_from_part = np.linalg.inv(pixel_from_mouth) @ pixel_from_part
+    frames: (B,3,H,W) uint8 of the rows; the query's tensors are on their device. speech: (N,256) of all rows. What the
+    method does not need is not made.
+    """
+    around = np.clip(np.arange(rows.start - method.radius, rows.stop + method.radius), 0, len(plan) - 1)
     device = frames.device
     return TextureQuery(
         lips=torch.from_numpy(plan.lips.points[around]).to(device),
-        crop=warp(part.float() / 255, mouth_from_part, (space.height, space.width)),
-        pose=torch.from_numpy(shown.pose[around]).to(device),
-        source=torch.from_numpy(plan.source[rows]).to(device),
-        speech=None if speech is None else torch.from_numpy(speech[around]).to(device),
+        pose=torch.from_numpy(faces.pose[around]).to(device),
+        crop=_mouth_crops(faces.pixel_from_face[rows], space, frames) if "crop" in method.needs else None,
+        speech=None if speech is None or "speech" not in method.needs else torch.from_numpy(speech[around]).to(device),
     )
+
+
+def _mouth_crops(pixel_from_face: np.ndarray, space: MouthSpace, frames: torch.Tensor) -> torch.Tensor:
+    """(B,3,Hm,Wm) float32 in [0,1] the target's own mouths in (B,3,H,W) uint8 frames."""
+    pixel_from_mouth = pixel_from_face @ np.linalg.inv(space.mouth_from_face)
+    part, pixel_from_part = _part_with(pixel_from_mouth, frames, space)
+    mouth_from_part = np.linalg.inv(pixel_from_mouth) @ pixel_from_part
+    return warp(part.float() / 255, mouth_from_part, (space.height, space.width))
 
 
 def _part_with(

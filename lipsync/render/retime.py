@@ -138,7 +138,9 @@ def costs_of(voiced, motion, valid, shot, frame_rate, config, pose=None, origin=
     valid, shot = np.asarray(valid, bool), np.asarray(shot)
     moves = _normalised(np.asarray(motion, np.float64), valid, per_row)
     pausing = _pauses(voiced, round(config.pause_s * frame_rate))
-    shown = per_row * (config.motion_cost * pausing - config.onset * _onsets(pausing, round(config.onset_s * frame_rate)))
+    shown = per_row * (
+        config.motion_cost * pausing - config.onset * _onsets(pausing, round(config.onset_s * frame_rate))
+    )
 
     joined = np.append(shot[1:] == shot[:-1], False)
     ahead = np.append(moves[1:], 0.0)

@@ -26,10 +26,12 @@ from lipsync.core.types import LipTrack
 from lipsync.store.cache import save_tensors
 from lipsync.store.weights_file import plain_report, read_weights_file
 
-FORMAT = "lipsync-lips-2"
+FORMAT = "lipsync-lips-3"
+#: What version 0.1 called its files, and parts of the networks in them.
+_FORMAT_0_1, _NAMES_0_1 = "lipsync-lips-2", {".enter.": ".proj_in.", ".leave.": ".head."}
 #: Networks that a model may average.
 MOST_NETS = 64
-#: Rows answered for at once (a minute), and rows heard before and after them.
+#: Rows predict_part for at once (a minute), and rows heard before and after them.
 CHUNK, CONTEXT = 6000, 600
 
 
@@ -68,7 +70,7 @@ class LipNet(nn.Module):
         super().__init__()
         self.stack, self.delay = shape.stack, shape.delay
         reads_pairs = shape.stack > 1
-        self.enter = (
+        self.proj_in = (
             nn.Sequential(nn.Linear(n_in * shape.stack, shape.hidden), nn.ReLU()) if reads_pairs else nn.Identity()
         )
         self.lstm = nn.LSTM(
@@ -80,16 +82,16 @@ class LipNet(nn.Module):
             dropout=shape.dropout if shape.layers > 1 else 0.0,
         )
         self.drop = nn.Dropout(shape.dropout)
-        self.leave = nn.Linear(shape.hidden * (2 if shape.bidirectional else 1), n_out)
+        self.head = nn.Linear(shape.hidden * (2 if shape.bidirectional else 1), n_out)
 
-    def hear(self, rows: torch.Tensor) -> torch.Tensor:
+    def encode(self, rows: torch.Tensor) -> torch.Tensor:
         """(B,L/stack,H) what the LSTM makes of the sound, before it is turned into lips."""
         n, length, size = rows.shape
         steps = rows.reshape(n, length // self.stack, size * self.stack)
-        return self.lstm(self.drop(self.enter(steps)))[0]
+        return self.lstm(self.drop(self.proj_in(steps)))[0]
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        return self.leave(self.drop(self.hear(rows)))
+        return self.head(self.drop(self.encode(rows)))
 
 
 class LipModel:
@@ -116,35 +118,37 @@ class LipModel:
         self.spec = SHAPES[network].spec
         self.report = dict(report or {})
 
-    def speak(self, speech: Waveform | AudioFeatures) -> LipTrack:
+    def predict(self, speech: Waveform | AudioFeatures) -> LipTrack:
         """(F,18,2) lips for the whole of the speech or its features by `spec`, 100 per second, face frame; as many as
         it has features."""
-        points = self.answer(speech.values if isinstance(speech, AudioFeatures) else FeatureRows(speech, self.spec))
+        points = self.predict_rows(
+            speech.values if isinstance(speech, AudioFeatures) else FeatureRows(speech, self.spec)
+        )
         return LipTrack(points, np.ones(len(points), bool))
 
-    def answer(self, features: torch.Tensor | FeatureRows) -> np.ndarray:
+    def predict_rows(self, features: torch.Tensor | FeatureRows) -> np.ndarray:
         """(F,18,2) lips for (F,D) features."""
         points = np.empty((len(features), 18, 2), np.float32)
         with ThreadPoolExecutor(os.cpu_count()) as pool, one_thread():
             for part in pieces(len(features), CHUNK):
-                heard = self._heard(features, part)
-                each = list(pool.map(lambda net: answered(net, *heard, part), self.nets))
+                rows = self._standardised_rows(features, part)
+                each = list(pool.map(lambda net: predict_part(net, *rows, part), self.nets))
                 coefficients = np.mean(each, axis=0) * scale_of(self.basis)
                 points[part] = uncrossed(self.exaggerated(self.basis.decode(coefficients.astype(np.float32))))
         return points
 
-    def hear(self, wave: Waveform) -> Iterator[np.ndarray]:
+    def embed(self, wave: Waveform) -> Iterator[np.ndarray]:
         """(F,H) float64 the first network's LSTM features of `wave`, 100 per second, minute by minute: an hour's would
         be 740 MB."""
         net, features = self.nets[0], FeatureRows(wave, self.spec)
         for part in pieces(len(features), CHUNK):
             with one_thread():
-                said = answered(net, *self._heard(features, part), part, net.hear)
+                said = predict_part(net, *self._standardised_rows(features, part), part, net.encode)
             yield said
 
-    def _heard(self, features: torch.Tensor | FeatureRows, part: slice) -> tuple[torch.Tensor, int]:
+    def _standardised_rows(self, features: torch.Tensor | FeatureRows, part: slice) -> tuple[torch.Tensor, int]:
         """What each of the networks, which are alike, reads to answer for `part`; standardised."""
-        excerpt, first = excerpt_for(self.nets[0], features, part)
+        excerpt, first = context_rows(self.nets[0], features, part)
         return self.standardised(excerpt.to(self.feature_mean.device)), first
 
     def standardised(self, features: torch.Tensor) -> torch.Tensor:
@@ -154,7 +158,7 @@ class LipModel:
         """Lips `gain` times as far from rest: networks trained on squared error move too little, and people differ."""
         return self.rest + self.gain * (points - self.rest)
 
-    def on(self, rest: np.ndarray, style: np.ndarray | float = 1.0) -> LipModel:
+    def retarget(self, rest: np.ndarray, style: np.ndarray | float = 1.0) -> LipModel:
         """The same speech on another person: their (18,2) resting lips, and how far theirs move relative to these
         ((18,2) or a number)."""
         basis = LipBasis(self.basis.mean + rest - self.rest, self.basis.components, self.basis.spread)
@@ -192,7 +196,9 @@ class LipModel:
     def load(cls, path: str | Path) -> LipModel:
         """The model of a file made by `save`, on the CPU. LipsyncError: missing, damaged, or not a lip model."""
         file = read_weights_file(path, "a lip model")
-        if file.metadata.get("format") != FORMAT:
+        if file.metadata.get("format") == _FORMAT_0_1:
+            file = file.renamed(_NAMES_0_1)
+        elif file.metadata.get("format") != FORMAT:
             raise file.refuse(f"is not a lip model of this version ({FORMAT})")
         with file.whole():
             about = file.about("lips")
@@ -226,13 +232,13 @@ def scale_of(basis: LipBasis) -> np.ndarray:
     return np.maximum(basis.spread, 1e-3 * max(float(basis.spread[0]), 1e-6))
 
 
-def predicted(net: LipNet, rows: torch.Tensor, chunk: int = CHUNK, context: int = CONTEXT) -> np.ndarray:
+def predict_standardised(net: LipNet, rows: torch.Tensor, chunk: int = CHUNK, context: int = CONTEXT) -> np.ndarray:
     """(F,K) float64 coefficients, standardised, for (F,D) standardised features, chunk by chunk."""
     parts = pieces(len(rows), chunk)
-    return np.concatenate([answered(net, *excerpt_for(net, rows, part, context), part) for part in parts])
+    return np.concatenate([predict_part(net, *context_rows(net, rows, part, context), part) for part in parts])
 
 
-def excerpt_for(
+def context_rows(
     net: LipNet, rows: torch.Tensor | FeatureRows, part: slice, context: int = CONTEXT
 ) -> tuple[torch.Tensor, int]:
     """What `net` must read of the (F,D) rows to answer for `part`: (L,D) rows with context on both sides, and the
@@ -244,7 +250,7 @@ def excerpt_for(
 
 
 @torch.no_grad()
-def answered(
+def predict_part(
     net: LipNet,
     excerpt: torch.Tensor,
     first: int,
@@ -253,7 +259,7 @@ def answered(
 ) -> np.ndarray:
     """(part,K) float64 coefficients, standardised, for (L,D) standardised rows from `first` on; the delay is made good.
 
-    answer: `net.hear` for the LSTM's own features instead.
+    answer: `net.encode` for the LSTM's own features instead.
     """
     out = (answer or net)(excerpt[None])[0].double().cpu().numpy()
     moments = first + np.arange(len(out)) * net.stack - net.delay

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+import lipsync
 from lipsync.core.progress import Hook, note
 from lipsync.core.types import REASONS, DubPlan, FaceTrack
 from lipsync.store.preflight import written_whole
@@ -102,11 +103,8 @@ def versions() -> dict[str, str]:
 
 
 def own_version() -> str:
-    """Of the installed distribution, or 'source' in a bare clone."""
-    try:
-        return version("lipsync-dub")
-    except PackageNotFoundError:
-        return "source"
+    """Of this program."""
+    return lipsync.__version__
 
 
 def _of_lips(lips: dict) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,15 @@ class WeightsFile:
         if str(tensor.dtype) != "torch.float32":
             raise TypeError(f"{name} is {tensor.dtype}")
         return tensor
+
+    def renamed(self, parts: Mapping[str, str]) -> WeightsFile:
+        """The same file with parts of its tensors' names replaced: one of an older version."""
+        tensors = {}
+        for name, tensor in self.tensors.items():
+            for old, new in parts.items():
+                name = name.replace(old, new)
+            tensors[name] = tensor
+        return replace(self, tensors=tensors)
 
     def fill(self, net: nn.Module, prefix: str = "") -> None:
         """Gives `net` the tensors whose names begin so: all of its own, and no others."""

@@ -34,7 +34,7 @@ def get_method(name: str, config: object) -> TextureMethod:
         hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(method_names())}."
         raise UsageError(f"Unknown texture method {name!r}. {hint}")
     method = getattr(module, "Method", None)
-    missing = [a for a in ("name", "radius", "prepare", "render") if not hasattr(method, a)]
+    missing = [a for a in ("name", "needs", "radius", "prepare", "render") if not hasattr(method, a)]
     if missing:
         raise LipsyncError(
             f"{name} is not a texture method: its class Method lacks {', '.join(missing)}. See lipsync/core/texture.py."

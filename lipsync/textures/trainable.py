@@ -19,7 +19,7 @@ from torch import nn
 from lipsync.config.schema import TrainableConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.runtime import all_threads
-from lipsync.core.texture import MouthTexture, TextureQuery
+from lipsync.core.texture import MouthTexture, Need, TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
 from lipsync.store.cache import save_tensors
 from lipsync.store.weights_file import plain_report, read_weights_file
@@ -60,7 +60,7 @@ class TrainableTexture:
     name: ClassVar[str]
     Config: ClassVar[type[TrainableConfig]] = TrainableConfig
     radius = 0
-    hears = False  # reads `query.speech`
+    needs: ClassVar[frozenset[Need]] = frozenset({"crop"})
 
     def __init__(self, config: TrainableConfig | None = None) -> None:
         self.config = config or self.Config()
@@ -129,7 +129,7 @@ class TrainableTexture:
 
     def render(self, query: TextureQuery) -> MouthTexture:
         """The drawn mouths. On the CPU row by row, so that a row is the same in any batch."""
-        n = len(query.crop)
+        n = len(query.lips) - 2 * self.radius
         step = 1 if self.device.type == "cpu" else n
         with torch.no_grad(), all_threads():
             parts = [self._finished(rows_of(query, b, b + step, self.radius)) for b in range(0, n, step)]
@@ -220,10 +220,9 @@ class TrainableTexture:
 def rows_of(query: TextureQuery, start: int, stop: int, radius: int) -> TextureQuery:
     """Some rows of a query with their context."""
     around = slice(start, stop + 2 * radius)
-    speech_embedding = None if query.speech is None else query.speech[around]
-    return TextureQuery(
-        query.lips[around], query.crop[start:stop], query.pose[around], query.source[start:stop], speech_embedding
-    )
+    crop = None if query.crop is None else query.crop[start:stop]
+    speech = None if query.speech is None else query.speech[around]
+    return TextureQuery(query.lips[around], query.pose[around], crop, speech)
 
 
 def read_weights(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:

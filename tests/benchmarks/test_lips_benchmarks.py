@@ -113,7 +113,7 @@ def test_a_speaker_is_given_their_own_rest(made_up):
     class Model:
         rest = REST
 
-        def speak(self, wave):
+        def predict(self, wave):
             return LipTrack(np.broadcast_to(REST + np.float32(0.5), (301, 18, 2)).copy(), np.ones(301, bool))
 
     said = lips_grid.spoken(Model(), clip, REST + np.float32([0.1, 0.2]))

@@ -253,7 +253,7 @@ def _said(speech: Path) -> np.ndarray:
     from lipsync.core.lips import opening
     from lipsync.speech.lip_model import LipModel
 
-    return opening(LipModel.load(PRIOR).speak(load_speech(speech)).points)
+    return opening(LipModel.load(PRIOR).predict(load_speech(speech)).points)
 
 
 def _check_mouth(outcome: Outcome, pictures: np.ndarray, made, speech: Path) -> None:

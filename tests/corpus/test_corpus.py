@@ -53,7 +53,7 @@ def test_two_hours_of_speech_do_not_drift(tmp_path):
 
     wave = load_speech(repeated(tmp_path / "two hours.wav", 120))
     assert wave.duration_s == 7200 and len(wave.samples) == 7200 * wave.rate
-    voiced, lips = voice_activity(wave), LipModel.load(PRIOR).speak(wave)
+    voiced, lips = voice_activity(wave), LipModel.load(PRIOR).predict(wave)
     assert abs(len(lips) - 720_000) <= 1 and abs(len(voiced) - 720_000) <= 1 and np.isfinite(lips.points).all()
     gap = opening(lips.points)
     early, late = gap[6000 + 500 : 12000 - 500], gap[118 * 6000 + 500 : 119 * 6000 - 500]

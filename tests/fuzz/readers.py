@@ -115,7 +115,7 @@ def read_lip_model(path: Path, work: Path) -> None:
     from lipsync.speech.lip_model import LipModel
 
     model = LipModel.load(path)
-    lips = model.on(model.rest).speak(_second()).points
+    lips = model.retarget(model.rest).predict(_second()).points
     expect(lips.shape[1:] == (18, 2) and np.isfinite(lips).all(), "lips that are not numbers")
 
 

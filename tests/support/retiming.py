@@ -6,7 +6,9 @@ import numpy as np
 
 from lipsync.config.schema import RetimeConfig
 
-SMALL = RetimeConfig(pause_s=0.04, onset_s=0.08, seek_landing_s=0.04, seek=1.5, seek_voiced=1.0, skip_motion=1.0, jump=0.3)
+SMALL = RetimeConfig(
+    pause_s=0.04, onset_s=0.08, seek_landing_s=0.04, seek=1.5, seek_voiced=1.0, skip_motion=1.0, jump=0.3
+)
 
 
 def cost_of_path(path, c):

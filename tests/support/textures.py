@@ -15,4 +15,4 @@ def query_for(gaps, radius, space):
     around = np.clip(np.arange(-radius, n + radius), 0, n - 1)
     lips = torch.from_numpy(np.stack([lips_open(gaps[i]) for i in around]).astype(np.float32))
     crop = torch.full((n, 3, space.height, space.width), 0.5)
-    return TextureQuery(lips, crop, torch.zeros(len(around), 3), torch.arange(n))
+    return TextureQuery(lips, torch.zeros(len(around), 3), crop)

@@ -107,7 +107,7 @@ def test_a_prior_learns_what_all_voices_share():
     model = train_prior(corpus, rest, model_spec)
     torch.set_num_threads(threads)
     new = talk(5, 99)
-    assert np.corrcoef(opening(model.speak(new.wave).points[::4][:125]), opening(new.lips.points))[0, 1] > 0.9
+    assert np.corrcoef(opening(model.predict(new.wave).points[::4][:125]), opening(new.lips.points))[0, 1] > 0.9
     assert model.report["opening_r"] > 0.9 and model.report["held_out_s"] == pytest.approx(2 * 4, abs=0.3)
 
 
@@ -146,7 +146,7 @@ def test_the_bundled_files_are_the_listed_ones():
 def test_the_bundled_prior_speaks():
     """It has never heard the shipped speech: it must close for /p b m/, open for open vowels, and rest in silence."""
     model, rows = bundled_lip_model(), json.loads((SAMPLES / "speech.json").read_text())["phones"]
-    gap = opening(model.speak(load_speech(SAMPLES / "speech.wav")).points) - opening(model.rest)
+    gap = opening(model.predict(load_speech(SAMPLES / "speech.wav")).points) - opening(model.rest)
     ends = np.array([end for _, end in rows])
     spans = [(name, start, end) for (name, end), start in zip(rows, np.r_[0, ends[:-1]])]
     smallest = [gap[int(s * 100) - 2 : int(e * 100) + 3].min() for name, s, e in spans if name in "pbm"]

@@ -14,12 +14,13 @@ import torch
 
 from lipsync.config.schema import AppearanceMapConfig
 from lipsync.core.lips import opening
-from lipsync.core.texture import MouthTexture, TextureQuery
+from lipsync.core.texture import MouthTexture, Need, TextureQuery
 from lipsync.core.types import TargetAnalysis
 from lipsync.textures.candidates import CandidateWarp, Mouths, resampling_loss, resharpened
 
 
 class Method:
+    needs = frozenset[Need]()
     name = "appearance-map"
     radius = 0
 

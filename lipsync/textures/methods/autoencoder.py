@@ -85,7 +85,7 @@ class Mask(nn.Module):
 
 class Method(Decoded):
     name = "autoencoder"
-    hears = True
+    needs = frozenset({"crop", "speech"})
     Config = AutoencoderConfig
 
     def build(self, space: MouthSpace) -> None:

@@ -21,7 +21,7 @@ from torch import nn
 
 from lipsync.config.schema import CycleConfig, MedianConfig
 from lipsync.core.errors import LipsyncError
-from lipsync.core.texture import MouthTexture, TextureQuery
+from lipsync.core.texture import MouthTexture, Need, TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
 from lipsync.textures.candidates import describe
 from lipsync.textures.methods.median import Method as Median
@@ -33,6 +33,7 @@ _AT_ONCE = 16
 
 class Method(TrainableTexture):
     name = "cycle"
+    needs = frozenset[Need]()
     Config = CycleConfig
     radius = Median.radius
 

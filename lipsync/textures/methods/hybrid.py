@@ -75,12 +75,9 @@ class Method(TrainableTexture):
         rgb, real = self.fused(lips, pose, crop, index, weight)
         with torch.autocast(self.device.type, enabled=False):
             rows = zip(rgb, real, weight, lips)
-            sharpness_gain, limit = self.trip * self.config.sharpness_gain, self.config.resharpen
+            wanted_loss, limit = self.trip * self.config.sharpness_gain, self.config.resharpen
             rgb = torch.stack(
-                [
-                    resharpened(one, each, w, wanted, self.space, sharpness_gain, limit, 1)
-                    for one, each, w, wanted in rows
-                ]
+                [resharpened(one, each, w, wanted, self.space, wanted_loss, limit, 1) for one, each, w, wanted in rows]
             )
             return torch.lerp(crop, rgb.clamp(0, 1), self.region)
 

@@ -14,12 +14,13 @@ import torch
 from numba import njit, prange
 
 from lipsync.config.schema import MedianConfig
-from lipsync.core.texture import MouthTexture, TextureQuery
+from lipsync.core.texture import MouthTexture, Need, TextureQuery
 from lipsync.core.types import TargetAnalysis
 from lipsync.textures.candidates import NODE_STEP, Candidates, CandidateWarp, radius, resampling_loss, resharpened
 
 
 class Method:
+    needs = frozenset[Need]()
     name = "median"
     radius = 4
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lipsync.config.schema import NearestConfig
-from lipsync.core.texture import MouthTexture, TextureQuery
+from lipsync.core.texture import MouthTexture, Need, TextureQuery
 from lipsync.core.types import MouthBank, TargetAnalysis
 from lipsync.textures.candidates import (
     CandidateWarp,
@@ -26,6 +26,7 @@ _SMALL = (12, 15)  # size of the pictures in which changes are measured
 
 
 class Method:
+    needs = frozenset[Need]()
     name = "nearest"
     radius = 8
 

@@ -27,6 +27,7 @@ import torch
 from lipsync.core.texture import MouthTexture
 class Method:
     name = "cheat"
+    needs = {"crop"}
     radius = 0
     def __init__(self, config): pass
     def prepare(self, subject, device):

@@ -55,7 +55,7 @@ def test_own_speech_is_adapted_to(prior):
         and model.report["sound_r"] > 0.8
     )
     new = another(talk(6, 6), 1.5)
-    said = model.speak(new.wave).points[::4][:150]
+    said = model.predict(new.wave).points[::4][:150]
     assert np.linalg.norm(said - new.lips.points, axis=-1).mean() < 0.03
     assert opening(said).std() == pytest.approx(opening(new.lips.points).std(), rel=0.2)
 
@@ -70,7 +70,7 @@ def test_sound_that_is_not_theirs_is_not_learnt_from(prior):
         and abs(model.report["sound_r"]) < 0.35
     )
     new = another(talk(6, 9), 1.4)
-    said = model.speak(new.wave).points[::4][:150]
+    said = model.predict(new.wave).points[::4][:150]
     assert np.corrcoef(opening(said), opening(new.lips.points))[0, 1] > 0.9
     assert opening(said).std() == pytest.approx(opening(new.lips.points).std(), rel=0.25)
 
@@ -84,8 +84,8 @@ def test_a_silent_face_gets_the_prior_on_its_own_rest(prior):
         model.report["lips_from"] == "prior" and "too little" in model.report["warning"] and model.report["style"] == 1
     )
     wave = talk(5, 2).wave
-    moved = prior.speak(wave).points - prior.rest
-    assert np.allclose(model.speak(wave).points - rest, moved, atol=1e-4)
+    moved = prior.predict(wave).points - prior.rest
+    assert np.allclose(model.predict(wave).points - rest, moved, atol=1e-4)
 
 
 def test_without_prior_and_without_sound_there_is_nothing(prior):
@@ -104,7 +104,7 @@ def _quiet():
 def test_late_sound_is_found_and_put_right(prior, late_s):
     example = talk(20, 11)
     person = SpokenLips(shifted(example.wave, -late_s), example.lips, example.shot)
-    match = matching(prior.on(rest_of(person)), lip_rows([person], prior.spec))
+    match = matching(prior.retarget(rest_of(person)), lip_rows([person], prior.spec))
     assert match.r > 0.8 and match.lag_s == pytest.approx(late_s, abs=0.03)
     assert matching(prior, lip_rows([example], prior.spec)).lag_s == 0
     model = adapt_lip_model([person], [person.lips], rest_of(person), QUICK, prior)

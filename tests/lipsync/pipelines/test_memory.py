@@ -4,7 +4,6 @@ nothing."""
 from __future__ import annotations
 
 import gc
-import importlib
 import subprocess
 import sys
 import weakref
@@ -57,9 +56,9 @@ def stages(path):
     wave = load_speech(path)
     clock = output_clock(wave.duration_s, like=target)
     voiced = voiced_at(voice_activity(wave), clock)
-    heard = pieces_at(model.hear(wave), clock)
+    heard = pieces_at(model.embed(wave), clock)
     features, wave = speech_features(wave, model.spec), None
-    lips = close_when_silent(lips_at(model.speak(features), clock), voiced, basis.mean)
+    lips = close_when_silent(lips_at(model.predict(features), clock), voiced, basis.mean)
     retime(voiced, motion, still, np.zeros(750, int), 25.0, RetimeConfig(), rng.normal(0, 5, (750, 3)), rng.normal(0, 0.1, (750, 2)))
     return len(lips), len(heard)
 
@@ -108,9 +107,8 @@ def test_the_sound_is_let_go_before_the_plan_is_made(small_target, short_speech,
         assert heard[0]() is None
         raise Enough
 
-    page = importlib.import_module("lipsync.pipelines.dub")  # as an attribute of the package, this is the function
-    monkeypatch.setattr(page, "load_speech", remembered)
-    monkeypatch.setattr(page, "make_plan", stop)
+    monkeypatch.setattr("lipsync.speech.predict.load_speech", remembered)
+    monkeypatch.setattr("lipsync.pipelines.dub.make_plan", stop)
     with pytest.raises(Enough):
         dub(
             small_target,

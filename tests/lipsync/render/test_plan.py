@@ -1,4 +1,5 @@
 import dataclasses
+import types
 from fractions import Fraction
 
 import numpy as np
@@ -36,15 +37,20 @@ def test_half_steps_lie_between_their_frames():
     assert np.allclose(shown.jaw[0], subject.bank.jaw[3], atol=1e-5)
 
 
+def asking(radius, *needs):
+    return types.SimpleNamespace(radius=radius, needs=frozenset(needs))
+
+
 def test_a_query_carries_its_context_and_repeats_the_ends():
     subject = drawn_subject(GAPS)
     plan = plan_of(range(6))
     shown = faces_along(subject.track, plan, 3)
     frames = torch.zeros(2, 3, 240, 300, dtype=torch.uint8)
-    query = build_query(plan, shown, subject.bank.space, slice(0, 2), frames, 2)
+    query = build_query(plan, shown, subject.bank.space, slice(0, 2), frames, asking(2))
     assert query.lips[:, 0, 0].tolist() == [0, 0, 0, 1, 2, 3]
-    query = build_query(plan, shown, subject.bank.space, slice(4, 6), frames, 2)
-    assert query.lips[:, 0, 0].tolist() == [2, 3, 4, 5, 5, 5] and query.source.tolist() == [4, 5]
+    query = build_query(plan, shown, subject.bank.space, slice(4, 6), frames, asking(2))
+    assert query.lips[:, 0, 0].tolist() == [2, 3, 4, 5, 5, 5]
+    assert query.crop is None and query.speech is None, "what is not needed is not made"
 
 
 def test_the_crop_shows_the_mouth_of_the_frame():
@@ -53,7 +59,9 @@ def test_the_crop_shows_the_mouth_of_the_frame():
     frames = torch.zeros(1, 3, 240, 300, dtype=torch.uint8)
     frames[:, :, 120, 150] = 255  # the pixel whose corner is the face frame's origin
     space = subject.bank.space
-    crop = build_query(plan, faces_along(subject.track, plan, 3), space, slice(0, 1), frames, 0).crop[0, 0]
+    crop = build_query(plan, faces_along(subject.track, plan, 3), space, slice(0, 1), frames, asking(0, "crop")).crop[
+        0, 0
+    ]
     row, column = divmod(int(crop.argmax()), space.width)
     assert (
         abs(row + 0.5 - (-space.top * space.scale + 0.5)) <= 1

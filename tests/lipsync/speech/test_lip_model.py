@@ -15,7 +15,7 @@ from lipsync.core.lips import LOWER_INNER, UPPER_INNER, opening
 from lipsync.core.types import LipTrack
 from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, SpokenLips, Variation, excerpts, lip_rows, varied
 from lipsync.learning.lips import train_lip_model
-from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predicted
+from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predict_standardised
 from tests.support.speech import talk
 
 QUICK = LipsConfig(members=1, steps=60)
@@ -23,9 +23,9 @@ QUICK = LipsConfig(members=1, steps=60)
 
 def correlation(model: LipModel, example: SpokenLips) -> float:
     return float(
-        np.corrcoef(opening(model.speak(example.wave).points[::4][: len(example.lips)]), opening(example.lips.points))[
-            0, 1
-        ]
+        np.corrcoef(
+            opening(model.predict(example.wave).points[::4][: len(example.lips)]), opening(example.lips.points)
+        )[0, 1]
     )
 
 
@@ -45,7 +45,7 @@ def model() -> LipModel:
 
 def test_new_speech_moves_the_lips_as_it_should(model):
     new = talk(6, 5)
-    track = model.speak(new.wave)
+    track = model.predict(new.wave)
     assert len(track) == len(speech_features(new.wave)) and track.clock is None and track.valid.all()
     assert correlation(model, new) > 0.9
     assert (track.points[:, LOWER_INNER, 1] >= track.points[:, UPPER_INNER, 1] - 1e-6).all()
@@ -71,7 +71,7 @@ def test_the_papers_network_undoes_its_delay():
     model = train_lip_model([example], LipsConfig(network="paper", steps=60))
     assert len(model.nets) == 1 and model.nets[0].lstm.hidden_size == 60 and not model.nets[0].lstm.bidirectional
     new = talk(6, 6)
-    ours, real = opening(model.speak(new.wave).points[::4][:150]), opening(new.lips.points)
+    ours, real = opening(model.predict(new.wave).points[::4][:150]), opening(new.lips.points)
     by_lag = [np.corrcoef(ours[5 + lag : 140 + lag], real[5:140])[0, 1] for lag in range(-5, 6)]
     assert int(np.argmax(by_lag)) - 5 in (-1, 0, 1) and max(by_lag) > 0.8
 
@@ -79,9 +79,9 @@ def test_the_papers_network_undoes_its_delay():
 def test_same_seed_same_model():
     example = talk(12, 3)
     once, again = (
-        train_lip_model([example], LipsConfig(members=1, steps=8)).speak(example.wave).points for _ in range(2)
+        train_lip_model([example], LipsConfig(members=1, steps=8)).predict(example.wave).points for _ in range(2)
     )
-    other = train_lip_model([example], LipsConfig(members=1, steps=8), seed=1).speak(example.wave).points
+    other = train_lip_model([example], LipsConfig(members=1, steps=8), seed=1).predict(example.wave).points
     assert np.array_equal(once, again) and not np.array_equal(once, other)
 
 
@@ -89,7 +89,7 @@ def test_saved_and_loaded_it_says_the_same(model, tmp_path):
     model.save(tmp_path / "lips.safetensors", {"made_by": "a test"})
     again = LipModel.load(tmp_path / "lips.safetensors")
     wave = talk(3, 9).wave
-    assert np.array_equal(again.speak(wave).points, model.speak(wave).points)
+    assert np.array_equal(again.predict(wave).points, model.predict(wave).points)
     assert again.report == model.report and again.spec == model.spec
 
 
@@ -120,7 +120,12 @@ def test_a_chunked_answer_has_no_seams():
     for name, size in (("bidirectional", 40), ("paper", 28)):
         net = LipNet(size, 4, SHAPES[name]).eval()
         rows = torch.randn(901, size)
-        assert np.abs(predicted(net, rows, chunk=250, context=200) - predicted(net, rows, chunk=2000)).max() < 1e-3
+        assert (
+            np.abs(
+                predict_standardised(net, rows, chunk=250, context=200) - predict_standardised(net, rows, chunk=2000)
+            ).max()
+            < 1e-3
+        )
 
 
 def test_progress_is_told():

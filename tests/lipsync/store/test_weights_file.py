@@ -41,13 +41,13 @@ def test_a_whole_file_is_read_bit_for_bit(lips):
 
 
 TENSOR_DAMAGE = {
-    "nan": lambda t: t["net0.leave.bias"].fill_(float("nan")),
+    "nan": lambda t: t["net0.head.bias"].fill_(float("nan")),
     "infinite": lambda t: t["gain"].fill_(float("inf")),
     "huge": lambda t: t["net0.lstm.weight_ih_l0"].fill_(1e30),
     "missing": lambda t: t.pop("rest"),
     "too many": lambda t: t.update({"net0.more": torch.zeros(3)}),
     "another shape": lambda t: t.update(rest=t["rest"].T.contiguous()),
-    "another network": lambda t: t.update({"net0.leave.bias": torch.zeros(5)}),
+    "another network": lambda t: t.update({"net0.head.bias": torch.zeros(5)}),
     "another kind": lambda t: t.update(gain=t["gain"].to(torch.bfloat16)),
     "divided by nothing": lambda t: t["feature_scale"].zero_(),
 }

@@ -51,7 +51,7 @@ def trained(name, subject, steps, **config):
     torch.manual_seed(0)
     method = get_method(name, DubConfig())
     method.config = dataclasses.replace(method.config, width=48, **config)
-    examples = examples_of(subject, method.hears)
+    examples = examples_of(subject, "speech" in method.needs)
     objectives = method.begin(subject, "cpu").objectives(Plain("cpu"))
     optimisers = [torch.optim.Adam(p.net.parameters(), p.rate, betas=p.betas) for p in objectives]
     for _ in range(steps):
@@ -139,9 +139,9 @@ def test_the_mask_keeps_what_covers_the_mouth(subject, made):
 def test_without_speech_and_with_it(subject, made):
     method = made("autoencoder")
     query = examples_of(subject, hears=True).batch(ROWS[:2], 1, np.random.default_rng(1)).query
-    heard, speech_dropout = method.render(query).rgb, method.render(dataclasses.replace(query, speech=None)).rgb
-    assert torch.isfinite(speech_dropout).all() and 0 < (heard - speech_dropout).abs().max()
-    assert (heard - speech_dropout).abs().mean() < 0.05
+    heard, silent = method.render(query).rgb, method.render(dataclasses.replace(query, speech=None)).rgb
+    assert torch.isfinite(silent).all() and 0 < (heard - silent).abs().max()
+    assert (heard - silent).abs().mean() < 0.05
 
 
 def test_no_warp_and_no_move_give_the_picture_back(subject):
