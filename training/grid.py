@@ -86,7 +86,7 @@ def follow(paths: Sequence[Path], folder: Path, hook: Hook = silent) -> None:
     lips (T,18,2) float32 face frame, valid (T,), pose (T,3) degrees, eyes (T,), pixel_from_face (T,3,3).
     """
     from lipsync.config.schema import FaceConfig
-    from lipsync.face.backend import get_backend
+    from lipsync.face.registry import get_backend
 
     config, backend = FaceConfig(), None
     for i, path in enumerate(paths):

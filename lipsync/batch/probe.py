@@ -131,7 +131,7 @@ def _probed(name: str, config: DubConfig):
 
 
 def _finder(config: DubConfig):
-    from lipsync.face.backend import get_backend
+    from lipsync.face.registry import get_backend
 
     return _kept(
         "finder",

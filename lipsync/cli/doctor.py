@@ -193,7 +193,7 @@ def _backend(name: str) -> str:
     import numpy as np
 
     from lipsync.config.schema import FaceConfig
-    from lipsync.face.backend import get_backend
+    from lipsync.face.registry import get_backend
 
     backend = get_backend(name, FaceConfig(backend=name))
     backend.detect(np.full((240, 320, 3), 128, np.uint8))

@@ -20,7 +20,7 @@ from lipsync.core.texture import MouthTexture, TextureMethod, TextureQuery
 from lipsync.core.types import LipTrack, MouthSpace, TargetAnalysis
 from lipsync.evaluation.held_out import HeldOutClip
 from lipsync.evaluation.judge import Judge, Rows
-from lipsync.face.backend import get_backend
+from lipsync.face.registry import get_backend
 from lipsync.learning.losses import Losses
 from lipsync.render.loop import Scene, render
 from media import MediaError

@@ -7,9 +7,6 @@ from typing import Protocol
 
 import numpy as np
 
-from lipsync.config.schema import FaceConfig
-from lipsync.core.errors import UsageError
-
 #: More faces than this in one picture are not followed.
 MAX_FACES = 4
 NAMES = ("mediapipe", "dlib")
@@ -40,19 +37,6 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free what it holds; not to be used afterwards."""
-
-
-def get_backend(name: str, config: FaceConfig) -> Backend:
-    """The backend called `name` ("mediapipe" or "dlib"). LipsyncError where its library is not usable here."""
-    if name == "mediapipe":
-        from lipsync.face.mediapipe import MediaPipeBackend
-
-        return MediaPipeBackend()
-    if name == "dlib":
-        from lipsync.face.dlib import DlibBackend
-
-        return DlibBackend(config.dlib_predictor)
-    raise UsageError(f"There is no landmark backend {name!r}; choose one of: {', '.join(NAMES)} (face.backend).")
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:

@@ -12,10 +12,11 @@ from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.geometry import apply
 from lipsync.core.lips import LIPS_FROM_68, opening
 from lipsync.core.types import REASONS, FaceTrack, LipTrack
-from lipsync.face.backend import Backend, get_backend
+from lipsync.face.backend import Backend
 from lipsync.face.occlusion import covered, mouth_outlines
 from lipsync.face.people import People, Person, rough_pixel_from_face
 from lipsync.face.pose import fit_pose, own_shape, pixel_from_face, smooth, yaw_pitch_roll
+from lipsync.face.registry import get_backend
 from video.clock import FrameClock
 
 #: Gaps up to BRIDGE frames are filled between their ends; those up to BRIDGE_VALID count as seen.

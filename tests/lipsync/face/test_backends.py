@@ -10,7 +10,7 @@ import pytest
 from lipsync.config.schema import FaceConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LIPS_FROM_68, opening
-from lipsync.face.backend import get_backend
+from lipsync.face.registry import get_backend
 from lipsync.face.track import FaceTracker
 from tests.support import DATA
 from video.clock import FrameClock

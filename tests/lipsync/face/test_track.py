@@ -13,9 +13,10 @@ from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.geometry import apply
 from lipsync.core.lips import LIPS_FROM_68, opening
 from lipsync.core.types import REASONS
-from lipsync.face.backend import DetectedFace, get_backend
+from lipsync.face.backend import DetectedFace
 from lipsync.face.motion import head_motion
 from lipsync.face.pose import pixel_from_face, project
+from lipsync.face.registry import get_backend
 from lipsync.face.track import FaceTracker
 from video.clock import FrameClock
 

@@ -1,0 +1,21 @@
+"""Landmark backends by name."""
+
+from __future__ import annotations
+
+from lipsync.config.schema import FaceConfig
+from lipsync.core.errors import UsageError
+from lipsync.face.backend import Backend
+from lipsync.speech.cues import NAMES
+
+
+def get_backend(name: str, config: FaceConfig) -> Backend:
+    """The backend called `name` ("mediapipe" or "dlib"). LipsyncError where its library is not usable here."""
+    if name == "mediapipe":
+        from lipsync.face.mediapipe import MediaPipeBackend
+
+        return MediaPipeBackend()
+    if name == "dlib":
+        from lipsync.face.dlib import DlibBackend
+
+        return DlibBackend(config.dlib_predictor)
+    raise UsageError(f"There is no landmark backend {name!r}; choose one of: {', '.join(NAMES)} (face.backend).")
