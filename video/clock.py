@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +20,7 @@ class FrameClock:
     pts: (T,) int64, strictly increasing. base: seconds per tick. end: tick at which the last frame ends.
     """
 
-    pts: np.ndarray
+    pts: NDArray[np.int64]
     base: Fraction
     end: int
 
@@ -31,7 +36,7 @@ class FrameClock:
         return len(self.pts)
 
     @property
-    def seconds(self) -> np.ndarray:
+    def seconds(self) -> NDArray[np.float64]:
         """(T,) float64 start time of each frame, relative to the first."""
         return (self.pts - self.pts[0]) * (self.base.numerator / self.base.denominator)
 
@@ -60,8 +65,8 @@ class FrameClock:
 class FrameBatch:
     """Decoded frames. rgb: (B,3,H,W) uint8 torch tensor; index: (B,) int64 numpy, frame numbers in the video."""
 
-    rgb: object
-    index: np.ndarray
+    rgb: Tensor
+    index: NDArray[np.int64]
 
     def __post_init__(self) -> None:
         if self.rgb.ndim != 4 or self.rgb.shape[1] != 3 or len(self.index) != len(self.rgb):

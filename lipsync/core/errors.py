@@ -28,7 +28,8 @@ def user_message(error: BaseException) -> tuple[str | None, int]:
         name = getattr(error, "filename", None)
         of = f" for {name}" if name else ""
         return (
-            f"There is not enough memory{of}; a damaged file may ask for too much. Free some memory, or copy the file again.",
+            f"There is not enough memory{of}; a damaged file may ask for too much. Free some memory, or copy the file "
+            "again.",
             LipsyncError.exit_status,
         )
     if isinstance(error, OSError) and error.filename and error.strerror:

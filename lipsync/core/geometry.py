@@ -7,10 +7,15 @@ frame)."""
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from lipsync.core.arrays import Array
 from lipsync.core.types import MouthSpace
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: What a mouth crop shows, in eye distances: from the nose base to below the chin (at y = +0.505), both mouth sides
 #: inside.
@@ -20,15 +25,21 @@ _CENTRE = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
 _UNCENTRE = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1.0]])
 
 
-def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+@overload
+def apply(matrix: Array, points: Array) -> Array: ...
+@overload
+def apply(matrix: Tensor, points: Tensor) -> Tensor: ...
+def apply(matrix: Any, points: Any) -> Any:
     """(...,n,2) points moved by affine (...,3,3) matrices; leading shapes broadcast. numpy or torch, the kind of
     `points` is kept."""
     linear, shift = matrix[..., :2, :2], matrix[..., None, :2, 2]
-    moved = points @ (linear.swapaxes(-1, -2) if isinstance(linear, np.ndarray) else linear.transpose(-1, -2)) + shift
-    return moved.astype(points.dtype, copy=False) if isinstance(points, np.ndarray) else moved.to(points.dtype)
+    moved = points @ linear.swapaxes(-1, -2) + shift
+    if isinstance(moved, np.ndarray):
+        return moved.astype(points.dtype, copy=False)
+    return moved.to(points.dtype)
 
 
-def similarity_fit(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+def similarity_fit(a: Array, b: Array, weights: Array | None = None) -> Array:
     """(...,3,3) float64 `a_from_b`: the rotation, scale and shift that bring points b nearest to points a (Umeyama
     1991).
 
@@ -66,12 +77,12 @@ def mouth_space(eye_distance_px: float) -> MouthSpace:
     )
 
 
-def magnification(matrix: np.ndarray) -> np.ndarray:
+def magnification(matrix: Array) -> Array:
     """(...,) float64: by how much affine (...,3,3) matrices enlarge lengths, on average over directions."""
     return np.sqrt(np.abs(np.linalg.det(np.asarray(matrix, np.float64)[..., :2, :2])))
 
 
-def farthest_points(points: np.ndarray, n: int, first: int = 0) -> list[int]:
+def farthest_points(points: Array, n: int, first: int = 0) -> list[int]:
     """Up to n rows of (K,D) `points`: `first`, then again and again the one farthest from all those taken
     (farthest-point sampling)."""
     taken, nearest = [first], np.full(len(points), np.inf, np.float32)
@@ -81,7 +92,7 @@ def farthest_points(points: np.ndarray, n: int, first: int = 0) -> list[int]:
     return taken
 
 
-def warp_frame(rgb: np.ndarray, out_from_frame: np.ndarray, height: int, width: int) -> np.ndarray:
+def warp_frame(rgb: Array, out_from_frame: Array, height: int, width: int) -> Array:
     """(height, width, C) uint8 picture of one (H,W,C) uint8 frame under the affine `out_from_frame` (3,3); bicubic,
     edges repeated.
 
@@ -101,11 +112,11 @@ def warp_frame(rgb: np.ndarray, out_from_frame: np.ndarray, height: int, width: 
         h, w = max(1, round(part.shape[0] / shrink)), max(1, round(part.shape[1] / shrink))
         out_from_part = out_from_part @ np.diag([part.shape[1] / w, part.shape[0] / h, 1.0])
         part = cv2.resize(part, (w, h), interpolation=cv2.INTER_AREA)
-    matrix = (_UNCENTRE @ out_from_part @ _CENTRE)[:2]
+    matrix: Array = (_UNCENTRE @ out_from_part @ _CENTRE)[:2]
     return cv2.warpAffine(part, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
-def warp(image, out_from_in, size: tuple[int, int], padding: str = "border"):
+def warp(image: Tensor, out_from_in: Array | Tensor, size: tuple[int, int], padding: str = "border") -> Tensor:
     """(B,C,height,width) pictures of float (B,C,H,W) `image` under affines `out_from_in` (B,3,3), on the image's
     device; bilinear.
 
@@ -117,16 +128,11 @@ def warp(image, out_from_in, size: tuple[int, int], padding: str = "border"):
 
     from video.pyramid import gaussian_blur
 
-    matrices = torch.as_tensor(
-        np.asarray(out_from_in, np.float64) if isinstance(out_from_in, np.ndarray) else out_from_in
-    )
-    in_from_out = torch.linalg.inv(matrices.to(dtype=torch.float64, device="cpu"))
+    in_from_out = torch.inverse(torch.as_tensor(out_from_in).to(dtype=torch.float64, device="cpu"))
     height, width = size
-    shrink = float(torch.linalg.det(in_from_out[:, :2, :2]).abs().sqrt().max())
-    if shrink > 1.2:
-        image = gaussian_blur(
-            image, 0.5 * math.sqrt(shrink * shrink - 1)
-        )  # so that taking every shrink-th pixel does not alias
+    shrink = float(torch.det(in_from_out[:, :2, :2]).abs().sqrt().max())
+    if shrink > 1.2:  # blurred, so that taking every shrink-th pixel does not alias
+        image = gaussian_blur(image, 0.5 * math.sqrt(shrink * shrink - 1))
     # Pixel coordinates to grid_sample's [-1, 1], which with align_corners=False puts -1 and 1 on the outer pixel edges.
     unit_from_in = torch.tensor(
         [[2 / image.shape[3], 0, -1], [0, 2 / image.shape[2], -1], [0, 0, 1]], dtype=torch.float64

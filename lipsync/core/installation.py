@@ -23,7 +23,7 @@ _SYSTEM_LIBRARIES = (
 def misplaced() -> list[str]:
     """A sentence for each of our packages that Python would find somewhere else than beside `lipsync`. Imports nothing;
     quick."""
-    sentences = []
+    sentences: list[str] = []
     for name in OURS:
         spec = importlib.util.find_spec(name)
         found = Path(spec.origin).resolve() if spec and spec.origin else None
@@ -31,32 +31,31 @@ def misplaced() -> list[str]:
             where = f"is taken from {found.parent}" if found else "is missing"
             sentences.append(
                 f"The package {name!r} of lipsync {where}, not from {HOME / name}. "
-                "Another distribution or folder has the same name: install lipsync-dub in an environment of its own (pipx does)."
+                "Another distribution or folder has the same name: install lipsync-dub in an environment of its own "
+                "(pipx does)."
             )
     return sentences
 
 
 def overwritten() -> list[str]:
     """A sentence for each of our packages whose files in site-packages another distribution has replaced."""
-    sentences = []
+    sentences: list[str] = []
     try:
         files = metadata.files("lipsync-dub") or []
     except metadata.PackageNotFoundError:
         return []
     for file in files:
-        changed = (
-            file.parts[0] in OURS
-            and file.hash
-            and file.locate().is_file()
-            and _digest(file.locate()) != file.hash.value
-        )
-        if changed and file.name == "__init__.py" and len(file.parts) == 2:
+        if file.parts[0] not in OURS or file.parts[1:] != ("__init__.py",) or not file.hash:
+            continue
+        path = Path(str(file.locate()))
+        if path.is_file() and _digest(path) != file.hash.value:
             others = [
                 d.metadata["Name"] for d in metadata.distributions() if any(str(f) == str(file) for f in d.files or [])
             ]
             others = [name for name in others if name != "lipsync-dub"]
             sentences.append(
-                f"{file} was replaced by {', '.join(others) or 'something unknown'}. Install lipsync-dub in an environment of its own (pipx does)."
+                f"{file} was replaced by {', '.join(others) or 'something unknown'}. "
+                "Install lipsync-dub in an environment of its own (pipx does)."
             )
     return sentences
 

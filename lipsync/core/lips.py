@@ -7,10 +7,15 @@ Order (iBUG-68 numbers in brackets): 0-11 the outer contour (48-59), clockwise o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
+from lipsync.core.arrays import Array
 from lipsync.core.types import LipTrack
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Rows of the iBUG-68 layout that are lip points.
 LIPS_FROM_68 = np.array([48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 62, 63, 65, 66, 67])
@@ -21,7 +26,7 @@ INNER_EDGE = np.array([0, 12, 13, 14, 6, 15, 16, 17])
 MIRRORED = np.array([6, 5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 14, 13, 12, 17, 16, 15])
 
 
-def opening(lips: np.ndarray) -> np.ndarray:
+def opening(lips: Array) -> Array:
     """(...,) mean vertical gap between the inner lip edges of (...,18,2) lips, in their unit."""
     return (lips[..., LOWER_INNER, 1] - lips[..., UPPER_INNER, 1]).mean(-1)
 
@@ -31,18 +36,18 @@ class LipBasis:
     """Principal components of one person's lips. mean: (18,2); components: (K,18,2) orthonormal, largest first; spread:
     (K,) their std."""
 
-    mean: np.ndarray
-    components: np.ndarray
-    spread: np.ndarray
+    mean: Array
+    components: Array
+    spread: Array
 
     @classmethod
-    def fit(cls, points: np.ndarray, valid: np.ndarray, n_components: int = 20) -> LipBasis:
+    def fit(cls, points: Array, valid: Array, n_components: int = 20) -> LipBasis:
         """The basis of the valid rows of (N,18,2) lips; fewer components where there are fewer rows."""
         rows = points[valid].reshape(-1, 36).astype(np.float64)
         if len(rows) == 0:
             raise ValueError("LipBasis.fit: no valid lips")
         mean = rows.mean(0)
-        _, scale, axes = np.linalg.svd(rows - mean, full_matrices=False)
+        _, scale, axes = cast(tuple[Array, Array, Array], np.linalg.svd(rows - mean, full_matrices=False))
         k = min(n_components, len(scale))
         spread = scale[:k] / np.sqrt(len(rows))
         return cls(
@@ -51,16 +56,16 @@ class LipBasis:
             spread.astype(np.float32),
         )
 
-    def encode(self, points: np.ndarray) -> np.ndarray:
+    def encode(self, points: Array) -> Array:
         """(N,K) coefficients of (N,18,2) lips."""
         return (points - self.mean).reshape(len(points), 36) @ self.components.reshape(-1, 36).T
 
-    def decode(self, coefficients: np.ndarray) -> np.ndarray:
+    def decode(self, coefficients: Array) -> Array:
         """(N,18,2) lips of (N,K) coefficients."""
         return (self.mean + (coefficients @ self.components.reshape(-1, 36)).reshape(-1, 18, 2)).astype(np.float32)
 
 
-def uncrossed(points: np.ndarray) -> np.ndarray:
+def uncrossed(points: Array) -> Array:
     """The (...,18,2) lips with the inner edges met half-way wherever the upper lay below the lower."""
     upper, lower = points[..., UPPER_INNER, 1], points[..., LOWER_INNER, 1]
     crossed, middle = upper > lower, (upper + lower) / 2
@@ -70,7 +75,7 @@ def uncrossed(points: np.ndarray) -> np.ndarray:
     return fixed
 
 
-def rest_shape(points: np.ndarray, valid: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+def rest_shape(points: Array, valid: Array, voiced: Array) -> Array:
     """(18,2) the person's closed, resting lips: the median of the most closed fifth of the silent frames (of all, where
     none is silent).
 
@@ -87,8 +92,8 @@ def rest_shape(points: np.ndarray, valid: np.ndarray, voiced: np.ndarray) -> np.
 
 def close_when_silent(
     lips: LipTrack,
-    voiced: np.ndarray,
-    rest: np.ndarray,
+    voiced: Array,
+    rest: Array,
     pause_s: float = 0.3,
     close_s: float = 0.14,
     open_s: float = 0.14,
@@ -104,7 +109,7 @@ def close_when_silent(
     seconds = lips.clock.seconds if lips.clock is not None else np.arange(len(lips)) / 100
     closed = np.zeros(len(lips))
     edges = np.flatnonzero(np.diff(voiced.astype(np.int8), prepend=1, append=1))
-    for first, after in zip(edges[::2], edges[1::2]):
+    for first, after in zip(edges[::2], edges[1::2], strict=True):
         at_start, at_end = first == 0, after == len(lips)
         start_s = -np.inf if at_start else seconds[first]
         stop_s = np.inf if at_end else seconds[after]
@@ -121,7 +126,11 @@ def close_when_silent(
     return LipTrack(points, lips.valid | (closed == 1), lips.clock)
 
 
-def soft_step(x):
+@overload
+def soft_step(x: Array) -> Array: ...
+@overload
+def soft_step(x: Tensor) -> Tensor: ...
+def soft_step(x: Any) -> Any:
     """0 below 0, 1 above 1, smooth between and level at both ends; numpy or torch, the kind of `x` is kept."""
     x = x.clip(0, 1)
     return x * x * (3 - 2 * x)

@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 Hook = Callable[[str, int, int], None]
 
@@ -19,7 +22,9 @@ def silent(step: str, done: int, total: int) -> None:
 
 def note(hook: Hook, text: str) -> None:
     """Says `text` beside the current step, where the hook shows such words."""
-    getattr(hook, "note", lambda text: None)(text)
+    say: Callable[[str], None] | None = getattr(hook, "note", None)
+    if say is not None:
+        say(text)
 
 
 class Lines:
@@ -95,7 +100,7 @@ class Bars:
             console=Console(file=stream),
             transient=True,
         )
-        self.tasks: dict[str, object] = {}
+        self.tasks: dict[str, TaskID] = {}
         self.words = ""
 
     def note(self, text: str) -> None:

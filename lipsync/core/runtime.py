@@ -5,7 +5,7 @@ other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -17,7 +17,7 @@ _before = 0
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> Generator[None]:
     """Torch on one thread. Also a decorator."""
     global _before
     threads, outer = torch.get_num_threads(), _before
@@ -31,7 +31,7 @@ def one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def all_threads() -> Iterator[None]:
+def all_threads() -> Generator[None]:
     """Torch on as many threads as it had before `one_thread`. Also a decorator."""
     threads = torch.get_num_threads()
     torch.set_num_threads(_before or threads)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
+from itertools import chain
 
 import numpy as np
 
 from audio.features import FEATURE_RATE
+from lipsync.core.arrays import Array
 from lipsync.core.types import LipTrack
 from video.clock import FrameClock
 
@@ -26,7 +28,7 @@ SNAP_TICKS = 2
 FEW_LEFT_OUT = 0.8
 
 
-def feature_position(clock: FrameClock) -> tuple[np.ndarray, np.ndarray]:
+def feature_position(clock: FrameClock) -> tuple[Array, Array]:
     """Where each frame falls among features: (N,) int64 feature at or before it, and (N,) float64 in [0, 1) of the way
     to the next."""
     ticks = (clock.pts - clock.pts[0]) * (clock.base.numerator * FEATURE_RATE)
@@ -47,21 +49,22 @@ def lips_at(track: LipTrack, clock: FrameClock) -> LipTrack:
     return LipTrack(features_at(track.points, clock), valid, clock)
 
 
-def features_at(values: np.ndarray, clock: FrameClock) -> np.ndarray:
+def features_at(values: Array, clock: FrameClock) -> Array:
     """(N,...) float32 rows of (F,...) `values` at 100 per second at the frames of `clock`, interpolated; the last is
     held beyond the end."""
     return pieces_at([values], clock)
 
 
-def pieces_at(pieces: Iterable[np.ndarray], clock: FrameClock) -> np.ndarray:
+def pieces_at(pieces: Iterable[Array], clock: FrameClock) -> Array:
     """`features_at` of values that come in pieces, (f,...) after (f,...), of which two are held at a time."""
     before, after, part = _neighbours(clock)
-    out, begin, last = None, 0, None
-    for piece in pieces:
+    rest = iter(pieces)
+    first_piece = next(rest)
+    out, begin, last = np.empty((len(clock), *first_piece.shape[1:]), np.float32), 0, first_piece[:0]
+    for piece in chain([first_piece], rest):
         end = begin + len(piece)
-        known = piece if last is None else np.concatenate([last, piece])
+        known = np.concatenate([last, piece])
         first = end - len(known)
-        out = np.empty((len(clock), *piece.shape[1:]), np.float32) if out is None else out
         rows = slice(*np.searchsorted(after, [begin, end]))
         out[rows] = _between(known[before[rows] - first], known[after[rows] - first], part[rows])
         begin, last = end, piece[-1:]
@@ -70,23 +73,23 @@ def pieces_at(pieces: Iterable[np.ndarray], clock: FrameClock) -> np.ndarray:
     return out
 
 
-def _between(a: np.ndarray, b: np.ndarray, part: np.ndarray) -> np.ndarray:
+def _between(a: Array, b: Array, part: Array) -> Array:
     weight = part.reshape(-1, *[1] * (a.ndim - 1)).astype(np.float32)
     return (a * (1 - weight) + b * weight).astype(np.float32)
 
 
-def _neighbours(clock: FrameClock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _neighbours(clock: FrameClock) -> tuple[Array, Array, Array]:
     """The features before and after each frame, and how far the frame is on the way between them."""
     before, part = feature_position(clock)
     return before, before + (part > 0), part
 
 
-def to_feature_clock(lips: LipTrack, n_features: int, shot: np.ndarray | None = None) -> LipTrack:
+def to_feature_clock(lips: LipTrack, n_features: int, shot: Array | None = None) -> LipTrack:
     """Lips of a video at 100 per second, linear between neighbouring frames.
 
     Valid only where both frames are valid and belong to one shot (`shot`: (T,) numbers; None = one shot). Paper:
     Suwajanakorn et al. 2017."""
-    before, part = feature_position(lips.clock)
+    before, part = feature_position(lips.frames)
     moments = before + part
     rows = np.arange(n_features)
     a = np.clip(np.searchsorted(moments, rows, side="right") - 1, 0, len(lips) - 1)
@@ -102,14 +105,14 @@ def to_feature_clock(lips: LipTrack, n_features: int, shot: np.ndarray | None = 
     return LipTrack(points.astype(np.float32), together | (on_a & lips.valid[a]))
 
 
-def shot_at_features(shot: np.ndarray, clock: FrameClock, n_features: int) -> np.ndarray:
+def shot_at_features(shot: Array, clock: FrameClock, n_features: int) -> Array:
     """(F,) the shot number shown at each feature."""
     before, part = feature_position(clock)
     rows = np.searchsorted(before + part, np.arange(n_features), side="right") - 1
     return shot[np.clip(rows, 0, len(shot) - 1)]
 
 
-def voiced_at(voice: np.ndarray, clock: FrameClock) -> np.ndarray:
+def voiced_at(voice: Array, clock: FrameClock) -> Array:
     """(N,) bool: whether somebody speaks at each frame, from (F,) bool at 100 per second; False beyond its end."""
     before, part = feature_position(clock)
     nearest = before + (part >= 0.5)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from lipsync.core.arrays import Array
 from lipsync.core.geometry import apply, magnification
 from lipsync.core.types import REASONS, FaceTrack
 
 
-def jaw_in_face(track: FaceTrack) -> np.ndarray:
+def jaw_in_face(track: FaceTrack) -> Array:
     """(T,17,2) float32 jaw line in the face frame."""
     return apply(np.linalg.inv(track.pixel_from_face), track.landmarks[:, :17]).astype(np.float32)
 

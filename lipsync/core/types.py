@@ -11,17 +11,22 @@ from __future__ import annotations
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipsync.core.arrays import Array
 from video.clock import FrameClock
+
+if TYPE_CHECKING:
+    from video.read import VideoStream
 
 N_LIPS = 18
 
 
-def _check(name: str, array: np.ndarray, *shape: int | None) -> None:
+def _check(name: str, array: Array, *shape: int | None) -> None:
     got = tuple(array.shape)
-    if len(got) != len(shape) or any(want is not None and want != have for want, have in zip(shape, got)):
+    if len(got) != len(shape) or any(want is not None and want != have for want, have in zip(shape, got, strict=True)):
         raise ValueError(f"{name} must have shape {shape} (None = any), got {got}")
 
 
@@ -29,8 +34,8 @@ def _check(name: str, array: np.ndarray, *shape: int | None) -> None:
 class LipTrack:
     """Lips over time. points: (N,18,2) float32, face frame; valid: (N,) bool; clock: None = 100 per second."""
 
-    points: np.ndarray
-    valid: np.ndarray
+    points: Array
+    valid: Array
     clock: FrameClock | None = None
 
     def __post_init__(self) -> None:
@@ -42,6 +47,13 @@ class LipTrack:
     def __len__(self) -> int:
         return len(self.points)
 
+    @property
+    def frames(self) -> FrameClock:
+        """The clock of a track that lies on a video's frames. ValueError: it lies on the 100 features a second."""
+        if self.clock is None:
+            raise ValueError("LipTrack: 100 rows per second, not on a video's frames")
+        return self.clock
+
 
 @dataclass(frozen=True, slots=True)
 class FaceTrack:
@@ -52,14 +64,14 @@ class FaceTrack:
     eye opening (eye distances); valid: (T,) bool; reason: (T,) small int, index into REASONS, 0 where valid; shot: (T,)
     int32 shot number."""
 
-    pixel_from_face: np.ndarray
-    landmarks: np.ndarray
+    pixel_from_face: Array
+    landmarks: Array
     lips: LipTrack
-    pose: np.ndarray
-    eyes: np.ndarray
-    valid: np.ndarray
-    reason: np.ndarray
-    shot: np.ndarray
+    pose: Array
+    eyes: Array
+    valid: Array
+    reason: Array
+    shot: Array
 
     def __post_init__(self) -> None:
         n = len(self.lips)
@@ -91,7 +103,7 @@ class MouthSpace:
     width: int
 
     @property
-    def mouth_from_face(self) -> np.ndarray:
+    def mouth_from_face(self) -> Array:
         """(3,3) float64."""
         s = self.scale
         return np.array([[s, 0, -s * self.left], [0, s, -s * self.top], [0, 0, 1.0]])
@@ -106,13 +118,13 @@ class MouthBank:
     shot: (K,) int64 numbers, unique over all footage. Neighbouring rows are neighbours in time where shot is equal and
     source differs by 1."""
 
-    crops: np.ndarray
-    source: np.ndarray
-    lips: np.ndarray
-    jaw: np.ndarray
-    pose: np.ndarray
-    sharpness: np.ndarray
-    shot: np.ndarray
+    crops: Array
+    source: Array
+    lips: Array
+    jaw: Array
+    pose: Array
+    sharpness: Array
+    shot: Array
     space: MouthSpace
 
     def __post_init__(self) -> None:
@@ -127,7 +139,7 @@ class MouthBank:
     def __len__(self) -> int:
         return len(self.crops)
 
-    def take(self, rows: np.ndarray) -> np.ndarray:
+    def take(self, rows: Array) -> Array:
         """(n,3,Hm,Wm) uint8 copy of these crops. The pages of a mapped file are given back, so that memory does not
         grow with the bank."""
         taken = np.ascontiguousarray(self.crops[rows])
@@ -143,10 +155,10 @@ class TeethReference:
     float32 in [0,1]; lips: (R,18,2) face frame of the reference frames; level: (2,) whiteness where teeth begin, and
     over which it becomes certain. R may be 0: no visible teeth."""
 
-    detail: np.ndarray
-    mask: np.ndarray
-    lips: np.ndarray
-    level: np.ndarray
+    detail: Array
+    mask: Array
+    lips: Array
+    level: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +169,12 @@ class DubPlan:
     wanted rows on the output clock; render: (N,) bool, False = pass the frame through; clock: of the output; seeks:
     int64 rows at which the picture jumps, the target's own cuts among them."""
 
-    source: np.ndarray
-    half: np.ndarray
+    source: Array
+    half: Array
     lips: LipTrack
-    render: np.ndarray
+    render: Array
     clock: FrameClock
-    seeks: np.ndarray
+    seeks: Array
 
     def __post_init__(self) -> None:
         n = len(self.source)
@@ -192,7 +204,7 @@ class Footage:
     were seen; key: of the track in the cache."""
 
     video: TargetVideo
-    stream: object
+    stream: VideoStream
     track: FaceTrack
     people: int
     key: str
@@ -207,7 +219,7 @@ class TargetAnalysis:
     video: TargetVideo
     track: FaceTrack
     bank: MouthBank
-    motion: np.ndarray
+    motion: Array
     teeth: TeethReference
     films: tuple[Footage, ...]
     key: str

@@ -31,6 +31,7 @@ class Backend(Protocol):
 
     def detect(self, rgb: np.ndarray) -> list[DetectedFace]:
         """Faces in an (H,W,3) uint8 picture, at most MAX_FACES, largest first."""
+        ...
 
     def reset(self) -> None:
         """Forget the last picture: the next one is of another shot."""

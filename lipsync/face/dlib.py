@@ -5,7 +5,9 @@ it; in between each face is looked for in a window around its last place."""
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +30,10 @@ WINDOW = 2.0
 
 def _predictor_file(path: str) -> Path:
     """The user's predictor file, or the one of package face_recognition_models; LipsyncError where there is neither."""
-    cure = "give its path: --set face.dlib_predictor=FILE, or install the package face_recognition_models, or use the default backend, mediapipe."
+    cure = (
+        "give its path: --set face.dlib_predictor=FILE, or install the package face_recognition_models, or use the "
+        "default backend, mediapipe."
+    )
     if path:
         if not Path(path).is_file():
             raise LipsyncError(f"There is no dlib predictor file at {path}; {cure}")
@@ -51,10 +56,11 @@ class DlibBackend:
 
     def __init__(self, predictor: str = "") -> None:
         try:
-            import dlib
+            dlib: Any = importlib.import_module("dlib")  # has no types
         except (ImportError, OSError) as error:
             raise LipsyncError(
-                f"dlib cannot be used here ({error}); install it with: pip install dlib-bin, or use --set face.backend=mediapipe."
+                f"dlib cannot be used here ({error}); install it with: pip install dlib-bin, or use --set "
+                "face.backend=mediapipe."
             ) from error
         file = _predictor_file(predictor)
         self._dlib = dlib
@@ -68,7 +74,8 @@ class DlibBackend:
             ) from error
         if n_points != 68:
             raise LipsyncError(
-                f"The dlib predictor {file} marks {n_points} points, 68 are needed; give another with --set face.dlib_predictor=FILE."
+                f"The dlib predictor {file} marks {n_points} points, 68 are needed; give another with --set "
+                "face.dlib_predictor=FILE."
             )
         self.reset()
 
@@ -101,7 +108,7 @@ class DlibBackend:
         back = np.array([rgb.shape[1] / size[0], rgb.shape[0] / size[1]] * 2)
         return [
             (score, np.array([r.left(), r.top(), r.right() + 1, r.bottom() + 1]) * back)
-            for r, score in zip(rectangles, scores)
+            for r, score in zip(rectangles, scores, strict=True)
         ]
 
     def _near(self, rgb: np.ndarray, box: np.ndarray) -> tuple[float, np.ndarray] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,8 @@ def _solutions():
             return mediapipe.solutions
     except (ImportError, OSError, AttributeError, TypeError) as error:
         raise LipsyncError(
-            f"MediaPipe cannot be used here ({error}); install it with: pip install 'mediapipe>=0.10.14,<0.10.30' 'numpy<2', "
+            f"MediaPipe cannot be used here ({error}); install it with: pip install 'mediapipe>=0.10.14,<0.10.30' "
+            "'numpy<2', "
             "or choose the other landmark backend: --set face.backend=dlib."
         ) from error
 
@@ -141,7 +143,7 @@ class MediaPipeBackend:
     """MediaPipe behind the Backend interface; about 5 ms a frame for one face on one core, any frame size."""
 
     def __init__(self) -> None:
-        self._solutions = _solutions()
+        self._solutions: Any = _solutions()  # has no types
         with _quiet():
             detection = self._solutions.face_detection
             self._detectors = [

@@ -111,8 +111,8 @@ def _inside(outlines: np.ndarray) -> np.ndarray:
 
     out = np.zeros((len(outlines), ROWS * COLUMNS * 3 // 2), bool)
     edge = np.ones((3, 3), np.uint8)
-    for row, outline in zip(out, np.round(np.clip(outlines, -COLUMNS, 2 * COLUMNS)).astype(np.int32)):
-        luma = cv2.fillPoly(np.zeros((ROWS, COLUMNS), np.uint8), [outline], 255)
+    for row, outline in zip(out, np.round(np.clip(outlines, -COLUMNS, 2 * COLUMNS)).astype(np.int32), strict=True):
+        luma = cv2.fillPoly(np.zeros((ROWS, COLUMNS), np.uint8), [outline], (255,))
         chroma = cv2.resize(luma, (COLUMNS // 2, ROWS // 2), interpolation=cv2.INTER_AREA)
         row[: ROWS * COLUMNS] = cv2.dilate(luma, edge).ravel() > 0
         row[ROWS * COLUMNS :] = np.repeat(cv2.dilate(chroma, edge).ravel() > 0, 2)

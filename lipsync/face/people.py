@@ -105,7 +105,7 @@ class People:
         scores = np.array(
             [
                 [self._likeness(person, frame, face, look) for person in self.persons]
-                for face, look in zip(faces, portraits)
+                for face, look in zip(faces, portraits, strict=True)
             ]
         )
         free = set(range(len(self.persons)))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from lipsync.config.schema import FaceConfig
 from lipsync.core.errors import UsageError
-from lipsync.face.backend import Backend
-from lipsync.speech.cues import NAMES
+from lipsync.face.backend import NAMES, Backend
 
 
 def get_backend(name: str, config: FaceConfig) -> Backend:

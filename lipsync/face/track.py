@@ -35,7 +35,8 @@ class FaceTracker:
     def __init__(self, config: FaceConfig, width: int, height: int, backend: Backend | None = None) -> None:
         if config.at is not None and not (0 <= config.at[0] <= width and 0 <= config.at[1] <= height):
             raise UsageError(
-                f"The face position {config.at[0]:g},{config.at[1]:g} lies outside the picture of {width}x{height} pixels (face.at)."
+                f"The face position {config.at[0]:g},{config.at[1]:g} lies outside the picture of {width}x{height} "
+                "pixels (face.at)."
             )
         self._config = config
         self._backend = backend or get_backend(config.backend, config)
@@ -67,10 +68,11 @@ class FaceTracker:
         config = self._config
         try:
             person = self._people.choose(config.index, config.at)
-        except IndexError:
+        except IndexError as error:
             raise UsageError(
-                f"There is no face {config.index}: {len(self._people.persons)} people were seen; count from 0, from the left (face.index)."
-            )
+                f"There is no face {config.index}: {len(self._people.persons)} people were seen; count from 0, from "
+                "the left (face.index)."
+            ) from error
         if person is None:
             raise LipsyncError(
                 f"No face was found in any of the {len(clock)} frames; the target must show a face from the front, "

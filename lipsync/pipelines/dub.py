@@ -1,4 +1,4 @@
-"""The page: a person in a target video says a given speech. Stages as in Suwajanakorn, Seitz, Kemelmacher-Shlizerman 2017."""
+"""The page: a person in a target video says a given speech. Stages as in Suwajanakorn et al. 2017."""
 
 from __future__ import annotations
 
@@ -55,18 +55,18 @@ def dub(
     `prepare` made of the same target, footage and configuration, for several speeches. A long dub that was stopped goes
     on where it was. Raises UsageError for options, LipsyncError, MediaError for material that cannot be used; no half
     video is left behind then."""
-    target, speech, out, footage = Path(target), Path(speech), Path(out), tuple(map(Path, footage))
-    _check(target, speech, out, footage, config, force, prepared)
+    target, speech, out, more = Path(target), Path(speech), Path(out), tuple(map(Path, footage))
+    _check(target, speech, out, more, config, force, prepared)
     cache, watch = cache or Cache(config.cache.folder or None), Stopwatch(hook)
 
-    subject, model, method, device = prepared or prepare(target, config, footage=footage, cache=cache, hook=watch)
+    subject, model, method, device = prepared or prepare(target, config, footage=more, cache=cache, hook=watch)
     said = predict_utterance(
         speech, model, subject.video.clock, config, embed="speech" in method.needs, preview_s=preview_s
     )
     plan = make_plan(said.lips, said.voiced, subject, config)
     faces = faces_along(subject.track, plan, config.composite.fade_rows)
     scene = Scene(subject.films[0].stream, faces, subject.bank.space, subject.teeth)
-    made = Dub(subject, speech, said, plan, out, footage, config, preview_s)
+    made = Dub(subject, speech, said, plan, out, more, config, preview_s)
 
     with open_writer(made, cache) as writer:
         rendered = render(plan, scene, method, config, device, speech=said.embedding, start=writer.n_done)

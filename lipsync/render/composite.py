@@ -76,7 +76,7 @@ def _draw_over(frames, mouth, lips, shown, rows, space, config) -> None:
     strength = strength[:, None, None, None]
     region = blend_region(jaw, coarse, config)
     inside = _sample(mouth.alpha, space.scale * (coarse - coarse.new_tensor([space.left, space.top])), "bilinear")
-    mask, support = box.fine((region[0] * inside * strength)), box.fine(region[1] * strength)
+    mask, support = box.fine(region[0] * inside * strength), box.fine(region[1] * strength)
 
     bent, reach = _bend_jaw(under, box, coarse, jaw, moved, config)
     over = _sample(mouth.rgb, space.scale * (box.positions(1) - coarse.new_tensor([space.left, space.top])), "bicubic")
@@ -136,13 +136,13 @@ class Box:
         """(B,3,h,w) float32 in [0,1]."""
         parts = [
             f[:, y : y + self.height, x : x + self.width]
-            for f, x, y in zip(frames, self.left.tolist(), self.top.tolist())
+            for f, x, y in zip(frames, self.left.tolist(), self.top.tolist(), strict=True)
         ]
         return torch.stack(parts).float() / 255
 
     def paste(self, frames: torch.Tensor, boxes: torch.Tensor) -> None:
         """Writes the boxes into the frames."""
-        for f, part, x, y in zip(frames, boxes, self.left.tolist(), self.top.tolist()):
+        for f, part, x, y in zip(frames, boxes, self.left.tolist(), self.top.tolist(), strict=True):
             f[:, y : y + self.height, x : x + self.width] = part
 
     def pixels(self, step: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The render loop: target frames along a plan, a mouth for each, put into place. Everything that draws goes through here."""
+"""The render loop: target frames along a plan, a mouth for each, put into place. All drawing goes through it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Render = Callable[[TextureQuery], MouthTexture]
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is drawn over. stream: the video whose frames the plan names; faces: where its face is at each output row."""
+    """What is drawn over. stream: the video whose frames the plan names; faces: where its face is at each row."""
 
     stream: VideoStream
     faces: PlannedFaces
@@ -42,8 +42,8 @@ def render(
     start: int = 0,
     answer: Render | None = None,
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """(rows, (B,3,H,W) uint8 frames) with the plan's lips drawn by `method`, from row `start` on. Any range of rows is the
-    same drawn alone.
+    """(rows, (B,3,H,W) uint8 frames) with the plan's lips drawn by `method`, from row `start` on. Any range of rows is
+    the same drawn alone.
 
     speech: (N,256) of all rows, for methods that need it; answer: asked instead of `method.render`, to measure it.
     """

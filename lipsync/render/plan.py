@@ -35,7 +35,8 @@ def make_plan(lips: LipTrack, voiced: np.ndarray, subject: TargetAnalysis, confi
         origin=origin,
     )
     n = len(timing)
-    clock = lips.clock if n == len(lips) else FrameClock(lips.clock.pts[:n], lips.clock.base, int(lips.clock.pts[n]))
+    whole = lips.frames
+    clock = whole if n == len(lips) else FrameClock(whole.pts[:n], whole.base, int(whole.pts[n]))
     lips = LipTrack(lips.points[:n], lips.valid[:n], clock)
     render = track.valid[timing.source] & track.valid[_following(timing)]
     return DubPlan(timing.source, timing.half, lips, render, clock, timing.seeks)

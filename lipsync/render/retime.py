@@ -184,7 +184,7 @@ def _pauses(voiced: np.ndarray, shortest: int) -> np.ndarray:
     """(N,) bool silent runs of at least `shortest` rows."""
     edges = np.flatnonzero(np.diff(np.concatenate([[True], voiced, [True]]).astype(np.int8)))
     pausing = np.zeros(len(voiced), bool)
-    for begin, end in zip(edges[::2], edges[1::2]):
+    for begin, end in zip(edges[::2], edges[1::2], strict=True):
         pausing[begin:end] = end - begin >= shortest
     return pausing
 

@@ -19,7 +19,8 @@ def choose_teeth(bank: MouthBank, config: TeethConfig) -> TeethReference:
     shows teeth."""
     space, gaps = bank.space, opening(bank.lips)
     open_rows = np.flatnonzero(gaps >= max(config.min_gap, np.quantile(gaps, 0.5)))
-    order = open_rows[np.argsort(-(gaps * np.sqrt(bank.sharpness))[open_rows])][: config.tried]
+    clarity = gaps * np.sqrt(bank.sharpness)
+    order = open_rows[np.argsort(-clarity[open_rows])][: config.tried]
     if len(order) == 0:
         return _none(space)
     inside = inner_mouth(torch.from_numpy(bank.lips[order]), space)
@@ -57,14 +58,14 @@ def sharpen_teeth(
     if len(teeth.lips) == 0:
         return mouth
     rgb = mouth.rgb
-    lips = torch.from_numpy(lips).to(rgb.device)
-    inside = inner_mouth(lips, space)
+    drawn = torch.from_numpy(lips).to(rgb.device)
+    inside = inner_mouth(drawn, space)
     rows = inside.amax((1, 2, 3)) > 0
     if not bool(rows.any()):
         return mouth
     level, width = map(float, teeth.level)
     mask = soft_step((whiteness(rgb) - level) / width) * inside
-    distance = torch.cdist(lips.flatten(1), torch.from_numpy(teeth.lips).to(rgb).flatten(1)) / 18**0.5
+    distance = torch.cdist(drawn.flatten(1), torch.from_numpy(teeth.lips).to(rgb).flatten(1)) / 18**0.5
     weight = torch.softmax(-((distance / config.nearness) ** 2), 1)
     detail = torch.einsum("br,rchw->bchw", weight, torch.from_numpy(teeth.detail).to(rgb))
     known = torch.einsum("br,rhw->bhw", weight, torch.from_numpy(teeth.mask).to(rgb))[:, None]
@@ -100,7 +101,7 @@ def inner_mouth(lips: torch.Tensor, space: MouthSpace) -> torch.Tensor:
 def _edge(points: torch.Tensor, x: torch.Tensor, outside: float) -> torch.Tensor:
     """(B,W) height of the polyline (B,P,2), ascending in x, at each x; `outside` beyond its ends."""
     out = torch.full((len(points), len(x)), outside, device=points.device)
-    for a, b in zip(points.unbind(1)[:-1], points.unbind(1)[1:]):
+    for a, b in zip(points.unbind(1)[:-1], points.unbind(1)[1:], strict=True):
         t = (x - a[:, :1]) / (b[:, :1] - a[:, :1]).clamp_min(1e-6)
         out = torch.where((t >= 0) & (t <= 1), a[:, 1:] + t * (b[:, 1:] - a[:, 1:]), out)
     return out

@@ -3,6 +3,7 @@ cursor."""
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -30,8 +31,8 @@ PAPER, GRID, WAVE, CURVE, CURSOR, INK, FAINT = (
     (24, 27, 34), (44, 49, 60), (92, 148, 196), (240, 178, 94), (250, 250, 250), (226, 230, 236), (138, 146, 158),
 )  # fmt: skip
 CUE_COLOURS = {
-    "X": (52, 57, 68), "A": (140, 90, 160), "B": (86, 120, 170), "C": (60, 145, 120), "D": (190, 120, 50), "E": (170, 90, 90),
-    "F": (150, 70, 110), "G": (110, 120, 60),
+    "X": (52, 57, 68), "A": (140, 90, 160), "B": (86, 120, 170), "C": (60, 145, 120), "D": (190, 120, 50),
+    "E": (170, 90, 90), "F": (150, 70, 110), "G": (110, 120, 60),
 }  # fmt: skip
 
 
@@ -115,7 +116,7 @@ def _shine(picture: np.ndarray, floor: np.ndarray, bottom: np.ndarray, size: flo
     box = picture[y0:y1, x0:x1]
     coarse = 8  # blurred small: the band is soft anyway
     light = np.zeros((-(-box.shape[0] // coarse), -(-box.shape[1] // coarse)), np.float32)
-    cv2.fillPoly(light, [_fixed((band - [x0, y0]) / coarse)], 0.55, cv2.LINE_8, 4)
+    cv2.fillPoly(light, [_fixed((band - [x0, y0]) / coarse)], (0.55,), cv2.LINE_8, 4)
     light = cv2.resize(cv2.GaussianBlur(light, (0, 0), max(blur / coarse, 0.8)), box.shape[1::-1])
     box[:] = cv2.blendLinear(np.full_like(box, SHINE), box.copy(), light, 1 - light)
 
@@ -163,7 +164,7 @@ class LipFilm:
 
     def frames(self) -> Iterator[np.ndarray]:
         """(HEIGHT,WIDTH,3) uint8 RGB, one for each row of the lips."""
-        for row, second in enumerate(self.lips.clock.seconds):
+        for row, second in enumerate(self.lips.frames.seconds):
             yield self.frame(row, float(second))
 
     def frame(self, row: int, second: float) -> np.ndarray:
@@ -208,7 +209,7 @@ class LipFilm:
         edges = ((start_s + np.arange(WIDTH - 2 * MARGIN + 1) / (WIDTH - 2 * MARGIN) * self.page_s) * self.rate).astype(
             int
         )
-        for column, (a, b) in enumerate(zip(edges[:-1], edges[1:])):
+        for column, (a, b) in enumerate(itertools.pairwise(edges)):
             piece = self.samples[a:b]
             if len(piece):
                 y0, y1 = middle - half * piece.max() / loudest, middle - half * piece.min() / loudest
@@ -228,7 +229,7 @@ class LipFilm:
 
     def _gap_curve(self, start_s: float) -> np.ndarray:
         """(n,2) pixels of the opening on this page."""
-        seconds = self.lips.clock.seconds
+        seconds = self.lips.frames.seconds
         here = (seconds >= start_s) & (seconds <= start_s + self.page_s)
         x = MARGIN + (seconds[here] - start_s) / self.page_s * (WIDTH - 2 * MARGIN)
         share = self._gap[here] / max(float(self._gap.max()), 0.05)

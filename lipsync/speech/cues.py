@@ -25,8 +25,8 @@ from lipsync.core.types import LipTrack
 
 SHAPES = "ABCDEFGX"
 NAMES = {
-    "A": "closed", "B": "slightly open", "C": "open", "D": "wide open", "E": "slightly rounded", "F": "puckered", "G": "lower lip at teeth",
-    "X": "idle",
+    "A": "closed", "B": "slightly open", "C": "open", "D": "wide open", "E": "slightly rounded", "F": "puckered",
+    "G": "lower lip at teeth", "X": "idle",
 }  # fmt: skip
 #: What each shape looks like: inner gap, drop of the lower lip (shares of the speaker's reach), width over resting
 #: width.
@@ -77,7 +77,7 @@ def mouth_cues(lips: LipTrack, voiced: np.ndarray, rest: np.ndarray, duration_s:
     rows = np.minimum(np.arange(end), len(shape) - 1)
     shape = shape[rows]
     starts = np.flatnonzero(np.diff(shape, prepend=-1))
-    return [Cue(int(a), int(b), SHAPES[shape[a]]) for a, b in zip(starts, np.append(starts[1:], end))]
+    return [Cue(int(a), int(b), SHAPES[shape[a]]) for a, b in zip(starts, np.append(starts[1:], end), strict=True)]
 
 
 def _costs(points: np.ndarray, voiced: np.ndarray, rest: np.ndarray) -> np.ndarray:
@@ -105,7 +105,7 @@ def _long_runs(flags: np.ndarray, shortest: int) -> np.ndarray:
     """The flags without runs of fewer than `shortest`, other than at either end."""
     kept = flags.copy()
     edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
-    for first, after in zip(edges[::2], edges[1::2]):
+    for first, after in zip(edges[::2], edges[1::2], strict=True):
         if after - first < shortest and first > 0 and after < len(flags):
             kept[first:after] = False
     return kept

@@ -14,9 +14,10 @@ FORMAT = "lipsync-lip-track-1"
 #: Decimals of coordinates: a hundred-thousandth of an eye distance is far below what any camera shows.
 DECIMALS = 5
 POINTS = (
-    "outer left corner", "outer upper 1", "outer upper 2", "outer upper middle", "outer upper 4", "outer upper 5", "outer right corner",
-    "outer lower 1", "outer lower 2", "outer lower middle", "outer lower 4", "outer lower 5", "inner upper left", "inner upper middle",
-    "inner upper right", "inner lower right", "inner lower middle", "inner lower left",
+    "outer left corner", "outer upper 1", "outer upper 2", "outer upper middle", "outer upper 4", "outer upper 5",
+    "outer right corner", "outer lower 1", "outer lower 2", "outer lower middle", "outer lower 4", "outer lower 5",
+    "inner upper left", "inner upper middle", "inner upper right",
+    "inner lower right", "inner lower middle", "inner lower left",
 )  # fmt: skip
 IBUG_68 = (*range(48, 60), 61, 62, 63, 65, 66, 67)
 
@@ -28,12 +29,14 @@ def lips_json(lips: LipTrack, voiced: np.ndarray, rest: np.ndarray, about: Mappi
         "format": FORMAT,
         "note": "predicted from sound by a trained model; no camera saw these lips",
         **about,
-        "fps": round(float(lips.clock.rate), 6),
-        "fps_exact": str(lips.clock.rate),
+        "fps": round(float(lips.frames.rate), 6),
+        "fps_exact": str(lips.frames.rate),
         "frames": len(lips),
         "unit": "distance between the outer eye corners of the same face",
-        "frame_of_reference": "head pose removed; origin midway between the resting mouth corners; x right and y down on the picture",
-        "point_order": "outer contour clockwise from the picture's left corner; inner upper edge left to right; inner lower edge right to left",
+        "frame_of_reference": "head pose removed; origin midway between the resting mouth corners; x right and y down "
+        "on the picture",
+        "point_order": "outer contour clockwise from the picture's left corner; inner upper edge left to right; inner "
+        "lower edge right to left",
         "points": list(POINTS),
         "points_ibug68": list(IBUG_68),
     }
@@ -55,7 +58,7 @@ def lips_csv(lips: LipTrack, voiced: np.ndarray) -> str:
     ]
     gap, width = opening(lips.points), np.linalg.norm(lips.points[:, 6] - lips.points[:, 0], axis=-1)
     lines = [",".join(names)]
-    for i, second in enumerate(lips.clock.seconds):
+    for i, second in enumerate(lips.frames.seconds):
         numbers = [gap[i], width[i], *lips.points[i].ravel()]
         lines.append(f"{i},{second:.6f},{int(voiced[i])}," + ",".join(f"{x + 0.0:.{DECIMALS}f}" for x in numbers))
     return "\n".join(lines) + "\n"

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -131,8 +132,8 @@ class LipModel:
         points = np.empty((len(features), 18, 2), np.float32)
         with ThreadPoolExecutor(os.cpu_count()) as pool, one_thread():
             for part in pieces(len(features), CHUNK):
-                rows = self._standardised_rows(features, part)
-                each = list(pool.map(lambda net: predict_part(net, *rows, part), self.nets))
+                excerpt, first = self._standardised_rows(features, part)
+                each = list(pool.map(partial(predict_part, excerpt=excerpt, first=first, part=part), self.nets))
                 coefficients = np.mean(each, axis=0) * scale_of(self.basis)
                 points[part] = uncrossed(self.exaggerated(self.basis.decode(coefficients.astype(np.float32))))
         return points

@@ -43,7 +43,7 @@ def predict_utterance(
     embed: bool = False,
     preview_s: float | None = None,
 ) -> Utterance:
-    """What `speech` says, at the frame rate of `like`. embed: for methods that need speech. MediaError: it cannot be read."""
+    """What `speech` says, at the frame rate of `like`. embed: for methods that need speech. MediaError: unreadable."""
     wave = load_speech(speech, config.input_limits)
     length_s = wave.duration_s
     if preview_s is not None:

@@ -22,9 +22,10 @@ def prior_path(config: LipsConfig) -> Path | None:
 
 def prior_for(config: LipsConfig) -> LipModel | None:
     """The model that learning starts from; None = from nothing. UsageError: a file of another network."""
-    if prior_path(config) is None or (config.prior == "bundled" and config.network != "bidirectional"):
+    path = prior_path(config)
+    if path is None or (config.prior == "bundled" and config.network != "bidirectional"):
         return None
-    prior = LipModel.load(prior_path(config))
+    prior = LipModel.load(path)
     if prior.network != config.network:
-        raise UsageError(f"lips.prior {prior_path(config).name} is a {prior.network} network, not {config.network}.")
+        raise UsageError(f"lips.prior {path.name} is a {prior.network} network, not {config.network}.")
     return prior

@@ -113,5 +113,6 @@ def _cure(track: FaceTrack) -> str:
     """What helps against the most frequent reason, where something does."""
     return {
         "face too small": "Enlarge or crop the picture, or lower face.min_eye_distance_px. ",
-        "turned too far": "Take a film that shows the face from the front, or raise face.max_yaw_deg and face.max_pitch_deg. ",
+        "turned too far": "Take a film that shows the face from the front, or raise face.max_yaw_deg and "
+        "face.max_pitch_deg. ",
     }.get(REASONS[np.bincount(track.reason).argmax()], "")

@@ -47,15 +47,16 @@ def _make_mouths(films: tuple[Footage, ...], space: MouthSpace, config: DubConfi
     chosen = choose_rows([film.track for film in films], _room(space, config))
     total = sum(len(rows) for rows in chosen)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in _BANK_ARRAYS}
+    sharpnesses: list[float] = []
     first_shot = 0
     with open(where / "crops.npy", "wb") as file:  # written row by row: a mapped file would stay in memory
         shape = (total, 3, space.height, space.width)
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for crop, sharp in _cropped(films, chosen, space, config.batch):
             file.write(crop.transpose(2, 0, 1).tobytes())
-            columns["sharpness"].append(sharp)
-            hook("mouths", len(columns["sharpness"]), total)
-    for film, rows in zip(films, chosen):
+            sharpnesses.append(sharp)
+            hook("mouths", len(sharpnesses), total)
+    for film, rows in zip(films, chosen, strict=True):
         track = film.track
         columns["source"].append(rows)
         columns["lips"].append(track.lips.points[rows])
@@ -63,7 +64,7 @@ def _make_mouths(films: tuple[Footage, ...], space: MouthSpace, config: DubConfi
         columns["pose"].append(track.pose[rows])
         columns["shot"].append(track.shot[rows].astype(np.int64) + first_shot)
         first_shot += int(track.shot.max()) + 1
-    columns["sharpness"] = [np.array(columns["sharpness"], np.float32)]
+    columns["sharpness"] = [np.array(sharpnesses, np.float32)]
     save_arrays(where / "bank.safetensors", {name: np.concatenate(parts) for name, parts in columns.items()})
 
 
@@ -71,10 +72,10 @@ def _cropped(
     films: tuple[Footage, ...], chosen: list[np.ndarray], space: MouthSpace, batch: int
 ) -> Iterator[tuple[np.ndarray, float]]:
     """The (Hm,Wm,3) uint8 crop and the sharpness of every chosen frame, film after film."""
-    for film, rows in zip(films, chosen):
+    for film, rows in zip(films, chosen, strict=True):
         track = film.track
         for _, frames, _ in read_rows(film.stream, rows, batch):
-            for index, rgb in zip(frames.index, frames.rgb):
+            for index, rgb in zip(frames.index, frames.rgb, strict=True):
                 mouth_from_pixel = space.mouth_from_face @ np.linalg.inv(track.pixel_from_face[index])
                 crop = warp_frame(rgb.permute(1, 2, 0).numpy(), mouth_from_pixel, space.height, space.width)
                 yield crop, sharpness(crop, track.lips.points[index], space)
