@@ -69,8 +69,7 @@ def dub(
     made = Dub(subject, speech, said, plan, out, more, config, preview_s)
 
     with open_writer(made, cache) as writer:
-        rendered = render(plan, scene, method, config, device, speech=said.embedding, start=writer.n_done)
-        for rows, frames in rendered:
+        for rows, frames in render(plan, scene, method, config, device, speech=said.embedding, start=writer.n_done):
             writer.write(frames)
             watch("dub", rows.stop, len(plan))
         made.receipt_path.unlink(missing_ok=True)  # a receipt must never stand beside another video

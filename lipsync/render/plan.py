@@ -96,9 +96,10 @@ def frames_along(
     for part, frames, following in read_rows(stream, plan.source[start:], batch, also_next=plan.half[start:]):
         rows = slice(part.start + start, part.stop + start)
         rgb = frames.rgb
-        for b in np.flatnonzero(plan.half[rows]):
-            between = half_step(rgb[b].permute(1, 2, 0).numpy(), following[b].permute(1, 2, 0).numpy())
-            rgb[b] = torch.from_numpy(between).permute(2, 0, 1)
+        if following is not None:
+            for b in np.flatnonzero(plan.half[rows]):
+                between = half_step(rgb[b].permute(1, 2, 0).numpy(), following[b].permute(1, 2, 0).numpy())
+                rgb[b] = torch.from_numpy(between).permute(2, 0, 1)
         yield rows, rgb
 
 

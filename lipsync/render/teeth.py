@@ -20,7 +20,7 @@ def choose_teeth(bank: MouthBank, config: TeethConfig) -> TeethReference:
     space, gaps = bank.space, opening(bank.lips)
     open_rows = np.flatnonzero(gaps >= max(config.min_gap, np.quantile(gaps, 0.5)))
     clarity = gaps * np.sqrt(bank.sharpness)
-    order = open_rows[np.argsort(-clarity[open_rows])][: config.tried]
+    order = open_rows[np.argsort(np.negative(clarity[open_rows]))][: config.tried]
     if len(order) == 0:
         return _none(space)
     inside = inner_mouth(torch.from_numpy(bank.lips[order]), space)

@@ -143,7 +143,7 @@ def _fill(picture: np.ndarray, polygon: np.ndarray, colour: tuple[int, int, int]
     cv2.fillPoly(picture, [_fixed(polygon)], colour, cv2.LINE_AA, 4)
 
 
-class LipFilm:
+class LipAnimation:
     """Frames of the animation.
 
     lips: on the film's clock; samples: (S,) float32 sound at `rate`; cues: of `lipsync.speech.cues`; rest: (18,2)

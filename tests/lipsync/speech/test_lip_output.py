@@ -15,7 +15,7 @@ from lipsync.cli.app import app
 from lipsync.core.errors import UsageError
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER, LipBasis, opening
 from lipsync.core.types import LipTrack
-from lipsync.speech.animation import DARK, HEIGHT, STAGE_PX, WIDTH, LipArcs, LipFilm, draw_mouth
+from lipsync.speech.animation import DARK, HEIGHT, STAGE_PX, WIDTH, LipArcs, LipAnimation, draw_mouth
 from lipsync.speech.cues import Cue, mouth_cues, rhubarb_json, rhubarb_tsv
 from lipsync.speech.export import lips_csv, lips_json
 from lipsync.speech.lip_model import SHAPES, LipModel, LipNet
@@ -183,7 +183,7 @@ def test_the_cursor_moves_and_pages_turn():
     lips, voiced = said((CLOSED, 600, False), (WIDE, 600, True))
     film_lips = LipTrack(lips.points[::4], lips.valid[::4], FrameClock.constant(300, Fraction(25)))
     sound = np.random.default_rng(3).uniform(-1, 1, 16000 * 12).astype(np.float32)
-    film = LipFilm(film_lips, sound, 16000, mouth_cues(lips, voiced, REST, 12), REST, "caption")
+    film = LipAnimation(film_lips, sound, 16000, mouth_cues(lips, voiced, REST, 12), REST, "caption")
     frames = [film.frame(row, row / 25) for row in (5, 50, 155)]
     assert all(frame.shape == (HEIGHT, WIDTH, 3) and frame.dtype == np.uint8 for frame in frames)
     cursor = [
@@ -282,9 +282,7 @@ def test_the_command_writes_every_format(run, model, tmp_path, short_speech):
 
 
 def test_without_a_model_the_bundled_one_speaks(run, model, tmp_path, monkeypatch):
-    from lipsync.pipelines import models as lip_model
-
-    monkeypatch.setattr(lip_model, "bundled_lip_model", lambda: LipModel.load(model), raising=False)
+    monkeypatch.setattr("lipsync.pipelines.lips.bundled_lip_model", lambda: LipModel.load(model))
     assert run("-o", "a.csv").exit_code == 0 and run("-o", "b.csv", "--lips", model).exit_code == 0
     assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
 
@@ -342,5 +340,5 @@ def test_nothing_is_left_after_a_failure_in_drawing(run, model, tmp_path, monkey
     def frame(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(LipFilm, "frame", frame)
+    monkeypatch.setattr(LipAnimation, "frame", frame)
     assert run("--lips", model, "-o", "a.mp4").exit_code == 130 and list(tmp_path.iterdir()) == []
