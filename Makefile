@@ -1,5 +1,7 @@
 # make demo        environment, installation, and the shipped sample dubbed to demo/dubbed.mp4
 # make test        environment with the test extras, and the tests
+# make lint        style, types and the import law
+# make coverage    the tests, and how much of the code they run; fails under the floor
 # make test-slow   the tests that take minutes each
 # make clean       removes what the above made
 # PYTHON=...       another interpreter (3.11 or 3.12)
@@ -12,7 +14,10 @@ PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 endif
 
-.PHONY: demo test test-slow install install-test clean
+# Two test processes a core would only wait for each other; files stay together, so that what they share is made once.
+PYTEST := $(BIN)/python -m pytest -ra -n auto --dist loadfile
+
+.PHONY: demo test lint coverage test-slow install install-test clean
 
 demo: $(VENV)/.installed
 	@test -f samples/target.mp4 && test -f samples/speech.wav || { echo "samples/target.mp4 or samples/speech.wav is missing: clone the whole repository."; exit 1; }
@@ -22,13 +27,22 @@ demo: $(VENV)/.installed
 	@echo "The dubbed video: $(CURDIR)/demo/dubbed.mp4"
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -ra
+	$(PYTEST)
+
+coverage: $(VENV)/.installed-test
+	$(PYTEST) --cov --cov-report=term:skip-covered
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -ra -m slow
 
 install: $(VENV)/.installed
-install-test: $(VENV)/.installed-test
+install-test: $(VENV)/.installed-test $(VENV)/.installed-lint
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 with the module venv is needed (Debian: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -49,6 +63,12 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	@$(mend_opencv)
 	@touch $@
 
+$(VENV)/.installed-lint: $(VENV)/.installed-test
+	@echo "Installing the linters"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c ci-constraints.txt -e ".[lint]"
+	@$(mend_opencv)
+	@touch $@
+
 # opencv-contrib-python needs libGL and GLib from the system; its headless twin, the same but for windows, does not.
 define mend_opencv
 $(BIN)/python -c 'import cv2' 2>/dev/null || { \
@@ -60,5 +80,5 @@ $(BIN)/python -c 'import cv2' 2>/dev/null || { \
 endef
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info .pytest_cache
-	find audio video lipsync training tests samples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) demo build *.egg-info .pytest_cache .ruff_cache .import_linter_cache .coverage
+	find media audio video lipsync training tests samples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
