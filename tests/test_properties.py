@@ -230,7 +230,11 @@ def best_by_trying(n, t, costs):
     for row in range(1, n):
         voiced = np.concatenate([[0], costs.voiced[row:]])  # what this row costs is counted, the one before was
         here = replace(
-            costs, start=np.zeros(t), shown=costs.shown[row - 1 :], voiced=voiced, jump=costs.jump[row - 1 :]
+            costs,
+            start=np.zeros(t),
+            motion_weight=costs.motion_weight[row - 1 :],
+            voiced=voiced,
+            jump=costs.jump[row - 1 :],
         )
         best = {b: min(best[a] + (_pair(a, b, here)) for a in best) for b in best}
     return min(best.values())
@@ -243,7 +247,7 @@ def _pair(a, b, costs):
     f, (g, half) = a[0], b
     if half or g != f + 1:
         return np.inf
-    return costs.shown[1] * costs.motion[g] / 2 + costs.voiced[1] * costs.bad[g]
+    return costs.motion_weight[1] * costs.motion[g] / 2 + costs.voiced[1] * costs.bad[g]
 
 
 @settings(max_examples=120)

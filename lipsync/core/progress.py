@@ -69,9 +69,9 @@ class JsonLines(Lines):
     """The same moments as JSON objects, one a line: step, done, total, elapsed_s."""
 
     def show(self, step: str, done: int, total: int, elapsed_s: float) -> None:
-        said = {"note": self.words} if self.words else {}
+        note = {"note": self.words} if self.words else {}
         self.stream.write(
-            json.dumps({"step": step, "done": done, "total": total, "elapsed_s": round(elapsed_s, 3)} | said) + "\n"
+            json.dumps({"step": step, "done": done, "total": total, "elapsed_s": round(elapsed_s, 3)} | note) + "\n"
         )
         self.stream.flush()
 

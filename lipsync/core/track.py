@@ -19,7 +19,7 @@ def eye_distance_px(track: FaceTrack) -> float:
     return float(np.median(magnification(track.pixel_from_face[track.valid])))
 
 
-def why_not(track: FaceTrack) -> str:
+def unusable_reasons(track: FaceTrack) -> str:
     """The reasons for unusable frames, most frequent first: '12 x no face, 3 x blurred'."""
     counts = np.bincount(track.reason, minlength=len(REASONS))
     order = [i for i in np.argsort(-counts) if i > 0 and counts[i] > 0]

@@ -129,7 +129,7 @@ class DlibBackend:
 
     def _landmarks(self, rgb: np.ndarray, box: np.ndarray) -> np.ndarray:
         """(68,2) float32 pixels. The predictor starts from a mean face in the box, whose steps of whole pixels show as
-        jitter: marks from the box and from two slightly other ones are averaged."""
+        jitter: points from the box and from two slightly other ones are averaged."""
         side = float((box[2:] - box[:2]).mean())
         landmarks = []
         for grow in (-0.04, 0.0, 0.04):

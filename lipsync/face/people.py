@@ -34,16 +34,16 @@ class Person:
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
     portraits: list[np.ndarray] = field(default_factory=list)
 
-    def likeness(self, look: np.ndarray) -> tuple[float, int]:
+    def likeness(self, portrait: np.ndarray) -> tuple[float, int]:
         """How well a portrait correlates with the best of the known ones, and which one that is."""
-        scores = [float(look @ known) / max(float(np.linalg.norm(known)), 1e-6) for known in self.portraits]
+        scores = [float(portrait @ known) / max(float(np.linalg.norm(known)), 1e-6) for known in self.portraits]
         best = int(np.argmax(scores))
         return scores[best], best
 
     @property
     def presence(self) -> float:
         """Frames seen, each weighed with the face's size in pixels: the largest and most lasting face has the most."""
-        return float(sum(np.linalg.norm(mark[45] - mark[36]) for mark in self.landmarks))
+        return float(sum(np.linalg.norm(points[45] - points[36]) for points in self.landmarks))
 
     @property
     def box(self) -> np.ndarray:
@@ -104,8 +104,8 @@ class People:
         portraits = [portrait(rgb, pose) for pose in poses]
         scores = np.array(
             [
-                [self._likeness(person, frame, face, look) for person in self.persons]
-                for face, look in zip(faces, portraits, strict=True)
+                [self._likeness(person, frame, face, portrait) for person in self.persons]
+                for face, portrait in zip(faces, portraits, strict=True)
             ]
         )
         free = set(range(len(self.persons)))
@@ -123,9 +123,9 @@ class People:
                 self.persons.append(person)
             self._record(person, rgb, frame, face, poses[f], portraits[f])
 
-    def _likeness(self, person: Person, frame: int, face: DetectedFace, look: np.ndarray) -> float:
+    def _likeness(self, person: Person, frame: int, face: DetectedFace, portrait: np.ndarray) -> float:
         """> 0 where the face may be this person; larger is likelier."""
-        same_look, _ = person.likeness(look)
+        same_look, _ = person.likeness(portrait)
         if person.frames[-1] >= self._shot_start and frame - person.frames[-1] <= POSITION_LASTS:
             last = person.landmarks[-1]
             distance = float(np.linalg.norm(face.landmarks - last, axis=-1).mean()) / max(
@@ -136,16 +136,18 @@ class People:
         enough = SAME_PORTRAIT_AND_PLACE if overlap(face.box, person.box) > 0.4 else SAME_PORTRAIT
         return same_look if same_look > enough else 0.0
 
-    def _record(self, person: Person, rgb, frame: int, face: DetectedFace, pose: np.ndarray, look: np.ndarray) -> None:
+    def _record(
+        self, person: Person, rgb, frame: int, face: DetectedFace, pose: np.ndarray, portrait: np.ndarray
+    ) -> None:
         person.frames.append(frame)
         person.landmarks.append(face.landmarks)
         person.sharpness.append(sharpness(rgb, face.landmarks))
         person.thumbnails.add(rgb, pose)
-        score, best = person.likeness(look) if person.portraits else (0.0, 0)
+        score, best = person.likeness(portrait) if person.portraits else (0.0, 0)
         if score < KNOWN_LOOK and len(person.portraits) < MOST_LOOKS:
-            person.portraits.append(look)
+            person.portraits.append(portrait)
         else:
-            person.portraits[best] = person.portraits[best] + 0.05 * (look - person.portraits[best])
+            person.portraits[best] = person.portraits[best] + 0.05 * (portrait - person.portraits[best])
 
     def choose(self, index: int, at: tuple[float, float] | None) -> Person | None:
         """The person asked for; by default the one with most presence. None where nobody was seen; IndexError names a

@@ -39,22 +39,22 @@ def composite(
     frames: torch.Tensor,
     mouth: MouthTexture,
     lips: np.ndarray,
-    shown: PlannedFaces,
+    faces: PlannedFaces,
     rows: slice,
     space: MouthSpace,
     config: CompositeConfig,
 ) -> torch.Tensor:
     """(B,3,H,W) uint8 frames with the mouths in place. frames: (B,3,H,W) uint8; lips: (B,18,2) drawn, face frame;
-    shown: the plan's faces.
+    faces: the plan's faces.
 
     Row by row, each in its own box, so that a row is the same in any batch.
     """
     out = frames.clone()
     for b, row in enumerate(range(rows.start, rows.stop)):
-        if shown.strength[row] > 0:
+        if faces.strength[row] > 0:
             here = slice(b, b + 1)
             one = MouthTexture(mouth.rgb[here], mouth.alpha[here], mouth.jaw[here])
-            _draw_over(out[here], one, lips[here], shown, slice(row, row + 1), space, config)
+            _draw_over(out[here], one, lips[here], faces, slice(row, row + 1), space, config)
     return out
 
 
@@ -63,10 +63,10 @@ def jaw_move(target_jaw: torch.Tensor, drawn_jaw: torch.Tensor, config: Composit
     return ((drawn_jaw - target_jaw) * _FOLLOWS.to(drawn_jaw)).clamp(-config.jaw_limit, config.jaw_limit)
 
 
-def _draw_over(frames, mouth, lips, shown, rows, space, config) -> None:
+def _draw_over(frames, mouth, lips, faces, rows, space, config) -> None:
     lips, target_lips, target_jaw, strength, pixel_from_face = (
         torch.from_numpy(a).to(frames.device).float()
-        for a in (lips, shown.lips[rows], shown.jaw[rows], shown.strength[rows], shown.pixel_from_face[rows])
+        for a in (lips, faces.lips[rows], faces.jaw[rows], faces.strength[rows], faces.pixel_from_face[rows])
     )
     moved = jaw_move(target_jaw, mouth.jaw, config)
     jaw = target_jaw + moved

@@ -88,12 +88,12 @@ def pause_motion(
     position = source + 0.5 * half
     cumulated = np.concatenate([[0.0], np.cumsum(motion[1:], dtype=np.float64)])
     path = np.interp(position, np.arange(len(motion)), cumulated)
-    shown = np.abs(np.diff(path, prepend=path[0]))
-    shown[timing.seeks] = 0
+    moved = np.abs(np.diff(path, prepend=path[0]))
+    moved[timing.seeks] = 0
     silent = ~np.asarray(voiced[: len(source)], bool)
     if valid is not None:
         silent &= np.asarray(valid, bool)[source]
-    return float(shown[silent].mean()) if silent.any() else 0.0
+    return float(moved[silent].mean()) if silent.any() else 0.0
 
 
 def _played(n: int, t: int, policy: str, shot: np.ndarray) -> Timing:
@@ -110,20 +110,20 @@ def _played(n: int, t: int, policy: str, shot: np.ndarray) -> Timing:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Everything the programme reads. Per row: `shown` times the motion shown, `voiced` (0 or 1) times bad frames,
-    `jump` per seek. Per frame: `motion` (normalised), `bad`, `repeat`, `leave`, `land` (inf = forbidden), `start`;
+    """Everything the programme reads. Per row: `motion_weight` times the motion shown, `voiced` (0 or 1) times bad
+    frames, `jump` per seek. Per frame: `motion` (normalised), `bad`, `repeat`, `leaving`, `landing` (inf = forbidden), `start`;
     `joined` f and f + 1 are one shot, `skippable` f -> f + 2 may be; `cell` pose cell; `between` (C,C) cost of a jump
     from cell to cell."""
 
-    shown: np.ndarray
+    motion_weight: np.ndarray
     voiced: np.ndarray
     jump: np.ndarray
     motion: np.ndarray
     bad: np.ndarray
     repeat: np.ndarray
     skip: float
-    leave: np.ndarray
-    land: np.ndarray
+    leaving: np.ndarray
+    landing: np.ndarray
     start: np.ndarray
     joined: np.ndarray
     skippable: np.ndarray
@@ -138,7 +138,7 @@ def costs_of(voiced, motion, valid, shot, frame_rate, config, pose=None, origin=
     valid, shot = np.asarray(valid, bool), np.asarray(shot)
     moves = _normalised(np.asarray(motion, np.float64), valid, per_row)
     pausing = _pauses(voiced, round(config.pause_s * frame_rate))
-    shown = per_row * (
+    motion_weight = per_row * (
         config.motion_cost * pausing - config.onset * _onsets(pausing, round(config.onset_s * frame_rate))
     )
 
@@ -153,15 +153,15 @@ def costs_of(voiced, motion, valid, shot, frame_rate, config, pose=None, origin=
     cell, between, off_cell = _pose_cells(pose, origin, t, config)
     can_land = _may_land(joined, round(config.seek_landing_s * frame_rate))
     return Costs(
-        shown=shown,
+        motion_weight=motion_weight,
         voiced=(~pausing).astype(np.float64),
         jump=config.seek + config.seek_voiced * ~pausing,
         motion=moves,
         bad=bad,
         repeat=per_row * (config.repeat + config.repeat_motion * ahead),
         skip=per_row * config.skip,
-        leave=calm + off_cell,
-        land=np.where(can_land, calm + off_cell + config.seek * ~valid, np.inf),
+        leaving=calm + off_cell,
+        landing=np.where(can_land, calm + off_cell + config.seek * ~valid, np.inf),
         start=config.start * np.arange(t) / frame_rate,
         joined=joined,
         skippable=skippable,
@@ -236,7 +236,7 @@ def _cheapest(costs: Costs) -> Timing:
     """Forward through all rows in segments, remembering the costs at each segment's start; then back, segment by
     segment, each computed again unless it is the last. Memory: one segment's table and one pair of cost rows per
     segment."""
-    n, t = len(costs.shown), len(costs.motion)
+    n, t = len(costs.motion_weight), len(costs.motion)
     n_cells = len(costs.between)
     length = min(n, max(_TABLE_BYTES // (t + 8 * n_cells), int(np.sqrt(16 * n)), 1))
     table = np.empty((length, t), np.uint8)
@@ -288,15 +288,15 @@ def _run(costs: Costs, begin: int, end: int, whole, half, table, sources) -> Non
         half,
         table,
         sources,
-        c.shown,
+        c.motion_weight,
         c.voiced,
         c.jump,
         c.motion,
         c.bad,
         c.repeat,
         c.skip,
-        c.leave,
-        c.land,
+        c.leaving,
+        c.landing,
         c.joined,
         c.skippable,
         c.cell,
@@ -321,22 +321,22 @@ def _rows(
     half,
     table,
     sources,
-    shown,
+    motion_weight,
     voiced,
     jump,
     motion,
     bad,
     repeat,
     skip,
-    leave,
-    land,
+    leaving,
+    landing,
     joined,
     skippable,
     cell,
     between,
 ):
     """Costs of rows begin..end - 1 (row 0 is the start), `whole` and `half` in place; how each whole frame was reached
-    into `table`, and for seeks the two best frames to leave for each cell into `sources` (two, as a frame may not seek
+    into `table`, and for seeks the two best frames to leaving for each cell into `sources` (two, as a frame may not seek
     to itself)."""
     n_frames, n_cells = len(motion), len(between)
     new_whole, new_half = np.empty(n_frames), np.empty(n_frames)
@@ -345,7 +345,7 @@ def _rows(
         near[:] = np.inf
         near_from[:] = -1
         for f in range(n_frames):
-            cost, c = whole[f] + leave[f], cell[f]
+            cost, c = whole[f] + leaving[f], cell[f]
             if cost < near[c, 0]:
                 near[c, 1], near_from[c, 1] = near[c, 0], near_from[c, 0]
                 near[c, 0], near_from[c, 0] = cost, f
@@ -363,7 +363,7 @@ def _rows(
                         far[c, 0], far_from[c, 0] = cost, near_from[d, i]
                     elif cost < far[c, 1]:
                         far[c, 1], far_from[c, 1] = cost, near_from[d, i]
-        weight = shown[row]
+        weight = motion_weight[row]
         for f in range(n_frames):
             best, move = np.inf, STEP
             if f > 0 and joined[f - 1]:
@@ -377,7 +377,7 @@ def _rows(
                     best, move = cost, SKIP
             c = cell[f]
             cost = far[c, 1] if far_from[c, 0] == f else far[c, 0]
-            cost += land[f] + jump[row]
+            cost += landing[f] + jump[row]
             if cost < best:
                 best, move = cost, SEEK
             table[row - begin, f] = move

@@ -31,7 +31,7 @@ NAMES = {
 #: What each shape looks like: inner gap, drop of the lower lip (shares of the speaker's reach), width over resting
 #: width.
 #: Near the medians at moments of words that have the sound, GRID s1, clips of `train`.
-LOOKS = {
+PROTOTYPES = {
     "A": [(0.0, 0.1, 1.0), (0.02, 0.28, 0.975)],
     "B": [(0.30, 0.20, 1.04), (0.40, 0.30, 1.0), (0.62, 0.46, 1.01), (0.90, 0.52, 1.03)],
     "C": [(0.80, 0.68, 1.015), (0.98, 0.80, 1.03)],
@@ -86,10 +86,12 @@ def _costs(points: np.ndarray, voiced: np.ndarray, rest: np.ndarray) -> np.ndarr
     gap, drop = opening(points), points[:, 9, 1] - rest[9, 1]
     reach = np.clip(_highest(gap[voiced]), REACH[0] * width, REACH[1] * width)
     drop_reach = np.clip(_highest(drop[voiced]) / DROP, DROP_REACH[0] * reach, DROP_REACH[1] * reach)
-    looks = np.stack([gap / reach, drop / drop_reach, np.linalg.norm(points[:, 6] - points[:, 0], axis=-1) / width], 1)
+    features = np.stack(
+        [gap / reach, drop / drop_reach, np.linalg.norm(points[:, 6] - points[:, 0], axis=-1) / width], 1
+    )
     costs = np.empty((len(points), len(SHAPES)))
     for column, shape in enumerate(SHAPES[:-1]):
-        away = (looks[:, None] - np.array(LOOKS[shape])) / SCALE
+        away = (features[:, None] - np.array(PROTOTYPES[shape])) / SCALE
         costs[:, column] = np.minimum((away**2).sum(-1).min(1), WORST) + (DOUBT if shape == "G" else 0)
     idle = _long_runs(~voiced, IDLE)
     costs[idle, 0] += DOUBT

@@ -32,7 +32,7 @@ FORMAT = "lipsync-lips-3"
 _FORMAT_0_1, _NAMES_0_1 = "lipsync-lips-2", {".enter.": ".proj_in.", ".leave.": ".head."}
 #: Networks that a model may average.
 MOST_NETS = 64
-#: Rows predict_part for at once (a minute), and rows heard before and after them.
+#: Rows predicted at once (a minute), and rows of context before and after them.
 CHUNK, CONTEXT = 6000, 600
 
 
@@ -144,8 +144,8 @@ class LipModel:
         net, features = self.nets[0], FeatureRows(wave, self.spec)
         for part in pieces(len(features), CHUNK):
             with one_thread():
-                said = predict_part(net, *self._standardised_rows(features, part), part, net.encode)
-            yield said
+                embedding = predict_part(net, *self._standardised_rows(features, part), part, net.encode)
+            yield embedding
 
     def _standardised_rows(self, features: torch.Tensor | FeatureRows, part: slice) -> tuple[torch.Tensor, int]:
         """What each of the networks, which are alike, reads to answer for `part`; standardised."""
@@ -256,13 +256,13 @@ def predict_part(
     excerpt: torch.Tensor,
     first: int,
     part: slice,
-    answer: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> np.ndarray:
     """(part,K) float64 coefficients, standardised, for (L,D) standardised rows from `first` on; the delay is made good.
 
-    answer: `net.encode` for the LSTM's own features instead.
+    forward: `net.encode` for the LSTM's own features instead.
     """
-    out = (answer or net)(excerpt[None])[0].double().cpu().numpy()
+    out = (forward or net)(excerpt[None])[0].double().cpu().numpy()
     moments = first + np.arange(len(out)) * net.stack - net.delay
     wanted = np.arange(part.start, part.stop)
     return np.stack([np.interp(wanted, moments, column) for column in out.T], 1)

@@ -14,7 +14,7 @@ from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.geometry import mouth_space
 from lipsync.core.progress import Hook, silent
-from lipsync.core.track import eye_distance_px, why_not
+from lipsync.core.track import eye_distance_px, unusable_reasons
 from lipsync.core.types import REASONS, FaceTrack, Footage, LipTrack, TargetAnalysis, TargetVideo
 from lipsync.face.motion import head_motion
 from lipsync.face.track import FaceTracker
@@ -38,7 +38,7 @@ def analyse(
     subject = follow_face(Path(target), config, cache, hook)
     if not subject.track.valid.any():
         raise LipsyncError(
-            f"No usable face in {target}: {why_not(subject.track)}. {_cure(subject.track)}"
+            f"No usable face in {target}: {unusable_reasons(subject.track)}. {_cure(subject.track)}"
             "Check with `lipsync analyse`, or choose another face with --face or --face-at."
         )
     more, notes = usable_footage(footage, config, cache, hook)
@@ -59,7 +59,7 @@ def usable_footage(
     for path in map(Path, paths):
         try:
             film = follow_face(path, config, cache, hook)
-            reason = "" if film.track.valid.any() else why_not(film.track)
+            reason = "" if film.track.valid.any() else unusable_reasons(film.track)
         except LipsyncError as error:
             reason = str(error)
         if reason:

@@ -24,19 +24,19 @@ def cost_of_path(path, c):
         if gh:
             if h or g != f or not c.joined[f]:
                 return np.inf
-            total += c.repeat[f] + c.shown[row] * c.motion[f + 1] / 2
+            total += c.repeat[f] + c.motion_weight[row] * c.motion[f + 1] / 2
         elif h:
             if g != f + 1:
                 return np.inf
-            total += c.shown[row] * c.motion[g] / 2
+            total += c.motion_weight[row] * c.motion[g] / 2
         else:
             ways = [np.inf]
             if g == f + 1 and c.joined[f]:
-                ways.append(c.shown[row] * c.motion[g])
+                ways.append(c.motion_weight[row] * c.motion[g])
             if g == f + 2 and c.skippable[f]:
-                ways.append(c.skip + c.shown[row] * (c.motion[f + 1] + c.motion[g]))
+                ways.append(c.skip + c.motion_weight[row] * (c.motion[f + 1] + c.motion[g]))
             if g != f:
-                ways.append(c.leave[f] + c.land[g] + c.jump[row] + c.between[c.cell[f], c.cell[g]])
+                ways.append(c.leaving[f] + c.landing[g] + c.jump[row] + c.between[c.cell[f], c.cell[g]])
             total += min(ways)
         f, h = g, gh
     return total

@@ -23,21 +23,21 @@ def scene(strength=1.0, jaw_shift=0.0, tint=0.0):
     rgb = warp(frames.float() / 255, mouth_from_pixel, (space.height, space.width)) + tint
     jaw = torch.from_numpy(subject.bank.jaw) + torch.tensor([0.0, jaw_shift])
     mouth = MouthTexture(rgb, torch.ones(2, 1, space.height, space.width), jaw)
-    shown = PlannedFaces(
+    faces = PlannedFaces(
         track.pixel_from_face, track.lips.points, subject.bank.jaw, track.pose, np.full(2, strength, np.float32)
     )
-    return subject, frames, mouth, shown, space
+    return subject, frames, mouth, faces, space
 
 
 def test_strength_zero_returns_the_input_bit_for_bit():
-    subject, frames, mouth, shown, space = scene(strength=0.0, jaw_shift=0.05, tint=0.3)
-    assert torch.equal(composite(frames, mouth, subject.bank.lips, shown, slice(0, 2), space, CONFIG), frames)
+    subject, frames, mouth, faces, space = scene(strength=0.0, jaw_shift=0.05, tint=0.3)
+    assert torch.equal(composite(frames, mouth, subject.bank.lips, faces, slice(0, 2), space, CONFIG), frames)
 
 
 def test_pixels_outside_the_region_stay_as_decoded():
-    subject, frames, mouth, shown, space = scene(jaw_shift=0.08, tint=0.2)
+    subject, frames, mouth, faces, space = scene(jaw_shift=0.08, tint=0.2)
     mouth = MouthTexture(torch.rand_like(mouth.rgb), mouth.alpha, mouth.jaw)
-    out = composite(frames, mouth, subject.bank.lips, shown, slice(0, 2), space, CONFIG)
+    out = composite(frames, mouth, subject.bank.lips, faces, slice(0, 2), space, CONFIG)
     changed = (out != frames).any(1)[0].numpy()
     rows, columns = np.nonzero(changed)
     # face frame: 60 px per unit, origin at (150, 120); the region ends at the jaw's reach and just above the nose base
@@ -47,44 +47,44 @@ def test_pixels_outside_the_region_stay_as_decoded():
 
 
 def test_the_targets_own_mouth_changes_almost_nothing():
-    subject, frames, mouth, shown, space = scene()
-    out = composite(frames, mouth, subject.bank.lips, shown, slice(0, 2), space, CONFIG)
+    subject, frames, mouth, faces, space = scene()
+    out = composite(frames, mouth, subject.bank.lips, faces, slice(0, 2), space, CONFIG)
     assert (out.int() - frames.int()).abs().float().mean() < 0.2
     assert (out.int() - frames.int()).abs().max() <= 4
 
 
 def test_colour_difference_is_matched():
-    subject, frames, mouth, shown, space = scene(tint=0.15)
-    out = composite(frames, mouth, subject.bank.lips, shown, slice(0, 2), space, CONFIG)
+    subject, frames, mouth, faces, space = scene(tint=0.15)
+    out = composite(frames, mouth, subject.bank.lips, faces, slice(0, 2), space, CONFIG)
     assert (out.int() - frames.int()).abs().float().max() < 10, "a tint of 38 levels must be gone"
 
 
 def test_other_light_does_not_tint_the_dark_inside_of_a_mouth():
-    subject, frames, mouth, shown, space = scene(tint=-0.15)
+    subject, frames, mouth, faces, space = scene(tint=-0.15)
     middle = space.mouth_from_face @ np.append(subject.bank.lips[0].mean(0), 1)
     x, y = int(middle[0]), int(middle[1])
     mouth.rgb[:, :, y - 4 : y + 5, x - 6 : x + 7] = 0.04
-    out = composite(frames, mouth, subject.bank.lips, shown, slice(0, 2), space, CONFIG)
+    out = composite(frames, mouth, subject.bank.lips, faces, slice(0, 2), space, CONFIG)
     face = subject.bank.lips[0].mean(0)
     column, row = (subject.track.pixel_from_face[0] @ np.append(face, 1))[:2].astype(int)
     assert out[0, :, row, column].max() < 30, "38 levels were missing on the skin; next to black there are none to add"
 
 
 def test_a_row_does_not_depend_on_its_batch():
-    subject, frames, mouth, shown, space = scene(jaw_shift=0.04)
-    both = composite(frames, mouth, subject.bank.lips, shown, slice(0, 2), space, CONFIG)
+    subject, frames, mouth, faces, space = scene(jaw_shift=0.04)
+    both = composite(frames, mouth, subject.bank.lips, faces, slice(0, 2), space, CONFIG)
     one = MouthTexture(mouth.rgb[1:], mouth.alpha[1:], mouth.jaw[1:])
-    alone = composite(frames[1:], one, subject.bank.lips[1:], shown, slice(1, 2), space, CONFIG)
+    alone = composite(frames[1:], one, subject.bank.lips[1:], faces, slice(1, 2), space, CONFIG)
     assert (alone[0].int() - both[1].int()).abs().max() <= 1
 
 
 def test_the_jaw_follows_the_drawn_one():
-    subject, frames, mouth, shown, space = scene(jaw_shift=0.1)
+    subject, frames, mouth, faces, space = scene(jaw_shift=0.1)
     # a frame with an edge at the chin: bright face above, dark neck below
     chin = int(120 + 60 * (0.505 + 0.025))
     frames = torch.full_like(frames, 200)
     frames[:, :, chin:] = 40
-    out = composite(frames, mouth, subject.bank.lips, shown, slice(0, 2), space, CONFIG)
+    out = composite(frames, mouth, subject.bank.lips, faces, slice(0, 2), space, CONFIG)
     column = out[0, 0, :, 150].numpy()
     edge = int(np.flatnonzero(column[chin - 10 :] < 120)[0]) + chin - 10
     assert 1 <= edge - chin <= 7

@@ -31,10 +31,10 @@ def plan_of(source, half=None, subject=None):
 
 def test_half_steps_lie_between_their_frames():
     subject = drawn_subject(GAPS)
-    shown = faces_along(subject.track, plan_of([3, 3, 4], [False, True, False]), 3)
-    assert np.allclose(shown.lips[1], (subject.track.lips.points[3] + subject.track.lips.points[4]) / 2, atol=1e-6)
-    assert np.allclose(shown.lips[2], subject.track.lips.points[4], atol=1e-6)
-    assert np.allclose(shown.jaw[0], subject.bank.jaw[3], atol=1e-5)
+    faces = faces_along(subject.track, plan_of([3, 3, 4], [False, True, False]), 3)
+    assert np.allclose(faces.lips[1], (subject.track.lips.points[3] + subject.track.lips.points[4]) / 2, atol=1e-6)
+    assert np.allclose(faces.lips[2], subject.track.lips.points[4], atol=1e-6)
+    assert np.allclose(faces.jaw[0], subject.bank.jaw[3], atol=1e-5)
 
 
 def asking(radius, *needs):
@@ -44,11 +44,11 @@ def asking(radius, *needs):
 def test_a_query_carries_its_context_and_repeats_the_ends():
     subject = drawn_subject(GAPS)
     plan = plan_of(range(6))
-    shown = faces_along(subject.track, plan, 3)
+    faces = faces_along(subject.track, plan, 3)
     frames = torch.zeros(2, 3, 240, 300, dtype=torch.uint8)
-    query = build_query(plan, shown, subject.bank.space, slice(0, 2), frames, asking(2))
+    query = build_query(plan, faces, subject.bank.space, slice(0, 2), frames, asking(2))
     assert query.lips[:, 0, 0].tolist() == [0, 0, 0, 1, 2, 3]
-    query = build_query(plan, shown, subject.bank.space, slice(4, 6), frames, asking(2))
+    query = build_query(plan, faces, subject.bank.space, slice(4, 6), frames, asking(2))
     assert query.lips[:, 0, 0].tolist() == [2, 3, 4, 5, 5, 5]
     assert query.crop is None and query.speech is None, "what is not needed is not made"
 

@@ -83,8 +83,8 @@ def test_motion_after_onset_is_sought():
     motion[210:220] = 0.02
     valid, shot = np.ones(400, bool), np.zeros(400, int)
     timing = retime(voiced, motion, valid, shot, 25)
-    shown = motion[timing.source[30:40]]
-    assert (shown > 0.01).sum() >= 9
+    motion_weight = motion[timing.source[30:40]]
+    assert (motion_weight > 0.01).sum() >= 9
     without = retime(voiced, motion, valid, shot, 25, RetimeConfig(onset=0.0))
     assert (motion[without.source[30:40]] > 0.01).sum() == 0
 
@@ -145,9 +145,9 @@ def test_shots_are_crossed_by_seeks_only_and_a_fitting_stretch_is_found():
 def test_seeks_land_well_before_the_end_of_a_shot():
     shot = np.repeat([0, 1, 2], [20, 3, 10])
     args = np.zeros(5, bool), np.zeros(33, np.float32), np.ones(33, bool), shot, 25
-    may_land = np.isfinite(costs_of(*args, RetimeConfig(seek_landing_s=0.2)).land)
+    may_land = np.isfinite(costs_of(*args, RetimeConfig(seek_landing_s=0.2)).landing)
     assert np.flatnonzero(may_land).tolist() == [*range(15), *range(23, 28)]
-    only_the_best = np.isfinite(costs_of(*args, RetimeConfig(seek_landing_s=10)).land)
+    only_the_best = np.isfinite(costs_of(*args, RetimeConfig(seek_landing_s=10)).landing)
     assert np.flatnonzero(only_the_best).tolist() == [0]
 
 

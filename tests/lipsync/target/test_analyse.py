@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 
-from lipsync.core.track import eye_distance_px, jaw_in_face, why_not
+from lipsync.core.track import eye_distance_px, jaw_in_face, unusable_reasons
 from lipsync.pipelines.inspect import count_shapes
 from lipsync.target.mouth_bank import choose_rows, sharpness
 from tests.support.drawn import draw, drawn_subject, lips_open
@@ -42,7 +42,7 @@ def test_measures_of_a_track():
     track = dataclasses.replace(
         subject.track, valid=np.array([True, False, False]), reason=np.array([0, 1, 1], np.int8)
     )
-    assert why_not(track) == "2 frames: no face"
+    assert unusable_reasons(track) == "2 frames: no face"
 
 
 def test_shapes_are_counted_by_distance():
