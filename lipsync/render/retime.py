@@ -111,8 +111,8 @@ def _played(n: int, t: int, policy: str, shot: np.ndarray) -> Timing:
 @dataclass(frozen=True, slots=True)
 class Costs:
     """Everything the programme reads. Per row: `motion_weight` times the motion shown, `voiced` (0 or 1) times bad
-    frames, `jump` per seek. Per frame: `motion` (normalised), `bad`, `repeat`, `leaving`, `landing` (inf = forbidden), `start`;
-    `joined` f and f + 1 are one shot, `skippable` f -> f + 2 may be; `cell` pose cell; `between` (C,C) cost of a jump
+    frames, `jump` per seek. Per frame: `motion` (normalised), `bad`, `repeat`, `leaving`, `landing` (inf = forbidden),
+    `start`; `joined` f and f + 1 are one shot, `skippable` f -> f + 2 may be; `cell` pose cell; `between` (C,C) cost of a jump
     from cell to cell."""
 
     motion_weight: np.ndarray
@@ -336,8 +336,8 @@ def _rows(
     between,
 ):
     """Costs of rows begin..end - 1 (row 0 is the start), `whole` and `half` in place; how each whole frame was reached
-    into `table`, and for seeks the two best frames to leaving for each cell into `sources` (two, as a frame may not seek
-    to itself)."""
+    into `table`, and for seeks the two best frames to leave for each cell into `sources` (two, as a frame may not
+    seek to itself)."""
     n_frames, n_cells = len(motion), len(between)
     new_whole, new_half = np.empty(n_frames), np.empty(n_frames)
     near, near_from = np.empty((n_cells, 2)), np.empty((n_cells, 2), np.int32)
