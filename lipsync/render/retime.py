@@ -112,8 +112,8 @@ def _played(n: int, t: int, policy: str, shot: np.ndarray) -> Timing:
 class Costs:
     """Everything the programme reads. Per row: `motion_weight` times the motion shown, `voiced` (0 or 1) times bad
     frames, `jump` per seek. Per frame: `motion` (normalised), `bad`, `repeat`, `leaving`, `landing` (inf = forbidden),
-    `start`; `joined` f and f + 1 are one shot, `skippable` f -> f + 2 may be; `cell` pose cell; `between` (C,C) cost of a
-    jump from cell to cell."""
+    `start`; `joined` f and f + 1 are one shot, `skippable` f -> f + 2 may be; `cell` pose cell; `between` (C,C) cost of
+    a jump from cell to cell."""
 
     motion_weight: np.ndarray
     voiced: np.ndarray
