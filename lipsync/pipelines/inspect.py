@@ -59,10 +59,11 @@ def inspect_target(
     target: str | Path, config: DubConfig = DubConfig(), cache: Cache | None = None, hook: Hook = silent
 ) -> Look:
     """What `target` offers. Raises as `analyse` does. What is computed here is kept for the dub."""
-    subject = analyse(Path(target), config, cache or Cache(config.cache.folder or None), hook)
+    cache = cache or Cache(config.cache.folder or None)
+    subject = analyse(Path(target), config, cache, hook)
     film, track = subject.films[0], subject.track
     counts = np.bincount(track.reason, minlength=len(REASONS))
-    speech_s = float((voiced_frames(film) & track.valid).sum() / film.video.clock.rate)
+    speech_s = float((voiced_frames(film, cache) & track.valid).sum() / film.video.clock.rate)
     found = {
         "usable_share": float(track.valid.mean()),
         "eye_distance_px": eye_distance_px(track),

@@ -32,7 +32,7 @@ def lip_model_for(
 ) -> LipModel:
     """The model that says new speech with this subject's lips, from their rest in the target. LipsyncError: nothing to
     learn from, no prior."""
-    rest = resting_lips(subject)
+    rest = resting_lips(subject, cache)
     if config.model:
         return LipModel.load(Path(config.model)).retarget(rest)
     prior = prior_for(config)
@@ -52,7 +52,9 @@ def lip_model_for(
             model = adapt_lip_model(examples, visible, rest, config, prior, hook, device)
         model.save(where / "model.safetensors")
 
-    load = lambda folder: LipModel.load(folder / "model.safetensors")  # noqa: E731
+    def load(folder: Path) -> LipModel:
+        return LipModel.load(folder / "model.safetensors")
+
     return cache.read("lips", key, make, load, label=subject.video.path.name).retarget(rest)
 
 

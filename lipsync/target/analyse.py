@@ -74,7 +74,10 @@ def follow_face(path: Path, config: DubConfig, cache: Cache, hook: Hook = silent
     stream = probed(path, config)
     sha256 = content_hash(path)
     key = track_key(sha256, config)
-    load = lambda folder: (load_file(folder / "track.safetensors"), json.loads((folder / "facts.json").read_text()))  # noqa: E731
+
+    def load(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
+        return load_file(folder / "track.safetensors"), json.loads((folder / "facts.json").read_text())
+
     arrays, facts = cache.read(
         "track", key, lambda where: _make_track(stream, config, where, hook), load, label=path.name
     )

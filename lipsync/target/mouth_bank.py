@@ -33,7 +33,10 @@ def collect_mouths(
         {"analysis": asdict(config.analysis), "space": asdict(space)},
         [film.key for film in films],
     )
-    make = lambda where: _make_mouths(films, space, config, where, hook)  # noqa: E731
+
+    def make(folder: Path) -> None:
+        _make_mouths(films, space, config, folder, hook)
+
     arrays, crops = cache.read("mouths", key, make, load_mouths, label=films[0].video.path.name)
     return MouthBank(crops=crops, space=space, **{name: arrays[name] for name in _BANK_ARRAYS}), key
 

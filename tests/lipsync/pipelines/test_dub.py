@@ -191,6 +191,18 @@ def test_a_prepared_target_says_several_speeches(dubbed, small_target, short_spe
     assert facts["id"] == dubbed[1]["id"]
 
 
+def test_the_targets_sound_is_decoded_once_for_all_speeches(
+    dubbed, small_target, short_speech, shared_cache, tmp_path, monkeypatch
+):
+    def never(path, limits):
+        raise AssertionError(f"{path} was decoded again")
+
+    for module in ("target.rest", "learning.lip_examples", "learning.textures"):
+        monkeypatch.setattr(f"lipsync.{module}.load_track", never)
+    ready = prepare(small_target, QUICK, cache=shared_cache)
+    dub(small_target, short_speech, tmp_path / "a.mkv", QUICK, preview_s=0.2, cache=shared_cache, prepared=ready)
+
+
 def test_the_id_counts_footage_that_was_of_no_use(dubbed, small_target, short_speech, shared_cache, tmp_path):
     dark = tmp_path / "dark.mkv"
     with VideoWriter(dark, width=96, height=64, clock=FrameClock.constant(10, Fraction(25)), codec="ffv1") as writer:
