@@ -74,13 +74,9 @@ def _track_key(name: str, config: DubConfig) -> str:
 
 def _speech(name: str, config: DubConfig) -> float:
     """Seconds."""
-    from audio.duration import speech_length
-    from media.container import check_length
+    from lipsync.store.preflight import check_speech
 
-    limits = config.input_limits
-    length_s = speech_length(name, limits)
-    check_length(round(length_s * 1000), 1000, name, limits)
-    return float(length_s)
+    return check_speech(name, config.input_limits)
 
 
 def _encoder(name: str, config: DubConfig) -> None:

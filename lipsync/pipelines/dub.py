@@ -21,7 +21,7 @@ from lipsync.render.plan import faces_along, make_plan
 from lipsync.speech.lip_model import LipModel
 from lipsync.speech.predict import predict_utterance
 from lipsync.store.cache import Cache
-from lipsync.store.preflight import check_encoder, check_paths
+from lipsync.store.preflight import check_encoder, check_paths, check_speech
 from lipsync.store.receipt import Receipt, Stopwatch
 from lipsync.target.analyse import analyse
 
@@ -108,6 +108,7 @@ def _check(
     """What can be refused before any work; what depends on the target alone is known good where it is prepared."""
     validate(config)
     check_paths(target, speech, out, footage, force)
+    check_speech(speech, config.input_limits)
     check_encoder(out, config.write)
     if prepared is None:
         check_texture(config)

@@ -10,10 +10,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lipsync.config.schema import WriteConfig
 from lipsync.core.errors import LipsyncError, UsageError
 from media.atomic import atomic_write, part_path, remove_stale
+
+if TYPE_CHECKING:
+    from media.container import InputLimits
 
 
 def receipt_path(out: str | Path) -> Path:
@@ -147,6 +151,17 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         raise LipsyncError(
             f"{path} could not be written ({error.strerror or error}). Check free disk space and the folder."
         ) from error
+
+
+def check_speech(speech: str | Path, limits: InputLimits) -> float:
+    """Its length in seconds, without decoding all of it. MediaError where it holds no sound that can be read, or more
+    than is opened: known before the work."""
+    from audio.duration import speech_length
+    from media.container import check_length
+
+    length_s = speech_length(speech, limits)
+    check_length(round(length_s * 1000), 1000, speech, limits)
+    return float(length_s)
 
 
 def check_encoder(out: str | Path, write: WriteConfig) -> None:
