@@ -6,22 +6,23 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-
-import av
+from typing import TYPE_CHECKING
 
 from media import MediaError
 from media.mp4_tables import impossible_count
 
+if TYPE_CHECKING:
+    import av
+
 MAX_CHANNELS = 64
 #: FFmpeg's names of the formats that are opened. None of them reads another file, an address or a device, as playlists
-#: do (concat, hls, dash,
-#: sdp, imf, image2).
+#: do (concat, hls, dash, sdp, imf, image2).
 FORMATS = (
-    "mov", "matroska", "avi", "mpeg", "mpegts", "mpegvideo", "flv", "asf", "ogg", "mxf", "gxf", "nut", "ivf", "obu", "dv", "rm", "wtv", "m4v",
-    "h261", "h263", "h264", "hevc", "vvc", "av1", "vc1", "dirac", "dnxhd", "mjpeg", "mpjpeg", "yuv4mpegpipe",
-    "gif", "apng", "png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe", "ppm_pipe",
-    "wav", "w64", "aiff", "au", "caf", "flac", "mp3", "aac", "loas", "ac3", "eac3", "dts", "truehd", "mlp", "amr", "amrnb", "amrwb", "ape", "wv",
-    "tta", "tak", "voc", "nistsphere", "ircam", "dsf", "oma", "mmf", "mpc", "mpc8", "gsm",
+    "mov", "matroska", "avi", "mpeg", "mpegts", "mpegvideo", "flv", "asf", "ogg", "mxf", "gxf", "nut", "ivf", "obu",
+    "dv", "rm", "wtv", "m4v", "h261", "h263", "h264", "hevc", "vvc", "av1", "vc1", "dirac", "dnxhd", "mjpeg", "mpjpeg",
+    "yuv4mpegpipe", "gif", "apng", "png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe", "ppm_pipe", "wav",
+    "w64", "aiff", "au", "caf", "flac", "mp3", "aac", "loas", "ac3", "eac3", "dts", "truehd", "mlp", "amr", "amrnb",
+    "amrwb", "ape", "wv", "tta", "tak", "voc", "nistsphere", "ircam", "dsf", "oma", "mmf", "mpc", "mpc8", "gsm",
 )  # fmt: skip
 
 
@@ -42,6 +43,8 @@ class InputLimits:
 def open_media(path: str | Path, limits: InputLimits = InputLimits()) -> av.container.InputContainer:
     """The opened file. Errors of PyAV are its own, MemoryError among them, save for MediaError where the format is none
     of FORMATS."""
+    import av
+
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file", "max_pixels": str(limits.n_pixels)}
     if count := impossible_count(path):
         raise MediaError(f"{path} is damaged: it states {count:,} samples, more than its size allows. Copy it again.")
@@ -50,7 +53,8 @@ def open_media(path: str | Path, limits: InputLimits = InputLimits()) -> av.cont
         return av.open(os.path.abspath(path), options=options, metadata_errors="replace")
     except av.error.ArgumentError as error:
         raise MediaError(
-            f"{path} is damaged, or of a kind that is not opened, such as a playlist, which names other files. Convert it to MP4 or WAV."
+            f"{path} is damaged, or of a kind that is not opened, such as a playlist, which names other files. Convert "
+            "it to MP4 or WAV."
         ) from error
 
 
@@ -73,7 +77,10 @@ def check_frames(n_frames: int, path: Path, limits: InputLimits) -> None:
 def too_large(option: str, limits: InputLimits) -> str:
     """The sentence that names a limit, and how to raise it."""
     value = getattr(limits, option)
-    return f"At most {value:,.10g} {option} are opened; if you trust the file, raise that with --set limits.{option}=NUMBER."
+    return (
+        f"At most {value:,.10g} {option} are opened; if you trust the file, raise that with --set "
+        f"limits.{option}=NUMBER."
+    )
 
 
 def check_channels(n_channels: int, path: str | Path) -> None:

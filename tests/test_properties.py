@@ -9,6 +9,7 @@ import typing
 from dataclasses import asdict, fields, is_dataclass, replace
 from fractions import Fraction
 from itertools import product
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from lipsync.batch.run import valid_receipt
 from lipsync.batch.storage.store import OutputStore
 from lipsync.config.load import from_plain, load, to_plain, to_toml
-from lipsync.config.schema import DubConfig, RetimeConfig
+from lipsync.config.schema import DubConfig, LengthPolicy, RetimeConfig
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.geometry import apply, similarity_fit, warp, warp_frame
 from lipsync.core.timebase import (
@@ -33,7 +34,7 @@ from lipsync.core.timebase import (
     voiced_at,
 )
 from lipsync.core.types import LipTrack
-from lipsync.render.retime import POLICIES, costs_of, retime
+from lipsync.render.retime import costs_of, retime
 from lipsync.store.cache import step_key
 from tests.fuzz.seeds import make_receipt, receipt_job
 from tests.support.retiming import SMALL, check_promises, cost_of_path
@@ -272,7 +273,7 @@ def test_the_programme_equals_trying_everything(n, t, seed, seek, repeat, rate):
     st.integers(1, 300),
     st.integers(1, 120),
     seeds,
-    st.sampled_from(POLICIES),
+    st.sampled_from(get_args(LengthPolicy)),
     st.booleans(),
     st.sampled_from([10.0, 23.976, 25.0, 120.0]),
 )

@@ -6,27 +6,43 @@ nearest known name."""
 
 from __future__ import annotations
 
-import ast
 import functools
 import inspect
 import json
-import math
 import os
 import re
 import tomllib
 import types
-import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
-from lipsync.config import schema as sections
-from lipsync.config.schema import DubConfig
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from lipsync.config.schema import DubConfig, texture_names
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.text import nearest
 
 LARGEST_BYTES = 4 << 20  # of a configuration file
 _NONE = ("", "none", "null")
+#: What an option of version 0.1 is called now; of a section, all its options.
+RENAMED = {
+    "largest": "limits",
+    "retime.still": "retime.motion_cost",
+    "retime.land_s": "retime.seek_landing_s",
+    "appearance_map.still": "appearance_map.flat_axis",
+    "pix2pix.critic_channels": "pix2pix.discriminator_channels",
+    "pix2pix_hd.critic_channels": "pix2pix_hd.discriminator_channels",
+    "autoencoder.deaf": "autoencoder.speech_dropout",
+    "autoencoder.seen": "autoencoder.reconstruction_share",
+    "vq_vae.foretell": "vq_vae.code_prediction_weight",
+    "hybrid.taught": "hybrid.train_candidates",
+    "hybrid.keen": "hybrid.sharpness_gain",
+}
+Section = TypeVar("Section")
+Tree = Mapping[str, object]
 
 
 def load(
@@ -41,14 +57,15 @@ def load(
 
 def overrides(
     file: str | Path | None = None, settings: Sequence[str] = (), named: Mapping[str, object] | None = None
-) -> dict:
+) -> dict[str, object]:
     """Nested plain values of what was given, unchecked: the options that are not at their default."""
     tree = read_toml(file) if file else {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
             raise UsageError(
-                f"--set {_shown(setting)!r} has no value. Write --set section.key=value, for example --set write.crf=18."
+                f"--set {_shown(setting)!r} has no value. "
+                "Write --set section.key=value, for example --set write.crf=18."
             )
         _put(tree, name.strip(), Text(text.strip()))
     for name, value in (named or {}).items():
@@ -57,132 +74,152 @@ def overrides(
     return tree
 
 
-def read_toml(file: str | Path) -> dict:
+def read_toml(file: str | Path) -> dict[str, object]:
     """The tables of a TOML file."""
+    example = "`lipsync config` prints an example."
     try:
         with open(file, "rb") as stream:
             text = stream.read(LARGEST_BYTES + 1)
         if len(text) > LARGEST_BYTES:
-            raise UsageError(
-                f"The configuration file {file} is larger than {LARGEST_BYTES >> 20} MiB. `lipsync config` prints an example."
-            )
+            raise UsageError(f"The configuration file {file} is larger than {LARGEST_BYTES >> 20} MiB. {example}")
         return tomllib.loads(text.decode("utf-8"))
     except OSError as error:
-        raise UsageError(
-            f"The configuration file {file} cannot be read: {error.strerror or error}. Check the name."
-        ) from error
+        why = error.strerror or error
+        raise UsageError(f"The configuration file {file} cannot be read: {why}. Check the name.") from error
     except RecursionError as error:
-        raise UsageError(
-            f"The configuration file {file} nests values too deeply. `lipsync config` prints an example."
-        ) from error
+        raise UsageError(f"The configuration file {file} nests values too deeply. {example}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"The configuration file {file} is not TOML: {error}. `lipsync config` prints an example."
-        ) from error
+        raise UsageError(f"The configuration file {file} is not TOML: {error}. {example}") from error
 
 
-def from_plain(tree: Mapping[str, object], source: str = "") -> DubConfig:
+def from_plain(tree: Tree, source: str = "") -> DubConfig:
     """A `DubConfig` from nested plain values; what is not there keeps its default. source: file named in messages."""
     return _build(DubConfig, tree, "", f" in {source}" if source else "")
 
 
-def to_plain(config: object) -> dict:
+def to_plain(config: DubConfig) -> dict[str, Any]:
     """Nested plain values (tuples as lists), ready for JSON."""
     return json.loads(json.dumps(asdict(config)))
 
 
 def validate(config: DubConfig) -> DubConfig:
-    """The same configuration, if names and numbers make sense; else UsageError, or LipsyncError for a file that is not
-    there."""
-    from lipsync.face.backend import NAMES
-    from lipsync.render.retime import POLICIES
-    from lipsync.textures import method_names
-
-    if config.texture.endswith(".py") and not os.path.isfile(config.texture):
-        raise LipsyncError(
-            f"The texture method file {_path(config.texture)} does not exist. Give the path of a Python file with a class Method."
+    """The same configuration, if what it names is there; else UsageError, or LipsyncError for a file."""
+    if config.texture.endswith(".py"):
+        _refuse_missing(
+            config.texture, "texture method file", "does", "Give the path of a Python file with a class Method."
         )
-    if not config.texture.endswith(".py"):
-        _one_of("texture", config.texture, method_names(), " or the path of a Python file with your own method")
-    if config.texture_weights and not os.path.isfile(config.texture_weights):
-        raise LipsyncError(
-            f"The texture weights {_path(config.texture_weights)} do not exist. Check --texture-weights, or use --train-texture."
-        )
-    _one_of("retime.length", config.retime.length, POLICIES)
-    _one_of("face.backend", config.face.backend, NAMES)
-    _one_of(
-        "lips.network", config.lips.network, ("bidirectional", "causal", "paper")
-    )  # speech_to_lips.SHAPES, which would load torch
-    if config.lips.model and not os.path.isfile(config.lips.model):
-        raise LipsyncError(
-            f"The lip model {_path(config.lips.model)} does not exist. Check lips.model, or leave it out to learn from the target."
-        )
+    elif config.texture not in texture_names():
+        known = f"{', '.join(texture_names())} or the path of a Python file with your own method"
+        hint = nearest(config.texture, texture_names())
+        raise UsageError(f"Unknown texture {_shown(config.texture)!r}. {hint} Known: {known}.")
+    _refuse_missing(config.texture_weights, "texture weights", "do", "Check --texture-weights, or use --train-texture.")
+    _refuse_missing(
+        config.lips.model, "lip model", "does", "Check lips.model, or leave it out to learn from the target."
+    )
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
         raise UsageError(f"Unknown device {_shown(config.device)!r}. Known: auto, cpu, cuda, cuda:N.")
-    for name, value, low, high in (
-        ("batch", config.batch, 1, 1024),
-        ("write.crf", config.write.crf, 0, 63),
-        ("write.range_s", config.write.range_s, 1, 86400),
-    ):
-        if not low <= value <= high:
-            raise UsageError(f"{name} must be from {low} to {high}, not {value}.")
     return config
 
 
+def _refuse_missing(path: str, what: str, does: str, cure: str) -> None:
+    """LipsyncError where a file that an option names is not there."""
+    if path and not os.path.isfile(path):
+        raise LipsyncError(f"The {what} {_path(path)} {does} not exist. {cure}")
+
+
 def to_toml(config: DubConfig = DubConfig()) -> str:
-    """TOML text of a whole configuration, with the comments of lipsync/config/schema.py; `load` gives the same
-    configuration back."""
-    lines, comments = ["# Every option of a dub. Delete what you do not change.", ""], _comments(DubConfig)
-    tables = []
-    for f in fields(config):
-        value = getattr(config, f.name)
-        if is_dataclass(value):
-            tables.append((f.name, value))
-        else:
-            lines.append(_toml_line(f.name, value, comments))
-    for name, table in tables:
-        lines += ["", f"[{name}]  # {inspect.getdoc(type(table)).splitlines()[0]}"]
-        comments = _comments(type(table))
-        lines += [_toml_line(f.name, getattr(table, f.name), comments) for f in fields(table)]
-    return "\n".join(lines) + "\n"
+    """TOML text of a whole configuration, with what each option means; `load` gives the same configuration back."""
+    lines = ["# Every option of a dub. Delete what you do not change.", ""]
+    tables: list[str] = []
+    for name, info in _fields_of(DubConfig).items():
+        value = getattr(config, name)
+        if not is_dataclass(value):
+            lines.append(_toml_line(name, value, info))
+            continue
+        heading = (inspect.getdoc(type(value)) or "").splitlines()[0]
+        tables += ["", f"[{name}]  # {heading}"]
+        tables += [_toml_line(key, getattr(value, key), of) for key, of in _fields_of(type(value)).items()]
+    return "\n".join(lines + tables) + "\n"
 
 
 class Text(str):
     """A value typed as text, on the command line or in a table: becomes what its option needs."""
 
+    __slots__ = ()
 
-def _put(tree: dict, name: str, value: object) -> None:
+
+def _put(tree: dict[str, object], name: str, value: object) -> None:
     *path, key = name.split(".")
     for part in path:
-        tree = tree.setdefault(part, {})
-        if not isinstance(tree, dict):
+        below = tree.setdefault(part, {})
+        if not isinstance(below, dict):
             raise UsageError(
-                f"{_shown(name)!r}: {_shown(part)!r} is an option, not a section. Give a value to a whole option, such as write.crf=18."
+                f"{_shown(name)!r}: {_shown(part)!r} is an option, not a section. "
+                "Give a value to a whole option, such as write.crf=18."
             )
+        tree = cast(dict[str, object], below)
     tree[key] = value
 
 
-def _build(kind: type, tree: object, prefix: str, where: str) -> object:
+def _build(kind: type[Section], tree: object, prefix: str, where: str) -> Section:
+    """One section and what is in it, or UsageError."""
     if not isinstance(tree, Mapping):
         raise UsageError(f"{prefix[:-1]!r}{where} is a section, not an option: set {prefix}KEY instead.")
-    hints = _hints(kind)
-    values = {}
-    for name, value in tree.items():
-        if name not in hints:
-            raise UsageError(
-                f"Unknown option {_shown(prefix + name)!r}{where}. {nearest(prefix + name, option_names())}"
-            )
-        build = _build(hints[name], value, f"{prefix}{name}.", where) if is_dataclass(hints[name]) else None
-        values[name] = build if build is not None else _coerce(value, hints[name], prefix + name, where)
-    return kind(**values)
-
-
-def _coerce(value: object, kind: object, name: str, where: str) -> object:
-    """`value` as the annotated `kind`, or UsageError."""
+    known = _fields_of(kind)
+    values: dict[str, object] = {}
+    for name, value in cast(Tree, tree).items():
+        if name not in known:
+            raise UsageError(_unknown(prefix + name, where))
+        section = _section_of(known[name])
+        if section is not None:
+            values[name] = _build(section, value, f"{prefix}{name}.", where)
+        else:
+            values[name] = _parsed(value, known[name].annotation)
     try:
-        return _as(value, kind)
-    except (TypeError, ValueError, OverflowError):
-        raise UsageError(f"{name}{where} must be {_describe(kind)}, not {_shown(value)!r}.") from None
+        return kind(**values)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = str(wrong["loc"][0])
+        given = cast(Tree, tree)[name]
+        raise UsageError(_wrong_value(prefix + name, where, given, wrong["type"], known[name])) from None
+
+
+def _unknown(name: str, where: str) -> str:
+    now = RENAMED.get(name) or RENAMED.get(name.partition(".")[0])
+    if now:
+        return f"The option {name!r}{where} is now called {now!r}."
+    return f"Unknown option {_shown(name)!r}{where}. {nearest(name, option_names())}"
+
+
+def _wrong_value(name: str, where: str, value: object, fault: str, info: FieldInfo) -> str:
+    if fault == "literal_error":
+        known = get_args(info.annotation)
+        return f"Unknown {name} {_shown(value)!r}. {nearest(str(value), known)} Known: {', '.join(known)}."
+    if fault in ("greater_than_equal", "less_than_equal"):
+        low, high = (next(getattr(m, end) for m in info.metadata if hasattr(m, end)) for end in ("ge", "le"))
+        return f"{name}{where} must be from {low} to {high}, not {_shown(value)}."
+    return f"{name}{where} must be {_describe(info.annotation)}, not {_shown(value)!r}."
+
+
+def _parsed(value: object, annotation: object) -> object:
+    """What a value means for an option of this type: text of the command line as what it writes, lists as tuples."""
+    kinds = _alternatives(annotation)
+    if isinstance(value, Text) and str not in kinds and get_origin(annotation) is not Literal:
+        value = _literal(value, kinds)
+    return tuple(cast(list[object], value)) if isinstance(value, list) else value
+
+
+def _literal(text: Text, kinds: tuple[object, ...]) -> object:
+    """A number, truth value, list or nothing, where that is what the text writes."""
+    if types.NoneType in kinds and text.lower() in _NONE:
+        return None
+    if any(get_origin(kind) is tuple for kind in kinds):
+        parts = [part for part in text.strip("[]() ").split(",") if part.strip()]
+        return [_literal(Text(part.strip()), ()) for part in parts]
+    try:
+        return json.loads(text.lower())
+    except (ValueError, RecursionError):
+        return str(text)
 
 
 def _path(name: str) -> str:
@@ -200,88 +237,48 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _as(value: object, kind: object) -> object:
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        if value is None or (isinstance(value, Text) and value.lower() in _NONE):
-            return None
-        return _as(value, next(a for a in args if a is not type(None)))
-    if origin is tuple:
-        if isinstance(value, Text):
-            value = [Text(part.strip()) for part in value.strip("[]() ").split(",") if part.strip()]
-        if not isinstance(value, (list, tuple)):
-            raise TypeError
-        kinds = [args[0]] * len(value) if args[1:] == (Ellipsis,) else args
-        return tuple(_as(v, k) for v, k in zip(value, kinds, strict=True))
-    if kind is str:
-        if not isinstance(value, str):
-            raise TypeError
-        return str(value)
-    if kind is bool:
-        if isinstance(value, Text):
-            value = {"true": True, "false": False}[value.lower()] if value.lower() in ("true", "false") else value
-        if not isinstance(value, bool):
-            raise TypeError
-        return value
-    if isinstance(value, bool) or not isinstance(value, (int, float, Text)):
-        raise TypeError
-    number = kind(value)
-    if not math.isfinite(number) or (kind is int and not isinstance(value, Text) and number != value):
-        raise ValueError
-    return number
+def _describe(annotation: object) -> str:
+    *kinds, last = _alternatives(annotation)
+    if last is types.NoneType:
+        return f"{_describe(kinds[0])} or none"
+    if get_origin(last) is tuple:
+        numbers = get_args(last)
+        return "a list of numbers" if numbers[1:] == (Ellipsis,) else f"{len(numbers)} numbers"
+    names: dict[object, str] = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+    return names[last]
 
 
-def _describe(kind: object) -> str:
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        return _describe(next(a for a in args if a is not type(None))) + " or none"
-    if origin is tuple:
-        return "a list of numbers" if args[1:] == (Ellipsis,) else f"{len(args)} numbers"
-    return {str: "text", bool: "true or false", int: "a whole number", float: "a number"}[kind]
+def _alternatives(annotation: object) -> tuple[object, ...]:
+    return get_args(annotation) if get_origin(annotation) in (types.UnionType, Union) else (annotation,)
 
 
-@functools.cache
-def _hints(kind: type) -> dict[str, object]:
-    return typing.get_type_hints(kind)
+def _fields_of(kind: type) -> dict[str, FieldInfo]:
+    """The options of a section, in order."""
+    return cast(dict[str, FieldInfo], getattr(kind, "__pydantic_fields__"))  # noqa: B009  unknown to type checkers
+
+
+def _section_of(info: FieldInfo) -> type[object] | None:
+    """The section that a name stands for; None = it is an option."""
+    return info.annotation if isinstance(info.annotation, type) and is_dataclass(info.annotation) else None
 
 
 @functools.cache
 def option_names() -> tuple[str, ...]:
     """Every section and every section.key."""
-    names = []
-    for name, hint in _hints(DubConfig).items():
-        names.append(name)
-        names += [f"{name}.{f.name}" for f in fields(hint)] if is_dataclass(hint) else []
+    names: list[str] = []
+    for name, info in _fields_of(DubConfig).items():
+        section = _section_of(info)
+        names += [name, *(f"{name}.{key}" for key in (_fields_of(section) if section else ()))]
     return tuple(names)
 
 
-def _one_of(name: str, value: str, known: Iterable[str], more: str = "") -> None:
-    if value not in known:
-        raise UsageError(f"Unknown {name} {_shown(value)!r}. {nearest(value, known)} Known: {', '.join(known)}{more}.")
-
-
-def _comments(kind: type) -> dict[str, str]:
-    """The comment at the end of each field's line in lipsync/config/schema.py."""
-    lines = inspect.getsource(sections).splitlines()
-    body = next(
-        n for n in ast.parse("\n".join(lines)).body if isinstance(n, ast.ClassDef) and n.name == kind.__name__
-    ).body
-    found = {}
-    for node in body:
-        if isinstance(node, ast.AnnAssign):
-            _, mark, comment = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode().partition("#")
-            found[node.target.id] = comment.strip() if mark else ""
-    return found
-
-
-def _toml_line(name: str, value: object, comments: Mapping[str, str]) -> str:
-    comment = f"  # {comments[name]}" if comments.get(name) else ""
+def _toml_line(name: str, value: object, info: FieldInfo) -> str:
     if value is None:
-        return f"# {name} =  # not set{'; ' + comments[name] if comments.get(name) else ''}"
-    return f"{name} = {_toml(value)}{comment}"
+        return f"# {name} =  # not set{'; ' + info.description if info.description else ''}"
+    return f"{name} = {_toml(value)}" + (f"  # {info.description}" if info.description else "")
 
 
 def _toml(value: object) -> str:
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
+        return f"[{', '.join(map(_toml, cast(Iterable[object], value)))}]"
     return json.dumps(value, ensure_ascii=False)

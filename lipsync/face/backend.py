@@ -9,7 +9,6 @@ import numpy as np
 
 #: More faces than this in one picture are not followed.
 MAX_FACES = 4
-NAMES = ("mediapipe", "dlib")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+from lipsync.config.schema import Backend as BackendName
 from lipsync.config.schema import FaceConfig
 from lipsync.core.errors import UsageError
-from lipsync.face.backend import NAMES, Backend
+from lipsync.face.backend import Backend
 
 
 def get_backend(name: str, config: FaceConfig) -> Backend:
@@ -17,4 +20,6 @@ def get_backend(name: str, config: FaceConfig) -> Backend:
         from lipsync.face.dlib import DlibBackend
 
         return DlibBackend(config.dlib_predictor)
-    raise UsageError(f"There is no landmark backend {name!r}; choose one of: {', '.join(NAMES)} (face.backend).")
+    raise UsageError(
+        f"There is no landmark backend {name!r}; choose one of: {', '.join(get_args(BackendName))} (face.backend)."
+    )

@@ -30,7 +30,7 @@ from lipsync.store.preflight import check_encoder, check_files, check_readable
 from lipsync.store.receipt import versions
 from lipsync.store.registry import trained_on
 from lipsync.target.analyse import analyse, follow_face
-from lipsync.textures import get_method, method_names
+from lipsync.textures import get_method, texture_names
 from media import MediaError
 from video.clock import FrameClock
 from video.write import VideoWriter
@@ -119,9 +119,9 @@ def compare(
 def _names(methods: Sequence[str], method_files: Sequence) -> list[str]:
     """Every method once, in the order asked for; all that come with the program where none is named. UsageError: an
     unknown one."""
-    names = list(dict.fromkeys([*(methods or method_names()), *map(str, method_files)]))
+    names = list(dict.fromkeys([*(methods or texture_names()), *map(str, method_files)]))
     for name in names:
-        if not name.endswith(".py") and name not in method_names():
+        if not name.endswith(".py") and name not in texture_names():
             get_method(name, None)  # raises, and says which is near
     return names
 

@@ -8,7 +8,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from lipsync.config.schema import AutoencoderConfig
+from lipsync.config.textures import AutoencoderConfig
 from lipsync.core.lips import MIRRORED
 from lipsync.core.types import MouthSpace
 from lipsync.textures.nets import resized

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import importlib.util
-import pkgutil
 from pathlib import Path
 
+from lipsync.config.schema import texture_names
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.texture import TextureMethod
-
-_METHODS = Path(__file__).parent / "methods"
-
-
-@functools.cache
-def method_names() -> tuple[str, ...]:
-    """Names of the built-in methods, without importing any of them."""
-    return tuple(sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules([str(_METHODS)])))
 
 
 def get_method(name: str, config: object) -> TextureMethod:
@@ -27,11 +18,11 @@ def get_method(name: str, config: object) -> TextureMethod:
     unknown name and LipsyncError for a file that breaks the protocol."""
     if name.endswith(".py"):
         module = _load_file(Path(name))
-    elif name in method_names():
+    elif name in texture_names():
         module = importlib.import_module(f"lipsync.textures.methods.{name.replace('-', '_')}")
     else:
-        near = difflib.get_close_matches(name, method_names(), 1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(method_names())}."
+        near = difflib.get_close_matches(name, texture_names(), 1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(texture_names())}."
         raise UsageError(f"Unknown texture method {name!r}. {hint}")
     method = getattr(module, "Method", None)
     missing = [a for a in ("name", "needs", "radius", "prepare", "render") if not hasattr(method, a)]

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lipsync.config.schema import TrainableConfig
+from lipsync.config.textures import TrainableConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.runtime import all_threads
 from lipsync.core.texture import MouthTexture, Need, TextureQuery

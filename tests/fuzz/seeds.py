@@ -163,7 +163,8 @@ def make_lip_models(folder: Path) -> list[Path]:
 
 def make_textures(folder: Path) -> list[Path]:
     """Untrained weights of two methods, small."""
-    from lipsync.config.schema import CycleConfig, DubConfig, Pix2PixConfig
+    from lipsync.config.schema import DubConfig
+    from lipsync.config.textures import CycleConfig, Pix2PixConfig
     from lipsync.textures import get_method
 
     subject, small = small_subject(), {"width": 32, "steps": 10, "batch": 2}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lipsync.config.schema import AppearanceMapConfig
+from lipsync.config.textures import AppearanceMapConfig
 from lipsync.core.lips import opening
 from lipsync.core.texture import MouthTexture, Need, TextureQuery
 from lipsync.core.types import TargetAnalysis

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lipsync.config.schema import AutoencoderConfig
+from lipsync.config.textures import AutoencoderConfig
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthSpace
 from lipsync.textures.augmentation import (

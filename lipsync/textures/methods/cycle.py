@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lipsync.config.schema import CycleConfig, MedianConfig
+from lipsync.config.textures import CycleConfig, MedianConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.texture import MouthTexture, Need, TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lipsync.config.schema import HybridConfig
+from lipsync.config.textures import HybridConfig
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthSpace, TargetAnalysis
 from lipsync.textures.candidates import Candidates, CandidateWarp, radius, resampling_loss, resharpened

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numba import njit, prange
 
-from lipsync.config.schema import MedianConfig
+from lipsync.config.textures import MedianConfig
 from lipsync.core.texture import MouthTexture, Need, TextureQuery
 from lipsync.core.types import TargetAnalysis
 from lipsync.textures.candidates import NODE_STEP, Candidates, CandidateWarp, radius, resampling_loss, resharpened

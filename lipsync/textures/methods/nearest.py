@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lipsync.config.schema import NearestConfig
+from lipsync.config.textures import NearestConfig
 from lipsync.core.texture import MouthTexture, Need, TextureQuery
 from lipsync.core.types import MouthBank, TargetAnalysis
 from lipsync.textures.candidates import (

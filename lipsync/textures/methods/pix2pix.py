@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from lipsync.config.schema import Pix2PixConfig
+from lipsync.config.textures import Pix2PixConfig
 from lipsync.core.types import MouthSpace
 from lipsync.textures.trainable import Objective, TextureBatch
 from lipsync.textures.translation import Canvas, PatchDiscriminator, Translator, UNet, signed

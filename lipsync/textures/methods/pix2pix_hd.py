@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from lipsync.config.schema import Pix2PixHdConfig
+from lipsync.config.textures import Pix2PixHdConfig
 from lipsync.core.types import MouthSpace
 from lipsync.textures.nets import resized
 from lipsync.textures.trainable import Objective, TextureBatch

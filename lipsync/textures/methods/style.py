@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lipsync.config.schema import StyleConfig
+from lipsync.config.textures import StyleConfig
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthSpace
 from lipsync.textures.decoded import Decoded

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lipsync.config.schema import VqVaeConfig
+from lipsync.config.textures import VqVaeConfig
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthSpace
 from lipsync.textures.decoded import Decoded

@@ -1,13 +1,16 @@
 """One configuration from file, settings and options; wrong names get the nearest right one."""
 
+import subprocess
+import sys
 import tomllib
 from dataclasses import fields, is_dataclass, replace
 
 import pytest
 
-from lipsync.config.load import from_plain, load, to_plain, to_toml
+from lipsync.config.load import RENAMED, from_plain, load, option_names, to_plain, to_toml
 from lipsync.config.schema import DubConfig, FaceConfig, WriteConfig
 from lipsync.core.errors import LipsyncError, UsageError
+from tests.support import ROOT
 
 
 def test_nothing_given_is_the_default():
@@ -44,8 +47,14 @@ def test_settings_take_the_type_of_their_option(setting, section, name, value):
     assert got == value and type(got) is type(value)
 
 
+#: Of options with few values or bounds.
+OTHERS = {"mediapipe": "dlib", "speech": "bounce", "bidirectional": "paper"}
+
+
 def unlike(value):
     """Another value of the same type."""
+    if value in OTHERS:
+        return OTHERS[value]
     if isinstance(value, bool):
         return not value
     if isinstance(value, (int, float)):
@@ -139,3 +148,22 @@ def test_whole_numbers_do_for_numbers_in_a_file():
     assert from_plain({"face": {"smooth_s": 1}}).face == FaceConfig(smooth_s=1.0)
     with pytest.raises(UsageError):
         from_plain({"write": {"crf": 16.5}})
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_name_gets_the_sentence_that_names_the_new_one(tmp_path, old, new):
+    section, _, key = old.partition(".")
+    (tmp_path / "old.toml").write_text(f"[{section}]\n{key or 'hours'} = 1\n")
+    for given in ({"settings": [f"{old}{'' if key else '.hours'}=1"]}, {"file": tmp_path / "old.toml"}):
+        with pytest.raises(UsageError, match=f"The option '{old}'.* is now called '{new}'"):
+            load(**given)
+    assert new in option_names() and old not in option_names()
+
+
+def test_textures_are_known_without_importing_any():
+    code = (
+        "import sys; from lipsync.config.schema import texture_names; "
+        "assert 'median' in texture_names() and 'vq-vae' in texture_names(); "
+        "assert not {'torch', 'numpy', 'lipsync.textures'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -25,7 +25,7 @@ def test_a_recipe_is_a_configuration(path):
 
 def test_there_is_one_for_every_method_that_learns():
     from lipsync.config.schema import DubConfig
-    from lipsync.textures import method_names
+    from lipsync.textures import texture_names
 
-    learned = {name for name in method_names() if hasattr(get_method(name, DubConfig()), "objectives")}
+    learned = {name for name in texture_names() if hasattr(get_method(name, DubConfig()), "objectives")}
     assert learned == {load(path).texture for path in RECIPES}

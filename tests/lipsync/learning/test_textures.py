@@ -20,14 +20,14 @@ from lipsync.learning.textures import Examples, train_texture, usual_sharpness
 from lipsync.pipelines.models import texture_for
 from lipsync.render.plan import build_query, faces_along
 from lipsync.store.cache import Cache
-from lipsync.textures import get_method, method_names
+from lipsync.textures import get_method, texture_names
 from lipsync.textures.nets import blanked, drawn_lips, lower_face
 from lipsync.textures.trainable import TrainableTexture
 from tests.support import SAMPLES
 from tests.support.drawn import draw, drawn_subject, lips_open
 
 GAPS = 0.06 + 0.06 * np.sin(np.arange(80) / 3.0)
-LEARNED = [name for name in method_names() if isinstance(get_method(name, DubConfig()), TrainableTexture)]
+LEARNED = [name for name in texture_names() if isinstance(get_method(name, DubConfig()), TrainableTexture)]
 OWN = str(SAMPLES / "new_method.py")
 
 

@@ -15,7 +15,7 @@ from lipsync.cli.app import app
 from lipsync.core.errors import UsageError
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER, LipBasis, opening
 from lipsync.core.types import LipTrack
-from lipsync.speech.animation import DARK, HEIGHT, STAGE_PX, WIDTH, LipArcs, LipAnimation, draw_mouth
+from lipsync.speech.animation import DARK, HEIGHT, STAGE_PX, WIDTH, LipAnimation, LipArcs, draw_mouth
 from lipsync.speech.cues import Cue, mouth_cues, rhubarb_json, rhubarb_tsv
 from lipsync.speech.export import lips_csv, lips_json
 from lipsync.speech.lip_model import SHAPES, LipModel, LipNet

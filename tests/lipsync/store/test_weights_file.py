@@ -11,7 +11,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from lipsync.config.schema import DubConfig, Pix2PixConfig
+from lipsync.config.schema import DubConfig
+from lipsync.config.textures import Pix2PixConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.speech.lip_model import LipModel
 from lipsync.store.weights_file import read_weights_file

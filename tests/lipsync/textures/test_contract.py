@@ -10,7 +10,7 @@ import torch
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.learning.textures import train_texture
-from lipsync.textures import get_method, method_names
+from lipsync.textures import get_method, texture_names
 from lipsync.textures.candidates import CandidateWarp, kernel_weights, trajectories
 from lipsync.textures.methods.median import _warped_median, weighted_median
 from lipsync.textures.trainable import TrainableTexture, rows_of
@@ -48,7 +48,7 @@ def sums(method):
     return [float(p.detach().sum()) for p in method.nets.parameters()]
 
 
-METHODS = [*method_names(), str(SAMPLES / "new_method.py")]
+METHODS = [*texture_names(), str(SAMPLES / "new_method.py")]
 
 
 @pytest.mark.parametrize("name", METHODS)

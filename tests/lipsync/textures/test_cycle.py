@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync.config.schema import CycleConfig, DubConfig
+from lipsync.config.schema import DubConfig
+from lipsync.config.textures import CycleConfig
 from lipsync.learning.losses import Losses
 from lipsync.learning.textures import Examples, train_texture
 from lipsync.textures import get_method

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync.config.schema import AutoencoderConfig, DubConfig
+from lipsync.config.schema import DubConfig
+from lipsync.config.textures import AutoencoderConfig
 from lipsync.learning.losses import Losses
 from lipsync.learning.textures import Examples
 from lipsync.textures import get_method

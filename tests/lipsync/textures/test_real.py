@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync.config.schema import DubConfig, MedianConfig, NearestConfig
+from lipsync.config.schema import DubConfig
+from lipsync.config.textures import MedianConfig, NearestConfig
 from lipsync.core.texture import TextureQuery
 from lipsync.textures import get_method
 from lipsync.textures.candidates import Candidates, _around_lips, _edges, resharpened
