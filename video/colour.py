@@ -5,6 +5,7 @@ Code numbers are those of ITU-T H.273, which FFmpeg uses too.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import av
@@ -90,7 +91,7 @@ class Converter:
 
     def frame(self, rgb: np.ndarray, pix_fmt: str) -> av.VideoFrame:
         """A frame of `pix_fmt`, tagged, from (3,H,W) uint8."""
-        for channel, plane in zip(rgb, (2, 0, 1)):
+        for channel, plane in zip(rgb, (2, 0, 1), strict=True):
             _plane(self._packed, plane)[:, : self.width] = channel
         out = self._scale.reformat(
             self._packed,
@@ -117,7 +118,7 @@ def _left_sited(width: int, height: int) -> av.VideoFrame:
             graph.add("setparams", "chroma_location=left"),
             graph.add("buffersink"),
         ]
-        for a, b in zip(nodes, nodes[1:]):
+        for a, b in itertools.pairwise(nodes):
             a.link_to(b)
         graph.configure()
     except (av.error.FFmpegError, ValueError):  # a filter older than the option: its scaler does not ask for it either

@@ -114,7 +114,8 @@ class SpeechTrack:
             was, kind = kind, (frame.format.name, frame.layout.name, frame.sample_rate)
             if was not in (None, kind):
                 raise MediaError(
-                    f"{self._path}: its sound changes its rate or its channels at {n_done / rate:.2f} s. Convert it to WAV."
+                    f"{self._path}: its sound changes its rate or its channels at {n_done / rate:.2f} s. Convert it to "
+                    "WAV."
                 )
             if left is not None and n_done + frame.samples > left:
                 frame = _cut(frame, left - n_done)
@@ -177,7 +178,8 @@ def _sound(container: av.container.InputContainer, path: Path) -> av.audio.strea
         raise MediaError(f"{path}: its sound is of a kind that cannot be decoded. Convert it to WAV.")
     if not RATES[0] <= track.codec_context.sample_rate <= RATES[1]:
         raise MediaError(
-            f"{path} states {track.codec_context.sample_rate} samples a second of sound. Convert it to WAV with 8,000 to 192,000."
+            f"{path} states {track.codec_context.sample_rate} samples a second of sound. Convert it to WAV with 8,000 "
+            "to 192,000."
         )
     return track
 

@@ -33,7 +33,7 @@ def blend(under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor, levels: i
         weights.append(_down(weights[-1]))
         change = smaller
     out = change * weights[-1]
-    for band, weight in zip(reversed(bands), reversed(weights[:-1])):
+    for band, weight in zip(reversed(bands), reversed(weights[:-1]), strict=True):
         out = _up(out, band.shape[-2:]) + band * weight
     return under + out
 

@@ -119,7 +119,7 @@ class _Joined(VideoWriter):
     def _encode_all(self) -> None:
         ticks = (self.clock.pts - self.clock.pts[0]).tolist()
         durations = np.diff(self.clock.pts, append=self.clock.end).tolist()
-        rows = [first + row for first, order in zip(_starts(self._orders), self._orders) for row in order]
+        rows = [first + row for first, order in zip(_starts(self._orders), self._orders, strict=True) for row in order]
         delay = max(i - row for i, row in enumerate(rows))  # a packet is decoded no later than it is shown
         step = ticks[1] - ticks[0] if len(ticks) > 1 else durations[0]
         packets = (packet for file in self._files for packet in self._same_kind(file))
@@ -137,7 +137,8 @@ class _Joined(VideoWriter):
         with _opened(file) as container:
             if container.streams.video[0].codec_context.extradata != self._extradata:
                 raise MediaError(
-                    f"{self.path}: its ranges were written by different encoders. Run the command again after `lipsync cache clear`."
+                    f"{self.path}: its ranges were written by different encoders. Run the command again after `lipsync "
+                    "cache clear`."
                 )
         yield from _packets(file)
 

@@ -6,6 +6,7 @@ counted from the very start and the file is never sought."""
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,8 +82,8 @@ def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
         first = next(_decode(container, stream), None)
         if first is None:
             raise MediaError(
-                f"{path}: no frame of its {stream.codec_context.name} picture can be decoded: damaged, or too large. Re-encode or re-copy the file. "
-                + too_large("megapixels", limits)
+                f"{path}: no frame of its {stream.codec_context.name} picture can be decoded: damaged, or too large. "
+                "Re-encode or re-copy the file. " + too_large("megapixels", limits)
             )
         tags = ColourTags(
             *(int(v) for v in (first.colorspace, first.color_primaries, first.color_trc, first.color_range))
@@ -102,7 +103,8 @@ def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
         notes.append("high dynamic range picture is handled in eight bits: fine gradients may band")
     if any(part.is_alpha for part in first.format.components) and first.to_ndarray(format="rgba")[..., 3].min() < 255:
         notes.append(
-            "transparency is not kept: the picture is shown with the colours beneath it. Lay it over a background first to keep its look"
+            "transparency is not kept: the picture is shown with the colours beneath it. Lay it over a background "
+            "first to keep its look"
         )
     if first.interlaced_frame:
         notes.append("interlaced picture is handled as whole frames: moving edges stay combed")
@@ -150,7 +152,7 @@ def read_rows(
     ends the thread. Raises MediaError."""
     source = np.asarray(source, np.int64)
     wanted = np.zeros(len(source), bool) if also_next is None else np.asarray(also_next, bool)
-    if len(source) and not (0 <= source.min() and source.max() < len(stream)):
+    if len(source) and not (source.min() >= 0 and source.max() < len(stream)):
         raise ValueError(f"read_rows: frames {source.min()}..{source.max()} asked of a video of {len(stream)}")
     if batch < 1 or wanted.shape != source.shape:
         raise ValueError(f"read_rows: batch {batch}, source {source.shape}, also_next {wanted.shape}")
@@ -208,7 +210,7 @@ class _Reel:
             self._recent = {j: old for j, old in self._recent.items() if abs(j - i) == 1}
             self._recent[i] = planes
         flip_x, flip_y, transpose = self.stream.orientation
-        for plane, target in zip(self._recent[i], out.numpy()):
+        for plane, target in zip(self._recent[i], out.numpy(), strict=True):
             plane = plane.T if transpose else plane
             target[:] = plane[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
 
@@ -243,7 +245,8 @@ class _Reel:
         if frame is None:
             at = float(self.stream.clock.seconds[i])
             raise MediaError(
-                f"{self.stream.path}: frame {i} ({at:.2f} s) cannot be decoded. The file is damaged: copy it again or re-encode it."
+                f"{self.stream.path}: frame {i} ({at:.2f} s) cannot be decoded. The file is damaged: copy it again or "
+                "re-encode it."
             )
         return frame
 
@@ -357,7 +360,7 @@ def _decode(container, stream) -> Iterator[av.VideoFrame]:
             raise
         except av.error.FFmpegError:
             pass
-        if packet is None or packet.dts is None and packet.size == 0:
+        if packet is None or (packet.dts is None and packet.size == 0):
             return
 
 
@@ -400,7 +403,7 @@ def _ends_agree(path: Path, pts: np.ndarray, keys: np.ndarray, limits: InputLimi
     head = 8
     with _open(path, limits) as container:
         stream = _picture_track(container, path, limits)
-        for want, frame in zip(pts[:head], _decode(container, stream)):
+        for want, frame in zip(pts[:head], _decode(container, stream), strict=False):
             if frame.pts != want:
                 return False
     with _open(path, limits) as container:
@@ -420,7 +423,8 @@ def _believable(path: Path, clock: FrameClock, limits: InputLimits) -> FrameCloc
     length_s = (clock.end - int(clock.pts[0])) * clock.base
     if length_s > _LONGEST_S or (int(clock.pts[-1]) - int(clock.pts[0])) * clock.base * _MOST_FPS < len(clock) - 1:
         raise MediaError(
-            f"{path}: by the times in the file, {len(clock)} frames take {float(length_s):.4g} s. They are damaged: convert it to a constant frame rate."
+            f"{path}: by the times in the file, {len(clock)} frames take {float(length_s):.4g} s. They are damaged: "
+            "convert it to a constant frame rate."
         )
     if length_s > limits.hours * 3600:
         raise MediaError(f"{path} lasts {float(length_s) / 3600:.4g} hours. {too_large('hours', limits)}")
@@ -445,7 +449,7 @@ def _decoded_times(
         if (np.diff(pts) > 0).all():
             keys = keys if len(keys) and keys[0] == 0 else np.zeros(1, np.int64)
             return pts, _end(pts, seen[-1][2], step), keys, False
-    wrong = missing or int(sum(b <= a for a, b in zip(times, times[1:])))
+    wrong = missing or int(sum(b <= a for a, b in itertools.pairwise(times)))
     if wrong > len(times) // 10:  # AVI with B-frames, bare streams: the times mean nothing
         pts = np.array([round(i / (rate * base)) for i in range(len(times))], np.int64)
         repair = f"the video is taken as constant {float(rate):.4g} fps"
@@ -453,7 +457,8 @@ def _decoded_times(
         pts = _repaired(times, step)
         repair = "they were put in order"
     notes.append(
-        f"{wrong} of {len(pts)} frames had missing, repeated or backward times; {repair}. Jumps in it are slow: convert it to MP4"
+        f"{wrong} of {len(pts)} frames had missing, repeated or backward times; {repair}. Jumps in it are slow: "
+        "convert it to MP4"
     )
     return pts, _end(pts, 0, step), np.zeros(1, np.int64), True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import queue
@@ -211,7 +212,8 @@ class VideoWriter:
                 raise MediaError(f"{self.path} could not be written ({reason}). Check free disk space.") from error
             others = ", ".join(name for name in available_encoders() if name != self._codec)
             raise MediaError(
-                f"{self.path}: encoder {self._codec} at {self.width}x{self.height} fails in a {self.path.suffix} file ({reason}). "
+                f"{self.path}: encoder {self._codec} at {self.width}x{self.height} fails in a {self.path.suffix} file "
+                f"({reason}). "
                 f"Try .mp4 with libx264, or one of: {others}."
             ) from error
 
@@ -253,7 +255,7 @@ class VideoWriter:
         left = self._codec in _LEFT_ENCODERS and self._pix_fmt == "yuv420p"
         convert = Converter(self._colour, self.width, self.height, left)
         ticks = self.clock.pts - self.clock.pts[0]
-        durations = dict(zip(ticks.tolist(), np.diff(self.clock.pts, append=self.clock.end).tolist()))
+        durations = dict(zip(ticks.tolist(), np.diff(self.clock.pts, append=self.clock.end).tolist(), strict=True))
         row = 0
         while (rgb := self._queue.get()) is not None:
             for picture in rgb:
@@ -291,17 +293,11 @@ class VideoWriter:
         """Ends the thread and removes the unfinished file, whatever happened before."""
         if self._thread is not None and self._thread.is_alive():
             while self._thread.is_alive():
-                try:
+                with contextlib.suppress(queue.Empty):
                     self._queue.get_nowait()
-                except queue.Empty:
-                    pass
-                try:
+                with contextlib.suppress(queue.Full):
                     self._queue.put_nowait(None)
-                except queue.Full:
-                    pass
                 self._thread.join(timeout=0.05)
-        try:
+        with contextlib.suppress(MediaError):
             self._close()
-        except MediaError:
-            pass
         remove_part(self._part)

@@ -238,7 +238,8 @@ def _toml_jobs(text: str, file: Path) -> tuple[dict, list[tuple]]:
             near = "Did you mean [[job]]? " if name == "jobs" else ""
             raise UsageError(
                 one_line(
-                    f"Unknown key {name!r} in the manifest {file}. {near}It has a table [defaults] and a table [[job]] per job."
+                    f"Unknown key {name!r} in the manifest {file}. {near}It has a table [defaults] and a table [[job]] "
+                    "per job."
                 )
             )
     jobs, defaults = tree.get("job", []), tree.get("defaults", {})
@@ -246,7 +247,7 @@ def _toml_jobs(text: str, file: Path) -> tuple[dict, list[tuple]]:
         raise UsageError(f"In the manifest {file} every job is a table [[job]], and [defaults] is one table.")
     heads = [n for n, line in enumerate(text.split("\n"), 1) if re.match(r"\s*\[\[\s*[\"']?job[\"']?\s*\]\]", line)]
     where = [f"line {n}" for n in heads] if len(heads) == len(jobs) else [f"job {n}" for n in range(1, len(jobs) + 1)]
-    return defaults, [(f"{file.name}, {at}", job) for at, job in zip(where, jobs)]
+    return defaults, [(f"{file.name}, {at}", job) for at, job in zip(where, jobs, strict=True)]
 
 
 def _csv_jobs(text: str, file: Path) -> tuple[dict, list[tuple]]:
@@ -263,12 +264,17 @@ def _csv_jobs(text: str, file: Path) -> tuple[dict, list[tuple]]:
             cells = [cell.strip() for cell in row]
             if any(cells):
                 fault = (
-                    f"This row has {len(cells)} cells, more than the {len(names)} columns. Quote cells that hold a comma."
+                    f"This row has {len(cells)} cells, more than the {len(names)} columns. Quote cells that hold a "
+                    "comma."
                     if any(cells[len(names) :])
                     else ""
                 )
                 asked.append(
-                    (f"{file.name}, line {at}", {name: Text(cell) for name, cell in zip(names, cells) if cell}, fault)
+                    (
+                        f"{file.name}, line {at}",
+                        {name: Text(cell) for name, cell in zip(names, cells, strict=False) if cell},
+                        fault,
+                    )
                 )
     except csv.Error as error:
         raise UsageError(f"{file}, line {at}: this is not CSV: {error}.") from error

@@ -126,7 +126,10 @@ class LocalWorkers:
             for name in THREADS
             if (os.environ.get(name) or share).isdigit()
         }
-        start = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lipsync.batch.pool import serve; serve(*sys.argv[2:])"
+        start = (
+            "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lipsync.batch.pool import serve; "
+            "serve(*sys.argv[2:])"
+        )
         limits, places = self._bounds()
         errors = tempfile.TemporaryFile()
         # A group of its own: Ctrl-C reaches this process, which then stops the workers.

@@ -204,7 +204,10 @@ class _Looks:
         eyes_px = self._look("eyes", job.target, config, key=face)
         first_s, kept_bytes = self._first(job, films, eyes_px)
         rows = estimate.rows_of(films[0], speech_s, config) if speech_s else 0
-        sought = f"No face of at least {config.face.min_eye_distance_px:g} pixels from eye to eye was found in {PICTURES} pictures of {job.target}."
+        sought = (
+            f"No face of at least {config.face.min_eye_distance_px:g} pixels from eye to eye was found in {PICTURES} "
+            f"pictures of {job.target}."
+        )
         return Checked(
             "",
             rows,

@@ -42,7 +42,10 @@ def totals(tally: BatchStats, now_s: float) -> str:
     if n > tally.ended:
         became.append(f"{n - tally.ended} not ended")
     made = f"; {tally.frames} frames, {format_duration(tally.duration_s)} of video" if tally.frames else ""
-    return f"{n} job{'' if n == 1 else 's'}: {', '.join(became) or 'nothing to do'}{made}; took {format_duration(now_s - tally.began_s)}."
+    return (
+        f"{n} job{'' if n == 1 else 's'}: {', '.join(became) or 'nothing to do'}{made}; took "
+        f"{format_duration(now_s - tally.began_s)}."
+    )
 
 
 class SilentObserver:

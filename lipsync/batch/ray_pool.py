@@ -161,7 +161,8 @@ class RayWorkers:
             self._seen_up_s = time.monotonic()
         elif time.monotonic() - self._seen_up_s > ROOM_S:
             raise LipsyncError(
-                f"The cluster has had no room for a worker for {ROOM_S / 60:.0f} minutes. Ask for fewer cores or GPUs, or try later."
+                f"The cluster has had no room for a worker for {ROOM_S / 60:.0f} minutes. Ask for fewer cores or GPUs, "
+                "or try later."
             )
         return reports + self._progress()
 
@@ -258,7 +259,8 @@ class _Ray:
         if on_loopback and (seen := {node["NodeManagerAddress"] for node in self._nodes()} - {"127.0.0.1", "::1"}):
             self.end()
             raise LipsyncError(
-                f"Ray would listen on {', '.join(seen)}, not on loopback only: it was imported before the batch. Start a new process."
+                f"Ray would listen on {', '.join(seen)}, not on loopback only: it was imported before the batch. Start "
+                "a new process."
             )
 
     def _connect(self, address: str | None, own: dict[str, Any]) -> None:

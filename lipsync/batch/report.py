@@ -180,7 +180,10 @@ def _made_row(outcome: Outcome, folder: Path) -> str:
     video, receipt = _link(job.out, _text(job.out)), _link(f"{job.out}.json", "receipt")
     speed = ""
     if outcome.seconds > 0 and outcome.frames:
-        speed = f"{outcome.frames / outcome.seconds:,.1f} f/s<small>{outcome.duration_s / outcome.seconds:.2g}x real time</small>"
+        speed = (
+            f"{outcome.frames / outcome.seconds:,.1f} f/s<small>{outcome.duration_s / outcome.seconds:.2g}x real "
+            "time</small>"
+        )
     notes = [*outcome.notes, *_spans_said(job.out, folder)]
     if outcome.attempts > 1:
         notes.append(f"Begun {outcome.attempts} times.")

@@ -70,7 +70,10 @@ def perform(task: dict, hook: Hook = silent) -> dict:
         if sentence is None:
             last = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(last.filename).name}, line {last.lineno}"
-            sentence = f"A fault of lipsync itself: {type(error).__name__} in {where}: {error}. Please report it, with the files if you can."
+            sentence = (
+                f"A fault of lipsync itself: {type(error).__name__} in {where}: {error}. Please report it, with the "
+                "files if you can."
+            )
         return {"fault": sentence}
 
 
@@ -90,7 +93,7 @@ def _dubbed(task: dict, hook: Hook) -> dict:
         receipt = dub(
             target, speech, out, config, footage=tuple(footage), cache=cache, hook=hook, force=True, prepared=ready
         )
-        facts = _of_addresses(receipt, task, dict(zip(map(str, footage), task["footage"])), out)
+        facts = _of_addresses(receipt, task, dict(zip(map(str, footage), task["footage"], strict=True)), out)
         place.keep(out, task["out"])
     finally:
         shutil.rmtree(once, ignore_errors=True)

@@ -117,7 +117,8 @@ def _opencv() -> str:
         raise ImportError(cure_for_import(error) or str(error)) from error
     if len(installed) > 1:
         raise ImportError(
-            f"{' and '.join(installed)} are both installed over one folder: uninstall both, install opencv-contrib-python again"
+            f"{' and '.join(installed)} are both installed over one folder: uninstall both, install "
+            "opencv-contrib-python again"
         )
     return f"{version} ({', '.join(installed) or 'not from pip'})"
 

@@ -113,7 +113,7 @@ class Comparison:
     def _measured(self, what: str, write: Callable[[int, Path], None]) -> list[Rows]:
         """Every exam written by `write`, read back, and judged."""
         rows, done, total = [], 0, sum(map(len, self.clips))
-        for number, (clip, judge) in enumerate(zip(self.clips, self.judges)):
+        for number, (clip, judge) in enumerate(zip(self.clips, self.judges, strict=True)):
             path = self.folder / f"{_file_name(what)}-{number}.mp4"
             write(number, path)
             rows.append(judge.judge(probe(path)))

@@ -41,22 +41,33 @@ video{display:block;background:#000}
 pre{background:#f5f6f8;padding:.8rem;overflow-x:auto;font-size:12px}
 """
 _SENTENCES = (
-    "Before a method sees a held-out frame, the compositing of a dub puts another mouth over it: a stretch of learnt frames "
-    "played on, the head turned alike, the lips clearly different. So no method can copy the truth from the frame; “unmodified "
+    "Before a method sees a held-out frame, the compositing of a dub puts another mouth over it: a stretch of learnt "
+    "frames "
+    "played on, the head turned alike, the lips clearly different. So no method can copy the truth from the frame; "
+    "“unmodified "
     "target” is this disguised frame against the truth.",
-    "Every method gets the same lips and the same frames; its answer goes through the same sharpening of teeth, the same "
-    "compositing and the same encoder, and is measured as decoded. “Re-encoding floor”: the real frames through that encoder.",
-    "True lips: the lips tracked in the real frame; the jaw is the method's own. Predicted lips: said by the held-out sound, of "
+    "Every method gets the same lips and the same frames; its answer goes through the same sharpening of teeth, the "
+    "same "
+    "compositing and the same encoder, and is measured as decoded. “Re-encoding floor”: the real frames through that "
+    "encoder.",
+    "True lips: the lips tracked in the real frame; the jaw is the method's own. Predicted lips: said by the held-out "
+    "sound, of "
     "a lip model that learned from the learning part.",
     "Mean over the frames of a block, then over blocks; intervals by bootstrap over blocks. Sharpness (variance of the "
-    "Laplacian, mouth), flicker (what optical flow cannot explain between neighbouring frames, mouth) and seam (step across the "
-    "border of the redrawn region) are relative to the real frames' own. Opening r and articulation are those of each block.",
-    "LMD, opening and articulation: lips found again in the written video, aligned on eyes and nose, 18 points; unit: distance "
+    "Laplacian, mouth), flicker (what optical flow cannot explain between neighbouring frames, mouth) and seam (step "
+    "across the "
+    "border of the redrawn region) are relative to the real frames' own. Opening r and articulation are those of each "
+    "block.",
+    "LMD, opening and articulation: lips found again in the written video, aligned on eyes and nose, 18 points; unit: "
+    "distance "
     "of the outer eye corners.",
-    "Seconds are those of this machine, after one warming batch; “all” is reading, asking, drawing, teeth, compositing and "
-    "encoding. Memory is how far the process grew above where it stood before the method was prepared, reading and encoding "
+    "Seconds are those of this machine, after one warming batch; “all” is reading, asking, drawing, teeth, compositing "
+    "and "
+    "encoding. Memory is how far the process grew above where it stood before the method was prepared, reading and "
+    "encoding "
     "included, sampled 50 times a second; memory that earlier work left to the process hides growth.",
-    "Not measured: CPBD (a mouth is often less than one of its blocks), SyncNet scores (they exceed real video), identity, and "
+    "Not measured: CPBD (a mouth is often less than one of its blocks), SyncNet scores (they exceed real video), "
+    "identity, and "
     "what people prefer.",
 )
 _KINDS = {"true": "True lips", "predicted": "Lips predicted from the sound"}
@@ -187,11 +198,16 @@ def _jpeg(rgb: np.ndarray) -> str:
 
 def _protocol(results: Mapping) -> str:
     split = results["split"]
-    what = "The truth is other footage of the same person; every shot of it is a block. Everything is learnt from the whole target."
+    what = (
+        "The truth is other footage of the same person; every shot of it is a block. Everything is learnt from the "
+        "whole target."
+    )
     if split["in_target"]:
         what = (
-            f"{results['n_blocks']} blocks spread evenly over the target are held out, with a guard of {split['guard_s']:g} s on "
-            "either side; nothing of them or of the guard is in the mouths, the teeth or the lips that anything learns from."
+            f"{results['n_blocks']} blocks spread evenly over the target are held out, with a guard of "
+            f"{split['guard_s']:g} s on "
+            "either side; nothing of them or of the guard is in the mouths, the teeth or the lips that anything learns "
+            "from."
         )
     sentences = [what, *_SENTENCES, *_of_networks(results)]
     lips = "".join(
@@ -203,7 +219,8 @@ def _protocol(results: Mapping) -> str:
 
 def _of_networks(results: Mapping) -> list[str]:
     which = (
-        f"The perceptual distance is that of {results['perceptual']}, mouth region, {PERCEPTUAL_WIDTH} pixels wide: compare it only "
+        f"The perceptual distance is that of {results['perceptual']}, mouth region, {PERCEPTUAL_WIDTH} pixels wide: "
+        "compare it only "
         "with values of the same network."
     )
     return [
@@ -231,4 +248,7 @@ def _origin(results: Mapping) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in results["notes"])
     split = escape(json.dumps(results["split"], indent=1, ensure_ascii=False))
     made = escape(", ".join(f"{name} {version}" for name, version in results["made_by"].items()))
-    return f"<h2>Split and origin</h2><ul>{files}{notes}</ul><p>Made by {made}, on {escape(results['device'])}.</p><pre>{split}</pre>"
+    return (
+        f"<h2>Split and origin</h2><ul>{files}{notes}</ul><p>Made by {made}, on "
+        f"{escape(results['device'])}.</p><pre>{split}</pre>"
+    )

@@ -67,7 +67,9 @@ def curves(
         for b in breaks
     ]
     for number, (name, line) in enumerate(series.items(), first):
-        parts = "".join(_path(line, start, stop, x_of, y_of) for start, stop in zip([0, *breaks], [*breaks, len(line)]))
+        parts = "".join(
+            _path(line, start, stop, x_of, y_of) for start, stop in zip([0, *breaks], [*breaks, len(line)], strict=True)
+        )
         ink, width = ("#111", 2.4) if number < 0 else (colour_of(number), 1.3)
         lines.append(
             f'<path d="{parts}" fill="none" stroke="{ink}" stroke-width="{width}"><title>{escape(name)}</title></path>'

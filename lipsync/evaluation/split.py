@@ -78,7 +78,8 @@ class Split:
             ) from error
         if [sha256 for _, sha256 in named] != [film.video.sha256 for film in films]:
             raise LipsyncError(
-                f"{path} splits other films ({', '.join(name for name, _ in named)}). Leave it out, and a new one is made."
+                f"{path} splits other films ({', '.join(name for name, _ in named)}). Leave it out, and a new one is "
+                "made."
             )
         if not blocks or any(
             not (0 <= b.film < len(films) and 0 <= b.start < b.stop <= len(films[b.film].track)) for b in blocks
@@ -152,7 +153,8 @@ def _bank_without(subject: TargetAnalysis, hidden: np.ndarray, key: str, cache: 
     kept = np.flatnonzero(~(of_target & hidden[np.where(of_target, bank.source, 0)]))
     if len(kept) < LEAST_MOUTHS:
         raise LipsyncError(
-            f"Only {len(kept)} mouths of {subject.video.path.name} are left to learn from. Take a longer target, or add --footage."
+            f"Only {len(kept)} mouths of {subject.video.path.name} are left to learn from. Take a longer target, or "
+            "add --footage."
         )
 
     def make(where: Path) -> None:

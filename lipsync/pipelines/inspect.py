@@ -47,9 +47,11 @@ class Look:
         """For a person to read; the verdict last."""
         why = ", ".join(f"{n} {reason}" for reason, n in self.unusable.items())
         return [
-            f"{self.path}: {self.width}x{self.height}, {self.frames} frames at {self.rate:.3f}/s, {self.duration_s:.1f} s, shots: {self.shots}",
+            f"{self.path}: {self.width}x{self.height}, {self.frames} frames at {self.rate:.3f}/s, "
+            f"{self.duration_s:.1f} s, shots: {self.shots}",
             f"faces: {self.people}; usable frames: {100 * self.usable_share:.1f} %" + (f" (not: {why})" if why else ""),
-            f"eye distance: {self.eye_distance_px:.0f} px; different mouth shapes: {self.mouth_shapes}; sharpness: {self.sharpness:.0f}",
+            f"eye distance: {self.eye_distance_px:.0f} px; different mouth shapes: {self.mouth_shapes}; sharpness: "
+            f"{self.sharpness:.0f}",
             f"speech with usable lips: {self.speech_s:.1f} s",
             self.verdict,
         ]

@@ -45,7 +45,8 @@ def lip_model_for(
         examples, _ = spoken_lips(subject.films)
         if prior is None and not examples:
             raise LipsyncError(
-                f"{subject.video.path.name} has no sound to learn lips from. Add footage of the same person speaking with --footage."
+                f"{subject.video.path.name} has no sound to learn lips from. Add footage of the same person speaking "
+                "with --footage."
             )
         visible = [film.track.lips for film in subject.films]
         with one_thread():

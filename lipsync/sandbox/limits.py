@@ -75,11 +75,20 @@ def restart_clock(seconds: float) -> None:
 def why_not() -> str | None:
     """The sentence that says why this system has no sandbox; None where it has one."""
     if sys.platform != "linux":
-        return f"There is no sandbox on {platform.system() or 'this system'}, only on Linux. Leave out --sandbox, or run in a virtual machine."
+        return (
+            f"There is no sandbox on {platform.system() or 'this system'}, only on Linux. Leave out --sandbox, or run "
+            "in a virtual machine."
+        )
     if platform.machine() not in _MACHINES:
-        return f"There is no sandbox on {platform.machine()}, only on x86_64 and aarch64. Leave out --sandbox, or run in a virtual machine."
+        return (
+            f"There is no sandbox on {platform.machine()}, only on x86_64 and aarch64. Leave out --sandbox, or run in "
+            "a virtual machine."
+        )
     if not os.path.exists("/proc/sys/kernel/seccomp/actions_avail"):
-        return "This Linux kernel has no seccomp filters, so there is no sandbox. Leave out --sandbox, or use another kernel."
+        return (
+            "This Linux kernel has no seccomp filters, so there is no sandbox. Leave out --sandbox, or use another "
+            "kernel."
+        )
     return None
 
 
@@ -156,7 +165,8 @@ def _filter_system_calls(network: bool) -> None:
     ):
         why = os.strerror(ctypes.get_errno()) if ctypes.get_errno() else "one of its threads has another filter"
         raise LipsyncError(
-            f"The network could not be closed for this process ({why}). Leave out --sandbox, or allow seccomp in this container."
+            f"The network could not be closed for this process ({why}). Leave out --sandbox, or allow seccomp in this "
+            "container."
         )
 
 
@@ -180,7 +190,8 @@ def _limit_writing(folders: Sequence[str]) -> None:
     os.close(rules)
     if failed:
         raise LipsyncError(
-            "This process could not be kept from writing files. Leave out --sandbox, or allow Landlock in this container."
+            "This process could not be kept from writing files. Leave out --sandbox, or allow Landlock in this "
+            "container."
         )
 
 

@@ -165,7 +165,10 @@ class _Watched:
             return self._out_of_time()
         if crashed:
             how = signal.Signals(-self.status).name if self.status < 0 else "want of memory"
-            return f"{self._names()}: reading it crashed ({how}): it is damaged, or made to break a decoder. Copy it again, or leave it out."
+            return (
+                f"{self._names()}: reading it crashed ({how}): it is damaged, or made to break a decoder. Copy it "
+                "again, or leave it out."
+            )
         return ""
 
     def _out_of_memory(self) -> str:
@@ -175,7 +178,10 @@ class _Watched:
         return self._stopped("seconds", f"{self.limits.seconds:g} seconds")
 
     def _stopped(self, option: str, limit: str) -> str:
-        return f"{self._names()}: stopped at the limit of {limit}. If you trust this material, raise it with --set sandbox.{option}=NUMBER."
+        return (
+            f"{self._names()}: stopped at the limit of {limit}. If you trust this material, raise it with --set "
+            f"sandbox.{option}=NUMBER."
+        )
 
     def _names(self) -> str:
         return " and ".join(str(path.name) for path in self.read or self.inputs)

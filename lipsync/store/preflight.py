@@ -53,7 +53,8 @@ def lips_format(out: str | Path, kind: str | None, rate: Fraction | None) -> str
         kind = next((name for name, endings in LIPS_FORMATS.items() if ending in endings), None)
         if kind is None:
             raise UsageError(
-                f"Which format {out} should have is not clear from its ending. Name it .json, .csv or .mp4, or add --format."
+                f"Which format {out} should have is not clear from its ending. Name it .json, .csv or .mp4, or add "
+                "--format."
             )
     if kind not in LIPS_FORMATS:
         raise UsageError(f"There is no format {kind!r}; known: {', '.join(LIPS_FORMATS)}.")

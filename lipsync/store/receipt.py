@@ -35,7 +35,8 @@ class Receipt:
         """A few lines for a person."""
         out, lips, timing = self.facts["output"], self.facts["lips"], self.facts["seconds"]
         lines = [
-            f"{out['path']}: {out['frames']} frames, {out['duration_s']:.2f} s, speech {out['speech']}, rendered in {timing['total']:.0f} s."
+            f"{out['path']}: {out['frames']} frames, {out['duration_s']:.2f} s, speech {out['speech']}, rendered in "
+            f"{timing['total']:.0f} s."
         ]
         lines.append(_of_lips(lips))
         for span in self.facts["passed_through"]:
@@ -77,7 +78,7 @@ def spans_passed_through(plan: DubPlan, track: FaceTrack) -> list[dict]:
     edges = np.flatnonzero(np.diff(state, prepend=0, append=0))
     ends = np.append(plan.clock.seconds, float(plan.clock.duration_s))
     spans = []
-    for start, stop in zip(edges, np.append(edges[1:], len(state))):
+    for start, stop in zip(edges, np.append(edges[1:], len(state)), strict=True):
         if start < len(state) and state[start]:
             spans.append(
                 {
@@ -116,4 +117,7 @@ def _of_lips(lips: dict) -> str:
     text = "Lips from " + source.get(lips.get("lips_from"), "the person's own speech")
     if "lmd" not in lips:
         return f"{text}; not measured on this person."
-    return f"{text}; on held-out speech: error {lips['lmd']:.4f} eye distances, opening r {lips['opening_r']:.2f}, articulation {lips['articulation']:.2f}."
+    return (
+        f"{text}; on held-out speech: error {lips['lmd']:.4f} eye distances, opening r {lips['opening_r']:.2f}, "
+        f"articulation {lips['articulation']:.2f}."
+    )
