@@ -49,7 +49,7 @@ class BatchOptions:
     show: str = "lines"
 
 
-def batch(
+def run_command(
     jobs: Sequence[Job],
     config: DubConfig,
     options: BatchOptions,

@@ -1,4 +1,4 @@
-"""What this machine has for a dub, and what it lacks: every finding with its cure."""
+"""The command that tells what this machine has for a dub, and what it lacks: every finding with its cure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ import platform
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
 
+import typer
+
+from lipsync.cli.common import Json, Verbose, clear_errors, show
+from lipsync.core.errors import LipsyncError
 from lipsync.core.installation import HOME, OURS, cure_for_import, misplaced, overwritten
 
 _OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
@@ -61,6 +66,15 @@ class Report:
         return [*lines, "", self.verdict]
 
 
+@clear_errors
+def doctor(verbose: Verbose = False, as_json: Json = False) -> None:
+    """Check this machine: libraries, devices, codecs, cache."""
+    report = examine()
+    show(report.to_plain(), report.lines, as_json)
+    if not report.well:
+        raise typer.Exit(LipsyncError.exit_status)
+
+
 def examine() -> Report:
     """Looks at everything; takes a few seconds, because the landmark backends are tried for real."""
     groups = (_packages, _libraries, _devices, _codecs, _backends, _files)
@@ -87,7 +101,7 @@ def _libraries() -> Iterator[Finding]:
         ("soundfile", True),
         ("safetensors", True),
     ):
-        yield _try("libraries", module, needed, lambda: _version_of(module))
+        yield _try("libraries", module, needed, partial(_version_of, module))
     yield _try("libraries", "cv2", True, _opencv)
     yield _try("libraries", "mediapipe", True, lambda: _version_of("mediapipe"))
     yield _try("libraries", "numba", True, lambda: _version_of("numba"))
@@ -162,7 +176,7 @@ def _codecs() -> Iterator[Finding]:
         ("ffv1", False),
         ("h264_nvenc", False),
     ):
-        yield _try("encoders", name, needed, lambda: _encoder(name))
+        yield _try("encoders", name, needed, partial(_encoder, name))
 
 
 def _encoder(name: str) -> str:

@@ -96,7 +96,8 @@ def read_weights_file(path: str | Path, what: str, cure: str = "Train it again."
     try:
         with safe_open(str(path), "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file}
+            names = file.keys()  # not a mapping
+            tensors = {name: file.get_tensor(name) for name in names}
     except OSError as trouble:
         raise LipsyncError(f"{name} cannot be read as {what} ({trouble.strerror or trouble}). {cure}") from None
     except (SafetensorError, *_DAMAGE) as trouble:

@@ -1,0 +1,74 @@
+"""The commands that list and clear what is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lipsync.cli.common import ConfigFile, Json, Set, Verbose, clear_errors, show
+
+if TYPE_CHECKING:
+    from lipsync.store.cache import Cache, CacheEntry
+
+cache_app = typer.Typer(no_args_is_help=True, help="Kept analyses and models.")
+
+Step = Annotated[str | None, typer.Option(metavar="STEP", help="Only results of this step.")]
+OlderThan = Annotated[float, typer.Option(metavar="DAYS", min=0, help="Only results older than this.")]
+
+
+@cache_app.command("list")
+@clear_errors
+def cache_list(config: ConfigFile = None, set_: Set = None, verbose: Verbose = False, as_json: Json = False) -> None:
+    """List what is kept."""
+    cache = _cache(config, set_)
+    entries = cache.entries()
+    show(
+        {"folder": str(cache.folder), "entries": [_plain(e) for e in entries]}, lambda: _lines(cache, entries), as_json
+    )
+
+
+@cache_app.command("clear")
+@clear_errors
+def cache_clear(
+    step: Step = None,
+    older_than_days: OlderThan = 0.0,
+    config: ConfigFile = None,
+    set_: Set = None,
+    verbose: Verbose = False,
+) -> None:
+    """Remove what is kept; it is made again when needed."""
+    n, size_bytes = _cache(config, set_).clear(step, older_than_days * 24 * 3600)
+    typer.echo(f"{n} results removed, {_size(size_bytes)} freed")
+
+
+def _cache(file: Path | None, settings: list[str] | None) -> Cache:
+    from lipsync.config.load import load
+    from lipsync.store.cache import Cache
+
+    return Cache(load(file, settings or []).cache.folder)
+
+
+def _plain(e: CacheEntry) -> dict[str, object]:
+    return {"step": e.step, "key": e.key, "label": e.label, "size_bytes": e.size_bytes, "age_s": round(e.age_s)}
+
+
+def _lines(cache: Cache, entries: list[CacheEntry]) -> list[str]:
+    rows = [f"{e.step:<12} {_size(e.size_bytes):>9} {_age(e.age_s):>8}  {e.label}" for e in entries]
+    return [*rows, f"{len(entries)} results, {_size(sum(e.size_bytes for e in entries))} in {cache.folder}"]
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} GB"
+
+
+def _age(age_s: float) -> str:
+    for unit, length_s in (("d", 86400), ("h", 3600), ("min", 60)):
+        if age_s >= length_s:
+            return f"{age_s / length_s:.0f} {unit}"
+    return f"{age_s:.0f} s"
