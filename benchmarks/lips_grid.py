@@ -99,7 +99,7 @@ def measured(ours: Iterable[LipTrack], clips: Sequence[Clip]) -> dict:
     rows = [compared(lips, clip.lips) for lips, clip in zip(ours, clips, strict=True)]
     out = {name: with_interval([row[name] for row in rows]) for name in rows[0]}
     counts = [closures(clip.bilabials, lips, clip.lips) for lips, clip in zip(ours, clips)]
-    return out | ({"closures": closure_summary(counts)} if any(c.asked for c in counts) else {})
+    return out | ({"closures": closure_summary(counts)} if any(c.bilabials for c in counts) else {})
 
 
 def closure_summary(counts: Sequence[Closures], n_draws: int = 2000) -> dict:
@@ -295,12 +295,12 @@ def voices(bench: Bench) -> dict:
     are the truth."""
     from training.alignment import time_map
     from training.sentences import sentence_of
-    from training.tts import HELD_OUT_VOICES, say
+    from training.tts import HELD_OUT_VOICES, synthesize
 
     model = LipModel.load(bench.args.model) if bench.args.model else bench.prior
     said, flat = [], []
     for i, (path, clip) in enumerate(zip(grid_clips("val"), bench.val)):
-        utterance = say(sentence_of(path.with_suffix(".align")), HELD_OUT_VOICES[i % len(HELD_OUT_VOICES)])
+        utterance = synthesize(sentence_of(path.with_suffix(".align")), HELD_OUT_VOICES[i % len(HELD_OUT_VOICES)])
         lips = model.retarget(clip.rest).predict(utterance.wave).points
         rows = np.clip(np.round(time_map(clip.wave, utterance.wave)).astype(int), 0, len(lips) - 1)
         said.append(lips_at(LipTrack(lips[rows], np.ones(len(rows), bool)), clip.lips.clock))
@@ -317,7 +317,7 @@ def languages(bench: Bench) -> dict:
     makes of their phones."""
     from training.coarticulation import Coarticulation
     from training.sentences import text_for
-    from training.tts import HELD_OUT_LANGUAGE_VOICES, say
+    from training.tts import HELD_OUT_LANGUAGE_VOICES, synthesize
 
     model = LipModel.load(bench.args.model) if bench.args.model else bench.prior
     if bench.args.mouth is None:
@@ -327,7 +327,7 @@ def languages(bench: Bench) -> dict:
     for language in sorted({voice.language for voice in HELD_OUT_LANGUAGE_VOICES}):
         rows = []
         for voice in [v for v in HELD_OUT_LANGUAGE_VOICES if v.language == language] * 5:
-            utterance = say(text_for(language, rng), voice)
+            utterance = synthesize(text_for(language, rng), voice)
             ours = model.predict(utterance.wave)
             real = LipTrack(uncrossed(model.rest + mouth.lips(utterance.phones, len(ours))), ours.valid)
             rows.append(compared(ours, real))

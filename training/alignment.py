@@ -58,10 +58,10 @@ def phones_of(real: Waveform, utterances: Sequence[Utterance]) -> Phones:
 
     The commonest reading counts, pauses inside aside; voices that read otherwise are left out.
     """
-    spoken = [tuple(name for name in u.phones.name if name != SILENCE) for u in utterances]
-    commonest = Counter(spoken).most_common(1)[0][0]
+    readings = [tuple(name for name in u.phones.name if name != SILENCE) for u in utterances]
+    commonest = Counter(readings).most_common(1)[0][0]
     starts, ends = [], []
-    for utterance, names in zip(utterances, spoken):
+    for utterance, names in zip(utterances, readings):
         if names != commonest:
             continue
         rows = time_map(real, utterance.wave)

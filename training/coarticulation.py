@@ -220,11 +220,11 @@ class Coarticulation:
         components = np.ascontiguousarray(axes, np.float32).reshape(-1, 18, 2)
         muscles = _fitted(pairs, components, steps, seed, tell)
         model = cls(components, muscles)
-        real, said = (
+        real, predicted = (
             np.concatenate(rows)
             for rows in zip(*((opening(t.points[t.valid]), opening(model.lips(p, len(t))[t.valid])) for p, t in pairs))
         )
-        model.gain = float(np.clip(real.std() / max(said.std(), 1e-6), 1.0, MOST_GAIN))
+        model.gain = float(np.clip(real.std() / max(predicted.std(), 1e-6), 1.0, MOST_GAIN))
         return model
 
     def lips(self, phones: Phones, n_rows: int) -> np.ndarray:
@@ -271,9 +271,9 @@ class Coarticulation:
         """A small safetensors file."""
         tensors = {name: value.detach().contiguous() for name, value in self.muscles.named_parameters()}
         tensors |= {"components": torch.from_numpy(self.components), "gain": torch.tensor(self.gain)}
-        marks = {**(metadata or {}), "format": FORMAT, "units": " ".join(u.replace(" ", "_") for u in UNITS)}
+        metadata = {**(metadata or {}), "format": FORMAT, "units": " ".join(u.replace(" ", "_") for u in UNITS)}
         with atomic_write(path) as part:
-            save_tensors(part, tensors, marks)
+            save_tensors(part, tensors, metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> Coarticulation:
@@ -303,13 +303,13 @@ def _fitted(pairs: Sequence[tuple[Phones, LipTrack]], components: np.ndarray, st
     for step in range(1, steps + 1):
         chosen = torch.randperm(len(unit), generator=generator)[:BATCH]
         moved = SLIP_S * slip[chosen]
-        said = muscles(seconds, unit[chosen], start[chosen] + moved[:, :-1], end[chosen] + moved[:, 1:]) * size
+        predicted = muscles(seconds, unit[chosen], start[chosen] + moved[:, :-1], end[chosen] + moved[:, 1:]) * size
         real, use = wanted[chosen], counts[chosen].float()
-        off = ((said - real).square().sum(-1) * use).sum() / use.sum() / scale
-        speed = said.diff(dim=1) - real.diff(dim=1)
+        off = ((predicted - real).square().sum(-1) * use).sum() / use.sum() / scale
+        speed = predicted.diff(dim=1) - real.diff(dim=1)
         off_speed = (speed.square().sum(-1) * use[:, 1:] * use[:, :-1]).sum() / use.sum() / scale
         shut = use * closed[chosen]
-        too_open = ((said - real) @ gap).square() * (1 + 8 * shut)
+        too_open = ((predicted - real) @ gap).square() * (1 + 8 * shut)
         loss = off + 4 * off_speed + 4 * (too_open * use).sum() / use.sum() / scale + RESIDUE * _residue(muscles)
         loss = loss + SLIP * slip[chosen].square().mean()
         optimiser.zero_grad()

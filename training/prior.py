@@ -7,18 +7,20 @@ speech.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field
+from dataclasses import dataclass as plain_dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
 from audio.features import FEATURE_RATE
-from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LipBasis, opening
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import LipTrack
@@ -47,13 +49,12 @@ from training.corpus import (
     synthetic_text,
 )
 from training.phones import Phones
+from training.recipe import load_recipe
 from training.sentences import sentence_of
-from training.tts import FLITE_VOICES, TRAIN_VOICES, engine_missing, say
-
-RECIPES = Path(__file__).parent / "recipes"
+from training.tts import FLITE_VOICES, TRAIN_VOICES, engine_missing, synthesize
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class PriorRecipe:
     """How a prior is made. texts: synthetic ones; real: learn from real recordings, too (False: from synthetic speech
     alone); shares: of the pieces of a batch that are real, revoiced, synthetic; flatten, opening: see
@@ -77,27 +78,13 @@ class PriorRecipe:
 
     def name(self) -> str:
         """Tells recipes with other networks or material apart."""
-        told = {key: value for key, value in asdict(self).items() if key not in ("members", "reach")}
-        return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+        kept = {key: value for key, value in asdict(self).items() if key not in ("members", "reach")}
+        return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
     @classmethod
     def load(cls, name: str) -> PriorRecipe:
-        """The recipe of a TOML file, or of that name in training/recipes. UsageError: no such file, or unknown keys in
-        it."""
-        path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
-        if not path.exists():
-            known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
-            raise UsageError(f"There is no recipe {name!r}; known: {known}.")
-        rows = tomllib.loads(path.read_text(encoding="utf-8"))
-        unknown = sorted(set(rows) - {f.name for f in fields(cls)})
-        if unknown:
-            raise UsageError(f"{path.name}: unknown keys {', '.join(unknown)}.")
-        rows = {key: tuple(value) if isinstance(value, list) else value for key, value in rows.items()}
-        if "plan" in rows:
-            rows["plan"] = Plan(**rows["plan"])
-        if "vary" in rows:
-            rows["vary"] = Variation(**rows["vary"])
-        return cls(**rows)
+        """The recipe of a TOML file, or of that name in training/recipes. UsageError: no such file, or an odd one."""
+        return load_recipe(cls, name, "prior*.toml")
 
 
 def make_prior(recipe: PriorRecipe, work: Path, hook: Hook = silent, workers: int = 2) -> LipModel:
@@ -119,17 +106,17 @@ def _mouth(clips: Sequence[Path], tracks: Path, path: Path, hook: Hook, workers:
     """Phones to lips, fitted to the real lips of the clips."""
     if not path.exists():
         pairs = []
-        for pair in in_order(partial(spoken_clip, tracks=tracks), clips, workers):
+        for pair in in_order(partial(phones_and_lips, tracks=tracks), clips, workers):
             pairs.append(pair)
             hook("phones", len(pairs), len(clips))
         Coarticulation.fit(pairs).save(path)
     return Coarticulation.load(path)
 
 
-def spoken_clip(clip: Path, tracks: Path) -> tuple[Phones, LipTrack]:
-    """What a clip says, phone by phone, and its lips as offsets from rest at 100 per second."""
+def phones_and_lips(clip: Path, tracks: Path) -> tuple[Phones, LipTrack]:
+    """The phones of a clip, and its lips as offsets from rest at 100 per second."""
     wave = grid.sound(clip)
-    phones = phones_of(wave, [say(sentence_of(clip.with_suffix(".align")), voice) for voice in FLITE_VOICES])
+    phones = phones_of(wave, [synthesize(sentence_of(clip.with_suffix(".align")), voice) for voice in FLITE_VOICES])
     offsets, valid = offsets_from_rest(grid.lips(clip, tracks), wave, 1 + len(wave.samples) * FEATURE_RATE // wave.rate)
     return phones, LipTrack(offsets, valid)
 
@@ -164,7 +151,7 @@ def numbered_clip(number: int, clips: Sequence[Path], **how) -> Sounding:
     return real_clip(number, clips[number], **how)
 
 
-@dataclass(frozen=True, slots=True)
+@plain_dataclass(frozen=True, slots=True)
 class Material:
     """The corpus as tensors. features: (R,D) float16; offsets: (L,18,2); targets: (L,K) standardised; valid: (L,)
     float; basis: of offsets."""
@@ -179,8 +166,8 @@ class Material:
     @classmethod
     def of(cls, corpus: Corpus) -> Material:
         features, offsets, valid = corpus.stacked()
-        shown = valid & corpus.real_lips()  # synthetic lips know only a few components
-        basis = LipBasis.fit(offsets[::3], (shown if shown.any() else valid)[::3], 20)
+        real = valid & corpus.real_lips()  # synthetic lips know only a few components
+        basis = LipBasis.fit(offsets[::3], (real if real.any() else valid)[::3], 20)
         targets = torch.from_numpy(basis.encode(offsets) / scale_of(basis)).float()
         return cls(features, offsets, targets, torch.from_numpy(valid).float(), basis, corpus)
 
@@ -207,10 +194,10 @@ def batch_of(
     position = torch.minimum(position, size - 2.01)
     row = position.long()
     part = (position - row)[..., None]
-    heard = material.features[first + row].float() * (1 - part) + material.features[first + row + 1].float() * part
+    features = material.features[first + row].float() * (1 - part) + material.features[first + row + 1].float() * part
     wanted = material.targets[lips + row] * (1 - part) + material.targets[lips + row + 1] * part
     weight = material.valid[lips + row] * material.valid[lips + row + 1] * ~beyond
-    return varied(heard, recipe.vary, generator), wanted, weight
+    return varied(features, recipe.vary, generator), wanted, weight
 
 
 def train_prior(
