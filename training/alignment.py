@@ -61,7 +61,7 @@ def phones_of(real: Waveform, utterances: Sequence[Utterance]) -> Phones:
     readings = [tuple(name for name in u.phones.name if name != SILENCE) for u in utterances]
     commonest = Counter(readings).most_common(1)[0][0]
     starts, ends = [], []
-    for utterance, names in zip(utterances, readings):
+    for utterance, names in zip(utterances, readings, strict=True):
         if names != commonest:
             continue
         rows = time_map(real, utterance.wave)

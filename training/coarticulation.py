@@ -111,7 +111,7 @@ def units_of(phones: Phones) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(Q,) index in UNITS, start and end in seconds: diphthongs in two halves, the ends of pauses apart."""
     unit, start, end = [], [], []
     last = len(phones) - 1
-    for k, (name, first_s, stop_s) in enumerate(zip(phones.name, phones.start_s, phones.end_s)):
+    for k, (name, first_s, stop_s) in enumerate(zip(phones.name, phones.start_s, phones.end_s, strict=True)):
         if name == SILENCE:
             parts = _pause(first_s, stop_s, at_start=k == 0, at_end=k == last)
         elif name in DIPHTHONGS:
@@ -222,7 +222,7 @@ class Coarticulation:
         model = cls(components, muscles)
         real, predicted = (
             np.concatenate(rows)
-            for rows in zip(*((opening(t.points[t.valid]), opening(model.lips(p, len(t))[t.valid])) for p, t in pairs))
+            for rows in zip(*((opening(t.points[t.valid]), opening(model.lips(p, len(t))[t.valid])) for p, t in pairs), strict=True)
         )
         model.gain = float(np.clip(real.std() / max(predicted.std(), 1e-6), 1.0, MOST_GAIN))
         return model
@@ -240,7 +240,7 @@ class Coarticulation:
     def _closed(self, offsets: np.ndarray, phones: Phones) -> np.ndarray:
         """The offsets without what they open, along the first component, in the middle of bilabials."""
         seconds, shut = np.arange(len(offsets)) / FEATURE_RATE, np.zeros(len(offsets))
-        for name, start, end in zip(phones.name, phones.start_s, phones.end_s):
+        for name, start, end in zip(phones.name, phones.start_s, phones.end_s, strict=True):
             if name in BILABIALS:
                 near = slice(max(0, int((start - 0.2) * FEATURE_RATE)), int((end + 0.2) * FEATURE_RATE))
                 away = np.abs(seconds[near] - (start + end) / 2) - max((end - start) / 2 - 0.02, 0.01)
@@ -338,7 +338,7 @@ def _padded(pairs: Sequence[tuple[Phones, LipTrack]], components: np.ndarray) ->
     wanted, counts = torch.zeros(len(pairs), n_rows, N_COMPONENTS), torch.zeros(len(pairs), n_rows, dtype=torch.bool)
     closed = torch.zeros(len(pairs), n_rows)
     bilabial = np.array([name in BILABIALS for name in PHONES])
-    for k, ((phones, track), (u, a, b)) in enumerate(zip(pairs, units)):
+    for k, ((phones, track), (u, a, b)) in enumerate(zip(pairs, units, strict=True)):
         unit[k, : len(u)] = torch.from_numpy(u)
         edges[:, k, : len(u)] = torch.from_numpy(np.stack([a, b])).float()
         wanted[k, : len(track)] = torch.from_numpy(track.points.reshape(-1, 36) @ components.reshape(-1, 36).T)

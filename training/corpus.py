@@ -134,7 +134,7 @@ def gather(
 ) -> None:
     """Adds what `make` makes of each number, in order; in `workers` processes, with the same result. The number is the
     part."""
-    for done, (number, made) in enumerate(zip(numbers, in_order(make, numbers, workers))):
+    for done, (number, made) in enumerate(zip(numbers, in_order(make, numbers, workers), strict=True)):
         corpus.add(number, *made)
         hook(step, done + 1, len(numbers))
 

@@ -88,7 +88,7 @@ class Phones:
         """Phones that follow each other from `start_s`; those of no length are left out, repeated silence is one."""
         names: list[str] = []
         ends: list[float] = []
-        for one, end in zip(name, end_s):
+        for one, end in zip(name, end_s, strict=True):
             if end <= (ends[-1] if ends else start_s):
                 continue
             if names and one == SILENCE == names[-1]:
@@ -271,7 +271,8 @@ def arpabet_of(ipa: str) -> tuple[str, ...]:
         size = next((n for n in range(min(_LONGEST, len(plain)), 0, -1) if plain[:n] in _IPA), 0)
         if not size:
             raise ValueError(
-                f"IPA {plain[0]!r} (U+{ord(plain[0]):04X}) in {ipa!r} has no nearest phone; add it to training/phones.py"
+                f"IPA {plain[0]!r} (U+{ord(plain[0]):04X}) in {ipa!r} has no nearest phone; "
+                "add it to training/phones.py"
             )
         phones += _IPA[plain[:size]].split()
         plain = plain[size:]

@@ -197,7 +197,7 @@ class Presenter:
             )
         ]
         items += [(s, m, 1.0, np.stack([s.occ, s.occ], 1)) for s, m in inside]
-        for eye, border, centre in zip((-1, 1), head.eye_borders, head.eyes):
+        for eye, border, centre in zip((-1, 1), head.eye_borders, head.eyes, strict=True):
             items.append((self._eye(centre, pose, fine, border, eye), raster.EYE, 1.0, None))
             for upper, length, lift in ((True, 0.042, -1.0), (False, 0.014, 1.0)):
                 s = parts.lashes(

@@ -57,7 +57,7 @@ def _strokes(shape: tuple[int, int], start: np.ndarray, step: np.ndarray, width:
     import cv2
 
     out = np.zeros(shape, np.uint8)
-    for a, d, w in zip(start, step, width):
+    for a, d, w in zip(start, step, width, strict=True):
         mid = a + d * 0.5 + np.array([0.0, -0.05]) * np.linalg.norm(d)
         line = np.round(np.stack([a, mid, a + d]) * 16).astype(np.int32)
         cv2.polylines(out, [line], False, int(255 * w), 1, cv2.LINE_AA, 4)

@@ -284,7 +284,7 @@ def elsewhere() -> list[np.ndarray]:
 
 
 def once() -> list[np.ndarray]:
-    return [face if i == 20 else empty for i, (face, empty) in enumerate(zip(speaking(N), room(N)))]
+    return [face if i == 20 else empty for i, (face, empty) in enumerate(zip(speaking(N), room(N), strict=True))]
 
 
 FACES = [

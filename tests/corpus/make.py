@@ -81,7 +81,7 @@ def room(n: int, size: tuple[int, int] = SIZE) -> list[np.ndarray]:
 def woven(upper: list[np.ndarray], lower: list[np.ndarray]) -> list[np.ndarray]:
     """Even rows of one picture, odd rows of the other: interlaced, upper field first."""
     out = [a.copy() for a in upper]
-    for picture, other in zip(out, lower):
+    for picture, other in zip(out, lower, strict=True):
         picture[1::2] = other[1::2]
     return out
 
@@ -91,7 +91,7 @@ def placed(
 ) -> list[np.ndarray]:
     """Each picture pasted into `ground` with its corner at(i), as far as it lies inside."""
     out = []
-    for i, (picture, back) in enumerate(zip(pictures, ground)):
+    for i, (picture, back) in enumerate(zip(pictures, ground, strict=True)):
         canvas, (x, y), (width, height) = back.copy(), at(i), size
         x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + picture.shape[1], width), min(y + picture.shape[0], height)
         if x0 < x1 and y0 < y1:

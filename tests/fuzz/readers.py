@@ -33,7 +33,7 @@ class Kind:
         return self.form.get(path.suffix, self.form.get("", "bytes"))
 
 
-def read_film(path: Path, work: Path) -> None:
+def read_video(path: Path, work: Path) -> None:
     """As a target: probed, read there and back. As footage: its sound on the picture's clock. As speech: loaded, and
     put into a video."""
     from audio.load import load_track
@@ -287,7 +287,7 @@ def _whole(name: str) -> bytes:
 _ATOMS = {".mp4": "mp4", ".mov": "mp4", ".m4a": "mp4", ".avi": "riff", ".wav": "riff"}
 _TENSORS = {"": "safetensors"}
 KINDS = {
-    "film": Kind(seeds.make_films, _ATOMS, read_film, 30),
+    "video": Kind(seeds.make_videos, _ATOMS, read_video, 30),
     "sound": Kind(seeds.make_sounds, _ATOMS, read_sound, 20),
     "config": Kind(seeds.make_config, {"": "lines"}, read_config, 10),
     "settings": Kind(seeds.make_settings, {"": "lines"}, read_settings, 3),

@@ -10,7 +10,7 @@ import numpy as np
 
 SIZE = (64, 48)
 #: name of the file -> (picture codec and its options, sound codec); "" = none.
-FILMS = {
+VIDEOS = {
     "h264.mp4": ("libx264", {"g": "4", "bf": "1"}, "aac"),
     "frag.mp4": ("libx264", {"g": "4"}, "aac"),
     "turned.mov": ("mpeg4", {}, "pcm_s16le"),
@@ -46,11 +46,11 @@ crf = 20
 """
 
 
-def make_films(folder: Path) -> list[Path]:
+def make_videos(folder: Path) -> list[Path]:
     """Ten frames and 0.4 s of sound in every container."""
-    for name, (codec, options, sound) in FILMS.items():
-        _write_film(folder / name, codec, options, sound)
-    return [folder / name for name in FILMS]
+    for name, (codec, options, sound) in VIDEOS.items():
+        _write_video(folder / name, codec, options, sound)
+    return [folder / name for name in VIDEOS]
 
 
 def make_sounds(folder: Path) -> list[Path]:
@@ -64,7 +64,7 @@ def make_sounds(folder: Path) -> list[Path]:
     return [folder / name for name in SOUNDS]
 
 
-def _write_film(path: Path, codec: str, options: dict, sound: str) -> None:
+def _write_video(path: Path, codec: str, options: dict, sound: str) -> None:
     import av
 
     muxing = {"fflags": "+bitexact"} | (

@@ -11,7 +11,7 @@ import pytest
 
 from lipsync.core.errors import LipsyncError
 from media import MediaError
-from tests.fuzz.fuzz import fuzz, inputs_of
+from tests.fuzz.__main__ import fuzz, inputs_of
 from tests.fuzz.pool import Input, Limits, make_seeds, run
 from tests.fuzz.readers import KINDS, Kind, Wrong
 
@@ -45,8 +45,8 @@ def test_whole_files_are_read_and_made_the_same_again(tmp_path):
 
 
 def test_inputs_are_spread_by_shares():
-    given = [one.kind for one in inputs_of(["film", "archive"], 64, 1, KINDS)]
-    assert given.count("film") == 60 and given.count("archive") == 4
+    given = [one.kind for one in inputs_of(["video", "archive"], 64, 1, KINDS)]
+    assert given.count("video") == 60 and given.count("archive") == 4
 
 
 def _text(folder: Path) -> list[Path]:

@@ -84,7 +84,7 @@ def test_bilabials_close_and_silence_rests(fitted):
     for seed in range(300, 306):
         phones = random_phones(seed, ("aa", "p", "ay", "m", "s", "b", "iy"))
         gap = opening(fitted.lips(phones, n_rows(phones)))
-        for name, start, end in zip(phones.name, phones.start_s, phones.end_s):
+        for name, start, end in zip(phones.name, phones.start_s, phones.end_s, strict=True):
             if name in "pbm":
                 assert gap[round((start + end) * 50)] < 0.01
         assert np.abs(fitted.lips(phones, n_rows(phones))[:5]).max() < 0.02

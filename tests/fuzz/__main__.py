@@ -1,7 +1,7 @@
 """Damaged files of every kind, given to the functions that read them: the right answer or a sentence, never a crash, a
 hang or a traceback.
 
-`python -m tests.fuzz.fuzz` is the nightly run: 20,000 inputs in a few minutes on two cores. The same seed makes the
+`python -m tests.fuzz` is the nightly run: 20,000 inputs in a few minutes on two cores. The same seed makes the
 same inputs."""
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def fuzz(names: Sequence[str], n: int, seed: int, minutes: float, keep: Path | N
     return {
         "seed": seed,
         "inputs": done,
-        "asked": n,
+        "requested": n,
         "seconds": round(seconds, 1),
         "inputs_per_s": round(done / seconds, 1),
         "cpu_s": round(cpu.ru_utime + cpu.ru_stime, 1),
