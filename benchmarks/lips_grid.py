@@ -347,7 +347,10 @@ def speed(bench: Bench) -> dict:
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
     seconds = len(wave.samples) / wave.rate
     prediction = {"speech_s": seconds, "times_real_time": seconds / wall, "times_real_time_cpu": seconds / cpu}
-    cost = lambda facts: {name: facts[name] for name in ("training_s", "training_cpu_s", "train_clips")}  # noqa: E731
+
+    def cost(facts: dict) -> dict:
+        return {name: facts[name] for name in ("training_s", "training_cpu_s", "train_clips")}
+
     return {
         "network": network,
         "threads": torch.get_num_threads(),

@@ -86,7 +86,10 @@ def rows_of(found: dict) -> list[list[str]]:
     heading = ["", "minutes", *COLUMNS.values(), "closures made"]
     lines = [(name, minutes, figures) for name, curve in found["curves"].items() for minutes, figures in curve.items()]
     lines += [(name, "-", figures) for name, figures in found["floor"].items()]
-    cells = lambda figures: [_with_spread(figures[column], 4 if "lmd" in column else 3) for column in COLUMNS]  # noqa: E731
+
+    def cells(figures: dict) -> list[str]:
+        return [_with_spread(figures[column], 4 if "lmd" in column else 3) for column in COLUMNS]
+
     return [heading, *([name, minutes, *cells(figures), _closed(figures)] for name, minutes, figures in lines)]
 
 
@@ -101,7 +104,7 @@ def _closed(figures: dict) -> str:
 
 def as_text(rows: list[list[str]]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def as_markdown(rows: list[list[str]]) -> str:

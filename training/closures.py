@@ -110,6 +110,9 @@ def _where_open(seconds: np.ndarray, seen: np.ndarray, gap_ours: np.ndarray, gap
     reach = round(MARGIN_S / step_s)
     if len(seconds) <= 2 * reach:
         return {}
-    low = lambda gap: np.lib.stride_tricks.sliding_window_view(gap, 2 * reach + 1).min(1)  # noqa: E731
+
+    def low(values: np.ndarray) -> np.ndarray:
+        return np.lib.stride_tricks.sliding_window_view(values, 2 * reach + 1).min(1)
+
     stays_open = (low(gap_real) >= CLOSED) & low(seen)
     return {"open": int(stays_open.sum()), "open_closed": int((stays_open & (low(gap_ours) < CLOSED)).sum())}

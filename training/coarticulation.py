@@ -220,10 +220,8 @@ class Coarticulation:
         components = np.ascontiguousarray(axes, np.float32).reshape(-1, 18, 2)
         muscles = _fitted(pairs, components, steps, seed, tell)
         model = cls(components, muscles)
-        real, predicted = (
-            np.concatenate(rows)
-            for rows in zip(*((opening(t.points[t.valid]), opening(model.lips(p, len(t))[t.valid])) for p, t in pairs), strict=True)
-        )
+        real = np.concatenate([opening(t.points[t.valid]) for _, t in pairs])
+        predicted = np.concatenate([opening(model.lips(p, len(t))[t.valid]) for p, t in pairs])
         model.gain = float(np.clip(real.std() / max(predicted.std(), 1e-6), 1.0, MOST_GAIN))
         return model
 

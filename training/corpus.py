@@ -107,7 +107,8 @@ def real_clip(
     for voice in _some(voices, plan.voices, rng):
         utterance = synthesize(text, voice, speed=rng.uniform(0.8, 1.2), pitch=rng.uniform(0.85, 1.2))
         acoustics = None if rng.random() < 0.4 else rng
-        sounds.append((REVOICED, _features(utterance.wave, spec, time_map(wave, utterance.wave), _size(plan, rng), acoustics)))
+        same = time_map(wave, utterance.wave)
+        sounds.append((REVOICED, _features(utterance.wave, spec, same, _size(plan, rng), acoustics)))
     return *offsets_from_rest(grid.lips(clip, tracks), wave, len(rows)), sounds
 
 
@@ -118,7 +119,8 @@ def synthetic_text(
     rng = np.random.default_rng((plan.seed, number))
     pair = _some(voices, 2, rng)
     voice = pair[rng.integers(len(pair))]
-    utterance = synthesize(text_for(voice.language, rng), voice, speed=rng.uniform(0.75, 1.25), pitch=rng.uniform(0.85, 1.2))
+    text = text_for(voice.language, rng)
+    utterance = synthesize(text, voice, speed=rng.uniform(0.75, 1.25), pitch=rng.uniform(0.85, 1.2))
     rows = np.arange(1 + len(utterance.wave.samples) * FEATURE_RATE // utterance.wave.rate)
     features = _features(utterance.wave, spec, rows, _size(plan, rng), None if rng.random() < 0.4 else rng)
     return mouth.lips(utterance.phones, len(rows)), np.ones(len(rows), bool), [(SYNTHETIC, features)]
@@ -174,8 +176,8 @@ def _size(plan: Plan, rng: np.random.Generator) -> float:
 def _features(
     wave: Waveform, spec: FeatureSpec, rows: np.ndarray, size: float, rng: np.random.Generator | None
 ) -> np.ndarray:
-    """(R,D) features of the sound at its `rows` (fractions), from a speaker of another size, with `rng` in another room or over
-    another line."""
+    """(R,D) features of the sound at its `rows` (fractions), from a speaker of another size, and with `rng`
+    in another room or over another line."""
     if size != 1:
         before = len(wave.samples)
         wave = resized_speaker(wave, size)

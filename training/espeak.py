@@ -1,7 +1,7 @@
 """espeak-ng as a program that keeps no state: one request a line in, phones and sound out.
 
-The library remembers the previous sentence (its noise, its echo, the voice), so each sentence is synthesised by a fresh copy
-of a process in which it has only been loaded. Run as a script by `training.tts`; needs nothing but the standard
+The library remembers the previous sentence (its noise, its echo, the voice), so each sentence is synthesised by a fresh
+copy of a process in which it has only been loaded. Run as a script by `training.tts`; needs nothing but the standard
 library."""
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class _Event(ctypes.Structure):
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
-def synthesize(library, text: str, voice: str, words_per_minute: int, pitch: int) -> tuple[list[tuple[str, int]], bytes]:
+def synthesize(
+    library: ctypes.CDLL, text: str, voice: str, words_per_minute: int, pitch: int
+) -> tuple[list[tuple[str, int]], bytes]:
     """IPA symbol ("" = silence) and first sample of each sound, and 16-bit samples. ValueError: there is no such
     voice."""
     if library.espeak_SetVoiceByName(voice.encode()):

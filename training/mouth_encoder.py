@@ -133,7 +133,8 @@ def encoder_terms(
     root = (feature_distance(ours, theirs) + 1e-5).sqrt() / FAR
     apart = severity[:, None] - severity
     ahead = (root[:, None] - root) * apart.sign()
-    changed = torch.cat([(of_length_one(a) - of_length_one(b)).abs().mean((2, 3)) for a, b in zip(ours, theirs, strict=True)], 1)
+    pairs = zip(ours, theirs, strict=True)
+    changed = torch.cat([(of_length_one(a) - of_length_one(b)).abs().mean((2, 3)) for a, b in pairs], 1)
     predicted = student.lips(adaptive_avg_pool2d(ours[-1], (4, 5)).flatten(1)).unflatten(1, (18, 2)) + 0.5
     return {
         "severity": (smooth_l1_loss(root, severity, reduction="none", beta=0.1) / (severity + 0.15)).mean(),

@@ -213,35 +213,28 @@ def train_prior(
     with torch.random.fork_rng(devices=[]):
         for member in range(recipe.members):
             held = [p for p in corpus.pieces if p.part % N_FOLDS == member]
-            tell = lambda step: hook("prior", member * recipe.steps + step, recipe.members * recipe.steps)  # noqa: E731
-            net = _trained(
-                material,
-                model,
-                recipe,
-                member,
-                held,
-                tell,
-                keep and keep / f"{recipe.name()}-member{member}.safetensors",
-            )
+            file = keep and keep / f"{recipe.name()}-member{member}.safetensors"
+            net = _trained(material, model, recipe, member, held, hook, file)
             model.nets.append(net)
             real, ours = _answers(material, model, net, held)
             truth.append(real)
             guess.append(ours)
     real, ours = np.concatenate(truth), np.concatenate(guess)
     lack = float(np.clip(opening(real + rest).std() / opening(ours + rest).std(), 1.0, 1.4))
-    report = {
+    report = _report(real, ours, lack) | {"network": recipe.network, "members": recipe.members, "reach": recipe.reach}
+    return LipModel(recipe.network, model.nets, mean, scale, basis, rest, lack * recipe.reach, report)
+
+
+def _report(real: np.ndarray, ours: np.ndarray, lack: float) -> dict[str, float]:
+    """Figures of the held-out offsets (N,18,2); lack: factor by which ours open too little."""
+    figures = {
         "lmd": lmd(ours, real),
         "mean_shape_lmd": lmd(real.mean(0), real),
         "opening_r": opening_r(opening(ours), opening(real)),
         "articulation": lack * articulation(opening(ours), opening(real)),
         "held_out_s": len(real) / 100,
     }
-    report = {name: round(value, 4) for name, value in report.items()} | {
-        "network": recipe.network,
-        "members": recipe.members,
-    }
-    report["reach"] = recipe.reach
-    return LipModel(recipe.network, model.nets, mean, scale, basis, rest, lack * recipe.reach, report)
+    return {name: round(float(value), 4) for name, value in figures.items()}
 
 
 def _trained(
@@ -250,9 +243,10 @@ def _trained(
     recipe: PriorRecipe,
     member: int,
     held: Sequence[Piece],
-    tell,
+    hook: Hook,
     keep: Path | None,
 ) -> LipNet:
+    """The network number `member`, trained on all pieces that are not `held`."""
     torch.manual_seed(recipe.seed + member)
     generator = torch.Generator().manual_seed(recipe.seed + member)
     inside = set(held)
@@ -261,17 +255,18 @@ def _trained(
         for kind in (REAL, REVOICED, SYNTHETIC)
     }
     net = LipNet(material.features.shape[1], material.targets.shape[1], SHAPES[recipe.network])
-    drawn = lambda: batch_of(material, pieces, recipe, generator)  # noqa: E731
-    objective = lip_objective(
-        net, model, drawn, importance_of(model.basis, recipe.flatten), recipe.opening, recipe.rate, recipe.steps
-    )
+    importance = importance_of(model.basis, recipe.flatten)
+    draw = partial(batch_of, material, pieces, recipe, generator)
+    objective = lip_objective(net, model, draw, importance, recipe.opening, recipe.rate, recipe.steps)
 
     def judge() -> float:
         real, ours = _answers(material, model, net, held[::2])
         return float(np.square(real - ours).sum((1, 2)).mean())
 
-    judge_at = lambda step: step % 250 == 0  # noqa: E731
-    train([objective], recipe.steps, generator, judge, judge_at, tell, keep)
+    def tell(step: int) -> None:
+        hook("prior", member * recipe.steps + step, recipe.members * recipe.steps)
+
+    train([objective], recipe.steps, generator, judge, lambda step: step % 250 == 0, tell, keep)
     return net
 
 

@@ -41,7 +41,8 @@ def sentence_of_name(clip: str) -> str:
     stem = Path(clip).stem
     digit = GRID_WORDS[4][0 if stem[4] == "z" else int(stem[4])]
     last = {word[0]: word for word in GRID_WORDS[5]}[stem[5]]
-    return text_of_grid([*(codes[letter] for codes, letter in zip(_CODES, stem[:3], strict=True)), stem[3], digit, last])
+    first = [codes[letter] for codes, letter in zip(_CODES, stem[:3], strict=True)]
+    return text_of_grid([*first, stem[3], digit, last])
 
 
 def grid_sentence(rng: np.random.Generator) -> str:

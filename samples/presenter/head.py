@@ -165,7 +165,10 @@ class Head:
         p, n = self.coarse, len(self.coarse)
         upper, lower, outer, inner = LIDS[side]
         meet = 0.12 * p[upper] + 0.88 * p[lower]
-        want = {**{k: m - p[k] for k, m in zip(upper, meet, strict=True)}, **{k: m - p[k] for k, m in zip(lower, meet, strict=True)}}
+        want = {
+            **{k: m - p[k] for k, m in zip(upper, meet, strict=True)},
+            **{k: m - p[k] for k, m in zip(lower, meet, strict=True)},
+        }
         centre = p[np.concatenate([upper, lower])].mean(0)
         far = np.flatnonzero(
             (np.abs(p[:, 0] - centre[0]) > 0.26) | (p[:, 1] < centre[1] - 0.20) | (p[:, 1] > centre[1] + 0.17)
