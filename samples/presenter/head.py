@@ -82,7 +82,7 @@ class Head:
         start = oval.index(_OVAL_TOP)
         oval = oval[start:] + oval[:start]
         if points[oval[1], 0] < 0:
-            oval = [oval[0]] + oval[:0:-1]
+            oval = [oval[0], *oval[:0:-1]]
         ring0 = points[oval]
         angle = np.linspace(0, 2 * np.pi, len(oval), endpoint=False)  # 0 top, pi chin
         up = (1 + np.cos(angle)) / 2
@@ -126,7 +126,7 @@ class Head:
         row = {k: i for i, k in enumerate(lips)}
         self._rows = {
             name: np.array([row[k] for k in rows])
-            for name, rows in dict(ue=UPPER_EDGE, le=LOWER_EDGE, ur=UPPER_RIM, lr=LOWER_RIM).items()
+            for name, rows in {"ue": UPPER_EDGE, "le": LOWER_EDGE, "ur": UPPER_RIM, "lr": LOWER_RIM}.items()
         }
         self._jaw = self._jaw_weight()
         self._blinks = {side: self._lid_field(side) for side in (-1, 1)}
@@ -136,9 +136,9 @@ class Head:
 
     def _jaw_weight(self) -> np.ndarray:
         p, n = self.coarse, len(self.coarse)
-        value = {
-            k: 1.0 for k in (152, 148, 176, 149, 150, 377, 400, 378, 379, 175, 199, 200, 171, 396, 201, 421, 208, 428)
-        }
+        value = dict.fromkeys(
+            (152, 148, 176, 149, 150, 377, 400, 378, 379, 175, 199, 200, 171, 396, 201, 421, 208, 428), 1.0
+        )
         value |= {
             k: v
             for pair, v in (((136, 365), 0.92), ((172, 397), 0.8), ((58, 288), 0.5), ((132, 361), 0.2))
@@ -151,7 +151,7 @@ class Head:
             for k, r in zip(rows, round_, strict=True):
                 value[k] = corner + (1 - corner) * r if lower else corner * (1 - r) ** 1.5
         still = np.flatnonzero((np.arange(n) < self.n_mesh) & (p[:, 1] < -0.30))
-        value |= {k: 0.0 for k in still}
+        value |= dict.fromkeys(still, 0.0)
         grown = np.arange(self.n_mesh, n)
         ring = (grown - self.n_mesh) // 36
         for k, r in zip(grown, ring, strict=True):

@@ -129,4 +129,4 @@ def test_every_kind_of_failure_is_caught(outcomes, verdict):
 def test_the_run_goes_on_after_them(outcomes):
     assert outcomes["refused 1"].verdict == "refused" and outcomes["read 1"].verdict == "read" and len(outcomes) == 11
     assert "KeyError" in outcomes["unexpected 0"].text and "Segmentation" in outcomes["crash 0"].text
-    assert 8 <= outcomes["hang 0"].seconds
+    assert outcomes["hang 0"].seconds >= 8
