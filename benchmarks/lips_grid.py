@@ -362,9 +362,14 @@ def speed(bench: Bench) -> dict:
 
 
 ROWS: dict[str, Callable[[Bench], dict]] = {
-    "full": full, "two_minutes": two_minutes, "zero_shot": zero_shot, "s26": s26, "voices": voices, "languages": languages,
+    "full": full,
+    "two_minutes": two_minutes,
+    "zero_shot": zero_shot,
+    "s26": s26,
+    "voices": voices,
+    "languages": languages,
     "speed": speed,
-}  # fmt: skip
+}
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.fuzz.pool import FINE, Input, Limits, Outcome, make_seeds, run
+from tests.fuzz.pool import FINE, Input, Outcome, make_seeds, run
 
 KEPT_OF_ONE_CAUSE = 3
 
@@ -36,7 +36,7 @@ def inputs_of(names: Sequence[str], n: int, seed: int, kinds: dict) -> Iterator[
         given[name] += 1
 
 
-def fuzz(names: Sequence[str], n: int, seed: int, minutes: float, keep: Path | None, limits: Limits = Limits()) -> dict:
+def fuzz(names: Sequence[str], n: int, seed: int, minutes: float, keep: Path | None) -> dict:
     """Counts by kind and verdict, and the findings; those are kept as files with their bytes where a folder is
     named."""
     kinds, start = all_kinds(), time.monotonic()
@@ -45,7 +45,7 @@ def fuzz(names: Sequence[str], n: int, seed: int, minutes: float, keep: Path | N
         make_seeds(kinds, names, Path(folder))
         until = start + 60 * minutes
         given = (one for one in inputs_of(names, n, seed, kinds) if time.monotonic() < until)
-        for outcome in run(given, all_kinds, Path(folder), limits):
+        for outcome in run(given, all_kinds, Path(folder)):
             name = outcome.input.kind
             counts[name][outcome.verdict] += 1
             slowest[name] = max(slowest.get(name, 0.0), outcome.seconds)

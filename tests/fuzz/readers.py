@@ -72,9 +72,12 @@ def read_sound(path: Path, work: Path) -> None:
         checked_wave(load_speech(path))
     out = work / ("out.mkv" if path.stem.endswith("5") else "out.mp4")
     clock = FrameClock.constant(3, Fraction(25))
-    with refusals() as refused_track, VideoWriter(
-        out, width=32, height=32, clock=clock, preset="ultrafast", speech=path, audio_end_s=Fraction(3, 25)
-    ) as writer:
+    with (
+        refusals() as refused_track,
+        VideoWriter(
+            out, width=32, height=32, clock=clock, preset="ultrafast", speech=path, audio_end_s=Fraction(3, 25)
+        ) as writer,
+    ):
         writer.write(torch.zeros(3, 3, 32, 32, dtype=torch.uint8))
     expect(out.exists() != bool(refused_track), "a refusal with a file, or neither")
     out.unlink(missing_ok=True)
@@ -144,7 +147,10 @@ def read_cached(name: str) -> Callable[[Path, Path], None]:
         from lipsync.store.cache import Cache
 
         whole, kept = _whole(name), Cache(work / "cache")
-        make = lambda folder: (folder / name).write_bytes(whole)
+
+        def make(folder: Path) -> None:
+            (folder / name).write_bytes(whole)
+
         entry = kept.get_or_make("track", "key", make)
         os.replace(path, entry / name)
         again = kept.get_or_make("track", "key", make)
@@ -158,7 +164,10 @@ def read_label(path: Path, work: Path) -> None:
     from lipsync.store.cache import Cache
 
     kept = Cache(work / "cache")
-    make = lambda folder: (folder / "facts.json").write_text("{}")
+
+    def make(folder: Path) -> None:
+        (folder / "facts.json").write_text("{}")
+
     entry = kept.get_or_make("track", "key", make, label="a.mp4")
     os.replace(path, entry / "entry.json")
     kept.entries()

@@ -23,8 +23,14 @@ VIDEOS = {
     "a.mjpeg": ("mjpeg", {}, ""),
 }
 SOUNDS = {
-    "s16.wav": "pcm_s16le", "f32.wav": "pcm_f32le", "a.flac": "flac", "a.mp3": "libmp3lame", "a.aac": "aac", "a.m4a": "aac", "a.ogg": "libopus",
-}  # fmt: skip
+    "s16.wav": "pcm_s16le",
+    "f32.wav": "pcm_f32le",
+    "a.flac": "flac",
+    "a.mp3": "libmp3lame",
+    "a.aac": "aac",
+    "a.m4a": "aac",
+    "a.ogg": "libopus",
+}
 CONFIG = """texture = "median"
 device = "cpu"
 batch = 4
