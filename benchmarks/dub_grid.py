@@ -37,7 +37,7 @@ def main() -> None:
 
     truths = [follow(clip, "real", config.face, config.batch) for clip in val]
     rows, controls, fps = [], [], []
-    for clip, truth, other in zip(val, truths, truths[1:] + truths[:1]):
+    for clip, truth, other in zip(val, truths, truths[1:] + truths[:1], strict=True):
         out = args.work / f"grid-{args.footage}-{clip.stem}.mp4"
         receipt = make_dub(target, clip, out, config, footage)
         fps.append(receipt["output"]["frames"] / receipt["seconds"]["total"])
@@ -52,7 +52,7 @@ def main() -> None:
             "dub": means_of(rows),
             "control": means_of(controls),
             "frames_per_s_warm": float(np.median(fps[1:])) if len(fps) > 1 else None,
-            "clips": {clip.stem: row["lips"] for clip, row in zip(val, rows)},
+            "clips": {clip.stem: row["lips"] for clip, row in zip(val, rows, strict=True)},
         },
     )
 

@@ -98,8 +98,8 @@ def measured(ours: Iterable[LipTrack], clips: Sequence[Clip]) -> dict:
     ours = list(ours)
     rows = [compared(lips, clip.lips) for lips, clip in zip(ours, clips, strict=True)]
     out = {name: with_interval([row[name] for row in rows]) for name in rows[0]}
-    counts = [closures(clip.bilabials, lips, clip.lips) for lips, clip in zip(ours, clips)]
-    return out | ({"closures": closure_summary(counts)} if any(c.asked for c in counts) else {})
+    counts = [closures(clip.bilabials, lips, clip.lips) for lips, clip in zip(ours, clips, strict=True)]
+    return out | ({"closures": closure_summary(counts)} if any(c.bilabials for c in counts) else {})
 
 
 def closure_summary(counts: Sequence[Closures], n_draws: int = 2000) -> dict:
@@ -187,7 +187,7 @@ class Bench:
     def on_val(self, model: LipModel) -> dict:
         """The model's figures on all `val` clips and on the first 20 of them."""
         said = [spoken(model, clip) for clip in self.val]
-        closed = [eased(lips, clip, model.rest, self.config.pause_s) for lips, clip in zip(said, self.val)]
+        closed = [eased(lips, clip, model.rest, self.config.pause_s) for lips, clip in zip(said, self.val, strict=True)]
         flat = [still(model.basis.mean, clip) for clip in self.val]
         tracks = {
             "predicted": said,
@@ -244,7 +244,7 @@ def zero_shot(bench: Bench) -> dict:
     out = {"model": str(bench.args.model or bench.args.prior)}
     for name, group in groups.items():
         said = [spoken(model, clip, clip.rest) for clip in group]
-        closed = [eased(lips, clip, clip.rest, bench.config.pause_s) for lips, clip in zip(said, group)]
+        closed = [eased(lips, clip, clip.rest, bench.config.pause_s) for lips, clip in zip(said, group, strict=True)]
         flat = [still(clip.rest + model.basis.mean - model.rest, clip) for clip in group]
         tracks = {
             "predicted": said,
@@ -253,7 +253,7 @@ def zero_shot(bench: Bench) -> dict:
             "rest_shape": [still(c.rest, c) for c in group],
         }
         out[name] = {kind: measured(lips, group) for kind, lips in tracks.items()}
-    others = [moved(wrong.lips, clip.rest - wrong.rest) for wrong, clip in zip((*s26[1:], s26[0]), s26)]
+    others = [moved(wrong.lips, clip.rest - wrong.rest) for wrong, clip in zip((*s26[1:], s26[0]), s26, strict=True)]
     out["s26"]["control_other_clip"] = measured(others, s26)
     return out
 
@@ -270,7 +270,7 @@ def s26(bench: Bench) -> dict:
         new = [spoken(model, clip) for clip in test]
         clips += test
         said += new
-        closed += [eased(lips, clip, model.rest, bench.config.pause_s) for lips, clip in zip(new, test)]
+        closed += [eased(lips, clip, model.rest, bench.config.pause_s) for lips, clip in zip(new, test, strict=True)]
         flat += [still(shown.points[shown.valid].mean(0), clip) for clip in test]
         facts.append(fact)
     tracks = {
@@ -282,7 +282,7 @@ def s26(bench: Bench) -> dict:
     out = {name: measured(lips, clips) for name, lips in tracks.items()}
     ratio = [
         compared(lips, clip.lips)["lmd"] / compared(mean, clip.lips)["lmd"]
-        for lips, mean, clip in zip(said, flat, clips)
+        for lips, mean, clip in zip(said, flat, clips, strict=True)
     ]
     low, high = bootstrap_interval(ratio)
     mean_lmd, flat_lmd = (out[kind]["lmd"]["mean"] for kind in ("predicted", "mean_shape"))
@@ -295,12 +295,12 @@ def voices(bench: Bench) -> dict:
     are the truth."""
     from training.alignment import time_map
     from training.sentences import sentence_of
-    from training.tts import HELD_OUT_VOICES, say
+    from training.tts import HELD_OUT_VOICES, synthesize
 
     model = LipModel.load(bench.args.model) if bench.args.model else bench.prior
     said, flat = [], []
-    for i, (path, clip) in enumerate(zip(grid_clips("val"), bench.val)):
-        utterance = say(sentence_of(path.with_suffix(".align")), HELD_OUT_VOICES[i % len(HELD_OUT_VOICES)])
+    for i, (path, clip) in enumerate(zip(grid_clips("val"), bench.val, strict=True)):
+        utterance = synthesize(sentence_of(path.with_suffix(".align")), HELD_OUT_VOICES[i % len(HELD_OUT_VOICES)])
         lips = model.retarget(clip.rest).predict(utterance.wave).points
         rows = np.clip(np.round(time_map(clip.wave, utterance.wave)).astype(int), 0, len(lips) - 1)
         said.append(lips_at(LipTrack(lips[rows], np.ones(len(rows), bool)), clip.lips.clock))
@@ -317,7 +317,7 @@ def languages(bench: Bench) -> dict:
     makes of their phones."""
     from training.coarticulation import Coarticulation
     from training.sentences import text_for
-    from training.tts import HELD_OUT_LANGUAGE_VOICES, say
+    from training.tts import HELD_OUT_LANGUAGE_VOICES, synthesize
 
     model = LipModel.load(bench.args.model) if bench.args.model else bench.prior
     if bench.args.mouth is None:
@@ -327,7 +327,7 @@ def languages(bench: Bench) -> dict:
     for language in sorted({voice.language for voice in HELD_OUT_LANGUAGE_VOICES}):
         rows = []
         for voice in [v for v in HELD_OUT_LANGUAGE_VOICES if v.language == language] * 5:
-            utterance = say(text_for(language, rng), voice)
+            utterance = synthesize(text_for(language, rng), voice)
             ours = model.predict(utterance.wave)
             real = LipTrack(uncrossed(model.rest + mouth.lips(utterance.phones, len(ours))), ours.valid)
             rows.append(compared(ours, real))
@@ -347,7 +347,10 @@ def speed(bench: Bench) -> dict:
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
     seconds = len(wave.samples) / wave.rate
     prediction = {"speech_s": seconds, "times_real_time": seconds / wall, "times_real_time_cpu": seconds / cpu}
-    cost = lambda facts: {name: facts[name] for name in ("training_s", "training_cpu_s", "train_clips")}  # noqa: E731
+
+    def cost(facts: dict) -> dict:
+        return {name: facts[name] for name in ("training_s", "training_cpu_s", "train_clips")}
+
     return {
         "network": network,
         "threads": torch.get_num_threads(),
@@ -359,9 +362,14 @@ def speed(bench: Bench) -> dict:
 
 
 ROWS: dict[str, Callable[[Bench], dict]] = {
-    "full": full, "two_minutes": two_minutes, "zero_shot": zero_shot, "s26": s26, "voices": voices, "languages": languages,
+    "full": full,
+    "two_minutes": two_minutes,
+    "zero_shot": zero_shot,
+    "s26": s26,
+    "voices": voices,
+    "languages": languages,
     "speed": speed,
-}  # fmt: skip
+}
 
 
 def main() -> None:

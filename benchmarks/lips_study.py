@@ -86,7 +86,10 @@ def rows_of(found: dict) -> list[list[str]]:
     heading = ["", "minutes", *COLUMNS.values(), "closures made"]
     lines = [(name, minutes, figures) for name, curve in found["curves"].items() for minutes, figures in curve.items()]
     lines += [(name, "-", figures) for name, figures in found["floor"].items()]
-    cells = lambda figures: [_with_spread(figures[column], 4 if "lmd" in column else 3) for column in COLUMNS]  # noqa: E731
+
+    def cells(figures: dict) -> list[str]:
+        return [_with_spread(figures[column], 4 if "lmd" in column else 3) for column in COLUMNS]
+
     return [heading, *([name, minutes, *cells(figures), _closed(figures)] for name, minutes, figures in lines)]
 
 
@@ -101,7 +104,7 @@ def _closed(figures: dict) -> str:
 
 def as_text(rows: list[list[str]]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def as_markdown(rows: list[list[str]]) -> str:
@@ -124,14 +127,14 @@ def draw(found: dict, path: Path) -> None:
         "opening_r": "correlation of mouth opening",
         "articulation": "articulation (1 = real)",
     }
-    for axes, (column, title) in zip(panels, titles.items()):
+    for axes, (column, title) in zip(panels, titles.items(), strict=True):
         for i, (name, curve) in enumerate(found["curves"].items()):
             figures = [curve[minutes][column] for minutes in curve]
             mean = [f["mean"] for f in figures]
             reach = [[f["mean"] - f["low"] for f in figures], [f["high"] - f["mean"] for f in figures]]
             at = [place[minutes] + 0.06 * (i - 1) for minutes in curve]
             axes.errorbar(at, mean, reach, marker="o", capsize=3, label=name)
-        for style, (name, figures) in zip(("--", "-.", ":"), found["floor"].items()):
+        for style, (name, figures) in zip(("--", "-.", ":"), found["floor"].items(), strict=False):
             if column == "lmd" or name == "real lips of another clip":
                 axes.axhline(figures[column]["mean"], color="0.5", linestyle=style, linewidth=1, label=name)
         axes.set_title(title, fontsize=10)

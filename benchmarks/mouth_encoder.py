@@ -45,7 +45,7 @@ def tensor(pictures: list[np.ndarray]) -> torch.Tensor:
 
 def in_parts(measure: Measure, a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
     """(B,) the distances, a few pictures at a time: large tensors cost more to allocate than to fill."""
-    return torch.cat([measure(x, y) for x, y in zip(a.split(8), b.split(8))]).numpy()
+    return torch.cat([measure(x, y) for x, y in zip(a.split(8), b.split(8), strict=True)]).numpy()
 
 
 def share_above(high: np.ndarray, low: np.ndarray) -> float:
@@ -114,7 +114,7 @@ def main() -> None:
     args = options.parse_args()
     _, held = footage(EncoderRecipe.load("mouth-encoder"), args.work)
     by, out = measures(mouth_encoder(args.weights)), {}
-    for name, material, widths in zip(("presenter", "GRID s1"), held, ((128, 192), (64, 118))):
+    for name, material, widths in zip(("presenter", "GRID s1"), held, ((128, 192), (64, 118)), strict=True):
         for width in widths:
             pairs = drawn(material, 60, width)
             out[f"{name}, {width} px"] = {

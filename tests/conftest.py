@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,11 +13,12 @@ import pytest
 from tests.support import SAMPLES
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
-for _name in (
-    "OMP_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-):  # what the tests compute is small: threads cost more than they bring
+for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):  # tests compute little: threads cost more than they bring
     os.environ.setdefault(_name, "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A runner in the background ignores Ctrl-C, and so would every program that a test starts to interrupt it. A
+    # handler that does nothing keeps that for the runner alone: started programs get the default.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,7 @@ def clocks(draw, most: int = 60) -> FrameClock:
 @given(clocks())
 def test_features_fall_where_fractions_say(clock):
     whole, part = feature_position(clock)
-    for pts, feature, rest in zip(clock.pts.tolist(), whole.tolist(), part.tolist()):
+    for pts, feature, rest in zip(clock.pts.tolist(), whole.tolist(), part.tolist(), strict=True):
         exact = (pts - int(clock.pts[0])) * clock.base * 100
         assert feature == exact.numerator // exact.denominator and abs(feature + rest - exact) < 1e-9 * max(1, exact)
     assert whole[0] == 0 and (np.diff(whole + part) > 0).all() and (0 <= part).all() and (part < 1).all()
@@ -127,7 +127,7 @@ def test_lips_between_features_stay_between_them(clock, n, seed):
     got = lips_at(track, clock)
     whole, part = feature_position(clock)
     assert len(got) == len(clock)
-    for i, (a, weight) in enumerate(zip(np.minimum(whole, n - 1), part)):
+    for i, (a, weight) in enumerate(zip(np.minimum(whole, n - 1), part, strict=True)):
         b = min(whole[i] + (weight > 0), n - 1)
         low, high = np.minimum(track.points[a], track.points[b]), np.maximum(track.points[a], track.points[b])
         assert (got.points[i] >= low - 1e-5).all() and (got.points[i] <= high + 1e-5).all()
@@ -155,7 +155,7 @@ def test_what_is_shown_at_a_feature_was_shown_then(clock, n, seed):
 @given(clocks(), st.integers(1, 300), seeds)
 def test_voice_at_a_frame_is_that_of_its_nearest_feature(clock, n, seed):
     voice = np.random.default_rng(seed).random(n) < 0.5
-    for pts, got in zip(clock.pts.tolist(), voiced_at(voice, clock)):
+    for pts, got in zip(clock.pts.tolist(), voiced_at(voice, clock), strict=True):
         exact = (pts - int(clock.pts[0])) * clock.base * 100
         nearest = (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)
         assert got == (nearest < n and voice[min(nearest, n - 1)])
@@ -264,7 +264,7 @@ def test_the_programme_equals_trying_everything(n, t, seed, seek, repeat, rate):
     config = replace(SMALL, seek=seek, repeat=repeat)
     timing = retime(voiced, motion, valid, shot, rate, config, pose, origin)
     costs = costs_of(voiced, motion, valid, shot, rate, config, pose, origin)
-    mine = cost_of_path(list(zip(timing.source.tolist(), timing.half.tolist())), costs)
+    mine = cost_of_path(list(zip(timing.source.tolist(), timing.half.tolist(), strict=True)), costs)
     assert mine == pytest.approx(best_by_trying(n, t, costs), abs=1e-9)
 
 

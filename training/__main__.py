@@ -30,10 +30,10 @@ def main() -> None:
     out = args.out or Path(f"{Path(recipe).stem}.safetensors")
     try:
         with Bars(sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr) as hook:
-            told = {"lips": _lips, "encoder": _encoder}[args.what](recipe, args, out, hook)
+            summary = {"lips": _lips, "encoder": _encoder}[args.what](recipe, args, out, hook)
     except LipsyncError as trouble:
         raise SystemExit(f"lipsync: {trouble}") from None
-    print(f"{out}: {told}")
+    print(f"{out}: {summary}")
 
 
 def _lips(recipe: str, args: argparse.Namespace, out: Path, hook) -> object:

@@ -3,10 +3,8 @@ speaker."""
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
-from scipy.signal import butter, fftconvolve, resample_poly, sosfilt
+from scipy.signal import butter, fftconvolve, sosfilt
 
 from audio.load import Waveform
 
@@ -28,11 +26,11 @@ def augment(wave: Waveform, rng: np.random.Generator) -> Waveform:
 
 def resized_speaker(wave: Waveform, factor: float) -> Waveform:
     """The speech played `factor` times as fast: voice and vocal tract sound that much smaller; it gets shorter by as
-    much."""
-    ratio = Fraction(factor).limit_denominator(40)
-    return Waveform.of(
-        resample_poly(wave.samples.numpy(), ratio.denominator, ratio.numerator).astype(np.float32), wave.rate
-    )
+    much. The shipped weights were made with a polyphase filter and factors rounded to fractions."""
+    import librosa
+
+    samples = librosa.resample(wave.samples.numpy(), orig_sr=wave.rate * factor, target_sr=wave.rate)
+    return Waveform.of(samples, wave.rate)
 
 
 def _in_a_room(samples: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:

@@ -58,10 +58,10 @@ def phones_of(real: Waveform, utterances: Sequence[Utterance]) -> Phones:
 
     The commonest reading counts, pauses inside aside; voices that read otherwise are left out.
     """
-    spoken = [tuple(name for name in u.phones.name if name != SILENCE) for u in utterances]
-    commonest = Counter(spoken).most_common(1)[0][0]
+    readings = [tuple(name for name in u.phones.name if name != SILENCE) for u in utterances]
+    commonest = Counter(readings).most_common(1)[0][0]
     starts, ends = [], []
-    for utterance, names in zip(utterances, spoken):
+    for utterance, names in zip(utterances, readings, strict=True):
         if names != commonest:
             continue
         rows = time_map(real, utterance.wave)
@@ -113,16 +113,16 @@ def _widened(span: tuple[int, int], n: int) -> tuple[int, int]:
 def _cepstra(wave: Waveform, speech: tuple[int, int]) -> np.ndarray:
     """(F,27) cepstra 1 to 12, loudness, their slopes over 50 ms, and loudness' spread; mean 0 and spread 1 over the
     speech."""
+    import librosa
+
     values = speech_features(wave, _SPEC).values.double().numpy()[:, 1:]
     inside = slice(*speech)
     loudest = values[inside, -1].max()
     values[:, -1] = np.maximum(values[:, -1], loudest - 9.0)  # silence is silence, whatever its noise
-    ramp = np.array([2.0, 1.0, 0.0, -1.0, -2.0]) / 10
-    slope = np.apply_along_axis(lambda column: np.convolve(np.pad(column, 2, "edge"), ramp, "valid"), 0, values)
-    both = np.concatenate([values, slope], 1)
+    both = np.concatenate([values, librosa.feature.delta(values, width=5, axis=0, mode="nearest")], 1)
     scaled = (both - both[inside].mean(0)) / (both[inside].std(0) + 1e-6)
     scaled[:, values.shape[1] - 1] *= (
-        2.0  # loudness counts like several cepstra: it marks closures and vowels in any voice
+        2.0  # loudness counts like several cepstra: it shows closures and vowels of anyone
     )
     return uniform_filter1d(np.clip(scaled, -4, 4), 3, axis=0, mode="nearest")
 
@@ -143,11 +143,10 @@ def _warped(cost: np.ndarray) -> np.ndarray:
         for s, (di, dj, price) in enumerate(STEPS):
             if i < di or m <= dj:
                 continue
-            paired = (
-                np.mean([cost[i, dj - k : m - k] for k in range(dj)], axis=0)
-                if di == 1
-                else cost[i - di + 1 : i + 1, dj:].sum(0)
-            )
+            if di == 1:
+                paired = np.mean([cost[i, dj - k : m - k] for k in range(dj)], axis=0)
+            else:
+                paired = cost[i - di + 1 : i + 1, dj:].sum(0)
             reached = total[i - di, : m - dj] + paired + price
             better = reached < total[i, dj:]
             total[i, dj:][better] = reached[better]

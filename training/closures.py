@@ -24,7 +24,7 @@ SLACK_S = 0.04
 #: One sound and when it is heard: start_s, end_s, name (IPA or ARPAbet).
 Phone = tuple[float, float, str]
 
-_MARKS = "ʰʲʷˠːˑ̩̚:'0123456789"
+_DIACRITICS = "ʰʲʷˠːˑ̩̚:'0123456789"
 _AT_START = {"bin": "b", "blue": "b", "by": "b", "place": "p", "please": "p", "b": "b", "p": "p"}
 _AT_END = {"m": "m"}
 
@@ -33,11 +33,11 @@ _AT_END = {"m": "m"}
 class Closures:
     """Counts of windows, which add up over clips.
 
-    asked: bilabials seen; real: of these the real lips close; both: of those ours close too; ours_only: ours close, the
+    bilabials: those seen; real: of these the real lips close; both: of those ours close too; ours_only: ours close, the
     real ones do not. open, open_closed: windows of 0.08 s anywhere in which the real lips stay open, and those of them
     in which ours close."""
 
-    asked: int = 0
+    bilabials: int = 0
     real: int = 0
     both: int = 0
     ours_only: int = 0
@@ -88,7 +88,7 @@ def smallest_gaps(phones: Iterable[Phone], lips: LipTrack) -> np.ndarray:
 
 def is_bilabial(name: str) -> bool:
     """Whether a sound's IPA or ARPAbet name is /p/, /b/ or /m/, long, aspirated or otherwise marked."""
-    return name.lower().strip(_MARKS) in ("p", "b", "m")
+    return name.lower().strip(_DIACRITICS) in ("p", "b", "m")
 
 
 def grid_phones(words: Sequence[tuple[float, float, str]]) -> list[Phone]:
@@ -110,6 +110,9 @@ def _where_open(seconds: np.ndarray, seen: np.ndarray, gap_ours: np.ndarray, gap
     reach = round(MARGIN_S / step_s)
     if len(seconds) <= 2 * reach:
         return {}
-    low = lambda gap: np.lib.stride_tricks.sliding_window_view(gap, 2 * reach + 1).min(1)  # noqa: E731
+
+    def low(values: np.ndarray) -> np.ndarray:
+        return np.lib.stride_tricks.sliding_window_view(values, 2 * reach + 1).min(1)
+
     stays_open = (low(gap_real) >= CLOSED) & low(seen)
     return {"open": int(stays_open.sum()), "open_closed": int((stays_open & (low(gap_ours) < CLOSED)).sum())}

@@ -111,7 +111,7 @@ def units_of(phones: Phones) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(Q,) index in UNITS, start and end in seconds: diphthongs in two halves, the ends of pauses apart."""
     unit, start, end = [], [], []
     last = len(phones) - 1
-    for k, (name, first_s, stop_s) in enumerate(zip(phones.name, phones.start_s, phones.end_s)):
+    for k, (name, first_s, stop_s) in enumerate(zip(phones.name, phones.start_s, phones.end_s, strict=True)):
         if name == SILENCE:
             parts = _pause(first_s, stop_s, at_start=k == 0, at_end=k == last)
         elif name in DIPHTHONGS:
@@ -220,11 +220,9 @@ class Coarticulation:
         components = np.ascontiguousarray(axes, np.float32).reshape(-1, 18, 2)
         muscles = _fitted(pairs, components, steps, seed, tell)
         model = cls(components, muscles)
-        real, said = (
-            np.concatenate(rows)
-            for rows in zip(*((opening(t.points[t.valid]), opening(model.lips(p, len(t))[t.valid])) for p, t in pairs))
-        )
-        model.gain = float(np.clip(real.std() / max(said.std(), 1e-6), 1.0, MOST_GAIN))
+        real = np.concatenate([opening(t.points[t.valid]) for _, t in pairs])
+        predicted = np.concatenate([opening(model.lips(p, len(t))[t.valid]) for p, t in pairs])
+        model.gain = float(np.clip(real.std() / max(predicted.std(), 1e-6), 1.0, MOST_GAIN))
         return model
 
     def lips(self, phones: Phones, n_rows: int) -> np.ndarray:
@@ -240,7 +238,7 @@ class Coarticulation:
     def _closed(self, offsets: np.ndarray, phones: Phones) -> np.ndarray:
         """The offsets without what they open, along the first component, in the middle of bilabials."""
         seconds, shut = np.arange(len(offsets)) / FEATURE_RATE, np.zeros(len(offsets))
-        for name, start, end in zip(phones.name, phones.start_s, phones.end_s):
+        for name, start, end in zip(phones.name, phones.start_s, phones.end_s, strict=True):
             if name in BILABIALS:
                 near = slice(max(0, int((start - 0.2) * FEATURE_RATE)), int((end + 0.2) * FEATURE_RATE))
                 away = np.abs(seconds[near] - (start + end) / 2) - max((end - start) / 2 - 0.02, 0.01)
@@ -271,9 +269,9 @@ class Coarticulation:
         """A small safetensors file."""
         tensors = {name: value.detach().contiguous() for name, value in self.muscles.named_parameters()}
         tensors |= {"components": torch.from_numpy(self.components), "gain": torch.tensor(self.gain)}
-        marks = {**(metadata or {}), "format": FORMAT, "units": " ".join(u.replace(" ", "_") for u in UNITS)}
+        metadata = {**(metadata or {}), "format": FORMAT, "units": " ".join(u.replace(" ", "_") for u in UNITS)}
         with atomic_write(path) as part:
-            save_tensors(part, tensors, marks)
+            save_tensors(part, tensors, metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> Coarticulation:
@@ -303,13 +301,13 @@ def _fitted(pairs: Sequence[tuple[Phones, LipTrack]], components: np.ndarray, st
     for step in range(1, steps + 1):
         chosen = torch.randperm(len(unit), generator=generator)[:BATCH]
         moved = SLIP_S * slip[chosen]
-        said = muscles(seconds, unit[chosen], start[chosen] + moved[:, :-1], end[chosen] + moved[:, 1:]) * size
+        predicted = muscles(seconds, unit[chosen], start[chosen] + moved[:, :-1], end[chosen] + moved[:, 1:]) * size
         real, use = wanted[chosen], counts[chosen].float()
-        off = ((said - real).square().sum(-1) * use).sum() / use.sum() / scale
-        speed = said.diff(dim=1) - real.diff(dim=1)
+        off = ((predicted - real).square().sum(-1) * use).sum() / use.sum() / scale
+        speed = predicted.diff(dim=1) - real.diff(dim=1)
         off_speed = (speed.square().sum(-1) * use[:, 1:] * use[:, :-1]).sum() / use.sum() / scale
         shut = use * closed[chosen]
-        too_open = ((said - real) @ gap).square() * (1 + 8 * shut)
+        too_open = ((predicted - real) @ gap).square() * (1 + 8 * shut)
         loss = off + 4 * off_speed + 4 * (too_open * use).sum() / use.sum() / scale + RESIDUE * _residue(muscles)
         loss = loss + SLIP * slip[chosen].square().mean()
         optimiser.zero_grad()
@@ -338,7 +336,7 @@ def _padded(pairs: Sequence[tuple[Phones, LipTrack]], components: np.ndarray) ->
     wanted, counts = torch.zeros(len(pairs), n_rows, N_COMPONENTS), torch.zeros(len(pairs), n_rows, dtype=torch.bool)
     closed = torch.zeros(len(pairs), n_rows)
     bilabial = np.array([name in BILABIALS for name in PHONES])
-    for k, ((phones, track), (u, a, b)) in enumerate(zip(pairs, units)):
+    for k, ((phones, track), (u, a, b)) in enumerate(zip(pairs, units, strict=True)):
         unit[k, : len(u)] = torch.from_numpy(u)
         edges[:, k, : len(u)] = torch.from_numpy(np.stack([a, b])).float()
         wanted[k, : len(track)] = torch.from_numpy(track.points.reshape(-1, 36) @ components.reshape(-1, 36).T)

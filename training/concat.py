@@ -76,7 +76,7 @@ def _write(container, streams: list[VideoStream], starts: np.ndarray, crf: int, 
         if codec == "aac":
             sound.codec_context.bit_rate = 192_000
     n_written = 0
-    for stream, begin, end in zip(streams, starts[:-1].tolist(), starts[1:].tolist()):
+    for stream, begin, end in zip(streams, starts[:-1].tolist(), starts[1:].tolist(), strict=True):
         for k, frame in enumerate(decoded_pictures(stream)):
             frame.pts, frame.time_base, frame.pict_type = begin + k, 1 / rate, 0
             container.mux(picture.encode(frame))

@@ -25,7 +25,7 @@ from training.acoustic_augmentation import augment, resized_speaker
 from training.alignment import at_rows, time_map
 from training.coarticulation import Coarticulation
 from training.sentences import sentence_of, text_for
-from training.tts import Voice, say
+from training.tts import Voice, synthesize
 
 #: Kinds of pieces: a real voice over its lips; another voice over real lips; a synthetic voice over synthetic lips.
 REAL, REVOICED, SYNTHETIC = 0, 1, 2
@@ -105,9 +105,10 @@ def real_clip(
         sounds.append((REAL, _features(wave, spec, rows, 1.0 if k == 0 else _size(plan, rng), rng)))
     text = sentence_of(clip.with_suffix(".align"))
     for voice in _some(voices, plan.voices, rng):
-        said = say(text, voice, speed=rng.uniform(0.8, 1.2), pitch=rng.uniform(0.85, 1.2))
-        elsewhere = None if rng.random() < 0.4 else rng
-        sounds.append((REVOICED, _features(said.wave, spec, time_map(wave, said.wave), _size(plan, rng), elsewhere)))
+        utterance = synthesize(text, voice, speed=rng.uniform(0.8, 1.2), pitch=rng.uniform(0.85, 1.2))
+        acoustics = None if rng.random() < 0.4 else rng
+        same = time_map(wave, utterance.wave)
+        sounds.append((REVOICED, _features(utterance.wave, spec, same, _size(plan, rng), acoustics)))
     return *offsets_from_rest(grid.lips(clip, tracks), wave, len(rows)), sounds
 
 
@@ -118,10 +119,11 @@ def synthetic_text(
     rng = np.random.default_rng((plan.seed, number))
     pair = _some(voices, 2, rng)
     voice = pair[rng.integers(len(pair))]
-    said = say(text_for(voice.language, rng), voice, speed=rng.uniform(0.75, 1.25), pitch=rng.uniform(0.85, 1.2))
-    rows = np.arange(1 + len(said.wave.samples) * FEATURE_RATE // said.wave.rate)
-    features = _features(said.wave, spec, rows, _size(plan, rng), None if rng.random() < 0.4 else rng)
-    return mouth.lips(said.phones, len(rows)), np.ones(len(rows), bool), [(SYNTHETIC, features)]
+    text = text_for(voice.language, rng)
+    utterance = synthesize(text, voice, speed=rng.uniform(0.75, 1.25), pitch=rng.uniform(0.85, 1.2))
+    rows = np.arange(1 + len(utterance.wave.samples) * FEATURE_RATE // utterance.wave.rate)
+    features = _features(utterance.wave, spec, rows, _size(plan, rng), None if rng.random() < 0.4 else rng)
+    return mouth.lips(utterance.phones, len(rows)), np.ones(len(rows), bool), [(SYNTHETIC, features)]
 
 
 def gather(
@@ -134,7 +136,7 @@ def gather(
 ) -> None:
     """Adds what `make` makes of each number, in order; in `workers` processes, with the same result. The number is the
     part."""
-    for done, (number, made) in enumerate(zip(numbers, in_order(make, numbers, workers))):
+    for done, (number, made) in enumerate(zip(numbers, in_order(make, numbers, workers), strict=True)):
         corpus.add(number, *made)
         hook(step, done + 1, len(numbers))
 
@@ -174,8 +176,8 @@ def _size(plan: Plan, rng: np.random.Generator) -> float:
 def _features(
     wave: Waveform, spec: FeatureSpec, rows: np.ndarray, size: float, rng: np.random.Generator | None
 ) -> np.ndarray:
-    """(R,D) features of the sound at its `rows` (fractions), from a speaker of another size, elsewhere where there are
-    dice."""
+    """(R,D) features of the sound at its `rows` (fractions), from a speaker of another size, and with `rng`
+    in another room or over another line."""
     if size != 1:
         before = len(wave.samples)
         wave = resized_speaker(wave, size)

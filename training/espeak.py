@@ -1,7 +1,7 @@
 """espeak-ng as a program that keeps no state: one request a line in, phones and sound out.
 
-The library remembers the previous sentence (its noise, its echo, the voice), so each sentence is spoken by a fresh copy
-of a process in which it has only been loaded. Run as a script by `training.tts`; needs nothing but the standard
+The library remembers the previous sentence (its noise, its echo, the voice), so each sentence is synthesised by a fresh
+copy of a process in which it has only been loaded. Run as a script by `training.tts`; needs nothing but the standard
 library."""
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class _Event(ctypes.Structure):
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
-def spoken(library, text: str, voice: str, words_per_minute: int, pitch: int) -> tuple[list[tuple[str, int]], bytes]:
+def synthesize(
+    library: ctypes.CDLL, text: str, voice: str, words_per_minute: int, pitch: int
+) -> tuple[list[tuple[str, int]], bytes]:
     """IPA symbol ("" = silence) and first sample of each sound, and 16-bit samples. ValueError: there is no such
     voice."""
     if library.espeak_SetVoiceByName(voice.encode()):
@@ -39,16 +41,16 @@ def spoken(library, text: str, voice: str, words_per_minute: int, pitch: int) ->
     library.espeak_SetParameter(_RATE, words_per_minute, 0)
     library.espeak_SetParameter(_PITCH, pitch, 0)
     sound: list[bytes] = []
-    marks: list[tuple[str, int]] = []
+    events: list[tuple[str, int]] = []
 
-    def receive(samples, n, events) -> int:
+    def receive(samples, n, received) -> int:
         if samples and n > 0:
             sound.append(ctypes.string_at(samples, 2 * n))
         i = 0
-        while events[i].type:
-            if events[i].type == _PHONEME:
-                symbol = ctypes.string_at(ctypes.addressof(events[i].id), 8).split(b"\0")[0]
-                marks.append((symbol.decode("utf-8", "ignore"), events[i].sample))
+        while received[i].type:
+            if received[i].type == _PHONEME:
+                symbol = ctypes.string_at(ctypes.addressof(received[i].id), 8).split(b"\0")[0]
+                events.append((symbol.decode("utf-8", "ignore"), received[i].sample))
             i += 1
         return 0
 
@@ -56,14 +58,14 @@ def spoken(library, text: str, voice: str, words_per_minute: int, pitch: int) ->
     library.espeak_SetSynthCallback(callback)
     letters = text.encode()
     library.espeak_Synth(letters, ctypes.c_size_t(len(letters) + 1), 0, 1, 0, _UTF8, None, None)
-    return marks, b"".join(sound)
+    return events, b"".join(sound)
 
 
 def _answer(library, request: dict, out: int) -> None:
     """Writes lengths, a JSON head and the samples to the pipe `out`."""
     try:
-        marks, sound = spoken(library, **request)
-        head = {"marks": marks}
+        events, sound = synthesize(library, **request)
+        head = {"events": events}
     except ValueError:
         head, sound = {"missing": request["voice"]}, b""
     text = json.dumps(head).encode()

@@ -33,7 +33,8 @@ def data_folder() -> Path:
     folder = Path(os.environ.get("LIPSYNC_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
     if not (folder / "grid" / "MANIFEST.tsv").exists():
         raise LipsyncError(
-            f"There is no GRID footage in {folder / 'grid'}. Set LIPSYNC_DATA to the folder that holds grid/MANIFEST.tsv."
+            f"There is no GRID footage in {folder / 'grid'}. "
+            "Set LIPSYNC_DATA to the folder that holds grid/MANIFEST.tsv."
         )
     return folder
 
@@ -95,16 +96,10 @@ def follow(paths: Sequence[Path], folder: Path, hook: Hook = silent) -> None:
             backend = backend or get_backend(config.backend, config)
             backend.reset()
             track = _followed(path, config, backend)
-            kept = dict(
-                lips=track.lips.points,
-                valid=track.valid,
-                pose=track.pose,
-                eyes=track.eyes,
-                pixel_from_face=track.pixel_from_face,
-            )
+            names = ("valid", "pose", "eyes", "pixel_from_face")
             out.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(out) as part:
-                np.savez(part, **kept)
+                np.savez(part, lips=track.lips.points, **{name: getattr(track, name) for name in names})
         hook("faces", i + 1, len(paths))
 
 

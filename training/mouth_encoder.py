@@ -7,18 +7,18 @@ It learns from footage alone: where the lips are, and how badly a picture was sp
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, relu, smooth_l1_loss
 
 from lipsync.config.schema import DubConfig
-from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER
 from lipsync.core.progress import Hook, silent
 from lipsync.learning.loop import Objective, train
@@ -28,14 +28,14 @@ from lipsync.store.cache import Cache
 from lipsync.target.analyse import analyse
 from training import grid
 from training.distortions import SPOILERS, Material, examples
+from training.recipe import load_recipe
 
-RECIPES = Path(__file__).parent / "recipes"
 PRESENTER = Path(__file__).parents[1] / "samples" / "target.mp4"
 #: Root of the distance between pictures of severity 1.
 FAR = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class EncoderRecipe:
     """How the encoder is made. pixels: of the clean pictures of one batch, together; widths: of the pictures, from and
     to; first_clip, every, clips: which GRID s1 `train` clips (the first 40 are the benchmarks' target and stay unseen);
@@ -54,16 +54,8 @@ class EncoderRecipe:
 
     @classmethod
     def load(cls, name: str) -> EncoderRecipe:
-        """The recipe of a TOML file, or of that name in training/recipes. UsageError: no such file, or unknown keys in
-        it."""
-        path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
-        if not path.exists():
-            raise UsageError(f"There is no recipe {name!r}; the encoder's is mouth-encoder.")
-        rows = tomllib.loads(path.read_text(encoding="utf-8"))
-        unknown = sorted(set(rows) - {f.name for f in fields(cls)})
-        if unknown:
-            raise UsageError(f"{path.name}: unknown keys {', '.join(unknown)}.")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in rows.items()})
+        """The recipe of a TOML file, or of that name in training/recipes. UsageError: no such file, or an odd one."""
+        return load_recipe(cls, name, "mouth-encoder*.toml")
 
 
 def make_encoder(recipe: EncoderRecipe, work: Path, hook: Hook = silent) -> MouthEncoder:
@@ -123,7 +115,10 @@ def train_encoder(
         )
 
     objective = Objective("encoder", student, optimiser, terms, schedule)
-    tell = lambda step: hook("encoder", step, recipe.steps)
+
+    def tell(step: int) -> None:
+        hook("encoder", step, recipe.steps)
+
     train([objective], recipe.steps, generator, lambda: 0.0, lambda step: False, tell, keep)
     return student.encoder.eval().requires_grad_(False)
 
@@ -138,14 +133,15 @@ def encoder_terms(
     root = (feature_distance(ours, theirs) + 1e-5).sqrt() / FAR
     apart = severity[:, None] - severity
     ahead = (root[:, None] - root) * apart.sign()
-    changed = torch.cat([(of_length_one(a) - of_length_one(b)).abs().mean((2, 3)) for a, b in zip(ours, theirs)], 1)
-    said = student.lips(adaptive_avg_pool2d(ours[-1], (4, 5)).flatten(1)).unflatten(1, (18, 2)) + 0.5
+    pairs = zip(ours, theirs, strict=True)
+    changed = torch.cat([(of_length_one(a) - of_length_one(b)).abs().mean((2, 3)) for a, b in pairs], 1)
+    predicted = student.lips(adaptive_avg_pool2d(ours[-1], (4, 5)).flatten(1)).unflatten(1, (18, 2)) + 0.5
     return {
         "severity": (smooth_l1_loss(root, severity, reduction="none", beta=0.1) / (severity + 0.15)).mean(),
         "order": 2 * relu(apart.abs() / 2 - ahead).mean(),
         "kind": 0.1 * (severity * cross_entropy(student.kind(10 * changed), kind, reduction="none")).mean(),
-        "lips": 20 * smooth_l1_loss(said, lips, beta=0.02),
-        "gap": 20 * smooth_l1_loss(_gaps(said), _gaps(lips), beta=0.02),
+        "lips": 20 * smooth_l1_loss(predicted, lips, beta=0.02),
+        "gap": 20 * smooth_l1_loss(_gaps(predicted), _gaps(lips), beta=0.02),
     }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -88,7 +90,7 @@ class Phones:
         """Phones that follow each other from `start_s`; those of no length are left out, repeated silence is one."""
         names: list[str] = []
         ends: list[float] = []
-        for one, end in zip(name, end_s):
+        for one, end in zip(name, end_s, strict=True):
             if end <= (ends[-1] if ends else start_s):
                 continue
             if names and one == SILENCE == names[-1]:
@@ -113,147 +115,7 @@ class Phones:
 
 
 #: IPA, longest first wins: where one symbol is one phone, or is best shown by a pair of them.
-_IPA = {
-    # diphthongs and affricates that ARPAbet has as one
-    "aʊ": "aw",
-    "æʊ": "aw",
-    "ɑʊ": "aw",
-    "au": "aw",
-    "aɪ": "ay",
-    "ɑɪ": "ay",
-    "ai": "ay",
-    "ʌɪ": "ay",
-    "aj": "ay",
-    "eɪ": "ey",
-    "ɛɪ": "ey",
-    "ei": "ey",
-    "əʊ": "ow",
-    "oʊ": "ow",
-    "ɔʊ": "ow",
-    "ɔɪ": "oy",
-    "oɪ": "oy",
-    "ɔø": "oy",
-    "ɔi": "oy",
-    "oi": "oy",
-    "tʃ": "ch",
-    "dʒ": "jh",
-    "tɕ": "ch",
-    "dʑ": "jh",
-    "tʂ": "ch",
-    "dʐ": "jh",
-    "ʧ": "ch",
-    "ʤ": "jh",
-    "ʨ": "ch",
-    "ʥ": "jh",
-    "ʦ": "t s",
-    "ʣ": "d z",
-    # vowels: rounding decides, then openness
-    "i": "iy",
-    "ɪ": "ih",
-    "ᵻ": "ih",
-    "ɨ": "ih",
-    "ɘ": "ih",
-    "ɯ": "ih",
-    "y": "uw",
-    "ʏ": "uh",
-    "ʉ": "uw",
-    "u": "uw",
-    "ʊ": "uh",
-    "ɵ": "uh",
-    "ø": "uh",
-    "e": "eh",
-    "ɛ": "eh",
-    "ε": "eh",
-    "ɤ": "ah",
-    "ə": "ax",
-    "ɐ": "ah",
-    "ʌ": "ah",
-    "ɜ": "er",
-    "ɝ": "er",
-    "ɚ": "er",
-    "œ": "er",
-    "ɞ": "er",
-    "ɶ": "ao",
-    "o": "ao",
-    "ɔ": "ao",
-    "ɒ": "aa",
-    "a": "aa",
-    "ɑ": "aa",
-    "æ": "ae",
-    # lips
-    "p": "p",
-    "b": "b",
-    "m": "m",
-    "ɓ": "b",
-    "ʙ": "b",
-    "ɸ": "f",
-    "β": "v",
-    "f": "f",
-    "v": "v",
-    "ʋ": "v",
-    "ɱ": "v",
-    "w": "w",
-    "ʍ": "w",
-    "ɥ": "w",
-    # tongue tip and blade
-    "θ": "th",
-    "ð": "dh",
-    "t": "t",
-    "d": "d",
-    "ʈ": "t",
-    "ɖ": "d",
-    "ɗ": "d",
-    "n": "n",
-    "ɳ": "n",
-    "ɲ": "n",
-    "s": "s",
-    "z": "z",
-    "l": "l",
-    "ɫ": "l",
-    "ɬ": "l",
-    "ɮ": "l",
-    "ɭ": "l",
-    "ʎ": "l",
-    "r": "l",
-    "ɾ": "l",
-    "ɽ": "l",
-    "ɺ": "l",
-    "ɹ": "r",
-    "ɻ": "r",
-    "ʃ": "sh",
-    "ʒ": "zh",
-    "ɕ": "sh",
-    "ʑ": "zh",
-    "ʂ": "sh",
-    "ʐ": "zh",
-    "ɧ": "sh",
-    # tongue body and throat
-    "j": "y",
-    "ʝ": "y",
-    "ç": "y",
-    "k": "k",
-    "ɡ": "g",
-    "g": "g",
-    "c": "k",
-    "ɟ": "g",
-    "ɠ": "g",
-    "q": "k",
-    "ɢ": "g",
-    "x": "k",
-    "χ": "k",
-    "ɣ": "g",
-    "ɰ": "g",
-    "ʁ": "g",
-    "ʀ": "g",
-    "ŋ": "ng",
-    "ɴ": "ng",
-    "ʟ": "l",
-    "h": "hh",
-    "ɦ": "hh",
-    "ħ": "hh",
-    "ʕ": "hh",
-    "ʔ": "hh",
-}
+_IPA: dict[str, str] = tomllib.loads(Path(__file__).with_name("ipa.toml").read_text(encoding="utf-8"))
 _LONGEST = max(map(len, _IPA))
 
 
@@ -271,7 +133,7 @@ def arpabet_of(ipa: str) -> tuple[str, ...]:
         size = next((n for n in range(min(_LONGEST, len(plain)), 0, -1) if plain[:n] in _IPA), 0)
         if not size:
             raise ValueError(
-                f"IPA {plain[0]!r} (U+{ord(plain[0]):04X}) in {ipa!r} has no nearest phone; add it to training/phones.py"
+                f"IPA {plain[0]!r} (U+{ord(plain[0]):04X}) in {ipa!r} has no nearest phone; add it to training/ipa.toml"
             )
         phones += _IPA[plain[:size]].split()
         plain = plain[size:]

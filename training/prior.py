@@ -7,18 +7,20 @@ speech.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field
+from dataclasses import dataclass as plain_dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
 from audio.features import FEATURE_RATE
-from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LipBasis, opening
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import LipTrack
@@ -32,13 +34,12 @@ from training.alignment import phones_of
 from training.coarticulation import Coarticulation
 from training.corpus import REAL, REVOICED, SYNTHETIC, Corpus, Piece, Plan, Sounding, gather, in_order, load_corpus, offsets_from_rest, real_clip, save_corpus, synthetic_text
 from training.phones import Phones
+from training.recipe import load_recipe
 from training.sentences import sentence_of
-from training.tts import FLITE_VOICES, TRAIN_VOICES, engine_missing, say
-
-RECIPES = Path(__file__).parent / "recipes"
+from training.tts import FLITE_VOICES, TRAIN_VOICES, engine_missing, synthesize
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class PriorRecipe:
     """How a prior is made. texts: synthetic ones; real: learn from real recordings, too (False: from synthetic speech
     alone); shares: of the pieces of a batch that are real, revoiced, synthetic; flatten, opening: see
@@ -62,27 +63,13 @@ class PriorRecipe:
 
     def name(self) -> str:
         """Tells recipes with other networks or material apart."""
-        told = {key: value for key, value in asdict(self).items() if key not in ("members", "reach")}
-        return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+        kept = {key: value for key, value in asdict(self).items() if key not in ("members", "reach")}
+        return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
     @classmethod
     def load(cls, name: str) -> PriorRecipe:
-        """The recipe of a TOML file, or of that name in training/recipes. UsageError: no such file, or unknown keys in
-        it."""
-        path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
-        if not path.exists():
-            known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
-            raise UsageError(f"There is no recipe {name!r}; known: {known}.")
-        rows = tomllib.loads(path.read_text(encoding="utf-8"))
-        unknown = sorted(set(rows) - {f.name for f in fields(cls)})
-        if unknown:
-            raise UsageError(f"{path.name}: unknown keys {', '.join(unknown)}.")
-        rows = {key: tuple(value) if isinstance(value, list) else value for key, value in rows.items()}
-        if "plan" in rows:
-            rows["plan"] = Plan(**rows["plan"])
-        if "vary" in rows:
-            rows["vary"] = Variation(**rows["vary"])
-        return cls(**rows)
+        """The recipe of a TOML file, or of that name in training/recipes. UsageError: no such file, or an odd one."""
+        return load_recipe(cls, name, "prior*.toml")
 
 
 def make_prior(recipe: PriorRecipe, work: Path, hook: Hook = silent, workers: int = 2) -> LipModel:
@@ -104,17 +91,17 @@ def _mouth(clips: Sequence[Path], tracks: Path, path: Path, hook: Hook, workers:
     """Phones to lips, fitted to the real lips of the clips."""
     if not path.exists():
         pairs = []
-        for pair in in_order(partial(spoken_clip, tracks=tracks), clips, workers):
+        for pair in in_order(partial(phones_and_lips, tracks=tracks), clips, workers):
             pairs.append(pair)
             hook("phones", len(pairs), len(clips))
         Coarticulation.fit(pairs).save(path)
     return Coarticulation.load(path)
 
 
-def spoken_clip(clip: Path, tracks: Path) -> tuple[Phones, LipTrack]:
-    """What a clip says, phone by phone, and its lips as offsets from rest at 100 per second."""
+def phones_and_lips(clip: Path, tracks: Path) -> tuple[Phones, LipTrack]:
+    """The phones of a clip, and its lips as offsets from rest at 100 per second."""
     wave = grid.sound(clip)
-    phones = phones_of(wave, [say(sentence_of(clip.with_suffix(".align")), voice) for voice in FLITE_VOICES])
+    phones = phones_of(wave, [synthesize(sentence_of(clip.with_suffix(".align")), voice) for voice in FLITE_VOICES])
     offsets, valid = offsets_from_rest(grid.lips(clip, tracks), wave, 1 + len(wave.samples) * FEATURE_RATE // wave.rate)
     return phones, LipTrack(offsets, valid)
 
@@ -149,7 +136,7 @@ def numbered_clip(number: int, clips: Sequence[Path], **how) -> Sounding:
     return real_clip(number, clips[number], **how)
 
 
-@dataclass(frozen=True, slots=True)
+@plain_dataclass(frozen=True, slots=True)
 class Material:
     """The corpus as tensors. features: (R,D) float16; offsets: (L,18,2); targets: (L,K) standardised; valid: (L,)
     float; basis: of offsets."""
@@ -164,8 +151,8 @@ class Material:
     @classmethod
     def of(cls, corpus: Corpus) -> Material:
         features, offsets, valid = corpus.stacked()
-        shown = valid & corpus.real_lips()  # synthetic lips know only a few components
-        basis = LipBasis.fit(offsets[::3], (shown if shown.any() else valid)[::3], 20)
+        real = valid & corpus.real_lips()  # synthetic lips know only a few components
+        basis = LipBasis.fit(offsets[::3], (real if real.any() else valid)[::3], 20)
         targets = torch.from_numpy(basis.encode(offsets) / scale_of(basis)).float()
         return cls(features, offsets, targets, torch.from_numpy(valid).float(), basis, corpus)
 
@@ -192,10 +179,10 @@ def batch_of(
     position = torch.minimum(position, size - 2.01)
     row = position.long()
     part = (position - row)[..., None]
-    heard = material.features[first + row].float() * (1 - part) + material.features[first + row + 1].float() * part
+    features = material.features[first + row].float() * (1 - part) + material.features[first + row + 1].float() * part
     wanted = material.targets[lips + row] * (1 - part) + material.targets[lips + row + 1] * part
     weight = material.valid[lips + row] * material.valid[lips + row + 1] * ~beyond
-    return varied(heard, recipe.vary, generator), wanted, weight
+    return varied(features, recipe.vary, generator), wanted, weight
 
 
 def train_prior(
@@ -211,35 +198,28 @@ def train_prior(
     with torch.random.fork_rng(devices=[]):
         for member in range(recipe.members):
             held = [p for p in corpus.pieces if p.part % N_FOLDS == member]
-            tell = lambda step: hook("prior", member * recipe.steps + step, recipe.members * recipe.steps)  # noqa: E731
-            net = _trained(
-                material,
-                model,
-                recipe,
-                member,
-                held,
-                tell,
-                keep and keep / f"{recipe.name()}-member{member}.safetensors",
-            )
+            file = keep and keep / f"{recipe.name()}-member{member}.safetensors"
+            net = _trained(material, model, recipe, member, held, hook, file)
             model.nets.append(net)
             real, ours = _answers(material, model, net, held)
             truth.append(real)
             guess.append(ours)
     real, ours = np.concatenate(truth), np.concatenate(guess)
     lack = float(np.clip(opening(real + rest).std() / opening(ours + rest).std(), 1.0, 1.4))
-    report = {
+    report = _report(real, ours, lack) | {"network": recipe.network, "members": recipe.members, "reach": recipe.reach}
+    return LipModel(recipe.network, model.nets, mean, scale, basis, rest, lack * recipe.reach, report)
+
+
+def _report(real: np.ndarray, ours: np.ndarray, lack: float) -> dict[str, float]:
+    """Figures of the held-out offsets (N,18,2); lack: factor by which ours open too little."""
+    figures = {
         "lmd": lmd(ours, real),
         "mean_shape_lmd": lmd(real.mean(0), real),
         "opening_r": opening_r(opening(ours), opening(real)),
         "articulation": lack * articulation(opening(ours), opening(real)),
         "held_out_s": len(real) / 100,
     }
-    report = {name: round(value, 4) for name, value in report.items()} | {
-        "network": recipe.network,
-        "members": recipe.members,
-    }
-    report["reach"] = recipe.reach
-    return LipModel(recipe.network, model.nets, mean, scale, basis, rest, lack * recipe.reach, report)
+    return {name: round(float(value), 4) for name, value in figures.items()}
 
 
 def _trained(
@@ -248,9 +228,10 @@ def _trained(
     recipe: PriorRecipe,
     member: int,
     held: Sequence[Piece],
-    tell,
+    hook: Hook,
     keep: Path | None,
 ) -> LipNet:
+    """The network number `member`, trained on all pieces that are not `held`."""
     torch.manual_seed(recipe.seed + member)
     generator = torch.Generator().manual_seed(recipe.seed + member)
     inside = set(held)
@@ -259,17 +240,18 @@ def _trained(
         for kind in (REAL, REVOICED, SYNTHETIC)
     }
     net = LipNet(material.features.shape[1], material.targets.shape[1], SHAPES[recipe.network])
-    drawn = lambda: batch_of(material, pieces, recipe, generator)  # noqa: E731
-    objective = lip_objective(
-        net, model, drawn, importance_of(model.basis, recipe.flatten), recipe.opening, recipe.rate, recipe.steps
-    )
+    importance = importance_of(model.basis, recipe.flatten)
+    draw = partial(batch_of, material, pieces, recipe, generator)
+    objective = lip_objective(net, model, draw, importance, recipe.opening, recipe.rate, recipe.steps)
 
     def judge() -> float:
         real, ours = _answers(material, model, net, held[::2])
         return float(np.square(real - ours).sum((1, 2)).mean())
 
-    judge_at = lambda step: step % 250 == 0  # noqa: E731
-    train([objective], recipe.steps, generator, judge, judge_at, tell, keep)
+    def tell(step: int) -> None:
+        hook("prior", member * recipe.steps + step, recipe.members * recipe.steps)
+
+    train([objective], recipe.steps, generator, judge, lambda step: step % 250 == 0, tell, keep)
     return net
 
 

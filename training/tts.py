@@ -1,4 +1,4 @@
-"""Synthetic speakers: any text, said by flite or espeak-ng, with the time of every phone.
+"""Synthetic speakers: any text in the voices of flite or espeak-ng, with the time of every phone.
 
 Both are run as system programs (Debian packages `flite` and `espeak-ng`); nothing of theirs is part of this project.
 """
@@ -38,7 +38,7 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A text that was said. wave: 16 kHz mono; phones: on the clock of `wave`, from its first sample to its last."""
+    """Synthetic speech. wave: 16 kHz mono; phones: on the clock of `wave`, from its first sample to its last."""
 
     wave: Waveform
     phones: Phones
@@ -125,15 +125,15 @@ HELD_OUT_LANGUAGE_VOICES = _espeak(
 )
 
 
-def say(text: str, voice: Voice, speed: float = 1.0, pitch: float = 1.0) -> Utterance:
-    """The text, said `speed` times as fast and `pitch` times as high as the voice does of itself; the same every time.
+def synthesize(text: str, voice: Voice, speed: float = 1.0, pitch: float = 1.0) -> Utterance:
+    """The text in this voice, `speed` times as fast and `pitch` times as high as it is by itself; the same every time.
 
     LipsyncError: the engine or the voice is not on this machine, or it said nothing.
     """
-    said = {"flite": _flite, "espeak": _espeak_ng}.get(voice.engine)
-    if said is None:
+    engine = {"flite": _flite, "espeak": _espeak_ng}.get(voice.engine)
+    if engine is None:
         raise LipsyncError(f'There is no speech engine {voice.engine!r}; known: "flite", "espeak".')
-    wave, name, end_s = said(text, voice, speed, pitch)
+    wave, name, end_s = engine(text, voice, speed, pitch)
     length_s = len(wave.samples) / wave.rate
     if not name or length_s <= 0:
         raise LipsyncError(
@@ -168,7 +168,7 @@ def _flite(text: str, voice: Voice, speed: float, pitch: float) -> tuple[Wavefor
     if pitch != 1:
         settings += ["--setf", f"int_f0_target_mean={_FLITE_PITCH[voice.name] * pitch:.2f}"]
     with tempfile.TemporaryDirectory() as folder:
-        sound = Path(folder) / "said.wav"
+        sound = Path(folder) / "speech.wav"
         command = ["flite", "-voice", voice.name, *settings, "-psdur", "-t", text, "-o", str(sound)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode or not sound.exists():
@@ -198,20 +198,20 @@ def _espeak_ng(text: str, voice: Voice, speed: float, pitch: float) -> tuple[Wav
     if not sound:
         return Waveform.of(np.zeros(1)), [], np.zeros(0)
     samples = np.frombuffer(sound, "<i2").astype(np.float32) / 32768
-    name, end = _phones_of_marks(head["marks"], len(samples), voice.language)
+    name, end = _phones_of_events(head["events"], len(samples), voice.language)
     end = _with_closures(name, end, np.abs(samples), rate)
     quiet = round(QUIET_S * rate)
     padded = np.pad(samples, quiet)
     return Waveform.of(padded, rate, voice.name), [*name, SILENCE], np.append(end + quiet, len(padded)) / rate
 
 
-def _phones_of_marks(marks: list[tuple[str, int]], n_samples: int, language: str) -> tuple[list[str], np.ndarray]:
+def _phones_of_events(events: list[tuple[str, int]], n_samples: int, language: str) -> tuple[list[str], np.ndarray]:
     """Names and last samples. A sound that is several phones is shared among them evenly; English "a" is the vowel of
     "at"."""
-    name, end = [SILENCE], [float(marks[0][1]) if marks else float(n_samples)]
-    for (symbol, first), after in zip(marks, [mark[1] for mark in marks[1:]] + [n_samples]):
+    name, end = [SILENCE], [float(events[0][1]) if events else float(n_samples)]
+    for (symbol, first), after in zip(events, [event[1] for event in events[1:]] + [n_samples], strict=True):
         phones = arpabet_of("æ" if symbol == "a" and language == "en" else symbol) if symbol else (SILENCE,)
-        if not phones:  # a mark without a sound of its own lengthens what went before
+        if not phones:  # an event without a sound of its own lengthens what went before
             end[-1] = float(after)
             continue
         name += phones

@@ -54,7 +54,7 @@ def speak(text: str, out: Path, voice: str, pause_s: float = 0.4) -> None:
         at += len(samples) + len(sound[-1])
         rows.append(["pau", round(at / rate, 4)])
     soundfile.write(out.with_suffix(".wav"), np.concatenate(sound), rate, subtype="PCM_16")
-    merged = [row for row, after in zip(rows, [*rows[1:], ["", 0]]) if not (row[0] == after[0] == "pau")]
+    merged = [row for row, after in zip(rows, [*rows[1:], ["", 0]], strict=True) if not (row[0] == after[0] == "pau")]
     out.with_suffix(".json").write_text(json.dumps({"text": text, "voice": f"flite {voice}", "phones": merged}) + "\n")
 
 

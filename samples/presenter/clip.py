@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
-from typing import Callable, Iterable
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def n_frames(duration_s: float, fps: Fraction) -> int:
 
 def truth_of(presenter: Presenter, phones: Speech, head_s: np.ndarray, speech_s: np.ndarray) -> Truth:
     """The truth of every row without drawing it."""
-    rows = [presenter.truth(float(h), phones.mouth(float(s))) for h, s in zip(head_s, speech_s)]
+    rows = [presenter.truth(float(h), phones.mouth(float(s))) for h, s in zip(head_s, speech_s, strict=True)]
     stacked = {f.name: np.array([getattr(row, f.name) for row in rows]) for f in fields(FrameTruth)}
     return Truth(**stacked, head_s=np.asarray(head_s, float), speech_s=np.asarray(speech_s, float))
 
@@ -94,7 +94,7 @@ def render_clip(
     truth = truth_of(presenter, phones, head_s, speech_s)
 
     def frames() -> Iterable[np.ndarray]:
-        for k, (h, m) in enumerate(zip(head_s, truth.mouth)):
+        for k, (h, m) in enumerate(zip(head_s, truth.mouth, strict=True)):
             yield presenter.frame(float(h), m)
             if hook:
                 hook(k + 1, len(head_s))

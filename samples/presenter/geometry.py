@@ -51,7 +51,7 @@ def join(sheets: list[Sheet]) -> Sheet:
     start = np.cumsum([0] + [len(s.points) for s in sheets[:-1]])
     return Sheet(
         np.concatenate([s.points for s in sheets]),
-        np.concatenate([s.triangles + k for s, k in zip(sheets, start)]),
+        np.concatenate([s.triangles + k for s, k in zip(sheets, start, strict=True)]),
         np.concatenate([s.uv for s in sheets]),
         np.concatenate([s.occ for s in sheets]),
     )
@@ -120,7 +120,7 @@ def loop_matrix(n: int, triangles: np.ndarray, sharp: set[int]) -> tuple[sparse.
     for a, b, c in triangles:
         ab, bc, ca = (middle[(min(i, j), max(i, j))] for i, j in ((a, b), (b, c), (c, a)))
         fine += [(a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca)]
-    row, col, value = (np.array(x) for x in zip(*entries))
+    row, col, value = (np.array(x) for x in zip(*entries, strict=True))
     return sparse.csr_matrix((value, (row, col)), shape=(n + len(edges), n)), np.array(fine, int)
 
 

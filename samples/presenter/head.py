@@ -41,7 +41,7 @@ def _own_proportions(points: np.ndarray, person: int) -> np.ndarray:
     on_nose = np.exp(-np.square(p[:, 0] / 0.22)) * _smooth(p[:, 1], -0.95, -0.6) * (1 - _smooth(p[:, 1], -0.3, -0.16))
     p[:, 0] *= 1 - (1 - nose) * on_nose
     p[:, 2] += 0.03 * on_nose * (1.3 - nose)
-    for u, v in zip(UPPER_EDGE, LOWER_EDGE):  # a mouth that is shut
+    for u, v in zip(UPPER_EDGE, LOWER_EDGE, strict=True):  # a mouth that is shut
         seam = (p[u] + p[v]) / 2
         seam[1] = 0.000 - 0.10 * seam[0] ** 2 + 0.004 * np.cos(seam[0] * 30)
         p[u] = p[v] = seam
@@ -82,7 +82,7 @@ class Head:
         start = oval.index(_OVAL_TOP)
         oval = oval[start:] + oval[:start]
         if points[oval[1], 0] < 0:
-            oval = [oval[0]] + oval[:0:-1]
+            oval = [oval[0], *oval[:0:-1]]
         ring0 = points[oval]
         angle = np.linspace(0, 2 * np.pi, len(oval), endpoint=False)  # 0 top, pi chin
         up = (1 + np.cos(angle)) / 2
@@ -126,7 +126,7 @@ class Head:
         row = {k: i for i, k in enumerate(lips)}
         self._rows = {
             name: np.array([row[k] for k in rows])
-            for name, rows in dict(ue=UPPER_EDGE, le=LOWER_EDGE, ur=UPPER_RIM, lr=LOWER_RIM).items()
+            for name, rows in {"ue": UPPER_EDGE, "le": LOWER_EDGE, "ur": UPPER_RIM, "lr": LOWER_RIM}.items()
         }
         self._jaw = self._jaw_weight()
         self._blinks = {side: self._lid_field(side) for side in (-1, 1)}
@@ -136,9 +136,9 @@ class Head:
 
     def _jaw_weight(self) -> np.ndarray:
         p, n = self.coarse, len(self.coarse)
-        value = {
-            k: 1.0 for k in (152, 148, 176, 149, 150, 377, 400, 378, 379, 175, 199, 200, 171, 396, 201, 421, 208, 428)
-        }
+        value = dict.fromkeys(
+            (152, 148, 176, 149, 150, 377, 400, 378, 379, 175, 199, 200, 171, 396, 201, 421, 208, 428), 1.0
+        )
         value |= {
             k: v
             for pair, v in (((136, 365), 0.92), ((172, 397), 0.8), ((58, 288), 0.5), ((132, 361), 0.2))
@@ -148,13 +148,13 @@ class Head:
         for rows, lower in ((UPPER_EDGE, 0), (UPPER_RIM, 0), (LOWER_EDGE, 1), (LOWER_RIM, 1)):
             half = abs(p[rows[0], 0])
             round_ = np.sqrt(np.clip(1 - np.square(p[rows, 0] / half), 0, 1)) ** 1.15
-            for k, r in zip(rows, round_):
+            for k, r in zip(rows, round_, strict=True):
                 value[k] = corner + (1 - corner) * r if lower else corner * (1 - r) ** 1.5
         still = np.flatnonzero((np.arange(n) < self.n_mesh) & (p[:, 1] < -0.30))
-        value |= {k: 0.0 for k in still}
+        value |= dict.fromkeys(still, 0.0)
         grown = np.arange(self.n_mesh, n)
         ring = (grown - self.n_mesh) // 36
-        for k, r in zip(grown, ring):
+        for k, r in zip(grown, ring, strict=True):
             if r >= 2:
                 value[k] = 0.0
         fixed = np.array(sorted(value))
@@ -165,7 +165,10 @@ class Head:
         p, n = self.coarse, len(self.coarse)
         upper, lower, outer, inner = LIDS[side]
         meet = 0.12 * p[upper] + 0.88 * p[lower]
-        want = {**{k: m - p[k] for k, m in zip(upper, meet)}, **{k: m - p[k] for k, m in zip(lower, meet)}}
+        want = {
+            **{k: m - p[k] for k, m in zip(upper, meet, strict=True)},
+            **{k: m - p[k] for k, m in zip(lower, meet, strict=True)},
+        }
         centre = p[np.concatenate([upper, lower])].mean(0)
         far = np.flatnonzero(
             (np.abs(p[:, 0] - centre[0]) > 0.26) | (p[:, 1] < centre[1] - 0.20) | (p[:, 1] > centre[1] + 0.17)
@@ -247,7 +250,7 @@ class Head:
         for side in (-1, 1):
             moved += blink * self._blinks[side]
         fine = self.fine_from_coarse @ moved
-        for centre, near in zip(self.eyes, self._near_eye):
+        for centre, near in zip(self.eyes, self._near_eye, strict=True):
             away = fine[near] - centre
             far = np.linalg.norm(away, axis=1, keepdims=True)
             fine[near] = centre + away * np.maximum(1, (EYE_RADIUS + 0.012) / far)
@@ -298,7 +301,7 @@ class Head:
     def lid_margins(self, fine: np.ndarray) -> list[Sheet]:
         """Thin rims from the lid edges back to the eyeball, one sheet per eye."""
         out = []
-        for loop, centre in zip(self.eye_borders, self.eyes):
+        for loop, centre in zip(self.eye_borders, self.eyes, strict=True):
             edge = fine[loop]
             back = centre + (edge - centre) * (
                 0.985 * EYE_RADIUS / np.linalg.norm(edge - centre, axis=1, keepdims=True)

@@ -120,10 +120,10 @@ def lashes(edge: np.ndarray, centre: np.ndarray, length: float, lift: float) -> 
 
 def lid_edges(fine: np.ndarray, border: list[int], side: int, upper: bool) -> np.ndarray:
     """(k,3) points of one lid edge from outer to inner corner."""
-    top, bottom, outer, inner = LIDS[side]
+    top, _, outer, inner = LIDS[side]
     loop = border[border.index(outer) :] + border[: border.index(outer)]
     if (top[3] in loop[: loop.index(inner)]) != upper:
-        loop = [loop[0]] + loop[:0:-1]
+        loop = [loop[0], *loop[:0:-1]]
     return fine[loop[: loop.index(inner) + 1]]
 
 
@@ -133,32 +133,13 @@ def hair(person: int) -> Sheet:
     sides = []
     for side in (-1, 1):
         p = np.linspace(0, 1, 110)[:, None]
-        root = np.concatenate(
-            [
-                part * (1 - 0.6 * p),
-                -1.53 - 0.68 * np.sin(np.pi * np.clip(p * 0.93 + 0.04, 0, 1)) ** 0.75 + 0.75 * p**6,
-                -0.10 + 2.05 * p**0.95,
-            ],
-            1,
-        )
-        fall = np.concatenate(
-            [
-                side
-                * (0.86 + 0.14 * np.sin(np.pi * np.clip(p * 1.3, 0, 1)))
-                * np.sqrt(np.clip(1 - p**4 * 0.95, 0.03, 1)),
-                -0.66 + 0.06 * p,
-                0.26 + 1.60 * p,
-            ],
-            1,
-        )
-        mid = np.concatenate(
-            [
-                fall[:, :1] * (0.86 + 0.16 * np.clip(p * 4, 0, 1)),
-                root[:, 1:2] + 0.14 * (1 - np.clip(p * 4, 0, 1)),
-                (root[:, 2:] + fall[:, 2:]) / 2 - 0.08,
-            ],
-            1,
-        )
+        rise = -1.53 - 0.68 * np.sin(np.pi * np.clip(p * 0.93 + 0.04, 0, 1)) ** 0.75 + 0.75 * p**6
+        root = np.concatenate([part * (1 - 0.6 * p), rise, -0.10 + 2.05 * p**0.95], 1)
+        out = side * (0.86 + 0.14 * np.sin(np.pi * np.clip(p * 1.3, 0, 1))) * np.sqrt(np.clip(1 - p**4 * 0.95, 0.03, 1))
+        fall = np.concatenate([out, -0.66 + 0.06 * p, 0.26 + 1.60 * p], 1)
+        behind = np.clip(p * 4, 0, 1)
+        depth = (root[:, 2:] + fall[:, 2:]) / 2 - 0.08
+        mid = np.concatenate([fall[:, :1] * (0.86 + 0.16 * behind), root[:, 1:2] + 0.14 * (1 - behind), depth], 1)
         wave = 0.016 * np.sin(19 * p + 2 * side) + 0.010 * np.sin(53 * p + side) + 0.006 * np.sin(131 * p)
         drop = [-side * (0.10 - 0.10 * np.sin(np.pi * p)) + wave, length - 0.18 * (1 - p) ** 2 + wave, 0.14 - 0.30 * p]
         tip = fall + np.concatenate(drop, 1)

@@ -25,7 +25,7 @@ def hash01(x, y):
 def streak(u, v, fine, salt):
     """Smooth noise in [0, 1): `fine` cells across u, few along v."""
     x, y = u * fine, v * 3.0
-    i, j = int(math.floor(x)), int(math.floor(y))
+    i, j = math.floor(x), math.floor(y)
     f, g = x - i, y - j
     f, g = f * f * (3 - 2 * f), g * g * (3 - 2 * g)
     a, b = hash01(i, j + salt), hash01(i + 1, j + salt)
@@ -38,7 +38,7 @@ def _kept(material, u, v):
     """False where hair and lashes are see-through."""
     if material == LASH:
         cell = u * 26.0
-        k = int(math.floor(cell))
+        k = math.floor(cell)
         offset = abs(cell - k - 0.5 - 0.25 * (hash01(k, 7) - 0.5))
         return offset < 0.34 * (1 - v) and v < 0.55 + 0.45 * hash01(k, 9)
     if material == HAIR:
@@ -59,14 +59,14 @@ def rasterise(points, triangles, material, uv, depth, index, x0, y0, x1, y1):
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if abs(area) < 1e-9:
             continue
-        left = max(x0, int(math.floor(min(ax, bx, cx) - 0.5)))
-        right = min(x1 - 1, int(math.ceil(max(ax, bx, cx) - 0.5)))
-        top = max(y0, int(math.floor(min(ay, by, cy) - 0.5)))
-        bottom = min(y1 - 1, int(math.ceil(max(ay, by, cy) - 0.5)))
+        left = max(x0, math.floor(min(ax, bx, cx) - 0.5))
+        right = min(x1 - 1, math.ceil(max(ax, bx, cx) - 0.5))
+        top = max(y0, math.floor(min(ay, by, cy) - 0.5))
+        bottom = min(y1 - 1, math.ceil(max(ay, by, cy) - 0.5))
         inv = 1.0 / area
         az, bz, cz = points[a, 2], points[b, 2], points[c, 2]
         m = material[t]
-        test = m == LASH or m == HAIR
+        test = m in (LASH, HAIR)
         for r in range(top, bottom + 1):
             y = r + 0.5
             for q in range(left, right + 1):
@@ -143,7 +143,7 @@ def _flat_colour(m, u, v, base, out):
         out[0], out[1], out[2] = base[m, 0], base[m, 1], base[m, 2]
         if m == TEETH:
             out[3] = 0.10
-        elif m == LINING or m == TONGUE or m == GUM:
+        elif m in (LINING, TONGUE, GUM):
             out[3] = 0.09
 
 
@@ -188,7 +188,7 @@ def _shade_one(x, y, t, points, triangles, material, uv, normals, light, texture
 @njit(cache=True, fastmath=True)
 def _illuminate(m, n, ambient, key, lights, colour, out):
     """Light of the three lamps and the room on a surface with unit normal n; skin lets red light wrap around."""
-    flesh = m == SKIN or m == HAND
+    flesh = m in (SKIN, HAND)
     sky = 0.5 - 0.5 * n[1]
     shine, red, green, blue = 0.0, 0.0, 0.0, 0.0
     wr, wg, wb = (0.34, 0.16, 0.11) if flesh else ((0.3, 0.3, 0.3) if m == HAIR else (0.08, 0.08, 0.08))
@@ -225,76 +225,49 @@ def _illuminate(m, n, ambient, key, lights, colour, out):
     out[2] = colour[2] * blue + colour[3] * shine
 
 
+@njit(cache=True)
+def _cover(index, depth, material, r, q, times):
+    """(how many samples of pixel (r, q) a triangle covers, whether they all belong to one smooth surface)"""
+    first = index[r * times, q * times]
+    simple = first >= 0 and material[first] < EYE
+    z, covered = depth[r * times, q * times], 0
+    for i in range(r * times, (r + 1) * times):
+        for j in range(q * times, (q + 1) * times):
+            t = index[i, j]
+            covered += t >= 0
+            simple = simple and t >= 0 and material[t] == material[first] and abs(depth[i, j] - z) < 0.05
+    return covered, simple
+
+
 @njit(cache=True, fastmath=True)
-def shade(
-    points, triangles, material, uv, normals, light, depth, index, texture, base, lights, tone, times, picture, box
-):
+def shade(scene, depth, index, tone, times, picture, box):
     """Draw the covered pixels of `box` (x0, y0, x1, y1) over what `picture` (H,W,3; sRGB 0..1) holds.
 
-    points, depth, index: in samples, `times` per pixel side. uv of skin runs 0..1 over `texture` (h,w,5: linear RGB,
-    gloss, height). light: (n,2) share of ambient and of key light that arrives. lights: rows key, fill, rim: direction
-    (3), colour (3); then sky and ground. tone: (4096,) sRGB of linear 0..2. A pixel inside one smooth surface is shaded
-    once, others once per sample."""
+    scene: points, triangles, material, uv, normals, light, texture, base, lights. points, depth, index: in samples,
+    `times` per pixel side. uv of skin runs 0..1 over texture (h,w,5: linear RGB, gloss, height). light: (n,2) share of
+    ambient and of key light that arrives. lights: rows key, fill, rim: direction (3), colour (3); then sky and ground.
+    tone: (4096,) sRGB of linear 0..2. A pixel inside one smooth surface is shaded once, others once per sample."""
     work, out, total = np.zeros((4, 8)), np.zeros(3), np.zeros(3)
     share = 1.0 / (times * times)
     for r in range(box[1], box[3]):
         for q in range(box[0], box[2]):
-            first = index[r * times, q * times]
-            simple = first >= 0 and material[first] < EYE
-            z = depth[r * times, q * times]
-            covered = 0
-            for i in range(r * times, (r + 1) * times):
-                for j in range(q * times, (q + 1) * times):
-                    t = index[i, j]
-                    covered += t >= 0
-                    simple = simple and t >= 0 and material[t] == material[first] and abs(depth[i, j] - z) < 0.05
+            covered, simple = _cover(index, depth, scene[2], r, q, times)
             if covered == 0:
                 continue
             total[:] = 0.0
             if simple:
                 t = index[r * times + times // 2, q * times + times // 2]
-                _shade_one(
-                    (q + 0.5) * times,
-                    (r + 0.5) * times,
-                    t,
-                    points,
-                    triangles,
-                    material,
-                    uv,
-                    normals,
-                    light,
-                    texture,
-                    base,
-                    lights,
-                    work,
-                    out,
-                )
+                _shade_one((q + 0.5) * times, (r + 0.5) * times, t, *scene, work, out)
                 for k in range(3):
                     total[k] = tone[min(int(max(out[k], 0.0) * 2047.5), 4095)]
             else:
                 for i in range(r * times, (r + 1) * times):
                     for j in range(q * times, (q + 1) * times):
-                        t = index[i, j]
-                        if t < 0:
+                        if index[i, j] < 0:
                             for k in range(3):
                                 total[k] += picture[r, q, k] * share
                             continue
-                        _shade_one(
-                            j + 0.5,
-                            i + 0.5,
-                            t,
-                            points,
-                            triangles,
-                            material,
-                            uv,
-                            normals,
-                            light,
-                            texture,
-                            base,
-                            lights,
-                            work,
-                            out,
-                        )
+                        _shade_one(j + 0.5, i + 0.5, index[i, j], *scene, work, out)
                         for k in range(3):
                             total[k] += tone[min(int(max(out[k], 0.0) * 2047.5), 4095)] * share
             for k in range(3):

@@ -148,7 +148,7 @@ class Presenter:
         picture = self._background.copy()
         if not self._is_absent(head_t):
             self._draw(picture, head_t, mouth)
-        k = int(round(head_t * 1000))
+        k = round(head_t * 1000)
         i, j = (k * 7919) % 64, (k * 104729) % 61
         picture += self._noise[i : i + self.height, j : j + self.width, None]
         return np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
@@ -165,23 +165,8 @@ class Presenter:
         low, high = np.floor(points[:, :2].min(0) / n).astype(int), np.ceil(points[:, :2].max(0) / n).astype(int)
         box = np.array([*np.maximum(low, 0), *np.minimum(high, (self.width, self.height))])
         raster.rasterise(points, triangles, material, uv, depth, index, *(box * n))
-        raster.shade(
-            points,
-            triangles,
-            material,
-            uv,
-            normals,
-            light,
-            depth,
-            index,
-            self._texture,
-            self._base,
-            self._lights,
-            self._tone,
-            n,
-            picture,
-            box,
-        )
+        scene = (points, triangles, material, uv, normals, light, self._texture, self._base, self._lights)
+        raster.shade(scene, depth, index, self._tone, n, picture, box)
 
     def _scene(self, head_t: float, mouth: np.ndarray):
         """All surfaces of one frame: pixel points, triangles, material, uv, camera-frame normals, light."""
@@ -197,7 +182,7 @@ class Presenter:
             )
         ]
         items += [(s, m, 1.0, np.stack([s.occ, s.occ], 1)) for s, m in inside]
-        for eye, border, centre in zip((-1, 1), head.eye_borders, head.eyes):
+        for eye, border, centre in zip((-1, 1), head.eye_borders, head.eyes, strict=True):
             items.append((self._eye(centre, pose, fine, border, eye), raster.EYE, 1.0, None))
             for upper, length, lift in ((True, 0.042, -1.0), (False, 0.014, 1.0)):
                 s = parts.lashes(

@@ -26,7 +26,7 @@ def _noise3(p, scale, salt, out):
     """Smooth noise in [-1, 1] at every point of p (m,3), `scale` cells per eye distance."""
     for k in range(len(p)):
         x, y, z = p[k, 0] * scale + 100, p[k, 1] * scale + 100, p[k, 2] * scale + 100
-        i, j, h = int(math.floor(x)), int(math.floor(y)), int(math.floor(z))
+        i, j, h = math.floor(x), math.floor(y), math.floor(z)
         f, g, e = x - i, y - j, z - h
         f, g, e = f * f * (3 - 2 * f), g * g * (3 - 2 * g), e * e * (3 - 2 * e)
         total = 0.0
@@ -57,7 +57,7 @@ def _strokes(shape: tuple[int, int], start: np.ndarray, step: np.ndarray, width:
     import cv2
 
     out = np.zeros(shape, np.uint8)
-    for a, d, w in zip(start, step, width):
+    for a, d, w in zip(start, step, width, strict=True):
         mid = a + d * 0.5 + np.array([0.0, -0.05]) * np.linalg.norm(d)
         line = np.round(np.stack([a, mid, a + d]) * 16).astype(np.int32)
         cv2.polylines(out, [line], False, int(255 * w), 1, cv2.LINE_AA, 4)
@@ -189,17 +189,17 @@ _BROW_LINES = {
 
 def _brows_and_lids(uv: np.ndarray, colour: np.ndarray, density: float, rng: np.random.Generator) -> np.ndarray:
     """The colour with brows (single hairs over a soft shade), lid creases and lash lines."""
+    height, width = colour.shape[:2]
+
+    def band(line: np.ndarray, thick: float, soft: float) -> np.ndarray:
+        edge = np.concatenate([line, (line + np.array([0, thick * density]))[::-1]])
+        return _inside(edge, (height, width), soft * density)[..., None]
+
     for side, (low, high) in _BROW_LINES.items():
-        cover = _brow(uv[list(low)], uv[list(high)], side, colour.shape[:2], density, rng)[..., None]
+        cover = _brow(uv[list(low)], uv[list(high)], side, (height, width), density, rng)[..., None]
         colour = colour * (1 - cover) + np.array([0.035, 0.022, 0.016]) * cover
         upper, lower, outer, inner = LIDS[side]
         above, below = uv[[outer, *upper, inner]], uv[[outer, *lower, inner]]
-
-        def band(line: np.ndarray, thick: float, soft: float) -> np.ndarray:
-            return _inside(
-                np.concatenate([line, (line + [0, thick * density])[::-1]]), colour.shape[:2], soft * density
-            )[..., None]
-
         colour = colour * (1 - band(above - [0, 0.052 * density], -0.010, 0.009) * np.array([0.30, 0.42, 0.42]))
         cover = 0.8 * np.clip(np.maximum(band(above, -0.016, 0.006), 0.45 * band(below, 0.012, 0.006)), 0, 1)
         colour = colour * (1 - cover) + np.array([0.06, 0.035, 0.03]) * cover

@@ -1,4 +1,4 @@
-"""Files for the corpus: films of the presenter in any format, with a number stamped into every picture, and speech in
+"""Files for the corpus: clips of the presenter in any format, with a number stamped into every picture, and speech in
 any form."""
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def room(n: int, size: tuple[int, int] = SIZE) -> list[np.ndarray]:
 def woven(upper: list[np.ndarray], lower: list[np.ndarray]) -> list[np.ndarray]:
     """Even rows of one picture, odd rows of the other: interlaced, upper field first."""
     out = [a.copy() for a in upper]
-    for picture, other in zip(out, lower):
+    for picture, other in zip(out, lower, strict=True):
         picture[1::2] = other[1::2]
     return out
 
@@ -91,7 +91,7 @@ def placed(
 ) -> list[np.ndarray]:
     """Each picture pasted into `ground` with its corner at(i), as far as it lies inside."""
     out = []
-    for i, (picture, back) in enumerate(zip(pictures, ground)):
+    for i, (picture, back) in enumerate(zip(pictures, ground, strict=True)):
         canvas, (x, y), (width, height) = back.copy(), at(i), size
         x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + picture.shape[1], width), min(y + picture.shape[0], height)
         if x0 < x1 and y0 < y1:
@@ -109,12 +109,12 @@ def as_pq(picture: np.ndarray) -> np.ndarray:
     )
 
 
-# Films
+# Clips
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """Sound of a film: samples of a file from its start, first heard at start_s."""
+    """Sound of a clip: samples of a file from its start, first heard at start_s."""
 
     wav: Path = SAMPLES / "target.wav"
     codec: str = "aac"
@@ -123,8 +123,8 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
-    """How to write pictures as a film. tags: matrix, primaries, transfer, range as in H.273; shown_turned: degrees
+class Clip:
+    """How to write pictures as a clip. tags: matrix, primaries, transfer, range as in H.273; shown_turned: degrees
     anticlockwise that a player turns the stored picture; sar: width of a pixel over its height; hidden: pictures at the
     start that an edit list leaves out."""
 
@@ -223,38 +223,38 @@ class Pictures:
 
 @dataclass(frozen=True, slots=True)
 class Glued:
-    """Films of a kind that may be put one after the other, byte by byte, as recorders do when the signal changes."""
+    """Clips of a kind that may be put one after the other, byte by byte, as recorders do when the signal changes."""
 
     name: str
-    films: tuple[Film, ...]
+    clips: tuple[Clip, ...]
     hidden: int = 0
 
     def shown(self) -> list[np.ndarray]:
         import cv2
 
-        first, *more = (film.shown() for film in self.films)
+        first, *more = (clip.shown() for clip in self.clips)
         size = first[0].shape[1::-1]
         return first + [cv2.resize(p, size, interpolation=cv2.INTER_CUBIC) for pictures in more for p in pictures]
 
     def write(self, folder: Path) -> Path:
         path = folder / self.name
-        path.write_bytes(b"".join(film.write(folder).read_bytes() for film in self.films))
+        path.write_bytes(b"".join(clip.write(folder).read_bytes() for clip in self.clips))
         return path
 
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """A film whose sound packets are noise."""
+    """A clip whose sound packets are noise."""
 
     name: str
-    film: Film
+    clip: Clip
     hidden: int = 0
 
     def shown(self) -> list[np.ndarray]:
-        return self.film.shown()
+        return self.clip.shown()
 
     def write(self, folder: Path) -> Path:
-        whole = self.film.write(folder)
+        whole = self.clip.write(folder)
         content, noise = bytearray(whole.read_bytes()), np.random.default_rng(3)
         with av.open(str(whole)) as container:
             for packet in container.demux(audio=0):

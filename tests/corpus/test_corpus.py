@@ -14,7 +14,7 @@ from tests.corpus.make import speaking, spoken
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """(folder for films and outputs, cache): shared, so that a film that several items use is made and analysed
+    """(folder for clips and outputs, cache): shared, so that a clip that several items use is made and analysed
     once."""
     return tmp_path_factory.mktemp("corpus"), tmp_path_factory.mktemp("cache")
 
@@ -28,10 +28,10 @@ def test_item(place, item):
 
 def test_names_are_unique_and_files_mean_one_thing():
     assert len({item.name for item in ITEMS}) == len(ITEMS)
-    films: dict[str, object] = {}
+    clips: dict[str, object] = {}
     for item in ITEMS:
         for made in (item.target, item.speech):
-            assert films.setdefault(made.name, made) == made, made.name
+            assert clips.setdefault(made.name, made) == made, made.name
 
 
 def repeated(path, minutes: int):

@@ -207,7 +207,7 @@ def _end(worker: _Worker) -> None:
 
 def _work(pipe: Connection, kinds: Callable[[], dict], seeds: Path, folder: Path, memory_bytes: int) -> None:
     """The worker: inputs in, verdicts out, until it is ended."""
-    words = open(folder / "stderr", "w", buffering=1)  # noqa: SIM115
+    words = open(folder / "stderr", "w", buffering=1)  # noqa: SIM115  the process's own output from here on
     os.dup2(words.fileno(), 2)
     os.dup2(words.fileno(), 1)
     faulthandler.enable(words)

@@ -33,7 +33,7 @@ class Kind:
         return self.form.get(path.suffix, self.form.get("", "bytes"))
 
 
-def read_film(path: Path, work: Path) -> None:
+def read_video(path: Path, work: Path) -> None:
     """As a target: probed, read there and back. As footage: its sound on the picture's clock. As speech: loaded, and
     put into a video."""
     from audio.load import load_track
@@ -72,11 +72,13 @@ def read_sound(path: Path, work: Path) -> None:
         checked_wave(load_speech(path))
     out = work / ("out.mkv" if path.stem.endswith("5") else "out.mp4")
     clock = FrameClock.constant(3, Fraction(25))
-    with refusals() as refused_track:
-        with VideoWriter(
+    with (
+        refusals() as refused_track,
+        VideoWriter(
             out, width=32, height=32, clock=clock, preset="ultrafast", speech=path, audio_end_s=Fraction(3, 25)
-        ) as writer:
-            writer.write(torch.zeros(3, 3, 32, 32, dtype=torch.uint8))
+        ) as writer,
+    ):
+        writer.write(torch.zeros(3, 3, 32, 32, dtype=torch.uint8))
     expect(out.exists() != bool(refused_track), "a refusal with a file, or neither")
     out.unlink(missing_ok=True)
     for trouble in (*refused, *refused_track):
@@ -145,7 +147,10 @@ def read_cached(name: str) -> Callable[[Path, Path], None]:
         from lipsync.store.cache import Cache
 
         whole, kept = _whole(name), Cache(work / "cache")
-        make = lambda folder: (folder / name).write_bytes(whole)
+
+        def make(folder: Path) -> None:
+            (folder / name).write_bytes(whole)
+
         entry = kept.get_or_make("track", "key", make)
         os.replace(path, entry / name)
         again = kept.get_or_make("track", "key", make)
@@ -159,7 +164,10 @@ def read_label(path: Path, work: Path) -> None:
     from lipsync.store.cache import Cache
 
     kept = Cache(work / "cache")
-    make = lambda folder: (folder / "facts.json").write_text("{}")
+
+    def make(folder: Path) -> None:
+        (folder / "facts.json").write_text("{}")
+
     entry = kept.get_or_make("track", "key", make, label="a.mp4")
     os.replace(path, entry / "entry.json")
     kept.entries()
@@ -210,7 +218,7 @@ def read_receipt(path: Path, work: Path) -> None:
     os.replace(path, work / "out.mp4.json")
     (outcome,) = already_done([job], OutputStore(work))
     if outcome is None or outcome.state != "kept":
-        expect(outcome is None or bool(outcome.reason) and not poor_sentence(outcome.reason), f"settled as {outcome}")
+        expect(outcome is None or (bool(outcome.reason) and not poor_sentence(outcome.reason)), f"settled as {outcome}")
         outcome = Outcome(job, "done", "", 10, 0.4)
     sane = type(outcome.frames) is int and outcome.frames > 0 and 0 < outcome.duration_s < 1e99
     expect(sane, f"kept as {outcome.frames} frames, {outcome.duration_s} s")
@@ -287,7 +295,7 @@ def _whole(name: str) -> bytes:
 _ATOMS = {".mp4": "mp4", ".mov": "mp4", ".m4a": "mp4", ".avi": "riff", ".wav": "riff"}
 _TENSORS = {"": "safetensors"}
 KINDS = {
-    "film": Kind(seeds.make_films, _ATOMS, read_film, 30),
+    "video": Kind(seeds.make_videos, _ATOMS, read_video, 30),
     "sound": Kind(seeds.make_sounds, _ATOMS, read_sound, 20),
     "config": Kind(seeds.make_config, {"": "lines"}, read_config, 10),
     "settings": Kind(seeds.make_settings, {"": "lines"}, read_settings, 3),

@@ -10,7 +10,7 @@ import numpy as np
 
 SIZE = (64, 48)
 #: name of the file -> (picture codec and its options, sound codec); "" = none.
-FILMS = {
+VIDEOS = {
     "h264.mp4": ("libx264", {"g": "4", "bf": "1"}, "aac"),
     "frag.mp4": ("libx264", {"g": "4"}, "aac"),
     "turned.mov": ("mpeg4", {}, "pcm_s16le"),
@@ -23,8 +23,14 @@ FILMS = {
     "a.mjpeg": ("mjpeg", {}, ""),
 }
 SOUNDS = {
-    "s16.wav": "pcm_s16le", "f32.wav": "pcm_f32le", "a.flac": "flac", "a.mp3": "libmp3lame", "a.aac": "aac", "a.m4a": "aac", "a.ogg": "libopus",
-}  # fmt: skip
+    "s16.wav": "pcm_s16le",
+    "f32.wav": "pcm_f32le",
+    "a.flac": "flac",
+    "a.mp3": "libmp3lame",
+    "a.aac": "aac",
+    "a.m4a": "aac",
+    "a.ogg": "libopus",
+}
 CONFIG = """texture = "median"
 device = "cpu"
 batch = 4
@@ -46,11 +52,11 @@ crf = 20
 """
 
 
-def make_films(folder: Path) -> list[Path]:
+def make_videos(folder: Path) -> list[Path]:
     """Ten frames and 0.4 s of sound in every container."""
-    for name, (codec, options, sound) in FILMS.items():
-        _write_film(folder / name, codec, options, sound)
-    return [folder / name for name in FILMS]
+    for name, (codec, options, sound) in VIDEOS.items():
+        _write_video(folder / name, codec, options, sound)
+    return [folder / name for name in VIDEOS]
 
 
 def make_sounds(folder: Path) -> list[Path]:
@@ -64,7 +70,7 @@ def make_sounds(folder: Path) -> list[Path]:
     return [folder / name for name in SOUNDS]
 
 
-def _write_film(path: Path, codec: str, options: dict, sound: str) -> None:
+def _write_video(path: Path, codec: str, options: dict, sound: str) -> None:
     import av
 
     muxing = {"fflags": "+bitexact"} | (

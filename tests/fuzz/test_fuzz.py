@@ -11,7 +11,7 @@ import pytest
 
 from lipsync.core.errors import LipsyncError
 from media import MediaError
-from tests.fuzz.fuzz import fuzz, inputs_of
+from tests.fuzz.__main__ import fuzz, inputs_of
 from tests.fuzz.pool import Input, Limits, make_seeds, run
 from tests.fuzz.readers import KINDS, Kind, Wrong
 
@@ -45,8 +45,8 @@ def test_whole_files_are_read_and_made_the_same_again(tmp_path):
 
 
 def test_inputs_are_spread_by_shares():
-    given = [one.kind for one in inputs_of(["film", "archive"], 64, 1, KINDS)]
-    assert given.count("film") == 60 and given.count("archive") == 4
+    given = [one.kind for one in inputs_of(["video", "archive"], 64, 1, KINDS)]
+    assert given.count("video") == 60 and given.count("archive") == 4
 
 
 def _text(folder: Path) -> list[Path]:
@@ -129,4 +129,4 @@ def test_every_kind_of_failure_is_caught(outcomes, verdict):
 def test_the_run_goes_on_after_them(outcomes):
     assert outcomes["refused 1"].verdict == "refused" and outcomes["read 1"].verdict == "read" and len(outcomes) == 11
     assert "KeyError" in outcomes["unexpected 0"].text and "Segmentation" in outcomes["crash 0"].text
-    assert 8 <= outcomes["hang 0"].seconds
+    assert outcomes["hang 0"].seconds >= 8

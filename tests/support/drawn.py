@@ -31,7 +31,10 @@ def draw(lips: np.ndarray, space, skin=(200, 150, 130), red=(170, 60, 60), dark=
     picture = np.ascontiguousarray(np.broadcast_to(np.array(skin, np.uint8), (space.height, space.width, 3)))
     picture = (picture * np.linspace(0.9, 1.1, space.width)[None, :, None]).clip(0, 255).astype(np.uint8)
     points = apply(space.mouth_from_face, lips.astype(np.float64)) - 0.5
-    fixed = lambda p: (p * 16).round().astype(np.int32)  # noqa: E731
+
+    def fixed(p: np.ndarray) -> np.ndarray:
+        return (p * 16).round().astype(np.int32)
+
     cv2.fillPoly(picture, [fixed(points[:12])], red, cv2.LINE_AA, 4)
     cv2.fillPoly(picture, [fixed(points[[0, 12, 13, 14, 6, 15, 16, 17]])], dark, cv2.LINE_AA, 4)
     return picture.transpose(2, 0, 1)

@@ -38,10 +38,10 @@ PHONES = [(0.8, 0.8, "b"), (1.6, 1.6, "m"), (2.4, 2.4, "p"), (2.0, 2.1, "s")]
 
 def test_counts_of_windows():
     found = closures(PHONES, lips(closed_at(20)), lips(closed_at(20, 40)))
-    assert (found.asked, found.real, found.both, found.ours_only) == (3, 2, 1, 0) and found.share == 0.5
+    assert (found.bilabials, found.real, found.both, found.ours_only) == (3, 2, 1, 0) and found.share == 0.5
     assert closures(PHONES, lips(closed_at(60)), lips(closed_at(20))).ours_only == 1
     both_ways = closures(PHONES, lips(closed_at(20)), lips(closed_at(20))) + found
-    assert (both_ways.asked, both_ways.real, both_ways.both) == (6, 3, 2)
+    assert (both_ways.bilabials, both_ways.real, both_ways.both) == (6, 3, 2)
 
 
 @pytest.mark.parametrize(("frame", "closes"), [(17, False), (18, True), (22, True), (23, False)])
@@ -60,8 +60,8 @@ def test_lips_that_never_open_are_caught_by_the_false_share():
 def test_windows_without_visible_lips_are_left_out():
     valid = np.ones(75, bool)
     valid[22] = False
-    assert closures(PHONES, lips(closed_at(20)), lips(closed_at(20, 40), valid)).asked == 2
-    assert closures([(5.0, 5.0, "b")], lips(closed_at(3)), lips(closed_at(3))).asked == 0
+    assert closures(PHONES, lips(closed_at(20)), lips(closed_at(20, 40), valid)).bilabials == 2
+    assert closures([(5.0, 5.0, "b")], lips(closed_at(3)), lips(closed_at(3))).bilabials == 0
     assert Closures().share == 1 and Closures().false_share == 0
 
 
@@ -71,7 +71,7 @@ def test_any_clock_and_sounds_that_last():
     gap[108:112] = 0
     track = LipTrack(lips(gap).points, np.ones(200, bool))
     found = closures([(1.0, 1.2, "M"), (1.5, 1.6, "AA1")], track, track)
-    assert (found.asked, found.real, found.both) == (1, 1, 1)
+    assert (found.bilabials, found.real, found.both) == (1, 1, 1)
     assert smallest_gaps([(1.0, 1.2, "M"), (1.5, 1.6, "p")], track) == pytest.approx([0, 0.1], abs=1e-6)
     with pytest.raises(ValueError, match="one clock"):
         closures(PHONES, lips(gap[:50]), track)

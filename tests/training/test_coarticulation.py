@@ -15,8 +15,8 @@ from training.phones import PHONES, Phones
 
 def random_phones(seed: int, names: tuple[str, ...] = PHONES[1:]) -> Phones:
     rng = np.random.default_rng(seed)
-    said = ["pau", *rng.choice(names, 12), "pau"]
-    return Phones.of_ends(said, np.cumsum([0.4, *rng.uniform(0.05, 0.18, 12), 0.4]))
+    names_in_order = ["pau", *rng.choice(names, 12), "pau"]
+    return Phones.of_ends(names_in_order, np.cumsum([0.4, *rng.uniform(0.05, 0.18, 12), 0.4]))
 
 
 def n_rows(phones: Phones) -> int:
@@ -60,10 +60,10 @@ def fitted(known) -> Coarticulation:
     return model
 
 
-def errors(model: Coarticulation, known: Coarticulation, said: list[Phones]) -> tuple[float, float, float]:
+def errors(model: Coarticulation, known: Coarticulation, sentences: list[Phones]) -> tuple[float, float, float]:
     """Distance as a share of the real distance from rest, correlation and relative spread of the opening."""
-    real = np.concatenate([track(known, phones).points for phones in said])
-    ours = np.concatenate([track(model, phones).points for phones in said])
+    real = np.concatenate([track(known, phones).points for phones in sentences])
+    ours = np.concatenate([track(model, phones).points for phones in sentences])
     off = np.linalg.norm(ours - real, axis=-1).mean() / np.linalg.norm(real, axis=-1).mean()
     return off, np.corrcoef(opening(ours), opening(real))[0, 1], opening(ours).std() / opening(real).std()
 
@@ -84,7 +84,7 @@ def test_bilabials_close_and_silence_rests(fitted):
     for seed in range(300, 306):
         phones = random_phones(seed, ("aa", "p", "ay", "m", "s", "b", "iy"))
         gap = opening(fitted.lips(phones, n_rows(phones)))
-        for name, start, end in zip(phones.name, phones.start_s, phones.end_s):
+        for name, start, end in zip(phones.name, phones.start_s, phones.end_s, strict=True):
             if name in "pbm":
                 assert gap[round((start + end) * 50)] < 0.01
         assert np.abs(fitted.lips(phones, n_rows(phones))[:5]).max() < 0.02

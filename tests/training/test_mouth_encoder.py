@@ -163,7 +163,8 @@ def test_a_file_keeps_the_network_and_a_wrong_one_is_told(tmp_path, material):
     net.save(tmp_path / "e.safetensors", {"recipe": "none"})
     picture = planes([mouth(material, 3).rgb])
     assert all(
-        (a - b).abs().max() < 1e-2 for a, b in zip(net(picture), mouth_encoder(tmp_path / "e.safetensors")(picture))
+        (a - b).abs().max() < 1e-2
+        for a, b in zip(net(picture), mouth_encoder(tmp_path / "e.safetensors")(picture), strict=True)
     )
     (tmp_path / "broken.safetensors").write_bytes(b"no")
     for wrong in (

@@ -82,12 +82,12 @@ def test_a_corpus_survives_the_disk_and_workers_change_nothing(tmp_path):
     save_corpus(corpus, tmp_path / "c.safetensors")
     again = load_corpus(tmp_path / "c.safetensors")
     assert again.pieces == corpus.pieces and all(
-        np.array_equal(a, b) for a, b in zip(again.stacked(), corpus.stacked())
+        np.array_equal(a, b) for a, b in zip(again.stacked(), corpus.stacked(), strict=True)
     )
     apart = Corpus()
     gather(apart, made_up, range(16), "clips", workers=2)
     assert apart.pieces == corpus.pieces and all(
-        np.array_equal(a, b) for a, b in zip(apart.stacked(), corpus.stacked())
+        np.array_equal(a, b) for a, b in zip(apart.stacked(), corpus.stacked(), strict=True)
     )
 
 
@@ -148,7 +148,7 @@ def test_the_bundled_prior_speaks():
     model, rows = bundled_lip_model(), json.loads((SAMPLES / "speech.json").read_text())["phones"]
     gap = opening(model.predict(load_speech(SAMPLES / "speech.wav")).points) - opening(model.rest)
     ends = np.array([end for _, end in rows])
-    spans = [(name, start, end) for (name, end), start in zip(rows, np.r_[0, ends[:-1]])]
+    spans = [(name, start, end) for (name, end), start in zip(rows, np.r_[0, ends[:-1]], strict=True)]
     smallest = [gap[int(s * 100) - 2 : int(e * 100) + 3].min() for name, s, e in spans if name in "pbm"]
     widest = [gap[int(s * 100) : int(e * 100) + 1].max() for name, s, e in spans if name in ("aa", "ae", "ay", "aw")]
     silent = [gap[int(s * 100) + 25 : int(e * 100) - 45] for name, s, e in spans if name == "pau" and e - s > 0.8]

@@ -19,7 +19,7 @@ from training.tts import (
     Voice,
     _with_closures,
     engine_missing,
-    say,
+    synthesize,
 )
 
 needs_flite = pytest.mark.skipif(bool(engine_missing("flite")), reason=engine_missing("flite") or "-")
@@ -177,11 +177,11 @@ def test_a_stop_begins_with_its_closure():
 
 
 @needs_espeak
-def test_espeak_forgets_what_it_said_before():
+def test_espeak_keeps_no_state_between_texts():
     voice, robot = Voice("espeak", "gmw/en+f2"), Voice("espeak", "roa/fr+klatt3", "fr")
-    first = say("bin blue", voice)
-    between = say("1984", robot)
-    assert same(first, say("bin blue", voice)) and same(between, say("1984", robot))
+    first = synthesize("bin blue", voice)
+    between = synthesize("1984", robot)
+    assert same(first, synthesize("bin blue", voice)) and same(between, synthesize("1984", robot))
 
 
 @needs_espeak
@@ -201,16 +201,16 @@ def test_every_symbol_of_the_voices_has_a_phone():
             if voice.language == "en"
             else " ".join(map(str, [*range(0, 100, 3), *rng.integers(10**6, size=15)]))
         )
-        said = say(text, voice)
-        assert len(said.phones) > 200
+        utterance = synthesize(text, voice)
+        assert len(utterance.phones) > 200
     for voice in variants.values():
-        assert "b" in say("bin blue", voice).phones.name or voice.language != "en"
+        assert "b" in synthesize("bin blue", voice).phones.name or voice.language != "en"
 
 
 @needs_espeak
 def test_espeak_speed_pitch_and_silence():
     voice = Voice("espeak", "gmw/en+m1")
-    plain, fast, high = (say("one two three four", voice, *how) for how in ((1.0, 1.0), (1.4, 1.0), (1.0, 1.3)))
+    plain, fast, high = (synthesize("one two three four", voice, *how) for how in ((1.0, 1.0), (1.4, 1.0), (1.0, 1.3)))
     assert len(fast.wave.samples) < 0.9 * len(plain.wave.samples) and not same(plain, high)
     first = plain.phones.end_s[0]
     loud = plain.wave.samples.abs().numpy()
@@ -222,25 +222,25 @@ def test_missing_espeak_voice_is_named():
     from lipsync.core.errors import LipsyncError
 
     with pytest.raises(LipsyncError, match="gmw/xx"):
-        say("one", Voice("espeak", "gmw/xx"))
+        synthesize("one", Voice("espeak", "gmw/xx"))
 
 
 @needs_flite
 def test_flite_says_the_letters_of_grid():
-    said = say(sentence_of_name("bgaz9s"), FLITE_VOICES[2])
-    assert [n for n in said.phones.name if n != "pau"] == "b ih n g r iy n ae t z eh d n ay n s uw n".split()
-    assert said.phones.end_s[-1] == pytest.approx(len(said.wave.samples) / 16000)
-    assert "ey" in say(sentence_of_name("bgaa9s"), FLITE_VOICES[2]).phones.name
-    assert len(say("one two three", FLITE_VOICES[2], speed=1.4).wave.samples) < 0.9 * len(
-        say("one two three", FLITE_VOICES[2]).wave.samples
+    utterance = synthesize(sentence_of_name("bgaz9s"), FLITE_VOICES[2])
+    assert [n for n in utterance.phones.name if n != "pau"] == "b ih n g r iy n ae t z eh d n ay n s uw n".split()
+    assert utterance.phones.end_s[-1] == pytest.approx(len(utterance.wave.samples) / 16000)
+    assert "ey" in synthesize(sentence_of_name("bgaa9s"), FLITE_VOICES[2]).phones.name
+    assert len(synthesize("one two three", FLITE_VOICES[2], speed=1.4).wave.samples) < 0.9 * len(
+        synthesize("one two three", FLITE_VOICES[2]).wave.samples
     )
 
 
 @needs_flite
 def test_one_voice_aligned_by_others():
     text = grid_sentence(np.random.default_rng(3))
-    truth = say(text, Voice("flite", "rms"))
-    found = phones_of(truth.wave, [say(text, Voice("flite", name)) for name in ("slt", "awb", "kal16")])
+    truth = synthesize(text, Voice("flite", "rms"))
+    found = phones_of(truth.wave, [synthesize(text, Voice("flite", name)) for name in ("slt", "awb", "kal16")])
     spoken_ends = lambda phones: phones.end_s[[n != "pau" for n in phones.name]]  # noqa: E731
     error = np.abs(spoken_ends(found) - spoken_ends(truth.phones))
     assert np.median(error) < 0.025
@@ -251,4 +251,4 @@ def test_absent_programs_are_named(monkeypatch):
 
     monkeypatch.setenv("PATH", "")
     with pytest.raises(LipsyncError, match="Debian package `flite`"):
-        say("one", FLITE_VOICES[0])
+        synthesize("one", FLITE_VOICES[0])

@@ -1,7 +1,7 @@
 """Damaged files of every kind, given to the functions that read them: the right answer or a sentence, never a crash, a
 hang or a traceback.
 
-`python -m tests.fuzz.fuzz` is the nightly run: 20,000 inputs in a few minutes on two cores. The same seed makes the
+`python -m tests.fuzz` is the nightly run: 20,000 inputs in a few minutes on two cores. The same seed makes the
 same inputs."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.fuzz.pool import FINE, Input, Limits, Outcome, make_seeds, run
+from tests.fuzz.pool import FINE, Input, Outcome, make_seeds, run
 
 KEPT_OF_ONE_CAUSE = 3
 
@@ -36,7 +36,7 @@ def inputs_of(names: Sequence[str], n: int, seed: int, kinds: dict) -> Iterator[
         given[name] += 1
 
 
-def fuzz(names: Sequence[str], n: int, seed: int, minutes: float, keep: Path | None, limits: Limits = Limits()) -> dict:
+def fuzz(names: Sequence[str], n: int, seed: int, minutes: float, keep: Path | None) -> dict:
     """Counts by kind and verdict, and the findings; those are kept as files with their bytes where a folder is
     named."""
     kinds, start = all_kinds(), time.monotonic()
@@ -45,7 +45,7 @@ def fuzz(names: Sequence[str], n: int, seed: int, minutes: float, keep: Path | N
         make_seeds(kinds, names, Path(folder))
         until = start + 60 * minutes
         given = (one for one in inputs_of(names, n, seed, kinds) if time.monotonic() < until)
-        for outcome in run(given, all_kinds, Path(folder), limits):
+        for outcome in run(given, all_kinds, Path(folder)):
             name = outcome.input.kind
             counts[name][outcome.verdict] += 1
             slowest[name] = max(slowest.get(name, 0.0), outcome.seconds)
@@ -59,7 +59,7 @@ def fuzz(names: Sequence[str], n: int, seed: int, minutes: float, keep: Path | N
     return {
         "seed": seed,
         "inputs": done,
-        "asked": n,
+        "requested": n,
         "seconds": round(seconds, 1),
         "inputs_per_s": round(done / seconds, 1),
         "cpu_s": round(cpu.ru_utime + cpu.ru_stime, 1),
