@@ -78,7 +78,7 @@ def spans_passed_through(plan: DubPlan, track: FaceTrack) -> list[dict]:
     edges = np.flatnonzero(np.diff(state, prepend=0, append=0))
     ends = np.append(plan.clock.seconds, float(plan.clock.duration_s))
     spans = []
-    for start, stop in zip(edges, np.append(edges[1:], len(state)), strict=True):
+    for start, stop in zip(edges, np.append(edges[1:], len(state)), strict=False):
         if start < len(state) and state[start]:
             spans.append(
                 {
