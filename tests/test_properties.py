@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from lipsync.batch.run import valid_receipt
 from lipsync.batch.storage.store import OutputStore
+from lipsync.config.choices import LENGTH_POLICIES
 from lipsync.config.load import from_plain, load, to_plain, to_toml
 from lipsync.config.schema import DubConfig, RetimeConfig
 from lipsync.core.errors import LipsyncError, UsageError
@@ -33,7 +34,7 @@ from lipsync.core.timebase import (
     voiced_at,
 )
 from lipsync.core.types import LipTrack
-from lipsync.render.retime import POLICIES, costs_of, retime
+from lipsync.render.retime import costs_of, retime
 from lipsync.store.cache import step_key
 from tests.fuzz.seeds import make_receipt, receipt_job
 from tests.support.retiming import SMALL, check_promises, cost_of_path
@@ -268,7 +269,7 @@ def test_the_programme_equals_trying_everything(n, t, seed, seek, repeat, rate):
     st.integers(1, 300),
     st.integers(1, 120),
     seeds,
-    st.sampled_from(POLICIES),
+    st.sampled_from(LENGTH_POLICIES),
     st.booleans(),
     st.sampled_from([10.0, 23.976, 25.0, 120.0]),
 )

@@ -7,12 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
+from lipsync.config.choices import BACKENDS
 from lipsync.config.schema import FaceConfig
 from lipsync.core.errors import UsageError
 
 #: More faces than this in one picture are not followed.
 MAX_FACES = 4
-NAMES = ("mediapipe", "dlib")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def get_backend(name: str, config: FaceConfig) -> Backend:
         from lipsync.face.dlib import DlibBackend
 
         return DlibBackend(config.dlib_predictor)
-    raise UsageError(f"There is no landmark backend {name!r}; choose one of: {', '.join(NAMES)} (face.backend).")
+    raise UsageError(f"There is no landmark backend {name!r}; choose one of: {', '.join(BACKENDS)} (face.backend).")
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:

@@ -21,10 +21,8 @@ from functools import cache
 import numpy as np
 
 from lipsync.config.schema import RetimeConfig
-from lipsync.core.errors import UsageError
 from lipsync.core.types import DubPlan
 
-POLICIES = ("speech", "cut", "loop", "bounce", "hold")
 STEP, FROM_HALF, SKIP, SEEK = 0, 1, 2, 3
 _CELL_LIMIT = 96  # poses told apart in seek costs
 _TABLE_BYTES = 16 << 20  # back-pointers held at once; longer tables are computed twice, segment by segment
@@ -67,8 +65,6 @@ def retime(
         raise ValueError(
             f"retime: {n} rows from {t} frames of motion, {len(valid)} valid, {len(shot)} shot; 1 or more, alike"
         )
-    if config.length not in POLICIES:
-        raise UsageError(f"retime.length is {config.length!r}; choose one of {', '.join(POLICIES)}.")
     if config.length != "speech" or not config.enabled or t == 1:
         policy = config.length if config.length != "speech" else "bounce"
         return _played(n, t, policy, np.asarray(shot))

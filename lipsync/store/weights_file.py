@@ -64,7 +64,9 @@ class WeightsFile:
     def array(self, name: str, *shape: int | None) -> torch.Tensor:
         """A float32 tensor of this shape (None = any length)."""
         tensor = self.tensors[name]
-        if len(tensor.shape) != len(shape) or any(want not in (None, have) for want, have in zip(shape, tensor.shape)):
+        if len(tensor.shape) != len(shape) or any(
+            want not in (None, have) for want, have in zip(shape, tensor.shape, strict=True)
+        ):
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}")
         if str(tensor.dtype) != "torch.float32":
             raise TypeError(f"{name} is {tensor.dtype}")
@@ -94,7 +96,7 @@ def read_weights_file(path: str | Path, what: str, cure: str = "Train it again."
     try:
         with safe_open(str(path), "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no dict
     except OSError as trouble:
         raise LipsyncError(f"{name} cannot be read as {what} ({trouble.strerror or trouble}). {cure}") from None
     except (SafetensorError, *_DAMAGE) as trouble:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import importlib.util
-import pkgutil
 from pathlib import Path
 
+from lipsync.config.choices import TEXTURES
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.texture import TextureMethod
 
-_METHODS = Path(__file__).parent / "methods"
 
-
-@functools.cache
 def method_names() -> tuple[str, ...]:
     """Names of the built-in methods, without importing any of them."""
-    return tuple(sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules([str(_METHODS)])))
+    return TEXTURES
 
 
 def get_method(name: str, config: object) -> TextureMethod:

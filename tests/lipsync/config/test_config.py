@@ -1,13 +1,17 @@
 """One configuration from file, settings and options; wrong names get the nearest right one."""
 
+import subprocess
+import sys
 import tomllib
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass, replace
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from lipsync.config.load import from_plain, load, to_plain, to_toml
-from lipsync.config.schema import DubConfig, FaceConfig, WriteConfig
+from lipsync.config.load import RENAMED, from_plain, load, option_names, to_plain, to_toml
+from lipsync.config.schema import DubConfig, FaceConfig, LimitsConfig, WriteConfig
 from lipsync.core.errors import LipsyncError, UsageError
+from media.container import InputLimits
 
 
 def test_nothing_given_is_the_default():
@@ -44,8 +48,10 @@ def test_settings_take_the_type_of_their_option(setting, section, name, value):
     assert got == value and type(got) is type(value)
 
 
-def unlike(value):
+def unlike(value, hint):
     """Another value of the same type."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)[1]
     if isinstance(value, bool):
         return not value
     if isinstance(value, (int, float)):
@@ -56,10 +62,9 @@ def unlike(value):
 
 
 def changed(config):
-    return replace(
-        config,
-        **{f.name: changed(v) if is_dataclass(v := getattr(config, f.name)) else unlike(v) for f in fields(config)},
-    )
+    hints = get_type_hints(type(config))
+    values = {f.name: getattr(config, f.name) for f in fields(config)}
+    return replace(config, **{n: changed(v) if is_dataclass(v) else unlike(v, hints[n]) for n, v in values.items()})
 
 
 def test_every_option_survives_toml_and_plain_values():
@@ -109,6 +114,11 @@ def test_what_is_wrong_is_said_with_the_nearest_name(setting, says):
         ("batch = ", "is not TOML"),
         ("[write]\ncrff = 3\n", "Did you mean 'write.crf'?"),
         ('[write]\ncrf = "3"\n', "must be a whole number"),
+        ('[limits]\nframes = "3"\n', "must be a whole number"),
+        ('[median]\nfade = ["3"]\n', "must be a list of numbers"),
+        ("[median]\nalpha = inf\n", "must be a number"),
+        ("[write]\ncrf = 18.5\n", "must be a whole number"),
+        ("[lips]\nnetwork = 3\n", "must be text"),
         ("batch = true\n", "must be a whole number"),
         ("write = 3\n", "is a section"),
         ("[face]\nat = [1, 2, 3]\n", "must be 2 numbers"),
@@ -139,3 +149,35 @@ def test_whole_numbers_do_for_numbers_in_a_file():
     assert from_plain({"face": {"smooth_s": 1}}).face == FaceConfig(smooth_s=1.0)
     with pytest.raises(UsageError):
         from_plain({"write": {"crf": 16.5}})
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_an_option_of_version_0_1_is_told_its_new_name(tmp_path, old):
+    new, known = RENAMED[old], option_names()
+    assert new in known and old not in known
+    section, _, key = old.rpartition(".")
+    file = tmp_path / "old.toml"
+    file.write_text(f"[{section or old}]\n{key or 'frames'} = 1\n")
+    ways = [lambda: load(file)] + [lambda: load(settings=[f"{section or old}.{key or 'frames'}=1"])]
+    for way in ways:
+        with pytest.raises(UsageError, match="since version 0.2") as caught:
+            way()
+        assert new in str(caught.value)
+
+
+def test_a_configuration_is_a_frozen_value():
+    config = replace(DubConfig(), batch=3)
+    assert hash(config) == hash(DubConfig(batch=3)) and config != DubConfig()
+    assert from_plain(asdict(config)) == config and config.input_limits is config.limits
+    with pytest.raises(AttributeError):
+        config.batch = 4
+
+
+def test_limits_are_those_of_opening_files():
+    assert asdict(LimitsConfig()) == asdict(InputLimits()) and isinstance(LimitsConfig(), InputLimits)
+
+
+def test_reading_a_configuration_loads_no_heavy_library():
+    program = "import sys, lipsync.config.load as l; l.load(); print([m for m in ('torch', 'cv2') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
