@@ -132,13 +132,17 @@ def _of_addresses(receipt, task: dict, footage: dict[str, str], out: Path) -> di
     """The receipt's facts; where an input has an address, written anew with the addresses and with the id that a later
     run can know without fetching them. footage: names by the local files that were used for them."""
     names = [task["target"], task["speech"], *task["footage"]]
-    facts = receipt.to_plain()
-    if not any(map(is_url, names)):
-        return facts
-    facts["id"] = _id(task["target"], task["speech"], task["footage"], from_plain(task["config"]))
-    inputs = facts["inputs"]
-    inputs["target"]["path"], inputs["speech"]["path"] = shown(names[0]), shown(names[1])
-    for film in inputs["footage"]:  # without those of no use
-        film["path"] = shown(footage[film["path"]])
-    receipt.save(receipt_path(out))
-    return facts
+    if any(map(is_url, names)):
+        inputs = receipt.inputs
+        receipt = replace(
+            receipt,
+            id=_id(task["target"], task["speech"], task["footage"], from_plain(task["config"])),
+            inputs=replace(
+                inputs,
+                target=replace(inputs.target, path=shown(names[0])),
+                speech=replace(inputs.speech, path=shown(names[1])),
+                footage=[replace(f, path=shown(footage[f.path])) for f in inputs.footage],  # without those of no use
+            ),
+        )
+        receipt.save(receipt_path(out))
+    return receipt.to_plain()

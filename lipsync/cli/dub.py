@@ -78,7 +78,7 @@ def dub(
     named |= {"device": device, "face.index": face, "lips.model": text_of(lips), "sandbox.enabled": sandbox or None}
     named |= {"retime.length": length, "retime.enabled": False if no_retime else None}
     options = load(config, settings(set_, face_at), named)
-    _dub(target, speech, out, options, footage or [], lips, preview, force, quiet, as_json)
+    _dub(target, speech, out, options, tuple(footage or ()), lips, preview, force, quiet, as_json)
 
 
 def _dub(target, speech, out, options, footage, lips, preview_s, force, quiet, as_json) -> None:

@@ -19,7 +19,7 @@ _SHAPE_RADIUS = 0.02  # lips nearer than this (mean over points, eye distances) 
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TargetReport:
     """What a target offers. usable_share: of frames; unusable: {reason: frames}; eye_distance_px: median; mouth_shapes:
     different ones (0.02 eye distances apart); sharpness: median variance of the Laplacian around the lips; speech_s:
     seconds of speech with usable lips."""
@@ -59,7 +59,7 @@ class Look:
 
 def inspect_target(
     target: str | Path, config: DubConfig = DubConfig(), cache: Cache | None = None, hook: Hook = silent
-) -> Look:
+) -> TargetReport:
     """What `target` offers. Raises as `analyse` does. What is computed here is kept for the dub."""
     cache = cache or Cache(config.cache.folder or None)
     subject = analyse(Path(target), config, cache, hook)
@@ -72,7 +72,7 @@ def inspect_target(
         "mouth_shapes": count_shapes(track.lips.points[track.valid]),
         "speech_s": speech_s,
     }
-    return Look(
+    return TargetReport(
         path=str(target),
         duration_s=float(film.stream.clock.duration_s),
         frames=len(track),

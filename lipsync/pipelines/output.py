@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from lipsync.config.load import to_plain
 from lipsync.config.schema import DubConfig
@@ -19,7 +20,19 @@ from lipsync.speech.predict import Utterance
 from lipsync.store.cache import Cache, content_hash, step_key
 from lipsync.store.fingerprint import fingerprint
 from lipsync.store.preflight import receipt_path
-from lipsync.store.receipt import MADE_BY, Receipt, own_version, spans_passed_through, versions
+from lipsync.store.receipt import (
+    MADE_BY,
+    InputFile,
+    Inputs,
+    Output,
+    PlannedRows,
+    Receipt,
+    Retiming,
+    SpeechFile,
+    own_version,
+    spans_passed_through,
+    versions,
+)
 from video.ranges import RangedWriter
 from video.write import VideoWriter, WrittenVideo
 
@@ -62,17 +75,22 @@ class Dub:
 def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
     """The output file: the target's size, clock and colours, the speech, and metadata that say what this video is."""
     stream, plan, write = dub.subject.films[0].stream, dub.plan, dub.config.write
-    picture = {
-        "width": stream.width, "height": stream.height, "colour": stream.colour, "sample_aspect": stream.sample_aspect,
-        "codec": write.codec, "crf": write.crf, "preset": write.preset,
-    }  # fmt: skip
-    sound = {"speech": dub.speech, "audio_end_s": min(dub.said.length_s, plan.clock.duration_s + 1 / plan.clock.rate)}
-    if not dub.is_long:
-        return VideoWriter(dub.out, clock=plan.clock, metadata=_metadata(dub), **picture, **sound)
-    folder = _ranges_folder(dub, cache)
-    return RangedWriter(
-        dub.out, folder, dub.rows_of_range, clock=plan.clock, metadata=_metadata(dub), **picture, **sound
-    )
+    common: dict[str, Any] = {
+        "clock": plan.clock,
+        "metadata": _metadata(dub),
+        "width": stream.width,
+        "height": stream.height,
+        "colour": stream.colour,
+        "sample_aspect": stream.sample_aspect,
+        "codec": write.codec,
+        "crf": write.crf,
+        "preset": write.preset,
+        "speech": dub.speech,
+        "audio_end_s": min(dub.said.length_s, plan.clock.duration_s + 1 / plan.clock.rate),
+    }
+    if dub.is_long:
+        return RangedWriter(dub.out, _ranges_folder(dub, cache), dub.rows_of_range, **common)
+    return VideoWriter(dub.out, **common)
 
 
 def _metadata(dub: Dub) -> dict[str, str]:
@@ -97,52 +115,61 @@ def receipt_of(
     dub: Dub, model: LipModel, method: TextureMethod, written: WrittenVideo, seconds: dict[str, float]
 ) -> Receipt:
     """The receipt of a dub whose video is written."""
-    subject, said, plan = dub.subject, dub.said, dub.plan
+    subject, plan = dub.subject, dub.plan
     of_films = [note for film in subject.films for note in film.stream.notes]
-    notes = [*said.wave.notes, *subject.notes, *of_films, *written.notes, *filter(None, [model.report.get("warning")])]
-    return Receipt({
-        "id": dub.fingerprint,
-        "made_by": versions(),
-        "ai_edited": "the mouth in this video was synthesised to match other speech",
-        "inputs": _inputs(dub),
-        "config": to_plain(dub.config),
-        "output": {
-            "path": str(dub.out), "frames": len(plan), "duration_s": float(plan.clock.duration_s),
-            "rate": str(plan.clock.rate), "bytes": written.n_bytes, "speech": written.audio,
-            "sha256": content_hash(dub.out),
-        },
-        "lips": model.report,
-        "texture": texture_facts(method),
-        "mouths": len(subject.bank),
-        "retiming": _retiming(dub),
-        "plan": {"source": plan.source.tolist(), "half": plan.half.astype(int).tolist()},
-        "rendered_share": float(plan.render.mean()),
-        "passed_through": spans_passed_through(plan, subject.track),
-        "notes": notes,
-        "seconds": seconds,
-    })  # fmt: skip
+    of_model = filter(None, [model.report.get("warning")])
+    return Receipt(
+        id=dub.fingerprint,
+        made_by=versions(),
+        ai_edited="the mouth in this video was synthesised to match other speech",
+        inputs=_inputs(dub),
+        config=to_plain(dub.config),
+        output=_output(dub, written),
+        lips=model.report,
+        texture=texture_facts(method),
+        mouths=len(subject.bank),
+        retiming=_retiming(dub),
+        plan=PlannedRows(source=plan.source.tolist(), half=plan.half.astype(int).tolist()),
+        rendered_share=float(plan.render.mean()),
+        passed_through=spans_passed_through(plan, subject.track),
+        notes=[*dub.said.wave.notes, *subject.notes, *of_films, *written.notes, *of_model],
+        seconds=seconds,
+    )
 
 
-def _inputs(dub: Dub) -> dict:
+def _inputs(dub: Dub) -> Inputs:
     video, wave = dub.subject.video, dub.said.wave
-    return {
-        "target": {"path": str(video.path), "sha256": video.sha256},
-        "speech": {"path": wave.name, "sha256": dub.said.sha256, "duration_s": float(wave.duration_s)},
-        "footage": [{"path": str(f.video.path), "sha256": f.video.sha256} for f in dub.subject.films[1:]],
-    }
+    return Inputs(
+        target=InputFile(str(video.path), video.sha256),
+        speech=SpeechFile(wave.name, dub.said.sha256, float(wave.duration_s)),
+        footage=[InputFile(str(film.video.path), film.video.sha256) for film in dub.subject.films[1:]],
+    )
 
 
-def _retiming(dub: Dub) -> dict:
+def _output(dub: Dub, written: WrittenVideo) -> Output:
+    clock = dub.plan.clock
+    return Output(
+        path=str(dub.out),
+        frames=len(dub.plan),
+        duration_s=float(clock.duration_s),
+        rate=str(clock.rate),
+        bytes=written.n_bytes,
+        speech=written.audio,
+        sha256=content_hash(dub.out),
+    )
+
+
+def _retiming(dub: Dub) -> Retiming:
     """How much the head moves in pauses, and how much it would if the target were played as it is."""
     subject, plan, track, voiced = dub.subject, dub.plan, dub.subject.track, dub.said.voiced
     rate = float(subject.video.clock.rate)
     played = retime(voiced, subject.motion, track.valid, track.shot, rate, replace(dub.config.retime, enabled=False))
-    return {
-        "pause_motion": pause_motion(plan, voiced, subject.motion, track.valid),
-        "pause_motion_without": pause_motion(played, voiced, subject.motion, track.valid),
-        "seeks": plan.seeks.tolist(),
-        "half_steps": int(plan.half.sum()),
-    }
+    return Retiming(
+        pause_motion=pause_motion(plan, voiced, subject.motion, track.valid),
+        pause_motion_without=pause_motion(played, voiced, subject.motion, track.valid),
+        seeks=plan.seeks.tolist(),
+        half_steps=int(plan.half.sum()),
+    )
 
 
 def finish(dub: Dub, receipt: Receipt, cache: Cache) -> None:

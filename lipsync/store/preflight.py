@@ -41,8 +41,12 @@ PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".exr", "
 
 #: What `lipsync lips` writes, with the endings that fit; the first format with an ending is meant by it.
 LIPS_FORMATS = {
-    "json": (".json",), "csv": (".csv",), "mp4": (".mp4", ".mov", ".mkv"), "rhubarb-json": (".json",), "rhubarb-tsv": (".tsv", ".txt"),
-}  # fmt: skip
+    "json": (".json",),
+    "csv": (".csv",),
+    "mp4": (".mp4", ".mov", ".mkv"),
+    "rhubarb-json": (".json",),
+    "rhubarb-tsv": (".tsv", ".txt"),
+}
 
 
 def lips_format(out: str | Path, kind: str | None, rate: Fraction | None) -> str:
@@ -53,8 +57,8 @@ def lips_format(out: str | Path, kind: str | None, rate: Fraction | None) -> str
         kind = next((name for name, endings in LIPS_FORMATS.items() if ending in endings), None)
         if kind is None:
             raise UsageError(
-                f"Which format {out} should have is not clear from its ending. Name it .json, .csv or .mp4, or add "
-                "--format."
+                f"Which format {out} should have is not clear from its ending. "
+                "Name it .json, .csv or .mp4, or add --format."
             )
     if kind not in LIPS_FORMATS:
         raise UsageError(f"There is no format {kind!r}; known: {', '.join(LIPS_FORMATS)}.")
@@ -165,26 +169,32 @@ def check_speech(speech: str | Path, limits: InputLimits) -> float:
     return float(length_s)
 
 
+#: (ending, settings) of files that this process could write.
+_ENCODER_WORKS: set[tuple[str, WriteConfig]] = set()
+
+
 def check_encoder(out: str | Path, write: WriteConfig) -> None:
     """MediaError where a file named like `out` cannot be written with these settings: known before the work, not after
-    it."""
+    it. Tried once for each ending and settings."""
+    tried = Path(out).suffix.lower(), write
+    if tried not in _ENCODER_WORKS:
+        _trial_encode(Path(out), write)
+        _ENCODER_WORKS.add(tried)
+
+
+def _trial_encode(out: Path, write: WriteConfig) -> None:
     import torch
 
     from media import MediaError
     from video.clock import FrameClock
     from video.write import VideoWriter
 
+    clock = FrameClock.constant(1, Fraction(25))
     with tempfile.TemporaryDirectory() as folder:
-        trial = Path(folder) / Path(out).name
+        trial = Path(folder) / out.name
         try:
             with VideoWriter(
-                trial,
-                width=256,
-                height=256,
-                clock=FrameClock.constant(1, Fraction(25)),
-                codec=write.codec,
-                crf=write.crf,
-                preset=write.preset,
+                trial, width=256, height=256, clock=clock, codec=write.codec, crf=write.crf, preset=write.preset
             ) as writer:
                 writer.write(torch.zeros((1, 3, 256, 256), dtype=torch.uint8))
         except MediaError as error:

@@ -3,12 +3,16 @@ output as JSON."""
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,36 +21,160 @@ from lipsync.core.progress import Hook, note
 from lipsync.core.types import REASONS, DubPlan, FaceTrack
 from lipsync.store.preflight import written_whole
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 #: Begins the comment in every video's metadata.
 MADE_BY = "AI-edited by lipsync"
+#: Larger files are no receipts.
+LARGEST_BYTES = 64 << 20
 _PACKAGES = ("torch", "numpy", "opencv-contrib-python", "mediapipe", "av")
 
 
 @dataclass(frozen=True, slots=True)
+class InputFile:
+    """A video that was read. path: as given, or an address."""
+
+    path: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechFile(InputFile):
+    """What was said."""
+
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a dub was made from."""
+
+    target: InputFile = InputFile()
+    speech: SpeechFile = SpeechFile()
+    footage: list[InputFile] = field(default_factory=list[InputFile])
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The video. rate: frames a second, a fraction as text; bytes: its size; speech: "copied", "encoded" or "none"."""
+
+    path: str = ""
+    frames: int = 0
+    duration_s: float = 0.0
+    rate: str = ""
+    bytes: int = 0
+    speech: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retiming:
+    """What choosing other frames gained. pause_motion, pause_motion_without: how much the head moves in pauses, and
+    would if the target were played as it is; seeks: output rows; half_steps: rows between two frames."""
+
+    pause_motion: float = 0.0
+    pause_motion_without: float = 0.0
+    seeks: list[int] = field(default_factory=list[int])
+    half_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRows:
+    """By output row: the target's frame, and 1 where the row lies halfway to the next."""
+
+    source: list[int] = field(default_factory=list[int])
+    half: list[int] = field(default_factory=list[int])
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Output rows shown unchanged, first and last, and why."""
+
+    from_row: int = 0
+    to_row: int = 0
+    from_s: float = 0.0
+    to_s: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
-    """facts: plain nested values, exactly what the JSON file holds."""
+    """Exactly what the JSON file holds, in its order. id: of what it is made from; made_by: versions; lips: of the lip
+    model's training; texture: the method, and what it learned; mouths: in the bank; seconds: by step.
 
-    facts: dict
+    A section that a file of another version lacks is empty."""
 
-    def to_plain(self) -> dict:
-        return self.facts
+    id: str = ""
+    made_by: dict[str, str] = field(default_factory=dict[str, str])
+    ai_edited: str = ""
+    inputs: Inputs = field(default_factory=Inputs)
+    config: dict[str, Any] = field(default_factory=dict[str, Any])
+    output: Output = Output()
+    lips: dict[str, Any] = field(default_factory=dict[str, Any])
+    texture: dict[str, Any] = field(default_factory=dict[str, Any])
+    mouths: int = 0
+    retiming: Retiming = field(default_factory=Retiming)
+    plan: PlannedRows = field(default_factory=PlannedRows)
+    rendered_share: float = 0.0
+    passed_through: list[Span] = field(default_factory=list[Span])
+    notes: list[str] = field(default_factory=list[str])
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+
+    @classmethod
+    def from_json(cls, content: str | bytes) -> Receipt | None:
+        """The receipt in a file's content; None: damaged, or something else."""
+        from pydantic import ValidationError
+
+        try:
+            return _reader().validate_json(content, strict=True)
+        except (ValidationError, UnicodeEncodeError):
+            return None
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Receipt | None:
+        """The receipt that `to_plain` gave; None: something else."""
+        try:
+            return cls.from_json(json.dumps(plain))
+        except (TypeError, ValueError, RecursionError):
+            return None
+
+    @classmethod
+    def read(cls, path: str | Path) -> Receipt | None:
+        """The receipt in a file; None: there is none, or it is damaged."""
+        try:
+            if Path(path).stat().st_size > LARGEST_BYTES:
+                return None
+            return cls.from_json(Path(path).read_bytes())
+        except OSError:
+            return None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Nested plain values, ready for JSON."""
+        return asdict(self)
 
     def summary(self) -> list[str]:
         """A few lines for a person."""
-        out, lips, timing = self.facts["output"], self.facts["lips"], self.facts["seconds"]
-        lines = [
-            f"{out['path']}: {out['frames']} frames, {out['duration_s']:.2f} s, speech {out['speech']}, rendered in "
-            f"{timing['total']:.0f} s."
+        out = self.output
+        return [
+            f"{out.path}: {out.frames} frames, {out.duration_s:.2f} s, speech {out.speech}, "
+            f"rendered in {self.seconds['total']:.0f} s.",
+            _of_lips(self.lips),
+            *(f"Passed through unchanged: {s.from_s:.2f}-{s.to_s:.2f} s ({s.reason})." for s in self.passed_through),
+            *(f"Note: {note}" for note in self.notes),
         ]
-        lines.append(_of_lips(lips))
-        for span in self.facts["passed_through"]:
-            lines.append(f"Passed through unchanged: {span['from_s']:.2f}-{span['to_s']:.2f} s ({span['reason']}).")
-        return lines + [f"Note: {note}" for note in self.facts["notes"]]
 
     def save(self, path: Path) -> None:
         """Writes the JSON file under a temporary name, then renames it."""
         with written_whole(path) as part:
-            part.write_text(json.dumps(self.facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            part.write_text(json.dumps(self.to_plain(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@functools.cache
+def _reader() -> TypeAdapter[Receipt]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Receipt)
 
 
 class Stopwatch:
@@ -71,25 +199,23 @@ class Stopwatch:
         return {name: round(s, 3) for name, s in (self._steps | {"total": time.perf_counter() - self._start}).items()}
 
 
-def spans_passed_through(plan: DubPlan, track: FaceTrack) -> list[dict]:
-    """Runs of output rows shown unchanged: first and last row, seconds, and the reason."""
+def spans_passed_through(plan: DubPlan, track: FaceTrack) -> list[Span]:
+    """Runs of output rows shown unchanged."""
     reason = np.maximum(track.reason[plan.source], track.reason[plan.source + plan.half])
     state = np.where(plan.render, 0, reason)
     edges = np.flatnonzero(np.diff(state, prepend=0, append=0))
     ends = np.append(plan.clock.seconds, float(plan.clock.duration_s))
-    spans = []
-    for start, stop in zip(edges, np.append(edges[1:], len(state)), strict=False):
-        if start < len(state) and state[start]:
-            spans.append(
-                {
-                    "from_row": int(start),
-                    "to_row": int(stop) - 1,
-                    "from_s": round(float(ends[start]), 3),
-                    "to_s": round(float(ends[stop]), 3),
-                    "reason": REASONS[state[start]],
-                }
-            )
-    return spans
+    return [
+        Span(
+            int(start),
+            int(stop) - 1,
+            round(float(ends[start]), 3),
+            round(float(ends[stop]), 3),
+            REASONS[state[start]],
+        )
+        for start, stop in pairwise([*edges, len(state)])
+        if start < len(state) and state[start]
+    ]
 
 
 def versions() -> dict[str, str]:
@@ -108,16 +234,16 @@ def own_version() -> str:
     return lipsync.__version__
 
 
-def _of_lips(lips: dict) -> str:
+def _of_lips(lips: Mapping[str, Any]) -> str:
     """Where the lips come from, and how good they are where that could be measured."""
     source = {
         "prior": "the bundled model in this person's style",
         "prior and own speech": "the bundled model and the person's own speech",
     }
-    text = "Lips from " + source.get(lips.get("lips_from"), "the person's own speech")
+    text = "Lips from " + source.get(lips.get("lips_from", ""), "the person's own speech")
     if "lmd" not in lips:
         return f"{text}; not measured on this person."
     return (
-        f"{text}; on held-out speech: error {lips['lmd']:.4f} eye distances, opening r {lips['opening_r']:.2f}, "
-        f"articulation {lips['articulation']:.2f}."
+        f"{text}; on held-out speech: error {lips['lmd']:.4f} eye distances, "
+        f"opening r {lips['opening_r']:.2f}, articulation {lips['articulation']:.2f}."
     )

@@ -10,7 +10,7 @@ import torch
 from audio.features import FeatureSpec, speech_features
 from audio.load import Waveform
 from lipsync.config.schema import LipsConfig
-from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER, opening
 from lipsync.core.types import LipTrack
 from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, SpokenLips, Variation, excerpts, lip_rows, varied
@@ -111,8 +111,8 @@ def test_no_usable_speech_is_an_error_and_names_the_cure():
     hidden = LipTrack(example.lips.points, np.zeros(250, bool), example.lips.clock)
     with pytest.raises(LipsyncError, match="never visible"):
         train_lip_model([SpokenLips(example.wave, hidden, example.shot)], QUICK)
-    with pytest.raises(UsageError, match="paper"):
-        train_lip_model([example], LipsConfig(network="papers"))
+    with pytest.raises(ValueError, match="paper"):
+        LipsConfig(network="papers")
 
 
 def test_a_chunked_answer_has_no_seams():
