@@ -72,6 +72,8 @@ def rest(clip: Path, folder: Path) -> np.ndarray:
 
 def rest_of(track: LipTrack, wave: Waveform) -> np.ndarray:
     """(18,2) the resting lips of a track that sounds like `wave`."""
+    if track.clock is None:
+        raise ValueError("rest_of: the lips need a clock")
     return rest_shape(track.points, track.valid, voiced_at(voice_activity(wave), track.clock))
 
 
