@@ -291,10 +291,8 @@ def s26(bench: Bench) -> dict:
         "control_other_clip": next_clips(clips),
     }
     out = {name: measured(lips, clips) for name, lips in tracks.items()}
-    ratio = [
-        compared(lips, clip.lips)["lmd"] / compared(mean, clip.lips)["lmd"]
-        for lips, mean, clip in zip(predicted, flat, clips, strict=True)
-    ]
+    pairs = zip(predicted, flat, clips, strict=True)
+    ratio = [compared(lips, c.lips)["lmd"] / compared(mean, c.lips)["lmd"] for lips, mean, c in pairs]
     low, high = bootstrap_interval(ratio)
     mean_lmd, flat_lmd = (out[kind]["lmd"]["mean"] for kind in ("predicted", "mean_shape"))
     below = {"below_mean_shape": 1 - mean_lmd / flat_lmd, "below_mean_shape_by_clip": [1 - high, 1 - low]}

@@ -163,5 +163,6 @@ def test_rows_of_the_benchmark_say_what_they_start_from(made_up, monkeypatch, tm
     assert row["starts_from"] == "nothing" and row["train_clips"] == 40
     assert row["val_58"]["predicted"]["lmd"]["n"] == 6 and row["val_58"]["predicted"]["opening_r"]["mean"] > 0.3
     assert (
-        row["val_58"]["predicted"]["closures"]["bilabials"] == 6 and len(list(tmp_path.glob("paper_40_*.safetensors"))) == 1
+        row["val_58"]["predicted"]["closures"]["bilabials"] == 6
+        and len(list(tmp_path.glob("paper_40_*.safetensors"))) == 1
     )
