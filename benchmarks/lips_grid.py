@@ -56,13 +56,6 @@ class Clip:
     bilabials: tuple
 
     @property
-    def clock(self) -> FrameClock:
-        """Of the lips."""
-        if self.lips.clock is None:
-            raise ValueError("a clip's lips need a clock")
-        return self.lips.clock
-
-    @property
     def rest(self) -> np.ndarray:
         """(18,2) the lips at rest, from the frames in which nobody speaks."""
         return rest_shape(self.lips.points, self.lips.valid, self.voiced)
@@ -73,7 +66,7 @@ def clip_of(path: Path, tracks: Path) -> Clip:
     wave, lips = grid.sound(path), grid.lips(path, tracks)
     words = path.with_suffix(".align")
     bilabials = tuple(grid_phones(grid.words(words))) if words.exists() else ()
-    return Clip(wave, lips, voiced_at(voice_activity(wave), FrameClock.constant(len(lips), grid.FRAME_RATE)), bilabials)
+    return Clip(wave, lips, voiced_at(voice_activity(wave), grid.CLOCK), bilabials)
 
 
 def joined(clips: Sequence[Path], tracks: Path) -> SpokenLips:
@@ -130,7 +123,7 @@ def moved(lips: LipTrack, by: np.ndarray) -> LipTrack:
 
 def predicted_lips(model: LipModel, clip: Clip, rest: np.ndarray | None = None) -> LipTrack:
     """What the model says at the clip's frames; with `rest` (18,2): as a person with these lips at rest."""
-    lips = lips_at(model.predict(clip.wave), clip.clock)
+    lips = lips_at(model.predict(clip.wave), grid.CLOCK)
     return lips if rest is None else moved(lips, rest - model.rest)
 
 
@@ -314,7 +307,7 @@ def voices(bench: Bench) -> dict:
         utterance = synthesize(sentence_of(path.with_suffix(".align")), HELD_OUT_VOICES[i % len(HELD_OUT_VOICES)])
         lips = model.retarget(clip.rest).predict(utterance.wave).points
         rows = np.clip(np.round(time_map(clip.wave, utterance.wave)).astype(int), 0, len(lips) - 1)
-        predicted.append(lips_at(LipTrack(lips[rows], np.ones(len(rows), bool)), clip.clock))
+        predicted.append(lips_at(LipTrack(lips[rows], np.ones(len(rows), bool)), grid.CLOCK))
         flat.append(still(clip.rest + model.basis.mean - model.rest, clip))
     return {
         "predicted": measured(predicted, bench.val),
