@@ -367,9 +367,7 @@ def speed(bench: Bench) -> dict:
     }
 
 
-ROWS: dict[str, Callable[[Bench], dict]] = {
-    row.__name__: row for row in (full, two_minutes, zero_shot, s26, voices, languages, speed)
-}
+ROWS = {row.__name__: row for row in (full, two_minutes, zero_shot, s26, voices, languages, speed)}
 
 
 def main() -> None:
