@@ -42,7 +42,7 @@ class ProcessorTime:
 
 
 def main() -> None:
-    options = parser(__doc__.split("\n")[0])
+    options = parser(__doc__)
     options.add_argument("--target", type=Path, help="default: the shipped 1280x720 clip")
     options.add_argument("--speech", type=Path, default=SAMPLES / "speech.wav")
     options.add_argument("--short-s", type=float, default=2.0, help="how much of it the shorter job says")

@@ -26,10 +26,10 @@ SAMPLES = ROOT / "samples"
 DATA = Path(os.environ.get("LIPSYNC_DATA", ROOT.parent / "shared" / "data"))
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def parser(description: str | None) -> argparse.ArgumentParser:
     """Options of every benchmark: a folder for its files (kept, so that a second run is warm) and configuration
     settings."""
-    made = argparse.ArgumentParser(description=description)
+    made = argparse.ArgumentParser(description=(description or "").partition("\n\n")[0])
     made.add_argument(
         "--work",
         type=Path,

@@ -36,7 +36,7 @@ def main() -> None:
     )
 
     truths = [follow(clip, "real", config.face, config.batch) for clip in val]
-    rows, controls, fps = [], [], []
+    rows, controls, fps, receipt = [], [], [], {}
     for clip, truth, other in zip(val, truths, truths[1:] + truths[:1], strict=True):
         out = args.work / f"grid-{args.footage}-{clip.stem}.mp4"
         receipt = make_dub(target, clip, out, config, footage)
@@ -48,7 +48,7 @@ def main() -> None:
         {
             "target_clips": args.target_clips,
             "footage": args.footage,
-            "model": receipt["lips"],
+            "model": receipt.get("lips"),
             "dub": means_of(rows),
             "control": means_of(controls),
             "frames_per_s_warm": float(np.median(fps[1:])) if len(fps) > 1 else None,

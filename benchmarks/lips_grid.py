@@ -19,7 +19,7 @@ Rows
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -66,13 +66,13 @@ def clip_of(path: Path, tracks: Path) -> Clip:
     wave, lips = grid.sound(path), grid.lips(path, tracks)
     words = path.with_suffix(".align")
     bilabials = tuple(grid_phones(grid.words(words))) if words.exists() else ()
-    return Clip(wave, lips, voiced_at(voice_activity(wave), lips.clock), bilabials)
+    return Clip(wave, lips, voiced_at(voice_activity(wave), grid.CLOCK), bilabials)
 
 
 def joined(clips: Sequence[Path], tracks: Path) -> SpokenLips:
     """The clips as one target, a shot each."""
     read = [clip_of(clip, tracks) for clip in clips]
-    sound = torch.cat([clip.wave.samples for clip in read])
+    sound = torch.cat([clip.wave.samples for clip in read]).numpy()
     points, valid = np.concatenate([c.lips.points for c in read]), np.concatenate([c.lips.valid for c in read])
     track = LipTrack(points, valid, FrameClock.constant(len(points), grid.FRAME_RATE))
     return SpokenLips(Waveform.of(sound), track, np.repeat(np.arange(len(clips)), grid.N_FRAMES))
@@ -121,9 +121,9 @@ def moved(lips: LipTrack, by: np.ndarray) -> LipTrack:
     return LipTrack(lips.points + by, lips.valid, lips.clock)
 
 
-def spoken(model: LipModel, clip: Clip, rest: np.ndarray | None = None) -> LipTrack:
+def predicted_lips(model: LipModel, clip: Clip, rest: np.ndarray | None = None) -> LipTrack:
     """What the model says at the clip's frames; with `rest` (18,2): as a person with these lips at rest."""
-    lips = lips_at(model.predict(clip.wave), clip.lips.clock)
+    lips = lips_at(model.predict(clip.wave), grid.CLOCK)
     return lips if rest is None else moved(lips, rest - model.rest)
 
 
@@ -186,11 +186,13 @@ class Bench:
 
     def on_val(self, model: LipModel) -> dict:
         """The model's figures on all `val` clips and on the first 20 of them."""
-        said = [spoken(model, clip) for clip in self.val]
-        closed = [eased(lips, clip, model.rest, self.config.pause_s) for lips, clip in zip(said, self.val, strict=True)]
+        predicted = [predicted_lips(model, clip) for clip in self.val]
+        closed = [
+            eased(lips, clip, model.rest, self.config.pause_s) for lips, clip in zip(predicted, self.val, strict=True)
+        ]
         flat = [still(model.basis.mean, clip) for clip in self.val]
         tracks = {
-            "predicted": said,
+            "predicted": predicted,
             "closed_in_pauses": closed,
             "mean_shape": flat,
             "control_other_clip": next_clips(self.val),
@@ -200,6 +202,10 @@ class Bench:
             test: {name: measured(lips[part], self.val[part]) for name, lips in tracks.items()}
             for test, part in tests.items()
         }
+
+    def given(self) -> LipModel | None:
+        """The model of --model, else that of --prior."""
+        return LipModel.load(self.args.model) if self.args.model else self.prior
 
     def starts_from(self, network: str) -> str:
         prior = self.prior
@@ -228,11 +234,7 @@ def two_minutes(bench: Bench) -> dict:
 
 def zero_shot(bench: Bench) -> dict:
     """Rest shape known only: the model's movements from its own rest, from the speaker's rest of the same clip."""
-    model = (
-        LipModel.load(bench.args.model)
-        if bench.args.model
-        else bench.prior or bench.learnt(bench.train, "bidirectional")[0]
-    )
+    model = bench.given() or bench.learnt(bench.train, "bidirectional")[0]
     paths = sorted((DATA / "grid" / "others").glob("*/*.mpg"))
     clips = {path: bench.clip(path) for path in paths}
     s26 = [clips[path] for path in paths if path.parent.name == "s26"]
@@ -241,13 +243,15 @@ def zero_shot(bench: Bench) -> dict:
         "s26": s26,
         "not_s26": [c for p, c in clips.items() if p.parent.name != "s26"],
     }
-    out = {"model": str(bench.args.model or bench.args.prior)}
+    out: dict = {"model": str(bench.args.model or bench.args.prior)}
     for name, group in groups.items():
-        said = [spoken(model, clip, clip.rest) for clip in group]
-        closed = [eased(lips, clip, clip.rest, bench.config.pause_s) for lips, clip in zip(said, group, strict=True)]
+        predicted = [predicted_lips(model, clip, clip.rest) for clip in group]
+        closed = [
+            eased(lips, clip, clip.rest, bench.config.pause_s) for lips, clip in zip(predicted, group, strict=True)
+        ]
         flat = [still(clip.rest + model.basis.mean - model.rest, clip) for clip in group]
         tracks = {
-            "predicted": said,
+            "predicted": predicted,
             "closed_in_pauses": closed,
             "mean_shape": flat,
             "rest_shape": [still(c.rest, c) for c in group],
@@ -261,29 +265,27 @@ def zero_shot(bench: Bench) -> dict:
 def s26(bench: Bench) -> dict:
     """Adapted to 8 clips, tested on the other 2: each clip is tested once."""
     paths = sorted((DATA / "grid" / "others" / "s26").glob("*.mpg"))
-    said, closed, flat, clips, facts = [], [], [], [], []
+    predicted, closed, flat, clips, facts = [], [], [], [], []
     for fold in range(5):
         test = [bench.clip(path) for path in paths[2 * fold : 2 * fold + 2]]
         learnt_from = [*paths[: 2 * fold], *paths[2 * fold + 2 :]]
         model, fact = bench.learnt(learnt_from, bench.config.network)
-        shown = joined(learnt_from, bench.args.tracks).lips
-        new = [spoken(model, clip) for clip in test]
+        learnt_lips = joined(learnt_from, bench.args.tracks).lips
+        new = [predicted_lips(model, clip) for clip in test]
         clips += test
-        said += new
+        predicted += new
         closed += [eased(lips, clip, model.rest, bench.config.pause_s) for lips, clip in zip(new, test, strict=True)]
-        flat += [still(shown.points[shown.valid].mean(0), clip) for clip in test]
+        flat += [still(learnt_lips.points[learnt_lips.valid].mean(0), clip) for clip in test]
         facts.append(fact)
     tracks = {
-        "predicted": said,
+        "predicted": predicted,
         "closed_in_pauses": closed,
         "mean_shape": flat,
         "control_other_clip": next_clips(clips),
     }
     out = {name: measured(lips, clips) for name, lips in tracks.items()}
-    ratio = [
-        compared(lips, clip.lips)["lmd"] / compared(mean, clip.lips)["lmd"]
-        for lips, mean, clip in zip(said, flat, clips, strict=True)
-    ]
+    pairs = zip(predicted, flat, clips, strict=True)
+    ratio = [compared(lips, c.lips)["lmd"] / compared(mean, c.lips)["lmd"] for lips, mean, c in pairs]
     low, high = bootstrap_interval(ratio)
     mean_lmd, flat_lmd = (out[kind]["lmd"]["mean"] for kind in ("predicted", "mean_shape"))
     below = {"below_mean_shape": 1 - mean_lmd / flat_lmd, "below_mean_shape_by_clip": [1 - high, 1 - low]}
@@ -297,16 +299,18 @@ def voices(bench: Bench) -> dict:
     from training.sentences import sentence_of
     from training.tts import HELD_OUT_VOICES, synthesize
 
-    model = LipModel.load(bench.args.model) if bench.args.model else bench.prior
-    said, flat = [], []
+    model = bench.given()
+    if model is None:
+        raise SystemExit("This row needs --model or --prior.")
+    predicted, flat = [], []
     for i, (path, clip) in enumerate(zip(grid_clips("val"), bench.val, strict=True)):
         utterance = synthesize(sentence_of(path.with_suffix(".align")), HELD_OUT_VOICES[i % len(HELD_OUT_VOICES)])
         lips = model.retarget(clip.rest).predict(utterance.wave).points
         rows = np.clip(np.round(time_map(clip.wave, utterance.wave)).astype(int), 0, len(lips) - 1)
-        said.append(lips_at(LipTrack(lips[rows], np.ones(len(rows), bool)), clip.lips.clock))
+        predicted.append(lips_at(LipTrack(lips[rows], np.ones(len(rows), bool)), grid.CLOCK))
         flat.append(still(clip.rest + model.basis.mean - model.rest, clip))
     return {
-        "predicted": measured(said, bench.val),
+        "predicted": measured(predicted, bench.val),
         "mean_shape": measured(flat, bench.val),
         "control_other_clip": measured(next_clips(bench.val), bench.val),
     }
@@ -319,7 +323,9 @@ def languages(bench: Bench) -> dict:
     from training.sentences import text_for
     from training.tts import HELD_OUT_LANGUAGE_VOICES, synthesize
 
-    model = LipModel.load(bench.args.model) if bench.args.model else bench.prior
+    model = bench.given()
+    if model is None:
+        raise SystemExit("This row needs --model or --prior.")
     if bench.args.mouth is None:
         return {"left out": "needs --mouth"}
     mouth, rng = Coarticulation.load(bench.args.mouth), np.random.default_rng(0)
@@ -361,19 +367,11 @@ def speed(bench: Bench) -> dict:
     }
 
 
-ROWS: dict[str, Callable[[Bench], dict]] = {
-    "full": full,
-    "two_minutes": two_minutes,
-    "zero_shot": zero_shot,
-    "s26": s26,
-    "voices": voices,
-    "languages": languages,
-    "speed": speed,
-}
+ROWS = {row.__name__: row for row in (full, two_minutes, zero_shot, s26, voices, languages, speed)}
 
 
 def main() -> None:
-    options = parser(__doc__.splitlines()[0])
+    options = parser(__doc__)
     options.add_argument("tracks", type=Path)
     options.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     options.add_argument(

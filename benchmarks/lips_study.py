@@ -20,7 +20,7 @@ import torch
 
 from benchmarks import lips_grid
 from benchmarks.common import config_of, grid_clips, parser, report
-from benchmarks.lips_grid import measured, next_clips, spoken, still
+from benchmarks.lips_grid import measured, next_clips, predicted_lips, still
 from lipsync.config.schema import LipsConfig
 from lipsync.core.lips import rest_shape
 from lipsync.learning.lips import train_lip_model
@@ -48,7 +48,9 @@ def learners(config: LipsConfig, prior: LipModel | None, tracks: Path) -> dict[s
         own = replace(config, network=network)
         return lambda clips: train_lip_model([lips_grid.joined(clips, tracks)], own) if clips else None
 
-    def adapted(clips: Sequence[Path]) -> LipModel:
+    def adapted(clips: Sequence[Path]) -> LipModel | None:
+        if prior is None:
+            return None
         own = replace(config, network=prior.network)
         return train_lip_model([lips_grid.joined(clips, tracks)], own, prior=prior) if clips else prior
 
@@ -69,7 +71,7 @@ def study(
             model = learn(clips)
             if model is not None:
                 rest = None if clips else first.rest
-                curves[name][f"{amount:g}"] = measured([spoken(model, clip, rest) for clip in test], test)
+                curves[name][f"{amount:g}"] = measured([predicted_lips(model, clip, rest) for clip in test], test)
     known = [lips_grid.clip_of(path, tracks).lips for path in train]
     mean = np.concatenate([lips.points[lips.valid] for lips in known]).mean(0)
     shape = rest_shape(first.lips.points, first.lips.valid, first.voiced)
@@ -150,7 +152,7 @@ def draw(found: dict, path: Path) -> None:
 
 
 def main() -> None:
-    options = parser(__doc__.splitlines()[0])
+    options = parser(__doc__)
     options.add_argument("tracks", type=Path)
     options.add_argument("--out", type=Path, default=Path("lips_study"))
     options.add_argument("--prior", type=Path, help="a lip model that never saw s1")

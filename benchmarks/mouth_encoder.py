@@ -83,7 +83,7 @@ def followed(pairs: list[tuple[Mouth, Mouth]], by: dict[str, Measure]) -> dict:
             for name, measure in by.items():
                 far[name].append(in_parts(measure, clean, tensor([rgb for rgb, _ in spoilt])))
         out[fault] = {
-            name: {"rank_r": round(float(spearmanr(np.ravel(strength), np.ravel(far[name])).statistic), 3)}
+            name: {"rank_r": round(float(np.asarray(spearmanr(np.ravel(strength), np.ravel(far[name]))[0])), 3)}
             for name in by
         }
         for name in by if fault != "swap" else ():
@@ -109,7 +109,7 @@ def visible_before_mild(pairs: list[tuple[Mouth, Mouth]], by: dict[str, Measure]
 
 
 def main() -> None:
-    options = parser(__doc__.splitlines()[0])
+    options = parser(__doc__)
     options.add_argument("--weights", type=Path, default=MOUTH_ENCODER)
     args = options.parse_args()
     _, held = footage(EncoderRecipe.load("mouth-encoder"), args.work)

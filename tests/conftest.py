@@ -22,8 +22,27 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture(scope="session")
-def small_target(tmp_path_factory) -> Path:
+def run_folder(tmp_path_factory) -> Path:
+    """A folder that all workers of one test run share."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_target(run_folder) -> Path:
     """The first 10 s of samples/target.mp4 at 480x270 with its sound, losslessly stored."""
+    from filelock import FileLock
+
+    path = run_folder / "small.mkv"
+    with FileLock(run_folder / "small.lock"):
+        if not path.exists():
+            _make_small_target(path)
+    return path
+
+
+def _make_small_target(path: Path) -> None:
     import cv2
     import soundfile
     import torch
@@ -33,20 +52,14 @@ def small_target(tmp_path_factory) -> Path:
     from video.read import probe, read_frames
     from video.write import VideoWriter
 
-    folder = tmp_path_factory.mktemp("target")
-    wave = load_track(SAMPLES / "target.mp4")
-    soundfile.write(folder / "sound.wav", wave.samples[: 10 * wave.rate].numpy(), wave.rate)
+    wave, sound = load_track(SAMPLES / "target.mp4"), path.with_suffix(".wav")
+    soundfile.write(sound, wave.samples[: 10 * wave.rate].numpy(), wave.rate)
     clock = FrameClock.constant(250, Fraction(25))
-    with VideoWriter(
-        folder / "small.mkv", width=480, height=270, clock=clock, codec="ffv1", speech=folder / "sound.wav"
-    ) as writer:
+    with VideoWriter(path, width=480, height=270, clock=clock, codec="ffv1", speech=sound) as writer:
         for batch in read_frames(probe(SAMPLES / "target.mp4"), 25, stop=250):
-            small = [
-                cv2.resize(rgb, (480, 270), interpolation=cv2.INTER_AREA)
-                for rgb in batch.rgb.permute(0, 2, 3, 1).numpy()
-            ]
+            pictures = batch.rgb.permute(0, 2, 3, 1).numpy()
+            small = [cv2.resize(rgb, (480, 270), interpolation=cv2.INTER_AREA) for rgb in pictures]
             writer.write(torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).contiguous())
-    return folder / "small.mkv"
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +75,7 @@ def short_speech(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory):
+    """A cache of this worker's tests; not of all workers', because some tests look at what it holds."""
     from lipsync.store.cache import Cache
 
     return Cache(tmp_path_factory.mktemp("cache"))

@@ -74,7 +74,7 @@ def test_features_fall_where_fractions_say(clock):
     for pts, feature, rest in zip(clock.pts.tolist(), whole.tolist(), part.tolist(), strict=True):
         exact = (pts - int(clock.pts[0])) * clock.base * 100
         assert feature == exact.numerator // exact.denominator and abs(feature + rest - exact) < 1e-9 * max(1, exact)
-    assert whole[0] == 0 and (np.diff(whole + part) > 0).all() and (0 <= part).all() and (part < 1).all()
+    assert whole[0] == 0 and (np.diff(whole + part) > 0).all() and (part >= 0).all() and (part < 1).all()
 
 
 @given(st.fractions(Fraction(1, 100), 8 * 3600, max_denominator=48000), rates, bases)

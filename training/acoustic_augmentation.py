@@ -53,7 +53,7 @@ def _noise(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _narrow(samples: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
     band = butter(3, [rng.uniform(60, 300), rng.uniform(3300, 7000)], "bandpass", fs=rate, output="sos")
-    return sosfilt(band, samples)
+    return np.asarray(sosfilt(band, samples))
 
 
 def _coarse(samples: np.ndarray) -> np.ndarray:

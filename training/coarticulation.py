@@ -146,6 +146,10 @@ def _pause(first_s: float, stop_s: float, at_start: bool, at_end: bool) -> list[
 class _Muscles(nn.Module):
     """Targets and dominances of all units, as articulation times weights, plus a residue of each unit's own."""
 
+    made: torch.Tensor
+    has_own: torch.Tensor
+    sounding: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         made = articulation()
@@ -317,8 +321,8 @@ def _fitted(pairs: Sequence[tuple[Phones, LipTrack]], components: np.ndarray, st
         if tell:
             tell(step, float(loss.detach()))
     with torch.no_grad():
-        muscles.shape *= size
-        muscles.shape_own *= size
+        muscles.shape.mul_(size)
+        muscles.shape_own.mul_(size)
     return muscles.eval()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.error import FFmpegError
 
 from media import MediaError
 from media.atomic import atomic_write
@@ -44,7 +45,7 @@ def join_clips(
     try:
         with atomic_write(out) as part, av.open(str(part), "w") as container:
             _write(container, streams, starts, crf, Fraction(rate), _SOUND[out.suffix.lower()])
-    except (av.error.FFmpegError, OSError) as error:
+    except (FFmpegError, OSError) as error:
         raise MediaError(
             f"{out} could not be written ({getattr(error, 'strerror', None) or error}). "
             "Check the folder and free disk space."
@@ -80,7 +81,7 @@ def _write(container, streams: list[VideoStream], starts: np.ndarray, crf: int, 
         for k, frame in enumerate(decoded_pictures(stream)):
             frame.pts, frame.time_base, frame.pict_type = begin + k, 1 / rate, 0
             container.mux(picture.encode(frame))
-        if sound is not None:
+        if sample_rate:
             n_end = round(end / rate * sample_rate)
             samples = _samples(stream, sample_rate, n_end - n_written)
             _mux_sound(container, sound, samples, n_written, sample_rate)
@@ -106,7 +107,7 @@ def _sample_rate(stream: VideoStream) -> int | None:
 def _samples(stream: VideoStream, sample_rate: int, n: int) -> np.ndarray:
     """(n,) float32 mono, sample 0 at the clip's first frame; channels averaged."""
     out = np.zeros(n, np.float32)
-    if not stream.has_audio:
+    if stream.audio_start_s is None:
         return out
     at = round(stream.audio_start_s * sample_rate)
     mix = av.AudioResampler(

@@ -89,7 +89,7 @@ def teeth(mouth: Mouth, other: Mouth, amount: float, rng: np.random.Generator) -
     import cv2
 
     inside = np.zeros(mouth.rgb.shape[:2], np.float32)
-    cv2.fillPoly(inside, [((mouth.lips[INNER_EDGE] - 0.5) * 16).round().astype(np.int32)], 1.0, cv2.LINE_AA, 4)
+    cv2.fillPoly(inside, [((mouth.lips[INNER_EDGE] - 0.5) * 16).round().astype(np.int32)], (1.0,), cv2.LINE_AA, 4)
     share = amount * _blurred(inside, 0.008 * mouth.scale)[..., None]
     spoilt = mouth.rgb * (1 - share) + _blurred(mouth.rgb, 0.05 * mouth.scale) * share
     return spoilt, 0.7 * amount * min(1.0, float(inside.sum()) / (0.03 * mouth.scale**2))

@@ -78,9 +78,10 @@ def main() -> None:
     missing."""
     try:
         library = ctypes.CDLL("libespeak-ng.so.1")
-        rate = library.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONEME_EVENTS | _IPA | _DONT_EXIT)
     except OSError:
-        rate = 0
+        os.write(1, b"0\n")
+        return
+    rate = library.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONEME_EVENTS | _IPA | _DONT_EXIT)
     os.write(1, f"{max(rate, 0)}\n".encode())
     if rate <= 0:
         return

@@ -26,6 +26,7 @@ from video.clock import FrameClock
 
 FRAME_RATE, CLIP_S = Fraction(25), 3
 N_FRAMES = int(FRAME_RATE) * CLIP_S
+CLOCK = FrameClock.constant(N_FRAMES, FRAME_RATE)
 
 
 def data_folder() -> Path:
@@ -62,7 +63,7 @@ def lips(clip: Path, folder: Path) -> LipTrack:
         lack = max(0, N_FRAMES - len(track["lips"]))
         points = np.pad(track["lips"][:N_FRAMES], ((0, lack), (0, 0), (0, 0)))
         valid = np.pad(track["valid"][:N_FRAMES], (0, lack))
-    return LipTrack(points, valid, FrameClock.constant(N_FRAMES, FRAME_RATE))
+    return LipTrack(points, valid, CLOCK)
 
 
 def rest(clip: Path, folder: Path) -> np.ndarray:
@@ -72,6 +73,8 @@ def rest(clip: Path, folder: Path) -> np.ndarray:
 
 def rest_of(track: LipTrack, wave: Waveform) -> np.ndarray:
     """(18,2) the resting lips of a track that sounds like `wave`."""
+    if track.clock is None:
+        raise ValueError("rest_of: the lips need a clock")
     return rest_shape(track.points, track.valid, voiced_at(voice_activity(wave), track.clock))
 
 

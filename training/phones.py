@@ -86,7 +86,7 @@ class Phones:
         return len(self.name)
 
     @classmethod
-    def of_ends(cls, name: Sequence[str], end_s: Sequence[float], start_s: float = 0.0) -> Phones:
+    def of_ends(cls, name: Sequence[str], end_s: Sequence[float] | np.ndarray, start_s: float = 0.0) -> Phones:
         """Phones that follow each other from `start_s`; those of no length are left out, repeated silence is one."""
         names: list[str] = []
         ends: list[float] = []

@@ -14,9 +14,11 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -110,14 +112,14 @@ _VARIANTS = (
 _HELD_OUT_VARIANTS = ("f4", "m7", "Alicia", "Gene", "victor", "anika")
 
 
-def _espeak(accents: dict[str, tuple[str, ...]], variants: tuple[str, ...]) -> tuple[Voice, ...]:
+def _espeak(accents: Mapping[str, tuple[str, ...]], variants: tuple[str, ...]) -> tuple[Voice, ...]:
     return tuple(
         Voice("espeak", f"{a}+{v}", language) for language, names in accents.items() for a in names for v in variants
     )
 
 
 _FOREIGN = {language: (name,) for language, name in _LANGUAGES.items()}
-TRAIN_VOICES = FLITE_VOICES + _espeak({"en": _ENGLISH} | _FOREIGN, _VARIANTS)
+TRAIN_VOICES = FLITE_VOICES + _espeak({"en": _ENGLISH, **_FOREIGN}, _VARIANTS)
 HELD_OUT_VOICES = _espeak({"en": _ENGLISH[:4]}, _HELD_OUT_VARIANTS)
 HELD_OUT_LANGUAGES = tuple(_HELD_OUT_LANGUAGES)
 HELD_OUT_LANGUAGE_VOICES = _espeak(
@@ -181,18 +183,18 @@ def _flite(text: str, voice: Voice, speed: float, pitch: float) -> tuple[Wavefor
 
 
 def _espeak_ng(text: str, voice: Voice, speed: float, pitch: float) -> tuple[Waveform, list[str], np.ndarray]:
-    worker, rate = _worker(os.getpid())
+    requests, answers, rate = _worker(os.getpid())
     wpm, height = round(WORDS_PER_MINUTE * speed), round(min(99, max(0, 50 + 50 * math.log2(pitch))))
-    worker.stdin.write(
+    requests.write(
         json.dumps({"text": text, "voice": voice.name, "words_per_minute": wpm, "pitch": height}).encode() + b"\n"
     )
-    worker.stdin.flush()
-    sizes = worker.stdout.read(8)
+    requests.flush()
+    sizes = answers.read(8)
     if len(sizes) < 8:
         _worker.cache_clear()
         raise LipsyncError(f"espeak-ng stopped on the text {text!r} with voice {voice.name}.")
     n_head, n_sound = struct.unpack("<II", sizes)
-    head, sound = json.loads(worker.stdout.read(n_head)), worker.stdout.read(n_sound)
+    head, sound = json.loads(answers.read(n_head)), answers.read(n_sound)
     if "missing" in head:
         raise LipsyncError(f"espeak-ng has no voice {head['missing']!r} (Debian package `espeak-ng`, version 1.51).")
     if not sound:
@@ -240,16 +242,16 @@ def _with_closures(name: list[str], end: np.ndarray, loudness: np.ndarray, rate:
 
 
 @lru_cache(maxsize=1)
-def _worker(owner: int) -> tuple[subprocess.Popen, int]:
-    """The process in which espeak-ng waits, and its sample rate; `owner`, a process number, gives forked processes one
-    each.
+def _worker(owner: int) -> tuple[IO[bytes], IO[bytes], int]:
+    """The pipes to and from the process in which espeak-ng waits, and its sample rate; `owner`, a process number, gives
+    forked processes one each.
 
     LipsyncError: not installed.
     """
     script = Path(__file__).with_name("espeak.py")
     worker = subprocess.Popen([sys.executable, "-I", "-S", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    rate = int(worker.stdout.readline() or 0)
-    if not rate:
+    rate = int(worker.stdout.readline() or 0) if worker.stdin and worker.stdout else 0
+    if not (rate and worker.stdin and worker.stdout):
         raise LipsyncError("The speech synthesiser espeak-ng is not installed (Debian package `espeak-ng`).")
     atexit.register(worker.stdin.close)
-    return worker, rate
+    return worker.stdin, worker.stdout, rate

@@ -42,7 +42,7 @@ def speak(text: str, out: Path, voice: str, pause_s: float = 0.4) -> None:
     """Write OUT.wav and OUT.json (phonemes and their ends) with flite; a bar | in the text makes a pause."""
     import soundfile
 
-    sound, rows, at = [], [], 0
+    sound, rows, at, rate = [], [], 0, 0
     for part in text.split("|"):
         with tempfile.TemporaryDirectory() as folder:
             wav = Path(folder) / "part.wav"

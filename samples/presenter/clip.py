@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -118,7 +119,7 @@ def write_mp4(
     from av.video.reformatter import ColorRange, Colorspace
 
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as out:
-        video = out.add_stream(codec, rate=fps)
+        video = cast("av.VideoStream", out.add_stream(codec, rate=fps))
         video.width, video.height, video.pix_fmt = size[0] - size[0] % 2, size[1] - size[1] % 2, "yuv420p"
         video.time_base = 1 / fps
         video.options = {"crf": str(crf), "preset": "medium"} if codec in ("libx264", "libx265") else {}
@@ -137,7 +138,7 @@ def write_mp4(
             frame.pts, frame.time_base = k, 1 / fps
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
-        if sound:
+        if sound and wav_path:
             _write_sound(out, sound, wav_path, math.ceil(count / fps * sound.rate))
 
 

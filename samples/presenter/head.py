@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from lipsync.core.canonical import MESH_FROM_68, canonical_mesh
 from samples.presenter.geometry import Sheet, biharmonic, border_loops, grid_triangles, loft, loop_matrix
@@ -60,9 +61,9 @@ class Head:
         self.n_mesh = len(coarse)
         points, triangles, self.follow = self._with_neck(coarse, triangles)
         first, fine = loop_matrix(len(points), triangles, {78, 308})
-        second, fine = loop_matrix(first.shape[0], fine, {78, 308})
+        second, fine = loop_matrix(first.get_shape()[0], fine, {78, 308})
         self.coarse, self.coarse_triangles, self.triangles = points, triangles, fine
-        self.fine_from_coarse = (second @ first).tocsr()
+        self.fine_from_coarse = csr_matrix(second @ first)
         self._make_fields()
         borders = border_loops(fine)
         self.mouth_border, *self.eye_borders = [next(loop for loop in borders if k in loop) for k in (13, 33, 263)]

@@ -148,8 +148,9 @@ def _flat_colour(m, u, v, base, out):
 
 
 @njit(cache=True, fastmath=True)
-def _shade_one(x, y, t, points, triangles, material, uv, normals, light, texture, base, lights, work, out):
+def _shade_one(x, y, t, scene, work, out):
     """Colour of triangle t at sample position (x, y) into out[:3], sRGB 0..1. work: (4, 8) scratch."""
+    points, triangles, material, uv, normals, light, texture, base, lights = scene
     skin, colour, near, n = work[0], work[1], work[2], work[3]
     a, b, c = triangles[t]
     ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
@@ -257,7 +258,7 @@ def shade(scene, depth, index, tone, times, picture, box):
             total[:] = 0.0
             if simple:
                 t = index[r * times + times // 2, q * times + times // 2]
-                _shade_one((q + 0.5) * times, (r + 0.5) * times, t, *scene, work, out)
+                _shade_one((q + 0.5) * times, (r + 0.5) * times, t, scene, work, out)
                 for k in range(3):
                     total[k] = tone[min(int(max(out[k], 0.0) * 2047.5), 4095)]
             else:
@@ -267,7 +268,7 @@ def shade(scene, depth, index, tone, times, picture, box):
                             for k in range(3):
                                 total[k] += picture[r, q, k] * share
                             continue
-                        _shade_one(j + 0.5, i + 0.5, index[i, j], *scene, work, out)
+                        _shade_one(j + 0.5, i + 0.5, index[i, j], scene, work, out)
                         for k in range(3):
                             total[k] += tone[min(int(max(out[k], 0.0) * 2047.5), 4095)] * share
             for k in range(3):

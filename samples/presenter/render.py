@@ -173,7 +173,7 @@ class Presenter:
         pose, head, rig = self._pose(head_t), self.head, self._rig
         fine = head.face(mouth, pose.blink, pose.brow)
         inside = self._inside_mouth(fine, mouth)
-        items = [
+        items: list[tuple] = [
             (
                 Sheet(fine, head.triangles, rig.face_uv, np.ones(len(fine))),
                 raster.SKIN,
@@ -255,7 +255,7 @@ class Presenter:
 
     def _hand(self, head_t: float) -> Sheet:
         """A hand that rises before the mouth and sinks again."""
-        start, end = self.occluder
+        start, end = self.occluder or (0.0, 1.0)
         rise = np.sin(np.pi * np.clip((head_t - start) / (end - start), 0, 1)) ** 0.6
         s = parts.hand()
         return Sheet(s.points + np.array([0.05, 3.0 - 2.85 * rise, -0.80]), s.triangles, s.uv, s.occ)
@@ -339,7 +339,7 @@ def _backdrop(width: int, height: int) -> np.ndarray:
         ((0.42, 0.26, 0.20), (0.25, 0.31, 0.33), (0.52, 0.46, 0.36), (0.33, 0.26, 0.30), (0.24, 0.30, 0.26))
     ):
         patch(0.49 + 0.065 * k, 0.40, 0.026, 0.13, c)
-        patch(0.50 + 0.065 * k, 0.75, 0.026, 0.12, c[::-1])
+        patch(0.50 + 0.065 * k, 0.75, 0.026, 0.12, (c[2], c[1], c[0]))
     patch(-0.72, 0.30, 0.16, 0.32, (0.66, 0.69, 0.72))
     for k in range(9):  # a plant
         turn, far = -1.2 + 0.3 * k, 0.16 + 0.05 * (k % 3)

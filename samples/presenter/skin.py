@@ -48,7 +48,7 @@ def _inside(polygon: np.ndarray, shape: tuple[int, int], soft: float) -> np.ndar
     import cv2
 
     mask = np.zeros(shape, np.uint8)
-    cv2.fillPoly(mask, [np.round(polygon * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    cv2.fillPoly(mask, [np.round(polygon * 16).astype(np.int32)], (255,), cv2.LINE_AA, 4)
     return gaussian_filter(mask.astype(np.float32) / 255, soft)
 
 
@@ -60,7 +60,7 @@ def _strokes(shape: tuple[int, int], start: np.ndarray, step: np.ndarray, width:
     for a, d, w in zip(start, step, width, strict=True):
         mid = a + d * 0.5 + np.array([0.0, -0.05]) * np.linalg.norm(d)
         line = np.round(np.stack([a, mid, a + d]) * 16).astype(np.int32)
-        cv2.polylines(out, [line], False, int(255 * w), 1, cv2.LINE_AA, 4)
+        cv2.polylines(out, [line], False, (int(255 * w),), 1, cv2.LINE_AA, 4)
     return out.astype(np.float32) / 255
 
 

@@ -116,8 +116,8 @@ def test_a_speaker_is_given_their_own_rest(made_up):
         def predict(self, wave):
             return LipTrack(np.broadcast_to(REST + np.float32(0.5), (301, 18, 2)).copy(), np.ones(301, bool))
 
-    said = lips_grid.spoken(Model(), clip, REST + np.float32([0.1, 0.2]))
-    assert said.points == pytest.approx(np.broadcast_to(REST + np.float32([0.6, 0.7]), (75, 18, 2)), abs=1e-5)
+    found = lips_grid.predicted_lips(Model(), clip, REST + np.float32([0.1, 0.2]))
+    assert found.points == pytest.approx(np.broadcast_to(REST + np.float32([0.6, 0.7]), (75, 18, 2)), abs=1e-5)
 
 
 def test_the_study_writes_its_table_and_picture(made_up, monkeypatch, tmp_path, capsys):

@@ -60,7 +60,7 @@ class Outcome:
         """Alike for findings of one cause, as far as can be told: the exception's last line and place in the
         product."""
         places = re.findall(
-            rf'File "{re.escape(str(ROOT))}/((?:audio|video|lipsync|training)/.*)", line (\d+)', self.text
+            rf'File "{re.escape(str(ROOT))}/((?:media|audio|video|lipsync|training)/.*)", line (\d+)', self.text
         )
         last = self.text.strip().splitlines()[-1].strip() if self.text.strip() else ""
         return f"{self.input.kind}: {self.verdict}: {last[:100]}" + (f" at {':'.join(places[-1])}" if places else "")
@@ -143,13 +143,13 @@ def _heard(worker: _Worker, limits: Limits) -> Outcome | None:
                 raise SystemExit(f"A worker could not start:\n{_last_words(worker)}")
             return None
         if worker.process.is_alive():
+            if _resident(worker.process.pid) > limits.memory_bytes:  # first: filling memory takes a busy machine long
+                return Outcome(worker.busy, "memory", f"more than {limits.memory_bytes >> 20} MiB in use", seconds)
             used_s = _processor_s(worker.process.pid) - worker.used_s if seconds > limits.hang_s else 0.0
             if used_s > limits.hang_s or seconds > BUSY * limits.hang_s:
                 return Outcome(
                     worker.busy, "hang", f"no answer in {seconds:.0f} s, {used_s:.0f} s of them at work", seconds
                 )
-            if _resident(worker.process.pid) > limits.memory_bytes:
-                return Outcome(worker.busy, "memory", f"more than {limits.memory_bytes >> 20} MiB in use", seconds)
             return None
     worker.process.join(5)
     if worker.busy is None:

@@ -238,7 +238,7 @@ def _command(arguments: list[str], folder: Path, fault: Fault | None, errors: Pa
             app(arguments, prog_name="lipsync")
             status = 0
         except SystemExit as end:
-            status = end.code or 0
+            status = int(end.code or 0)
         except BaseException:
             import traceback
 

@@ -85,7 +85,8 @@ def test_names_of_bilabials():
 def test_grid_words(tmp_path):
     path = tmp_path / "bbam2p.align"
     path.write_text(
-        "0 17250 sil\n17250 22500 bin\n22500 26500 blue\n26500 28500 at\n28500 33000 m\n33000 38000 two\n38000 47250 please\n"
+        "0 17250 sil\n17250 22500 bin\n22500 26500 blue\n"
+        "26500 28500 at\n28500 33000 m\n33000 38000 two\n38000 47250 please\n"
     )
     words = grid.words(path)
     assert words[1] == (0.69, 0.9, "bin") and len(words) == 7

@@ -134,7 +134,7 @@ def test_save_and_load(fitted, tmp_path):
 
 def test_what_is_not_a_model_is_refused(tmp_path):
     (tmp_path / "other.safetensors").write_bytes(b"nothing")
-    with pytest.raises(LipsyncError, match="other.safetensors"):
+    with pytest.raises(LipsyncError, match=r"other.safetensors"):
         Coarticulation.load(tmp_path / "other.safetensors")
 
 
