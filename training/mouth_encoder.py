@@ -21,7 +21,8 @@ from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER
 from lipsync.core.progress import Hook, silent
-from lipsync.learning.loop import Objective, train
+from lipsync.core.objective import Objective
+from lipsync.learning.loop import train
 from lipsync.learning.losses import feature_distance, of_length_one
 from lipsync.learning.perceptual import WIDTHS, MouthEncoder
 from lipsync.store.cache import Cache
@@ -122,7 +123,7 @@ def train_encoder(
             student, *map(torch.from_numpy, (drawn.clean, drawn.spoilt, drawn.kind, drawn.severity, drawn.lips))
         )
 
-    objective = Objective("encoder", student, optimiser, terms, schedule)
+    objective = Objective("encoder", student, terms, optimiser=optimiser, schedule=schedule)
     tell = lambda step: hook("encoder", step, recipe.steps)
     train([objective], recipe.steps, generator, lambda: 0.0, lambda step: False, tell, keep)
     return student.encoder.eval().requires_grad_(False)

@@ -517,12 +517,10 @@ def train_texture(
     """Let a texture learn the mouths of TARGET; `lipsync dub --texture METHOD --texture-weights WEIGHTS` uses them."""
     from lipsync.config.load import load
     from lipsync.store.cache import Cache
-    from lipsync.store.preflight import check_files, samples_path
 
     options = load(config, _settings(set_, face_at), {"texture": method, "device": device, "face.index": face})
     if out.suffix != ".safetensors":
         raise UsageError(f"Texture weights are a .safetensors file: name it {out.with_suffix('.safetensors')}.")
-    check_files([(path, "footage") for path in (target, *(footage or ()))], [out, samples_path(out)], force)
     with _progress(quiet, as_json) as hook:
         from lipsync.pipelines.train_texture import train_texture as learn
 

@@ -136,16 +136,22 @@ def trajectories(bank: MouthBank, config: ChoiceConfig) -> np.ndarray:
     """(K,D) float32 trajectory descriptors of the bank; where a neighbour in time is missing, the nearest one that
     exists stands in."""
     frames = describe(bank.lips.astype(np.float32), bank.pose.astype(np.float32), config)
-    taps, k = np.sqrt(config.trajectory), np.arange(len(bank))
+    taps = np.sqrt(config.trajectory)
     half, parts = len(taps) // 2, []
     for i, tap in enumerate(taps):
-        at, step = k.copy(), 1 if i >= half else -1
+        at, beside = np.arange(len(bank)), following(bank, 1 if i >= half else -1)
         for _ in range(abs(i - half)):
-            moved = np.clip(at + step, 0, len(bank) - 1)
-            follows = (bank.shot[moved] == bank.shot[at]) & (np.abs(bank.source[moved] - bank.source[at]) == 1)
-            at = np.where(follows, moved, at)
+            at = beside[at]
         parts.append(frames[at] * tap)
     return np.concatenate(parts, 1).astype(np.float32)
+
+
+def following(bank: MouthBank, step: int = 1) -> np.ndarray:
+    """(K,) the bank row that the video shows next (step 1) or just before (-1); the row itself where there is none."""
+    rows = np.arange(len(bank))
+    beside = np.clip(rows + step, 0, len(bank) - 1)
+    follows = (bank.shot[beside] == bank.shot) & (bank.source[beside] - bank.source == step)
+    return np.where(follows, beside, rows)
 
 
 def kernel_weights(distance: torch.Tensor, n: int, alpha: float) -> torch.Tensor:

@@ -7,7 +7,7 @@ A method brings its networks (`build`), how it draws (`draw`), and who learns wh
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -18,8 +18,9 @@ from torch import nn
 
 from lipsync.config.schema import TrainableConfig
 from lipsync.core.errors import LipsyncError
+from lipsync.core.objective import Objective
 from lipsync.core.runtime import all_threads
-from lipsync.core.texture import MouthTexture, Need, TextureQuery
+from lipsync.core.texture import MouthTexture, Need, TextureMethod, TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
 from lipsync.store.cache import save_tensors
 from lipsync.store.weights_file import plain_report, read_weights_file
@@ -42,18 +43,6 @@ class TextureBatch:
     run: int
 
 
-@dataclass(slots=True)
-class Objective:
-    """Who learns: `loss(batch)` gives named, weighted terms; their sum is stepped down by Adam (Kingma and Ba 2015)."""
-
-    name: str
-    net: nn.Module
-    loss: Callable[[TextureBatch], Mapping[str, torch.Tensor]]
-    rate: float = 2e-4
-    betas: tuple[float, float] = (0.5, 0.999)
-    clip: float = 1.0  # largest norm of a gradient
-
-
 class TrainableTexture:
     """A texture method with networks. Subclasses set `name`, `Config`, and define `build`, `draw`, `objectives`."""
 
@@ -67,6 +56,7 @@ class TrainableTexture:
         self.weights: Path | None = None  # the file that `prepare` reads; None = the networks are in memory
         self.nets = nn.ModuleDict()
         self._kept: Mapping[str, torch.Size] | None = None  # shapes in the file that is being read
+        self._read: tuple[dict, dict[str, torch.Tensor]] | None = None  # of the weights, checked and not yet taken over
         self.report: dict = {}
         self.remarks: dict = {}  # plain values that a method adds to the report of its training
 
@@ -117,7 +107,8 @@ class TrainableTexture:
     def prepare(self, subject: TargetAnalysis, device: torch.device | str) -> Self:
         """Ready to draw. LipsyncError: no weights, or those of another method or crop."""
         if self.weights is not None or not len(self.nets):
-            about, tensors = self.check_weights()
+            about, tensors = self._read or self.check_weights()
+            self._read = None
             self._check_space(about, subject.bank.space)
             self._take_over(about, tensors, subject, device)
         else:
@@ -166,8 +157,8 @@ class TrainableTexture:
         return rgb, alpha, self.jaw_of(query.lips[own], query.pose[own])
 
     def check_weights(self) -> tuple[dict, dict[str, torch.Tensor]]:
-        """What the file of weights says about itself, and its tensors. LipsyncError: there is none, it is damaged, or
-        another method's."""
+        """What the file of weights says about itself, and its tensors; `prepare` reads it no second time. LipsyncError:
+        there is none, it is damaged, or another method's."""
         if self.weights is None:
             raise LipsyncError(
                 f"The texture {self.name} must learn first: add --train-texture, or give the file of `lipsync train texture {self.name}` "
@@ -179,7 +170,8 @@ class TrainableTexture:
                 f"{Path(self.weights).name} holds weights of the texture {about['method']}, not {self.name}. "
                 f"Use --texture {about['method']}, or train {self.name}."
             )
-        return about, tensors
+        self._read = about, tensors
+        return self._read
 
     def _check_space(self, about: Mapping, space: MouthSpace) -> None:
         name = Path(self.weights).name
@@ -283,6 +275,11 @@ def _jaw_from_lips(bank: MouthBank) -> torch.Tensor:
 
 def _for_jaw(lips: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
     return torch.cat([lips.flatten(1), pose[:, :2] / 30, torch.ones_like(pose[:, :1])], 1)
+
+
+def as_trainable(method: TextureMethod) -> TrainableTexture | None:
+    """The method where it learns from footage, else None: the only place that asks."""
+    return method if isinstance(method, TrainableTexture) else None
 
 
 def numbers_of(array: np.ndarray, device: torch.device | str) -> torch.Tensor:

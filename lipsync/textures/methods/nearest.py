@@ -16,6 +16,7 @@ from lipsync.textures.candidates import (
     CandidateWarp,
     Mouths,
     describe_query,
+    following,
     kernel_weights,
     resampling_loss,
     resharpened,
@@ -88,13 +89,6 @@ def middle_of_best_run(cost: torch.Tensor, step: torch.Tensor, window: int) -> t
         back = 2 * window - 1 - k
         behind = (behind[:, None, :] + step[back : back + n]).amin(2) + cost[back : back + n]
     return (before + behind - cost[window : window + n]).argmin(1)
-
-
-def following(bank: MouthBank) -> np.ndarray:
-    """(K,) the bank row that the film shows next; the row itself where there is none."""
-    k = np.arange(len(bank))
-    after = np.minimum(k + 1, len(bank) - 1)
-    return np.where((bank.shot[after] == bank.shot) & (bank.source[after] - bank.source == 1), after, k)
 
 
 def _small(bank: MouthBank) -> torch.Tensor:

@@ -13,7 +13,7 @@ from lipsync.learning.textures import train_texture
 from lipsync.textures import get_method, method_names
 from lipsync.textures.candidates import CandidateWarp, kernel_weights, trajectories
 from lipsync.textures.methods.median import _warped_median, weighted_median
-from lipsync.textures.trainable import TrainableTexture, rows_of
+from lipsync.textures.trainable import as_trainable, rows_of
 from tests.support import SAMPLES
 from tests.support.drawn import draw, drawn_subject, lips_open
 from tests.support.textures import query_for
@@ -30,7 +30,7 @@ def ready(name, subject, folder, device="cpu"):
     """The method ready to draw; one that learns has learnt for two steps, and is read from its file when there is one
     in `folder`."""
     method, file = get_method(name, DubConfig()), folder / "weights.safetensors"
-    if isinstance(method, TrainableTexture):
+    if as_trainable(method):
         if not file.exists():
             method.config = dataclasses.replace(method.config, steps=2, batch=2, width=64)
             before = sums(method.begin(subject, device))
