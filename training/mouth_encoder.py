@@ -20,8 +20,8 @@ from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, relu, smooth
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER
-from lipsync.core.progress import Hook, silent
 from lipsync.core.objective import Objective
+from lipsync.core.progress import Hook, silent
 from lipsync.learning.loop import train
 from lipsync.learning.losses import feature_distance, of_length_one
 from lipsync.learning.perceptual import WIDTHS, MouthEncoder

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -35,21 +35,21 @@ app.add_typer(train_app, name="train")
 
 Target = Annotated[Path, typer.Argument(metavar="TARGET", help="Video of one person talking.")]
 ConfigFile = Annotated[
-    Optional[Path], typer.Option("--config", metavar="FILE", help="TOML file; `lipsync config` prints one.")
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file; `lipsync config` prints one.")
 ]
 Set = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One option of `lipsync config`. Repeatable."),
 ]
-Device = Annotated[Optional[str], typer.Option(metavar="auto|cpu|cuda:N", help="Where to compute.")]
-Face = Annotated[Optional[int], typer.Option(metavar="N", help="Which face: 0 = leftmost when first seen.")]
-FaceAt = Annotated[Optional[str], typer.Option(metavar="X,Y", help="The face nearest this pixel when first seen.")]
+Device = Annotated[str | None, typer.Option(metavar="auto|cpu|cuda:N", help="Where to compute.")]
+Face = Annotated[int | None, typer.Option(metavar="N", help="Which face: 0 = leftmost when first seen.")]
+FaceAt = Annotated[str | None, typer.Option(metavar="X,Y", help="The face nearest this pixel when first seen.")]
 Sandbox = Annotated[
     bool, typer.Option("--sandbox", help="Work in a process with limited memory and time, without network. Linux.")
 ]
-Lips = Annotated[Optional[Path], typer.Option("--lips", metavar="MODEL", help="A lip model of `lipsync train lips`.")]
+Lips = Annotated[Path | None, typer.Option("--lips", metavar="MODEL", help="A lip model of `lipsync train lips`.")]
 MoreFootage = Annotated[
-    Optional[list[Path]], typer.Option("--footage", metavar="FILE", help="More video of the same person. Repeatable.")
+    list[Path] | None, typer.Option("--footage", metavar="FILE", help="More video of the same person. Repeatable.")
 ]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="More lines; a traceback with an error.")]
 SilentObserver = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no summary.")]
@@ -164,10 +164,10 @@ def dub(
         Path, typer.Option("-o", "--out", metavar="OUT", help="The video to write; its receipt is OUT.json.")
     ],
     texture: Annotated[
-        Optional[str], typer.Option(metavar="NAME", help="How the mouth is drawn: a method's name or a .py file.")
+        str | None, typer.Option(metavar="NAME", help="How the mouth is drawn: a method's name or a .py file.")
     ] = None,
     texture_weights: Annotated[
-        Optional[Path], typer.Option(metavar="FILE", help="What a learned texture has learned: of `train texture`.")
+        Path | None, typer.Option(metavar="FILE", help="What a learned texture has learned: of `train texture`.")
     ] = None,
     train_texture: Annotated[
         bool, typer.Option("--train-texture", help="Let a learned texture learn from TARGET now; kept for next time.")
@@ -179,10 +179,10 @@ def dub(
     face: Face = None,
     face_at: FaceAt = None,
     preview: Annotated[
-        Optional[float], typer.Option(metavar="SECONDS", min=0.04, help="Only the first seconds.")
+        float | None, typer.Option(metavar="SECONDS", min=0.04, help="Only the first seconds.")
     ] = None,
     length: Annotated[
-        Optional[str], typer.Option(metavar="speech|cut|loop|bounce|hold", help="How long, and from which frames.")
+        str | None, typer.Option(metavar="speech|cut|loop|bounce|hold", help="How long, and from which frames.")
     ] = None,
     no_retime: Annotated[bool, typer.Option("--no-retime", help="Keep the target's own head motion.")] = False,
     config: ConfigFile = None,
@@ -272,7 +272,7 @@ def analyse(
 @_said_clearly
 def batch(
     jobs: Annotated[
-        Optional[Path],
+        Path | None,
         typer.Argument(metavar="JOBS", help="A manifest: .toml, .csv or .jsonl; docs/batch.md shows them."),
     ] = None,
     out: Annotated[
@@ -281,8 +281,8 @@ def batch(
             "-o", "--out", metavar="OUTDIR", help="Folder (or s3://... address) of the videos, receipts and report."
         ),
     ] = ...,
-    targets: Annotated[Optional[str], typer.Option(metavar="GLOB", help="Without a manifest: these videos ...")] = None,
-    speech: Annotated[Optional[str], typer.Option(metavar="GLOB", help="... say these recordings.")] = None,
+    targets: Annotated[str | None, typer.Option(metavar="GLOB", help="Without a manifest: these videos ...")] = None,
+    speech: Annotated[str | None, typer.Option(metavar="GLOB", help="... say these recordings.")] = None,
     pairs: Annotated[
         str, typer.Option(metavar="cross|name", help="Every video all recordings, or those of its own name.")
     ] = "cross",
@@ -290,15 +290,15 @@ def batch(
         bool, typer.Option("--dry-run", help="Look at every job, estimate time and room, make nothing.")
     ] = False,
     workers: Annotated[
-        Optional[int], typer.Option(metavar="N", min=1, help="Processes; else one a GPU, or a core.")
+        int | None, typer.Option(metavar="N", min=1, help="Processes; else one a GPU, or a core.")
     ] = None,
     root: Annotated[
-        Optional[Path], typer.Option(metavar="DIR", help="Refuse what a manifest names outside this folder.")
+        Path | None, typer.Option(metavar="DIR", help="Refuse what a manifest names outside this folder.")
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Hash finished videos, too, before keeping them.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace videos that lipsync did not make.")] = False,
     ray: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(metavar="[ADDRESS]", help="Workers on this Ray cluster, or on a local Ray (extra `cluster`)."),
     ] = None,
     shared_cache: Annotated[
@@ -309,7 +309,7 @@ def batch(
         float, typer.Option(metavar="N", min=0, help="GPUs of a worker on Ray; may be a part of one.")
     ] = 0,
     texture: Annotated[
-        Optional[str], typer.Option(metavar="NAME", help="How mouths are drawn, unless a job says otherwise.")
+        str | None, typer.Option(metavar="NAME", help="How mouths are drawn, unless a job says otherwise.")
     ] = None,
     lips: Lips = None,
     device: Device = None,
@@ -369,17 +369,17 @@ def lips(
         typer.Option("-o", "--out", metavar="OUT", help="The file to write: .json, .csv or .mp4; .tsv for mouth cues."),
     ],
     kind: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(
             "--format", metavar="json|csv|mp4|rhubarb-json|rhubarb-tsv", help="Where OUT's ending does not say it."
         ),
     ] = None,
     model: Lips = None,
     target: Annotated[
-        Optional[Path], typer.Option(metavar="VIDEO", help="Lips learnt from this video's person, as in a dub.")
+        Path | None, typer.Option(metavar="VIDEO", help="Lips learnt from this video's person, as in a dub.")
     ] = None,
     fps: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(metavar="RATE", help="Rows a second, such as 25 or 30000/1001; else 100, and 25 drawn."),
     ] = None,
     device: Device = None,
@@ -441,7 +441,7 @@ def train_lips(
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="MODEL", help="The .safetensors to write; beside it its .curve.png.")
     ],
-    network: Annotated[Optional[str], typer.Option(metavar="bidirectional|causal|paper", help="Which network.")] = None,
+    network: Annotated[str | None, typer.Option(metavar="bidirectional|causal|paper", help="Which network.")] = None,
     no_prior: Annotated[
         bool, typer.Option("--no-prior", help="Start from nothing, not from the model that ships.")
     ] = False,
@@ -587,20 +587,20 @@ def _lines(plain: Mapping, prefix: str = "") -> list[str]:
 def compare(
     target: Target,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="The report's folder.")] = Path("report"),
-    methods: Annotated[Optional[str], typer.Option(metavar="A,B,...", help="Which textures; else all.")] = None,
+    methods: Annotated[str | None, typer.Option(metavar="A,B,...", help="Which textures; else all.")] = None,
     method_file: Annotated[
-        Optional[list[Path]], typer.Option(metavar="FILE.py", help="A texture of your own. Repeatable.")
+        list[Path] | None, typer.Option(metavar="FILE.py", help="A texture of your own. Repeatable.")
     ] = None,
     held_out: Annotated[
-        Optional[list[Path]],
+        list[Path] | None,
         typer.Option(metavar="VIDEO", help="The truth: other video of the person. Else parts of TARGET. Repeatable."),
     ] = None,
     footage: MoreFootage = None,
     speech: Annotated[
-        Optional[Path], typer.Option(metavar="FILE", help="New speech, said by every texture in the report.")
+        Path | None, typer.Option(metavar="FILE", help="New speech, said by every texture in the report.")
     ] = None,
     split: Annotated[
-        Optional[Path], typer.Option(metavar="FILE", help="The split.json of an earlier comparison.")
+        Path | None, typer.Option(metavar="FILE", help="The split.json of an earlier comparison.")
     ] = None,
     true_lips_only: Annotated[
         bool, typer.Option("--true-lips-only", help="Leave out the lips predicted from sound.")
@@ -700,7 +700,7 @@ def cache_list(config: ConfigFile = None, set_: Set = None, verbose: Verbose = F
 @cache_app.command("clear")
 @_said_clearly
 def cache_clear(
-    step: Annotated[Optional[str], typer.Option(metavar="STEP", help="Only results of this step.")] = None,
+    step: Annotated[str | None, typer.Option(metavar="STEP", help="Only results of this step.")] = None,
     older_than_days: Annotated[float, typer.Option(metavar="DAYS", min=0, help="Only results older than this.")] = 0.0,
     config: ConfigFile = None,
     set_: Set = None,

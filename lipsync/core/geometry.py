@@ -7,10 +7,14 @@ frame)."""
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lipsync.core.types import MouthSpace
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: What a mouth crop shows, in eye distances: from the nose base to below the chin (at y = +0.505), both mouth sides
 #: inside.
@@ -113,7 +117,6 @@ def warp(image, out_from_in, size: tuple[int, int], padding: str = "border"):
     repeats the edge, "zeros" is 0. Where the pictures shrink by more than 1.2 the image is blurred first (by the
     batch's strongest shrinking)."""
     import torch
-    import torch.nn.functional as F
 
     from video.pyramid import gaussian_blur
 
@@ -127,7 +130,6 @@ def warp(image, out_from_in, size: tuple[int, int], padding: str = "border"):
         image = gaussian_blur(
             image, 0.5 * math.sqrt(shrink * shrink - 1)
         )  # so that taking every shrink-th pixel does not alias
-    # Pixel coordinates to grid_sample's [-1, 1], which with align_corners=False puts -1 and 1 on the outer pixel edges.
     unit_from_in = torch.tensor(
         [[2 / image.shape[3], 0, -1], [0, 2 / image.shape[2], -1], [0, 0, 1]], dtype=torch.float64
     )
@@ -136,4 +138,18 @@ def warp(image, out_from_in, size: tuple[int, int], padding: str = "border"):
     y = torch.arange(height, device=image.device, dtype=image.dtype) + 0.5
     grid = torch.stack([x[None, :].expand(height, width), y[:, None].expand(height, width)], -1)
     grid = torch.einsum("bij,hwj->bhwi", theta[:, :, :2], grid) + theta[:, None, None, :, 2]
-    return F.grid_sample(image, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+    return sample_unit(image, grid, padding=padding)
+
+
+def sample_unit(image: Tensor, at: Tensor, mode: str = "bilinear", padding: str = "border") -> Tensor:
+    """(B,C,h,w) values of `image` at (B,h,w,2) positions from -1 to 1, which are the outer edges of the outermost
+    pixels: the one place that says so to torch."""
+    from torch.nn.functional import grid_sample
+
+    return grid_sample(image, at, mode=mode, padding_mode=padding, align_corners=False)
+
+
+def sample_pixels(image: Tensor, at: Tensor, mode: str = "bilinear") -> Tensor:
+    """(B,C,h,w) values of `image` at (B,h,w,2) positions in pixels (pixel rule above), edges repeated."""
+    size = at.new_tensor([image.shape[3], image.shape[2]])
+    return sample_unit(image, at * 2 / size - 1, mode)

@@ -14,7 +14,7 @@ from lipsync.config.schema import LipsConfig
 from lipsync.core.lips import opening
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import LipTrack
-from lipsync.learning.lip_examples import LipRows, LipExample, lip_rows
+from lipsync.learning.lip_examples import LipExample, LipRows, lip_rows
 from lipsync.learning.lips import LEAST_SPEECH_S, train_lip_model
 from lipsync.speech.lip_model import LipModel
 

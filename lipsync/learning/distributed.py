@@ -37,7 +37,7 @@ class Ranks:
         has = torch.tensor([float(p.grad is not None) for p in learned], device=self.device)
         rows = [p.grad.float() if p.grad is not None else torch.zeros_like(p, dtype=torch.float32) for p in learned]
         *means, some = self._reduced([*rows, has], "mean")
-        for parameter, mean, found in zip(learned, means, some.tolist()):
+        for parameter, mean, found in zip(learned, means, some.tolist(), strict=True):
             parameter.grad = mean.to(parameter.dtype) if found else None
 
     @torch.no_grad()
@@ -49,7 +49,7 @@ class Ranks:
         for alike in kinds.values():
             values = [t.byte() if t.dtype == torch.bool else t for t in alike]
             values = [t if self.first else torch.zeros_like(t) for t in values]
-            for tensor, value in zip(alike, self._reduced(values, "sum")):
+            for tensor, value in zip(alike, self._reduced(values, "sum"), strict=True):
                 tensor.copy_(value)
 
     def of_the_first(self, number: float) -> float:
@@ -68,7 +68,7 @@ class Ranks:
         """Sums or means over all ranks, in one message."""
         flat = torch.cat([t.detach().reshape(-1).to(self.device) for t in tensors])
         parts = self._fabric.all_reduce(flat, reduce_op=how).split([t.numel() for t in tensors])
-        return [part.view(t.shape) for part, t in zip(parts, tensors)]
+        return [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)]
 
 
 def launch(n: int, function: Callable[..., Any], *arguments: object, accelerator: str = "auto") -> Any:

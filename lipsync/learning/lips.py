@@ -17,7 +17,7 @@ from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.lips import LipBasis, opening, rest_shape, uncrossed
 from lipsync.core.objective import Objective
 from lipsync.core.progress import Hook, silent
-from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, LipRows, LipExample, Variation, excerpts, lip_rows
+from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, LipExample, LipRows, Variation, excerpts, lip_rows
 from lipsync.learning.loop import TrainingResult, train
 from lipsync.learning.losses import OpeningLoss
 from lipsync.metrics.lips import articulation, lmd, opening_r

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from lipsync.config.schema import AutoencoderConfig
+from lipsync.core.geometry import sample_unit
 from lipsync.core.lips import MIRRORED
 from lipsync.core.types import MouthSpace
 from lipsync.textures.nets import resized
@@ -61,7 +62,7 @@ def random_warp(n: int, size: tuple[int, int], spread: float) -> torch.Tensor:
 
 def sampled(x: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     """(B,C,h,w) pictures read at (B,h,w,2) positions from -1 to 1; beyond the rim as at the rim."""
-    return F.grid_sample(x.float(), at.float(), mode="bilinear", padding_mode="border", align_corners=False)
+    return sample_unit(x.float(), at.float())
 
 
 def covered(

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from lipsync.core.geometry import magnification
+from lipsync.core.geometry import magnification, sample_pixels
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
@@ -95,7 +95,7 @@ class Candidates(Mouths):
             faded = sum(k * dense[i : i + n_rows] for i, k in enumerate(cfg.fade))
         else:
             masked = (distance[i : i + n_rows].masked_fill(~allowed, torch.inf) for i in range(len(cfg.fade)))
-            faded = sum(k * self._dense(d) for k, d in zip(cfg.fade, masked))
+            faded = sum(k * self._dense(d) for k, d in zip(cfg.fade, masked, strict=True))
         weight, index = faded.topk(min(cfg.candidates, faded.shape[1]))
         return index, weight / weight.sum(1, keepdim=True)
 
@@ -225,8 +225,7 @@ class CandidateWarp:
         h, w = self.space.height, self.space.width
         y, x = torch.arange(h, device=crops.device), torch.arange(w, device=crops.device)
         at = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).float() + self.dense(field).permute(0, 2, 3, 1)
-        grid = (at + 0.5) * 2 / torch.tensor([w, h], device=at.device) - 1
-        return torch.nn.functional.grid_sample(crops, grid, padding_mode="border", align_corners=False)
+        return sample_pixels(crops, at + 0.5)
 
 
 def _spline(r: torch.Tensor) -> torch.Tensor:
@@ -239,7 +238,7 @@ def resharpened(
     weight: torch.Tensor,
     lips: torch.Tensor,
     space: MouthSpace,
-    trip: float,
+    loss: float,
     limit: float,
     blurs: int = 2,
 ) -> torch.Tensor:
@@ -247,11 +246,11 @@ def resharpened(
     was made of.
 
     rgb: (3,Hm,Wm), any unit; filmed: (C,3,Hm,Wm) float, those mouths, same unit; weight: (C,) their shares; lips:
-    (18,2) drawn, face frame; trip: `resampling_loss`; limit: at most this much of the detail is added; blurs: how
+    (18,2) drawn, face frame; loss: `resampling_loss`; limit: at most this much of the detail is added; blurs: how
     coarse the detail is, 1 = the finest."""
-    detail = _fine_detail(rgb[None], blurs)[0]
+    detail = fine_detail(rgb[None], blurs)[0]
     drawn, more, filmed = (_edges(_around_lips(x, lips, space)) for x in (rgb[None], detail[None], filmed))
-    wanted = trip * (weight * filmed.square().mean((1, 2, 3))).sum()
+    wanted = loss * (weight * filmed.square().mean((1, 2, 3))).sum()
     aa, ab, bb = (drawn * drawn).mean(), (drawn * more).mean(), (more * more).mean()
     boost = ((ab * ab - bb * (aa - wanted)).clamp_min(0).sqrt() - ab) / bb.clamp_min(1e-6)
     return rgb + boost.clamp(0, limit).detach() * detail
@@ -264,11 +263,11 @@ def resampling_loss(subject: TargetAnalysis) -> float:
     shrink = float(np.median(magnification(subject.track.pixel_from_face[subject.track.valid]))) / bank.space.scale
     rows = np.unique(np.linspace(0, len(bank) - 1, 16).astype(int))
     filmed = _scaled(torch.from_numpy(bank.take(rows)).float(), shrink)
-    before, after = (_laplacian(x).square().mean() for x in (filmed, _scaled(_scaled(filmed, 1 / shrink), shrink)))
+    before, after = (laplacian(x).square().mean() for x in (filmed, _scaled(_scaled(filmed, 1 / shrink), shrink)))
     return float((before / after.clamp_min(1e-6)).clamp(1, 2))
 
 
-def _fine_detail(rgb: torch.Tensor, blurs: int = 2) -> torch.Tensor:
+def fine_detail(rgb: torch.Tensor, blurs: int = 2) -> torch.Tensor:
     """What so many 3x3 means remove; two are nearly a Gaussian of 1.2 pixels."""
     soft = torch.nn.functional.pad(rgb, (blurs,) * 4, mode="replicate")
     for _ in range(blurs):
@@ -283,10 +282,11 @@ def _scaled(rgb: torch.Tensor, factor: float) -> torch.Tensor:
 
 def _edges(rgb: torch.Tensor) -> torch.Tensor:
     """Laplacian of the frequencies that survive the way back into the frame."""
-    return _laplacian(torch.nn.functional.avg_pool2d(rgb, 3, 1))
+    return laplacian(torch.nn.functional.avg_pool2d(rgb, 3, 1))
 
 
-def _laplacian(rgb: torch.Tensor) -> torch.Tensor:
+def laplacian(rgb: torch.Tensor) -> torch.Tensor:
+    """(B,1,h-2,w-2) second differences of the brightness of (B,3,h,w) pictures."""
     grey = rgb.mean(1, keepdim=True)
     kernel = grey.new_tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
     return torch.nn.functional.conv2d(grey, kernel)

@@ -145,7 +145,7 @@ class Encoder(nn.Module):
 
     def __init__(self, size: tuple[int, int], n: int, widths: Sequence[int] = (16, 32, 64, 96)) -> None:
         super().__init__()
-        self.body = nn.Sequential(*(conv(a, b, 3, 2) for a, b in zip((3, *widths), widths)))
+        self.body = nn.Sequential(*(conv(a, b, 3, 2) for a, b in zip((3, *widths), widths, strict=False)))
         self.leave = nn.Linear(widths[-1] * (size[0] // 16) * (size[1] // 16), n)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -176,7 +176,10 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, widths: Sequence[int] = (24, 48, 96)) -> None:
         super().__init__()
-        layers = [nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2)) for a, b in zip((3, *widths), widths)]
+        layers = [
+            nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2))
+            for a, b in zip((3, *widths), widths, strict=False)
+        ]
         self.body = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -251,7 +254,7 @@ def _positions(space: MouthSpace, size: tuple[int, int], device: torch.device | 
 def _distance(line: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     """(B,P) distance of (P,2) points to the closed lines (B,N,2)."""
     nearest = None
-    for a, b in zip(line.unbind(1), line.roll(-1, 1).unbind(1)):
+    for a, b in zip(line.unbind(1), line.roll(-1, 1).unbind(1), strict=True):
         edge, rel = (b - a)[:, None], at - a[:, None]
         t = ((rel * edge).sum(-1) / (edge * edge).sum(-1).clamp_min(1e-12)).clamp(0, 1)
         squared = (rel - t[..., None] * edge).square().sum(-1)
@@ -262,7 +265,7 @@ def _distance(line: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
 def _inside(line: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     """(B,P) bool: points inside the closed lines (B,N,2), by the number of edges crossed."""
     odd = torch.zeros(len(line), len(at), dtype=torch.bool, device=at.device)
-    for a, b in zip(line.unbind(1), line.roll(-1, 1).unbind(1)):
+    for a, b in zip(line.unbind(1), line.roll(-1, 1).unbind(1), strict=True):
         edge, rel = (b - a)[:, None], at - a[:, None]
         spans = (a[:, None, 1] > at[:, 1]) != (b[:, None, 1] > at[:, 1])
         left = (rel[..., 0] * edge[..., 1] < edge[..., 0] * rel[..., 1]) != (edge[..., 1] < 0)

@@ -124,7 +124,7 @@ class TrainableTexture:
         step = 1 if self.device.type == "cpu" else n
         with torch.no_grad(), all_threads():
             parts = [self._finished(rows_of(query, b, b + step, self.radius)) for b in range(0, n, step)]
-        rgb, alpha, jaw = (torch.cat(part) for part in zip(*parts))
+        rgb, alpha, jaw = (torch.cat(part) for part in zip(*parts, strict=True))
         return MouthTexture(rgb=rgb, alpha=alpha, jaw=jaw)
 
     def jaw_of(self, lips: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:

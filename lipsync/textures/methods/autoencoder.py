@@ -78,7 +78,7 @@ class Mask(nn.Module):
         for down in self.down:
             kept.append(down(kept[-1]))
         y = self.up[0](kept[-1])
-        for up, beside in zip(self.up[1:], reversed(kept[1:-1])):
+        for up, beside in zip(self.up[1:], reversed(kept[1:-1]), strict=True):
             y = up(y + beside)
         return self.leave(torch.cat([y.float(), x.float()], 1))
 
@@ -147,11 +147,15 @@ class Method(Decoded):
                 terms["fools"] = config.adversarial * game.generator(discriminator(final))
             return terms
 
-        def judge(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
+        def discriminate(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             return {"real": game.real(discriminator(self._real)), "fake": game.fake(discriminator(self._fake))}
 
         objectives = [Objective("autoencoder", self.nets, loss, rate=config.rate, betas=(0.9, 0.999))]
-        return objectives if discriminator is None else [*objectives, Objective("critic", discriminator, judge)]
+        return (
+            objectives
+            if discriminator is None
+            else [*objectives, Objective("discriminator", discriminator, discriminate)]
+        )
 
     def _code(
         self,

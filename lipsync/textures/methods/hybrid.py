@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lipsync.config.schema import HybridConfig
+from lipsync.core.geometry import sample_pixels
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthSpace, TargetAnalysis
 from lipsync.textures.candidates import Candidates, CandidateWarp, radius, resampling_loss, resharpened
@@ -56,7 +57,7 @@ class Method(TrainableTexture):
         self.radius = self.candidates.radius
         self.warp = CandidateWarp(self.space, self.device)
         self.region = lower_face(self.space, self.device)
-        self.trip = resampling_loss(subject)
+        self.resampling_loss = resampling_loss(subject)
         bank = subject.bank
         self.shot = torch.from_numpy(np.ascontiguousarray(bank.shot)).to(self.device)
         self.shots = len(np.unique(bank.shot))
@@ -74,8 +75,8 @@ class Method(TrainableTexture):
         it learns noise.)"""
         rgb, real = self.fused(lips, pose, crop, index, weight)
         with torch.autocast(self.device.type, enabled=False):
-            rows = zip(rgb, real, weight, lips)
-            wanted_loss, limit = self.trip * self.config.sharpness_gain, self.config.resharpen
+            rows = zip(rgb, real, weight, lips, strict=True)
+            wanted_loss, limit = self.resampling_loss * self.config.sharpness_gain, self.config.resharpen
             rgb = torch.stack(
                 [resharpened(one, each, w, wanted, self.space, wanted_loss, limit, 1) for one, each, w, wanted in rows]
             )
@@ -163,11 +164,11 @@ class Method(TrainableTexture):
         near = same & (whole | ((self.source - self.source[row][:, None]).abs() < _APART))
         fade = len(self.config.fade)
         parts = []
-        for r, out in zip(row.tolist(), near):
+        for r, out in zip(row.tolist(), near, strict=True):
             around = (torch.arange(fade) - fade // 2 + r).clamp(0, len(self.shot) - 1)
             around = torch.where(self.shot[around] == self.shot[r], around, r)
             parts.append(self.candidates.choose(self.candidates.features[around], ~out[None]))
-        index, weight = (torch.cat(part) for part in zip(*parts))
+        index, weight = (torch.cat(part) for part in zip(*parts, strict=True))
         return index[:, : self.config.train_candidates], weight[:, : self.config.train_candidates] / weight[
             :, : self.config.train_candidates
         ].sum(1, keepdim=True)
@@ -182,5 +183,4 @@ def _moved(pictures: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     h, w = pictures.shape[2:]
     y, x = torch.arange(h, device=flow.device) + 0.5, torch.arange(w, device=flow.device) + 0.5
     at = torch.stack(torch.meshgrid(x, y, indexing="xy")) + flow
-    grid = at.permute(0, 2, 3, 1) * 2 / flow.new_tensor([w, h]) - 1
-    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    return sample_pixels(pictures, at.permute(0, 2, 3, 1))

@@ -44,7 +44,7 @@ class Method:
         self.small = _small(bank)
         self.after = self.small[torch.from_numpy(following(bank))]
         self.warp = CandidateWarp(self.space, self.device)
-        self.trip = resampling_loss(subject)
+        self.resampling_loss = resampling_loss(subject)
         return self
 
     def render(self, query: TextureQuery) -> MouthTexture:
@@ -57,8 +57,10 @@ class Method:
         lips = query.lips[self.radius : self.radius + len(index)].to(self.device)
         field = self.warp.fields(lips, jaw, self.mouths.lips[index, None], self.mouths.jaw[index, None])[:, 0]
         moved = self.warp.apply(crops, field)
-        given = (self.space, self.trip, self.config.resharpen)
-        rgb = torch.stack([resharpened(m, c[None], m.new_ones(1), p, *given) for m, c, p in zip(moved, crops, lips)])
+        given = (self.space, self.resampling_loss, self.config.resharpen)
+        rgb = torch.stack(
+            [resharpened(m, c[None], m.new_ones(1), p, *given) for m, c, p in zip(moved, crops, lips, strict=True)]
+        )
         return MouthTexture(rgb=(rgb / 255).clamp(0, 1), alpha=torch.ones_like(rgb[:, :1]), jaw=jaw)
 
     def choose(self, lips: torch.Tensor, pose: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

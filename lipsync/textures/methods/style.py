@@ -67,7 +67,7 @@ class StyleDecoder(nn.Module):
 
     def forward(self, style: torch.Tensor) -> torch.Tensor:
         x, rgb = self.start.expand(len(style), -1, -1, -1), None
-        for layer, colour in zip(self.layers, self.colours):
+        for layer, colour in zip(self.layers, self.colours, strict=False):
             x = F.leaky_relu(layer(x, style), 0.2) * 2**0.5
             if rgb is not None and layer.grow:
                 rgb = F.interpolate(rgb, scale_factor=2, mode="bilinear", align_corners=False)
@@ -113,7 +113,7 @@ class Method(Decoded):
                 terms["fools"] = config.adversarial * game.generator(discriminator(drawn))
             return terms
 
-        def judge(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
+        def discriminate(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             real = self._real.requires_grad_()
             liked = discriminator(real)
             slope = torch.autograd.grad(liked.float().sum(), real, create_graph=True)[0]
@@ -124,5 +124,8 @@ class Method(Decoded):
         return (
             objectives
             if discriminator is None
-            else [*objectives, Objective("critic", discriminator, judge, rate=config.rate / 2, betas=(0.5, 0.99))]
+            else [
+                *objectives,
+                Objective("discriminator", discriminator, discriminate, rate=config.rate / 2, betas=(0.5, 0.99)),
+            ]
         )

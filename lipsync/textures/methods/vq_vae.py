@@ -142,8 +142,8 @@ class Method(Decoded):
             real = (torch.rand(len(truth) // batch.run, 1, 1, 1, device=truth.device) < 0.5).repeat_interleave(
                 batch.run, 0
             )
-            expected = [self.nets[level].expected(told) for level, told in zip(("top", "bottom"), likely)]
-            mixed = [torch.where(real, seen[0], told) for seen, told in zip((top, bottom), expected)]
+            expected = [self.nets[level].expected(told) for level, told in zip(("top", "bottom"), likely, strict=True)]
+            mixed = [torch.where(real, seen[0], told) for seen, told in zip((top, bottom), expected, strict=True)]
             whole = self._lit(*mixed, crop)
             drawn = torch.lerp(crop, whole, self.region)
             weight = self.weight_of(batch.query.lips)
@@ -152,7 +152,7 @@ class Method(Decoded):
                 "perceptual": 0.5 * losses.perceptual(drawn, truth),
                 "commit": self.config.commit * (top[2] + bottom[2]),
                 "codes": self.config.code_prediction_weight
-                * sum(F.cross_entropy(told.float(), seen[1]) for told, seen in zip(likely, (top, bottom))),
+                * sum(F.cross_entropy(told.float(), seen[1]) for told, seen in zip(likely, (top, bottom), strict=True)),
                 "temporal": self.config.temporal * losses.temporal(drawn, truth, batch.run),
             }
 

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from lipsync.core.errors import LipsyncError
-from lipsync.learning import distributed as several
 from lipsync.core.objective import Objective
+from lipsync.learning import distributed as several
 from lipsync.learning.loop import train
 
 STEPS = 12

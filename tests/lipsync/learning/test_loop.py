@@ -71,7 +71,7 @@ def test_stopped_and_resumed_it_is_as_if_never_stopped(tmp_path, stop_at):
     torch.rand(7)
     resumed, judged, _ = run(keep)
     assert judged.curve == whole.curve and list(tmp_path.iterdir()) == [keep]
-    for a, b in zip(through.parameters(), resumed.parameters()):
+    for a, b in zip(through.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
     again, judged, _ = run(keep, stop_at=STEPS)
     assert judged.curve == whole.curve and torch.equal(next(again.parameters()), next(through.parameters()))

@@ -57,7 +57,7 @@ def test_an_interrupted_training_goes_on_exactly(name, subject, tmp_path, monkey
     started = []
     train_texture(resumed, subject, lambda step, done, total: started.append(done), keep=tmp_path / "keep")
     assert started[0] == 3, "two of the four steps are not done again"
-    for (key, a), b in zip(whole.nets.state_dict().items(), resumed.nets.state_dict().values()):
+    for (key, a), b in zip(whole.nets.state_dict().items(), resumed.nets.state_dict().values(), strict=True):
         assert torch.equal(a, b), key
 
 

@@ -66,9 +66,9 @@ def test_contract(name, subject, tmp_path):
     )
     assert mouth.jaw.shape == (4, 17, 2) and mouth.rgb.dtype == mouth.jaw.dtype == torch.float32
     assert (
-        0 <= float(mouth.rgb.min())
+        float(mouth.rgb.min()) >= 0
         and float(mouth.rgb.max()) <= 1
-        and 0 <= float(mouth.alpha.min())
+        and float(mouth.alpha.min()) >= 0
         and float(mouth.alpha.max()) <= 1
     )
     assert torch.equal(method.render(query).rgb, mouth.rgb), "the same question must have the same answer"
