@@ -22,14 +22,20 @@ class TextureQuery:
     lips: (B+2r,18,2) float32, face frame, wanted; pose: (B+2r,3) float32, yaw, pitch, roll in degrees of the target
     frames. Only for methods that need them, else None: crop: (B,3,Hm,Wm) float32 in [0,1], the target's own mouth under
     these rows, whose surroundings are those of the picture to make and whose mouth says something else; speech:
-    (B+2r,256) float32, what the bundled lip model's LSTM makes of the sound (`lipsync.speech.predict.speech_embedding`),
-    None also where there is no sound.
-    """
+    (B+2r,256) float32, what the bundled lip model's LSTM makes of the sound
+    (`lipsync.speech.predict.speech_embedding`), None also where there is no sound."""
 
     lips: Tensor
     pose: Tensor
     crop: Tensor | None = None
     speech: Tensor | None = None
+
+    @property
+    def own_crop(self) -> Tensor:
+        """The crop, for methods that need it."""
+        if self.crop is None:
+            raise ValueError("TextureQuery: no crop; the method's `needs` lacks it")
+        return self.crop
 
     def __post_init__(self) -> None:
         if self.lips.shape[1:] != (N_LIPS, 2) or len(self.pose) != len(self.lips):
@@ -47,8 +53,8 @@ class MouthTexture:
 
 
 class TextureMethod(Protocol):
-    """Draws the mouth for wanted lips. Every method is one file of `lipsync/textures/methods/`, or of a user's own, with
-    one class `Method`."""
+    """Draws the mouth for wanted lips. Every method is one file of `lipsync/textures/methods/`, or of a user's own,
+    with one class `Method`."""
 
     name: str  # the only place the name is written: must equal the file's name, "-" for "_"
     needs: frozenset[Need]  # what the query must hold beside lips and pose

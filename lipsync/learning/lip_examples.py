@@ -43,7 +43,8 @@ class LipExample:
     @property
     def clock(self) -> FrameClock:
         """That of the lips."""
-        assert self.lips.clock is not None
+        if self.lips.clock is None:
+            raise ValueError("LipExample: lips without a clock")
         return self.lips.clock
 
 

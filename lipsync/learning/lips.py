@@ -78,8 +78,7 @@ def train_lip_model(
     rows = lip_rows(examples, SHAPES[config.network].spec)
     speech_s = float((rows.valid & rows.voiced).sum() / 100)
     _check_speech(rows, speech_s)
-    recipe = RECIPES[config.network]
-    model = _untrained(rows, config.network, prior).to(device)
+    recipe, model = RECIPES[config.network], _untrained(rows, config.network, prior).to(device)
     data = LipTargets.of(rows, model, recipe)
     steps = config.steps or (adapting_steps(speech_s) if prior else default_steps(speech_s))
     members = config.members or recipe.members
@@ -111,7 +110,7 @@ def _train_members(
     hook: Hook,
     unfinished: Path | None,
 ) -> tuple[np.ndarray, np.ndarray, list]:
-    """Adds the trained networks to the model; true and predicted lips (R,18,2) of what each never saw, and all curves."""
+    """Adds the trained networks to the model; true and predicted lips (R,18,2) of what each never saw, all curves."""
     files = [
         unfinished and unfinished.with_name(f"{unfinished.name}.{member}.safetensors") for member in range(members)
     ]

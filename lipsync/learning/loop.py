@@ -48,8 +48,8 @@ def train(
     patience: int = 0,
     ranks: Ranks | None = None,
 ) -> TrainingResult:
-    """Trains the objectives' networks for `steps`; they end with their averaged weights from where `evaluate` found them
-    best. Losses are called with the step.
+    """Trains the objectives' networks for `steps`; they end with their averaged weights from where `evaluate` found
+    them best. Losses are called with the step.
 
     generator: the only randomness of the losses, beside torch's own; evaluate: held-out error, called with the averaged
     weights in place, at the steps chosen by `evaluate_at` and at the last; patience: stop after so many evaluations
@@ -57,8 +57,6 @@ def train(
     one is not run again; ranks: this process is one of several that call this with the same objectives and generators
     of their own: they learn together, the first one evaluates, reports and saves."""
     state = _State(objectives, generator, ranks)
-    if ranks is not None:
-        ranks.broadcast(state.values() + state.mean + state.best)
     if keep is not None and keep.exists():
         state.resume(keep, steps)
     saved_s = time.monotonic()
@@ -74,9 +72,7 @@ def train(
         if keep is not None and state.step < steps and state.agreed(time.monotonic() - saved_s > keep_every_s):
             state.save(keep, steps)
             saved_s = time.monotonic()
-    _assign(state.values(), state.best)
-    for objective in objectives:
-        objective.net.eval()
+    state.take_best()
     if keep is not None:
         state.save(keep, steps)
     return state.outcome
@@ -144,7 +140,7 @@ def _digest(facts: str, tensors: Mapping[str, torch.Tensor]) -> str:
     sha256 = hashlib.sha256(facts.encode())
     for name in sorted(tensors):
         sha256.update(name.encode())
-        sha256.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy())
+        sha256.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return sha256.hexdigest()
 
 
@@ -159,6 +155,8 @@ class _State:
         self.mean = [value.detach().clone() for value in self.values()]
         self.best = [value.clone() for value in self.mean]
         self.outcome = TrainingResult()
+        if ranks is not None:
+            ranks.broadcast(self.values() + self.mean + self.best)
 
     def values(self) -> list[torch.Tensor]:
         return [value for learner in self.learners for value in learner.net.state_dict().values()]
@@ -187,6 +185,12 @@ class _State:
         if error < self.outcome.best:
             self.outcome.best, self.outcome.best_step = error, self.step
             self.best = [mean.clone() for mean in self.mean]
+
+    def take_best(self) -> None:
+        """The networks end with the best weights, ready to use."""
+        _assign(self.values(), self.best)
+        for learner in self.learners:
+            learner.net.eval()
 
     def agreed(self, yes: bool) -> bool:
         """What the first rank says."""

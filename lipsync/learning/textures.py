@@ -143,8 +143,7 @@ def train_texture(
     speech: (K,256) `speech_at_mouths` for methods that need it; keep: file of an interrupted training, continued
     exactly; samples: receives a picture (H,W,3) uint8 at every evaluation: truth above, drawn below; ranks: this
     process is one of several that train together, each on rows of its own. LipsyncError: too few mouths."""
-    start, device = time.monotonic(), torch.device(device)
-    seed += ranks.rank if ranks is not None else 0
+    start, device, seed = time.monotonic(), torch.device(device), seed + (ranks.rank if ranks else 0)
     generator = torch.Generator().manual_seed(seed)
     speech = speech if "speech" in method.needs else None
     examples = Examples(subject.bank, speech, device, generator, method.domains(subject))
@@ -154,8 +153,7 @@ def train_texture(
     method.begin(subject, device)
     batches = _Batches(method, examples, precision_of(device))
     objectives = [batches.objective(objective) for objective in method.objectives(losses)]
-    steps = method.config.steps
-    every = max(1, steps // _EVALUATIONS)
+    steps, every = method.config.steps, max(1, method.config.steps // _EVALUATIONS)
     evaluate = partial(_error, method, examples.held_out(), losses, samples)
 
     def report(step: int) -> None:

@@ -78,7 +78,7 @@ def texture_for(
             train_texture(learner, subject, hook, device, speech=speech)
         learner.save(where / "texture.safetensors")
 
-    def load(folder: Path) -> TextureMethod:
+    def load(folder: Path) -> TrainableTexture:
         learner.weights = folder / "texture.safetensors"
         return learner.prepare(subject, device)
 

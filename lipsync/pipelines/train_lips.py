@@ -38,12 +38,12 @@ def train_lips(
 
     An interrupted training goes on where it stopped when the same is asked for again, unless `fresh`. LipsyncError,
     MediaError: footage that cannot be used; nothing is left at `out` then."""
-    footage, out = tuple(map(Path, footage)), Path(out)
+    paths, out = tuple(map(Path, footage)), Path(out)
     validate(config)
-    check_files([(path, "footage") for path in footage], [out, curve_path(out)], force)
+    check_files([(path, "footage") for path in paths], [out, curve_path(out)], force)
     device = pick_device(config.device)
     cache = cache or Cache(config.cache.folder or None)
-    videos, notes = usable_footage(footage, config, cache, hook)
+    videos, notes = usable_footage(paths, config, cache, hook)
     examples, more = examples_of(videos)
     notes = [*notes, *more]
     if not examples:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -53,36 +53,45 @@ def train_texture(
     when the same is asked for again, unless `fresh`. devices: so many GPUs, or processes on the CPU, each with its own
     batches. UsageError: a method that learns nothing. LipsyncError, MediaError: footage that cannot be used, or
     Lightning is not installed."""
-    target, out, footage = Path(target), Path(out), tuple(map(Path, footage))
+    target, out = Path(target), Path(out)
+    videos = tuple(map(Path, footage))
     config = validate(replace(config, texture=method, texture_weights=""))
     cache = cache or Cache(config.cache.folder or None)
-    inputs, picture = [(path, "footage") for path in (target, *footage)], samples_path(out)
-    check_files(inputs, [out] if _of_interrupted(picture, cache) else [out, picture], force)
+    picture = samples_path(out)
+    written = [out] if _of_interrupted(picture, cache) else [out, picture]
+    check_files([(path, "footage") for path in (target, *videos)], written, force)
     learner = as_trainable(found := get_method(method, config))
     if learner is None:
         raise UsageError(f"The texture {found.name} learns nothing: use it as it is.")
     device = pick_device(config.device)
-    subject = analyse(target, config, cache, hook, footage)
+    subject = analyse(target, config, cache, hook, videos)
     key = texture_key(method, learner, subject)
     if fresh:
         shutil.rmtree(cache.folder / UNFINISHED / key, ignore_errors=True)
     keep = cache.unfinished(UNFINISHED, key, label=f"{learner.name}, {target.name}")
-    run = _Run(method, target, footage, out, config, cache.folder, keep)
-    try:
+    run = _Run(method, target, videos, out, config, cache.folder, keep)
+    with _unfinished(keep):
         report = _learn_together(run, devices, device) if devices > 1 else _learn(run, learner, subject, device, hook)
-    except LipsyncError:
-        shutil.rmtree(keep, ignore_errors=True)  # it would fail again
-        raise
-    shutil.rmtree(keep, ignore_errors=True)
     return {
         "path": str(out),
         "picture": str(picture),
         "method": learner.name,
         "target": str(target),
-        "footage": list(map(str, footage)),
+        "footage": list(map(str, videos)),
         "report": report,
         "notes": list(subject.notes),
     }
+
+
+@contextmanager
+def _unfinished(keep: Path) -> Iterator[None]:
+    """The folder stays where the training is interrupted, and goes when it is done, or would fail again."""
+    try:
+        yield
+    except LipsyncError:
+        shutil.rmtree(keep, ignore_errors=True)
+        raise
+    shutil.rmtree(keep, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +119,8 @@ def _on_rank(ranks: Ranks, run: _Run) -> dict:
     """One of several processes that learn together; the subject comes from the cache."""
     subject = analyse(run.target, run.config, Cache(str(run.cache)), silent, run.footage)
     learner = as_trainable(get_method(run.method, run.config))
-    assert learner is not None
+    if learner is None:
+        raise UsageError(f"The texture {run.method} learns nothing: use it as it is.")
     return _learn(run, learner, subject, ranks.device, Lines(sys.stderr) if ranks.first else silent, ranks)
 
 

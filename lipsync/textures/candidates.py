@@ -6,7 +6,8 @@ steady over time."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from functools import reduce
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -35,17 +36,30 @@ _ANCHORS = np.array(
 )
 
 
-class ChoiceConfig(Protocol):
+class DescriptorConfig(Protocol):
+    """The options that say how lips and pose are compared."""
+
+    @property
+    def gap_weight(self) -> float: ...
+    @property
+    def pose_weight(self) -> float: ...
+    @property
+    def trajectory(self) -> tuple[float, ...]: ...
+
+
+class ChoiceConfig(DescriptorConfig, Protocol):
     """The options of a section of `DubConfig` that choose candidates; `MedianConfig` says what each means."""
 
-    candidates: int
-    n: int
-    alpha: float
-    gap_weight: float
-    pose_weight: float
-    sharpness_power: float
-    trajectory: tuple[float, ...]
-    fade: tuple[float, ...]
+    @property
+    def candidates(self) -> int: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def alpha(self) -> float: ...
+    @property
+    def sharpness_power(self) -> float: ...
+    @property
+    def fade(self) -> tuple[float, ...]: ...
 
 
 class Mouths:
@@ -56,7 +70,9 @@ class Mouths:
         self.bank, self.device = bank, torch.device(device)
         self.lips = torch.from_numpy(bank.lips.astype(np.float32)).to(self.device)
         self.jaw = torch.from_numpy(bank.jaw.astype(np.float32)).to(self.device)
-        self._crops = None if self.device.type == "cpu" else torch.from_numpy(bank.take(slice(None))).to(self.device)
+        self._crops = (
+            None if self.device.type == "cpu" else torch.from_numpy(bank.take(np.arange(len(bank)))).to(self.device)
+        )
 
     def crops(self, index: torch.Tensor) -> torch.Tensor:
         """(n,3,Hm,Wm) uint8 of (n,) bank rows, on the device."""
@@ -92,10 +108,10 @@ class Candidates(Mouths):
         distance = torch.cdist(wanted, self.features, compute_mode="donot_use_mm_for_euclid_dist")
         if allowed is None:
             dense = self._dense(distance)
-            faded = sum(k * dense[i : i + n_rows] for i, k in enumerate(cfg.fade))
+            faded = reduce(torch.add, (k * dense[i : i + n_rows] for i, k in enumerate(cfg.fade)))
         else:
             masked = (distance[i : i + n_rows].masked_fill(~allowed, torch.inf) for i in range(len(cfg.fade)))
-            faded = sum(k * self._dense(d) for k, d in zip(cfg.fade, masked, strict=True))
+            faded = reduce(torch.add, (k * self._dense(d) for k, d in zip(cfg.fade, masked, strict=True)))
         weight, index = faded.topk(min(cfg.candidates, faded.shape[1]))
         return index, weight / weight.sum(1, keepdim=True)
 
@@ -113,18 +129,17 @@ def radius(config: ChoiceConfig) -> int:
     return len(config.trajectory) // 2 + len(config.fade) // 2
 
 
-def describe(lips: np.ndarray | torch.Tensor, pose: np.ndarray | torch.Tensor, config: ChoiceConfig):
+def describe(lips: np.ndarray | torch.Tensor, pose: np.ndarray | torch.Tensor, config: DescriptorConfig) -> Any:
     """(N,44) descriptor of single frames: the lip points, the inner gaps weighted up, and the head's yaw and pitch
     weighted down."""
-    xp = torch if isinstance(lips, torch.Tensor) else np
     flat = lips.reshape(len(lips), -1) / 18**0.5
     gap = (lips[:, LOWER_INNER, 1] - lips[:, UPPER_INNER, 1]) * config.gap_weight
     turned = pose[:, :2] * config.pose_weight
-    cat = xp.cat if xp is torch else xp.concatenate
+    cat: Any = torch.cat if isinstance(lips, torch.Tensor) else np.concatenate
     return cat([flat, gap, turned], 1)
 
 
-def describe_query(lips: torch.Tensor, pose: torch.Tensor, config: ChoiceConfig) -> torch.Tensor:
+def describe_query(lips: torch.Tensor, pose: torch.Tensor, config: DescriptorConfig) -> torch.Tensor:
     """(N-2c, D) trajectory descriptors of the rows that have c = len(config.trajectory)//2 neighbours on both sides."""
     frames = describe(lips, pose, config)
     taps = np.sqrt(config.trajectory)
@@ -132,7 +147,7 @@ def describe_query(lips: torch.Tensor, pose: torch.Tensor, config: ChoiceConfig)
     return torch.cat([frames[i : i + n] * float(t) for i, t in enumerate(taps)], 1)
 
 
-def trajectories(bank: MouthBank, config: ChoiceConfig) -> np.ndarray:
+def trajectories(bank: MouthBank, config: DescriptorConfig) -> np.ndarray:
     """(K,D) float32 trajectory descriptors of the bank; where a neighbour in time is missing, the nearest one that
     exists stands in."""
     frames = describe(bank.lips.astype(np.float32), bank.pose.astype(np.float32), config)

@@ -72,13 +72,13 @@ def net_size(space: MouthSpace, width: int, multiple: int = 16) -> tuple[int, in
     )
 
 
-def resized(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def resized(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """(B,C,*size) pictures: averaged areas where they shrink, bicubic where they grow."""
     if x.shape[2:] == torch.Size(size):
         return x
     if size[0] <= x.shape[2] and size[1] <= x.shape[3]:
-        return F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
-    return F.interpolate(x, size=size, mode="bicubic", align_corners=False)
+        return F.interpolate(x, size=list(size), mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(x, size=list(size), mode="bicubic", align_corners=False)
 
 
 def conv(n_in: int, n_out: int, size: int = 3, stride: int = 1) -> nn.Sequential:
@@ -234,7 +234,10 @@ def in_light_of(drawn: torch.Tensor, crop: torch.Tensor, around: torch.Tensor) -
     Least squares, held near no change by a small ridge.
     """
     weight = around / around.sum((2, 3), keepdim=True).clamp_min(1e-6)
-    mean = lambda x: (weight * x).sum((2, 3), keepdim=True)
+
+    def mean(x: torch.Tensor) -> torch.Tensor:
+        return (weight * x).sum((2, 3), keepdim=True)
+
     ours, theirs = mean(drawn), mean(crop)
     scale = (mean((drawn - ours) * (crop - theirs)) + _RIDGE) / (mean((drawn - ours).square()) + _RIDGE)
     return theirs + scale * (drawn - ours)

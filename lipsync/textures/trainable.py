@@ -10,11 +10,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lipsync.config.schema import TrainableConfig
 from lipsync.core.errors import LipsyncError
@@ -31,6 +31,22 @@ FORMAT = "lipsync-texture-1"
 MOST = 4096
 
 
+Options = TypeVar("Options", bound=TrainableConfig)
+
+
+class LossTerms(Protocol):
+    """What `objectives` may use: `lipsync.learning.losses.Losses`, each term a scalar."""
+
+    def l1(self, a: Tensor, b: Tensor) -> Tensor: ...
+    def edge(self, a: Tensor, b: Tensor) -> Tensor: ...
+    def dissimilarity(self, a: Tensor, b: Tensor) -> Tensor: ...
+    def perceptual(self, a: Tensor, b: Tensor) -> Tensor: ...
+    def temporal(self, drawn: Tensor, truth: Tensor, run: int) -> Tensor: ...
+    def kl(self, mean: Tensor, logvar: Tensor) -> Tensor: ...
+    def feature_matching(self, ours: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor: ...
+    def gan(self, kind: str) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True)
 class TextureBatch:
     """Training rows, of radius 0. truth: (B,3,Hm,Wm) float32 the mouths to draw; row: (B,) int64 their rows in the
@@ -43,16 +59,16 @@ class TextureBatch:
     run: int
 
 
-class TrainableTexture:
+class TrainableTexture(Generic[Options]):
     """A texture method with networks. Subclasses set `name`, `Config`, and define `build`, `draw`, `objectives`."""
 
     name: ClassVar[str]
     Config: ClassVar[type[TrainableConfig]] = TrainableConfig
-    radius = 0
+    radius: int = 0
     needs: ClassVar[frozenset[Need]] = frozenset({"crop"})
 
-    def __init__(self, config: TrainableConfig | None = None) -> None:
-        self.config = config or self.Config()
+    def __init__(self, config: Options | None = None) -> None:
+        self.config: Options = config or cast(Options, self.Config())
         self.weights: Path | None = None  # the file that `prepare` reads; None = the networks are in memory
         self.nets = nn.ModuleDict()
         self._kept: Mapping[str, torch.Size] | None = None  # shapes in the file that is being read
@@ -79,7 +95,7 @@ class TrainableTexture:
         In training, networks may answer in half precision: `.float()` before arithmetic with other tensors."""
         raise NotImplementedError
 
-    def objectives(self, losses: object) -> Sequence[Objective]:
+    def objectives(self, losses: LossTerms) -> Sequence[Objective]:
         """Who learns, in the order of moving. losses: `lipsync.learning.losses.Losses`."""
         raise NotImplementedError
 
@@ -161,25 +177,30 @@ class TrainableTexture:
         there is none, it is damaged, or another method's."""
         if self.weights is None:
             raise LipsyncError(
-                f"The texture {self.name} must learn first: add --train-texture, or give the file of `lipsync train texture {self.name}` "
-                "with --texture-weights."
+                f"The texture {self.name} must learn first: add --train-texture, or give the file of "
+                f"`lipsync train texture {self.name}` with --texture-weights."
             )
         about, tensors = read_weights(self.weights)
         if about["method"] != self.name:
             raise LipsyncError(
-                f"{Path(self.weights).name} holds weights of the texture {about['method']}, not {self.name}. "
+                f"{self._file_name} holds weights of the texture {about['method']}, not {self.name}. "
                 f"Use --texture {about['method']}, or train {self.name}."
             )
         self._read = about, tensors
         return self._read
 
+    @property
+    def _file_name(self) -> str:
+        return Path(self.weights or "").name
+
     def _check_space(self, about: Mapping, space: MouthSpace) -> None:
-        name = Path(self.weights).name
+        name = self._file_name
         if about["space"] != asdict(space):
             theirs, ours = about["space"], asdict(space)
             raise LipsyncError(
-                f"{name} was trained for another target: mouths of {theirs['width']}x{theirs['height']} at {theirs['scale']:.1f} pixels per eye distance, "
-                f"here {ours['width']}x{ours['height']} at {ours['scale']:.1f}. Train it on this target, or name the target first that it was trained on."
+                f"{name} was trained for another target: mouths of {theirs['width']}x{theirs['height']} "
+                f"at {theirs['scale']:.1f} pixels per eye distance, here {ours['width']}x{ours['height']} "
+                f"at {ours['scale']:.1f}. Train it on this target, or name the target first that it was trained on."
             )
 
     def _check_sizes(self, kept: Mapping[str, torch.Size]) -> None:
@@ -197,13 +218,13 @@ class TrainableTexture:
     ) -> None:
         """Options, report and weights of a file."""
         try:
-            self.config = options_of(self.Config, about["config"])
+            self.config = cast(Options, options_of(self.Config, about["config"]))
             self.report, self._kept = about["report"], {name: tensor.shape for name, tensor in tensors.items()}
             self.begin(subject, device)
             self.nets.load_state_dict(dict(tensors))
         except (RuntimeError, TypeError, ValueError, KeyError, ArithmeticError):
             raise LipsyncError(
-                f"{Path(self.weights).name} does not fit the networks of {self.name} in this version. Train it again."
+                f"{self._file_name} does not fit the networks of {self.name} in this version. Train it again."
             ) from None
         finally:
             self._kept = None
@@ -223,12 +244,11 @@ def read_weights(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
     file = read_weights_file(path, "texture weights")
     try:
         about = file.about("texture")
-        whole = file.metadata["format"] == FORMAT and _is_about(about)
+        if file.metadata["format"] == FORMAT and _is_about(about):
+            return about, dict(file.tensors)
     except (KeyError, ValueError):
-        whole = False
-    if not whole:
-        raise file.refuse(f"does not hold texture weights of this version ({FORMAT})")
-    return about, dict(file.tensors)
+        pass
+    raise file.refuse(f"does not hold texture weights of this version ({FORMAT})")
 
 
 def _is_about(about: Mapping) -> bool:

@@ -1,5 +1,5 @@
-"""What pix2pix and pix2pixHD share: networks that turn one picture into another, their discriminators, and the game between
-them.
+"""What pix2pix and pix2pixHD share: networks that turn one picture into another, their discriminators, and the game
+between them.
 
 The picture to translate is the frame's own crop with its mouth blanked and the wanted lips drawn in; the answer is the
 crop with a mouth. Networks see pictures in [-1,1] and normalise within the picture, so that a row does not depend on
@@ -16,7 +16,7 @@ from torch import nn
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace
 from lipsync.textures.nets import blanked, drawn_lips, lower_face, net_size, resized
-from lipsync.textures.trainable import TrainableTexture
+from lipsync.textures.trainable import Options, TrainableTexture
 
 #: How fast the drawn mouth takes over inside the redrawn region: the region's rim shows little of the mouth that was
 #: there.
@@ -51,7 +51,9 @@ class Canvas:
         """(B,3,*size) in [0,1]: the lips drawn over the blanked crops."""
         lips = self._lips(query.lips)
         return F.pad(
-            (resized(blanked(query.crop, self.space), self.inner) + lips / 2).clamp(0, 1), self.pad, mode="replicate"
+            (resized(blanked(query.own_crop, self.space), self.inner) + lips / 2).clamp(0, 1),
+            self.pad,
+            mode="replicate",
         )
 
     def _lips(self, lips: torch.Tensor) -> torch.Tensor:
@@ -73,7 +75,7 @@ class Canvas:
         return drawn
 
 
-class Translator(TrainableTexture):
+class Translator(TrainableTexture[Options]):
     """A texture method that translates pictures. Subclasses build `self.canvas` and `self.nets["generator"]`."""
 
     canvas: Canvas
@@ -84,7 +86,7 @@ class Translator(TrainableTexture):
     def draw(self, query: TextureQuery) -> tuple[torch.Tensor, None]:
         """Mouths at the crop's own size, within the frame's own surroundings."""
         mouth = self.canvas.to_crop(self.picture(self.canvas.draw_query(query)))
-        return torch.lerp(query.crop, mouth, self.shows), None
+        return torch.lerp(query.own_crop, mouth, self.shows), None
 
     def picture(self, query: torch.Tensor) -> torch.Tensor:
         """(B,3,h,w) float32 in [0,1]: the generator's answer."""

@@ -1,11 +1,11 @@
-"""The weighted median over a bank whose mouths from *other* footage were first given the target's appearance: its light, its
-camera.
+"""The weighted median over a bank whose mouths from *other* footage were first given the target's appearance: its
+light, its camera.
 
 The footage's light is first brought to the target's mean colour; the rest is learnt without pairs (CycleGAN: Zhu et al.
-2017): two generators, there and back; a discriminator for each appearance (least squares: Mao et al. 2017); there and back again
-must be the start, and a mouth that has the appearance already must stay as it is. The generators are small and cannot move
-anything: they mix the colours anew, place by place, and add or take away fine detail. Without other footage there is
-nothing to transfer: both sides are the target's, and the median is drawn as it is."""
+2017): two generators, there and back; a discriminator for each appearance (least squares: Mao et al. 2017); there and
+back again must be the start, and a mouth that has the appearance already must stay as it is. The generators are small
+and cannot move anything: they mix the colours anew, place by place, and add or take away fine detail. Without other
+footage there is nothing to transfer: both sides are the target's, and the median is drawn as it is."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ from lipsync.core.texture import MouthTexture, Need, TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
 from lipsync.textures.candidates import describe, fine_detail, laplacian
 from lipsync.textures.methods.median import Method as Median
-from lipsync.textures.trainable import Objective, TextureBatch, TrainableTexture
+from lipsync.textures.trainable import LossTerms, Objective, TextureBatch, TrainableTexture
 
 #: Mouths transferred at once.
 _AT_ONCE = 16
 
 
-class Method(TrainableTexture):
+class Method(TrainableTexture[CycleConfig]):
     name = "cycle"
     needs = frozenset[Need]()
     Config = CycleConfig
+    _window: tuple[slice, slice]
+    _made: dict[str, torch.Tensor]
     radius = Median.radius
 
     def build(self, space: MouthSpace) -> None:
@@ -96,8 +98,8 @@ class Method(TrainableTexture):
         return appearance_distance(drawn, truth)
 
     def transferred(self, bank: MouthBank, other: np.ndarray) -> MouthBank:
-        """The bank with its (K,) bool `other` mouths in the target's appearance; the pictures are in a temporary file that
-        goes with the object."""
+        """The bank with its (K,) bool `other` mouths in the target's appearance; the pictures are in a temporary file
+        that goes with the object."""
         sharpness = bank.sharpness.copy()
         with tempfile.TemporaryFile(prefix="lipsync-") as file, torch.no_grad():
             for start in range(0, len(bank), _AT_ONCE):
@@ -118,7 +120,7 @@ class Method(TrainableTexture):
                     ) from None
             return replace(bank, crops=np.memmap(file, np.uint8, "r", shape=bank.crops.shape), sharpness=sharpness)
 
-    def objectives(self, losses: object) -> Sequence[Objective]:
+    def objectives(self, losses: LossTerms) -> Sequence[Objective]:
         """Both generators, then both discriminators, on the same window of the same mouths."""
         game, config = losses.gan("lsgan"), self.config
 
@@ -188,8 +190,8 @@ class Light(nn.Module):
 
 
 class Appearance(nn.Module):
-    """(B,3,H,W) pictures in the other appearance, any size: colours mixed by a coarse grid of matrices, fine detail added.
-    Untrained: unchanged."""
+    """(B,3,H,W) pictures in the other appearance, any size: colours mixed by a coarse grid of matrices, fine detail
+    added. Untrained: unchanged."""
 
     def __init__(self, n: int) -> None:
         super().__init__()

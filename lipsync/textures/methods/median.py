@@ -68,10 +68,8 @@ def weighted_median(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor
 
 @njit(parallel=True, fastmath=True, cache=True)
 def _warped_median(crops, field, weights, out, step):  # pragma: no cover - compiled
-    """`CandidateWarp.apply` and `weighted_median` in one pass over the picture: 256 bins per channel, found through 16
-    coarse ones."""
-    n, _, height, width = crops.shape
-    half = 0.5 * weights.sum()
+    """`CandidateWarp.apply` and `weighted_median` in one pass: 256 bins per channel, found through 16 coarse ones."""
+    (n, _, height, width), half = crops.shape, 0.5 * weights.sum()
     for y in prange(height):
         fine, coarse = np.zeros((3, 256), np.float32), np.zeros((3, 16), np.float32)
         seen = np.empty((3, n), np.uint8)

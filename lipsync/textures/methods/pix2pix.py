@@ -9,13 +9,16 @@ import torch
 
 from lipsync.config.schema import Pix2PixConfig
 from lipsync.core.types import MouthSpace
-from lipsync.textures.trainable import Objective, TextureBatch
+from lipsync.textures.trainable import LossTerms, Objective, TextureBatch
 from lipsync.textures.translation import Canvas, PatchDiscriminator, Translator, UNet, signed
 
 
-class Method(Translator):
+class Method(Translator[Pix2PixConfig]):
     name = "pix2pix"
     Config = Pix2PixConfig
+    _query: torch.Tensor
+    _truth: torch.Tensor
+    _drawn: torch.Tensor
 
     def build(self, space: MouthSpace) -> None:
         """The generator: the crop's own pixels up to `width`, the published network with fewer levels and channels."""
@@ -23,7 +26,7 @@ class Method(Translator):
         self.nets["generator"] = UNet(3, 3, self.config.channels, self.config.levels)
         self.nets.to(memory_format=torch.channels_last)
 
-    def objectives(self, losses: object) -> Sequence[Objective]:
+    def objectives(self, losses: LossTerms) -> Sequence[Objective]:
         """The generator, then the discriminator of (query, drawn) pairs."""
         config, game = self.config, losses.gan("gan")
         discriminator = PatchDiscriminator(6, config.discriminator_channels)

@@ -1,5 +1,5 @@
-"""The texture `pix2pix-hd`: a coarse and a fine generator turn drawn lips into a mouth, discriminators judge it at two scales
-(Wang et al. 2018).
+"""The texture `pix2pix-hd`: a coarse and a fine generator turn drawn lips into a mouth, discriminators judge it at two
+scales (Wang et al. 2018).
 
 Both generators learn at once, the coarse one also from its own picture. Beside the published terms stands the
 difference of the pictures: minutes of training need it."""
@@ -13,13 +13,14 @@ import torch
 from lipsync.config.schema import Pix2PixHdConfig
 from lipsync.core.types import MouthSpace
 from lipsync.textures.nets import resized
-from lipsync.textures.trainable import Objective, TextureBatch
+from lipsync.textures.trainable import LossTerms, Objective, TextureBatch
 from lipsync.textures.translation import Canvas, CoarseToFine, Discriminators, Translator, from_signed, signed
 
 
-class Method(Translator):
+class Method(Translator[Pix2PixHdConfig]):
     name = "pix2pix-hd"
     Config = Pix2PixHdConfig
+    _pairs: tuple[torch.Tensor, torch.Tensor]
 
     def build(self, space: MouthSpace) -> None:
         """The generators: the coarse one at half the size."""
@@ -31,7 +32,7 @@ class Method(Translator):
     def picture(self, query: torch.Tensor) -> torch.Tensor:
         return from_signed(self.nets["generator"](signed(query))[0])
 
-    def objectives(self, losses: object) -> Sequence[Objective]:
+    def objectives(self, losses: LossTerms) -> Sequence[Objective]:
         """The generators, then the discriminators of (query, drawn) pairs."""
         config, game = self.config, losses.gan("lsgan")
         discriminators = Discriminators(6, config.discriminator_channels)
