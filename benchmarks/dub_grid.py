@@ -14,7 +14,15 @@ import numpy as np
 from benchmarks.common import config_of, grid_clips, joined, make_dub, means_of, parser, report
 from lipsync.config.schema import DubConfig
 from lipsync.core.progress import silent
-from lipsync.evaluation.evaluate import Film, follow, lip_measures, paired, picture_measures, silence_measures, sync_facts
+from lipsync.evaluation.evaluate import (
+    Film,
+    follow,
+    lip_measures,
+    paired,
+    picture_measures,
+    silence_measures,
+    sync_facts,
+)
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from benchmarks.common import DATA, config_of, grid_clips, parser, report, with_
 from lipsync.core.lips import close_when_silent, opening, rest_shape, uncrossed
 from lipsync.core.timebase import lips_at, voiced_at
 from lipsync.core.types import LipTrack
-from lipsync.learning.lip_examples import SpokenLips
+from lipsync.learning.lip_examples import LipExample
 from lipsync.learning.lips import train_lip_model
 from lipsync.metrics.lips import articulation, bootstrap_interval, lmd, opening_r
 from lipsync.speech.lip_model import SHAPES, LipModel
@@ -69,13 +69,13 @@ def clip_of(path: Path, tracks: Path) -> Clip:
     return Clip(wave, lips, voiced_at(voice_activity(wave), grid.CLOCK), bilabials)
 
 
-def joined(clips: Sequence[Path], tracks: Path) -> SpokenLips:
+def joined(clips: Sequence[Path], tracks: Path) -> LipExample:
     """The clips as one target, a shot each."""
     read = [clip_of(clip, tracks) for clip in clips]
     sound = torch.cat([clip.wave.samples for clip in read]).numpy()
     points, valid = np.concatenate([c.lips.points for c in read]), np.concatenate([c.lips.valid for c in read])
     track = LipTrack(points, valid, FrameClock.constant(len(points), grid.FRAME_RATE))
-    return SpokenLips(Waveform.of(sound), track, np.repeat(np.arange(len(clips)), grid.N_FRAMES))
+    return LipExample(Waveform.of(sound), track, np.repeat(np.arange(len(clips)), grid.N_FRAMES))
 
 
 def compared(ours: LipTrack, real: LipTrack) -> dict[str, float]:

@@ -3,7 +3,7 @@ samples/new_method.py -o report/
 
 This one decodes the mouth from the lips with a few layers, into the frame's own surroundings. Also: `lipsync train
 texture FILE.py TARGET -o WEIGHTS` and `lipsync dub --texture FILE.py --texture-weights WEIGHTS`. A method that learns
-nothing needs only `name`, `radius`, `prepare` and `render`: see lipsync/textures/registry.py."""
+nothing needs only `name`, `needs`, `radius`, `prepare` and `render`: see lipsync/textures/registry.py."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ from torch import nn
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthSpace
 from lipsync.textures.nets import Grow, conv, lip_numbers, lower_face, net_size, resized
-from lipsync.textures.trainable import Objective, TextureBatch, TrainableTexture
+from lipsync.textures.trainable import LossTerms, Objective, TextureBatch, TrainableTexture
 
 
 class Method(TrainableTexture):
@@ -32,9 +32,9 @@ class Method(TrainableTexture):
         rows = self.nets["enter"](lip_numbers(query.lips, query.pose))
         mouth = torch.sigmoid(self.nets["decoder"](rows.reshape(len(rows), 64, self.size[0] // 16, self.size[1] // 16)))
         region = resized(lower_face(self.space, mouth.device), self.size)
-        return torch.lerp(resized(query.crop, self.size), mouth.float(), region), None
+        return torch.lerp(resized(query.own_crop, self.size), mouth.float(), region), None
 
-    def objectives(self, losses: object) -> Sequence[Objective]:
+    def objectives(self, losses: LossTerms) -> Sequence[Objective]:
         """Who learns what: one network, two losses."""
 
         def loss(batch: TextureBatch) -> Mapping[str, torch.Tensor]:

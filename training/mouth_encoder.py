@@ -20,8 +20,9 @@ from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, relu, smooth
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER
+from lipsync.core.objective import Objective
 from lipsync.core.progress import Hook, silent
-from lipsync.learning.loop import Objective, train
+from lipsync.learning.loop import train
 from lipsync.learning.losses import feature_distance, of_length_one
 from lipsync.learning.perceptual import WIDTHS, MouthEncoder
 from lipsync.store.cache import Cache
@@ -114,7 +115,7 @@ def train_encoder(
             student, *map(torch.from_numpy, (drawn.clean, drawn.spoilt, drawn.kind, drawn.severity, drawn.lips))
         )
 
-    objective = Objective("encoder", student, optimiser, terms, schedule)
+    objective = Objective("encoder", student, terms, optimiser=optimiser, schedule=schedule)
 
     def tell(step: int) -> None:
         hook("encoder", step, recipe.steps)

@@ -32,7 +32,22 @@ from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predict_standardi
 from training import grid
 from training.alignment import phones_of
 from training.coarticulation import Coarticulation
-from training.corpus import REAL, REVOICED, SYNTHETIC, Corpus, Piece, Plan, Sounding, gather, in_order, load_corpus, offsets_from_rest, real_clip, save_corpus, synthetic_text
+from training.corpus import (
+    REAL,
+    REVOICED,
+    SYNTHETIC,
+    Corpus,
+    Piece,
+    Plan,
+    Sounding,
+    gather,
+    in_order,
+    load_corpus,
+    offsets_from_rest,
+    real_clip,
+    save_corpus,
+    synthetic_text,
+)
 from training.phones import Phones
 from training.recipe import load_recipe
 from training.sentences import sentence_of

@@ -124,7 +124,6 @@ def warp(image: Tensor, out_from_in: Array | Tensor, size: tuple[int, int], padd
     repeats the edge, "zeros" is 0. Where the pictures shrink by more than 1.2 the image is blurred first (by the
     batch's strongest shrinking)."""
     import torch
-    import torch.nn.functional as F
 
     from video.pyramid import gaussian_blur
 
@@ -142,4 +141,18 @@ def warp(image: Tensor, out_from_in: Array | Tensor, size: tuple[int, int], padd
     y = torch.arange(height, device=image.device, dtype=image.dtype) + 0.5
     grid = torch.stack([x[None, :].expand(height, width), y[:, None].expand(height, width)], -1)
     grid = torch.einsum("bij,hwj->bhwi", theta[:, :, :2], grid) + theta[:, None, None, :, 2]
-    return F.grid_sample(image, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+    return sample_unit(image, grid, padding=padding)
+
+
+def sample_unit(image: Tensor, at: Tensor, mode: str = "bilinear", padding: str = "border") -> Tensor:
+    """(B,C,h,w) values of `image` at (B,h,w,2) positions from -1 to 1, which are the outer edges of the outermost
+    pixels: the one place that says so to torch."""
+    from torch.nn.functional import grid_sample
+
+    return grid_sample(image, at, mode=mode, padding_mode=padding, align_corners=False)
+
+
+def sample_pixels(image: Tensor, at: Tensor, mode: str = "bilinear") -> Tensor:
+    """(B,C,h,w) values of `image` at (B,h,w,2) positions in pixels (pixel rule above), edges repeated."""
+    size = at.new_tensor([image.shape[3], image.shape[2]])
+    return sample_unit(image, at * 2 / size - 1, mode)

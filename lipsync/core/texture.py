@@ -31,6 +31,13 @@ class TextureQuery:
     crop: Tensor | None = None
     speech: Tensor | None = None
 
+    @property
+    def own_crop(self) -> Tensor:
+        """The crop, for methods that need it."""
+        if self.crop is None:
+            raise ValueError("TextureQuery: no crop; the method's `needs` lacks it")
+        return self.crop
+
     def __post_init__(self) -> None:
         if self.lips.shape[1:] != (N_LIPS, 2) or len(self.pose) != len(self.lips):
             raise ValueError(f"TextureQuery: lips {tuple(self.lips.shape)}, pose {tuple(self.pose.shape)}")

@@ -14,13 +14,12 @@ from lipsync.config.schema import LipsConfig
 from lipsync.core.lips import opening
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import LipTrack
-from lipsync.learning.lip_examples import LipRows, SpokenLips, lip_rows
+from lipsync.learning.lip_examples import LipExample, LipRows, lip_rows
 from lipsync.learning.lips import LEAST_SPEECH_S, train_lip_model
 from lipsync.speech.lip_model import LipModel
 
 #: Sound and lips belong together if the opening follows the prior's this well while somebody speaks (right sound of
-#: unknown people: mostly
-#: above 0.6; another recording's: about 0).
+#: unknown people: mostly above 0.6; another recording's: about 0).
 TOGETHER_R = 0.35
 #: Sound may be this late or early; by at least SHIFT_S it is put right.
 MOST_LAG_S, SHIFT_S, SURELY_R = 0.4, 0.08, 0.1
@@ -31,7 +30,7 @@ STILL = 0.012
 
 
 def adapt_lip_model(
-    examples: Sequence[SpokenLips],
+    examples: Sequence[LipExample],
     visible: Sequence[LipTrack],
     rest: np.ndarray,
     config: LipsConfig,
@@ -53,38 +52,46 @@ def adapt_lip_model(
         rows = lip_rows(examples, prior.spec)
         speech_s = float((rows.valid & rows.voiced).sum() / 100)
         match = matching(prior.retarget(rest), rows)
-    if speech_s >= LEAST_SPEECH_S and match.r >= TOGETHER_R:
-        if match.lag_s:
-            examples = [replace(e, wave=shifted(e.wave, match.lag_s)) for e in examples]
-        model = train_lip_model(examples, config, hook, device, prior=prior)
-        model.report |= {"lips_from": "prior and own speech", "sound_r": round(match.r, 3), "sound_lag_s": match.lag_s}
-        if match.lag_s:
-            model.report["warning"] = (
-                f"The target's sound is {_late(match.lag_s)} its lips; that was put right for learning."
-            )
-        return model
+    if speech_s < LEAST_SPEECH_S or match.r < TOGETHER_R:
+        return _in_style(prior, visible, rest, speech_s, match)
+    if match.lag_s:
+        examples = [replace(e, wave=shifted(e.wave, match.lag_s)) for e in examples]
+    model = train_lip_model(examples, config, hook, device, prior=prior)
+    model.report |= {"lips_from": "prior and own speech", "sound_r": round(match.r, 3), "sound_lag_s": match.lag_s}
+    if match.lag_s:
+        late = f"{abs(match.lag_s):.2f} s {'behind' if match.lag_s > 0 else 'ahead of'}"
+        model.report["warning"] = f"The target's sound is {late} its lips; that was put right for learning."
+    return model
+
+
+def _in_style(
+    prior: LipModel, visible: Sequence[LipTrack], rest: np.ndarray, speech_s: float, match: Match
+) -> LipModel:
+    """The prior with this person's rest and reach; the report says why nothing was learnt."""
     style = style_of(prior, visible, rest)
     model = prior.retarget(rest, style)
-    model.report = {f"prior_{name}": value for name, value in prior.report.items()}
-    model.report |= {
+    model.report = {f"prior_{name}": value for name, value in prior.report.items()} | {
         "lips_from": "prior",
         "network": prior.network,
         "style": round(float(style.mean()), 3),
         "speech_minutes": speech_s / 60,
+        "sound_r": round(match.r, 3),
+        "warning": _why(speech_s, match),
     }
-    model.report |= {"sound_r": round(match.r, 3), "warning": _why(speech_s, match)}
     return model
 
 
-def _late(lag_s: float) -> str:
-    return f"{abs(lag_s):.2f} s {'behind' if lag_s > 0 else 'ahead of'}"
-
-
 def _why(speech_s: float, match: Match) -> str:
-    advice = "Lips come from the bundled prior, fitted to this person's mouth; --footage with their own speech would be better."
+    advice = (
+        "Lips come from the bundled prior, fitted to this person's mouth; "
+        "--footage with their own speech would be better."
+    )
     if speech_s < LEAST_SPEECH_S:
         return f"The target has {speech_s:.1f} s of speech with visible lips, too little to learn from. {advice}"
-    return f"The target's lips do not follow its sound (correlation {match.r:.2f}): another voice, music, or out of sync. {advice}"
+    return (
+        f"The target's lips do not follow its sound (correlation {match.r:.2f}): "
+        f"another voice, music, or out of sync. {advice}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,26 +105,26 @@ class Match:
 
 def matching(prior: LipModel, rows: LipRows) -> Match:
     """Of all lags up to MOST_LAG_S, the best; 0 unless another is surely better."""
-    said = opening(prior.predict_rows(rows.features))
+    predicted = opening(prior.predict_rows(rows.features))
     real = opening(rows.points)
     use = rows.valid & rows.voiced
     limit = round(MOST_LAG_S * 100)
     lags = np.arange(-limit, limit + 1, 2)
-    r = np.array([_r_at(said, real, use, rows.fold, lag) for lag in lags])
+    r = np.array([_r_at(predicted, real, use, rows.fold, lag) for lag in lags])
     best, none = int(np.argmax(r)), int(limit // 2)
     late = abs(lags[best]) >= round(SHIFT_S * 100) and r[best] > r[none] + SURELY_R and r[best] >= TOGETHER_R
     chosen = best if late else none
     return Match(float(r[chosen]), float(lags[chosen]) / 100)
 
 
-def _r_at(said: np.ndarray, real: np.ndarray, use: np.ndarray, fold: np.ndarray, lag: int) -> float:
+def _r_at(predicted: np.ndarray, real: np.ndarray, use: np.ndarray, fold: np.ndarray, lag: int) -> float:
     """Correlation when the sound is `lag` rows late, over rows of one stretch."""
     now = np.arange(len(real))
     then = np.clip(now + lag, 0, len(real) - 1)
     both = use & (fold[then] == fold)
-    if both.sum() < 50 or real[both].std() < 1e-4 or said[then[both]].std() < 1e-6:
+    if both.sum() < 50 or real[both].std() < 1e-4 or predicted[then[both]].std() < 1e-6:
         return 0.0
-    return float(np.corrcoef(real[both], said[then[both]])[0, 1])
+    return float(np.corrcoef(real[both], predicted[then[both]])[0, 1])
 
 
 def shifted(wave: Waveform, late_s: float) -> Waveform:

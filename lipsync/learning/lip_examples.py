@@ -16,6 +16,7 @@ from lipsync.core.lips import opening, rest_shape
 from lipsync.core.timebase import shot_at_features, to_feature_clock
 from lipsync.core.types import Footage, LipTrack
 from media import MediaError
+from video.clock import FrameClock
 
 #: Rows (10 ms) on either side of a held-out stretch that nobody learns from.
 GUARD = 30
@@ -25,7 +26,7 @@ SEEN_AT_REST, SAME_REST = 30, 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class SpokenLips:
+class LipExample:
     """One recording with its picture. wave: sample 0 sounds at the first frame (`audio.load.load_track`); lips: on the
     frames' clock; shot: (T,) shot number of each frame."""
 
@@ -36,8 +37,15 @@ class SpokenLips:
     def __post_init__(self) -> None:
         if self.lips.clock is None or self.shot.shape != (len(self.lips),):
             raise ValueError(
-                f"SpokenLips: {len(self.lips)} lips need a frame clock and as many shot numbers; got {self.shot.shape}"
+                f"LipExample: {len(self.lips)} lips need a frame clock and as many shot numbers; got {self.shot.shape}"
             )
+
+    @property
+    def clock(self) -> FrameClock:
+        """That of the lips."""
+        if self.lips.clock is None:
+            raise ValueError("LipExample: lips without a clock")
+        return self.lips.clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +61,14 @@ class LipRows:
 
     def learnable(self, fold: int) -> np.ndarray:
         """(R,) bool: valid and at least GUARD rows from everything held out with `fold`."""
-        held = np.convolve(self.fold == fold, np.ones(2 * GUARD + 1), "same") > 0.5
-        return self.valid & ~held
+        held_out = np.convolve(self.fold == fold, np.ones(2 * GUARD + 1), "same") > 0.5
+        return self.valid & ~held_out
 
 
-def lip_rows(examples: Sequence[SpokenLips], spec: FeatureSpec) -> LipRows:
+def lip_rows(examples: Sequence[LipExample], spec: FeatureSpec) -> LipRows:
     """The examples as rows; the last row of each is never valid, so that nothing is interpolated from one into the
     next."""
-    features, points, valid, voiced, piece, shots = [], [], [], [], [], []
+    features, tracks, pieces, shots = [], [], [], []
     total = sum(len(e.wave.samples) for e in examples) // HOP
     longest = int(np.clip(total / N_FOLDS, 50, 300))
     for example in examples:
@@ -68,18 +76,14 @@ def lip_rows(examples: Sequence[SpokenLips], spec: FeatureSpec) -> LipRows:
         track = to_feature_clock(example.lips, len(values), example.shot)
         track.valid[-1] = False
         features.append(values)
-        points.append(track.points)
-        valid.append(track.valid)
-        voiced.append(voice_activity(example.wave))
-        first, shot = (
-            (piece[-1][-1] + 1 if piece else 0),
-            shot_at_features(example.shot, example.lips.clock, len(values)),
-        )
-        piece.append(first + _pieces(shot, longest))
+        tracks.append(track)
+        shot = shot_at_features(example.shot, example.clock, len(values))
+        pieces.append(_pieces(shot, longest) + (pieces[-1][-1] + 1 if pieces else 0))
         shots.append(shot + (shots[-1].max() + 1 if shots else 0))
-    points, valid, voiced = np.concatenate(points), np.concatenate(valid), np.concatenate(voiced)
+    points, valid = (np.concatenate([getattr(track, name) for track in tracks]) for name in ("points", "valid"))
+    voiced = np.concatenate([voice_activity(example.wave) for example in examples])
     points = settled(points, valid, voiced, np.concatenate(shots))
-    return LipRows(torch.cat(features), points, valid, voiced, np.concatenate(piece) % N_FOLDS)
+    return LipRows(torch.cat(features), points, valid, voiced, np.concatenate(pieces) % N_FOLDS)
 
 
 def settled(points: np.ndarray, valid: np.ndarray, voiced: np.ndarray, shot: np.ndarray) -> np.ndarray:
@@ -104,7 +108,7 @@ def _pieces(shot: np.ndarray, longest: int) -> np.ndarray:
     rows."""
     edges = np.flatnonzero(np.diff(shot)) + 1
     starts, ends = np.r_[0, edges], np.r_[edges, len(shot)]
-    lengths = np.concatenate([_even(end - start, longest) for start, end in zip(starts, ends)])
+    lengths = np.concatenate([_even(end - start, longest) for start, end in zip(starts, ends, strict=True)])
     return np.repeat(np.arange(len(lengths)), lengths)
 
 
@@ -149,7 +153,10 @@ def excerpts(
     row = position.long()
     part = (position - row)[..., None].to(features.device)
     row = row.to(features.device)
-    blend = lambda rows: rows[row] * (1 - part) + rows[row + 1] * part  # noqa: E731
+
+    def blend(rows: torch.Tensor) -> torch.Tensor:
+        return rows[row] * (1 - part) + rows[row + 1] * part
+
     return varied(blend(features), vary, generator), blend(targets), weight[row] * weight[row + 1]
 
 
@@ -158,8 +165,13 @@ def varied(log_mel: torch.Tensor, vary: Variation, generator: torch.Generator) -
     n, length, n_bands = log_mel.shape
     device = log_mel.device
     slope = torch.linspace(-1, 1, n_bands, device=device)
-    normal = lambda *shape: torch.randn(*shape, generator=generator).to(device)  # noqa: E731
-    uniform = lambda *shape: torch.rand(*shape, generator=generator).to(device)  # noqa: E731
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator).to(device)
+
+    def uniform(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=generator).to(device)
+
     if vary.formants:
         log_mel = _moved_bands(log_mel, 1 + (2 * uniform(n, 1) - 1) * vary.formants)
     if vary.noise:
@@ -186,17 +198,14 @@ def _moved_bands(log_mel: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return log_mel.gather(2, index) * (1 - part) + log_mel.gather(2, index + 1) * part
 
 
-def spoken_lips(films: Sequence[Footage]) -> tuple[list, list[str]]:
-    """Speech with the lips that said it (`lipsync.learning.lip_examples.SpokenLips`), one of each film that has sound,
-    and a note for each that has none."""
-    pass
-
+def examples_of(videos: Sequence[Footage]) -> tuple[list[LipExample], list[str]]:
+    """Speech with the lips that said it, one of each video that has sound, and a note for each that has none."""
     examples, notes = [], []
-    for film in films:
+    for video in videos:
         try:
-            examples.append(
-                SpokenLips(load_track(film.video.path, film.stream.limits), film.track.lips, film.track.shot)
-            )
+            wave = load_track(video.video.path, video.stream.limits)
         except MediaError as error:
-            notes.append(f"Footage {film.video.path.name} is of no use: {error}")
+            notes.append(f"Footage {video.video.path.name} is of no use: {error}")
+        else:
+            examples.append(LipExample(wave, video.track.lips, video.track.shot))
     return examples, notes

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ import torch
 from lipsync.config.schema import LipsConfig
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.lips import LipBasis, opening, rest_shape, uncrossed
+from lipsync.core.objective import Objective
 from lipsync.core.progress import Hook, silent
-from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, LipRows, SpokenLips, Variation, excerpts, lip_rows
-from lipsync.learning.loop import Judged, Objective, train
+from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, LipExample, LipRows, Variation, excerpts, lip_rows
+from lipsync.learning.loop import TrainingResult, train
 from lipsync.learning.losses import OpeningLoss
 from lipsync.metrics.lips import articulation, lmd, opening_r
 from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predict_standardised, scale_of
@@ -49,14 +51,14 @@ RECIPES = {
     "causal": Recipe(1.0, 0.05, 1, 6e-3, 4e-3, 16, 100, Variation()),
     "bidirectional": Recipe(1.0, 0.05, 3, 6e-3, 4e-3, 16, 100, Variation()),
 }
-#: Judgements without a better one after which training ends.
+#: Evaluations without a better one after which training ends.
 PATIENCE = 8
 #: An adaptation of fewer steps than this learns from little speech.
 MANY_STEPS = 800
 
 
 def train_lip_model(
-    examples: Sequence[SpokenLips],
+    examples: Sequence[LipExample],
     config: LipsConfig = LipsConfig(),
     hook: Hook = silent,
     device: torch.device | str = "cpu",
@@ -73,42 +75,63 @@ def train_lip_model(
     if config.network not in SHAPES:
         raise UsageError(f"There is no lip network {config.network!r}; known: {', '.join(SHAPES)}.")
     began = time.perf_counter()
-    recipe = RECIPES[config.network]
     rows = lip_rows(examples, SHAPES[config.network].spec)
-    speech_s = (rows.valid & rows.voiced).sum() / 100
+    speech_s = float((rows.valid & rows.voiced).sum() / 100)
     _check_speech(rows, speech_s)
-    model = _untrained(rows, config.network, prior).to(device)
-    lesson = Lesson.of(rows, model, recipe)
+    recipe, model = RECIPES[config.network], _untrained(rows, config.network, prior).to(device)
+    data = LipTargets.of(rows, model, recipe)
     steps = config.steps or (adapting_steps(speech_s) if prior else default_steps(speech_s))
     members = config.members or recipe.members
-    name = _name_of(rows, config, prior, seed)
-    waiting = lambda member: keep and keep / f"{name}.{member}.safetensors"  # noqa: E731
-    truth, guess, curve = [], [], []
-    with torch.random.fork_rng(devices=[]):
-        for member in range(members):
-            tell = lambda step: hook("lips", member * steps + step, members * steps)  # noqa: E731
-            start = prior.nets[member % len(prior.nets)] if prior else None
-            net, judged = _trained(model, lesson, recipe, member, steps, seed + member, start, tell, waiting(member))
-            model.nets.append(net)
-            truth.append(rows.points[lesson.held(member)])
-            guess.append(lesson.answer(net, model)[lesson.held(member)])
-            curve += [[member, *row] for row in judged.curve]
-    for member in range(members if keep else 0):
-        waiting(member).unlink(missing_ok=True)
-    truth, guess = np.concatenate(truth), np.concatenate(guess)
+    unfinished = keep / _name_of(rows, config, prior, seed) if keep else None
+    truth, guess, curve = _train_members(model, data, recipe, members, steps, seed, prior, hook, unfinished)
     gain = _gain(truth, guess)
     model = LipModel(model.network, model.nets, model.feature_mean, model.feature_scale, model.basis, model.rest, gain)
-    model.report = _report(
-        truth, uncrossed(model.exaggerated(guess)), rows.points[rows.valid].mean(0), model.basis, speech_s, gain
-    )
-    model.report |= {
+    guess = uncrossed(model.exaggerated(guess))
+    figures = _report(truth, guess, rows.points[rows.valid].mean(0), model.basis, speech_s, gain)
+    model.report = figures | {
         "training_s": round(time.perf_counter() - began, 1),
         "steps": steps,
         "members": members,
         "network": config.network,
+        "from_prior": prior is not None,
+        "curve": curve,
     }
-    model.report |= {"from_prior": prior is not None, "curve": curve}
     return model
+
+
+def _train_members(
+    model: LipModel,
+    data: LipTargets,
+    recipe: Recipe,
+    members: int,
+    steps: int,
+    seed: int,
+    prior: LipModel | None,
+    hook: Hook,
+    unfinished: Path | None,
+) -> tuple[np.ndarray, np.ndarray, list]:
+    """Adds the trained networks to the model; true and predicted lips (R,18,2) of what each never saw, all curves."""
+    files = [
+        unfinished and unfinished.with_name(f"{unfinished.name}.{member}.safetensors") for member in range(members)
+    ]
+    truth, guess, curve = [], [], []
+    with torch.random.fork_rng(devices=[]):
+        for member, file in enumerate(files):
+            start = prior.nets[member % len(prior.nets)] if prior else None
+            report = partial(_report_step, hook, member * steps, members * steps)
+            net, result = _trained(model, data, recipe, member, steps, seed + member, start, report, file)
+            model.nets.append(net)
+            truth.append(data.rows.points[data.held_out(member)])
+            guess.append(data.predict(net, model)[data.held_out(member)])
+            curve += [[member, *row] for row in result.curve]
+    for file in files:
+        if file is not None:
+            file.unlink(missing_ok=True)
+    return np.concatenate(truth), np.concatenate(guess), curve
+
+
+def _report_step(hook: Hook, done: int, steps: int, step: int) -> None:
+    hook("lips", done + step, steps)
 
 
 def default_steps(speech_s: float) -> int:
@@ -124,11 +147,13 @@ def adapting_steps(speech_s: float) -> int:
 def _check_speech(rows: LipRows, speech_s: float) -> None:
     if not rows.valid.any():
         raise LipsyncError(
-            "The target's lips are never visible while its sound plays. Use a video of a face that speaks to the camera."
+            "The target's lips are never visible while its sound plays. "
+            "Use a video of a face that speaks to the camera."
         )
     if speech_s < LEAST_SPEECH_S:
         raise LipsyncError(
-            f"The target has {speech_s:.1f} s of speech with visible lips, too little to learn from (at least {LEAST_SPEECH_S:.0f} s). "
+            f"The target has {speech_s:.1f} s of speech with visible lips, too little to learn from "
+            f"(at least {LEAST_SPEECH_S:.0f} s). "
             "Use a longer target, or add --footage of the same person."
         )
 
@@ -152,7 +177,7 @@ def _name_of(rows: LipRows, config: LipsConfig, prior: LipModel | None, seed: in
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class LipTargets:
     """A person's rows as a network sees them. features: (R,D); targets: (R,K) standardised coefficients; importance:
     (K,) of each."""
 
@@ -162,16 +187,16 @@ class Lesson:
     importance: torch.Tensor
 
     @classmethod
-    def of(cls, rows: LipRows, model: LipModel, recipe: Recipe) -> Lesson:
+    def of(cls, rows: LipRows, model: LipModel, recipe: Recipe) -> LipTargets:
         device = model.feature_mean.device
         targets = torch.from_numpy(model.basis.encode(rows.points) / scale_of(model.basis)).float().to(device)
         return cls(rows, rows.features.to(device), targets, importance_of(model.basis, recipe.flatten).to(device))
 
-    def held(self, member: int) -> np.ndarray:
+    def held_out(self, member: int) -> np.ndarray:
         """(R,) bool: valid rows of the part that this member never sees."""
         return self.rows.valid & (self.rows.fold == member % N_FOLDS)
 
-    def answer(self, net: LipNet, model: LipModel) -> np.ndarray:
+    def predict(self, net: LipNet, model: LipModel) -> np.ndarray:
         """(R,18,2) the network's lips for all rows."""
         return model.basis.decode(
             (predict_standardised(net, model.standardised(self.features)) * scale_of(model.basis)).astype(np.float32)
@@ -179,44 +204,44 @@ class Lesson:
 
     def error(self, net: LipNet, model: LipModel, member: int) -> float:
         """Weighted squared error on the held-out rows."""
-        held = self.held(member)
-        if not held.any():
+        held_out = self.held_out(member)
+        if not held_out.any():
             return 0.0
-        out = predict_standardised(net, model.standardised(self.features))[held]
-        wanted = self.targets[torch.from_numpy(held).to(self.targets.device)].cpu().numpy()
+        out = predict_standardised(net, model.standardised(self.features))[held_out]
+        wanted = self.targets[torch.from_numpy(held_out).to(self.targets.device)].cpu().numpy()
         return float((((out - wanted) ** 2) * self.importance.cpu().numpy()).sum(1).mean())
 
 
 def _trained(
     model: LipModel,
-    lesson: Lesson,
+    data: LipTargets,
     recipe: Recipe,
     member: int,
     steps: int,
     seed: int,
     start: LipNet | None,
-    tell,
+    report: Callable[[int], None],
     keep: Path | None,
-) -> tuple[LipNet, Judged]:
+) -> tuple[LipNet, TrainingResult]:
     """A network that has not seen its member's fold, with its averaged weights from where they were best on it."""
     shape = SHAPES[model.network]
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    device = lesson.features.device
-    weight = torch.from_numpy(lesson.rows.learnable(member % N_FOLDS)).float().to(device)
-    length = min(recipe.length, (len(lesson.features) - 4) * 10 // 11) // shape.stack * shape.stack
-    net = LipNet(lesson.features.shape[1], lesson.targets.shape[1], shape).to(device)
+    device = data.features.device
+    weight = torch.from_numpy(data.rows.learnable(member % N_FOLDS)).float().to(device)
+    length = min(recipe.length, (len(data.features) - 4) * 10 // 11) // shape.stack * shape.stack
+    net = LipNet(data.features.shape[1], data.targets.shape[1], shape).to(device)
+    rate, batch = recipe.rate, recipe.batch
     if start is not None:
         net.load_state_dict(start.state_dict())
-    rate, batch = (recipe.rate, recipe.batch) if start is None else (recipe.adapt_rate, recipe.batch)
-    if start is not None and steps < MANY_STEPS:
-        rate, batch = rate / 2, batch // 2
-    drawn = lambda: excerpts(lesson.features, lesson.targets, weight, batch, length, recipe.vary, generator)  # noqa: E731
-    judge_at = lambda step: step >= steps // 2 and step % max(10, steps // 24) == 0  # noqa: E731
-    objective = lip_objective(net, model, drawn, lesson.importance, recipe.opening, rate, steps)
-    return net, train(
-        [objective], steps, generator, lambda: lesson.error(net, model, member), judge_at, tell, keep, patience=PATIENCE
-    )
+        rate = recipe.adapt_rate
+        if steps < MANY_STEPS:
+            rate, batch = rate / 2, batch // 2
+    draw = partial(excerpts, data.features, data.targets, weight, batch, length, recipe.vary, generator)
+    objective = lip_objective(net, model, draw, data.importance, recipe.opening, rate, steps)
+    error = partial(data.error, net, model, member)
+    due = lambda step: step >= steps // 2 and step % max(10, steps // 24) == 0  # noqa: E731  the loop's argument, short
+    return net, train([objective], steps, generator, error, due, report, keep, patience=PATIENCE)
 
 
 def importance_of(basis: LipBasis, flatten: float) -> torch.Tensor:
@@ -229,26 +254,26 @@ def importance_of(basis: LipBasis, flatten: float) -> torch.Tensor:
 def lip_objective(
     net: LipNet,
     model: LipModel,
-    drawn: Callable[[], tuple[torch.Tensor, torch.Tensor, torch.Tensor]],
+    draw: Callable[[], tuple[torch.Tensor, torch.Tensor, torch.Tensor]],
     importance: torch.Tensor,
     opening_weight: float,
     rate: float,
     steps: int,
-) -> Objective:
-    """Who learns lips: `drawn()` gives features (B,L,D), wanted coefficients (B,L,K) and weights (B,L)."""
+) -> Objective[int]:
+    """Who learns lips: `draw()` gives features (B,L,D), wanted coefficients (B,L,K) and weights (B,L)."""
     closeness = OpeningLoss(model.basis, importance.device)
 
     def terms(step: int) -> dict[str, torch.Tensor]:
-        heard, wanted, counts = drawn()
-        said = net(model.standardised(heard))[:, -(-net.delay // net.stack) :]
-        wanted, counts = (full[:, : heard.shape[1] - net.delay : net.stack] for full in (wanted, counts))
-        mean = lambda each: (each * counts).sum() / counts.sum().clamp(min=1)  # noqa: E731
-        square = {"coefficients": mean(((said - wanted) ** 2 * importance).sum(-1))}
-        return square | ({"opening": opening_weight * mean(closeness(said, wanted))} if opening_weight else {})
+        features, wanted, counts = draw()
+        predicted = net(model.standardised(features))[:, -(-net.delay // net.stack) :]
+        wanted, counts = (full[:, : features.shape[1] - net.delay : net.stack] for full in (wanted, counts))
+        mean = lambda each: (each * counts).sum() / counts.sum().clamp(min=1)  # noqa: E731  a weighted mean, twice
+        square = {"coefficients": mean(((predicted - wanted) ** 2 * importance).sum(-1))}
+        return square | ({"opening": opening_weight * mean(closeness(predicted, wanted))} if opening_weight else {})
 
     optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.15)
-    return Objective("lips", net, optimiser, terms, schedule)
+    return Objective("lips", net, terms, optimiser=optimiser, schedule=schedule)
 
 
 def _gain(truth: np.ndarray, guess: np.ndarray) -> float:
@@ -284,12 +309,12 @@ def _report(
 def _warning(speech_s: float, r: float) -> str:
     if r < UNRELATED_R:
         return (
-            f"The target's lips hardly follow its sound (held-out correlation {r:.2f}): is this another person's voice, or out of sync? "
-            "Add --footage with the person's own speech."
+            f"The target's lips hardly follow its sound (held-out correlation {r:.2f}): "
+            "is this another person's voice, or out of sync? Add --footage with the person's own speech."
         )
     if speech_s < ENOUGH_SPEECH_S:
         return (
-            f"Only {speech_s:.0f} s of the target's own speech to learn from (a minute or more is better); held-out correlation of mouth "
-            f"opening {r:.2f}. Add --footage of the same person."
+            f"Only {speech_s:.0f} s of the target's own speech to learn from (a minute or more is better); "
+            f"held-out correlation of mouth opening {r:.2f}. Add --footage of the same person."
         )
     return ""

@@ -1,8 +1,8 @@
-"""One plain training loop for lips and textures: players take turns, each steps its own optimiser on its own named loss
-terms.
+"""One plain training loop for lips and textures: objectives take turns, each steps its own optimiser on its own named
+loss terms.
 
-A run can be stopped at any moment and resumed exactly: weights, optimisers, averages, dice and the best weights so far
-are kept in one safetensors file."""
+A run can be stopped at any moment and resumed exactly: weights, optimisers, averages, the generators' states and the
+best weights so far are kept in one safetensors file."""
 
 from __future__ import annotations
 
@@ -13,33 +13,21 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from lipsync.core.objective import Objective
 from lipsync.learning.distributed import Ranks
 from lipsync.store.cache import save_tensors
 from media.atomic import atomic_write
 
-Terms = Mapping[str, torch.Tensor]
-
 
 @dataclass(slots=True)
-class Objective:
-    """Who moves: `terms(step)` gives named losses, their sum is stepped down by `optimiser`."""
-
-    name: str
-    net: nn.Module
-    optimiser: torch.optim.Optimizer
-    terms: Callable[[int], Terms]
-    schedule: torch.optim.lr_scheduler.LRScheduler | None = None
-    clip: float = 1.0  # largest norm of a gradient
-
-
-@dataclass(slots=True)
-class Judged:
+class TrainingResult:
     """What became of a training: rows of (step, mean loss since the last row, held-out error), the best error and its
     step."""
 
@@ -49,81 +37,110 @@ class Judged:
 
 
 def train(
-    objectives: Sequence[Objective],
+    objectives: Sequence[Objective[int]],
     steps: int,
     generator: torch.Generator,
-    judge: Callable[[], float],
-    judge_at: Callable[[int], bool],
-    tell: Callable[[int], None] = lambda step: None,
+    evaluate: Callable[[], float],
+    evaluate_at: Callable[[int], bool],
+    report: Callable[[int], None] = lambda step: None,
     keep: Path | None = None,
     keep_every_s: float = 10.0,
     patience: int = 0,
     ranks: Ranks | None = None,
-) -> Judged:
-    """Trains the players' networks for `steps`; they end with their averaged weights from where `judge` found them
-    best.
+) -> TrainingResult:
+    """Trains the objectives' networks for `steps`; they end with their averaged weights from where `evaluate` found
+    them best. Losses are called with the step.
 
-    dice: the only randomness of the terms, beside torch's own; judge: held-out error, called with the averaged weights
-    in place, at the steps chosen by `judge_at` and at the last; patience: stop after so many judgements without a
-    better one (0 = never); keep: file for resuming: if it holds the same run, that is continued; a finished one is not
-    run again; ranks: this process is one of several that call this with the same players and their own dice: they learn
-    together, the first one judges, tells and saves."""
+    generator: the only randomness of the losses, beside torch's own; evaluate: held-out error, called with the averaged
+    weights in place, at the steps chosen by `evaluate_at` and at the last; patience: stop after so many evaluations
+    without a better one (0 = never); keep: file for resuming: if it holds the same run, that is continued; a finished
+    one is not run again; ranks: this process is one of several that call this with the same objectives and generators
+    of their own: they learn together, the first one evaluates, reports and saves."""
     state = _State(objectives, generator, ranks)
-    if ranks is not None:
-        ranks.broadcast(state.values() + state.mean + state.best)
     if keep is not None and keep.exists():
         state.resume(keep, steps)
     saved_s = time.monotonic()
-    while state.step < steps and not state.tired(patience):
+    while state.step < steps and not 0 < patience <= state.worse:
         state.step += 1
-        for objective in objectives:
-            state.losses.append(_move(objective, state.step, ranks))
+        for learner in state.learners:
+            state.losses.append(learner.step(state.step, ranks))
         state.average()
-        if judge_at(state.step) or state.step == steps:
-            state.judged(judge)
+        if evaluate_at(state.step) or state.step == steps:
+            state.evaluate(evaluate)
         if state.first:
-            tell(state.step)
+            report(state.step)
         if keep is not None and state.step < steps and state.agreed(time.monotonic() - saved_s > keep_every_s):
             state.save(keep, steps)
             saved_s = time.monotonic()
-    _assign(state.values(), state.best)
-    for objective in objectives:
-        objective.net.eval()
+    state.take_best()
     if keep is not None:
         state.save(keep, steps)
     return state.outcome
 
 
-def _move(objective: Objective, step: int, ranks: Ranks | None) -> float:
-    objective.net.train()
-    loss = sum(objective.terms(step).values())
-    objective.optimiser.zero_grad()
-    loss.backward()
-    if ranks is not None:
-        ranks.mean_gradients(objective.net)
-        ranks.broadcast(objective.net.buffers())
-    nn.utils.clip_grad_norm_(objective.net.parameters(), objective.clip)
-    objective.optimiser.step()
-    if objective.schedule is not None:
-        objective.schedule.step()
-    return float(loss.detach())
+class _Learner:
+    """An objective with its optimiser."""
+
+    def __init__(self, objective: Objective[int]) -> None:
+        self.objective, self.net = objective, objective.net
+        self.optimiser = objective.optimiser or torch.optim.Adam(
+            self.net.parameters(), objective.rate, betas=objective.betas
+        )
+        self.schedule = objective.schedule
+
+    def step(self, step: int, ranks: Ranks | None) -> float:
+        """The loss before this step."""
+        self.net.train()
+        loss = reduce(torch.add, self.objective.loss(step).values())
+        self.optimiser.zero_grad()
+        loss.backward()
+        if ranks is not None:
+            ranks.mean_gradients(self.net)
+            ranks.broadcast(self.net.buffers())
+        nn.utils.clip_grad_norm_(self.net.parameters(), self.objective.clip)
+        self.optimiser.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        return float(loss.detach())
+
+    def tensors(self, prefix: str) -> dict[str, torch.Tensor]:
+        """The optimiser's state."""
+        states = self.optimiser.state_dict()["state"]
+        return {f"{prefix}{i}.{name}": _copy(value) for i, state in states.items() for name, value in state.items()}
+
+    def resume(self, tensors: Mapping[str, torch.Tensor], prefix: str, scheduled: int) -> None:
+        full = self.optimiser.state_dict()
+        for name, value in tensors.items():
+            if name.startswith(prefix):
+                i, key = name.removeprefix(prefix).split(".", 1)
+                full["state"].setdefault(int(i), {})[key] = value
+        self.optimiser.load_state_dict(full)
+        if self.schedule is not None:
+            self.schedule.last_epoch = scheduled - 1
+            with warnings.catch_warnings():  # torch misses a step of the new optimiser before this one
+                warnings.simplefilter("ignore")
+                self.schedule.step()
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().contiguous().clone()
 
 
 @torch.no_grad()
 def _assign(to: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Sets the tensors; the old values come back."""
     old = [tensor.clone() for tensor in to]
-    for tensor, value in zip(to, values):
+    for tensor, value in zip(to, values, strict=True):
         tensor.copy_(value)
     return old
 
 
-def _digest(told: str, tensors: Mapping[str, torch.Tensor]) -> str:
+def _digest(facts: str, tensors: Mapping[str, torch.Tensor]) -> str:
     """SHA-256 (hex) of all that a kept state holds."""
-    sha256 = hashlib.sha256(told.encode())
+    sha256 = hashlib.sha256(facts.encode())
     for name in sorted(tensors):
         sha256.update(name.encode())
-        sha256.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy())
+        sha256.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return sha256.hexdigest()
 
 
@@ -131,31 +148,35 @@ class _State:
     """Everything that a resumed run must find again."""
 
     def __init__(self, objectives: Sequence[Objective], generator: torch.Generator, ranks: Ranks | None) -> None:
-        self.objectives, self.generator, self.ranks = objectives, generator, ranks
+        self.learners = [_Learner(objective) for objective in objectives]
+        self.generator, self.ranks = generator, ranks
         self.first = ranks is None or ranks.first
         self.step, self.worse, self.losses = 0, 0, []
         self.mean = [value.detach().clone() for value in self.values()]
         self.best = [value.clone() for value in self.mean]
-        self.outcome = Judged()
+        self.outcome = TrainingResult()
+        if ranks is not None:
+            ranks.broadcast(self.values() + self.mean + self.best)
 
     def values(self) -> list[torch.Tensor]:
-        return [value for objective in self.objectives for value in objective.net.state_dict().values()]
+        return [value for learner in self.learners for value in learner.net.state_dict().values()]
 
     @torch.no_grad()
     def average(self) -> None:
         """A running mean over about the last tenth of the steps so far, a hundred at most."""
         part = 1 - min(0.99, self.step / (self.step + 9))
-        for mean, value in zip(self.mean, self.values()):
+        for mean, value in zip(self.mean, self.values(), strict=True):
             if value.is_floating_point():
                 mean.lerp_(value, part)
             else:
                 mean.copy_(value)
 
-    def judged(self, judge: Callable[[], float]) -> None:
+    def evaluate(self, evaluate: Callable[[], float]) -> None:
+        """One row of the curve, by the averaged weights."""
         current = _assign(self.values(), self.mean)
-        for objective in self.objectives:
-            objective.net.eval()
-        error = judge() if self.first else 0.0
+        for learner in self.learners:
+            learner.net.eval()
+        error = evaluate() if self.first else 0.0
         error = error if self.ranks is None else self.ranks.of_the_first(error)
         _assign(self.values(), current)
         self.outcome.curve.append((self.step, float(np.mean(self.losses)), error))
@@ -165,55 +186,50 @@ class _State:
             self.outcome.best, self.outcome.best_step = error, self.step
             self.best = [mean.clone() for mean in self.mean]
 
+    def take_best(self) -> None:
+        """The networks end with the best weights, ready to use."""
+        _assign(self.values(), self.best)
+        for learner in self.learners:
+            learner.net.eval()
+
     def agreed(self, yes: bool) -> bool:
         """What the first rank says."""
         return yes if self.ranks is None else bool(self.ranks.of_the_first(float(yes)))
 
-    def tired(self, patience: int) -> bool:
-        return 0 < patience <= self.worse
-
     def fingerprint(self, steps: int) -> str:
         """Tells runs apart: sizes and names of all that is trained, the number of steps, and of ranks where they are
         several."""
-        shapes = [(p.name, [(k, list(v.shape)) for k, v in p.net.state_dict().items()]) for p in self.objectives]
+        shapes = [
+            (o.objective.name, [(k, list(v.shape)) for k, v in o.net.state_dict().items()]) for o in self.learners
+        ]
         several = [] if self.ranks is None else [self.ranks.n]
-        return hashlib.sha256(json.dumps([steps, shapes, *several]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(["2", steps, shapes, *several]).encode()).hexdigest()
 
     def save(self, path: Path, steps: int) -> None:
         generator = [self.generator.get_state(), torch.get_rng_state()]
         if self.ranks is not None:
-            generator = [state for pair in zip(*map(self.ranks.gathered, generator)) for state in pair]
+            rows = map(self.ranks.gathered, generator)
+            generator = [state for pair in zip(*rows, strict=True) for state in pair]
         if not self.first:
             return
-        groups = {"net": self.values(), "mean": self.mean, "best": self.best, "dice": generator}
-        tensors = {
-            f"{group}.{i}": t.detach().cpu().contiguous().clone()
-            for group, rows in groups.items()
-            for i, t in enumerate(rows)
-        }
-        plain = []
-        for k, objective in enumerate(self.objectives):
-            states = objective.optimiser.state_dict()["state"]
-            for i, state in states.items():
-                tensors |= {
-                    f"optimiser.{k}.{i}.{name}": value.detach().cpu().contiguous().clone()
-                    for name, value in state.items()
-                }
-            plain.append(objective.schedule.last_epoch if objective.schedule is not None else 0)
+        groups = {"net": self.values(), "mean": self.mean, "best": self.best, "generator": generator}
+        tensors = {f"{group}.{i}": _copy(t) for group, rows in groups.items() for i, t in enumerate(rows)}
+        for k, learner in enumerate(self.learners):
+            tensors |= learner.tensors(f"optimiser.{k}.")
         facts = {
             "run": self.fingerprint(steps),
             "step": self.step,
             "worse": self.worse,
             "losses": self.losses,
-            "schedules": plain,
+            "schedules": [o.schedule.last_epoch if o.schedule is not None else 0 for o in self.learners],
         }
         facts |= {"curve": self.outcome.curve, "lowest": self.outcome.best, "lowest_step": self.outcome.best_step}
-        told = json.dumps(facts)
+        text = json.dumps(facts)
         with (
             suppress(OSError),
             atomic_write(path) as part,
         ):  # the training goes on in memory, and the last state that could be kept stays
-            save_tensors(part, tensors, {"facts": told, "sha256": _digest(told, tensors)})
+            save_tensors(part, tensors, {"facts": text, "sha256": _digest(text, tensors)})
 
     def resume(self, path: Path, steps: int) -> None:
         """Goes on where the file stopped; a file of another run, or a damaged one, is left aside."""
@@ -221,36 +237,22 @@ class _State:
 
         try:
             with safe_open(str(path), "pt") as file:
-                marks = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in list(file.keys())}
         except (OSError, SafetensorError):
             return
-        told = marks.get("facts", "{}")
-        facts = json.loads(told) if marks.get("sha256") == _digest(told, tensors) else {}
+        text = metadata.get("facts", "{}")
+        facts = json.loads(text) if metadata.get("sha256") == _digest(text, tensors) else {}
         if facts.get("run") != self.fingerprint(steps):
             return
-        rows = lambda group, like: [tensors[f"{group}.{i}"].to(t.device) for i, t in enumerate(like)]  # noqa: E731
-        _assign(self.values(), rows("net", self.mean))
-        self.mean, self.best = rows("mean", self.mean), rows("best", self.best)
+        net, self.mean, self.best = (
+            [tensors[f"{group}.{i}"].to(t.device) for i, t in enumerate(self.mean)] for group in ("net", "mean", "best")
+        )
+        _assign(self.values(), net)
         at = 0 if self.ranks is None else 2 * self.ranks.rank
-        self.generator.set_state(tensors[f"dice.{at}"])
-        torch.set_rng_state(tensors[f"dice.{at + 1}"])
-        for k, objective in enumerate(self.objectives):
-            self._resume_player(k, objective, tensors, facts["schedules"][k])
+        self.generator.set_state(tensors[f"generator.{at}"])
+        torch.set_rng_state(tensors[f"generator.{at + 1}"])
+        for k, learner in enumerate(self.learners):
+            learner.resume(tensors, f"optimiser.{k}.", facts["schedules"][k])
         self.step, self.worse, self.losses = facts["step"], facts["worse"], facts["losses"]
-        self.outcome = Judged([tuple(row) for row in facts["curve"]], facts["lowest"], facts["lowest_step"])
-
-    @staticmethod
-    def _resume_player(k: int, objective: Objective, tensors: Mapping[str, torch.Tensor], scheduled: int) -> None:
-        full = objective.optimiser.state_dict()
-        prefix = f"optimiser.{k}."
-        for name, value in tensors.items():
-            if name.startswith(prefix):
-                i, key = name.removeprefix(prefix).split(".", 1)
-                full["state"].setdefault(int(i), {})[key] = value
-        objective.optimiser.load_state_dict(full)
-        if objective.schedule is not None:
-            objective.schedule.last_epoch = scheduled - 1
-            with warnings.catch_warnings():  # torch misses a step of the new optimiser before this one
-                warnings.simplefilter("ignore")
-                objective.schedule.step()
+        self.outcome = TrainingResult([tuple(row) for row in facts["curve"]], facts["lowest"], facts["lowest_step"])

@@ -23,7 +23,7 @@ class MouthEncoder(nn.Module):
         super().__init__()
         self.stages = nn.ModuleList(
             nn.ModuleList([nn.Conv2d(a, b, 4, 2, 1), nn.Conv2d(b, b, 3, padding=1)])
-            for a, b in zip((3, *WIDTHS), WIDTHS)
+            for a, b in zip((3, *WIDTHS), WIDTHS, strict=False)
         )
 
     def forward(self, rgb: Tensor) -> list[Tensor]:

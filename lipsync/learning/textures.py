@@ -4,7 +4,8 @@ stop, exact resume."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from audio.load import load_track
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import opening
+from lipsync.core.objective import Objective, Terms
 from lipsync.core.progress import Hook, note, silent
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthBank, TargetAnalysis
@@ -20,8 +22,8 @@ from lipsync.learning import loop
 from lipsync.learning.distributed import Ranks
 from lipsync.learning.losses import Losses
 from lipsync.speech.predict import speech_embedding
+from lipsync.textures.candidates import following
 from lipsync.textures.nets import lower_face, net_size, resized
-from lipsync.textures.trainable import Objective as Learner
 from lipsync.textures.trainable import TextureBatch, TrainableTexture, numbers_of
 from media import MediaError
 
@@ -30,27 +32,27 @@ FEWEST = 50
 #: A mouth less sharp than this share of the usual among mouths opened alike is left out.
 BLURRED = 0.4
 #: Held out for the early stop: one run of so many neighbours out of ten, and at most so many rows judged.
-_HELD_RUN, _JUDGED, _JUDGED_WIDTH = 25, 16, 128
-_JUDGEMENTS, _PATIENCE = 12, 5
-#: Another mouth for the crop: so many are drawn by lot, and the one nearest in head pose is taken.
-_LOTS, _APART = 12, 8
+_HELD_RUN, _HELD_ROWS, _HELD_WIDTH = 25, 16, 128
+_EVALUATIONS, _PATIENCE = 12, 5
+#: Another mouth for the crop: four times so many are drawn at random, and one of the nearest in head pose is taken.
+_DRAWN, _APART = 12, 8
 
 Samples = Callable[[np.ndarray], None]
 
 
 class Examples:
-    """Rows of a mouth bank as training batches. spoken: (K,256) what the lip model hears at each row, or None; domain:
-    (K,) 0 or 1, where batches are half of either, or None."""
+    """Rows of a mouth bank as training batches. speech: (K,256) the speech embedding at each row, or None; domain: (K,)
+    0 or 1, where batches are half of either, or None."""
 
     def __init__(
         self,
         bank: MouthBank,
-        spoken: np.ndarray | None,
+        speech: np.ndarray | None,
         device: torch.device,
         generator: torch.Generator,
         domain: np.ndarray | None = None,
     ) -> None:
-        self.bank, self.device, self.generator, self.spoken, self.domain = bank, device, generator, spoken, domain
+        self.bank, self.device, self.generator, self.speech, self.domain = bank, device, generator, speech, domain
         good = bank.sharpness >= BLURRED * usual_sharpness(bank)
         self.n_blurred = int((~good).sum())
         blocks = np.arange(len(bank)) // _HELD_RUN
@@ -58,34 +60,31 @@ class Examples:
         self.learned, self.held = np.flatnonzero(good & ~held), np.flatnonzero(good & held)
         if len(self.learned) < FEWEST:
             raise LipsyncError(
-                f"Only {len(self.learned)} sharp mouths to learn a texture from; {FEWEST} are needed at least. Give more footage with --footage."
+                f"Only {len(self.learned)} sharp mouths to learn a texture from; {FEWEST} are needed at least. "
+                "Give more footage with --footage."
             )
         self.region = lower_face(bank.space)
-        follows = np.zeros(len(bank), bool)
-        follows[:-1] = (
-            (bank.shot[1:] == bank.shot[:-1]) & (bank.source[1:] - bank.source[:-1] == 1) & good[1:] & ~held[1:]
-        )
+        after = following(bank)
+        follows = (after != np.arange(len(bank))) & good[after] & ~held[after]
         self.followed = self.learned[follows[self.learned]]
 
     def draw(self, n: int, run: int = 1) -> TextureBatch:
-        """n rows by lot, in runs of `run` (1 or 2) neighbours in time; where there are two domains, first those of 0,
+        """n random rows, in runs of `run` (1 or 2) neighbours in time; where there are two domains, first those of 0,
         then those of 1."""
-        starts = self.learned if run == 1 or len(self.followed) == 0 else self.followed
-        run = 1 if starts is self.learned else run
-        parts = (
-            [starts] if self.domain is None else [part for d in (0, 1) if len(part := starts[self.domain[starts] == d])]
-        )
-        first = np.concatenate([part[self._lot(len(part), max(1, n // run // len(parts)))] for part in parts])
+        run = run if len(self.followed) else 1
+        starts = self.learned if run == 1 else self.followed
+        parts = [starts] if self.domain is None else [starts[self.domain[starts] == d] for d in (0, 1)]
+        parts = [part for part in parts if len(part)]
+        first = np.concatenate([part[self._random(len(part), max(1, n // run // len(parts)))] for part in parts])
         return self.batch((first[:, None] + np.arange(run)).ravel(), run)
 
-    def judged(self) -> TextureBatch:
-        """The held-out rows, the same each time."""
+    def held_out(self) -> TextureBatch:
+        """Some held-out rows, the same each time."""
         rows = self.held if len(self.held) else self.learned
         if self.domain is not None:
-            rows = next(
-                r for r in (rows[self.domain[rows] == 0], self.learned[self.domain[self.learned] == 0], rows) if len(r)
-            )
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, _JUDGED).astype(int))]
+            own = (some[self.domain[some] == 0] for some in (rows, self.learned))
+            rows = next((some for some in own if len(some)), rows)
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, _HELD_ROWS).astype(int))]
         return self.batch(rows, 1, np.random.default_rng(0))
 
     def batch(self, rows: np.ndarray, run: int, rng: np.random.Generator | None = None) -> TextureBatch:
@@ -98,27 +97,22 @@ class Examples:
             lips=numbers_of(self.bank.lips[rows], self.device),
             crop=crop.to(self.device),
             pose=numbers_of(self.bank.pose[rows], self.device),
-            speech=None if self.spoken is None else numbers_of(self.spoken[rows], self.device),
+            speech=None if self.speech is None else numbers_of(self.speech[rows], self.device),
         )
         return TextureBatch(query, truth.to(self.device), torch.from_numpy(rows).to(self.device), run)
 
     def _others(self, rows: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
         """For each row another one that shows a head turned alike, of the same shot where it has some."""
         bank, pool = self.bank, self.learned
-        lots = pool[
-            (
-                rng.integers(0, len(pool), (len(rows), 4 * _LOTS))
-                if rng
-                else self._lot(len(pool), len(rows) * 4 * _LOTS).reshape(len(rows), -1)
-            )
-        ]
-        unlike = (bank.shot[lots] != bank.shot[rows, None]) * 100.0 + (np.abs(lots - rows[:, None]) < _APART) * 1000.0
-        turned = np.abs(bank.pose[lots] - bank.pose[rows, None]).sum(-1)
+        random = self._random if rng is None else lambda high, n: rng.integers(0, high, n)
+        some = pool[random(len(pool), len(rows) * 4 * _DRAWN).reshape(len(rows), -1)]
+        unlike = (bank.shot[some] != bank.shot[rows, None]) * 100.0 + (np.abs(some - rows[:, None]) < _APART) * 1000.0
+        turned = np.abs(bank.pose[some] - bank.pose[rows, None]).sum(-1)
         nearest = np.argsort(turned + unlike, axis=1)[:, :4]
-        one = rng.integers(0, 4, len(rows)) if rng else self._lot(4, len(rows))
-        return lots[np.arange(len(rows)), nearest[np.arange(len(rows)), one]]
+        one = random(4, len(rows))
+        return some[np.arange(len(rows)), nearest[np.arange(len(rows)), one]]
 
-    def _lot(self, high: int, n: int) -> np.ndarray:
+    def _random(self, high: int, n: int) -> np.ndarray:
         return torch.randint(0, high, (n,), generator=self.generator).numpy()
 
 
@@ -137,7 +131,7 @@ def train_texture(
     hook: Hook = silent,
     device: torch.device | str = "cpu",
     *,
-    spoken: np.ndarray | None = None,
+    speech: np.ndarray | None = None,
     keep: Path | None = None,
     samples: Samples | None = None,
     seed: int = 0,
@@ -146,72 +140,68 @@ def train_texture(
     """Trains `method` on the subject's mouths; it is ready to draw afterwards. Returns the report (plain values), also
     kept as `method.report`.
 
-    spoken: (K,256) for methods that hear; keep: file of an interrupted training, continued exactly; samples: receives a
-    picture (H,W,3) uint8 at every judgement: truth above, drawn below; ranks: this process is one of several that train
-    together, each on rows of its own. LipsyncError: too few mouths."""
-    start, device = time.monotonic(), torch.device(device)
-    seed += ranks.rank if ranks is not None else 0
+    speech: (K,256) `speech_at_mouths` for methods that need it; keep: file of an interrupted training, continued
+    exactly; samples: receives a picture (H,W,3) uint8 at every evaluation: truth above, drawn below; ranks: this
+    process is one of several that train together, each on rows of its own. LipsyncError: too few mouths."""
+    start, device, seed = time.monotonic(), torch.device(device), seed + (ranks.rank if ranks else 0)
     generator = torch.Generator().manual_seed(seed)
-    examples = Examples(
-        subject.bank, spoken if "speech" in method.needs else None, device, generator, method.domains(subject)
-    )
+    speech = speech if "speech" in method.needs else None
+    examples = Examples(subject.bank, speech, device, generator, method.domains(subject))
     torch.manual_seed(seed)
     losses = Losses(device)
-    perceptual = (
-        losses.perceptual_name
-    )  # loaded now: making a network throws dice, which a resumed run must not throw again
+    _ = losses.perceptual_name  # loaded now: making a network draws numbers, which a resumed run must not draw again
     method.begin(subject, device)
-    turn = _Turn(method, examples, precision_of(device))
-    objectives = [turn.objective(learner) for learner in method.objectives(losses)]
-    steps = method.config.steps
-    judge_at = max(1, steps // _JUDGEMENTS)
-    held = examples.judged()
+    batches = _Batches(method, examples, precision_of(device))
+    objectives = [batches.objective(objective) for objective in method.objectives(losses)]
+    steps, every = method.config.steps, max(1, method.config.steps // _EVALUATIONS)
+    evaluate = partial(_error, method, examples.held_out(), losses, samples)
 
-    def judge() -> float:
-        with torch.no_grad():
-            drawn = method.answer(held)
-        if samples is not None:
-            samples(_sheet(held.truth, drawn))
-        if (own := method.error(drawn, held.truth)) is not None:
-            return float(own)
-        a, b = (resized(pictures, net_size(method.space, _JUDGED_WIDTH)) for pictures in (drawn, held.truth))
-        return float(losses.l1(a, b) + 0.1 * losses.perceptual(a, b))
-
-    def tell(step: int) -> None:
-        note(hook, ", ".join(f"{name} {value:.3g}" for name, value in turn.last.items()))
+    def report(step: int) -> None:
+        note(hook, ", ".join(f"{name} {value:.3g}" for name, value in batches.last.items()))
         hook(f"texture {method.name}", step, steps)
 
-    judged = loop.train(
-        objectives,
-        steps,
-        generator,
-        judge,
-        lambda step: step % judge_at == 0,
-        tell,
-        keep,
-        patience=_PATIENCE,
-        ranks=ranks,
-    )
+    due = lambda step: step % every == 0  # noqa: E731  the loop's argument, short
+    result = loop.train(objectives, steps, generator, evaluate, due, report, keep, patience=_PATIENCE, ranks=ranks)
     method.nets.eval()
-    method.report = {
-        "steps": judged.curve[-1][0],
-        "of_steps": steps,
-        "best_step": judged.best_step,
-        "error": judged.best,
-        "curve": [list(row) for row in judged.curve],
+    method.report = _report(method, result, batches, losses, ranks) | {"seconds": round(time.monotonic() - start, 1)}
+    return method.report
+
+
+@torch.no_grad()
+def _error(method: TrainableTexture, held: TextureBatch, losses: Losses, samples: Samples | None) -> float:
+    """The error of held-out mouths, by which training ends early."""
+    drawn = method.answer(held)
+    if samples is not None:
+        samples(_sheet(held.truth, drawn))
+    own = method.error(drawn, held.truth)
+    if own is not None:
+        return float(own)
+    a, b = (resized(pictures, net_size(method.space, _HELD_WIDTH)) for pictures in (drawn, held.truth))
+    return float(losses.l1(a, b) + 0.1 * losses.perceptual(a, b))
+
+
+def _report(
+    method: TrainableTexture, result: loop.TrainingResult, batches: _Batches, losses: Losses, ranks: Ranks | None
+) -> dict:
+    """What became of a training, plain values."""
+    examples = batches.examples
+    return {
+        "steps": result.curve[-1][0],
+        "of_steps": method.config.steps,
+        "best_step": result.best_step,
+        "error": result.best,
+        "curve": [list(row) for row in result.curve],
         "mouths": len(examples.learned),
         "held_out": len(examples.held),
         "left_out_as_blurred": examples.n_blurred,
-        "seconds": round(time.monotonic() - start, 1),
         "parameters": method.n_parameters,
-        "precision": str(turn.precision).removeprefix("torch."),
-        "perceptual": perceptual,
-        "device": device.type,
-        "heard_speech": examples.spoken is not None,
+        "precision": str(batches.precision).removeprefix("torch."),
+        "perceptual": losses.perceptual_name,
+        "device": examples.device.type,
+        "heard_speech": examples.speech is not None,
         "devices": 1 if ranks is None else ranks.n,
         **method.remarks,
     }
-    return method.report
 
 
 def precision_of(device: torch.device) -> torch.dtype:
@@ -221,25 +211,26 @@ def precision_of(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 
 
-class _Turn:
-    """The batch that all players see at one step, and their last losses by name."""
+class _Batches:
+    """The batch that all objectives see at one step, and their last losses by name."""
 
     def __init__(self, method: TrainableTexture, examples: Examples, precision: torch.dtype) -> None:
         self.method, self.examples, self.precision = method, examples, precision
         self.step, self.batch = 0, None
         self.last: dict[str, float] = {}
 
-    def objective(self, learner: Learner) -> loop.Objective:
-        net = learner.net.to(self.examples.device).to(memory_format=torch.channels_last)
-        optimiser = torch.optim.Adam(net.parameters(), learner.rate, betas=learner.betas)
-        return loop.Objective(learner.name, net, optimiser, lambda step: self.terms(learner, step), clip=learner.clip)
+    def objective(self, objective: Objective[TextureBatch]) -> Objective[int]:
+        """The same on the device, its loss called with the step."""
+        net = objective.net.to(self.examples.device).to(memory_format=torch.channels_last)
+        loss = partial(self._loss, objective)
+        return Objective(objective.name, net, loss, objective.rate, objective.betas, objective.clip)
 
-    def terms(self, learner: Learner, step: int) -> Mapping[str, torch.Tensor]:
-        if step != self.step:
+    def _loss(self, objective: Objective[TextureBatch], step: int) -> Terms:
+        if self.batch is None or step != self.step:
             config = self.method.config
             self.step, self.batch = step, self.examples.draw(config.batch, config.run)
         with torch.autocast(self.examples.device.type, self.precision, enabled=self.precision != torch.float32):
-            terms = learner.loss(self.batch)
+            terms = objective.loss(self.batch)
         self.last |= {name: float(value.detach()) for name, value in terms.items()}
         return terms
 

@@ -56,10 +56,12 @@ def dub(
     on where it was. Raises UsageError for options, LipsyncError, MediaError for material that cannot be used; no half
     video is left behind then."""
     target, speech, out, more = Path(target), Path(speech), Path(out), tuple(map(Path, footage))
-    _check(target, speech, out, more, config, force, prepared)
+    texture = _check(target, speech, out, more, config, force, prepared)
     cache, watch = cache or Cache(config.cache.folder or None), Stopwatch(hook)
 
-    subject, model, method, device = prepared or prepare(target, config, footage=more, cache=cache, hook=watch)
+    subject, model, method, device = prepared or prepare(
+        target, config, footage=more, cache=cache, hook=watch, texture=texture
+    )
     said = predict_utterance(
         speech, model, subject.video.clock, config, embed="speech" in method.needs, preview_s=preview_s
     )
@@ -86,14 +88,15 @@ def prepare(
     footage: Sequence[str | Path] = (),
     cache: Cache | None = None,
     hook: Hook = silent,
+    texture: TextureMethod | None = None,
 ) -> Prepared:
-    """What `dub` can use for several speeches of one target, with the same footage and configuration. Raises as `dub`
-    does."""
+    """What `dub` can use for several speeches of one target, with the same footage and configuration. texture: the
+    configured method where it was checked before. Raises as `dub` does."""
     device = pick_device(config.device)
     cache = cache or Cache(config.cache.folder or None)
     subject = analyse(Path(target), config, cache, hook, tuple(map(Path, footage)))
     model = lip_model_for(subject, config.lips, cache, device, hook)
-    return Prepared(subject, model, texture_for(subject, config, cache, device, hook), device)
+    return Prepared(subject, model, texture_for(subject, config, cache, device, hook, texture), device)
 
 
 def _check(
@@ -104,11 +107,11 @@ def _check(
     config: DubConfig,
     force: bool,
     prepared: Prepared | None,
-) -> None:
-    """What can be refused before any work; what depends on the target alone is known good where it is prepared."""
+) -> TextureMethod:
+    """The texture method, after all that can be refused before any work; what depends on the target alone is known good
+    where it is prepared."""
     validate(config)
     check_paths(target, speech, out, footage, force)
     check_speech(speech, config.input_limits)
     check_encoder(out, config.write)
-    if prepared is None:
-        check_texture(config)
+    return check_texture(config) if prepared is None else prepared.method

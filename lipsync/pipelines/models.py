@@ -14,14 +14,15 @@ from lipsync.core.progress import Hook, silent
 from lipsync.core.runtime import all_threads, one_thread
 from lipsync.core.texture import TextureMethod
 from lipsync.core.types import TargetAnalysis
-from lipsync.learning.lip_examples import spoken_lips
-from lipsync.learning.textures import speech_at_mouths
+from lipsync.learning.adaptation import adapt_lip_model
+from lipsync.learning.lip_examples import examples_of
+from lipsync.learning.textures import speech_at_mouths, train_texture
 from lipsync.speech.lip_model import LipModel
 from lipsync.speech.prior import prior_for, prior_path
 from lipsync.store.cache import Cache, content_hash, step_key
 from lipsync.target.rest import resting_lips
 from lipsync.textures.registry import get_method
-from lipsync.textures.trainable import TrainableTexture
+from lipsync.textures.trainable import TrainableTexture, as_trainable
 
 #: Raise whenever the same footage would train another model.
 VERSION = 5
@@ -40,13 +41,11 @@ def lip_model_for(
     key = step_key("lips", VERSION, {"config": asdict(config), "prior": start}, [film.key for film in subject.films])
 
     def make(where: Path) -> None:
-        from lipsync.learning.adaptation import adapt_lip_model
-
-        examples, _ = spoken_lips(subject.films)
+        examples, _ = examples_of(subject.films)
         if prior is None and not examples:
             raise LipsyncError(
-                f"{subject.video.path.name} has no sound to learn lips from. Add footage of the same person speaking "
-                "with --footage."
+                f"{subject.video.path.name} has no sound to learn lips from. "
+                "Add footage of the same person speaking with --footage."
             )
         visible = [film.track.lips for film in subject.films]
         with one_thread():
@@ -60,46 +59,43 @@ def lip_model_for(
 
 
 def texture_for(
-    subject: TargetAnalysis, config: DubConfig, cache: Cache, device: torch.device, hook: Hook = silent
+    subject: TargetAnalysis,
+    config: DubConfig,
+    cache: Cache,
+    device: torch.device,
+    hook: Hook = silent,
+    method: TextureMethod | None = None,
 ) -> TextureMethod:
-    """The configured method, ready to draw this subject. LipsyncError: it must learn first, or the weights do not
-    fit."""
+    """The configured method, ready to draw this subject. method: that of `check_texture`, whose weights are not read
+    again. LipsyncError: it must learn first, or the weights do not fit."""
+    method = method or get_method(config.texture, config)
+    learner = as_trainable(method)
+    if learner is None or learner.weights is not None or not config.train_texture:
+        return method.prepare(subject, device)
+
+    def make(where: Path) -> None:
+        learner.weights = None  # of an entry that has gone
+        speech = speech_at_mouths(subject) if "speech" in learner.needs else None
+        with all_threads():
+            train_texture(learner, subject, hook, device, speech=speech)
+        learner.save(where / "texture.safetensors")
+
+    def load(folder: Path) -> TrainableTexture:
+        learner.weights = folder / "texture.safetensors"
+        return learner.prepare(subject, device)
+
+    key = texture_key(config.texture, learner, subject)
+    return cache.read("textures", key, make, load, label=f"{learner.name}, {subject.video.path.name}")
+
+
+def check_texture(config: DubConfig) -> TextureMethod:
+    """The configured method, its weights read. LipsyncError, before any work, where it must learn first or the weights
+    are another's."""
     method = get_method(config.texture, config)
-    if isinstance(method, TrainableTexture) and method.weights is None and config.train_texture:
-
-        def make(where: Path) -> None:
-            from lipsync.learning.textures import train_texture
-
-            method.weights = None  # of an entry that has gone
-            with all_threads():
-                train_texture(
-                    method,
-                    subject,
-                    hook,
-                    device,
-                    spoken=speech_at_mouths(subject) if "speech" in method.needs else None,
-                )
-            method.save(where / "texture.safetensors")
-
-        def load(folder: Path) -> TextureMethod:
-            method.weights = folder / "texture.safetensors"
-            return method.prepare(subject, device)
-
-        return cache.read(
-            "textures",
-            texture_key(config.texture, method, subject),
-            make,
-            load,
-            label=f"{method.name}, {subject.video.path.name}",
-        )
-    return method.prepare(subject, device)
-
-
-def check_texture(config: DubConfig) -> None:
-    """LipsyncError, before any work, where the configured method must learn first or its weights are another's."""
-    method = get_method(config.texture, config)
-    if isinstance(method, TrainableTexture) and not config.train_texture:
-        method.check_weights()
+    learner = as_trainable(method)
+    if learner is not None and not config.train_texture:
+        learner.check_weights()
+    return method
 
 
 def texture_key(name: str, method: TrainableTexture, subject: TargetAnalysis) -> str:
@@ -112,6 +108,8 @@ def texture_key(name: str, method: TrainableTexture, subject: TargetAnalysis) ->
 
 def texture_facts(method: TextureMethod) -> dict:
     """What a receipt says of a method: its name and, if it has learned, how."""
-    learned = isinstance(method, TrainableTexture)
-    report = {key: value for key, value in method.report.items() if key != "curve"} if learned else {}
-    return {"method": method.name} | ({"parameters": method.n_parameters, "training": report} if learned else {})
+    learner = as_trainable(method)
+    if learner is None:
+        return {"method": method.name}
+    report = {key: value for key, value in learner.report.items() if key != "curve"}
+    return {"method": learner.name, "parameters": learner.n_parameters, "training": report}

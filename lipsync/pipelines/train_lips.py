@@ -14,7 +14,7 @@ from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.progress import Hook, silent
 from lipsync.core.runtime import one_thread, pick_device
-from lipsync.learning.lip_examples import spoken_lips
+from lipsync.learning.lip_examples import LipExample, examples_of
 from lipsync.pipelines.models import VERSION
 from lipsync.speech.lip_model import LipModel
 from lipsync.speech.prior import prior_for, prior_path
@@ -38,44 +38,38 @@ def train_lips(
 
     An interrupted training goes on where it stopped when the same is asked for again, unless `fresh`. LipsyncError,
     MediaError: footage that cannot be used; nothing is left at `out` then."""
-    footage, out = tuple(map(Path, footage)), Path(out)
+    paths, out = tuple(map(Path, footage)), Path(out)
     validate(config)
-    check_files([(path, "footage") for path in footage], [out, curve_path(out)], force)
+    check_files([(path, "footage") for path in paths], [out, curve_path(out)], force)
     device = pick_device(config.device)
     cache = cache or Cache(config.cache.folder or None)
-    films, notes = usable_footage(footage, config, cache, hook)
-    examples, more = spoken_lips(films)
+    videos, notes = usable_footage(paths, config, cache, hook)
+    examples, more = examples_of(videos)
     notes = [*notes, *more]
     if not examples:
-        raise LipsyncError(
-            " ".join(
-                [*notes, "There is nothing to learn lips from: give footage of a face that speaks, with its sound."]
-            )
-        )
+        nothing = "There is nothing to learn lips from: give footage of a face that speaks, with its sound."
+        raise LipsyncError(" ".join([*notes, nothing]))
     prior = prior_for(config.lips)
     start = content_hash(prior_path(config.lips)) if prior else ""
-    key = step_key("train-lips", VERSION, {"lips": config.lips, "prior": start}, [film.key for film in films])
+    key = step_key("train-lips", VERSION, {"lips": config.lips, "prior": start}, [video.key for video in videos])
     if fresh:
         shutil.rmtree(cache.folder / UNFINISHED / key, ignore_errors=True)
-    keep = cache.unfinished(UNFINISHED, key, label=", ".join(film.video.path.name for film in films))
+    keep = cache.unfinished(UNFINISHED, key, label=", ".join(video.video.path.name for video in videos))
     model = _trained(examples, config, prior, keep, device, hook)
     with written_whole(out) as part:
         model.save(part)
     shutil.rmtree(keep, ignore_errors=True)
-    picture = _write_curve(model.report, curve_path(out))
-    if picture is None:
-        curve_path(out).unlink(missing_ok=True)  # of an earlier model of this name
     return {
         "path": str(out),
-        "picture": picture,
-        "footage": [str(film.video.path) for film in films],
+        "picture": _write_curve(model.report, curve_path(out)),
+        "footage": [str(video.video.path) for video in videos],
         "report": model.report,
         "notes": notes,
     }
 
 
 def _trained(
-    examples: list, config: DubConfig, prior: LipModel | None, keep: Path, device: torch.device, hook: Hook
+    examples: list[LipExample], config: DubConfig, prior: LipModel | None, keep: Path, device: torch.device, hook: Hook
 ) -> LipModel:
     from lipsync.learning.lips import train_lip_model
 
@@ -88,13 +82,14 @@ def _trained(
 
 
 def _write_curve(report: dict, path: Path) -> str | None:
-    """The picture's name; None where the report holds no curve."""
+    """The picture's name; None where the report holds no curve, and then no picture of an earlier model stays."""
     import cv2
 
     from lipsync.learning.curves import curve_picture
 
     picture = curve_picture(report)
     if picture is None:
+        path.unlink(missing_ok=True)
         return None
     with written_whole(path) as part:
         _, png = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from lipsync.config.schema import CompositeConfig
-from lipsync.core.geometry import apply
+from lipsync.core.geometry import apply, sample_pixels
 from lipsync.core.lips import soft_step
 from lipsync.core.texture import MouthTexture
 from lipsync.core.types import MouthSpace
@@ -75,11 +75,13 @@ def _draw_over(frames, mouth, lips, faces, rows, space, config) -> None:
     coarse = box.positions(_STEP)
     strength = strength[:, None, None, None]
     region = blend_region(jaw, coarse, config)
-    inside = _sample(mouth.alpha, space.scale * (coarse - coarse.new_tensor([space.left, space.top])), "bilinear")
+    inside = sample_pixels(mouth.alpha, space.scale * (coarse - coarse.new_tensor([space.left, space.top])), "bilinear")
     mask, support = box.fine(region[0] * inside * strength), box.fine(region[1] * strength)
 
     bent, reach = _bend_jaw(under, box, coarse, jaw, moved, config)
-    over = _sample(mouth.rgb, space.scale * (box.positions(1) - coarse.new_tensor([space.left, space.top])), "bicubic")
+    over = sample_pixels(
+        mouth.rgb, space.scale * (box.positions(1) - coarse.new_tensor([space.left, space.top])), "bicubic"
+    )
     off_lips = (
         -torch.maximum(_depth(lips[:, _OUTER_LIPS], coarse), _depth(target_lips[:, _OUTER_LIPS], coarse))
         - config.lip_margin
@@ -189,7 +191,7 @@ def _bend_jaw(
     pixel_from_face = torch.linalg.inv(box.face_from_pixel)
     shift = (shift @ pixel_from_face[:, :2, :2].transpose(1, 2)).reshape(face.shape).permute(0, 3, 1, 2)
     corner = torch.stack([box.left, box.top], -1)[:, None, None]
-    bent = _sample(under, box.pixels(1) - corner - box.fine(shift).permute(0, 2, 3, 1), "bilinear")
+    bent = sample_pixels(under, box.pixels(1) - corner - box.fine(shift).permute(0, 2, 3, 1), "bilinear")
     reach = (total.reshape(face.shape[:3]) > 0).float()[:, None]
     return torch.where(box.fine(reach) > 0, bent, under), reach
 
@@ -221,9 +223,3 @@ def _depth(polygon: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     left = (rel_x * edge_y < edge_x * rel_y) != (edge_y < 0)
     inside = (spans & left).sum(-1) % 2 == 1
     return torch.where(inside, distance, -distance).reshape(len(points), 1, *points.shape[1:3])
-
-
-def _sample(image: torch.Tensor, at: torch.Tensor, mode: str) -> torch.Tensor:
-    """(B,C,h,w) values of `image` at (B,h,w,2) positions (pixel-centre rule)."""
-    size = at.new_tensor([image.shape[3], image.shape[2]])
-    return F.grid_sample(image, at * 2 / size - 1, mode=mode, padding_mode="border", align_corners=False)

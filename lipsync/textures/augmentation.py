@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from lipsync.config.textures import AutoencoderConfig
+from lipsync.core.geometry import sample_unit
 from lipsync.core.lips import MIRRORED
 from lipsync.core.types import MouthSpace
 from lipsync.textures.nets import resized
@@ -44,7 +45,7 @@ def move_picture(x: torch.Tensor, move: torch.Tensor, space: MouthSpace) -> torc
     shifted."""
     half = x.new_tensor([space.width, space.height]) / (2 * space.scale)
     middle = x.new_tensor([space.left, space.top]) + half
-    at = _identity(tuple(x.shape[2:]), x.device) * half + middle
+    at = _identity((x.shape[2], x.shape[3]), x.device) * half + middle
     at = (at - move[:, None, None, 2:4]) @ torch.linalg.inv(_turn(move).float()).mT[:, None]
     at = torch.where(move[:, 4, None, None, None] > 0.5, at * x.new_tensor([-1.0, 1.0]), at)
     return sampled(x, (at - middle) / half)
@@ -61,7 +62,7 @@ def random_warp(n: int, size: tuple[int, int], spread: float) -> torch.Tensor:
 
 def sampled(x: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     """(B,C,h,w) pictures read at (B,h,w,2) positions from -1 to 1; beyond the rim as at the rim."""
-    return F.grid_sample(x.float(), at.float(), mode="bilinear", padding_mode="border", align_corners=False)
+    return sample_unit(x.float(), at.float())
 
 
 def covered(
@@ -80,7 +81,10 @@ def covered(
 def _shapes(n: int, size: tuple[int, int]) -> torch.Tensor:
     """(n,1,h,w) in [0,1]."""
     height, width = size
-    number = lambda low, high: low + (high - low) * torch.rand(n, 1, 1)
+
+    def number(low: float, high: float) -> torch.Tensor:
+        return low + (high - low) * torch.rand(n, 1, 1)
+
     at = _identity(size, "cpu") * torch.tensor([1.0, height / width])
     x, y = at[None, ..., 0] - number(-0.8, 0.8), at[None, ..., 1] - number(-0.6, 0.9)
     angle = number(0, math.pi)

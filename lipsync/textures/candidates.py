@@ -6,12 +6,13 @@ steady over time."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from functools import reduce
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from lipsync.core.geometry import magnification
+from lipsync.core.geometry import magnification, sample_pixels
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
@@ -35,17 +36,30 @@ _ANCHORS = np.array(
 )
 
 
-class ChoiceConfig(Protocol):
+class DescriptorConfig(Protocol):
+    """The options that say how lips and pose are compared."""
+
+    @property
+    def gap_weight(self) -> float: ...
+    @property
+    def pose_weight(self) -> float: ...
+    @property
+    def trajectory(self) -> tuple[float, ...]: ...
+
+
+class ChoiceConfig(DescriptorConfig, Protocol):
     """The options of a section of `DubConfig` that choose candidates; `MedianConfig` says what each means."""
 
-    candidates: int
-    n: int
-    alpha: float
-    gap_weight: float
-    pose_weight: float
-    sharpness_power: float
-    trajectory: tuple[float, ...]
-    fade: tuple[float, ...]
+    @property
+    def candidates(self) -> int: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def alpha(self) -> float: ...
+    @property
+    def sharpness_power(self) -> float: ...
+    @property
+    def fade(self) -> tuple[float, ...]: ...
 
 
 class Mouths:
@@ -56,7 +70,9 @@ class Mouths:
         self.bank, self.device = bank, torch.device(device)
         self.lips = torch.from_numpy(bank.lips.astype(np.float32)).to(self.device)
         self.jaw = torch.from_numpy(bank.jaw.astype(np.float32)).to(self.device)
-        self._crops = None if self.device.type == "cpu" else torch.from_numpy(bank.take(slice(None))).to(self.device)
+        self._crops = (
+            None if self.device.type == "cpu" else torch.from_numpy(bank.take(np.arange(len(bank)))).to(self.device)
+        )
 
     def crops(self, index: torch.Tensor) -> torch.Tensor:
         """(n,3,Hm,Wm) uint8 of (n,) bank rows, on the device."""
@@ -92,10 +108,10 @@ class Candidates(Mouths):
         distance = torch.cdist(wanted, self.features, compute_mode="donot_use_mm_for_euclid_dist")
         if allowed is None:
             dense = self._dense(distance)
-            faded = sum(k * dense[i : i + n_rows] for i, k in enumerate(cfg.fade))
+            faded = reduce(torch.add, (k * dense[i : i + n_rows] for i, k in enumerate(cfg.fade)))
         else:
             masked = (distance[i : i + n_rows].masked_fill(~allowed, torch.inf) for i in range(len(cfg.fade)))
-            faded = sum(k * self._dense(d) for k, d in zip(cfg.fade, masked))
+            faded = reduce(torch.add, (k * self._dense(d) for k, d in zip(cfg.fade, masked, strict=True)))
         weight, index = faded.topk(min(cfg.candidates, faded.shape[1]))
         return index, weight / weight.sum(1, keepdim=True)
 
@@ -113,18 +129,17 @@ def radius(config: ChoiceConfig) -> int:
     return len(config.trajectory) // 2 + len(config.fade) // 2
 
 
-def describe(lips: np.ndarray | torch.Tensor, pose: np.ndarray | torch.Tensor, config: ChoiceConfig):
+def describe(lips: np.ndarray | torch.Tensor, pose: np.ndarray | torch.Tensor, config: DescriptorConfig) -> Any:
     """(N,44) descriptor of single frames: the lip points, the inner gaps weighted up, and the head's yaw and pitch
     weighted down."""
-    xp = torch if isinstance(lips, torch.Tensor) else np
     flat = lips.reshape(len(lips), -1) / 18**0.5
     gap = (lips[:, LOWER_INNER, 1] - lips[:, UPPER_INNER, 1]) * config.gap_weight
     turned = pose[:, :2] * config.pose_weight
-    cat = xp.cat if xp is torch else xp.concatenate
+    cat: Any = torch.cat if isinstance(lips, torch.Tensor) else np.concatenate
     return cat([flat, gap, turned], 1)
 
 
-def describe_query(lips: torch.Tensor, pose: torch.Tensor, config: ChoiceConfig) -> torch.Tensor:
+def describe_query(lips: torch.Tensor, pose: torch.Tensor, config: DescriptorConfig) -> torch.Tensor:
     """(N-2c, D) trajectory descriptors of the rows that have c = len(config.trajectory)//2 neighbours on both sides."""
     frames = describe(lips, pose, config)
     taps = np.sqrt(config.trajectory)
@@ -132,20 +147,26 @@ def describe_query(lips: torch.Tensor, pose: torch.Tensor, config: ChoiceConfig)
     return torch.cat([frames[i : i + n] * float(t) for i, t in enumerate(taps)], 1)
 
 
-def trajectories(bank: MouthBank, config: ChoiceConfig) -> np.ndarray:
+def trajectories(bank: MouthBank, config: DescriptorConfig) -> np.ndarray:
     """(K,D) float32 trajectory descriptors of the bank; where a neighbour in time is missing, the nearest one that
     exists stands in."""
     frames = describe(bank.lips.astype(np.float32), bank.pose.astype(np.float32), config)
-    taps, k = np.sqrt(config.trajectory), np.arange(len(bank))
+    taps = np.sqrt(config.trajectory)
     half, parts = len(taps) // 2, []
     for i, tap in enumerate(taps):
-        at, step = k.copy(), 1 if i >= half else -1
+        at, beside = np.arange(len(bank)), following(bank, 1 if i >= half else -1)
         for _ in range(abs(i - half)):
-            moved = np.clip(at + step, 0, len(bank) - 1)
-            follows = (bank.shot[moved] == bank.shot[at]) & (np.abs(bank.source[moved] - bank.source[at]) == 1)
-            at = np.where(follows, moved, at)
+            at = beside[at]
         parts.append(frames[at] * tap)
     return np.concatenate(parts, 1).astype(np.float32)
+
+
+def following(bank: MouthBank, step: int = 1) -> np.ndarray:
+    """(K,) the bank row that the video shows next (step 1) or just before (-1); the row itself where there is none."""
+    rows = np.arange(len(bank))
+    beside = np.clip(rows + step, 0, len(bank) - 1)
+    follows = (bank.shot[beside] == bank.shot) & (bank.source[beside] - bank.source == step)
+    return np.where(follows, beside, rows)
 
 
 def kernel_weights(distance: torch.Tensor, n: int, alpha: float) -> torch.Tensor:
@@ -219,8 +240,7 @@ class CandidateWarp:
         h, w = self.space.height, self.space.width
         y, x = torch.arange(h, device=crops.device), torch.arange(w, device=crops.device)
         at = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).float() + self.dense(field).permute(0, 2, 3, 1)
-        grid = (at + 0.5) * 2 / torch.tensor([w, h], device=at.device) - 1
-        return torch.nn.functional.grid_sample(crops, grid, padding_mode="border", align_corners=False)
+        return sample_pixels(crops, at + 0.5)
 
 
 def _spline(r: torch.Tensor) -> torch.Tensor:
@@ -233,7 +253,7 @@ def resharpened(
     weight: torch.Tensor,
     lips: torch.Tensor,
     space: MouthSpace,
-    trip: float,
+    loss: float,
     limit: float,
     blurs: int = 2,
 ) -> torch.Tensor:
@@ -241,11 +261,11 @@ def resharpened(
     was made of.
 
     rgb: (3,Hm,Wm), any unit; filmed: (C,3,Hm,Wm) float, those mouths, same unit; weight: (C,) their shares; lips:
-    (18,2) drawn, face frame; trip: `resampling_loss`; limit: at most this much of the detail is added; blurs: how
+    (18,2) drawn, face frame; loss: `resampling_loss`; limit: at most this much of the detail is added; blurs: how
     coarse the detail is, 1 = the finest."""
-    detail = _fine_detail(rgb[None], blurs)[0]
+    detail = fine_detail(rgb[None], blurs)[0]
     drawn, more, filmed = (_edges(_around_lips(x, lips, space)) for x in (rgb[None], detail[None], filmed))
-    wanted = trip * (weight * filmed.square().mean((1, 2, 3))).sum()
+    wanted = loss * (weight * filmed.square().mean((1, 2, 3))).sum()
     aa, ab, bb = (drawn * drawn).mean(), (drawn * more).mean(), (more * more).mean()
     boost = ((ab * ab - bb * (aa - wanted)).clamp_min(0).sqrt() - ab) / bb.clamp_min(1e-6)
     return rgb + boost.clamp(0, limit).detach() * detail
@@ -258,11 +278,11 @@ def resampling_loss(subject: TargetAnalysis) -> float:
     shrink = float(np.median(magnification(subject.track.pixel_from_face[subject.track.valid]))) / bank.space.scale
     rows = np.unique(np.linspace(0, len(bank) - 1, 16).astype(int))
     filmed = _scaled(torch.from_numpy(bank.take(rows)).float(), shrink)
-    before, after = (_laplacian(x).square().mean() for x in (filmed, _scaled(_scaled(filmed, 1 / shrink), shrink)))
+    before, after = (laplacian(x).square().mean() for x in (filmed, _scaled(_scaled(filmed, 1 / shrink), shrink)))
     return float((before / after.clamp_min(1e-6)).clamp(1, 2))
 
 
-def _fine_detail(rgb: torch.Tensor, blurs: int = 2) -> torch.Tensor:
+def fine_detail(rgb: torch.Tensor, blurs: int = 2) -> torch.Tensor:
     """What so many 3x3 means remove; two are nearly a Gaussian of 1.2 pixels."""
     soft = torch.nn.functional.pad(rgb, (blurs,) * 4, mode="replicate")
     for _ in range(blurs):
@@ -277,10 +297,11 @@ def _scaled(rgb: torch.Tensor, factor: float) -> torch.Tensor:
 
 def _edges(rgb: torch.Tensor) -> torch.Tensor:
     """Laplacian of the frequencies that survive the way back into the frame."""
-    return _laplacian(torch.nn.functional.avg_pool2d(rgb, 3, 1))
+    return laplacian(torch.nn.functional.avg_pool2d(rgb, 3, 1))
 
 
-def _laplacian(rgb: torch.Tensor) -> torch.Tensor:
+def laplacian(rgb: torch.Tensor) -> torch.Tensor:
+    """(B,1,h-2,w-2) second differences of the brightness of (B,3,h,w) pictures."""
     grey = rgb.mean(1, keepdim=True)
     kernel = grey.new_tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
     return torch.nn.functional.conv2d(grey, kernel)

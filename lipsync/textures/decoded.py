@@ -6,10 +6,10 @@ import torch
 
 from lipsync.core.types import MouthBank
 from lipsync.textures.nets import LipNumbers, lower_face, near_lips, net_size, resized, usual_picture
-from lipsync.textures.trainable import TrainableTexture
+from lipsync.textures.trainable import Options, TrainableTexture
 
 
-class Decoded(TrainableTexture):
+class Decoded(TrainableTexture[Options]):
     """size: (height, width) of the decoded pictures; region: (1,1,h,w) the part of them that is drawn."""
 
     def index(self, bank: MouthBank) -> None:

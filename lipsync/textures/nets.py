@@ -72,13 +72,13 @@ def net_size(space: MouthSpace, width: int, multiple: int = 16) -> tuple[int, in
     )
 
 
-def resized(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def resized(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """(B,C,*size) pictures: averaged areas where they shrink, bicubic where they grow."""
     if x.shape[2:] == torch.Size(size):
         return x
     if size[0] <= x.shape[2] and size[1] <= x.shape[3]:
-        return F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
-    return F.interpolate(x, size=size, mode="bicubic", align_corners=False)
+        return F.interpolate(x, size=list(size), mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(x, size=list(size), mode="bicubic", align_corners=False)
 
 
 def conv(n_in: int, n_out: int, size: int = 3, stride: int = 1) -> nn.Sequential:
@@ -145,7 +145,7 @@ class Encoder(nn.Module):
 
     def __init__(self, size: tuple[int, int], n: int, widths: Sequence[int] = (16, 32, 64, 96)) -> None:
         super().__init__()
-        self.body = nn.Sequential(*(conv(a, b, 3, 2) for a, b in zip((3, *widths), widths)))
+        self.body = nn.Sequential(*(conv(a, b, 3, 2) for a, b in zip((3, *widths), widths, strict=False)))
         self.leave = nn.Linear(widths[-1] * (size[0] // 16) * (size[1] // 16), n)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -176,7 +176,10 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, widths: Sequence[int] = (24, 48, 96)) -> None:
         super().__init__()
-        layers = [nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2)) for a, b in zip((3, *widths), widths)]
+        layers = [
+            nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2))
+            for a, b in zip((3, *widths), widths, strict=False)
+        ]
         self.body = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -231,7 +234,10 @@ def in_light_of(drawn: torch.Tensor, crop: torch.Tensor, around: torch.Tensor) -
     Least squares, held near no change by a small ridge.
     """
     weight = around / around.sum((2, 3), keepdim=True).clamp_min(1e-6)
-    mean = lambda x: (weight * x).sum((2, 3), keepdim=True)
+
+    def mean(x: torch.Tensor) -> torch.Tensor:
+        return (weight * x).sum((2, 3), keepdim=True)
+
     ours, theirs = mean(drawn), mean(crop)
     scale = (mean((drawn - ours) * (crop - theirs)) + _RIDGE) / (mean((drawn - ours).square()) + _RIDGE)
     return theirs + scale * (drawn - ours)
@@ -251,7 +257,7 @@ def _positions(space: MouthSpace, size: tuple[int, int], device: torch.device | 
 def _distance(line: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     """(B,P) distance of (P,2) points to the closed lines (B,N,2)."""
     nearest = None
-    for a, b in zip(line.unbind(1), line.roll(-1, 1).unbind(1)):
+    for a, b in zip(line.unbind(1), line.roll(-1, 1).unbind(1), strict=True):
         edge, rel = (b - a)[:, None], at - a[:, None]
         t = ((rel * edge).sum(-1) / (edge * edge).sum(-1).clamp_min(1e-12)).clamp(0, 1)
         squared = (rel - t[..., None] * edge).square().sum(-1)
@@ -262,7 +268,7 @@ def _distance(line: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
 def _inside(line: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     """(B,P) bool: points inside the closed lines (B,N,2), by the number of edges crossed."""
     odd = torch.zeros(len(line), len(at), dtype=torch.bool, device=at.device)
-    for a, b in zip(line.unbind(1), line.roll(-1, 1).unbind(1)):
+    for a, b in zip(line.unbind(1), line.roll(-1, 1).unbind(1), strict=True):
         edge, rel = (b - a)[:, None], at - a[:, None]
         spans = (a[:, None, 1] > at[:, 1]) != (b[:, None, 1] > at[:, 1])
         left = (rel[..., 0] * edge[..., 1] < edge[..., 0] * rel[..., 1]) != (edge[..., 1] < 0)

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from lipsync.config.schema import texture_names
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.texture import TextureMethod
 
+if TYPE_CHECKING:
+    from lipsync.config.schema import DubConfig
 
-def get_method(name: str, config: object) -> TextureMethod:
+
+def get_method(name: str, config: DubConfig) -> TextureMethod:
     """A new, unprepared method: a built-in name, or the path of a Python file with a class `Method`.
 
-    config: the whole `DubConfig`; the method receives its section of the same name, or None. Raises UsageError for an
+    config: the method receives its section of the same name, or None. Raises UsageError for an
     unknown name and LipsyncError for a file that breaks the protocol."""
+    from lipsync.textures.trainable import as_trainable
+
     if name.endswith(".py"):
         module = _load_file(Path(name))
     elif name in texture_names():
@@ -31,17 +39,19 @@ def get_method(name: str, config: object) -> TextureMethod:
             f"{name} is not a texture method: its class Method lacks {', '.join(missing)}. See lipsync/core/texture.py."
         )
     made = method(getattr(config, method.name.replace("-", "_"), None))
-    if hasattr(made, "weights") and getattr(config, "texture_weights", ""):
-        made.weights = Path(config.texture_weights)
+    learner = as_trainable(made)
+    if learner is not None and config.texture_weights:
+        learner.weights = Path(config.texture_weights)
     return made
 
 
-def _load_file(path: Path):
+def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise LipsyncError(
             f"The texture method file {path} does not exist. Give the path of a Python file with a class Method."
         )
-    spec = importlib.util.spec_from_file_location(f"lipsync_method_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader = SourceFileLoader(f"lipsync_method_{path.stem}", str(path))
+    spec = importlib.util.spec_from_file_location(loader.name, path, loader=loader)
+    module = importlib.util.module_from_spec(spec) if spec else ModuleType(loader.name)
+    loader.exec_module(module)
     return module

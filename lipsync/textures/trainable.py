@@ -7,19 +7,20 @@ A method brings its networks (`build`), how it draws (`draw`), and who learns wh
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lipsync.config.textures import TrainableConfig
 from lipsync.core.errors import LipsyncError
+from lipsync.core.objective import Objective
 from lipsync.core.runtime import all_threads
-from lipsync.core.texture import MouthTexture, Need, TextureQuery
+from lipsync.core.texture import MouthTexture, Need, TextureMethod, TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
 from lipsync.store.cache import save_tensors
 from lipsync.store.weights_file import plain_report, read_weights_file
@@ -28,6 +29,22 @@ from lipsync.textures.nets import resized
 FORMAT = "lipsync-texture-1"
 #: No option but the number of steps is larger in a file of weights.
 MOST = 4096
+
+
+Options = TypeVar("Options", bound=TrainableConfig)
+
+
+class LossTerms(Protocol):
+    """What `objectives` may use: `lipsync.learning.losses.Losses`, each term a scalar."""
+
+    def l1(self, a: Tensor, b: Tensor) -> Tensor: ...
+    def edge(self, a: Tensor, b: Tensor) -> Tensor: ...
+    def dissimilarity(self, a: Tensor, b: Tensor) -> Tensor: ...
+    def perceptual(self, a: Tensor, b: Tensor) -> Tensor: ...
+    def temporal(self, drawn: Tensor, truth: Tensor, run: int) -> Tensor: ...
+    def kl(self, mean: Tensor, logvar: Tensor) -> Tensor: ...
+    def feature_matching(self, ours: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor: ...
+    def gan(self, kind: str) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,31 +59,20 @@ class TextureBatch:
     run: int
 
 
-@dataclass(slots=True)
-class Objective:
-    """Who learns: `loss(batch)` gives named, weighted terms; their sum is stepped down by Adam (Kingma and Ba 2015)."""
-
-    name: str
-    net: nn.Module
-    loss: Callable[[TextureBatch], Mapping[str, torch.Tensor]]
-    rate: float = 2e-4
-    betas: tuple[float, float] = (0.5, 0.999)
-    clip: float = 1.0  # largest norm of a gradient
-
-
-class TrainableTexture:
+class TrainableTexture(Generic[Options]):
     """A texture method with networks. Subclasses set `name`, `Config`, and define `build`, `draw`, `objectives`."""
 
     name: ClassVar[str]
     Config: ClassVar[type[TrainableConfig]] = TrainableConfig
-    radius = 0
+    radius: int = 0
     needs: ClassVar[frozenset[Need]] = frozenset({"crop"})
 
-    def __init__(self, config: TrainableConfig | None = None) -> None:
-        self.config = config or self.Config()
+    def __init__(self, config: Options | None = None) -> None:
+        self.config: Options = config or cast(Options, self.Config())
         self.weights: Path | None = None  # the file that `prepare` reads; None = the networks are in memory
         self.nets = nn.ModuleDict()
         self._kept: Mapping[str, torch.Size] | None = None  # shapes in the file that is being read
+        self._read: tuple[dict, dict[str, torch.Tensor]] | None = None  # of the weights, checked and not yet taken over
         self.report: dict = {}
         self.remarks: dict = {}  # plain values that a method adds to the report of its training
 
@@ -89,7 +95,7 @@ class TrainableTexture:
         In training, networks may answer in half precision: `.float()` before arithmetic with other tensors."""
         raise NotImplementedError
 
-    def objectives(self, losses: object) -> Sequence[Objective]:
+    def objectives(self, losses: LossTerms) -> Sequence[Objective]:
         """Who learns, in the order of moving. losses: `lipsync.learning.losses.Losses`."""
         raise NotImplementedError
 
@@ -117,7 +123,8 @@ class TrainableTexture:
     def prepare(self, subject: TargetAnalysis, device: torch.device | str) -> Self:
         """Ready to draw. LipsyncError: no weights, or those of another method or crop."""
         if self.weights is not None or not len(self.nets):
-            about, tensors = self.check_weights()
+            about, tensors = self._read or self.check_weights()
+            self._read = None
             self._check_space(about, subject.bank.space)
             self._take_over(about, tensors, subject, device)
         else:
@@ -133,7 +140,7 @@ class TrainableTexture:
         step = 1 if self.device.type == "cpu" else n
         with torch.no_grad(), all_threads():
             parts = [self._finished(rows_of(query, b, b + step, self.radius)) for b in range(0, n, step)]
-        rgb, alpha, jaw = (torch.cat(part) for part in zip(*parts))
+        rgb, alpha, jaw = (torch.cat(part) for part in zip(*parts, strict=True))
         return MouthTexture(rgb=rgb, alpha=alpha, jaw=jaw)
 
     def jaw_of(self, lips: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
@@ -166,28 +173,34 @@ class TrainableTexture:
         return rgb, alpha, self.jaw_of(query.lips[own], query.pose[own])
 
     def check_weights(self) -> tuple[dict, dict[str, torch.Tensor]]:
-        """What the file of weights says about itself, and its tensors. LipsyncError: there is none, it is damaged, or
-        another method's."""
+        """What the file of weights says about itself, and its tensors; `prepare` reads it no second time. LipsyncError:
+        there is none, it is damaged, or another method's."""
         if self.weights is None:
             raise LipsyncError(
-                f"The texture {self.name} must learn first: add --train-texture, or give the file of `lipsync train texture {self.name}` "
-                "with --texture-weights."
+                f"The texture {self.name} must learn first: add --train-texture, or give the file of "
+                f"`lipsync train texture {self.name}` with --texture-weights."
             )
         about, tensors = read_weights(self.weights)
         if about["method"] != self.name:
             raise LipsyncError(
-                f"{Path(self.weights).name} holds weights of the texture {about['method']}, not {self.name}. "
+                f"{self._file_name} holds weights of the texture {about['method']}, not {self.name}. "
                 f"Use --texture {about['method']}, or train {self.name}."
             )
-        return about, tensors
+        self._read = about, tensors
+        return self._read
+
+    @property
+    def _file_name(self) -> str:
+        return Path(self.weights or "").name
 
     def _check_space(self, about: Mapping, space: MouthSpace) -> None:
-        name = Path(self.weights).name
+        name = self._file_name
         if about["space"] != asdict(space):
             theirs, ours = about["space"], asdict(space)
             raise LipsyncError(
-                f"{name} was trained for another target: mouths of {theirs['width']}x{theirs['height']} at {theirs['scale']:.1f} pixels per eye distance, "
-                f"here {ours['width']}x{ours['height']} at {ours['scale']:.1f}. Train it on this target, or name the target first that it was trained on."
+                f"{name} was trained for another target: mouths of {theirs['width']}x{theirs['height']} "
+                f"at {theirs['scale']:.1f} pixels per eye distance, here {ours['width']}x{ours['height']} "
+                f"at {ours['scale']:.1f}. Train it on this target, or name the target first that it was trained on."
             )
 
     def _check_sizes(self, kept: Mapping[str, torch.Size]) -> None:
@@ -205,13 +218,13 @@ class TrainableTexture:
     ) -> None:
         """Options, report and weights of a file."""
         try:
-            self.config = options_of(self.Config, about["config"])
+            self.config = cast(Options, options_of(self.Config, about["config"]))
             self.report, self._kept = about["report"], {name: tensor.shape for name, tensor in tensors.items()}
             self.begin(subject, device)
             self.nets.load_state_dict(dict(tensors))
         except (RuntimeError, TypeError, ValueError, KeyError, ArithmeticError):
             raise LipsyncError(
-                f"{Path(self.weights).name} does not fit the networks of {self.name} in this version. Train it again."
+                f"{self._file_name} does not fit the networks of {self.name} in this version. Train it again."
             ) from None
         finally:
             self._kept = None
@@ -231,12 +244,11 @@ def read_weights(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
     file = read_weights_file(path, "texture weights")
     try:
         about = file.about("texture")
-        whole = file.metadata["format"] == FORMAT and _is_about(about)
+        if file.metadata["format"] == FORMAT and _is_about(about):
+            return about, dict(file.tensors)
     except (KeyError, ValueError):
-        whole = False
-    if not whole:
-        raise file.refuse(f"does not hold texture weights of this version ({FORMAT})")
-    return about, dict(file.tensors)
+        pass
+    raise file.refuse(f"does not hold texture weights of this version ({FORMAT})")
 
 
 def _is_about(about: Mapping) -> bool:
@@ -283,6 +295,11 @@ def _jaw_from_lips(bank: MouthBank) -> torch.Tensor:
 
 def _for_jaw(lips: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
     return torch.cat([lips.flatten(1), pose[:, :2] / 30, torch.ones_like(pose[:, :1])], 1)
+
+
+def as_trainable(method: TextureMethod) -> TrainableTexture | None:
+    """The method where it learns from footage, else None: the only place that asks."""
+    return method if isinstance(method, TrainableTexture) else None
 
 
 def numbers_of(array: np.ndarray, device: torch.device | str) -> torch.Tensor:

@@ -1,5 +1,5 @@
-"""What pix2pix and pix2pixHD share: networks that turn one picture into another, their critics, and the game between
-them.
+"""What pix2pix and pix2pixHD share: networks that turn one picture into another, their discriminators, and the game
+between them.
 
 The picture to translate is the frame's own crop with its mouth blanked and the wanted lips drawn in; the answer is the
 crop with a mouth. Networks see pictures in [-1,1] and normalise within the picture, so that a row does not depend on
@@ -16,7 +16,7 @@ from torch import nn
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace
 from lipsync.textures.nets import blanked, drawn_lips, lower_face, net_size, resized
-from lipsync.textures.trainable import TrainableTexture
+from lipsync.textures.trainable import Options, TrainableTexture
 
 #: How fast the drawn mouth takes over inside the redrawn region: the region's rim shows little of the mouth that was
 #: there.
@@ -47,11 +47,13 @@ class Canvas:
         inner = picture[:, :, top : top + self.inner[0], left : left + self.inner[1]]
         return resized(inner, (self.space.height, self.space.width))
 
-    def asked(self, query: TextureQuery) -> torch.Tensor:
+    def draw_query(self, query: TextureQuery) -> torch.Tensor:
         """(B,3,*size) in [0,1]: the lips drawn over the blanked crops."""
         lips = self._lips(query.lips)
         return F.pad(
-            (resized(blanked(query.crop, self.space), self.inner) + lips / 2).clamp(0, 1), self.pad, mode="replicate"
+            (resized(blanked(query.own_crop, self.space), self.inner) + lips / 2).clamp(0, 1),
+            self.pad,
+            mode="replicate",
         )
 
     def _lips(self, lips: torch.Tensor) -> torch.Tensor:
@@ -73,7 +75,7 @@ class Canvas:
         return drawn
 
 
-class Translator(TrainableTexture):
+class Translator(TrainableTexture[Options]):
     """A texture method that translates pictures. Subclasses build `self.canvas` and `self.nets["generator"]`."""
 
     canvas: Canvas
@@ -83,12 +85,12 @@ class Translator(TrainableTexture):
 
     def draw(self, query: TextureQuery) -> tuple[torch.Tensor, None]:
         """Mouths at the crop's own size, within the frame's own surroundings."""
-        mouth = self.canvas.to_crop(self.picture(self.canvas.asked(query)))
-        return torch.lerp(query.crop, mouth, self.shows), None
+        mouth = self.canvas.to_crop(self.picture(self.canvas.draw_query(query)))
+        return torch.lerp(query.own_crop, mouth, self.shows), None
 
-    def picture(self, asked: torch.Tensor) -> torch.Tensor:
+    def picture(self, query: torch.Tensor) -> torch.Tensor:
         """(B,3,h,w) float32 in [0,1]: the generator's answer."""
-        return from_signed(self.nets["generator"](signed(asked)))
+        return from_signed(self.nets["generator"](signed(query)))
 
 
 def signed(picture: torch.Tensor) -> torch.Tensor:
@@ -124,7 +126,7 @@ class UNet(nn.Module):
         super().__init__()
         wide = [n * min(2**level, 8) for level in range(levels)]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        for level, (a, b) in enumerate(zip([n_in, *wide], wide)):
+        for level, (a, b) in enumerate(zip([n_in, *wide], wide, strict=False)):
             ends = level in (0, levels - 1)
             before = [] if level == 0 else [nn.LeakyReLU(0.2)]
             self.down.append(nn.Sequential(*before, nn.Conv2d(a, b, 4, 2, 1, bias=False), *([] if ends else [Norm(b)])))

@@ -10,11 +10,11 @@ from audio.load import Waveform
 from lipsync.core.canonical import canonical_68
 from lipsync.core.lips import LIPS_FROM_68, LOWER_INNER, UPPER_INNER
 from lipsync.core.types import LipTrack
-from lipsync.learning.lip_examples import SpokenLips
+from lipsync.learning.lip_examples import LipExample
 from video.clock import FrameClock
 
 
-def talk(seconds: float, seed: int, late_s: float = 0.0) -> SpokenLips:
+def talk(seconds: float, seed: int, late_s: float = 0.0) -> LipExample:
     """Vowels of changing strength; the mouth opens by that strength, `late_s` after the sound, at 25 frames a
     second."""
     rng = np.random.default_rng(seed)
@@ -30,7 +30,7 @@ def talk(seconds: float, seed: int, late_s: float = 0.0) -> SpokenLips:
     gap = 0.2 * np.interp(np.arange(n) / 25 - late_s, np.arange(n) / 25, strength)
     lips[:, LOWER_INNER, 1] = lips[:, UPPER_INNER, 1] + gap[:, None]
     lips[:, 7:12, 1] += gap[:, None]
-    return SpokenLips(
+    return LipExample(
         Waveform.of(sound),
         LipTrack(lips, np.ones(n, bool), FrameClock.constant(n, Fraction(25))),
         np.zeros(n, np.int32),

@@ -38,7 +38,7 @@ class Method:
         self.views = without_duplicates(places[:, self.axes], bank.sharpness, self.config.duplicate)
         self.map = ViewMap(places[self.views][:, self.axes])
         self.warp = CandidateWarp(self.space, self.device)
-        self.trip = resampling_loss(subject)
+        self.resampling_loss = resampling_loss(subject)
         return self
 
     def render(self, query: TextureQuery) -> MouthTexture:
@@ -50,7 +50,7 @@ class Method:
         lips = query.lips.to(self.device)
         jaw = (self.mouths.jaw[index] * weight[..., None, None]).sum(1)
         field = self.warp.fields(lips, jaw, self.mouths.lips[index], self.mouths.jaw[index])
-        rgb = torch.stack([self._draw(*row) for row in zip(index, weight, field, lips)])
+        rgb = torch.stack([self._draw(*row) for row in zip(index, weight, field, lips, strict=True)])
         return MouthTexture(rgb=rgb, alpha=torch.ones_like(rgb[:, :1]), jaw=jaw)
 
     def _draw(self, index: torch.Tensor, weight: torch.Tensor, field: torch.Tensor, lips: torch.Tensor) -> torch.Tensor:
@@ -58,7 +58,9 @@ class Method:
         shown = weight > 0.004  # less is not seen
         crops, weight = self.mouths.crops(index[shown]).float(), weight[shown]
         rgb = (self.warp.apply(crops, field[shown]) * (weight / weight.sum())[:, None, None, None]).sum(0)
-        rgb = resharpened(rgb, crops, weight / weight.sum(), lips, self.space, self.trip, self.config.resharpen)
+        rgb = resharpened(
+            rgb, crops, weight / weight.sum(), lips, self.space, self.resampling_loss, self.config.resharpen
+        )
         return (rgb / 255).clamp(0, 1)
 
     def _places(self, lips: np.ndarray, pose: np.ndarray) -> np.ndarray:

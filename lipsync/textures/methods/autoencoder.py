@@ -38,7 +38,7 @@ from lipsync.textures.nets import (
     mlp,
     resized,
 )
-from lipsync.textures.trainable import Objective, TextureBatch
+from lipsync.textures.trainable import LossTerms, Objective, TextureBatch
 
 _HEARD, _N_HEARD = 256, 48
 
@@ -78,15 +78,17 @@ class Mask(nn.Module):
         for down in self.down:
             kept.append(down(kept[-1]))
         y = self.up[0](kept[-1])
-        for up, beside in zip(self.up[1:], reversed(kept[1:-1])):
+        for up, beside in zip(self.up[1:], reversed(kept[1:-1]), strict=True):
             y = up(y + beside)
         return self.leave(torch.cat([y.float(), x.float()], 1))
 
 
-class Method(Decoded):
+class Method(Decoded[AutoencoderConfig]):
     name = "autoencoder"
     needs = frozenset({"crop", "speech"})
     Config = AutoencoderConfig
+    _fake: torch.Tensor
+    _real: torch.Tensor
 
     def build(self, space: MouthSpace) -> None:
         n = self.config.code
@@ -100,14 +102,14 @@ class Method(Decoded):
         """The mouth for lips and speech in the frame's own light and surroundings; alpha falls where something covers
         the frame's mouth."""
         n = len(query.lips)
-        code = self.foretold(
+        code = self.predict_code(
             query.lips, query.pose, query.speech, query.lips.new_zeros(n, N_MOVE), query.lips.new_ones(n, 1)
         )
-        crop = resized(query.crop, self.size)
+        crop = resized(query.own_crop, self.size)
         whole, logits = self._lit(code, crop)
         return torch.lerp(crop, whole, self.region), torch.sigmoid(logits)
 
-    def foretold(
+    def predict_code(
         self,
         lips: torch.Tensor,
         pose: torch.Tensor,
@@ -118,7 +120,7 @@ class Method(Decoded):
         """(B,n) codes."""
         return self.nets["foretell"](self.nets["numbers"](lips, pose), move, speech, hears).float()
 
-    def objectives(self, losses: object) -> Sequence[Objective]:
+    def objectives(self, losses: LossTerms) -> Sequence[Objective]:
         config, game = self.config, losses.gan("gan")
         discriminator = PatchDiscriminator().to(self.device) if config.gan else None
 
@@ -126,7 +128,7 @@ class Method(Decoded):
             query, run = batch.query, batch.run
             move = random_affine(len(batch.truth), config, run).to(self.device)
             lips, pose = move_lips(query.lips, move), move_pose(query.pose, move)
-            both = torch.cat([resized(query.crop, self.size), resized(batch.truth, self.size)], 1)
+            both = torch.cat([resized(query.own_crop, self.size), resized(batch.truth, self.size)], 1)
             crop, truth = move_picture(both, move, self.space).chunk(2, 1)
             shape, (front_crop, front_truth) = covered(crop, truth, config.covered)
             code, match = self._code(query.speech, lips, pose, move, truth, run)
@@ -147,11 +149,15 @@ class Method(Decoded):
                 terms["fools"] = config.adversarial * game.generator(discriminator(final))
             return terms
 
-        def judge(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
+        def discriminate(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             return {"real": game.real(discriminator(self._real)), "fake": game.fake(discriminator(self._fake))}
 
         objectives = [Objective("autoencoder", self.nets, loss, rate=config.rate, betas=(0.9, 0.999))]
-        return objectives if discriminator is None else [*objectives, Objective("critic", discriminator, judge)]
+        return (
+            objectives
+            if discriminator is None
+            else [*objectives, Objective("discriminator", discriminator, discriminate)]
+        )
 
     def _code(
         self,
@@ -164,11 +170,16 @@ class Method(Decoded):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Codes to train the decoder with, some seen in the warped mouth and most foretold; and how far these are
         apart."""
-        lot = lambda share: (torch.rand(len(lips) // run, 1) < share).repeat_interleave(run, 0).to(lips.device)
-        told = self.foretold(lips, pose, speech, move, 1 - lot(self.config.speech_dropout).float())
+
+        def random_rows(share: float) -> torch.Tensor:
+            return (torch.rand(len(lips) // run, 1) < share).repeat_interleave(run, 0).to(lips.device)
+
+        predicted = self.predict_code(lips, pose, speech, move, 1 - random_rows(self.config.speech_dropout).float())
         warped = sampled(truth, random_warp(len(truth), self.size, self.config.warp).to(truth.device))
         seen = self.nets["encoder"](warped).float()
-        return torch.where(lot(self.config.reconstruction_share), seen, told), (told - seen).square().mean()
+        return torch.where(random_rows(self.config.reconstruction_share), seen, predicted), (
+            predicted - seen
+        ).square().mean()
 
     def _lit(
         self, code: torch.Tensor, crop: torch.Tensor, bare: torch.Tensor | None = None

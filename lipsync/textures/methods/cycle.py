@@ -1,11 +1,11 @@
-"""The weighted median over a bank whose mouths from *other* footage were first given the target's look: its light, its
-camera.
+"""The weighted median over a bank whose mouths from *other* footage were first given the target's appearance: its
+light, its camera.
 
 The footage's light is first brought to the target's mean colour; the rest is learnt without pairs (CycleGAN: Zhu et al.
-2017): two generators, there and back; a critic for each look (least squares: Mao et al. 2017); there and back again
-must be the start, and a mouth that has the look already must stay as it is. The generators are small and cannot move
-anything: they mix the colours anew, place by place, and add or take away fine detail. Without other footage there is
-nothing to transfer: both sides are the target's, and the median is drawn as it is."""
+2017): two generators, there and back; a discriminator for each appearance (least squares: Mao et al. 2017); there and
+back again must be the start, and a mouth that has the appearance already must stay as it is. The generators are small
+and cannot move anything: they mix the colours anew, place by place, and add or take away fine detail. Without other
+footage there is nothing to transfer: both sides are the target's, and the median is drawn as it is."""
 
 from __future__ import annotations
 
@@ -23,24 +23,26 @@ from lipsync.config.textures import CycleConfig, MedianConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.texture import MouthTexture, Need, TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
-from lipsync.textures.candidates import describe
+from lipsync.textures.candidates import describe, fine_detail, laplacian
 from lipsync.textures.methods.median import Method as Median
-from lipsync.textures.trainable import Objective, TextureBatch, TrainableTexture
+from lipsync.textures.trainable import LossTerms, Objective, TextureBatch, TrainableTexture
 
 #: Mouths transferred at once.
 _AT_ONCE = 16
 
 
-class Method(TrainableTexture):
+class Method(TrainableTexture[CycleConfig]):
     name = "cycle"
     needs = frozenset[Need]()
     Config = CycleConfig
+    _window: tuple[slice, slice]
+    _made: dict[str, torch.Tensor]
     radius = Median.radius
 
     def build(self, space: MouthSpace) -> None:
-        """Two generators, kept in the weights, and two critics, which are not."""
+        """Two generators, kept in the weights, and two discriminators, which are not."""
         n = self.config.channels
-        self.nets = nn.ModuleDict({"light": Light(), "to_target": Look(n), "to_footage": Look(n)})
+        self.nets = nn.ModuleDict({"light": Light(), "to_target": Appearance(n), "to_footage": Appearance(n)})
         self.discriminators = nn.ModuleDict({"target": Discriminator(n), "footage": Discriminator(n)})
 
     def domains(self, subject: TargetAnalysis) -> np.ndarray | None:
@@ -51,7 +53,7 @@ class Method(TrainableTexture):
 
     def begin(self, subject: TargetAnalysis, device: torch.device | str) -> Self:
         """Untrained. Until `prepare`, `render` shows what is learnt: the footage's mouth nearest to the wanted lips, in
-        the target's look."""
+        the target's appearance."""
         self.bank, self.domain = subject.bank, self.domains(subject)
         self.sources = np.arange(len(self.bank)) if self.domain is None else np.flatnonzero(self.domain)
         self.shapes = (
@@ -89,15 +91,15 @@ class Method(TrainableTexture):
     def draw(self, query: TextureQuery) -> tuple[torch.Tensor, None]:
         """For training's judge: the transferred mouth whose lips and pose are nearest to the wanted ones."""
         near = torch.cdist(describe(query.lips, query.pose, MedianConfig()), self.shapes).argmin(1).cpu().numpy()
-        return self._in_target_look(self._pictures(self.bank.take(self.sources[near]))), None
+        return self._in_target_appearance(self._pictures(self.bank.take(self.sources[near]))), None
 
     def error(self, drawn: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """How far the look is from the target's; that a neighbour's mouth is another mouth does not count."""
-        return look_distance(drawn, truth)
+        """How far the appearance is from the target's; that a neighbour's mouth is another mouth does not count."""
+        return appearance_distance(drawn, truth)
 
     def transferred(self, bank: MouthBank, other: np.ndarray) -> MouthBank:
-        """The bank with its (K,) bool `other` mouths in the target's look; the pictures are in a temporary file that
-        goes with the object."""
+        """The bank with its (K,) bool `other` mouths in the target's appearance; the pictures are in a temporary file
+        that goes with the object."""
         sharpness = bank.sharpness.copy()
         with tempfile.TemporaryFile(prefix="lipsync-") as file, torch.no_grad():
             for start in range(0, len(bank), _AT_ONCE):
@@ -105,7 +107,7 @@ class Method(TrainableTexture):
                 crops, moved = bank.take(rows), other[rows]
                 if moved.any():
                     before = self._pictures(crops[moved])
-                    after = self._in_target_look(before).clamp(0, 1)
+                    after = self._in_target_appearance(before).clamp(0, 1)
                     sharpness[rows[moved]] *= (edge_energy(after) / edge_energy(before).clamp_min(1e-8)).cpu().numpy()
                     crops[moved] = (after * 255).round().byte().cpu().numpy()
                 try:
@@ -118,8 +120,8 @@ class Method(TrainableTexture):
                     ) from None
             return replace(bank, crops=np.memmap(file, np.uint8, "r", shape=bank.crops.shape), sharpness=sharpness)
 
-    def objectives(self, losses: object) -> Sequence[Objective]:
-        """Both generators, then both critics, on the same window of the same mouths."""
+    def objectives(self, losses: LossTerms) -> Sequence[Objective]:
+        """Both generators, then both discriminators, on the same window of the same mouths."""
         game, config = losses.gan("lsgan"), self.config
 
         def generators(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
@@ -142,14 +144,15 @@ class Method(TrainableTexture):
             self.discriminators.requires_grad_(True)
             theirs, ours = self._sides(batch)
             real = {"target": ours, "footage": theirs}
-            word = lambda side: (
-                game.real(self._judged(side, real[side])) + game.fake(self._judged(side, self._made[side]))
-            )  # noqa: E731
-            return {f"critic_{side}": 0.5 * word(side) for side in real}
+            return {
+                f"discriminator_{side}": 0.5
+                * (game.real(self._judged(side, rgb)) + game.fake(self._judged(side, self._made[side])))
+                for side, rgb in real.items()
+            }
 
         return [
             Objective("generators", self.nets, generators, config.rate),
-            Objective("critics", self.discriminators, discriminators, config.rate),
+            Objective("discriminators", self.discriminators, discriminators, config.rate),
         ]
 
     def _sides(self, batch: TextureBatch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -163,11 +166,11 @@ class Method(TrainableTexture):
         ]
 
     def _judged(self, side: str, rgb: torch.Tensor) -> torch.Tensor:
-        """The critic's word on every patch; it knows which part of the crop it sees."""
+        """The discriminator's logits of every patch; it knows which part of the crop it sees."""
         at = _places(self.space, rgb.device)[(..., *self._window)]
         return self.discriminators[side](torch.cat([with_detail(rgb), at.expand(len(rgb), -1, -1, -1)], 1))
 
-    def _in_target_look(self, rgb: torch.Tensor) -> torch.Tensor:
+    def _in_target_appearance(self, rgb: torch.Tensor) -> torch.Tensor:
         return self.nets["to_target"](self.nets["light"](rgb))
 
     def _pictures(self, crops: np.ndarray) -> torch.Tensor:
@@ -186,9 +189,9 @@ class Light(nn.Module):
         return rgb * self.gain[:, None, None]
 
 
-class Look(nn.Module):
-    """(B,3,H,W) pictures in the other look, any size: colours mixed by a coarse grid of matrices, fine detail added.
-    Untrained: unchanged."""
+class Appearance(nn.Module):
+    """(B,3,H,W) pictures in the other appearance, any size: colours mixed by a coarse grid of matrices, fine detail
+    added. Untrained: unchanged."""
 
     def __init__(self, n: int) -> None:
         super().__init__()
@@ -235,7 +238,7 @@ class Discriminator(nn.Sequential):
 def with_detail(rgb: torch.Tensor) -> torch.Tensor:
     """(B,6,H,W) the pictures, and what a 3x3 mean would remove, as strong as the colours: blur and grain are seen from
     the first step on."""
-    return torch.cat([rgb, 10 * (rgb - F.avg_pool2d(F.pad(rgb, (1, 1, 1, 1), mode="replicate"), 3, 1))], 1)
+    return torch.cat([rgb, 10 * fine_detail(rgb, 1)], 1)
 
 
 def mean_colour(bank: MouthBank, chosen: np.ndarray, n: int = 200) -> torch.Tensor:
@@ -244,7 +247,7 @@ def mean_colour(bank: MouthBank, chosen: np.ndarray, n: int = 200) -> torch.Tens
     return torch.from_numpy(bank.take(np.unique(rows)).mean((0, 2, 3), dtype=np.float64) / 255).float()
 
 
-def look_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def appearance_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Between all patches of 5x5 pixels of (B,3,H,W) a and of b, at three scales, in standard deviations of b: sliced
     Wasserstein distance (Rabin et al. 2011; between pictures: Karras et al. 2018)."""
     ways = torch.randn(48, 3, 5, 5, generator=torch.Generator().manual_seed(0))
@@ -255,7 +258,9 @@ def look_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         bands = (
             (a, b)
             if last
-            else [x - F.interpolate(small, x.shape[2:], mode="bilinear") for x, small in zip((a, b), smaller)]
+            else [
+                x - F.interpolate(small, x.shape[2:], mode="bilinear") for x, small in zip((a, b), smaller, strict=True)
+            ]
         )
         ours, theirs = (F.conv2d(x, ways, stride=3).transpose(0, 1).flatten(1).sort(1).values for x in bands)
         apart.append((ours - theirs).abs().mean() / theirs.std(1).mean().clamp_min(1e-4))
@@ -266,8 +271,7 @@ def look_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def edge_energy(rgb: torch.Tensor) -> torch.Tensor:
     """(B,) variance of the Laplacian over the middle of (B,3,H,W) pictures."""
     height, width = rgb.shape[2:]
-    grey = rgb.mean(1, keepdim=True)[..., height // 4 : -height // 4, width // 4 : -width // 4]
-    return F.conv2d(grey, grey.new_tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]).var((1, 2, 3))
+    return laplacian(rgb[..., height // 4 : -height // 4, width // 4 : -width // 4]).var((1, 2, 3))
 
 
 def _layer(n_in: int, n_out: int, stride: int = 1) -> list[nn.Module]:

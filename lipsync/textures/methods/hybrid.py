@@ -16,11 +16,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from lipsync.config.textures import HybridConfig
+from lipsync.core.geometry import sample_pixels
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthSpace, TargetAnalysis
 from lipsync.textures.candidates import Candidates, CandidateWarp, radius, resampling_loss, resharpened
 from lipsync.textures.nets import Residual, blanked, conv, drawn_lips, from_nothing, lower_face, net_size, resized
-from lipsync.textures.trainable import Objective, TextureBatch, TrainableTexture
+from lipsync.textures.trainable import LossTerms, Objective, TextureBatch, TrainableTexture
 
 #: In training, no candidate of the same shot is nearer in time than this many frames: a dub has none either.
 _APART = 13
@@ -28,7 +29,7 @@ _APART = 13
 _REACH = 3.0
 
 
-class Method(TrainableTexture):
+class Method(TrainableTexture[HybridConfig]):
     name = "hybrid"
     Config = HybridConfig
 
@@ -45,10 +46,20 @@ class Method(TrainableTexture):
             conv(4 * n, 2 * n, 1), Residual(2 * n), conv(2 * n, n), from_nothing(nn.Conv2d(n, 3, 3, 1, 1))
         )
         self.nets["generator"] = nn.Sequential(
-            conv(12, n), conv(n, 2 * n, stride=2), conv(2 * n, 4 * n, stride=2), Residual(4 * n), Residual(4 * n), Residual(4 * n),
-            nn.Upsample(scale_factor=2), conv(4 * n, 2 * n), nn.Upsample(scale_factor=2), conv(2 * n, n), from_nothing(nn.Conv2d(n, 7, 3, 1, 1)),
-        )  # fmt: skip  # picture, its share, light
-        nn.init.constant_(self.nets["generator"][-1].bias[3:4], -3.0)  # at first, real mouths only
+            conv(12, n),
+            conv(n, 2 * n, stride=2),
+            conv(2 * n, 4 * n, stride=2),
+            Residual(4 * n),
+            Residual(4 * n),
+            Residual(4 * n),
+            nn.Upsample(scale_factor=2),
+            conv(4 * n, 2 * n),
+            nn.Upsample(scale_factor=2),
+            conv(2 * n, n),
+            last := from_nothing(nn.Conv2d(n, 7, 3, 1, 1)),  # picture, its share, light
+        )
+        if last.bias is not None:
+            nn.init.constant_(last.bias[3:4], -3.0)  # at first, real mouths only
 
     def _place(self, subject: TargetAnalysis, device: torch.device | str) -> None:
         super()._place(subject, device)
@@ -56,7 +67,7 @@ class Method(TrainableTexture):
         self.radius = self.candidates.radius
         self.warp = CandidateWarp(self.space, self.device)
         self.region = lower_face(self.space, self.device)
-        self.trip = resampling_loss(subject)
+        self.resampling_loss = resampling_loss(subject)
         bank = subject.bank
         self.shot = torch.from_numpy(np.ascontiguousarray(bank.shot)).to(self.device)
         self.shots = len(np.unique(bank.shot))
@@ -67,15 +78,15 @@ class Method(TrainableTexture):
     def draw(self, query: TextureQuery) -> tuple[torch.Tensor, None]:
         index, weight = self.candidates.for_query(query)
         own = slice(self.radius, self.radius + len(index))
-        return self._sharp(query.lips[own], query.pose[own], query.crop, index, weight), None
+        return self._sharp(query.lips[own], query.pose[own], query.own_crop, index, weight), None
 
     def _sharp(self, lips, pose, crop, index, weight) -> torch.Tensor:
         """`fused` mouths in their surroundings, as sharp as the real ones. (Learning through the sharpening was tried:
         it learns noise.)"""
         rgb, real = self.fused(lips, pose, crop, index, weight)
         with torch.autocast(self.device.type, enabled=False):
-            rows = zip(rgb, real, weight, lips)
-            wanted_loss, limit = self.trip * self.config.sharpness_gain, self.config.resharpen
+            rows = zip(rgb, real, weight, lips, strict=True)
+            wanted_loss, limit = self.resampling_loss * self.config.sharpness_gain, self.config.resharpen
             rgb = torch.stack(
                 [resharpened(one, each, w, wanted, self.space, wanted_loss, limit, 1) for one, each, w, wanted in rows]
             )
@@ -131,12 +142,12 @@ class Method(TrainableTexture):
 
     # --- learning ---
 
-    def objectives(self, losses: object) -> Sequence[Objective]:
+    def objectives(self, losses: LossTerms) -> Sequence[Objective]:
         def loss(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             whole = self.shots > 1 and bool(torch.rand(()) < 0.5)
             index, weight = self._left_out(batch.row, whole)
-            rgb, _ = self.fused(batch.query.lips, batch.query.pose, batch.query.crop, index, weight)
-            a, b = torch.lerp(batch.query.crop, rgb, self.region), batch.truth
+            rgb, _ = self.fused(batch.query.lips, batch.query.pose, batch.query.own_crop, index, weight)
+            a, b = torch.lerp(batch.query.own_crop, rgb, self.region), batch.truth
             return {
                 "l1": 10 * losses.l1(a, b),
                 "edge": 10 * losses.edge(a, b),
@@ -151,7 +162,7 @@ class Method(TrainableTexture):
         query = batch.query
         choices = [self._left_out(row[None], self.shots > 1) for row in batch.row]
         parts = [
-            self._sharp(query.lips[b : b + 1], query.pose[b : b + 1], query.crop[b : b + 1], *choice)
+            self._sharp(query.lips[b : b + 1], query.pose[b : b + 1], query.own_crop[b : b + 1], *choice)
             for b, choice in enumerate(choices)
         ]
         return torch.cat(parts)
@@ -163,18 +174,17 @@ class Method(TrainableTexture):
         near = same & (whole | ((self.source - self.source[row][:, None]).abs() < _APART))
         fade = len(self.config.fade)
         parts = []
-        for r, out in zip(row.tolist(), near):
+        for r, out in zip(row.tolist(), near, strict=True):
             around = (torch.arange(fade) - fade // 2 + r).clamp(0, len(self.shot) - 1)
             around = torch.where(self.shot[around] == self.shot[r], around, r)
             parts.append(self.candidates.choose(self.candidates.features[around], ~out[None]))
-        index, weight = (torch.cat(part) for part in zip(*parts))
-        return index[:, : self.config.train_candidates], weight[:, : self.config.train_candidates] / weight[
-            :, : self.config.train_candidates
-        ].sum(1, keepdim=True)
+        index, weight = (torch.cat(part) for part in zip(*parts, strict=True))
+        index, weight = (each[:, : self.config.train_candidates] for each in (index, weight))
+        return index, weight / weight.sum(1, keepdim=True)
 
 
-def _smooth(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+def _smooth(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    return F.interpolate(x, size=list(size), mode="bilinear", align_corners=False)
 
 
 def _moved(pictures: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
@@ -182,5 +192,4 @@ def _moved(pictures: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     h, w = pictures.shape[2:]
     y, x = torch.arange(h, device=flow.device) + 0.5, torch.arange(w, device=flow.device) + 0.5
     at = torch.stack(torch.meshgrid(x, y, indexing="xy")) + flow
-    grid = at.permute(0, 2, 3, 1) * 2 / flow.new_tensor([w, h]) - 1
-    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    return sample_pixels(pictures, at.permute(0, 2, 3, 1))

@@ -33,7 +33,7 @@ class Method:
         self.device, self.space = torch.device(device), subject.bank.space
         self.candidates = Candidates(subject.bank, self.config, self.device)
         self.warp = CandidateWarp(self.space, self.device)
-        self.trip = resampling_loss(subject)
+        self.resampling_loss = resampling_loss(subject)
         return self
 
     def render(self, query: TextureQuery) -> MouthTexture:
@@ -42,7 +42,7 @@ class Method:
         lips = query.lips[self.radius : self.radius + len(index)].to(self.device)
         jaw = (self.candidates.jaw[index] * weight[..., None, None]).sum(1)
         field = self.warp.fields(lips, jaw, self.candidates.lips[index], self.candidates.jaw[index])
-        rgb = torch.stack([self._draw(*row) for row in zip(index, weight, field, lips)])
+        rgb = torch.stack([self._draw(*row) for row in zip(index, weight, field, lips, strict=True)])
         return MouthTexture(rgb=rgb, alpha=torch.ones_like(rgb[:, :1]), jaw=jaw)
 
     def _draw(self, index: torch.Tensor, weight: torch.Tensor, field: torch.Tensor, lips: torch.Tensor) -> torch.Tensor:
@@ -54,7 +54,7 @@ class Method:
             rgb = torch.from_numpy(out).float()
         else:
             rgb = weighted_median(self.warp.apply(crops.float(), field).round(), weight)
-        rgb = resharpened(rgb, crops.float(), weight, lips, self.space, self.trip, self.config.resharpen)
+        rgb = resharpened(rgb, crops.float(), weight, lips, self.space, self.resampling_loss, self.config.resharpen)
         return (rgb / 255).clamp(0, 1)
 
 
@@ -68,10 +68,8 @@ def weighted_median(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor
 
 @njit(parallel=True, fastmath=True, cache=True)
 def _warped_median(crops, field, weights, out, step):  # pragma: no cover - compiled
-    """`CandidateWarp.apply` and `weighted_median` in one pass over the picture: 256 bins per channel, found through 16
-    coarse ones."""
-    n, _, height, width = crops.shape
-    half = 0.5 * weights.sum()
+    """`CandidateWarp.apply` and `weighted_median` in one pass: 256 bins per channel, found through 16 coarse ones."""
+    (n, _, height, width), half = crops.shape, 0.5 * weights.sum()
     for y in prange(height):
         fine, coarse = np.zeros((3, 256), np.float32), np.zeros((3, 16), np.float32)
         seen = np.empty((3, n), np.uint8)

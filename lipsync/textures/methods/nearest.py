@@ -16,6 +16,7 @@ from lipsync.textures.candidates import (
     CandidateWarp,
     Mouths,
     describe_query,
+    following,
     kernel_weights,
     resampling_loss,
     resharpened,
@@ -43,7 +44,7 @@ class Method:
         self.small = _small(bank)
         self.after = self.small[torch.from_numpy(following(bank))]
         self.warp = CandidateWarp(self.space, self.device)
-        self.trip = resampling_loss(subject)
+        self.resampling_loss = resampling_loss(subject)
         return self
 
     def render(self, query: TextureQuery) -> MouthTexture:
@@ -56,8 +57,10 @@ class Method:
         lips = query.lips[self.radius : self.radius + len(index)].to(self.device)
         field = self.warp.fields(lips, jaw, self.mouths.lips[index, None], self.mouths.jaw[index, None])[:, 0]
         moved = self.warp.apply(crops, field)
-        given = (self.space, self.trip, self.config.resharpen)
-        rgb = torch.stack([resharpened(m, c[None], m.new_ones(1), p, *given) for m, c, p in zip(moved, crops, lips)])
+        given = (self.space, self.resampling_loss, self.config.resharpen)
+        rgb = torch.stack(
+            [resharpened(m, c[None], m.new_ones(1), p, *given) for m, c, p in zip(moved, crops, lips, strict=True)]
+        )
         return MouthTexture(rgb=(rgb / 255).clamp(0, 1), alpha=torch.ones_like(rgb[:, :1]), jaw=jaw)
 
     def choose(self, lips: torch.Tensor, pose: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -88,13 +91,6 @@ def middle_of_best_run(cost: torch.Tensor, step: torch.Tensor, window: int) -> t
         back = 2 * window - 1 - k
         behind = (behind[:, None, :] + step[back : back + n]).amin(2) + cost[back : back + n]
     return (before + behind - cost[window : window + n]).argmin(1)
-
-
-def following(bank: MouthBank) -> np.ndarray:
-    """(K,) the bank row that the film shows next; the row itself where there is none."""
-    k = np.arange(len(bank))
-    after = np.minimum(k + 1, len(bank) - 1)
-    return np.where((bank.shot[after] == bank.shot) & (bank.source[after] - bank.source == 1), after, k)
 
 
 def _small(bank: MouthBank) -> torch.Tensor:

@@ -1,5 +1,5 @@
-"""The texture `pix2pix-hd`: a coarse and a fine generator turn drawn lips into a mouth, critics judge it at two scales
-(Wang et al. 2018).
+"""The texture `pix2pix-hd`: a coarse and a fine generator turn drawn lips into a mouth, discriminators judge it at two
+scales (Wang et al. 2018).
 
 Both generators learn at once, the coarse one also from its own picture. Beside the published terms stands the
 difference of the pictures: minutes of training need it."""
@@ -13,13 +13,14 @@ import torch
 from lipsync.config.textures import Pix2PixHdConfig
 from lipsync.core.types import MouthSpace
 from lipsync.textures.nets import resized
-from lipsync.textures.trainable import Objective, TextureBatch
+from lipsync.textures.trainable import LossTerms, Objective, TextureBatch
 from lipsync.textures.translation import Canvas, CoarseToFine, Discriminators, Translator, from_signed, signed
 
 
-class Method(Translator):
+class Method(Translator[Pix2PixHdConfig]):
     name = "pix2pix-hd"
     Config = Pix2PixHdConfig
+    _pairs: tuple[torch.Tensor, torch.Tensor]
 
     def build(self, space: MouthSpace) -> None:
         """The generators: the coarse one at half the size."""
@@ -28,21 +29,21 @@ class Method(Translator):
         self.nets["generator"] = CoarseToFine(3, 3, config.channels, config.blocks, config.fine_blocks)
         self.nets.to(memory_format=torch.channels_last)
 
-    def picture(self, asked: torch.Tensor) -> torch.Tensor:
-        return from_signed(self.nets["generator"](signed(asked))[0])
+    def picture(self, query: torch.Tensor) -> torch.Tensor:
+        return from_signed(self.nets["generator"](signed(query))[0])
 
-    def objectives(self, losses: object) -> Sequence[Objective]:
-        """The generators, then the critics of (asked, drawn) pairs."""
+    def objectives(self, losses: LossTerms) -> Sequence[Objective]:
+        """The generators, then the discriminators of (query, drawn) pairs."""
         config, game = self.config, losses.gan("lsgan")
         discriminators = Discriminators(6, config.discriminator_channels)
         shows = self.canvas.from_crop(self.shows)
 
         def generator(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             discriminators.requires_grad_(False)
-            asked, truth = self.canvas.asked(batch.query), self.canvas.from_crop(batch.truth)
-            fine, coarse = (from_signed(picture) for picture in self.nets["generator"](signed(asked)))
+            query, truth = self.canvas.draw_query(batch.query), self.canvas.from_crop(batch.truth)
+            fine, coarse = (from_signed(picture) for picture in self.nets["generator"](signed(query)))
             drawn = torch.lerp(truth, fine, shows)
-            real, fake = signed(torch.cat([asked, truth], 1)), signed(torch.cat([asked, drawn], 1))
+            real, fake = signed(torch.cat([query, truth], 1)), signed(torch.cat([query, drawn], 1))
             self._pairs = real, fake.detach()
             with torch.no_grad():
                 wanted = discriminators(real)
@@ -57,12 +58,12 @@ class Method(Translator):
                 "coarse": config.l1 * losses.l1(torch.lerp(half, coarse, resized(shows, half.shape[2:])), half),
             }
 
-        def judge(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
+        def discriminate(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             discriminators.requires_grad_(True)
             real, fake = ([layers[-1] for layers in discriminators(pair)] for pair in self._pairs)
             return {"real": 0.5 * sum(map(game.real, real)), "fake": 0.5 * sum(map(game.fake, fake))}
 
         return [
             Objective("generator", self.nets, generator, config.rate),
-            Objective("critics", discriminators, judge, config.rate),
+            Objective("discriminators", discriminators, discriminate, config.rate),
         ]

@@ -18,7 +18,7 @@ from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthSpace
 from lipsync.textures.decoded import Decoded
 from lipsync.textures.nets import N_LIP_NUMBERS, PatchDiscriminator, in_light_of, mlp, of_unit_size, resized
-from lipsync.textures.trainable import Objective, TextureBatch
+from lipsync.textures.trainable import LossTerms, Objective, TextureBatch
 
 #: Channels before and after each layer; the size doubles where they become fewer.
 _WIDTHS = (128, 128, 96, 64, 48, 16, 16)
@@ -67,7 +67,7 @@ class StyleDecoder(nn.Module):
 
     def forward(self, style: torch.Tensor) -> torch.Tensor:
         x, rgb = self.start.expand(len(style), -1, -1, -1), None
-        for layer, colour in zip(self.layers, self.colours):
+        for layer, colour in zip(self.layers, self.colours, strict=False):
             x = F.leaky_relu(layer(x, style), 0.2) * 2**0.5
             if rgb is not None and layer.grow:
                 rgb = F.interpolate(rgb, scale_factor=2, mode="bilinear", align_corners=False)
@@ -75,9 +75,11 @@ class StyleDecoder(nn.Module):
         return torch.sigmoid(rgb + self.usual)
 
 
-class Method(Decoded):
+class Method(Decoded[StyleConfig]):
     name = "style"
     Config = StyleConfig
+    _fake: torch.Tensor
+    _real: torch.Tensor
 
     def build(self, space: MouthSpace) -> None:
         n = self.config.style
@@ -87,19 +89,19 @@ class Method(Decoded):
 
     def draw(self, query: TextureQuery) -> tuple[torch.Tensor, None]:
         """The mouth of the lips' style, in the frame's own light and surroundings."""
-        crop = resized(query.crop, self.size)
+        crop = resized(query.own_crop, self.size)
         return torch.lerp(crop, self._whole(query, crop), self.region), None
 
     def _whole(self, query: TextureQuery, crop: torch.Tensor) -> torch.Tensor:
         style = self.nets["mapping"](self.nets["numbers"](query.lips, query.pose))
         return in_light_of(self.nets["decoder"](style), crop, 1 - self.region)
 
-    def objectives(self, losses: object) -> Sequence[Objective]:
+    def objectives(self, losses: LossTerms) -> Sequence[Objective]:
         config, game = self.config, losses.gan("gan")
         discriminator = PatchDiscriminator().to(self.device) if config.gan else None
 
         def loss(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
-            crop, truth = resized(batch.query.crop, self.size), resized(batch.truth, self.size)
+            crop, truth = resized(batch.query.own_crop, self.size), resized(batch.truth, self.size)
             whole = self._whole(batch.query, crop)
             drawn = torch.lerp(crop, whole, self.region)
             weight = self.weight_of(batch.query.lips)
@@ -113,7 +115,7 @@ class Method(Decoded):
                 terms["fools"] = config.adversarial * game.generator(discriminator(drawn))
             return terms
 
-        def judge(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
+        def discriminate(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             real = self._real.requires_grad_()
             liked = discriminator(real)
             slope = torch.autograd.grad(liked.float().sum(), real, create_graph=True)[0]
@@ -124,5 +126,8 @@ class Method(Decoded):
         return (
             objectives
             if discriminator is None
-            else [*objectives, Objective("critic", discriminator, judge, rate=config.rate / 2, betas=(0.5, 0.99))]
+            else [
+                *objectives,
+                Objective("discriminator", discriminator, discriminate, rate=config.rate / 2, betas=(0.5, 0.99)),
+            ]
         )

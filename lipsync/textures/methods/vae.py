@@ -15,10 +15,10 @@ from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthSpace
 from lipsync.textures.decoded import Decoded
 from lipsync.textures.nets import N_LIP_NUMBERS, Decoder, Encoder, in_light_of, mlp, resized
-from lipsync.textures.trainable import Objective, TextureBatch
+from lipsync.textures.trainable import LossTerms, Objective, TextureBatch
 
 
-class Method(Decoded):
+class Method(Decoded[VaeConfig]):
     name = "vae"
     Config = VaeConfig
 
@@ -31,7 +31,7 @@ class Method(Decoded):
 
     def draw(self, query: TextureQuery) -> tuple[torch.Tensor, None]:
         """The mean mouth for the lips, in the frame's own light and surroundings."""
-        crop = resized(query.crop, self.size)
+        crop = resized(query.own_crop, self.size)
         return torch.lerp(crop, self._lit(self.foretold(query), crop), self.region), None
 
     def foretold(self, query: TextureQuery) -> torch.Tensor:
@@ -43,9 +43,9 @@ class Method(Decoded):
         mean, logvar = self.nets["encoder"](truth).float().chunk(2, 1)
         return mean, logvar.clamp(-10, 4)
 
-    def objectives(self, losses: object) -> Sequence[Objective]:
+    def objectives(self, losses: LossTerms) -> Sequence[Objective]:
         def loss(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
-            crop, truth = resized(batch.query.crop, self.size), resized(batch.truth, self.size)
+            crop, truth = resized(batch.query.own_crop, self.size), resized(batch.truth, self.size)
             mean, logvar = self.posterior(truth)
             added = mean + torch.randn_like(mean) * (logvar / 2).exp()
             seen = (torch.rand(len(mean) // batch.run, 1, device=mean.device) < 0.5).repeat_interleave(batch.run, 0)

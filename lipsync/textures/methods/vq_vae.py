@@ -20,7 +20,7 @@ from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthSpace
 from lipsync.textures.decoded import Decoded
 from lipsync.textures.nets import N_LIP_NUMBERS, conv, grow_freely, in_light_of, mlp, resized
-from lipsync.textures.trainable import Objective, TextureBatch
+from lipsync.textures.trainable import LossTerms, Objective, TextureBatch
 
 #: A code used less than this share of its fair one becomes a vector of the present batch.
 _UNUSED = 0.02
@@ -93,7 +93,7 @@ class CodePredictor(nn.Module):
         return self.top(eighth), self.bottom(self.quarter(eighth))
 
 
-class Method(Decoded):
+class Method(Decoded[VqVaeConfig]):
     name = "vq-vae"
     Config = VqVaeConfig
 
@@ -119,7 +119,7 @@ class Method(Decoded):
 
     def draw(self, query: TextureQuery) -> tuple[torch.Tensor, None]:
         """The mouth of the expected codes, in the frame's own light and surroundings."""
-        crop = resized(query.crop, self.size)
+        crop = resized(query.own_crop, self.size)
         top, bottom = self.nets["foretell"](self.nets["numbers"](query.lips, query.pose))
         return torch.lerp(
             crop, self._lit(self.nets["top"].expected(top), self.nets["bottom"].expected(bottom), crop), self.region
@@ -134,16 +134,16 @@ class Method(Decoded):
         )
         return top, bottom
 
-    def objectives(self, losses: object) -> Sequence[Objective]:
+    def objectives(self, losses: LossTerms) -> Sequence[Objective]:
         def loss(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
-            crop, truth = resized(batch.query.crop, self.size), resized(batch.truth, self.size)
+            crop, truth = resized(batch.query.own_crop, self.size), resized(batch.truth, self.size)
             top, bottom = self.encode(truth)
             likely = self.nets["foretell"](self.nets["numbers"](batch.query.lips, batch.query.pose))
             real = (torch.rand(len(truth) // batch.run, 1, 1, 1, device=truth.device) < 0.5).repeat_interleave(
                 batch.run, 0
             )
-            expected = [self.nets[level].expected(told) for level, told in zip(("top", "bottom"), likely)]
-            mixed = [torch.where(real, seen[0], told) for seen, told in zip((top, bottom), expected)]
+            expected = [self.nets[level].expected(told) for level, told in zip(("top", "bottom"), likely, strict=True)]
+            mixed = [torch.where(real, seen[0], told) for seen, told in zip((top, bottom), expected, strict=True)]
             whole = self._lit(*mixed, crop)
             drawn = torch.lerp(crop, whole, self.region)
             weight = self.weight_of(batch.query.lips)
@@ -152,7 +152,7 @@ class Method(Decoded):
                 "perceptual": 0.5 * losses.perceptual(drawn, truth),
                 "commit": self.config.commit * (top[2] + bottom[2]),
                 "codes": self.config.code_prediction_weight
-                * sum(F.cross_entropy(told.float(), seen[1]) for told, seen in zip(likely, (top, bottom))),
+                * sum(F.cross_entropy(told.float(), seen[1]) for told, seen in zip(likely, (top, bottom), strict=True)),
                 "temporal": self.config.temporal * losses.temporal(drawn, truth, batch.run),
             }
 

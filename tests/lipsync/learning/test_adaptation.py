@@ -13,7 +13,7 @@ from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import opening
 from lipsync.core.types import LipTrack
 from lipsync.learning.adaptation import adapt_lip_model, matching, shifted, style_of
-from lipsync.learning.lip_examples import SpokenLips, lip_rows
+from lipsync.learning.lip_examples import LipExample, lip_rows
 from lipsync.learning.lips import train_lip_model
 from lipsync.speech.lip_model import LipModel
 from tests.support.speech import talk
@@ -30,19 +30,19 @@ def prior() -> LipModel:
     return model
 
 
-def another(example: SpokenLips, reach: float, right_s: float = 0.0) -> SpokenLips:
+def another(example: LipExample, reach: float, right_s: float = 0.0) -> LipExample:
     """The same speech by a person whose lips lie elsewhere and move `reach` times as far; the picture comes `right_s`
     after the sound."""
     points = example.lips.points
     rest = points[np.argmin(opening(points))]
     moved = rest + reach * (points - rest) + np.float32(0.05)
     late = np.clip(np.arange(len(points)) - round(right_s * 25), 0, None)
-    return SpokenLips(
+    return LipExample(
         example.wave, LipTrack(moved[late].astype(np.float32), example.lips.valid, example.lips.clock), example.shot
     )
 
 
-def rest_of(example: SpokenLips) -> np.ndarray:
+def rest_of(example: LipExample) -> np.ndarray:
     return example.lips.points[np.argmin(opening(example.lips.points))]
 
 
@@ -62,7 +62,7 @@ def test_own_speech_is_adapted_to(prior):
 
 def test_sound_that_is_not_theirs_is_not_learnt_from(prior):
     shown, heard = another(talk(40, 7), 1.4), talk(40, 8)
-    dubbed = SpokenLips(heard.wave, shown.lips, shown.shot)
+    dubbed = LipExample(heard.wave, shown.lips, shown.shot)
     model = adapt_lip_model([dubbed], [dubbed.lips], rest_of(shown), QUICK, prior)
     assert (
         model.report["lips_from"] == "prior"
@@ -91,7 +91,7 @@ def test_a_silent_face_gets_the_prior_on_its_own_rest(prior):
 def test_without_prior_and_without_sound_there_is_nothing(prior):
     with pytest.raises(LipsyncError):
         adapt_lip_model(
-            [SpokenLips(Waveform.of(np.zeros(64000, np.float32)), *_quiet())], [], rest_of(talk(2, 0)), QUICK, None
+            [LipExample(Waveform.of(np.zeros(64000, np.float32)), *_quiet())], [], rest_of(talk(2, 0)), QUICK, None
         )
 
 
@@ -103,7 +103,7 @@ def _quiet():
 @pytest.mark.parametrize("late_s", [0.24, -0.16])
 def test_late_sound_is_found_and_put_right(prior, late_s):
     example = talk(20, 11)
-    person = SpokenLips(shifted(example.wave, -late_s), example.lips, example.shot)
+    person = LipExample(shifted(example.wave, -late_s), example.lips, example.shot)
     match = matching(prior.retarget(rest_of(person)), lip_rows([person], prior.spec))
     assert match.r > 0.8 and match.lag_s == pytest.approx(late_s, abs=0.03)
     assert matching(prior, lip_rows([example], prior.spec)).lag_s == 0

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from lipsync.core.errors import LipsyncError
+from lipsync.core.objective import Objective
 from lipsync.learning import distributed as several
-from lipsync.learning.loop import Objective, train
+from lipsync.learning.loop import train
 
 STEPS = 12
 without_lightning = pytest.mark.skipif(
@@ -60,9 +61,7 @@ def game(parts, own, seed, generator):
         }
 
     objectives = [("net", net, generator), ("critic", discriminator, judge_real)]
-    return [
-        Objective(name, n, torch.optim.Adam(n.parameters(), 0.01), terms, clip=0.5) for name, n, terms in objectives
-    ]
+    return [Objective(name, n, terms, 0.01, betas=(0.9, 0.999), clip=0.5) for name, n, terms in objectives]
 
 
 def values(objectives):

@@ -9,7 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from lipsync.learning.loop import Objective, train
+from lipsync.core.objective import Objective
+from lipsync.learning.loop import train
 
 STEPS = 60
 
@@ -37,7 +38,7 @@ def a_game(noise: float = 0.3):
 
     optimiser = torch.optim.AdamW(net.parameters(), 0.03)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.03, total_steps=STEPS)
-    return net, Objective("line", net, optimiser, terms, schedule), generator, judge
+    return net, Objective("line", net, terms, optimiser=optimiser, schedule=schedule), generator, judge
 
 
 def run(keep=None, stop_at=None, **options):
@@ -70,7 +71,7 @@ def test_stopped_and_resumed_it_is_as_if_never_stopped(tmp_path, stop_at):
     torch.rand(7)
     resumed, judged, _ = run(keep)
     assert judged.curve == whole.curve and list(tmp_path.iterdir()) == [keep]
-    for a, b in zip(through.parameters(), resumed.parameters()):
+    for a, b in zip(through.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
     again, judged, _ = run(keep, stop_at=STEPS)
     assert judged.curve == whole.curve and torch.equal(next(again.parameters()), next(through.parameters()))

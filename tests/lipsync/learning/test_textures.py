@@ -17,17 +17,17 @@ from lipsync.core.errors import LipsyncError
 from lipsync.core.types import DubPlan, LipTrack
 from lipsync.learning import textures as training_module
 from lipsync.learning.textures import Examples, train_texture, usual_sharpness
-from lipsync.pipelines.models import texture_for
+from lipsync.pipelines.models import check_texture, texture_for
 from lipsync.render.plan import build_query, faces_along
 from lipsync.store.cache import Cache
-from lipsync.textures import get_method, texture_names
+from lipsync.textures import get_method, texture_names, trainable
 from lipsync.textures.nets import blanked, drawn_lips, lower_face
-from lipsync.textures.trainable import TrainableTexture
+from lipsync.textures.trainable import as_trainable
 from tests.support import SAMPLES
 from tests.support.drawn import draw, drawn_subject, lips_open
 
 GAPS = 0.06 + 0.06 * np.sin(np.arange(80) / 3.0)
-LEARNED = [name for name in texture_names() if isinstance(get_method(name, DubConfig()), TrainableTexture)]
+LEARNED = [name for name in texture_names() if as_trainable(get_method(name, DubConfig()))]
 OWN = str(SAMPLES / "new_method.py")
 
 
@@ -57,7 +57,7 @@ def test_an_interrupted_training_goes_on_exactly(name, subject, tmp_path, monkey
     started = []
     train_texture(resumed, subject, lambda step, done, total: started.append(done), keep=tmp_path / "keep")
     assert started[0] == 3, "two of the four steps are not done again"
-    for (key, a), b in zip(whole.nets.state_dict().items(), resumed.nets.state_dict().values()):
+    for (key, a), b in zip(whole.nets.state_dict().items(), resumed.nets.state_dict().values(), strict=True):
         assert torch.equal(a, b), key
 
 
@@ -234,7 +234,7 @@ def test_the_command_writes_weights_and_pictures(run, tmp_path, monkeypatch):
         ),
         (
             ("dub", "target.mp4", "speech.wav", "-o", "o.mp4", "--texture", "mine.py"),
-            "lacks radius, prepare, render",
+            "lacks needs, radius, prepare, render",
             3,
         ),
     ],
@@ -288,3 +288,50 @@ def test_two_processes_train_together(small_target, shared_cache, tmp_path):
     made = learn("vae", small_target, tmp_path / "w.safetensors", config, devices=2, cache=shared_cache)
     assert made["report"]["devices"] == 2 and made["report"]["steps"] == 2 and (tmp_path / "w.samples.png").exists()
     get_method("vae", DubConfig(texture_weights=str(tmp_path / "w.safetensors"))).check_weights()
+
+
+def test_an_interrupted_command_goes_on_over_its_own_samples(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("lipsync.pipelines.train_texture.get_method", lambda name, config: small(name))
+    args = ("train", "texture", OWN, "target.mp4", "-o", "w.safetensors", "--set", "device=cpu")
+    whole = training_module.loop.train
+
+    def interrupted(*rest, **more):
+        whole(*rest, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_module.loop, "train", interrupted)
+        assert run(*args).exit_code != 0
+    drawn = tmp_path / "w.samples.png"
+    assert drawn.exists() and not (tmp_path / "w.safetensors").exists()
+    content = drawn.read_bytes()
+    drawn.write_bytes(b"somebody else's")
+    refused = run(*args)
+    assert refused.exit_code == 3 and "w.samples.png exists already. Add --force" in refused.stderr
+    drawn.write_bytes(content)
+    done = run(*args)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "w.safetensors").exists()
+
+
+def test_dub_reads_texture_weights_once(subject, tmp_path, monkeypatch):
+    small(OWN).begin(subject, "cpu").save(tmp_path / "w.safetensors")
+    config = DubConfig(texture=OWN, texture_weights=str(tmp_path / "w.safetensors"))
+    reads = []
+    read = trainable.read_weights
+    monkeypatch.setattr(trainable, "read_weights", lambda path: reads.append(path) or read(path))
+    method = check_texture(config)
+    texture_for(subject, config, Cache(tmp_path), torch.device("cpu"), method=method)
+    assert len(reads) == 1
+
+
+def test_crops_are_made_only_where_they_are_needed(subject, monkeypatch):
+    track, rows = subject.track, np.arange(3)
+    clock = dataclasses.replace(track.lips.clock, pts=track.lips.clock.pts[:3], end=track.lips.clock.pts[3])
+    lips = LipTrack(track.lips.points[rows], np.ones(3, bool), clock)
+    plan = DubPlan(rows, np.zeros(3, bool), lips, np.ones(3, bool), clock, np.zeros(0, int))
+    monkeypatch.setattr("lipsync.render.plan.warp", lambda *rest, **more: pytest.fail("nobody asked for a crop"))
+    method = types.SimpleNamespace(radius=0, needs=frozenset())
+    frames = torch.zeros(3, 3, 240, 300, dtype=torch.uint8)
+    query = build_query(plan, faces_along(track, plan, 2), subject.bank.space, slice(0, 3), frames, method)
+    assert query.crop is None and not hasattr(query, "source")

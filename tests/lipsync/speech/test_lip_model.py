@@ -13,7 +13,7 @@ from lipsync.config.schema import LipsConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER, opening
 from lipsync.core.types import LipTrack
-from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, SpokenLips, Variation, excerpts, lip_rows, varied
+from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, LipExample, Variation, excerpts, lip_rows, varied
 from lipsync.learning.lips import train_lip_model
 from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predict_standardised
 from tests.support.speech import talk
@@ -21,7 +21,7 @@ from tests.support.speech import talk
 QUICK = LipsConfig(members=1, steps=60)
 
 
-def correlation(model: LipModel, example: SpokenLips) -> float:
+def correlation(model: LipModel, example: LipExample) -> float:
     return float(
         np.corrcoef(
             opening(model.predict(example.wave).points[::4][: len(example.lips)]), opening(example.lips.points)
@@ -62,7 +62,7 @@ def test_the_report_is_of_parts_the_networks_never_saw(model):
 
 def test_sound_of_somebody_else_is_noticed():
     a, b = talk(15, 0), talk(15, 1)
-    report = train_lip_model([SpokenLips(b.wave, a.lips, a.shot)], QUICK).report
+    report = train_lip_model([LipExample(b.wave, a.lips, a.shot)], QUICK).report
     assert report["opening_r"] < 0.25 and "another person" in report["warning"]
 
 
@@ -107,10 +107,10 @@ def test_no_usable_speech_is_an_error_and_names_the_cure():
     example = talk(10, 0)
     silent = Waveform.of(np.zeros(160000, np.float32))
     with pytest.raises(LipsyncError, match="footage"):
-        train_lip_model([SpokenLips(silent, example.lips, example.shot)], QUICK)
+        train_lip_model([LipExample(silent, example.lips, example.shot)], QUICK)
     hidden = LipTrack(example.lips.points, np.zeros(250, bool), example.lips.clock)
     with pytest.raises(LipsyncError, match="never visible"):
-        train_lip_model([SpokenLips(example.wave, hidden, example.shot)], QUICK)
+        train_lip_model([LipExample(example.wave, hidden, example.shot)], QUICK)
     with pytest.raises(ValueError, match="paper"):
         LipsConfig(network="papers")
 
@@ -137,7 +137,7 @@ def test_progress_is_told():
 def test_held_out_rows_are_guarded_and_shots_are_pieces():
     example = talk(30, 4)
     shot = np.repeat([0, 1], [300, 450])
-    rows = lip_rows([SpokenLips(example.wave, example.lips, shot)], FeatureSpec())
+    rows = lip_rows([LipExample(example.wave, example.lips, shot)], FeatureSpec())
     assert set(rows.fold) == set(range(N_FOLDS)) and not rows.valid[-1]
     assert rows.fold[1199] != rows.fold[1200] and not rows.valid[1197:1200].any()
     learn, held = rows.learnable(2), rows.fold == 2

@@ -14,7 +14,7 @@ from lipsync.config.textures import CycleConfig
 from lipsync.learning.losses import Losses
 from lipsync.learning.textures import Examples, train_texture
 from lipsync.textures import get_method
-from lipsync.textures.methods.cycle import Discriminator, Look, Method, edge_energy, look_distance
+from lipsync.textures.methods.cycle import Appearance, Discriminator, Method, appearance_distance, edge_energy
 from tests.support.drawn import drawn_subject
 from tests.support.textures import query_for
 
@@ -79,7 +79,11 @@ def test_the_transferred_mouths_come_nearer_to_the_truth(two_films, trained):
     light_only = (before * (true.mean((0, 2, 3)) / before.mean((0, 2, 3)))[:, None, None]).clamp(0, 1)
     blurred, mended, sharp = (edge_energy(x).log().mean() for x in (light_only, after, true))
     assert abs(mended - sharp) < 0.7 * abs(blurred - sharp), ("this can only be learnt", blurred, mended, sharp)
-    assert look_distance(after, true) < 0.9 * look_distance(light_only, true) < look_distance(before, true)
+    assert (
+        appearance_distance(after, true)
+        < 0.9 * appearance_distance(light_only, true)
+        < appearance_distance(before, true)
+    )
     assert np.array_equal(bank.crops[~other], truth[~other]), "the target's own mouths stay as they are"
     assert (
         np.array_equal(bank.sharpness[~other], subject.bank.sharpness[~other])
@@ -131,7 +135,7 @@ def test_untrained_networks_change_nothing_and_take_any_size():
     for size in ((94, 118), (33, 20), (216, 272)):
         rgb = torch.rand(1, 3, *size)
         with torch.no_grad():
-            assert torch.equal(Look(8)(rgb), rgb)
+            assert torch.equal(Appearance(8)(rgb), rgb)
     discriminator = Discriminator(8)
     x = torch.zeros(1, 8, 101, 101, requires_grad=True)
     out = discriminator(x)

@@ -57,7 +57,7 @@ def trained(name, subject, steps, **config):
     optimisers = [torch.optim.Adam(p.net.parameters(), p.rate, betas=p.betas) for p in objectives]
     for _ in range(steps):
         batch = examples.draw(8, method.config.run)
-        for objective, optimiser in zip(objectives, optimisers):
+        for objective, optimiser in zip(objectives, optimisers, strict=True):
             terms = objective.loss(batch)
             optimiser.zero_grad()
             sum(terms.values()).backward()
@@ -107,7 +107,9 @@ def test_learns_a_drawn_subject(name, subject, made):
 def test_the_adversarial_game_is_played(name, subject):
     method, terms = trained(name, subject, 2, gan=True)
     assert {"real", "fake"} <= set(terms) and np.isfinite(list(terms.values())).all()
-    assert not any("critic" in key for key in method.nets.state_dict()), "the critic is no part of the weights"
+    assert not any("discriminator" in key for key in method.nets.state_dict()), (
+        "the discriminator is no part of the weights"
+    )
 
 
 def test_the_frame_around_the_mouth_is_kept(subject, made):
@@ -141,7 +143,7 @@ def test_without_speech_and_with_it(subject, made):
     method = made("autoencoder")
     query = examples_of(subject, hears=True).batch(ROWS[:2], 1, np.random.default_rng(1)).query
     heard, silent = method.render(query).rgb, method.render(dataclasses.replace(query, speech=None)).rgb
-    assert torch.isfinite(silent).all() and 0 < (heard - silent).abs().max()
+    assert torch.isfinite(silent).all() and (heard - silent).abs().max() > 0
     assert (heard - silent).abs().mean() < 0.05
 
 

@@ -53,7 +53,7 @@ def test_the_generator_is_the_published_one():
         assert net.eval()(torch.zeros(1, 3, 256, 256)).shape == (1, 3, 256, 256)
 
 
-def test_the_critic_is_the_published_one():
+def test_the_discriminator_is_the_published_one():
     """C64-C128-C256-C512 on pairs, 2.77 million numbers; one logit sees 70x70 pixels."""
     net = PatchDiscriminator(6, 64)
     kernels = 16 * (6 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512)
@@ -94,7 +94,7 @@ def test_the_lips_are_drawn_over_the_blanked_crop(subject, width):
         lips = query.lips + moved
         blank = resized(blanked(query.crop, subject.bank.space), canvas.inner)
         wanted = (blank + drawn_lips(lips, subject.bank.space, canvas.inner) / 2).clamp(0, 1)
-        assert torch.allclose(canvas.asked(dataclasses.replace(query, lips=lips)), wanted, atol=1e-3)
+        assert torch.allclose(canvas.draw_query(dataclasses.replace(query, lips=lips)), wanted, atol=1e-3)
     assert float((wanted - blank).abs().max()) == 0
 
 
@@ -137,9 +137,9 @@ def test_two_steps_move_every_network(name, subject):
     before = [{k: v.clone() for k, v in p.net.state_dict().items()} for p, _ in trained(small(name), subject, 0, 2)]
     after = [p.net.state_dict() for p, _ in trained(small(name), subject, 2, 2)]
     assert len(after) == 2
-    for old, new in zip(before, after):
+    for old, new in zip(before, after, strict=True):
         assert all(torch.isfinite(v).all() for v in new.values())
-        if old.keys() == before[0].keys():  # critics start by lot, the generator the same every time
+        if old.keys() == before[0].keys():  # discriminators start at random, the generator the same every time
             assert not [k for k, v in new.items() if torch.equal(v, old[k])]
 
 

@@ -11,10 +11,10 @@ from lipsync.config.schema import DubConfig
 from lipsync.config.textures import MedianConfig, NearestConfig
 from lipsync.core.texture import TextureQuery
 from lipsync.textures import get_method
-from lipsync.textures.candidates import Candidates, _around_lips, _edges, resharpened
+from lipsync.textures.candidates import Candidates, _around_lips, _edges, following, resharpened
 from lipsync.textures.methods.appearance_map import ViewMap, without_duplicates
 from lipsync.textures.methods.nearest import Method as Nearest
-from lipsync.textures.methods.nearest import following, middle_of_best_run
+from lipsync.textures.methods.nearest import middle_of_best_run
 from tests.support.drawn import draw, drawn_subject, lips_open
 
 GAPS = 0.06 + 0.06 * np.sin(np.arange(60) / 3.0)
@@ -29,7 +29,9 @@ def test_an_answer_keeps_to_the_rows_it_is_allowed(subject):
     candidates = Candidates(subject.bank, MedianConfig(), "cpu")
     wanted = candidates.features[20:27]  # 3 answers with 2 rows of context on either side
     everything = torch.ones(3, 60, dtype=torch.bool)
-    assert all(torch.equal(a, b) for a, b in zip(candidates.choose(wanted), candidates.choose(wanted, everything)))
+    assert all(
+        torch.equal(a, b) for a, b in zip(candidates.choose(wanted), candidates.choose(wanted, everything), strict=True)
+    )
     only = everything.clone()
     only[1, 10:] = False
     index, weight = candidates.choose(wanted, only)
@@ -124,7 +126,7 @@ def test_the_best_run_is_the_cheapest_of_all_runs():
     for first in range(3):
         price = {
             run: sum(float(cost[first + i, c]) for i, c in enumerate(run))
-            + sum(float(step[first + i, a, b]) for i, (a, b) in enumerate(zip(run, run[1:])))
+            + sum(float(step[first + i, a, b]) for i, (a, b) in enumerate(zip(run, run[1:], strict=True)))
             for run in product(range(3), repeat=5)
         }
         assert int(middle_of_best_run(cost, step, 2)[first]) == min(price, key=price.get)[2]
