@@ -29,6 +29,7 @@ def speech_length(path: str | Path, limits: InputLimits = InputLimits()) -> Frac
 
 def _by_packets(path: Path, limits: InputLimits) -> Fraction:
     import av
+    import av.error
 
     with open_media(path, limits) as container:
         track = container.streams.best("audio")

@@ -118,6 +118,7 @@ def _decoded(path: Path, notes: list[str], limits: InputLimits, fill_gaps: bool)
     """The best audio track; encoder delay is already skipped by the decoder. A note on damage comes when all blocks
     have been read."""
     import av
+    import av.error
 
     try:
         container = open_media(path, limits)
@@ -189,6 +190,7 @@ def _shifted(blocks: Iterator[np.ndarray], n: int) -> Iterator[np.ndarray]:
 def _frames(container, stream) -> Iterator:
     """Decoded frames; None in place of each packet that cannot be decoded."""
     import av
+    import av.error
 
     packets = container.demux(stream)
     while True:
@@ -263,6 +265,7 @@ def _through_soundfile(path: Path, trouble: _Unreadable, notes: list[str], limit
 def _first_picture_s(path: Path, limits: InputLimits) -> Fraction:
     """Time stamp of the first video frame that can be decoded; 0 where there is none."""
     import av
+    import av.stream
 
     with open_media(path, limits) as container:
         films = [

@@ -44,6 +44,7 @@ def open_media(path: str | Path, limits: InputLimits = InputLimits()) -> av.cont
     """The opened file. Errors of PyAV are its own, MemoryError among them, save for MediaError where the format is none
     of FORMATS."""
     import av
+    import av.error
 
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file", "max_pixels": str(limits.n_pixels)}
     if count := impossible_count(path):

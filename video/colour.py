@@ -9,7 +9,9 @@ import itertools
 from dataclasses import dataclass
 
 import av
+import av.error
 import av.filter
+import av.video.stream
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 

@@ -7,6 +7,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import av.audio.stream
+import av.container
+import av.error
 import numpy as np
 
 from media import MediaError

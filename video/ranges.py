@@ -9,6 +9,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import av.container
+import av.error
+import av.video.stream
 import numpy as np
 import torch
 

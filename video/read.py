@@ -14,6 +14,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import av.container
+import av.error
+import av.stream
+import av.video.stream
 import numpy as np
 import torch
 

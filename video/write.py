@@ -12,6 +12,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import av.error
+import av.video.stream
 import numpy as np
 import torch
 

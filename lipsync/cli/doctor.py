@@ -182,6 +182,7 @@ def _codecs() -> Iterator[Finding]:
 def _encoder(name: str) -> str:
     """Opens it, because a build can list an encoder whose hardware the machine lacks."""
     import av
+    import av.error
 
     context = av.CodecContext.create(name, "w")
     context.time_base = Fraction(1, 25)
