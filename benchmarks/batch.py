@@ -24,7 +24,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from benchmarks.common import ROOT, SAMPLES, parser, report, sample_target
-from lipsync.batch.pool import THREADS
+from lipsync.core.environment import THREADS
 
 COMMAND = [sys.executable, "-m", "lipsync", "batch"]
 #: Given, so that nothing is learnt.

@@ -1,8 +1,4 @@
-"""A person in a video says a new recording.
-
-from lipsync import DubConfig, dub
-dub("target.mp4", "speech.wav", "out.mp4", DubConfig(device="cpu"))
-"""
+"""A person in a video says a new recording: `dub("target.mp4", "speech.wav", "out.mp4", DubConfig(device="cpu"))`."""
 
 from __future__ import annotations
 
@@ -27,6 +23,7 @@ __all__ = [*_HOME, "__version__"]
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'lipsync' has no attribute {name!r}")
+    importlib.import_module("lipsync.core.environment").prepare_environment()
     value = getattr(importlib.import_module(_HOME[name]), _NAME_THERE.get(name, name))
     globals()[name] = value
     return value

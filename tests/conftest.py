@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lipsync.core.environment import prepare_environment
 from tests.support import SAMPLES
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
+prepare_environment()  # as the command line does
 for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):  # tests compute little: threads cost more than they bring
     os.environ.setdefault(_name, "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

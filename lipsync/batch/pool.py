@@ -19,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from lipsync.core.environment import THREADS
 from lipsync.sandbox.limits import (
     OUT_OF_MEMORY,
     OUT_OF_TIME,
@@ -30,7 +31,6 @@ from lipsync.sandbox.limits import (
 
 GRACE_S = 15.0  # a worker that is told to stop removes what it had begun
 _TOLD_S = 0.2  # between two words of a worker on how far it is
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lipsync.batch.pool import THREADS, LocalWorkers, Report
+from lipsync.batch.pool import LocalWorkers, Report
+from lipsync.core.environment import THREADS
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.sandbox.limits import Limits
 from lipsync.store.fingerprint import program_hash

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from typing import Annotated
@@ -18,6 +17,7 @@ from lipsync.cli.dub import analyse, dub
 from lipsync.cli.evaluate import compare, evaluate
 from lipsync.cli.lips import lips
 from lipsync.cli.train import train_app
+from lipsync.core.environment import prepare_environment
 
 app = typer.Typer(
     name="lipsync",
@@ -45,10 +45,7 @@ for command in (dub, analyse, batch, lips, evaluate, compare, doctor, config):
 
 def main() -> None:
     """The console command."""
-    # MediaPipe's own C++ notices would surround our one sentence.
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait by spinning take a busy machine's time
+    prepare_environment()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill tidies up like Ctrl-C
     app(_with_ray_address(sys.argv[1:]))
 

@@ -5,6 +5,7 @@ other."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -28,6 +29,17 @@ def one_thread() -> Generator[None]:
     finally:
         torch.set_num_threads(threads)
         _before = outer
+
+
+@functools.cache
+def start_numba() -> None:
+    """Starts numba's threads, whose OpenMP is torch's own: at its first parallel call numba sets the calling thread's
+    number of threads to all of them, which would undo `one_thread` in silence for every later sum of torch."""
+    import numba
+
+    threads = torch.get_num_threads()
+    numba.get_num_threads()
+    torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import torch
 from numba import njit, prange
 
 from lipsync.config.textures import MedianConfig
+from lipsync.core.runtime import start_numba
 from lipsync.core.texture import MouthTexture, Need, TextureQuery
 from lipsync.core.types import TargetAnalysis
 from lipsync.textures.candidates import NODE_STEP, Candidates, CandidateWarp, radius, resampling_loss, resharpened
@@ -30,6 +31,8 @@ class Method:
 
     def prepare(self, subject: TargetAnalysis, device: torch.device | str) -> Method:
         """Ready to draw `subject`: candidate descriptors built; on a GPU the bank is uploaded once."""
+        if torch.device(device).type == "cpu":
+            start_numba()
         self.device, self.space = torch.device(device), subject.bank.space
         self.candidates = Candidates(subject.bank, self.config, self.device)
         self.warp = CandidateWarp(self.space, self.device)

@@ -1,9 +1,15 @@
 """How many threads torch takes."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
+from lipsync.core.environment import THREADS
 from lipsync.core.runtime import all_threads, one_thread
+from tests.support import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -33,3 +39,37 @@ def test_threads_come_back_after_a_failure():
     with pytest.raises(KeyError), one_thread(), all_threads():
         raise KeyError
     assert torch.get_num_threads() == 3
+
+
+def test_numba_leaves_torch_on_one_thread():
+    """Its first parallel call used to set torch's threads to all: another process, as the pool starts once."""
+    code = (
+        "import numpy as np, torch\n"
+        "from numba import njit, prange\n"
+        "from lipsync.core.runtime import one_thread, start_numba\n"
+        "@njit(parallel=True)\n"
+        "def total(x):\n"
+        "    s = 0.0\n"
+        "    for i in prange(len(x)):\n"
+        "        s += x[i]\n"
+        "    return s\n"
+        "torch.set_num_threads(3)\n"
+        "with one_thread():\n"
+        "    start_numba()\n"
+        "    total(np.ones(1000))\n"
+        "    assert torch.get_num_threads() == 1, torch.get_num_threads()\n"
+        "assert torch.get_num_threads() == 3\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in THREADS}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, env=environment)
+    broken = subprocess.run([sys.executable, "-c", code.replace("    start_numba()\n", "")], cwd=ROOT, env=environment)
+    assert broken.returncode or len(os.sched_getaffinity(0)) < 2, "numba no longer does so: start_numba can go"
+
+
+def test_the_library_prepares_the_environment_as_the_command_does():
+    code = "import os, lipsync; assert 'OMP_WAIT_POLICY' not in os.environ; lipsync.dub; print(os.environ['OMP_WAIT_POLICY'])"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "PASSIVE"
