@@ -120,7 +120,7 @@ def test_without_other_footage_it_is_the_median(judged_by_l1):
     )
 
 
-def test_batches_are_half_of_either_look(two_films):
+def test_batches_are_half_of_either_appearance(two_films):
     subject = two_films[0]
     few = replace(subject, bank=replace(subject.bank, shot=(np.arange(160) >= 110).astype(np.int64)))
     domain = Method().domains(few)
@@ -128,7 +128,7 @@ def test_batches_are_half_of_either_look(two_films):
     for run in (1, 2):
         rows = examples.draw(8, run).row.numpy()
         assert domain[rows].tolist() == [0] * 4 + [1] * 4
-    assert not domain[examples.judged().row.numpy()].any()
+    assert not domain[examples.held_out().row.numpy()].any()
 
 
 def test_untrained_networks_change_nothing_and_take_any_size():

@@ -1,7 +1,7 @@
 """Choosing, warping and fusing real mouths: what the methods without training share, and what is special to each."""
 
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -126,7 +126,7 @@ def test_the_best_run_is_the_cheapest_of_all_runs():
     for first in range(3):
         price = {
             run: sum(float(cost[first + i, c]) for i, c in enumerate(run))
-            + sum(float(step[first + i, a, b]) for i, (a, b) in enumerate(zip(run, run[1:], strict=True)))
+            + sum(float(step[first + i, a, b]) for i, (a, b) in enumerate(pairwise(run)))
             for run in product(range(3), repeat=5)
         }
         assert int(middle_of_best_run(cost, step, 2)[first]) == min(price, key=price.get)[2]
