@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from audio.load import _decoded, _existing, _Unreadable
 from media import MediaError
@@ -23,7 +24,7 @@ def speech_length(path: str | Path, limits: InputLimits = InputLimits()) -> Frac
     except _Unreadable as trouble:
         length_s = _by_soundfile(path, trouble)
     if length_s <= 0:
-        raise MediaError(f"{path.name} holds no sound (0 samples). Record it again.")
+        raise MediaError(f"{path} holds no sound (0 samples). Record it again.")
     return length_s
 
 
@@ -32,7 +33,7 @@ def _by_packets(path: Path, limits: InputLimits) -> Fraction:
     import av.error
 
     with open_media(path, limits) as container:
-        track = container.streams.best("audio")
+        track: Any = container.streams.best("audio")  # found by `_decoded` before
         if track.duration:
             return track.duration * track.time_base
         first = last = None

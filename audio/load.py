@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from media import MediaError
 from media.container import InputLimits, check_channels, check_length, open_media
+from media.demux import decoded
 
 RATE = 16000
 #: A hole in the timestamps of a track longer than this is silence; shorter ones are rounding.
@@ -50,7 +52,7 @@ class Waveform:
     @classmethod
     def of(cls, samples: np.ndarray, rate: int = RATE, name: str = "speech") -> Waveform:
         """Sound from a (S,) array that is already at 16 kHz, or at any `rate`."""
-        return _waveform([np.asarray(samples, np.float32)], rate, name, [])
+        return _waveform([np.asarray(samples, np.float32)], rate, Path(name), [])
 
     def without_samples(self) -> Waveform:
         """What is known of it, for a receipt, when the sound itself (230 MB an hour) has been used."""
@@ -66,7 +68,7 @@ def load_speech(path: str | Path, limits: InputLimits = InputLimits()) -> Wavefo
     notes: list[str] = []
     try:
         with _decoded(path, notes, limits, fill_gaps=False) as sound:
-            return _waveform(sound.blocks, sound.rate, path.name, notes, limits)
+            return _waveform(sound.blocks, sound.rate, path, notes, limits)
     except _Unreadable as trouble:
         return _through_soundfile(path, trouble, notes, limits)
 
@@ -82,10 +84,10 @@ def load_track(path: str | Path, limits: InputLimits = InputLimits()) -> Wavefor
         with _decoded(path, notes, limits, fill_gaps=True) as sound:
             shift = round((sound.start_s - _first_picture_s(path, limits)) * sound.rate)
             return _waveform(
-                _shifted(sound.blocks, min(shift, MAX_GAP_S * sound.rate)), sound.rate, path.name, notes, limits
+                _shifted(sound.blocks, min(shift, MAX_GAP_S * sound.rate)), sound.rate, path, notes, limits
             )
     except _Unreadable as trouble:
-        raise MediaError(f"{path.name} {trouble}. Copy it again, or convert it to MP4.") from None
+        raise MediaError(f"{path} {trouble}. Copy it again, or convert it to MP4.") from None
 
 
 class _Unreadable(Exception):
@@ -99,7 +101,7 @@ def _existing(path: str | Path) -> Path:
     if path.is_dir():
         raise MediaError(f"{path} is a folder; give one audio or video file.")
     if path.stat().st_size == 0:
-        raise MediaError(f"{path.name} is empty (0 bytes). Record or copy it again.")
+        raise MediaError(f"{path} is empty (0 bytes). Record or copy it again.")
     return path
 
 
@@ -127,31 +129,30 @@ def _decoded(path: Path, notes: list[str], limits: InputLimits, fill_gaps: bool)
     except (av.error.FFmpegError, OSError) as trouble:
         raise _Unreadable(f"is not an audio or video file that can be read ({trouble.__class__.__name__})") from None
     with container:
-        stream = container.streams.best("audio")
+        stream: Any = container.streams.best("audio")
         if stream is None:
             if container.streams.video:
-                raise MediaError(f"{path.name} has no audio track. Give a file with speech.")
+                raise MediaError(f"{path} has no audio track. Give a file with speech.")
             raise _Unreadable("has no audio track")
         if stream.codec_context is None:
             raise _Unreadable("holds sound of a kind that cannot be decoded")
-        check_channels(stream.codec_context.channels, path.name)
+        check_channels(stream.codec_context.channels, path)
         stream.thread_type = "AUTO"
-        frames, n_bad = _frames(container, stream), 0
+        frames, n_bad = decoded(container, stream), 0
+        first: Any = None
         while (first := next(frames, _END)) is None:
             n_bad += 1
         if first is _END:
             raise _Unreadable("holds no sound that can be decoded; it is empty or damaged")
         start_s = first.pts * first.time_base if first.pts is not None else Fraction(0)
-        blocks = _blocks(
-            itertools.chain([None] * n_bad, [first], frames), path.name, notes, start_s if fill_gaps else None
-        )
+        blocks = _blocks(itertools.chain([None] * n_bad, [first], frames), path, notes, start_s if fill_gaps else None)
         yield _Sound(first.sample_rate, start_s, _without_padding(blocks, first.sample_rate, stream))
 
 
 _END = object()
 
 
-def _blocks(frames: Iterable, name: str, notes: list[str], start_s: Fraction | None) -> Iterator[np.ndarray]:
+def _blocks(frames: Iterable[Any], path: Path, notes: list[str], start_s: Fraction | None) -> Iterator[np.ndarray]:
     """Mono blocks of decoded frames (None: a damaged one); holes in their times after `start_s` are filled, where that
     is given."""
     rate, n, n_bad = 0, 0, 0
@@ -161,7 +162,7 @@ def _blocks(frames: Iterable, name: str, notes: list[str], start_s: Fraction | N
             continue
         rate = rate or frame.sample_rate
         if frame.sample_rate != rate:
-            raise MediaError(f"{name} changes its sample rate at {n / rate:.2f} s; convert it to one rate first.")
+            raise MediaError(f"{path} changes its sample rate at {n / rate:.2f} s; convert it to one rate first.")
         if start_s is not None and frame.pts is not None:
             gap_s = frame.pts * frame.time_base - start_s - Fraction(n, rate)
             if GAP_S < gap_s < MAX_GAP_S:
@@ -171,7 +172,7 @@ def _blocks(frames: Iterable, name: str, notes: list[str], start_s: Fraction | N
         n += len(block)
         yield block
     if n_bad:
-        notes.append(f"{name}: {n_bad} damaged audio packets were skipped.")
+        notes.append(f"{path.name}: {n_bad} damaged audio packets were skipped.")
 
 
 def _silence(n: int) -> Iterator[np.ndarray]:
@@ -185,30 +186,6 @@ def _shifted(blocks: Iterator[np.ndarray], n: int) -> Iterator[np.ndarray]:
     for block in blocks:
         yield block[max(0, -n) :]
         n = min(0, n + len(block)) if n < 0 else 0
-
-
-def _frames(container, stream) -> Iterator:
-    """Decoded frames; None in place of each packet that cannot be decoded."""
-    import av
-    import av.error
-
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except MemoryError:  # is no damage: sound would be missing
-            raise
-        except av.error.FFmpegError:
-            yield None
-            return
-        try:
-            yield from packet.decode()
-        except MemoryError:
-            raise
-        except av.error.FFmpegError:
-            yield None
 
 
 def _without_padding(blocks: Iterator[np.ndarray], rate: int, stream) -> Iterator[np.ndarray]:
@@ -231,7 +208,7 @@ def _mono(frame) -> np.ndarray:
     if values.dtype == np.uint8:
         return ((channels.astype(np.float32) - 128) / 128).mean(0)
     if values.dtype.kind == "i":
-        return (channels.astype(np.float64).mean(0) / -float(np.iinfo(values.dtype).min)).astype(np.float32)
+        return (channels.astype(np.float64).mean(0) / -float(np.iinfo(values.dtype.name).min)).astype(np.float32)
     return channels.mean(0).astype(np.float32)
 
 
@@ -253,9 +230,9 @@ def _through_soundfile(path: Path, trouble: _Unreadable, notes: list[str], limit
 
     try:
         with soundfile.SoundFile(str(path)) as file:
-            check_channels(file.channels, path.name)
+            check_channels(file.channels, path)
             blocks = (block.mean(1) for block in file.blocks(PIECE, dtype="float32", always_2d=True))
-            return _waveform(blocks, file.samplerate, path.name, notes, limits)
+            return _waveform(blocks, file.samplerate, path, notes, limits)
     except (soundfile.SoundFileError, OSError):
         raise MediaError(
             f"{path.name} {trouble}. Give a WAV, FLAC, MP3, M4A, OGG file or a video with sound."
@@ -272,7 +249,7 @@ def _first_picture_s(path: Path, limits: InputLimits) -> Fraction:
             s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic
         ]  # no covers
         if films:
-            for frame in filter(None, _frames(container, films[0])):
+            for frame in filter(None, decoded(container, films[0])):
                 return frame.pts * frame.time_base if frame.pts is not None else Fraction(0)
     return Fraction(0)
 
@@ -287,24 +264,24 @@ class _Seen:
 
 
 def _waveform(
-    blocks: Iterable[np.ndarray], rate: int, name: str, notes: list[str], limits: InputLimits | None = None
+    blocks: Iterable[np.ndarray], rate: int, path: Path, notes: list[str], limits: InputLimits | None = None
 ) -> Waveform:
     """Checked, resampled and described; of the blocks only what is left of them at 16 kHz is ever held.
 
     notes: may still grow while the blocks are read.
     """
     if not 4000 <= rate <= 768000:
-        raise MediaError(f"{name} states a sample rate of {rate} Hz; use 8,000 to 192,000 Hz.")
+        raise MediaError(f"{path} states a sample rate of {rate} Hz; use 8,000 to 192,000 Hz.")
     seen = _Seen()
-    held = _at_16k(_no_longer(_checked(blocks, seen), seen, rate, name, limits), rate)
+    held = _at_16k(_no_longer(_checked(blocks, seen), seen, rate, path, limits), rate)
     if seen.n == 0:
-        raise MediaError(f"{name} holds no sound (0 samples). Record it again.")
+        raise MediaError(f"{path} holds no sound (0 samples). Record it again.")
     notes = list(notes)
     if seen.n_broken:
-        notes.append(f"{name}: {seen.n_broken} samples were not numbers and are taken as silence.")
+        notes.append(f"{path.name}: {seen.n_broken} samples were not numbers and are taken as silence.")
     if seen.peak < SILENT_PEAK:
         notes.append(
-            f"{name} is silent (peak {20 * np.log10(max(seen.peak, 1e-6)):.0f} dB); the mouth will stay closed."
+            f"{path.name} is silent (peak {20 * np.log10(max(seen.peak, 1e-6)):.0f} dB); the mouth will stay closed."
         )
     duration_s = Fraction(seen.n, rate)
     n_bytes = 4 * round(duration_s * RATE)
@@ -313,7 +290,7 @@ def _waveform(
     if seen.peak > 1:
         samples /= seen.peak
     np.clip(samples, -1, 1, out=samples)
-    return Waveform(torch.from_numpy(samples), duration_s, RATE, tuple(notes), name)
+    return Waveform(torch.from_numpy(samples), duration_s, RATE, tuple(notes), path.name)
 
 
 def _checked(blocks: Iterable[np.ndarray], seen: _Seen) -> Iterator[np.ndarray]:
@@ -331,12 +308,12 @@ def _checked(blocks: Iterable[np.ndarray], seen: _Seen) -> Iterator[np.ndarray]:
 
 
 def _no_longer(
-    pieces: Iterator[np.ndarray], seen: _Seen, rate: int, name: str, limits: InputLimits | None
+    pieces: Iterator[np.ndarray], seen: _Seen, rate: int, path: Path, limits: InputLimits | None
 ) -> Iterator[np.ndarray]:
     """The pieces, until they are more than is opened: MediaError."""
     for piece in pieces:
         if limits is not None:
-            check_length(seen.n, rate, name, limits)
+            check_length(seen.n, rate, path, limits)
         yield piece
 
 

@@ -71,7 +71,8 @@ def targets(folder: Path) -> list[Path]:
     import torch
 
     from video.clock import FrameClock
-    from video.read import probe, read_frames
+    from video.probe import probe
+    from video.read import read_frames
     from video.write import VideoWriter
 
     made = []

@@ -57,7 +57,7 @@ def measures(target: Path, speech: Path, short_s: float, config: DubConfig, fold
     import torch
 
     from lipsync.pipelines.dub import prepare
-    from video.read import probe
+    from video.probe import probe
 
     torch.set_num_threads(1)
     cache, stream, cold = Cache(folder / "cache"), probe(target), ProcessorTime()

@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _size_of(path: Path) -> str:
-    from video.read import probe
+    from video.probe import probe
 
     stream = probe(path)
     return f"{stream.width}x{stream.height}"

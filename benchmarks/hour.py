@@ -44,7 +44,8 @@ def small_target(out: Path) -> Path:
     import torch
 
     from video.clock import FrameClock
-    from video.read import probe, read_rows
+    from video.probe import probe
+    from video.read import read_rows
     from video.write import VideoWriter
 
     if out.exists():

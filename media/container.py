@@ -12,7 +12,8 @@ from media import MediaError
 from media.mp4_tables import impossible_count
 
 if TYPE_CHECKING:
-    import av
+    import av.container
+    import av.video.stream
 
 MAX_CHANNELS = 64
 #: FFmpeg's names of the formats that are opened. None of them reads another file, an address or a device, as playlists

@@ -50,7 +50,8 @@ def _make_small_target(path: Path) -> None:
 
     from audio.load import load_track
     from video.clock import FrameClock
-    from video.read import probe, read_frames
+    from video.probe import probe
+    from video.read import read_frames
     from video.write import VideoWriter
 
     wave, sound = load_track(SAMPLES / "target.mp4"), path.with_suffix(".wav")

@@ -14,7 +14,8 @@ from media import MediaError
 from media.atomic import atomic_write
 from media.container import open_media
 from video.colour import ColourTags
-from video.read import VideoStream, decoded_pictures, probe
+from video.probe import VideoStream, probe
+from video.read import decoded_pictures
 
 _SOUND = {".mov": "pcm_s16le", ".mkv": "pcm_s16le", ".mp4": "aac"}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any, cast
 
 import av
 import av.error
@@ -89,7 +90,8 @@ class Converter:
             src_color_range=self.tags.range,
             dst_color_range=FULL,
         )
-        return tuple(_plane(rgb, k)[:, : self.width] for k in (2, 0, 1))
+        red, green, blue = (_plane(rgb, k)[:, : self.width] for k in (2, 0, 1))
+        return red, green, blue
 
     def frame(self, rgb: np.ndarray, pix_fmt: str) -> av.VideoFrame:
         """A frame of `pix_fmt`, tagged, from (3,H,W) uint8."""
@@ -128,9 +130,9 @@ def _left_sited(width: int, height: int) -> av.VideoFrame:
     frame = av.VideoFrame(width, height, "gbrp")
     frame.pts = 0
     graph.push(frame)
-    return graph.pull()
+    return cast(av.VideoFrame, graph.pull())
 
 
 def _plane(frame: av.VideoFrame, k: int) -> np.ndarray:
-    plane = frame.planes[k]
+    plane: Any = frame.planes[k]  # has a buffer
     return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -47,7 +49,7 @@ def _flow(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if min(a.shape) < 32:  # smaller than the search's coarsest patch
         pad = [(0, max(0, 32 - n)) for n in a.shape]
         return _flow(np.pad(a, pad, "edge"), np.pad(b, pad, "edge"))[: a.shape[0], : a.shape[1]]
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return search.calc(np.ascontiguousarray(a), np.ascontiguousarray(b), None)
 
 

@@ -3,8 +3,10 @@ frame."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import av.audio.stream
@@ -13,7 +15,8 @@ import av.error
 import numpy as np
 
 from media import MediaError
-from media.container import open_media
+from media.container import InputLimits, open_media
+from media.demux import decoded
 
 _PCM = {"pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le"}
 #: Codecs each container takes as they are. Codecs with decoder delay (AAC, MP3) need the edit list of MP4 to start
@@ -34,21 +37,24 @@ _BIT_RATE = 192_000  # of AAC, per channel up to two
 class SpeechTrack:
     """Adds a sound track to an open output container and feeds it on demand. how: "copied" or "encoded"."""
 
-    def __init__(self, path: Path, output: av.container.OutputContainer, suffix: str, end_s: Fraction | None) -> None:
+    def __init__(
+        self, path: Path, output: av.container.OutputContainer, suffix: str, end_s: Fraction | None, limits: InputLimits
+    ) -> None:
         self.notes: list[str] = []
         self._output, self._end_s = output, end_s
         self._path = path
-        self._container = _open(path)
+        self._container = _open(path, limits)
         try:
-            self._track = _sound(self._container, path)
+            self._track: Any = _sound(self._container, path)
         except MediaError:
             self._container.close()
             raise
         codec = self._track.codec_context.name.removesuffix("float")
         self.how = "copied" if codec in COPIED.get(suffix, ()) else "encoded"
         self._held: av.Packet | None = None
+        self._stream: Any
         if self.how == "copied":
-            first = _first_sample_s(path)
+            first = _first_sample_s(path, limits)
             self._stream = output.add_stream_from_template(self._track)
             self._shift = round(first / self._track.time_base)
             self._packets = self._copied()
@@ -79,7 +85,7 @@ class SpeechTrack:
     def close(self) -> None:
         self._container.close()
 
-    def _copied(self):
+    def _copied(self) -> Iterator[av.Packet]:
         for packet in self._container.demux(self._track):
             if not packet.size:
                 continue
@@ -102,14 +108,14 @@ class SpeechTrack:
         so."""
         if self._track.codec_context.name in _PCM:
             whole = packet
-            n_bytes = packet.size * left // packet.duration
+            n_bytes = packet.size * left // (packet.duration or 1)
             frame_bytes = self._track.codec_context.format.bytes * self._track.codec_context.layout.nb_channels
             packet = av.Packet(bytes(whole)[: n_bytes - n_bytes % frame_bytes])
             packet.pts, packet.dts, packet.time_base = whole.pts, whole.dts, whole.time_base
         packet.duration = left
         return packet
 
-    def _encoded(self):
+    def _encoded(self) -> Iterator[av.Packet]:
         rate = self._track.codec_context.sample_rate
         left = None if self._end_s is None else round(self._end_s * rate)
         n_done, kind = 0, None
@@ -145,20 +151,9 @@ def _supported_rate(encoder: str, rate: int) -> int:
     return rate if rate in known else next((r for r in known if r > rate), known[-1])
 
 
-def _decoded(container, track):
+def _decoded(container: Any, track: Any) -> Iterator[av.AudioFrame]:
     """Every frame that can be decoded; damaged packets are stepped over."""
-    packets = container.demux(track)
-    while True:
-        try:
-            packet = next(packets)
-        except MemoryError:  # is no damage: sound would be missing
-            raise
-        except (StopIteration, av.error.FFmpegError):
-            return
-        try:
-            yield from map(_interleaved, packet.decode())
-        except av.error.FFmpegError:
-            continue
+    return (_interleaved(frame) for frame in decoded(container, track) if frame is not None)
 
 
 def _interleaved(frame: av.AudioFrame) -> av.AudioFrame:
@@ -174,7 +169,7 @@ def _interleaved(frame: av.AudioFrame) -> av.AudioFrame:
 
 def _sound(container: av.container.InputContainer, path: Path) -> av.audio.stream.AudioStream:
     """The track that is heard: the same as `audio.load` takes."""
-    track = container.streams.best("audio")
+    track: Any = container.streams.best("audio")
     if track is None:
         raise MediaError(f"{path} has no sound track. Name a speech recording.")
     if track.codec_context is None:
@@ -224,11 +219,11 @@ def _cut(frame: av.AudioFrame, n: int) -> av.AudioFrame | None:
     return out
 
 
-def _open(path: Path) -> av.container.InputContainer:
+def _open(path: Path, limits: InputLimits = InputLimits()) -> av.container.InputContainer:
     if not path.is_file():
         raise MediaError(f"{path}: there is no such speech file. Check the path.")
     try:
-        return open_media(path)
+        return open_media(path, limits)
     except MemoryError:
         raise
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -238,10 +233,10 @@ def _open(path: Path) -> av.container.InputContainer:
         ) from error
 
 
-def _first_sample_s(path: Path) -> Fraction:
+def _first_sample_s(path: Path, limits: InputLimits) -> Fraction:
     """Time on the file's own clock of the first sample a player lets sound."""
-    with _open(path) as container:
+    with _open(path, limits) as container:
         for frame in _decoded(container, _sound(container, path)):
-            if frame.pts is not None:
-                return frame.pts * Fraction(frame.time_base)
+            if frame.pts is not None and frame.time_base is not None:
+                return frame.pts * frame.time_base
     raise MediaError(f"{path}: its sound cannot be decoded. Convert it to WAV.")

@@ -29,12 +29,12 @@ def blend(under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor, levels: i
         if min(change.shape[-2:]) < 4:
             break
         smaller = _down(change)
-        bands.append(change - _up(smaller, change.shape[-2:]))
+        bands.append(change - _up(smaller, (change.shape[-2], change.shape[-1])))
         weights.append(_down(weights[-1]))
         change = smaller
     out = change * weights[-1]
     for band, weight in zip(reversed(bands), reversed(weights[:-1]), strict=True):
-        out = _up(out, band.shape[-2:]) + band * weight
+        out = _up(out, (band.shape[-2], band.shape[-1])) + band * weight
     return under + out
 
 
@@ -57,14 +57,11 @@ def _filtered(x: torch.Tensor, half: list[float], stride: int) -> torch.Tensor:
     r = len(half) - 1
     for dim in (2, 3):
         padded = F.pad(x, (0, 0, r, r) if dim == 2 else (r, r, 0, 0), mode="replicate")
-        span = x.shape[dim]
-
-        def shifted(k: int) -> torch.Tensor:
-            return padded.narrow(dim, r + k, span)[(slice(None),) * dim + (slice(None, None, stride),)]
-
-        x = shifted(0) * half[0]
+        every = (slice(None),) * dim + (slice(None, None, stride),)
+        shifted = [padded.narrow(dim, k, x.shape[dim])[every] for k in range(2 * r + 1)]
+        x = shifted[r] * half[0]
         for k in range(1, r + 1):
-            x.add_(shifted(-k) + shifted(k), alpha=half[k])
+            x.add_(shifted[r - k] + shifted[r + k], alpha=half[k])
     return x
 
 

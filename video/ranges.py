@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import av.container
@@ -17,9 +18,9 @@ import torch
 
 from media import MediaError
 from media.atomic import atomic_write
-from media.container import open_media
+from media.container import InputLimits, open_media
 from video.clock import FrameClock
-from video.write import VideoWriter
+from video.write import VideoWriter, WrittenVideo
 
 
 class RangedWriter:
@@ -40,13 +41,15 @@ class RangedWriter:
         speech: str | Path | None = None,
         audio_end_s: Fraction | None = None,
         metadata: dict[str, str] | None = None,
-        **picture,
+        limits: InputLimits = InputLimits(),
+        **picture: Any,
     ) -> None:
-        self.path, self.clock, self.facts = Path(path), clock, None
+        self.path, self.clock = Path(path), clock
+        self.facts: WrittenVideo | None = None
         self._folder, self._picture = Path(folder), picture
         self._ranges = [(first, min(first + range_rows, len(clock))) for first in range(0, len(clock), range_rows)]
         self._joined = _Joined(
-            self.path, clock=clock, speech=speech, audio_end_s=audio_end_s, metadata=metadata, **picture
+            self.path, clock=clock, speech=speech, audio_end_s=audio_end_s, metadata=metadata, limits=limits, **picture
         )
         self._writer: VideoWriter | None = None
         self._row = self.n_done = 0
@@ -84,6 +87,8 @@ class RangedWriter:
 
     def _end_range(self, kind, error, trace) -> None:
         writer, self._writer = self._writer, None
+        if writer is None:
+            return
         writer.__exit__(kind, error, trace)
         if kind is None:
             with atomic_write(_digest_file(writer.path)) as part:
@@ -106,13 +111,16 @@ class _Joined(VideoWriter):
 
     def join(self, files: list[Path]):
         self._files = files
-        self._orders = [_decode_order([p.pts * p.time_base for p in _packets(file)]) for file in files]
+        self._orders = [
+            _decode_order([(p.pts or 0) * (p.time_base or Fraction(1)) for p in _packets(file, self._limits)])
+            for file in files
+        ]
         with self:
             self._written = len(self.clock)
         return self.facts
 
     def _add_picture(self) -> av.video.stream.VideoStream:
-        with _opened(self._files[0]) as first:
+        with _opened(self._files[0], self._limits) as first:
             template = first.streams.video[0]
             self._extradata, self._pix_fmt = template.codec_context.extradata, template.codec_context.pix_fmt
             stream = self._container.add_stream_from_template(template)
@@ -137,13 +145,13 @@ class _Joined(VideoWriter):
             self._speech.mux_until(None)
 
     def _same_kind(self, file: Path) -> Iterator[av.Packet]:
-        with _opened(file) as container:
+        with _opened(file, self._limits) as container:
             if container.streams.video[0].codec_context.extradata != self._extradata:
                 raise MediaError(
                     f"{self.path}: its ranges were written by different encoders. Run the command again after `lipsync "
                     "cache clear`."
                 )
-        yield from _packets(file)
+        yield from _packets(file, self._limits)
 
 
 def _part_of(clock: FrameClock, rows: tuple[int, int]) -> FrameClock:
@@ -169,8 +177,8 @@ def _starts(orders: list[list[int]]) -> list[int]:
     return np.cumsum([0, *(len(order) for order in orders[:-1])]).tolist()
 
 
-def _packets(file: Path) -> Iterator[av.Packet]:
-    with _opened(file) as container:
+def _packets(file: Path, limits: InputLimits) -> Iterator[av.Packet]:
+    with _opened(file, limits) as container:
         try:
             for packet in container.demux(container.streams.video[0]):
                 if packet.size:
@@ -179,9 +187,9 @@ def _packets(file: Path) -> Iterator[av.Packet]:
             raise MediaError(f"{file} is damaged ({error}). Run the command again.") from error
 
 
-def _opened(file: Path) -> av.container.InputContainer:
+def _opened(file: Path, limits: InputLimits) -> av.container.InputContainer:
     try:
-        container = open_media(file)
+        container = open_media(file, limits)
     except (MediaError, av.error.FFmpegError, OSError) as error:
         raise MediaError(f"{file} is damaged ({error}). Run the command again.") from error
     if not container.streams.video:

@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import av.error
@@ -19,6 +20,7 @@ import torch
 
 from media import MediaError
 from media.atomic import commit, part_path, remove_part, remove_stale
+from media.container import InputLimits
 from video.clock import FrameClock
 from video.colour import FULL, RGB, ColourTags, Converter
 from video.mux import SpeechTrack
@@ -66,7 +68,7 @@ class VideoWriter:
 
     colour: the target's tags; unsaid ones are filled in by size, and written. Speech is copied packet by packet where
     the container allows, otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the
-    encoder is told; None = the clock's. facts: set after a clean exit."""
+    encoder is told; None = the clock's. limits: of the speech's file. facts: set after a clean exit."""
 
     n_done = 0  # rows that need not be written: none, here
 
@@ -86,6 +88,7 @@ class VideoWriter:
         metadata: dict[str, str] | None = None,
         sample_aspect: Fraction | None = None,
         rate: Fraction | None = None,
+        limits: InputLimits = InputLimits(),
     ) -> None:
         self.path = Path(path)
         self.width, self.height, self.clock = width, height, clock
@@ -95,7 +98,7 @@ class VideoWriter:
         self._speech_path = None if speech is None else Path(speech)
         self._audio_end_s, self._metadata, self._aspect = audio_end_s, dict(metadata or {}), sample_aspect
         self._rate = (rate or clock.rate).limit_denominator(1001)
-        self._notes: list[str] = []
+        self._limits, self._notes = limits, list[str]()
         self._check()
         self._part = part_path(self.path)
 
@@ -112,12 +115,12 @@ class VideoWriter:
             )
 
     def __enter__(self) -> VideoWriter:
-        self._container = None
-        self._speech = None
+        self._container: Any = None  # PyAV's streams have no common type
+        self._speech: SpeechTrack | None = None
         self._queue: queue.Queue = queue.Queue(maxsize=3)
         self._failed: BaseException | None = None
         self._written = 0
-        self._thread = None
+        self._thread: threading.Thread | None = None
         remove_stale(self.path)
         try:
             self._open()
@@ -151,7 +154,8 @@ class VideoWriter:
         if self._written != len(self.clock):
             raise ValueError(f"VideoWriter: {self._written} frames written for a clock of {len(self.clock)}")
         self._offer(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         self._raise_failure()
         audio = "none" if self._speech is None else self._speech.how
         self._close()
@@ -203,7 +207,7 @@ class VideoWriter:
             self._video = self._add_picture()
             if self._speech_path is not None:
                 self._speech = SpeechTrack(
-                    self._speech_path, self._container, self.path.suffix.lower(), self._audio_end_s
+                    self._speech_path, self._container, self.path.suffix.lower(), self._audio_end_s, self._limits
                 )
                 self._notes += self._speech.notes
             self._container.metadata.update(self._metadata)
@@ -274,7 +278,7 @@ class VideoWriter:
 
     def _mux(self, packets: list[av.Packet], durations: dict[int, int]) -> None:
         for packet in packets:
-            packet.duration = durations[packet.pts]
+            packet.duration = durations[packet.pts or 0]
             self._container.mux(packet)
 
     def _close(self) -> None:

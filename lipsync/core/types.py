@@ -19,7 +19,7 @@ from lipsync.core.arrays import Array
 from video.clock import FrameClock
 
 if TYPE_CHECKING:
-    from video.read import VideoStream
+    from video.probe import VideoStream
 
 N_LIPS = 18
 
@@ -200,7 +200,7 @@ class TargetVideo:
 
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """One video and the face followed through it. stream: `video.read.VideoStream`; people: how many different ones
+    """One video and the face followed through it. stream: `video.probe.VideoStream`; people: how many different ones
     were seen; key: of the track in the cache."""
 
     video: TargetVideo

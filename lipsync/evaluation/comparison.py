@@ -24,7 +24,8 @@ from lipsync.face.registry import get_backend
 from lipsync.learning.losses import Losses
 from lipsync.render.loop import Scene, render
 from media import MediaError
-from video.read import probe, read_rows
+from video.probe import probe
+from video.read import read_rows
 from video.write import VideoWriter
 
 

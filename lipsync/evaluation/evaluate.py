@@ -16,7 +16,8 @@ from lipsync.face.track import FaceTracker
 from lipsync.metrics import lips as lip_metrics
 from lipsync.metrics import pictures as picture_metrics
 from media import MediaError
-from video.read import VideoStream, probe, read_rows
+from video.probe import VideoStream, probe
+from video.read import read_rows
 from video.shots import ShotDetector
 
 #: Picture measures mean something while eyes and nose of both videos lie this close (median, eye distances).

@@ -22,7 +22,7 @@ from lipsync.render.composite import jaw_move
 from lipsync.render.loop import Scene, composited
 from lipsync.render.plan import PlannedFaces, faces_along
 from video.clock import FrameClock
-from video.read import VideoStream, probe
+from video.probe import VideoStream, probe
 from video.write import VideoWriter
 
 #: A disguise comes from frames at least this far from the block, plays on for at most so long, and is one of so many

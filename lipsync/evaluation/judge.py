@@ -23,7 +23,8 @@ from lipsync.learning.losses import Losses
 from lipsync.metrics import lips as lip_metrics
 from lipsync.metrics import pictures as picture_metrics
 from lipsync.render.composite import Box, blend_region
-from video.read import VideoStream, read_rows
+from video.probe import VideoStream
+from video.read import read_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from lipsync.evaluation.split import Split
 from lipsync.evaluation.table import DISGUISED, FLOOR, REAL, latex, write_csv
 from media.atomic import atomic_write
 from video.clock import FrameClock
-from video.read import VideoStream, probe, read_rows
+from video.probe import VideoStream, probe
+from video.read import read_rows
 from video.write import VideoWriter
 
 #: A side-by-side clip holds whole blocks up to so many seconds.

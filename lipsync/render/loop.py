@@ -14,7 +14,7 @@ from lipsync.core.types import DubPlan, MouthSpace, TeethReference
 from lipsync.render.composite import composite
 from lipsync.render.plan import PlannedFaces, build_query, frames_along
 from lipsync.render.teeth import sharpen_teeth
-from video.read import VideoStream
+from video.probe import VideoStream
 
 #: (rows, (B,3,H,W) uint8 frames) -> their mouths and the (B,18,2) lips these show.
 Draw = Callable[[slice, torch.Tensor], tuple[MouthTexture, np.ndarray]]

@@ -17,7 +17,8 @@ from lipsync.core.types import DubPlan, FaceTrack, LipTrack, MouthSpace, TargetA
 from lipsync.render.retime import Timing, retime
 from video.clock import FrameClock
 from video.flow import half_step
-from video.read import VideoStream, read_rows
+from video.probe import VideoStream
+from video.read import read_rows
 
 
 def make_plan(lips: LipTrack, voiced: np.ndarray, subject: TargetAnalysis, config: DubConfig) -> DubPlan:

@@ -20,7 +20,8 @@ from lipsync.face.motion import head_motion
 from lipsync.face.track import FaceTracker
 from lipsync.store.cache import Cache, content_hash, save_arrays, step_key
 from lipsync.target.mouth_bank import collect_mouths, find_teeth
-from video.read import VideoStream, probe, read_frames
+from video.probe import VideoStream, probe
+from video.read import read_frames
 from video.shots import ShotDetector
 
 #: Raise whenever the same inputs would give other numbers: old cache entries are then left alone.

@@ -107,7 +107,7 @@ def _check_refusal(outcome: Outcome, printed: str, left: list[str]) -> None:
 
 
 def _check_output(outcome: Outcome, out: Path, target: Path, speech: Path) -> None:
-    from video.read import probe
+    from video.probe import probe
 
     item, faults, figures = outcome.item, outcome.faults, outcome.figures
     receipt = json.loads(out.with_name(out.name + ".json").read_text())
@@ -145,7 +145,8 @@ def _check_output(outcome: Outcome, out: Path, target: Path, speech: Path) -> No
 
 def decoded(path: Path) -> np.ndarray:
     """(T,H,W,3) uint8 of every frame, in order, by the program's own reader; any damage is an error."""
-    from video.read import probe, read_frames
+    from video.probe import probe
+    from video.read import read_frames
 
     with av.open(str(path)) as container:
         plain = sum(1 for _ in container.decode(video=0))
@@ -204,7 +205,7 @@ def _check_pictures(outcome: Outcome, receipt: dict, pictures: np.ndarray, shown
 
 def _check_colours(outcome: Outcome, made, target: Path) -> None:
     """The target's colour tags, where it has them; nothing left unsaid."""
-    from video.read import probe
+    from video.probe import probe
 
     want = probe(target).colour.resolved(made.width, made.height)
     got = made.colour

@@ -71,7 +71,7 @@ def test_ten_minutes_of_speech_onto_two_seconds(tmp_path):
 
     from lipsync.config.load import load
     from lipsync.pipelines.dub import dub
-    from video.read import probe
+    from video.probe import probe
 
     target = plain("ten.mp4", rate=Fraction(10), pictures=lambda: speaking(20, 10)).write(tmp_path)
     speech = repeated(tmp_path / "ten minutes.wav", 10)

@@ -38,7 +38,8 @@ def read_video(path: Path, work: Path) -> None:
     put into a video."""
     from audio.load import load_track
     from lipsync.core.timebase import feature_position, output_clock
-    from video.read import probe, read_rows
+    from video.probe import probe
+    from video.read import read_rows
 
     with refusals() as refused:
         stream = probe(path)

@@ -10,11 +10,11 @@ from audio.load import load_speech
 from media import MediaError
 from media.mp4_tables import impossible_count
 from tests.fuzz import seeds
-from video.read import probe
+from video.probe import probe
 
 
 def test_whole_files_state_nothing_impossible(tmp_path):
-    for path in [*seeds.make_films(tmp_path), *seeds.make_sounds(tmp_path)]:
+    for path in [*seeds.make_videos(tmp_path), *seeds.make_sounds(tmp_path)]:
         assert impossible_count(path) is None, path.name
 
 
@@ -27,7 +27,7 @@ def with_count(whole: bytes, name: bytes, at: int, count: int) -> bytes:
     "film, name, at", [("h264.mp4", b"stsz", 8), ("frag.mp4", b"trun", 4), ("turned.mov", b"stsz", 8)]
 )
 def test_impossible_counts_are_refused(tmp_path, film, name, at):
-    seeds.make_films(tmp_path)
+    seeds.make_videos(tmp_path)
     path = tmp_path / film
     path.write_bytes(with_count(path.read_bytes(), name, at, 2**31 - 1))
     assert impossible_count(path) == 2**31 - 1

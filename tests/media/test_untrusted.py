@@ -23,7 +23,7 @@ from media import MediaError
 from media.container import InputLimits, open_media
 from tests.support import ROOT
 from video.mux import _open as open_speech
-from video.read import probe
+from video.probe import probe
 
 SOURCES = sorted(
     path for name in ("media", "audio", "video", "lipsync", "training") for path in (ROOT / name).rglob("*.py")

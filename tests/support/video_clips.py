@@ -10,7 +10,8 @@ import av.container
 import numpy as np
 import torch
 
-from video.read import probe, read_frames
+from video.probe import probe
+from video.read import read_frames
 
 N_BITS = 8
 SIDE = 16

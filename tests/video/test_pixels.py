@@ -11,8 +11,9 @@ from scipy.ndimage import gaussian_filter
 from tests.support import DATA
 from tests.support.video_clips import numbered
 from video.flow import flow, half_step
+from video.probe import probe
 from video.pyramid import blend, gaussian_blur
-from video.read import probe, read_frames
+from video.read import read_frames
 from video.shots import ShotDetector
 
 SIZES = [(220, 300), (33, 47), (5, 7), (221, 301), (64, 64)]

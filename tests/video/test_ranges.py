@@ -11,8 +11,8 @@ import pytest
 from media import MediaError
 from tests.support.video_clips import ENCODED, click_file, heard_click_s, number_of, pictures, read
 from video.clock import FrameClock
+from video.probe import probe
 from video.ranges import RangedWriter
-from video.read import probe
 from video.write import available_encoders
 
 

@@ -13,7 +13,8 @@ import torch
 import video.read
 from media import MediaError
 from tests.support.video_clips import number_of, write_clip
-from video.read import probe, read_frames, read_rows
+from video.probe import probe
+from video.read import read_frames, read_rows
 
 VFR = [0, 3, 4, 9, 10, 20, 21, 22, 23, 60] + [70 + 3 * i + i % 2 for i in range(50)]
 OPEN_GOP = {"x264-params": "open-gop=1:keyint=10:min-keyint=10:scenecut=0:bframes=3:b-adapt=0", "preset": "veryfast"}
@@ -92,14 +93,14 @@ def test_frames_before_an_edit_list_are_not_counted(tmp_path):
 def decoded_count(monkeypatch):
     """Frames decoded so far, as a list of one number."""
     count = [0]
-    plain = video.read._decode
+    plain = video.read.decode
 
     def counting(*args):
         for frame in plain(*args):
             count[0] += 1
             yield frame
 
-    monkeypatch.setattr(video.read, "_decode", counting)
+    monkeypatch.setattr(video.read, "decode", counting)
     return count
 
 
@@ -219,9 +220,9 @@ def test_damage_in_the_middle_keeps_every_row(tmp_path):
 
 
 def test_repeated_and_backward_times_are_repaired():
-    assert video.read._repaired([0, 10, 10, 20, 30], 10).tolist() == [0, 10, 11, 20, 30]
-    assert video.read._repaired([0, None, 20, None, None], 10).tolist() == [0, 10, 20, 30, 40]
-    assert video.read._repaired([500, 510, 0, 10, 20], 10).tolist() == [500, 510, 520, 530, 540]
+    assert video.probe._repaired([0, 10, 10, 20, 30], 10).tolist() == [0, 10, 11, 20, 30]
+    assert video.probe._repaired([0, None, 20, None, None], 10).tolist() == [0, 10, 20, 30, 40]
+    assert video.probe._repaired([500, 510, 0, 10, 20], 10).tolist() == [500, 510, 520, 530, 540]
 
 
 def test_sound_offset_is_exact(tmp_path):
@@ -272,7 +273,7 @@ def test_closing_early_ends_the_thread(tmp_path):
 
 def test_errors_travel_out_of_the_thread(tmp_path, monkeypatch):
     stream = probe(write_clip(tmp_path / "c.mp4", 60))
-    plain = video.read._decode
+    plain = video.read.decode
 
     def failing(*args):
         for k, frame in enumerate(plain(*args)):
@@ -280,7 +281,7 @@ def test_errors_travel_out_of_the_thread(tmp_path, monkeypatch):
                 raise MediaError("the disk went away")
             yield frame
 
-    monkeypatch.setattr(video.read, "_decode", failing)
+    monkeypatch.setattr(video.read, "decode", failing)
     with pytest.raises(MediaError, match="went away"):
         list(read_frames(stream, 4))
     assert not _threads()

@@ -16,7 +16,7 @@ from tests.support.video_clips import ENCODED, click_file, heard_click_s, number
 from training.concat import join_clips
 from video.clock import FrameClock
 from video.colour import ColourTags
-from video.read import probe
+from video.probe import probe
 from video.write import VideoWriter, available_encoders
 
 CLOCK = FrameClock.constant(40, Fraction(25))

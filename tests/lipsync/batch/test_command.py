@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from tests.support import ROOT
-from video.read import probe
+from video.probe import probe
 
 QUICK = ("--set", "lips.members=1", "--set", "lips.steps=80")
 RATE = 16000

@@ -36,7 +36,8 @@ from lipsync.store.preflight import receipt_path
 from lipsync.target.analyse import follow_face
 from media import MediaError
 from video.clock import FrameClock
-from video.read import probe, read_frames
+from video.probe import probe
+from video.read import read_frames
 from video.write import VideoWriter
 
 

@@ -288,7 +288,8 @@ def tiny_jobs(folder):
     from lipsync.batch.job import Job
     from lipsync.config.schema import DubConfig, LipsConfig
     from video.clock import FrameClock
-    from video.read import probe, read_frames
+    from video.probe import probe
+    from video.read import read_frames
     from video.write import VideoWriter
 
     config = DubConfig(batch=4, lips=LipsConfig(model=str(ROOT / "lipsync/weights/lips-prior.safetensors")))

@@ -43,7 +43,8 @@ def write(path, frames):
 def frames():
     if not CLIPS.exists():
         pytest.skip("real footage is absent (LIPSYNC_DATA)")
-    from video.read import probe, read_frames
+    from video.probe import probe
+    from video.read import read_frames
 
     stream = probe(CLIPS / "bbaf4p.mpg")
     return [rgb.permute(1, 2, 0).numpy() for batch in read_frames(stream, start=18, stop=40) for rgb in batch.rgb]

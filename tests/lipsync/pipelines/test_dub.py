@@ -18,7 +18,8 @@ from lipsync.pipelines.dub import dub, prepare
 from lipsync.store.cache import content_hash
 from lipsync.store.fingerprint import fingerprint
 from video.clock import FrameClock
-from video.read import probe, read_frames
+from video.probe import probe
+from video.read import read_frames
 from video.write import VideoWriter
 
 #: Little training: these tests are about everything but the quality of the lips.
