@@ -54,6 +54,4 @@ def _by_soundfile(path: Path, trouble: _Unreadable) -> Fraction:
         facts = soundfile.info(str(path))
         return Fraction(facts.frames, facts.samplerate)
     except (soundfile.SoundFileError, OSError, ZeroDivisionError):
-        raise MediaError(
-            f"{path.name} {trouble}. Give a WAV, FLAC, MP3, M4A, OGG file or a video with sound."
-        ) from None
+        raise MediaError(f"{path} {trouble}. Give a WAV, FLAC, MP3, M4A, OGG file or a video with sound.") from None

@@ -16,15 +16,14 @@ import torch
 from media import MediaError
 from media.container import InputLimits, check_channels, check_length, open_media
 from media.demux import decoded
+from media.sound import RATES, interleaved, is_believable
 
 RATE = 16000
 #: A hole in the timestamps of a track longer than this is silence; shorter ones are rounding.
 GAP_S = Fraction(1, 20)
 #: Holes longer than this are broken timestamps, not silence.
 MAX_GAP_S = 600
-#: Full scale is 1. No recording holds larger ones: beside them it would be silent, and encoders never end.
-MAX_SAMPLE = 1e6
-#: Samples looked at together.
+#: Samples handled together.
 PIECE = 1 << 16
 #: Below this peak (-60 dBFS) there is nothing to hear.
 SILENT_PEAK = 1e-3
@@ -201,7 +200,7 @@ def _without_padding(blocks: Iterator[np.ndarray], rate: int, stream) -> Iterato
 
 def _mono(frame) -> np.ndarray:
     """(S,) float32: the mean of the channels, full scale = 1."""
-    frame = _interleaved(frame)
+    frame = interleaved(frame)
     values = frame.to_ndarray()
     n_channels = frame.layout.nb_channels
     channels = values if frame.format.is_planar else values.reshape(-1, n_channels).T
@@ -210,19 +209,6 @@ def _mono(frame) -> np.ndarray:
     if values.dtype.kind == "i":
         return (channels.astype(np.float64).mean(0) / -float(np.iinfo(values.dtype.name).min)).astype(np.float32)
     return channels.mean(0).astype(np.float32)
-
-
-def _interleaved(frame):
-    """The frame with its channels in one plane where they are eight or more: PyAV (18) reads beyond the end of so many
-    planes."""
-    import av
-
-    if not frame.format.is_planar or frame.layout.nb_channels < 8:
-        return frame
-    (packed,) = av.AudioResampler(format=frame.format.packed, layout=frame.layout, rate=frame.sample_rate).resample(
-        frame
-    )
-    return packed
 
 
 def _through_soundfile(path: Path, trouble: _Unreadable, notes: list[str], limits: InputLimits) -> Waveform:
@@ -234,9 +220,7 @@ def _through_soundfile(path: Path, trouble: _Unreadable, notes: list[str], limit
             blocks = (block.mean(1) for block in file.blocks(PIECE, dtype="float32", always_2d=True))
             return _waveform(blocks, file.samplerate, path, notes, limits)
     except (soundfile.SoundFileError, OSError):
-        raise MediaError(
-            f"{path.name} {trouble}. Give a WAV, FLAC, MP3, M4A, OGG file or a video with sound."
-        ) from None
+        raise MediaError(f"{path} {trouble}. Give a WAV, FLAC, MP3, M4A, OGG file or a video with sound.") from None
 
 
 def _first_picture_s(path: Path, limits: InputLimits) -> Fraction:
@@ -245,11 +229,10 @@ def _first_picture_s(path: Path, limits: InputLimits) -> Fraction:
     import av.stream
 
     with open_media(path, limits) as container:
-        films = [
-            s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic
-        ]  # no covers
-        if films:
-            for frame in filter(None, decoded(container, films[0])):
+        cover = av.stream.Disposition.attached_pic
+        picture = next((s for s in container.streams.video if not s.disposition & cover), None)
+        if picture is not None:
+            for frame in filter(None, decoded(container, picture)):
                 return frame.pts * frame.time_base if frame.pts is not None else Fraction(0)
     return Fraction(0)
 
@@ -270,7 +253,7 @@ def _waveform(
 
     notes: may still grow while the blocks are read.
     """
-    if not 4000 <= rate <= 768000:
+    if not RATES[0] <= rate <= RATES[1]:
         raise MediaError(f"{path} states a sample rate of {rate} Hz; use 8,000 to 192,000 Hz.")
     seen = _Seen()
     held = _at_16k(_no_longer(_checked(blocks, seen), seen, rate, path, limits), rate)
@@ -298,7 +281,7 @@ def _checked(blocks: Iterable[np.ndarray], seen: _Seen) -> Iterator[np.ndarray]:
     for block in blocks:
         for i in range(0, len(block), PIECE):
             piece = block[i : i + PIECE]
-            good = np.abs(piece) < MAX_SAMPLE
+            good = is_believable(piece)
             if not good.all():
                 piece = np.where(good, piece, np.float32(0))
                 seen.n_broken += int((~good).sum())

@@ -1,8 +1,5 @@
-"""What the tables of an MP4 file state, looked at before FFmpeg does: it takes memory for every sample that is stated,
-wherever it may lie.
-
-media/mp4_tables.py and audio/atoms.py are the same file: neither package may import the other.
-"""
+"""What the tables of an MP4 file state, read before FFmpeg does: it takes memory for every sample that is stated,
+wherever it may lie."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ import numpy as np
 from media import MediaError
 from media.container import InputLimits, open_media
 from media.demux import decoded
+from media.sound import RATES, interleaved, is_believable
 
 _PCM = {"pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le"}
 #: Codecs each container takes as they are. Codecs with decoder delay (AAC, MP3) need the edit list of MP4 to start
@@ -29,8 +30,6 @@ COPIED = {
 }
 #: Layouts that the encoders of all containers take, by number of channels.
 LAYOUTS = {1: "mono", 2: "stereo", 5: "5.0", 6: "5.1"}
-MAX_SAMPLE = 1e6  # full scale is 1; as audio.load has it
-RATES = (4000, 768_000)  # samples a second that are believed; as audio.load has it
 _BIT_RATE = 192_000  # of AAC, per channel up to two
 
 
@@ -43,7 +42,7 @@ class SpeechTrack:
         self.notes: list[str] = []
         self._output, self._end_s = output, end_s
         self._path = path
-        self._container = _open(path, limits)
+        self._container = open_speech(path, limits)
         try:
             self._track: Any = _sound(self._container, path)
         except MediaError:
@@ -153,18 +152,7 @@ def _supported_rate(encoder: str, rate: int) -> int:
 
 def _decoded(container: Any, track: Any) -> Iterator[av.AudioFrame]:
     """Every frame that can be decoded; damaged packets are stepped over."""
-    return (_interleaved(frame) for frame in decoded(container, track) if frame is not None)
-
-
-def _interleaved(frame: av.AudioFrame) -> av.AudioFrame:
-    """The frame with its channels in one plane where they are eight or more: PyAV (18) reads beyond the end of so many
-    planes."""
-    if not frame.format.is_planar or frame.layout.nb_channels < 8:
-        return frame
-    (packed,) = av.AudioResampler(format=frame.format.packed, layout=frame.layout, rate=frame.sample_rate).resample(
-        frame
-    )
-    return packed
+    return (interleaved(frame) for frame in decoded(container, track) if frame is not None)
 
 
 def _sound(container: av.container.InputContainer, path: Path) -> av.audio.stream.AudioStream:
@@ -182,16 +170,16 @@ def _sound(container: av.container.InputContainer, path: Path) -> av.audio.strea
     return track
 
 
-def _believable(values: np.ndarray) -> np.ndarray | None:
+def _silenced(values: np.ndarray) -> np.ndarray | None:
     """The samples with silence for those that are no sound; None where all are. Of such the AAC encoder stops or never
     ends."""
-    good = np.abs(values) < MAX_SAMPLE
+    good = is_believable(values)
     return None if good.all() else np.where(good, values, values.dtype.type(0))
 
 
 def _finite(frame: av.AudioFrame) -> av.AudioFrame:
     """The frame with silence where a sample is not a number, or beyond all sound."""
-    if frame.format.name[:3] not in ("flt", "dbl") or (values := _believable(frame.to_ndarray())) is None:
+    if frame.format.name[:3] not in ("flt", "dbl") or (values := _silenced(frame.to_ndarray())) is None:
         return frame
     out = av.AudioFrame.from_ndarray(values, format=frame.format.name, layout=frame.layout.name)
     out.sample_rate = frame.sample_rate
@@ -200,7 +188,7 @@ def _finite(frame: av.AudioFrame) -> av.AudioFrame:
 
 def _numbers_only(packet: av.Packet) -> av.Packet:
     """`_finite` of an uncompressed packet of 32-bit floats."""
-    if (values := _believable(np.frombuffer(bytes(packet)[: packet.size - packet.size % 4], "<f4"))) is None:
+    if (values := _silenced(np.frombuffer(bytes(packet)[: packet.size - packet.size % 4], "<f4"))) is None:
         return packet
     out = av.Packet(values.tobytes())
     out.pts, out.dts, out.time_base, out.duration = packet.pts, packet.dts, packet.time_base, packet.duration
@@ -219,7 +207,7 @@ def _cut(frame: av.AudioFrame, n: int) -> av.AudioFrame | None:
     return out
 
 
-def _open(path: Path, limits: InputLimits = InputLimits()) -> av.container.InputContainer:
+def open_speech(path: Path, limits: InputLimits = InputLimits()) -> av.container.InputContainer:
     if not path.is_file():
         raise MediaError(f"{path}: there is no such speech file. Check the path.")
     try:
@@ -235,7 +223,7 @@ def _open(path: Path, limits: InputLimits = InputLimits()) -> av.container.Input
 
 def _first_sample_s(path: Path, limits: InputLimits) -> Fraction:
     """Time on the file's own clock of the first sample a player lets sound."""
-    with _open(path, limits) as container:
+    with open_speech(path, limits) as container:
         for frame in _decoded(container, _sound(container, path)):
             if frame.pts is not None and frame.time_base is not None:
                 return frame.pts * frame.time_base

@@ -95,8 +95,8 @@ def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
 
 def _tags(frame: av.VideoFrame) -> ColourTags:
     """What the picture says of its colours."""
-    said = (frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range)
-    tags = ColourTags(*(int(value) for value in said))
+    codes = (frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range)
+    tags = ColourTags(*(int(value) for value in codes))
     if frame.format.name.startswith("yuvj"):
         return ColourTags(tags.matrix, tags.primaries, tags.transfer, FULL)
     return ColourTags(0, tags.primaries, tags.transfer, FULL) if frame.format.is_rgb else tags

@@ -86,6 +86,7 @@ def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
         "crf": write.crf,
         "preset": write.preset,
         "speech": dub.speech,
+        "limits": dub.config.input_limits,
         "audio_end_s": min(dub.said.length_s, plan.clock.duration_s + 1 / plan.clock.rate),
     }
     if dub.is_long:

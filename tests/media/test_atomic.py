@@ -24,21 +24,21 @@ def dead_pid():
 
 
 def test_the_name_says_whose_it_is(tmp_path):
-    path = tmp_path / "my.film.mp4"
+    path = tmp_path / "my.clip.mp4"
     name = part_path(path).name
     assert (
-        name.startswith(".my.film.")
+        name.startswith(".my.clip.")
         and name.endswith(f".{os.getpid()}.part.mp4")
         and part_path(path).parent == tmp_path
     )
-    host = name.removeprefix(".my.film.").split(".")[0]
+    host = name.removeprefix(".my.clip.").split(".")[0]
     assert host == parts.this_host() and host.replace("-", "").isalnum()
 
 
 @pytest.mark.parametrize("stem", ["x" * 240, "口" * 80])
 def test_the_longest_names_can_be_written(tmp_path, stem):
     with atomic_write(tmp_path / f"{stem}.mp4") as part:
-        part.write_text("film")
+        part.write_text("video")
     assert left(tmp_path) == [f"{stem}.mp4"]
 
 
@@ -71,7 +71,7 @@ def test_a_failure_leaves_the_older_file_and_no_part(tmp_path, monkeypatch, step
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(*((parts, step) if step == "sync_file" else (os, step)), fails)
-    with pytest.raises(LipsyncError, match="could not be written.*Input/output error"), written_whole(path) as part:
+    with pytest.raises(LipsyncError, match=r"could not be written.*Input/output error"), written_whole(path) as part:
         part.write_text("new")
     assert path.read_text() == "old" and left(tmp_path) == ["a.txt"]
 
@@ -79,31 +79,31 @@ def test_a_failure_leaves_the_older_file_and_no_part(tmp_path, monkeypatch, step
 def test_left_over_parts_go_when_their_process_is_dead_or_a_day_has_passed(tmp_path):
     here, dead, a_day_ago = parts.this_host(), dead_pid(), time.time() - parts.STALE_S - 60
     gone = [
-        f".film.{here}.{dead}.part.mp4",
-        f".film.elsewhere.{os.getpid()}.part.mp4",
-        f".film.{here}.{os.getppid()}.part.mp4",
+        f".clip.{here}.{dead}.part.mp4",
+        f".clip.elsewhere.{os.getpid()}.part.mp4",
+        f".clip.{here}.{os.getppid()}.part.mp4",
     ]
     stay = [
-        f".film.elsewhere.{dead}.part.mp4",
-        f".film.{here}.{os.getppid()}.part.mkv",
-        f".films.{here}.{dead}.part.mp4",
-        f"film.{here}.{dead}.part.mp4",
-        f".film.{here}.{dead}.part.mp4.json",
-        "film.mp4",
-        f".film.{here}.x.part.mp4",
-        f".my.film.{here}.{dead}.part.mp4",
+        f".clip.elsewhere.{dead}.part.mp4",
+        f".clip.{here}.{os.getppid()}.part.mkv",
+        f".clips.{here}.{dead}.part.mp4",
+        f"clip.{here}.{dead}.part.mp4",
+        f".clip.{here}.{dead}.part.mp4.json",
+        "clip.mp4",
+        f".clip.{here}.x.part.mp4",
+        f".my.clip.{here}.{dead}.part.mp4",
     ]
     for name in gone + stay:
         (tmp_path / name).write_text("x")
     for name in gone[1:]:
         os.utime(tmp_path / name, (a_day_ago, a_day_ago))
-    remove_stale(tmp_path / "film.mp4")
+    remove_stale(tmp_path / "clip.mp4")
     assert left(tmp_path) == sorted(stay)
 
 
 def test_a_live_process_keeps_its_part(tmp_path):
-    part = tmp_path / f".film.{parts.this_host()}.{os.getppid()}.part.mp4"
+    part = tmp_path / f".clip.{parts.this_host()}.{os.getppid()}.part.mp4"
     part.write_text("x")
-    with atomic_write(tmp_path / "film.mp4") as own:
+    with atomic_write(tmp_path / "clip.mp4") as own:
         own.write_text("y")
-    assert left(tmp_path) == sorted([part.name, "film.mp4"])
+    assert left(tmp_path) == sorted([part.name, "clip.mp4"])

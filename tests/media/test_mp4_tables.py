@@ -24,14 +24,14 @@ def with_count(whole: bytes, name: bytes, at: int, count: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "film, name, at", [("h264.mp4", b"stsz", 8), ("frag.mp4", b"trun", 4), ("turned.mov", b"stsz", 8)]
+    "clip, name, at", [("h264.mp4", b"stsz", 8), ("frag.mp4", b"trun", 4), ("turned.mov", b"stsz", 8)]
 )
-def test_impossible_counts_are_refused(tmp_path, film, name, at):
+def test_impossible_counts_are_refused(tmp_path, clip, name, at):
     seeds.make_videos(tmp_path)
-    path = tmp_path / film
+    path = tmp_path / clip
     path.write_bytes(with_count(path.read_bytes(), name, at, 2**31 - 1))
     assert impossible_count(path) == 2**31 - 1
-    with pytest.raises(MediaError, match=f"{film} is damaged: it states 2,147,483,647 samples"):
+    with pytest.raises(MediaError, match=f"{clip} is damaged: it states 2,147,483,647 samples"):
         probe(path)
     with pytest.raises(MediaError, match="2,147,483,647 samples"):
         load_speech(path)

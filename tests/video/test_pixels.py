@@ -64,7 +64,7 @@ def test_blend_equals_the_textbook_pyramid_of_two_pictures():
     for _ in range(3):
         weights.append(_down(weights[-1]))
     out = None
-    for u, o, w in reversed(list(zip(*stacks, weights))):
+    for u, o, w in reversed(list(zip(*stacks, weights, strict=True))):
         joined = u * (1 - w) + o * w
         out = joined if out is None else _up(out, joined.shape[-2:]) + joined
     assert (blend(under, over, mask, 3) - out).abs().max() < 1e-5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import av
@@ -64,7 +65,7 @@ def test_nothing_is_encoded_twice(tmp_path):
     written = [data for file in ranges_in(tmp_path / "ranges") for data, _, _ in packets(file)]
     joined = packets(tmp_path / "out.mp4")
     assert [data for data, _, _ in joined] == written and len(ranges_in(tmp_path / "ranges")) == 4
-    assert all(b[2] > a[2] for a, b in zip(joined, joined[1:])) and all(dts <= pts for _, pts, dts in joined)
+    assert all(b[2] > a[2] for a, b in itertools.pairwise(joined)) and all(dts <= pts for _, pts, dts in joined)
 
 
 def test_a_stopped_one_goes_on_and_is_the_same_file(tmp_path):

@@ -19,25 +19,25 @@ from video.read import read_frames, read_rows
 VFR = [0, 3, 4, 9, 10, 20, 21, 22, 23, 60] + [70 + 3 * i + i % 2 for i in range(50)]
 OPEN_GOP = {"x264-params": "open-gop=1:keyint=10:min-keyint=10:scenecut=0:bframes=3:b-adapt=0", "preset": "veryfast"}
 CLIPS = {
-    "h264 with B-frames, short groups": ("a.mp4", dict(options={"g": "9", "bf": "3"})),
-    "one long group": ("b.mp4", dict(options={"g": "300", "bf": "2"})),
-    "open groups": ("c.mp4", dict(options=OPEN_GOP)),
-    "variable rate in Matroska": ("d.mkv", dict(options={"g": "12", "bf": "2"}, pts=VFR, base=Fraction(1, 100))),
+    "h264 with B-frames, short groups": ("a.mp4", {"options": {"g": "9", "bf": "3"}}),
+    "one long group": ("b.mp4", {"options": {"g": "300", "bf": "2"}}),
+    "open groups": ("c.mp4", {"options": OPEN_GOP}),
+    "variable rate in Matroska": ("d.mkv", {"options": {"g": "12", "bf": "2"}, "pts": VFR, "base": Fraction(1, 100)}),
     "variable rate in MP4": (
         "e.mp4",
-        dict(options={"g": "12", "bf": "2"}, pts=[p * 7 for p in VFR], base=Fraction(1, 90000)),
+        {"options": {"g": "12", "bf": "2"}, "pts": [p * 7 for p in VFR], "base": Fraction(1, 90000)},
     ),
-    "transport stream": ("f.ts", dict(options={"g": "12", "bf": "2"})),
-    "transport stream, open groups": ("g.ts", dict(options=OPEN_GOP)),
-    "MPEG-2 programme stream": ("h.mpg", dict(codec="mpeg2video", options={"g": "12", "bf": "2", "b": "3000000"})),
-    "Motion JPEG in AVI": ("i.avi", dict(codec="mjpeg", pix_fmt="yuvj420p")),
-    "H.264 in AVI": ("m.avi", dict(options={"g": "12", "bf": "2"})),
-    "bare H.264, no times at all": ("j.h264", dict(options={"g": "12", "bf": "2"}, form="h264")),
+    "transport stream": ("f.ts", {"options": {"g": "12", "bf": "2"}}),
+    "transport stream, open groups": ("g.ts", {"options": OPEN_GOP}),
+    "MPEG-2 programme stream": ("h.mpg", {"codec": "mpeg2video", "options": {"g": "12", "bf": "2", "b": "3000000"}}),
+    "Motion JPEG in AVI": ("i.avi", {"codec": "mjpeg", "pix_fmt": "yuvj420p"}),
+    "H.264 in AVI": ("m.avi", {"options": {"g": "12", "bf": "2"}}),
+    "bare H.264, no times at all": ("j.h264", {"options": {"g": "12", "bf": "2"}, "form": "h264"}),
     "H.265": (
         "k.mp4",
-        dict(codec="libx265", options={"x265-params": "keyint=12:log-level=none", "preset": "ultrafast"}),
+        {"codec": "libx265", "options": {"x265-params": "keyint=12:log-level=none", "preset": "ultrafast"}},
     ),
-    "ten bits": ("l.mp4", dict(pix_fmt="yuv422p10le", options={"g": "12"})),
+    "ten bits": ("l.mp4", {"pix_fmt": "yuv422p10le", "options": {"g": "12"}}),
 }
 
 
@@ -143,7 +143,7 @@ def write_flat(path, rgb, *, matrix, full, pix_fmt, width=65, height=49, tag=Tru
     y, cb, cr = _yuv(np.array(rgb, float), matrix, full)
     deep = 4 if "10" in pix_fmt else 1
     frame = av.VideoFrame(width, height, pix_fmt)
-    for plane, value in zip(frame.planes, (y, cb, cr)):
+    for plane, value in zip(frame.planes, (y, cb, cr), strict=True):
         kind = np.uint16 if deep == 4 else np.uint8
         plane.update(np.full(plane.buffer_size // kind().itemsize, round(value * deep), kind))
     with av.open(str(path), "w") as out:
@@ -170,7 +170,7 @@ def test_colours_of_every_matrix_and_range_at_an_odd_size(tmp_path, pix_fmt, mat
 
 @pytest.mark.parametrize("width,height,matrix", [(1280, 720, 1), (640, 480, 6)])
 def test_untagged_colours_are_guessed_by_size(tmp_path, width, height, matrix):
-    how = dict(matrix=matrix, full=False, pix_fmt="yuv420p", width=width, height=height, tag=False)
+    how = {"matrix": matrix, "full": False, "pix_fmt": "yuv420p", "width": width, "height": height, "tag": False}
     stream = probe(write_flat(tmp_path / "flat.mkv", (32, 192, 64), **how))
     assert stream.colour.matrix == 2
     assert (frames_of(stream)[0, :, 20, 20].int() - torch.tensor((32, 192, 64))).abs().max() <= 3

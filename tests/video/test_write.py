@@ -90,7 +90,7 @@ def test_odd_sizes_are_kept_to_the_last_row(tmp_path):
     "codec,suffix", [("libx264", ".mp4"), ("libx265", ".mp4"), ("libvpx-vp9", ".webm"), ("prores_ks", ".mov")]
 )
 def test_a_second_trip_through_the_file_format_moves_no_colour(tmp_path, codec, suffix):
-    how = dict(clock=FrameClock.constant(1, Fraction(25)), crf=0, colour=ColourTags(1, 1, 1, 1), codec=codec)
+    how = {"clock": FrameClock.constant(1, Fraction(25)), "crf": 0, "colour": ColourTags(1, 1, 1, 1), "codec": codec}
     write(tmp_path / f"one{suffix}", pictures(1), **how)
     once = read(tmp_path / f"one{suffix}")
     write(tmp_path / f"two{suffix}", once, **how)
@@ -122,7 +122,7 @@ COPIED = {
 @pytest.mark.parametrize("kind", SPEECH)
 def test_speech_starts_with_the_first_frame(tmp_path, kind, suffix):
     speech = click_file(tmp_path / f"speech.{kind}", SPEECH[kind], click_s=0.5, length_s=1.3)
-    heard, length = heard_click_s(speech)
+    heard, _ = heard_click_s(speech)
     with av.open(str(speech)) as media:  # a player's zero is the first sample that sounds
         frame = next(media.decode(audio=0))
         heard -= float(frame.pts * frame.time_base)
@@ -166,7 +166,7 @@ def _threads() -> list[str]:
 def test_nothing_is_left_after_an_exception(tmp_path, error):
     (tmp_path / "out.mp4").write_bytes(b"the earlier one")
     with pytest.raises(error), VideoWriter(tmp_path / "out.mp4", width=144, height=64, clock=CLOCK) as writer:
-        for k in range(4):
+        for _ in range(4):
             writer.write(pictures(8))
         raise error
     assert os.listdir(tmp_path) == ["out.mp4"] and (tmp_path / "out.mp4").read_bytes() == b"the earlier one"
