@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import av.container
@@ -38,7 +39,7 @@ def write_clip(
     n: int = 60,
     *,
     codec: str = "libx264",
-    options: dict | None = None,
+    options: dict[str, str] | None = None,
     pts: list[int] | None = None,
     base: Fraction = Fraction(1, 25),
     pix_fmt: str = "yuv420p",
@@ -48,7 +49,7 @@ def write_clip(
 ) -> Path:
     """n numbered frames; with click_s, a sound track with one click at that time."""
     with av.open(str(path), "w", format=form) as out:
-        video = out.add_stream(codec, rate=25, options=options or {})
+        video: Any = out.add_stream(codec, rate=25, options=options or {})
         video.width, video.height, video.pix_fmt = 144, 64, pix_fmt
         video.codec_context.time_base = base
         if rotate:
@@ -66,7 +67,7 @@ def write_clip(
 def write_click(
     out: av.container.OutputContainer, codec: str, click_s: float, length_s: float, rate: int = 44100
 ) -> None:
-    track = out.add_stream(codec, rate=rate)
+    track: Any = out.add_stream(codec, rate=rate)
     track.codec_context.layout = "mono"
     samples = np.zeros((1, round(length_s * rate)), np.float32)
     at = round(click_s * rate)
@@ -83,32 +84,27 @@ def click_file(path: Path, codec: str, click_s: float = 0.5, length_s: float = 1
     return path
 
 
-def heard_click_s(path: Path) -> tuple[float, float]:
+def find_click_s(path: Path) -> tuple[float, float]:
     """(time of the click after the first video frame, or after 0 without video; end of the sound as the file's header
     says)."""
     with av.open(str(path)) as media:
-        track = media.streams.audio[0]
-        end = float(track.duration * track.time_base) if track.duration else float(media.duration / 1e6)
-        first = 0.0
-        if media.streams.video:
-            frame = next(media.decode(video=0))
-            first = float(frame.pts * frame.time_base)
+        track: Any = media.streams.audio[0]
+        end_s = float(track.duration * track.time_base) if track.duration else (media.duration or 0) / 1e6
+        first_s = next(media.decode(video=0)).time if media.streams.video else 0.0
     with av.open(str(path)) as media:
         mono = av.AudioResampler(format="fltp", layout="mono")
-        begin, samples = None, []
-        for decoded in media.decode(audio=0):
-            begin = float(decoded.pts * decoded.time_base) if begin is None else begin
-            samples += [f.to_ndarray()[0] for f in mono.resample(decoded)]
-            rate = decoded.sample_rate
-    energy = np.concatenate(samples).astype(np.float64) ** 2
-    return begin - first + float((energy * np.arange(len(energy))).sum() / energy.sum() - 32) / rate, end
+        frames = list(media.decode(audio=0))
+        energy = np.concatenate([f.to_ndarray()[0] for frame in frames for f in mono.resample(frame)], dtype=float) ** 2
+    assert frames[0].time is not None and first_s is not None
+    centre = float((energy * np.arange(len(energy))).sum() / energy.sum()) - 32
+    return frames[0].time - first_s + centre / frames[0].sample_rate, end_s
 
 
 def pictures(n: int, height: int = 64, width: int = 144) -> torch.Tensor:
     return torch.from_numpy(np.stack([numbered(i, height, width).transpose(2, 0, 1) for i in range(n)]))
 
 
-def read(path) -> torch.Tensor:
+def read(path: Path) -> torch.Tensor:
     return torch.cat([b.rgb for b in read_frames(probe(path))])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from media import MediaError
-from tests.support.video_clips import ENCODED, click_file, heard_click_s, number_of, pictures, read
+from tests.support.video_clips import ENCODED, click_file, find_click_s, number_of, pictures, read
 from video.clock import FrameClock
 from video.probe import probe
 from video.ranges import RangedWriter
@@ -109,6 +109,6 @@ def test_the_speech_runs_through(tmp_path):
     facts = write(
         tmp_path / "out.mp4", tmp_path / "ranges", pictures(40), clock, speech=speech, metadata={"title": "Ä"}
     ).facts
-    assert facts.audio == "encoded" and abs(heard_click_s(tmp_path / "out.mp4")[0] - 1.0) < 0.005
+    assert facts.audio == "encoded" and abs(find_click_s(tmp_path / "out.mp4")[0] - 1.0) < 0.005
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert container.metadata["title"] == "Ä"

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from media import MediaError
-from tests.support.video_clips import ENCODED, click_file, heard_click_s, number_of, pictures, read, write_clip
+from tests.support.video_clips import ENCODED, click_file, find_click_s, number_of, pictures, read, write_clip
 from training.concat import join_clips
 from video.clock import FrameClock
 from video.colour import ColourTags
@@ -122,15 +122,15 @@ COPIED = {
 @pytest.mark.parametrize("kind", SPEECH)
 def test_speech_starts_with_the_first_frame(tmp_path, kind, suffix):
     speech = click_file(tmp_path / f"speech.{kind}", SPEECH[kind], click_s=0.5, length_s=1.3)
-    heard, _ = heard_click_s(speech)
+    click_s, _ = find_click_s(speech)
     with av.open(str(speech)) as media:  # a player's zero is the first sample that sounds
         frame = next(media.decode(audio=0))
-        heard -= float(frame.pts * frame.time_base)
+        click_s -= float(frame.pts * frame.time_base)
     out = tmp_path / f"out{suffix}"
     clock = FrameClock(CLOCK.pts + 7, CLOCK.base, CLOCK.end + 7)
     facts = write(out, pictures(40), clock, speech=speech).facts
-    got, end = heard_click_s(out)
-    assert abs(heard - 0.5) < 0.001 and abs(got - heard) < 0.001
+    got, end = find_click_s(out)
+    assert abs(click_s - 0.5) < 0.001 and abs(got - click_s) < 0.001
     assert facts.audio == ("copied" if (kind, suffix) in COPIED else "encoded")
     if suffix != ".mkv":
         assert abs(end - 1.3) < 0.0005
@@ -140,7 +140,7 @@ def test_speech_starts_with_the_first_frame(tmp_path, kind, suffix):
 def test_speech_can_be_cut(tmp_path, kind):
     speech = click_file(tmp_path / f"s.{kind}", SPEECH[kind])
     write(tmp_path / "out.mp4", pictures(40), speech=speech, audio_end_s=Fraction(3, 4))
-    got, end = heard_click_s(tmp_path / "out.mp4")
+    got, end = find_click_s(tmp_path / "out.mp4")
     assert abs(got - 0.5) < 0.001 and abs(end - 0.75) < 0.001
 
 
