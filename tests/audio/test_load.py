@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 
+from audio.duration import speech_length
 from audio.load import RATE, Waveform, load_speech, load_track
 from media import MediaError
 
@@ -158,11 +159,13 @@ def test_what_cannot_be_read(tmp_path):
         "": "folder",
         "zero.wav": "0 bytes",
         "junk.wav": "junk.wav",
-        "none.wav": "0 samples",
+        "none.wav": "0 samples|no sound that can be decoded",
         "mute.mp4": "no audio track",
     }.items():
-        with pytest.raises(MediaError, match=words):
-            load_speech(tmp_path / name)
+        for read in (load_speech, load_track, speech_length):
+            with pytest.raises(MediaError, match=words) as refused:
+                read(tmp_path / name)
+            assert str(tmp_path / name) in str(refused.value)  # the path as it was given
 
 
 def test_a_truncated_file_gives_what_is_there(tmp_path):
