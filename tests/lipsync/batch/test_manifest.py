@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lipsync.batch.manifest import MAX_BYTES, jobs_from_globs, out_path, read_manifest
+from lipsync.batch.manifest import jobs_from_globs, out_path, read_manifest
+from lipsync.batch.readers import MAX_BYTES
 from lipsync.config.load import load
 from lipsync.core.errors import LipsyncError, UsageError
 from tests.support import ROOT

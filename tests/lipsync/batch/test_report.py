@@ -156,7 +156,7 @@ def test_the_page_needs_nothing_from_anywhere(tmp_path):
 
 
 def test_spans_come_from_receipts_and_damaged_receipts_do_no_harm(tmp_path):
-    folder = tmp_path / "films"
+    folder = tmp_path / "videos"
     folder.mkdir()
     spans = [{"from_s": i, "to_s": i + 0.5, "reason": "<i>no face</i>"} for i in range(7)]
     receipts = {
@@ -172,7 +172,7 @@ def test_spans_come_from_receipts_and_damaged_receipts_do_no_harm(tmp_path):
     for name, text in receipts.items():
         (folder / f"{name}.mp4.json").write_text(text, errors="surrogateescape")
     (folder / "folder.mp4.json").mkdir()
-    text, _ = written([outcome(f"films/{name}.mp4") for name in (*receipts, "folder", "missing")], tmp_path)
+    text, _ = written([outcome(f"videos/{name}.mp4") for name in (*receipts, "folder", "missing")], tmp_path)
     words = Read(text).words
     assert re.findall(r"Unchanged ([0-9.]+-[0-9.]+) s: <i>no face</i>\.", words) == [f"{i}.00-{i}.50" for i in range(5)]
     assert words.count("Unchanged in 2 more places.") == 1
