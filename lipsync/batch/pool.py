@@ -19,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Protocol
 
+from lipsync.core.errors import UsageError
 from lipsync.sandbox.limits import (
     OUT_OF_MEMORY,
     OUT_OF_TIME,
@@ -88,6 +89,10 @@ class LocalWorkers:
     compiled: Path | None = None
     _own: tempfile.TemporaryDirectory | None = None
     _children: dict[int, _Child] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not hasattr(select, "poll"):
+            raise UsageError("A batch needs select.poll, which this system lacks. Dub one by one with lipsync dub.")
 
     def submit(self, worker: int, number: int, task: dict) -> None:
         child = self._children.get(worker)
@@ -273,7 +278,7 @@ def _limited(work: str, limits: dict | None) -> Callable[[dict, Callable], dict]
 
 
 def _throttled(send: Callable[[str, dict], None]) -> Callable[[str, int, int], None]:
-    """A hook that says every step's start and end, and at most a few times a second how far it is."""
+    """A hook that sends every step's start and end, and at most a few times a second how far it is."""
     last, sent_s = "", 0.0
 
     def hook(step: str, done: int, total: int) -> None:

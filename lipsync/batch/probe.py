@@ -127,8 +127,8 @@ PROBES: dict[str, Callable[[str, DubConfig], object]] = {
     "lip model": _lip_model,
 }
 
-#: The last video, which the next probe often needs again, and the finder of faces, which is slow to start; with what they
-#: were made for.
+#: The last video, which the next probe often needs again, and the finder of faces, which is slow to start; with what
+#: they were made for.
 _last: dict[str, tuple[object, Any]] = {}
 
 

@@ -224,9 +224,10 @@ class RayWorkers:
             remote.query = None
             with suppress(self._ray.Error):  # its result says that it died
                 message = self._ray.ray.get(ref)
-                if message and message != remote.progress:
+                if remote.job and message and message != remote.progress:
+                    worker, number = remote.job
                     remote.progress = message
-                    events.append(WorkerEvent(*remote.job, "progress", message))
+                    events.append(WorkerEvent(worker, number, "progress", message))
         for remote in self._remotes:
             if remote.job and remote.query is None:
                 remote.query = _aside(remote.actor.progress)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lipsync.batch.pool import LocalWorkers
+from lipsync.core.errors import UsageError
 from lipsync.sandbox.limits import Limits, why_not
 from tests.support import ROOT
 
@@ -125,3 +126,9 @@ def alive(pid: int) -> bool:
         )
     except OSError:
         return False
+
+
+def test_a_system_without_poll_is_named(monkeypatch):
+    monkeypatch.delattr("select.poll")
+    with pytest.raises(UsageError, match=r"needs select\.poll, which this system lacks"):
+        LocalWorkers(1)

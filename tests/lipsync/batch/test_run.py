@@ -172,9 +172,9 @@ def test_what_lipsync_did_not_make_is_not_replaced(jobs, tmp_path):
 
 
 def test_two_batches_do_not_share_a_folder(tmp_path):
-    with locked(str(tmp_path / "out")):
-        with pytest.raises(LipsyncError, match="Another batch"), locked(str(tmp_path / "out")):
-            pass
+    again = pytest.raises(LipsyncError, match="Another batch")
+    with locked(str(tmp_path / "out")), again, locked(str(tmp_path / "out")):
+        pass
     with locked(str(tmp_path / "out")):
         pass
     assert list((tmp_path / "out").iterdir()) == []
