@@ -72,10 +72,11 @@ def read_sound(path: Path, work: Path) -> None:
         checked_wave(load_speech(path))
     out = work / ("out.mkv" if path.stem.endswith("5") else "out.mp4")
     clock = FrameClock.constant(3, Fraction(25))
-    with refusals() as refused_track, VideoWriter(
-        out, width=32, height=32, clock=clock, preset="ultrafast", speech=path, audio_end_s=Fraction(3, 25)
-    ) as writer:
-        writer.write(torch.zeros(3, 3, 32, 32, dtype=torch.uint8))
+    with refusals() as refused_track:
+        with VideoWriter(
+            out, width=32, height=32, clock=clock, preset="ultrafast", speech=path, audio_end_s=Fraction(3, 25)
+        ) as writer:
+            writer.write(torch.zeros(3, 3, 32, 32, dtype=torch.uint8))
     expect(out.exists() != bool(refused_track), "a refusal with a file, or neither")
     out.unlink(missing_ok=True)
     for trouble in (*refused, *refused_track):
@@ -209,7 +210,7 @@ def read_receipt(path: Path, work: Path) -> None:
     os.replace(path, work / "out.mp4.json")
     outcome = already_done(job, OutputStore(work))
     if outcome is None or outcome.state != "kept":
-        expect(outcome is None or (bool(outcome.reason) and not poor_sentence(outcome.reason)), f"settled as {outcome}")
+        expect(outcome is None or bool(outcome.reason) and not poor_sentence(outcome.reason), f"settled as {outcome}")
         outcome = Outcome(job, "done", "", 10, 0.4)
     sane = type(outcome.frames) is int and outcome.frames > 0 and 0 < outcome.duration_s < 1e99
     expect(sane, f"kept as {outcome.frames} frames, {outcome.duration_s} s")
