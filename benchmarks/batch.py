@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -20,30 +19,33 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
-from benchmarks.common import ROOT, SAMPLES, parser, report, sample_target
+import numpy as np
+
+from benchmarks.batch_jobs import bad_jobs, good_jobs, manifest
+from benchmarks.common import ROOT, parser, report
 from lipsync.core.environment import THREADS
 
 COMMAND = [sys.executable, "-m", "lipsync", "batch"]
 #: Given, so that nothing is learnt.
 PRIOR = ROOT / "lipsync" / "weights" / "lips-prior.safetensors"
-SIZE, TARGET_S, N_TARGETS = (240, 136), 4, 4
 ONE_THREAD = dict.fromkeys(THREADS, "1")
+#: How a job may end.
+ENDS = ("done", "kept", "failed", "stopped")
 #: What a batch may leave in its folder beside videos and receipts.
 OWN_FILES = {"report.html", "batch.json"}
 
 
 @dataclass
 class Run:
-    """What a batch said and used. events: with "at_s", the second since the start at which each was heard."""
+    """What a batch reported and used. events: with "at_s", the second since the start at which each came."""
 
     status: int
     seconds: float
     cpu_s: float
     events: list[dict] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)
+    other_lines: list[str] = field(default_factory=list)
 
     def ended(self, *states: str) -> list[dict]:
         return [e for e in self.events if e["event"] in states]
@@ -62,166 +64,6 @@ def main() -> None:
     report(f"batch {args.what}", {"many": many, "kills": kills, "workers": workers}[args.what](args))
 
 
-# What the jobs are made of.
-
-
-def targets(folder: Path) -> list[Path]:
-    """Stretches of the presenter, small, made once."""
-    import cv2
-    import torch
-
-    from video.clock import FrameClock
-    from video.probe import probe
-    from video.read import read_frames
-    from video.write import VideoWriter
-
-    made = []
-    for number in range(N_TARGETS):
-        out = folder / f"target-{number}.mp4"
-        made.append(out)
-        if out.exists():
-            continue
-        stream = probe(sample_target())
-        n = round(TARGET_S * stream.clock.rate)
-        clock = FrameClock.constant(n, Fraction(stream.clock.rate))
-        with VideoWriter(out, width=SIZE[0], height=SIZE[1], clock=clock, crf=8) as writer:
-            for batch in read_frames(stream, 25, start=number * n, stop=(number + 1) * n):
-                small = [
-                    cv2.resize(rgb, SIZE, interpolation=cv2.INTER_AREA) for rgb in batch.rgb.permute(0, 2, 3, 1).numpy()
-                ]
-                writer.write(torch.stack([torch.from_numpy(rgb) for rgb in small]).permute(0, 3, 1, 2).contiguous())
-    return made
-
-
-def speeches(folder: Path, n: int, seconds: float) -> list[Path]:
-    """Stretches of the sample speech, made once."""
-    import soundfile
-
-    samples, rate = soundfile.read(SAMPLES / "speech.wav", dtype="int16")
-    length, made = round(seconds * rate), []
-    for number in range(n):
-        start = number * (len(samples) - length) // max(1, n - 1)
-        made.append(folder / f"speech-{seconds:g}-{number}-of-{n}.wav")
-        if not made[-1].exists():
-            soundfile.write(made[-1], samples[start : start + length], rate)
-    return made
-
-
-def good_jobs(folder: Path, n: int, seconds: float, n_targets: int = N_TARGETS) -> list[dict]:
-    """Jobs that can be done, spread over the targets."""
-    films, voices = targets(folder)[:n_targets], speeches(folder, -(-n // n_targets), seconds)
-    pairs = [(film, voice) for film in films for voice in voices][:n]
-    return [
-        {"target": str(film), "speech": str(voice), "out": f"{i % 7}/{i:04d}.mp4"}
-        for i, (film, voice) in enumerate(pairs)
-    ]
-
-
-def bad_jobs(folder: Path, good: dict, other: dict) -> dict[str, dict]:
-    """Ten jobs that cannot be done, each for another reason, by what is wrong with a good one. other: a job that comes
-    before."""
-    faceless, empty, damaged = folder / "faceless.mp4", folder / "empty.mp4", folder / "damaged.wav"
-    _faceless(faceless)
-    empty.write_bytes(b"")
-    damaged.write_bytes(random.Random(0).randbytes(30_000))
-    changes = {
-        "missing target": {"target": str(folder / "gone.mp4")},
-        "faceless target": {"target": str(faceless)},
-        "speech without sound": {"speech": str(faceless)},
-        "damaged speech": {"speech": str(damaged)},
-        "empty target": {"target": str(empty)},
-        "unknown option": {"textur": "median"},
-        "wrong value": {"write.crf": "plenty"},
-        "weights missing": {"texture": "pix2pix", "texture_weights": str(folder / "gone.safetensors")},
-        "output outside": {"out": "../outside.mp4"},
-        "output of another job": {"out": other["out"]},
-    }
-    return {name: good | {"out": f"bad/{i}.mp4"} | change for i, (name, change) in enumerate(changes.items())}
-
-
-def _faceless(out: Path) -> None:
-    import torch
-
-    from video.clock import FrameClock
-    from video.write import VideoWriter
-
-    if out.exists():
-        return
-    noise = torch.randint(
-        0, 256, (50, 3, SIZE[1] // 8, SIZE[0] // 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
-    )
-    with VideoWriter(out, width=SIZE[0], height=SIZE[1], clock=FrameClock.constant(50, Fraction(25))) as writer:
-        writer.write(noise.repeat_interleave(8, 2).repeat_interleave(8, 3))
-
-
-def manifest(jobs: list[dict], path: Path) -> Path:
-    path.write_text("".join(json.dumps(job) + "\n" for job in jobs))
-    return path
-
-
-# Running the command.
-
-
-def start(
-    jobs: Path, out: Path, cache: Path, n_workers: int, args: argparse.Namespace, env: dict | None = None
-) -> subprocess.Popen:
-    """The batch, in a process group of its own; what it says on either stream comes through one pipe. env: None = this
-    process's own."""
-    out.mkdir(parents=True, exist_ok=True)
-    command = [*COMMAND, str(jobs), "-o", str(out), "--workers", str(n_workers), "--json"]
-    for setting in (f"lips.model={PRIOR}", f"cache.folder={cache}", *args.set):
-        command += ["--set", setting]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=env, start_new_session=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-
-
-def finish(child: subprocess.Popen, heard: Callable[[dict], None] = lambda event: None) -> Run:
-    """Listens until the batch ends; `heard` is given each event."""
-    began, run = time.monotonic(), Run(0, 0.0, 0.0)
-    for line in child.stdout:
-        event = None
-        with suppress(ValueError):
-            event = json.loads(line)
-        if isinstance(event, dict) and "event" in event:
-            run.events.append(event | {"at_s": time.monotonic() - began})
-            heard(event)
-        else:
-            run.words = [*run.words[-20:], line.rstrip()]
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = run.status = os.waitstatus_to_exitcode(status)
-    child.stdout.close()
-    run.seconds, run.cpu_s = time.monotonic() - began, usage.ru_utime + usage.ru_stime
-    return run
-
-
-def family(pid: int) -> Iterator[int]:
-    """A process and all that descend from it."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError, IndexError):
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-    found = [pid]
-    for one in found:
-        yield one
-        found += [child for child, parent in parents.items() if parent == one]
-
-
-def memory_mib(pid: int) -> dict:
-    """Resident memory of the batch's own process and of those under it, largest first."""
-    sizes = {}
-    for one in family(pid):
-        with suppress(OSError):
-            fields = dict(line.split(":", 1) for line in Path(f"/proc/{one}/status").read_text().splitlines())
-            if "VmRSS" in fields:
-                sizes[one] = round(int(fields["VmRSS"].split()[0]) / 1024, 1)
-    return {"parent": sizes.pop(pid, None), "under_it": sorted(sizes.values(), reverse=True)}
-
-
-# The three measurements.
-
-
 def many(args: argparse.Namespace) -> dict:
     """190 jobs done, 10 failed with their reasons, memory at five moments."""
     n = args.jobs or 200
@@ -236,37 +78,41 @@ def many(args: argparse.Namespace) -> dict:
     outside = out.parent / "outside.mp4"
     outside.unlink(missing_ok=True)
     child = start(manifest(jobs, args.work / "many.jsonl"), out, cache, 2, args)
-    moments = {max(1, round(share * n)): f"{share:.0%}" for share in (0.25, 0.5, 0.75, 1)}
-    memory, count = {}, Counter()
-
-    def heard(event: dict) -> None:
-        if event["event"] not in ("done", "kept", "failed", "stopped"):
-            return
-        count.update([event["event"], "ended"])
-        if event["event"] == "done" and count["done"] == 4:  # both workers have done something
-            memory["start"] = memory_mib(child.pid)
-        if count["ended"] in moments:
-            memory[moments[count["ended"]]] = memory_mib(child.pid)
-
-    run = finish(child, heard)
-    reasons = {
-        name: next((e["reason"] for e in run.ended("failed") if e["job"] == jobs.index(job)), None)
-        for name, job in bad.items()
-    }
+    memory = MemoryAtMoments(child.pid, n)
+    run = finish(child, memory)
+    reasons = {e["job"]: e["reason"] for e in run.ended("failed")}
     return {
         "jobs": n,
         "status": run.status,
-        "became": dict(Counter(e["event"] for e in run.ended("done", "kept", "failed", "stopped"))),
-        "reasons": reasons,
-        "good_that_failed": [e["reason"] for e in run.ended("failed") if jobs[e["job"]] in good][:5],
-        "memory_mib": memory,
+        "became": dict(Counter(e["event"] for e in run.ended(*ENDS))),
+        "reasons": {name: reasons.get(jobs.index(job)) for name, job in bad.items()},
+        "good_that_failed": [reason for number, reason in reasons.items() if jobs[number] in good][:5],
+        "memory_mib": memory.mib,
         "seconds": round(run.seconds, 1),
         "jobs_per_minute": round(60 * len(run.ended("done")) / run.seconds, 1),
         "videos": len(list(out.rglob("*.mp4"))),
         "left_over": left_over(out, cache, good),
         "wrote_outside": outside.exists(),
-        "other_words": run.words[-5:],
+        "other_words": run.other_lines[-5:],
     }
+
+
+class MemoryAtMoments:
+    """What a batch of n jobs holds when both workers have done something, and at each quarter; gets every event."""
+
+    def __init__(self, pid: int, n: int) -> None:
+        self.mib: dict[str, dict] = {}
+        self._pid, self._count = pid, Counter()
+        self._moments = {max(1, round(share * n)): f"{share:.0%}" for share in (0.25, 0.5, 0.75, 1)}
+
+    def __call__(self, event: dict) -> None:
+        if event["event"] not in ENDS:
+            return
+        self._count.update([event["event"], "ended"])
+        if event["event"] == "done" and self._count["done"] == 4:
+            self.mib["start"] = memory_mib(self._pid)
+        if self._count["ended"] in self._moments:
+            self.mib[self._moments[self._count["ended"]]] = memory_mib(self._pid)
 
 
 def kills(args: argparse.Namespace) -> dict:
@@ -281,7 +127,7 @@ def kills(args: argparse.Namespace) -> dict:
     undisturbed_s.append(undisturbed(args, listed, out, warm))
     if sums(out, jobs) != truth:
         raise SystemExit("Two undisturbed batches differ.")
-    rng, rounds = random.Random(args.seed), []
+    rng, rounds = np.random.default_rng(args.seed), []
     while (
         sum(r["killed_before_its_end"] for r in rounds) < args.kills
     ):  # a batch that was faster than the kill does not count
@@ -310,7 +156,7 @@ def undisturbed(args: argparse.Namespace, listed: Path, out: Path, cache: Path) 
     """Seconds of a batch that nothing disturbs."""
     run = finish(start(listed, out, cache, 2, args))
     if run.status:
-        raise SystemExit(f"The undisturbed batch ended with status {run.status}: {run.words}")
+        raise SystemExit(f"The undisturbed batch ended with status {run.status}: {run.other_lines}")
     return run.seconds
 
 
@@ -329,34 +175,37 @@ def kill_once(
     _clear(out, cache)
     if warm:
         shutil.copytree(warm, cache)
-    child = start(listed, out, cache, 2, args)
+    killed, outlived = _killed(start(listed, out, cache, 2, args), moment_s, whole)
+    before = finished(out, jobs)
+    runs, status = 0, 1
+    while status and runs < 3:
+        status = finish(start(listed, out, cache, 2, args)).status
+        runs += 1
+    after, found = finished(out, jobs), sums(out, jobs)
+    return {
+        "at_s": round(moment_s, 2),
+        "whole": int(whole),
+        "runs": runs,
+        "not_finished": int(bool(status)),
+        "killed_before_its_end": int(killed.status == -signal.SIGKILL),
+        "finished_before": len(before),
+        "redone": [name for name, metadata in before.items() if after.get(name) != metadata],
+        "said_done_but_not": [e["out"] for e in killed.ended("done") if e["out"] not in before],
+        "different": [name for name, right in truth.items() if found.get(name) != right],
+        "left_over": left_over(out, cache, jobs),
+        "outlived_the_kill": outlived,
+    }
+
+
+def _killed(child: subprocess.Popen, moment_s: float, whole: bool) -> tuple[Run, int]:
+    """(the batch, killed after a while; how many of its processes outlived that)."""
     time.sleep(moment_s)
     members = list(family(child.pid))
     for pid in members if whole else [child.pid]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     outlived = _outlived(members, 25)
-    heard = finish(child)
-    before = finished(out, jobs)
-    runs, status = 0, 1
-    while status and runs < 3:
-        status = finish(start(listed, out, cache, 2, args)).status
-        runs += 1
-    after = finished(out, jobs)
-    found = sums(out, jobs)
-    return {
-        "at_s": round(moment_s, 2),
-        "whole": int(whole),
-        "runs": runs,
-        "not_finished": int(bool(status)),
-        "killed_before_its_end": int(heard.status == -signal.SIGKILL),
-        "finished_before": len(before),
-        "redone": [name for name, mark in before.items() if after.get(name) != mark],
-        "said_done_but_not": [e["out"] for e in heard.ended("done") if e["out"] not in before],
-        "different": [name for name, right in truth.items() if found.get(name) != right],
-        "left_over": left_over(out, cache, jobs),
-        "outlived_the_kill": outlived,
-    }
+    return finish(child), outlived
 
 
 def workers(args: argparse.Namespace) -> dict:
@@ -387,15 +236,76 @@ def timed(args: argparse.Namespace, jobs: list[dict], listed: Path, n_workers: i
     run = finish(start(listed, out, cache, n_workers, args, plain | env))
     ended = run.ended("done")
     if len(ended) != len(jobs):
-        raise SystemExit(
-            f"Only {len(ended)} of {len(jobs)} jobs were done: {[e['reason'] for e in run.ended('failed')][:3]} {run.words}"
-        )
+        reasons = [e["reason"] for e in run.ended("failed")][:3]
+        raise SystemExit(f"Only {len(ended)} of {len(jobs)} jobs were done: {reasons} {run.other_lines}")
     working_s = ended[-1]["at_s"] - run.ended("started")[0]["at_s"]
     return {
         "seconds": round(run.seconds, 2),
         "working_s": round(working_s, 2),
         "cores_used": round(run.cpu_s / run.seconds, 2),
     }
+
+
+# Running the command.
+
+
+def start(
+    jobs: Path, out: Path, cache: Path, n_workers: int, args: argparse.Namespace, env: dict | None = None
+) -> subprocess.Popen:
+    """The batch, in a process group of its own; what it says on either stream comes through one pipe. env: None = this
+    process's own."""
+    out.mkdir(parents=True, exist_ok=True)
+    command = [*COMMAND, str(jobs), "-o", str(out), "--workers", str(n_workers), "--json"]
+    for setting in (f"lips.model={PRIOR}", f"cache.folder={cache}", *args.set):
+        command += ["--set", setting]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=env, start_new_session=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def finish(child: subprocess.Popen, on_event: Callable[[dict], None] = lambda event: None) -> Run:
+    """Listens until the batch ends; `on_event` gets each event."""
+    began, run = time.monotonic(), Run(0, 0.0, 0.0)
+    output = child.stdout or []
+    for line in output:
+        event = None
+        with suppress(ValueError):
+            event = json.loads(line)
+        if isinstance(event, dict) and "event" in event:
+            run.events.append(event | {"at_s": time.monotonic() - began})
+            on_event(event)
+        else:
+            run.other_lines = [*run.other_lines[-20:], line.rstrip()]
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = run.status = os.waitstatus_to_exitcode(status)
+    if child.stdout:
+        child.stdout.close()
+    run.seconds, run.cpu_s = time.monotonic() - began, usage.ru_utime + usage.ru_stime
+    return run
+
+
+def family(pid: int) -> Iterator[int]:
+    """A process and all that descend from it."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError, IndexError):
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for one in found:
+        yield one
+        found += [child for child, parent in parents.items() if parent == one]
+
+
+def memory_mib(pid: int) -> dict:
+    """Resident memory of the batch's own process and of those under it, largest first."""
+    sizes = {}
+    for one in family(pid):
+        with suppress(OSError):
+            fields = dict(line.split(":", 1) for line in Path(f"/proc/{one}/status").read_text().splitlines())
+            if "VmRSS" in fields:
+                sizes[one] = round(int(fields["VmRSS"].split()[0]) / 1024, 1)
+    return {"parent": sizes.pop(pid, None), "under_it": sorted(sizes.values(), reverse=True)}
 
 
 # What lies in the folders.
@@ -420,11 +330,11 @@ def finished(out: Path, jobs: list[dict]) -> dict[str, list]:
 def left_over(out: Path, cache: Path, jobs: list[dict]) -> list[str]:
     """Files that no user asked for: in the outputs' folder all but videos, receipts and the report; in the cache,
     parts."""
-    asked = {job["out"] for job in jobs} | {f"{job['out']}.json" for job in jobs} | OWN_FILES
+    expected = {job["out"] for job in jobs} | {f"{job['out']}.json" for job in jobs} | OWN_FILES
     strange = [
         str(path.relative_to(out))
         for path in out.rglob("*")
-        if path.is_file() and path.relative_to(out).as_posix() not in asked
+        if path.is_file() and path.relative_to(out).as_posix() not in expected
     ]
     return strange + [path.name for path in cache.rglob("*") if path.name.endswith(".part") or ".part." in path.name]
 

@@ -11,17 +11,23 @@ from __future__ import annotations
 
 import os
 
-ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-os.environ.update(dict.fromkeys(ONE_THREAD, "1"))  # before anything counts cores
+# Before anything counts cores.
+os.environ.update(
+    dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+)
 
 import resource
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.common import SAMPLES, config_of, parser, report, sample_target
 from lipsync.config.schema import DubConfig
 from lipsync.store.cache import Cache
+
+if TYPE_CHECKING:
+    from lipsync.pipelines.dub import Prepared
 
 
 class ProcessorTime:
@@ -93,12 +99,12 @@ def measures(target: Path, speech: Path, short_s: float, config: DubConfig, fold
 
 
 def job(
-    target: Path, speech: Path, length_s: float | None, config: DubConfig, folder: Path, cache: Cache, ready
+    target: Path, speech: Path, length_s: float | None, config: DubConfig, folder: Path, cache: Cache, ready: Prepared
 ) -> dict:
     """What a dub of a prepared target took; length_s: of its speech, None = all."""
     from lipsync.pipelines.dub import dub
 
-    watch = ProcessorTime()
+    timer = ProcessorTime()
     receipt = dub(
         target,
         speech,
@@ -106,14 +112,17 @@ def job(
         config,
         preview_s=length_s,
         cache=cache,
-        hook=watch,
+        hook=timer,
         force=True,
         prepared=ready,
     )
-    made = receipt.to_plain()["output"]
-    return {name: made[name] for name in ("frames", "duration_s", "bytes")} | {
-        "cpu_s": watch.seconds,
-        "steps": watch.steps,
+    made = receipt.output
+    return {
+        "frames": made.frames,
+        "duration_s": made.duration_s,
+        "bytes": made.bytes,
+        "cpu_s": timer.seconds,
+        "steps": timer.steps,
     }
 
 

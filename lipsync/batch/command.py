@@ -1,4 +1,4 @@
-"""What `lipsync batch` does: look at every job, do what is left, tell what became of all."""
+"""What `lipsync batch` does: check every job, do what is left, report what became of all."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from lipsync.batch.job import Job, Outcome
+from lipsync.batch.job import Job, JobRecord, Outcome
+from lipsync.batch.lock import locked
 from lipsync.batch.pool import LocalWorkers, Workers
-from lipsync.batch.preflight import Checked, check_jobs, summary
+from lipsync.batch.preflight import check_jobs, summary
 from lipsync.batch.progress import BatchJsonLines, LiveTable, PlainLines, SilentObserver, exit_status
 from lipsync.batch.report import write_report
-from lipsync.batch.run import already_done, locked, run_batch
-from lipsync.batch.storage.store import OutputStore, cache_for, is_url
+from lipsync.batch.run import already_done, run_batch
+from lipsync.batch.storage.address import is_url
+from lipsync.batch.storage.shared_cache import cache_for
+from lipsync.batch.storage.store import OutputStore
 from lipsync.batch.worker import BatchPaths
 from lipsync.config.schema import DubConfig
 from lipsync.core.progress import Bars, silent
@@ -61,34 +64,30 @@ def run_command(
 
     The report goes to the output folder. LipsyncError where the batch cannot begin at all.
     """
-    place, began_s = OutputStore(options.out), time.monotonic()
+    store, began_s = OutputStore(options.out), time.monotonic()
     cache = cache_for(config.cache.folder or None, options.shared)
     limits = _limits(jobs, config, options, cache)
-
     if options.dry_run:
-        known, checked = _looked_at(jobs, place, cache, limits, options, stderr)
+        records = _checked(jobs, store, cache, limits, options, stderr)
         if options.show == "json":
-            stdout.writelines(
-                json.dumps({"event": "checked", "job": n, "out": jobs[n].out} | asdict(look)) + "\n"
-                for n, look in enumerate(checked)
-            )
+            stdout.writelines(json.dumps(_checked_event(n, record)) + "\n" for n, record in enumerate(records))
         else:
-            _say(checked, options, _count(options, sum(outcome is None for outcome in known)), cache, stdout)
-        return 1 if any(c.fault for c in checked) or any(o and o.state == "failed" for o in known) else 0
-    with locked(options.out):
-        known, checked = _looked_at(jobs, place, cache, limits, options, stderr)
-        n_workers = _count(options, sum(outcome is None for outcome in known))
+            _show_summary(records, options, _worker_count(options, _n_open(records)), cache, stdout)
+        is_failed = (r.checked.fault or (r.outcome and r.outcome.state == "failed") for r in records)
+        return 1 if any(is_failed) else 0
+    with locked(options.out) as lock_note:
+        records = _checked(jobs, store, cache, limits, options, stderr)
+        n_workers = _worker_count(options, _n_open(records))
         if options.show in ("table", "lines"):
-            _say(checked, options, n_workers, cache, stderr)
+            _show_summary(records, options, n_workers, cache, stderr, lock_note)
         workers, device_of = _workers(options, limits, n_workers, cache)
-        watch = _watch(options.show, jobs, workers.count, checked, stdout, stderr)
-        with watch:
-            outcomes = run_batch(jobs, _where(options, config, cache), workers, watch, known, device_of=device_of)
+        with _observer(options.show, records, workers.count, stdout, stderr) as observer:
+            outcomes = run_batch(records, _paths(options, config, cache), workers, observer, device_of=device_of)
         about = {"made by": f"lipsync {own_version()}", "workers": workers.count, "seconds": time.monotonic() - began_s}
-        _report(outcomes, place, about)
+        _report(outcomes, store, about)
     if any(outcome.state == "stopped" for outcome in outcomes):
         raise KeyboardInterrupt("the same command does what is left.")
-    return exit_status(watch.tally)
+    return exit_status(observer.stats)
 
 
 def _limits(jobs: Sequence[Job], config: DubConfig, options: BatchOptions, cache: Cache) -> Limits | None:
@@ -105,27 +104,42 @@ def _limits(jobs: Sequence[Job], config: DubConfig, options: BatchOptions, cache
     )
 
 
-def _looked_at(
-    jobs: Sequence[Job], place: OutputStore, cache: Cache, limits: Limits | None, options: BatchOptions, stderr: TextIO
-) -> tuple[list[Outcome | None], list[Checked]]:
-    """What is settled, and what is known of the rest; what cannot be done is settled, too."""
-    known = already_done(jobs, place, force=options.force, verify=options.verify)
-    kept = [number for number, outcome in enumerate(known) if outcome is not None and outcome.state == "kept"]
+def _checked(
+    jobs: Sequence[Job], store: OutputStore, cache: Cache, limits: Limits | None, options: BatchOptions, stderr: TextIO
+) -> list[JobRecord]:
+    """What is known of every job before the first begins; those done already, or that cannot be done, have their
+    outcome."""
+    force, verify = options.force, options.verify
+    records = [JobRecord(job, outcome=already_done(job, store, force=force, verify=verify)) for job in jobs]
     with Bars(stderr) if options.show == "table" else nullcontext(silent) as hook:
-        checked = check_jobs(jobs, options.out, cache, kept=kept, hook=hook, limits=limits)
-    for number, look in enumerate(checked):
-        if look.fault and known[number] is None:
-            known[number] = Outcome(jobs[number], "failed", look.fault, attempts=0)
-    return known, checked
+        check_jobs(records, options.out, cache, hook=hook, limits=limits)
+    for record in records:
+        if record.checked.fault and record.outcome is None:
+            record.outcome = Outcome(record.job, "failed", record.checked.fault, attempts=0)
+    return records
 
 
-def _say(checked: Sequence[Checked], options: BatchOptions, n_workers: int, cache: Cache, stream: TextIO) -> None:
+def _checked_event(number: int, record: JobRecord) -> dict:
+    """What a dry run writes of a job as JSON."""
+    return (
+        {"event": "checked", "job": number, "out": record.job.out} | asdict(record.checked) | {"kept": record.is_kept}
+    )
+
+
+def _n_open(records: Sequence[JobRecord]) -> int:
+    return sum(record.outcome is None for record in records)
+
+
+def _show_summary(
+    records: Sequence[JobRecord], options: BatchOptions, n_workers: int, cache: Cache, stream: TextIO, note: str = ""
+) -> None:
     if options.show != "nothing":
-        stream.write("\n".join(summary(checked, n_workers, options.out, cache, reasons=options.dry_run)) + "\n")
+        lines = summary(records, n_workers, options.out, cache, reasons=options.dry_run)
+        stream.write("\n".join([*lines, *filter(None, [note])]) + "\n")
         stream.flush()
 
 
-def _count(options: BatchOptions, n_jobs: int) -> int:
+def _worker_count(options: BatchOptions, n_jobs: int) -> int:
     """How many workers: as asked for; else one for each GPU, or for each core while memory lasts. Never more than
     jobs."""
     fits = _gpus() or min(os.cpu_count() or 1, int(_free_gib() / _WORKER_GIB))
@@ -141,19 +155,15 @@ def _workers(
 
         address = None if options.ray == "local" else options.ray
         limits = limits and replace(limits, writable=None)  # folders differ from machine to machine
-        return RayWorkers(
-            address, options.workers, cpus=options.cpus, gpus=options.gpus, limits=limits
-        ), lambda worker: ""
+        workers = RayWorkers(address, options.workers, cpus=options.cpus, gpus=options.gpus, limits=limits)
+        return workers, lambda worker: ""
     n_gpus = _gpus()
-    return LocalWorkers(count, limits, compiled=cache.folder / "numba"), (
-        lambda worker: f"cuda:{worker % n_gpus}"
-    ) if n_gpus else (lambda worker: "")
+    local = LocalWorkers(count, limits, compiled=cache.folder / "numba")
+    return local, (lambda worker: f"cuda:{worker % n_gpus}") if n_gpus else (lambda worker: "")
 
 
 def _gpus() -> int:
-    if not (
-        os.path.exists("/dev/nvidia0") or os.path.exists("/dev/kfd")
-    ):  # torch takes seconds to say that there is none
+    if not any(map(os.path.exists, ("/dev/nvidia0", "/dev/kfd"))):  # torch takes seconds to find out
         return 0
     import torch
 
@@ -167,29 +177,29 @@ def _free_gib() -> float:
         return _WORKER_GIB
 
 
-def _where(options: BatchOptions, config: DubConfig, cache: Cache) -> BatchPaths:
+def _paths(options: BatchOptions, config: DubConfig, cache: Cache) -> BatchPaths:
     # On a cluster every machine has its usual cache, unless the user names a folder that is there on all.
     everywhere = options.ray in (None, "local") or config.cache.folder
     return BatchPaths(options.out, str(cache.folder) if everywhere else "", options.shared)
 
 
-def _watch(
-    show: str, jobs: Sequence[Job], n_workers: int, checked: Sequence[Checked], stdout: TextIO, stderr: TextIO
+def _observer(
+    show: str, records: Sequence[JobRecord], n_workers: int, stdout: TextIO, stderr: TextIO
 ) -> SilentObserver:
-    lengths_s = [look.duration_s for look in checked]
     if show == "json":
-        return BatchJsonLines(stdout, jobs, n_workers, lengths_s=lengths_s)
+        return BatchJsonLines(stdout, records, n_workers)
     if show == "nothing":
-        return SilentObserver(jobs, n_workers, lengths_s=lengths_s)
-    kind = LiveTable if show == "table" else PlainLines
-    return kind(stderr if show == "table" else stdout, jobs, n_workers, lengths_s=lengths_s)
+        return SilentObserver(records, n_workers)
+    if show == "table":
+        return LiveTable(stderr, records, n_workers)
+    return PlainLines(stdout, records, n_workers)
 
 
-def _report(outcomes: Sequence[Outcome], place: OutputStore, about: dict) -> None:
-    if not is_url(place.where):
-        write_report(outcomes, place.where, about)
+def _report(outcomes: Sequence[Outcome], store: OutputStore, about: dict) -> None:
+    if not is_url(store.root):
+        write_report(outcomes, store.root, about)
         return
     with tempfile.TemporaryDirectory() as folder:
         write_report(outcomes, folder, about)
         for file in sorted(Path(folder).iterdir()):
-            place.put(file, file.name)
+            store.put(file, file.name)

@@ -3,20 +3,18 @@ receipts of finished jobs."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from lipsync.config.schema import DubConfig
+from lipsync.store.receipt import Receipt
 
 # CPU seconds, measured with the median texture on targets of 480x270, 360x288 and 1280x720 (one thread, a busy
 # machine): parts up to a fifth off.
-FOLLOW_S, FOLLOW_MPX_S = (
-    0.012,
-    0.033,
-)  # per frame of a target, and more per megapixel: finding faces, cutting out mouths
+# Per frame of a target, and more per megapixel: finding faces, cutting out mouths.
+FOLLOW_S, FOLLOW_MPX_S = 0.012, 0.033
 LEARN, MOST_LEARN_S = 1.1, 60.0  # learning to speak: per second of a target without a lip model of its own, and at most
 DRAW_S, DRAW_MPX_S = 0.02, 0.14  # per row of an output, and more per megapixel
 OPEN_S = 1.0  # per job
@@ -32,7 +30,7 @@ MOST_RECEIPTS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
+class VideoFacts:
     """What matters here of a target or of footage. rate: frames a second; bits: per pixel, sound and all."""
 
     width: int
@@ -48,37 +46,39 @@ class Film:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How finished jobs of this batch compare with what would have been foretold: factors of time and room."""
+    """How finished jobs of this batch compare with the plain estimate: factors of time and room."""
 
     seconds: float = 1.0
     n_bytes: float = 1.0
 
 
-def rows_of(film: Film, speech_s: float, config: DubConfig) -> int:
+def rows_of(video: VideoFacts, speech_s: float, config: DubConfig) -> int:
     """Frames of the output."""
-    n = max(1, round(speech_s * film.rate))
-    return min(n, film.frames) if config.retime.length == "cut" else n
+    n = max(1, round(speech_s * video.rate))
+    return min(n, video.frames) if config.retime.length == "cut" else n
 
 
-def output_bytes(film: Film, rows: int, config: DubConfig) -> float:
+def output_bytes(video: VideoFacts, rows: int, config: DubConfig) -> float:
     """Of the video and its receipt."""
     write = config.write
-    like = min(max(BITS_LIKE * film.bits, LEAST_BITS), MOST_BITS) * SHARE_OF.get(write.codec, 1.0)
+    like = min(max(BITS_LIKE * video.bits, LEAST_BITS), MOST_BITS) * SHARE_OF.get(write.codec, 1.0)
     bits = BITS_OF.get(write.codec) or like * 2 ** ((12 - write.crf) / 6)
-    return rows * (film.mpx * 1e6 * bits / 8 + 16) + rows / film.rate * SOUND_BYTES_S + 8192
+    return rows * (video.mpx * 1e6 * bits / 8 + 16) + rows / video.rate * SOUND_BYTES_S + 8192
 
 
-def draw_seconds(film: Film, rows: int) -> float:
-    return rows * (DRAW_S + DRAW_MPX_S * film.mpx)
+def draw_seconds(video: VideoFacts, rows: int) -> float:
+    return rows * (DRAW_S + DRAW_MPX_S * video.mpx)
 
 
-def follow_seconds(films: Sequence[Film], config: DubConfig) -> float:
+def follow_seconds(videos: Sequence[VideoFacts], config: DubConfig) -> float:
     """Of a target and its footage, before their first job."""
-    learn_s = 0.0 if config.lips.model else min(MOST_LEARN_S, LEARN * sum(film.frames / film.rate for film in films))
-    return learn_s + sum(film.frames * (FOLLOW_S + FOLLOW_MPX_S * film.mpx) for film in films)
+    learn_s = (
+        0.0 if config.lips.model else min(MOST_LEARN_S, LEARN * sum(video.frames / video.rate for video in videos))
+    )
+    return learn_s + sum(video.frames * (FOLLOW_S + FOLLOW_MPX_S * video.mpx) for video in videos)
 
 
-def kept_bytes(films: Sequence[Film], eyes_px: float, config: DubConfig) -> float:
+def kept_bytes(videos: Sequence[VideoFacts], eyes_px: float, config: DubConfig) -> float:
     """What the analyses of a target and its footage take in the cache. eyes_px: eye distance in the target; 0 = not
     known."""
     from lipsync.core.geometry import mouth_space
@@ -88,19 +88,18 @@ def kept_bytes(films: Sequence[Film], eyes_px: float, config: DubConfig) -> floa
         return most
     space = mouth_space(eyes_px * config.analysis.crop_scale)
     return min(
-        most, 3 * space.width * space.height * min(config.analysis.max_mouths, sum(film.frames for film in films))
+        most, 3 * space.width * space.height * min(config.analysis.max_mouths, sum(video.frames for video in videos))
     )
 
 
-def scale_from(receipts: Iterable[tuple[Path, Film, DubConfig]]) -> Scale:
+def scale_from(receipts: Iterable[tuple[Path, VideoFacts, DubConfig]]) -> Scale:
     """From finished jobs: (receipt, target, configuration); what cannot be read is left out."""
     seconds, sizes = [], []
-    for path, film, config in receipts:
-        try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            rows, took_s, n_bytes = facts["output"]["frames"], facts["seconds"]["dub"], facts["output"]["bytes"]
-            seconds.append(took_s / draw_seconds(film, rows))
-            sizes.append(n_bytes / output_bytes(film, rows, config))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, ZeroDivisionError):
+    for path, video, config in receipts:
+        receipt = Receipt.read(path)
+        if receipt is None or "dub" not in receipt.seconds or receipt.output.frames < 1:
             continue
+        rows = receipt.output.frames
+        seconds.append(receipt.seconds["dub"] / draw_seconds(video, rows))
+        sizes.append(receipt.output.bytes / output_bytes(video, rows, config))
     return Scale(median(seconds), median(sizes)) if seconds else Scale()

@@ -1,14 +1,15 @@
-"""One dub of a batch, and what became of it."""
+"""One dub of a batch: what is asked for, what was checked, and what became of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 from lipsync.config.schema import DubConfig
 
 #: What can become of a job: done now, found done, failed, or never begun because the batch was stopped.
-STATES = ("done", "kept", "failed", "stopped")
+State = Literal["done", "kept", "failed", "stopped"]
+STATES: tuple[State, ...] = get_args(State)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,28 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """What is known of a job before it begins. fault: why it cannot be done ("" = nothing known); frames, duration_s:
+    of its video (0 = not known); n_bytes: about, of its video; cache_bytes: about, of what it is the first to analyse;
+    seconds: about, of one worker, of which first_s for that analysis."""
+
+    fault: str = ""
+    frames: int = 0
+    duration_s: float = 0.0
+    n_bytes: int = 0
+    cache_bytes: int = 0
+    seconds: float = 0.0
+    first_s: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a job. state: one of STATES; reason: the sentence of a failure; frames, duration_s: of its video;
-    seconds: it took; attempts: begun so many times; notes: what its receipt says the user should know."""
+    """What became of a job. reason: the sentence of a failure; frames, duration_s: of its video; seconds: it took;
+    attempts: begun so many times; notes: what its receipt says the user should know."""
 
     job: Job
-    state: str
+    state: State
     reason: str = ""
     frames: int = 0
     duration_s: float = 0.0
@@ -57,9 +74,25 @@ class Outcome:
             raise ValueError(f"Outcome.state must be one of {', '.join(STATES)}, got {self.state!r}")
 
 
+@dataclass(slots=True)
+class JobRecord:
+    """All that a batch knows of a job. outcome: None until it has ended; attempts: begun so many times, last at began_s
+    of the monotonic clock."""
+
+    job: Job
+    checked: Checked = Checked()
+    outcome: Outcome | None = None
+    attempts: int = 0
+    began_s: float = 0.0
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it was found done."""
+        return self.outcome is not None and self.outcome.state == "kept"
+
+
 class BatchObserver(Protocol):
-    """Is told what happens, job by its number in the batch (from 0). Also a context manager, which ends what it
-    shows."""
+    """Learns what happens, job by its number in the batch (from 0)."""
 
     def started(self, number: int, worker: int) -> None: ...
 

@@ -1,4 +1,4 @@
-"""A list of jobs from a manifest (TOML, CSV or JSON Lines) or from patterns of file names. docs/batch.md describes the
+"""A list of jobs from a manifest (lipsync/batch/readers.py) or from patterns of file names. docs/batch.md describes the
 formats.
 
 More special wins: defaults, --config, --set and named options, [defaults] of the manifest, the job's own keys.
@@ -6,36 +6,43 @@ More special wins: defaults, --config, --set and named options, [defaults] of th
 
 from __future__ import annotations
 
-import csv
-import glob
-import io
-import json
 import os
 import re
-import tomllib
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from lipsync.batch.job import Job
-from lipsync.batch.storage.store import is_url, shown
-from lipsync.config.load import Text, from_plain, load, option_names, overrides, validate
+from lipsync.batch.readers import (
+    KEYS,
+    Entry,
+    manifest_text,
+    matching_files,
+    one_line,
+    pairs_by_name,
+    read_csv,
+    read_json_lines,
+    read_toml,
+    refuse_unknown,
+    sentence_of,
+    stem_of,
+)
+from lipsync.batch.storage.address import is_url, redacted
+from lipsync.config.load import Text, from_plain, load, overrides, validate
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.core.text import nearest
 
-MAX_BYTES = 64 << 20
 MAX_JOBS = 1_000_000
-#: The keys of a job beside those of the configuration.
-KEYS = ("target", "speech", "out", "footage")
 #: Options that name a file to read, unless they hold one of the words beside them.
 PATH_OPTIONS = {
     "texture_weights": (), "lips.model": (), "lips.prior": ("bundled", "none"), "face.dlib_predictor": (),
 }  # fmt: skip
 #: Sections that the jobs of a batch share, and which are for the command line.
 SHARED = ("cache", "sandbox")
+#: How a manifest is read, by its ending.
+READERS = {".toml": read_toml, ".csv": read_csv, ".jsonl": read_json_lines, ".ndjson": read_json_lines}
 #: Longer names of a file leave no room for the receipt's and the hidden part's.
 MAX_NAME_BYTES = 200
 
@@ -50,24 +57,22 @@ def read_manifest(
 ) -> list[Job]:
     """The jobs that a manifest asks for, in its order; what is wrong with one job alone becomes its `fault`.
 
-    config, settings, named: as for config_file.load, for all jobs; root: every file that the manifest names must lie in
-    this folder. UsageError, with the place, for a file that is no manifest or has no jobs; LipsyncError for wrong
+    config, settings, named: as for `config.load.load`, for all jobs; root: every file that the manifest names must lie
+    in this folder. UsageError, with the place, for a file that is no manifest or has no jobs; LipsyncError for wrong
     options."""
     file = Path(file)
     load(config, settings, named)  # a wrong option of the command line is not every job's fault
-    reader = {".toml": _toml_jobs, ".csv": _csv_jobs, ".jsonl": _json_jobs, ".ndjson": _json_jobs}.get(
-        file.suffix.lower()
-    )
+    reader = READERS.get(file.suffix.lower())
     if reader is None:
         raise UsageError(
             f"The format of the manifest {file} is not clear from its ending. Name it .toml, .csv or .jsonl."
         )
-    defaults, asked = reader(_text(file), file)
-    if not asked:
+    defaults, entries = reader(manifest_text(file), file)
+    if not entries:
         raise UsageError(f"The manifest {file} has no jobs. Give every job a target and a speech.")
-    place = _Place(file.absolute().parent, _folder(root))
-    maker = _Maker(overrides(config, settings, named), defaults, place, file)
-    return _each_its_own_out([maker.job(*one) for one in asked])
+    paths = _PathRules(file.absolute().parent, _folder(root))
+    builder = _JobBuilder(overrides(config, settings, named), defaults, paths, file)
+    return _each_its_own_out([builder.job(entry) for entry in entries])
 
 
 def jobs_from_globs(
@@ -84,7 +89,7 @@ def jobs_from_globs(
     targets, speech: patterns with *, ?, [] and **; a file without its like in "name" is a job with a fault. UsageError:
     nothing matches."""
     options = load(config, settings, named)
-    videos, voices = _matches(targets, "--targets"), _matches(speech, "--speech")
+    videos, voices = matching_files(targets, "--targets"), matching_files(speech, "--speech")
     if pairs == "cross" and len(videos) * len(voices) > MAX_JOBS:
         raise UsageError(
             f"{len(videos)} targets with {len(voices)} speech files are more than {MAX_JOBS} jobs. Split the batch."
@@ -92,7 +97,7 @@ def jobs_from_globs(
     if pairs == "cross":
         chosen = [(video, voice, _default_out(video, voice)) for video in videos for voice in voices]
     elif pairs == "name":
-        chosen = list(_paired(videos, voices))
+        chosen = list(pairs_by_name(videos, voices))
     else:
         raise UsageError(f"--pairs must be cross or name, not {pairs!r}.")
     return _each_its_own_out([_globbed(video, voice, out, options) for video, voice, out in chosen])
@@ -110,7 +115,7 @@ def out_path(folder: str | Path, out: str) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _PathRules:
     """Where a manifest's relative paths begin, and the folder, links resolved, that they must lie in ("" =
     anywhere)."""
 
@@ -123,7 +128,7 @@ class _Place:
         if is_url(text):
             if self.root:
                 raise UsageError(
-                    f"{key} {shown(text)} is an address; with --root only files in {self.root} may be named."
+                    f"{key} {redacted(text)} is an address; with --root only files in {self.root} may be named."
                 )
             return text
         path = os.path.join(self.folder, text)
@@ -132,11 +137,11 @@ class _Place:
         return path
 
 
-class _Maker:
+class _JobBuilder:
     """Makes jobs of what a manifest asks for. Equal configurations are one object: there may be 100,000 jobs."""
 
-    def __init__(self, base: dict, defaults: dict, place: _Place, file: Path) -> None:
-        self._place, self._defaults = place, {key: value for key, value in defaults.items() if key in KEYS}
+    def __init__(self, base: dict, defaults: dict, path_rules: _PathRules, file: Path) -> None:
+        self._path_rules, self._defaults = path_rules, {key: value for key, value in defaults.items() if key in KEYS}
         self._made: dict[str, DubConfig | str] = {}
         self._configs: dict[DubConfig, DubConfig] = {}
         self._paths: dict[str, str] = {}
@@ -144,20 +149,20 @@ class _Maker:
         try:
             if "out" in defaults:
                 raise UsageError("out is each job's own: two jobs cannot write one file.")
-            _refuse_unknown(defaults)
+            refuse_unknown(defaults)
             self._base = self._overlaid({key: value for key, value in defaults.items() if key not in KEYS})
             self._plain = self._interned(validate(from_plain(self._base)))
         except (LipsyncError, RecursionError) as error:
-            raise UsageError(one_line(f"{file}, [defaults]: {_sentence(error)}")) from error
+            raise UsageError(one_line(f"{file}, [defaults]: {sentence_of(error)}")) from error
 
-    def job(self, line: str, values: dict, fault: str = "") -> Job:
+    def job(self, entry: Entry) -> Job:
         """The job; what is wrong with it becomes its fault, and what could be read is kept."""
-        values = self._defaults | values
+        values, fault = self._defaults | entry.values, entry.fault
         got: dict = {"target": "", "speech": "", "out": "", "config": self._plain}
         try:
             if fault:
                 raise UsageError(fault)
-            _refuse_unknown(values)
+            refuse_unknown(values)
             got["target"], got["speech"] = self._file(values, "target"), self._file(values, "speech")
             got["footage"] = tuple(self._path(name, "footage") for name in _names(values.get("footage")))
             got["out"] = _out(
@@ -165,8 +170,8 @@ class _Maker:
             )
             got["config"] = self._config({key: value for key, value in values.items() if key not in KEYS})
         except (LipsyncError, RecursionError) as error:
-            fault = one_line(f"{line}: {_sentence(error)}")
-        return Job(**got, line=line, fault=fault)
+            fault = one_line(f"{entry.line}: {sentence_of(error)}")
+        return Job(**got, line=entry.line, fault=fault)
 
     def _file(self, values: dict, key: str) -> str:
         value = values.get(key)
@@ -178,7 +183,7 @@ class _Maker:
 
     def _path(self, text: str, key: str) -> str:
         if text not in self._paths:
-            self._paths[text] = self._place.path(str(text), key)
+            self._paths[text] = self._path_rules.path(str(text), key)
         return self._paths[text]
 
     def _config(self, own: dict) -> DubConfig:
@@ -218,138 +223,13 @@ class _Maker:
             ("limits" in tree, "limits.*"),
             (_at(tree, "face.dlib_predictor"), "face.dlib_predictor"),
         ):
-            if self._place.root and named:  # code, limits, and a file that dlib reads without our checks
+            if self._path_rules.root and named:  # code, limits, and a file that dlib reads without our checks
                 raise UsageError(f"With --root a manifest may not set {option}: give it on the command line.")
         for name, words in [*PATH_OPTIONS.items(), *([("texture", ())] if own_code else [])]:
             value = _at(tree, name)
             if isinstance(value, str) and value and value not in words:
                 _lay(tree, _nested({name: self._path(value, name)}))
         return _lay(_copy(self._base), tree)
-
-
-def _toml_jobs(text: str, file: Path) -> tuple[dict, list[tuple]]:
-    """([defaults], (line, values) of every [[job]])."""
-    try:
-        tree = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(one_line(f"The manifest {file} is not TOML: {_sentence(error)}.")) from error
-    for name in tree:
-        if name not in ("job", "defaults"):
-            near = "Did you mean [[job]]? " if name == "jobs" else ""
-            raise UsageError(
-                one_line(
-                    f"Unknown key {name!r} in the manifest {file}. {near}It has a table [defaults] and a table [[job]] "
-                    "per job."
-                )
-            )
-    jobs, defaults = tree.get("job", []), tree.get("defaults", {})
-    if not isinstance(jobs, list) or not all(isinstance(job, dict) for job in jobs) or not isinstance(defaults, dict):
-        raise UsageError(f"In the manifest {file} every job is a table [[job]], and [defaults] is one table.")
-    heads = [n for n, line in enumerate(text.split("\n"), 1) if re.match(r"\s*\[\[\s*[\"']?job[\"']?\s*\]\]", line)]
-    where = [f"line {n}" for n in heads] if len(heads) == len(jobs) else [f"job {n}" for n in range(1, len(jobs) + 1)]
-    return defaults, [(f"{file.name}, {at}", job) for at, job in zip(where, jobs, strict=True)]
-
-
-def _csv_jobs(text: str, file: Path) -> tuple[dict, list[tuple]]:
-    """({}, (line, values, fault) of every row); the first row names the columns."""
-    rows, asked, at = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True), [], 1
-    try:
-        names = [name.strip() for name in next(rows, [])]
-        _check_columns(names, file)
-        while True:
-            at = rows.line_num + 1
-            row = next(rows, None)
-            if row is None:
-                return {}, asked
-            cells = [cell.strip() for cell in row]
-            if any(cells):
-                fault = (
-                    f"This row has {len(cells)} cells, more than the {len(names)} columns. Quote cells that hold a "
-                    "comma."
-                    if any(cells[len(names) :])
-                    else ""
-                )
-                asked.append(
-                    (
-                        f"{file.name}, line {at}",
-                        {name: Text(cell) for name, cell in zip(names, cells, strict=False) if cell},
-                        fault,
-                    )
-                )
-    except csv.Error as error:
-        raise UsageError(f"{file}, line {at}: this is not CSV: {error}.") from error
-
-
-def _check_columns(names: list[str], file: Path) -> None:
-    """UsageError where the head of a CSV file cannot be."""
-    for name in ("target", "speech"):
-        if name not in names:
-            cure = "Its columns are separated by commas, and the first row names them, such as target,speech,out."
-            raise UsageError(f"The manifest {file} has no column {name}. {cure}")
-    twice = next((name for name in names if names.count(name) > 1), None) if len(names) <= 1000 else "of over 1000"
-    if twice is not None:
-        raise UsageError(one_line(f"The manifest {file} has the column {twice!r} twice. Leave one out."))
-    try:
-        _refuse_unknown(names)
-    except UsageError as error:
-        raise UsageError(one_line(f"{file}, line 1: {error}")) from error
-
-
-def _json_jobs(text: str, file: Path) -> tuple[dict, list[tuple]]:
-    """({}, (line, values, fault) of every line that is not blank)."""
-    asked = []
-    for n, line in enumerate(text.split("\n"), 1):  # splitlines would also split inside JSON's own text
-        if not line.strip():
-            continue
-        values, fault = {}, ""
-        try:
-            values = json.loads(line, object_pairs_hook=_once)
-        except (ValueError, RecursionError) as error:
-            fault = f"This line is not JSON: {_sentence(error)}."
-        if not isinstance(values, dict):
-            values, fault = {}, 'A job is an object, such as {"target": "a.mp4", "speech": "b.wav"}.'
-        asked.append((f"{file.name}, line {n}", values, fault))
-    if asked and all(fault for *_, fault in asked):
-        raise UsageError(one_line(f"The manifest {file} is not JSON Lines: {asked[0][0]}: {asked[0][2]}"))
-    return {}, asked
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key is given twice")
-    return dict(pairs)
-
-
-def _text(file: Path) -> str:
-    """What a manifest holds, or UsageError."""
-    try:
-        with file.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"The manifest {file} cannot be read: {getattr(error, 'strerror', None) or error}. Check the name."
-        ) from error
-    if len(raw) > MAX_BYTES:
-        raise UsageError(f"The manifest {file} is larger than {MAX_BYTES >> 20} MiB. Split it.")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{file}, line {line}: this is not UTF-8 text. Save the manifest as UTF-8.") from error
-    if not text.strip():
-        raise UsageError(f"The manifest {file} is empty. Give every job a target and a speech.")
-    return text
-
-
-def _refuse_unknown(keys: Iterable[str]) -> None:
-    for key in keys:
-        if key not in KEYS and key not in option_names():
-            raise UsageError(_unknown(key))
-
-
-@lru_cache(1000)
-def _unknown(key: str) -> str:
-    return f"Unknown key {key[:80]!r}. {nearest(key, [*KEYS, *option_names()])}"
 
 
 def _names(value: object) -> Sequence[str]:
@@ -382,11 +262,7 @@ def _out(value: object) -> str:
 
 
 def _default_out(target: str, speech: str) -> str:
-    return f"{_stem(target)}-{_stem(speech)}.mp4"
-
-
-def _stem(name: str) -> str:
-    return os.path.splitext(os.path.basename(re.split("[?#]", name)[0] if is_url(name) else name))[0]
+    return f"{stem_of(target)}-{stem_of(speech)}.mp4"
 
 
 def _each_its_own_out(jobs: Iterable[Job]) -> list[Job]:
@@ -394,7 +270,7 @@ def _each_its_own_out(jobs: Iterable[Job]) -> list[Job]:
     fault."""
     files: dict[str, str] = {}
     folders: dict[str, str] = {}
-    told = []
+    checked = []
     for job in jobs:
         if job.out:
             name = unicodedata.normalize("NFC", job.out).casefold()
@@ -408,8 +284,8 @@ def _each_its_own_out(jobs: Iterable[Job]) -> list[Job]:
                     job,
                     fault=one_line(f"{job.line}: out {job.out!r} is taken by {other}. Give one of them another out."),
                 )
-        told.append(job)
-    return told
+        checked.append(job)
+    return checked
 
 
 def _globbed(video: str, voice: str, out: str, options: DubConfig) -> Job:
@@ -427,37 +303,6 @@ def _globbed(video: str, voice: str, out: str, options: DubConfig) -> Job:
         fault = one_line(f"{line}: {error}")
         out = ""
     return Job(video, voice, out, config=options, line=one_line(line), fault=fault)
-
-
-def _paired(videos: Sequence[str], voices: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """(target, speech, out) by equal stems; a file without its like comes alone."""
-    of_stem: dict[str, list[str]] = {}
-    for voice in voices:
-        of_stem.setdefault(_stem(voice), []).append(voice)
-    for video in videos:
-        for voice in of_stem.get(_stem(video), [""]):
-            yield video, voice, f"{_stem(video)}.mp4"
-    known = set(map(_stem, videos))
-    yield from (("", voice, "") for voice in voices if _stem(voice) not in known)
-
-
-def _matches(pattern: str, option: str) -> list[str]:
-    """The files that a pattern means, absolute, in order. UsageError: none."""
-    if is_url(pattern):
-        if glob.has_magic(pattern):
-            raise UsageError(
-                f"{option} {pattern}: patterns work on local files only. Name URLs one by one in a manifest."
-            )
-        return [pattern]
-    pattern = os.path.expanduser(pattern)
-    found = (
-        [pattern]
-        if os.path.isfile(pattern)
-        else sorted(name for name in glob.iglob(pattern, recursive=True) if os.path.isfile(name))
-    )
-    if not found:
-        raise UsageError(f"No file matches {option} {pattern!r}. Quote the pattern, and check the folder.")
-    return [os.path.abspath(name) for name in found]
 
 
 def _folder(root: str | Path | None) -> str:
@@ -504,26 +349,14 @@ def _lay(tree: dict, over: Mapping[str, object], prefix: str = "", twice: bool =
     return tree
 
 
-def _copy(value: object) -> object:
+def _copy(value: Any) -> Any:
+    """`value` with dictionaries of its own."""
     return {key: _copy(inner) for key, inner in value.items()} if isinstance(value, dict) else value
 
 
 def _at(tree: Mapping[str, object], name: str) -> object:
     """The value of "section.key", or None."""
+    value: object = tree
     for part in name.split("."):
-        tree = tree.get(part) if isinstance(tree, Mapping) else None
-    return tree
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "the values are nested too deeply"
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg}, column {error.colno}"
-    return str(error)
-
-
-def one_line(text: str) -> str:
-    """A message safe to print: no line breaks, no control or direction characters, not endless."""
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:1000])
-    return text if len(text) <= 500 else f"{text[:497]}..."
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

@@ -17,9 +17,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import IO, Protocol
 
 from lipsync.core.environment import THREADS
+from lipsync.core.errors import UsageError
 from lipsync.sandbox.limits import (
     OUT_OF_MEMORY,
     OUT_OF_TIME,
@@ -29,20 +30,20 @@ from lipsync.sandbox.limits import (
     short_of_memory,
 )
 
-GRACE_S = 15.0  # a worker that is told to stop removes what it had begun
-_TOLD_S = 0.2  # between two words of a worker on how far it is
+GRACE_S = 15.0  # a worker that is asked to stop removes what it had begun
+_PROGRESS_S = 0.2  # between two messages of a worker on how far it is
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What a worker says of a job. kind: "progress" (said: step, done, total), "ended" (said: the result of
-    `work.perform`), or "lost" with its worker (said: reason, a sentence; final: True where another try would end the
-    same way)."""
+class WorkerEvent:
+    """What a worker reports of a job. kind, and what is in its message: "progress" (step, done, total), "ended" (the
+    result of `worker.perform`), or "lost" with its worker (reason, a sentence; final: True where another try would end
+    the same way)."""
 
     worker: int
     number: int
     kind: str
-    said: dict
+    message: dict
 
 
 class Workers(Protocol):
@@ -53,21 +54,28 @@ class Workers(Protocol):
     def submit(self, worker: int, number: int, task: dict) -> None:
         """Gives a free worker the job `number`."""
 
-    def wait(self, timeout_s: float) -> list[Report]:
+    def wait(self, timeout_s: float) -> list[WorkerEvent]:
         """What happened since; empty where nothing did for `timeout_s`."""
+        ...
 
     def close(self, now: bool) -> None:
         """Ends the workers. now: jobs still run; they are stopped and tidied up."""
 
 
-@dataclass
-class _Seat:
-    """A worker's process. number: of its job; said: bytes of an unfinished line; errors: its standard error."""
+class _Child:
+    """A worker's process. number: of its job; errors: its standard error; unread: bytes of an unfinished line."""
 
-    process: subprocess.Popen
-    errors: BinaryIO
-    number: int | None = None
-    said: bytes = b""
+    def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
+        if process.stdin is None or process.stdout is None:
+            raise ValueError("A worker's process needs pipes.")
+        self.process, self.stdin, self.stdout, self.errors = process, process.stdin, process.stdout, errors
+        self.number: int | None = None
+        self.unread = b""
+
+    def close(self) -> None:
+        self.stdin.close()
+        self.stdout.close()
+        self.errors.close()
 
 
 @dataclass
@@ -80,46 +88,49 @@ class LocalWorkers:
     work: str = "lipsync.batch.worker:perform"
     compiled: Path | None = None
     _own: tempfile.TemporaryDirectory | None = None
-    _seats: dict[int, _Seat] = field(default_factory=dict)
+    _children: dict[int, _Child] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not hasattr(select, "poll"):
+            raise UsageError("A batch needs select.poll, which this system lacks. Dub one by one with lipsync dub.")
 
     def submit(self, worker: int, number: int, task: dict) -> None:
-        seat = self._seats.get(worker)
-        if seat is None or seat.process.poll() is not None:
-            seat = self._seats[worker] = self._start()
-        seat.number = number
+        child = self._children.get(worker)
+        if child is None or child.process.poll() is not None:
+            child = self._children[worker] = self._start()
+        child.number = number
         try:
-            seat.process.stdin.write(json.dumps(task).encode() + b"\n")
-            seat.process.stdin.flush()
+            child.stdin.write(json.dumps(task).encode() + b"\n")
+            child.stdin.flush()
         except OSError:
             pass  # it is dead: `wait` says so
 
-    def wait(self, timeout_s: float) -> list[Report]:
-        busy = {seat.process.stdout.fileno(): worker for worker, seat in self._seats.items() if seat.number is not None}
+    def wait(self, timeout_s: float) -> list[WorkerEvent]:
+        busy = {child.stdout.fileno(): worker for worker, child in self._children.items() if child.number is not None}
         if not busy:
             return []
         poll = select.poll()
         for pipe in busy:
             poll.register(pipe, select.POLLIN)
-        return [report for pipe, _ in poll.poll(timeout_s * 1000) for report in self._heard(busy[pipe])]
+        return [event for pipe, _ in poll.poll(timeout_s * 1000) for event in self._read(busy[pipe])]
 
     def close(self, now: bool) -> None:
-        for seat in self._seats.values():
-            seat.process.stdin.close()  # a worker that hears this stops, whatever it does
+        for child in self._children.values():
+            child.stdin.close()  # a worker that notices stops, whatever it does
         end_s = time.monotonic() + GRACE_S
-        for seat in self._seats.values():
+        for child in self._children.values():
             try:
-                seat.process.wait(max(0.0, end_s - time.monotonic()) if now else None)
+                child.process.wait(max(0.0, end_s - time.monotonic()) if now else None)
             except subprocess.TimeoutExpired:
-                seat.process.kill()
-                seat.process.wait()
-            seat.process.stdout.close()
-            seat.errors.close()
-        self._seats.clear()
+                child.process.kill()
+                child.process.wait()
+            child.close()
+        self._children.clear()
         if self._own is not None:
             self._own.cleanup()
             self._own = None
 
-    def _start(self) -> _Seat:
+    def _start(self) -> _Child:
         share = str(max(1, (os.cpu_count() or 1) // self.count))
         threads = {
             name: str(min(int(os.environ.get(name) or share), int(share)))
@@ -130,8 +141,8 @@ class LocalWorkers:
             "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lipsync.batch.pool import serve; "
             "serve(*sys.argv[2:])"
         )
-        limits, places = self._bounds()
-        errors = tempfile.TemporaryFile()
+        limits, environment = self._bounds()
+        errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the child
         # A group of its own: Ctrl-C reaches this process, which then stops the workers.
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", start, json.dumps(sys.path), self.work, json.dumps(limits)],
@@ -139,10 +150,11 @@ class LocalWorkers:
             stdout=subprocess.PIPE,
             stderr=errors,
             process_group=0,
-            env=os.environ | threads | places,
+            env=os.environ | threads | environment,
         )
-        os.set_blocking(process.stdout.fileno(), False)
-        return _Seat(process, errors)
+        child = _Child(process, errors)
+        os.set_blocking(child.stdout.fileno(), False)
+        return child
 
     def _bounds(self) -> tuple[dict | None, dict[str, str]]:
         """The limits as plain values, and the environment of a process that may write in few folders."""
@@ -157,25 +169,25 @@ class LocalWorkers:
             "NUMBA_CACHE_DIR": str(compiled),
         }
 
-    def _heard(self, worker: int) -> list[Report]:
-        seat, reports = self._seats[worker], []
-        piece = os.read(seat.process.stdout.fileno(), 1 << 20)
-        *lines, seat.said = (seat.said + piece).split(b"\n")
-        for line in lines:
-            kind, said = json.loads(line)
-            reports.append(Report(worker, seat.number, kind, said))
+    def _read(self, worker: int) -> list[WorkerEvent]:
+        child, events = self._children[worker], []
+        piece = os.read(child.stdout.fileno(), 1 << 20)
+        *lines, child.unread = (child.unread + piece).split(b"\n")
+        number = child.number
+        if number is None:
+            return events
+        for kind, message in map(json.loads, lines):
+            events.append(WorkerEvent(worker, number, kind, message))
             if kind == "ended":
-                seat.number = None
-        if not piece and seat.number is not None:
-            reports.append(Report(worker, seat.number, "lost", self._cause(seat)))
-            del self._seats[worker]
-            seat.process.stdin.close()
-            seat.process.stdout.close()
-            seat.errors.close()
-        return reports
+                child.number = None
+        if not piece and child.number is not None:
+            events.append(WorkerEvent(worker, number, "lost", self._cause(child)))
+            del self._children[worker]
+            child.close()
+        return events
 
-    def _cause(self, seat: _Seat) -> dict:
-        status = seat.process.wait()
+    def _cause(self, child: _Child) -> dict:
+        status = child.process.wait()
         limit = {OUT_OF_MEMORY: "memory", OUT_OF_TIME: "time", -signal.SIGALRM: "time", -signal.SIGXCPU: "time"}.get(
             status
         )
@@ -188,8 +200,8 @@ class LocalWorkers:
         if status == -signal.SIGKILL:
             return {"reason": "Its worker was killed, perhaps because the memory was full. Use fewer --workers."}
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-        seat.errors.seek(max(0, seat.errors.seek(0, os.SEEK_END) - 2000))
-        last = seat.errors.read().decode(errors="replace").strip().splitlines()
+        child.errors.seek(max(0, child.errors.seek(0, os.SEEK_END) - 2000))
+        last = child.errors.read().decode(errors="replace").strip().splitlines()
         return {"reason": f"Its worker ended {how}{f' ({last[-1][:200]})' if last else ''}. Dub it alone to see more."}
 
 
@@ -200,11 +212,11 @@ def serve(work: str, limits: str) -> None:
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # stray prints of libraries must not be taken for reports
+    os.dup2(2, 1)  # stray prints of libraries must not be taken for events
     jobs, waiting = [], threading.Semaphore(0)
 
-    def tell(kind: str, said: dict) -> None:
-        out.write(json.dumps([kind, said]).encode() + b"\n")
+    def send(kind: str, message: dict) -> None:
+        out.write(json.dumps([kind, message]).encode() + b"\n")
         out.flush()
 
     def listen() -> None:
@@ -226,7 +238,7 @@ def serve(work: str, limits: str) -> None:
             job = jobs.pop(0)
             if job is None:
                 return
-            tell("ended", perform(job, _throttled(tell)))
+            send("ended", perform(job, _throttled(send)))
             os.ftruncate(2, 0)
     except (KeyboardInterrupt, BrokenPipeError):
         os._exit(130)
@@ -246,13 +258,13 @@ def _limited(work: str, limits: dict | None) -> Callable[[dict, Callable], dict]
     module, _, name = work.partition(":")
     if limits is None:
         return getattr(import_module(module), name)
-    limits = Limits(**limits)
-    limit_this_process(limits)  # before a thread is started
+    bounds = Limits(**limits)
+    limit_this_process(bounds)  # before a thread is started
     restart_clock(0)
     perform = getattr(import_module(module), name)
 
     def bounded(job: dict, hook: Callable) -> dict:
-        restart_clock(limits.seconds)
+        restart_clock(bounds.seconds)
         try:
             return perform(job, hook)
         except Exception as error:
@@ -265,15 +277,15 @@ def _limited(work: str, limits: dict | None) -> Callable[[dict, Callable], dict]
     return bounded
 
 
-def _throttled(tell: Callable[[str, dict], None]) -> Callable[[str, int, int], None]:
-    """A hook that says every step's start and end, and at most a few times a second how far it is."""
-    last, told_s = "", 0.0
+def _throttled(send: Callable[[str, dict], None]) -> Callable[[str, int, int], None]:
+    """A hook that sends every step's start and end, and at most a few times a second how far it is."""
+    last, sent_s = "", 0.0
 
     def hook(step: str, done: int, total: int) -> None:
-        nonlocal last, told_s
+        nonlocal last, sent_s
         now_s = time.monotonic()
-        if step != last or done == total or now_s - told_s >= _TOLD_S:
-            last, told_s = step, now_s
-            tell("progress", {"step": step, "done": done, "total": total})
+        if step != last or done == total or now_s - sent_s >= _PROGRESS_S:
+            last, sent_s = step, now_s
+            send("progress", {"step": step, "done": done, "total": total})
 
     return hook

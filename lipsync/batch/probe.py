@@ -1,31 +1,40 @@
-"""One look at a file or an option, from plain values to plain values: what `check` asks of a process of its own, which
-may crash or hang."""
+"""One probe of a file or an option, from plain values to plain values: what the preflight asks of a process of its own,
+which may crash or hang."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lipsync.config.load import from_plain
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import user_message
 from lipsync.core.progress import Hook, silent
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lipsync.face.backend import Backend
+    from video.probe import VideoStream
+
 #: Pictures of a target in which a face is looked for.
 PICTURES = 12
+T = TypeVar("T")
 
 
 def perform(task: dict, hook: Hook = silent) -> dict:
-    """{"found": what the look finds, or None}, or {"fault": one sentence}. task: look, one of LOOKS; name, of the file;
-    config, plain."""
+    """{"found": what the probe finds, or None}, or {"fault": one sentence}. task: probe, one of PROBES; name, of the
+    file; config, plain."""
     try:
-        return {"found": LOOKS[task["look"]](task["name"], from_plain(task["config"]))}
+        return {"found": PROBES[task["probe"]](task["name"], from_plain(task["config"]))}
     except Exception as error:
         sentence, _ = user_message(error)
         return {"fault": sentence or f"{task['name']} cannot be used ({type(error).__name__}: {error})."}
 
 
-def _film(name: str, config: DubConfig) -> dict:
-    """The fields of `estimate.Film`."""
+def _video(name: str, config: DubConfig) -> dict:
+    """The fields of `estimate.VideoFacts`."""
     stream = _probed(name, config)
     n, length_s = len(stream), float(stream.clock.duration_s)
     bits = 8 * os.path.getsize(name) / (stream.width * stream.height * n)
@@ -55,7 +64,7 @@ def _eyes(name: str, config: DubConfig) -> float:
     return 0.0
 
 
-def spread_rows(n: int, keyframes):
+def spread_rows(n: int, keyframes: np.ndarray) -> np.ndarray:
     """About PICTURES frame numbers spread over n frames, in order, moved to keyframes where those are near."""
     import numpy as np
 
@@ -103,30 +112,36 @@ def _lip_model(name: str, config: DubConfig) -> None:
     LipModel.load(name)
 
 
-LOOKS = {
-    "film": _film, "eyes": _eyes, "track key": _track_key, "speech": _speech, "encoder": _encoder, "texture": _texture, "device": _device,
+PROBES: dict[str, Callable[[str, DubConfig], object]] = {
+    "video": _video,
+    "eyes": _eyes,
+    "track key": _track_key,
+    "speech": _speech,
+    "encoder": _encoder,
+    "texture": _texture,
+    "device": _device,
     "lip model": _lip_model,
-}  # fmt: skip
+}
 
-#: The last film, which the next look often needs again, and the finder of faces, which is slow to start; with what they
-#: were made for.
-_last: dict[str, tuple[object, object]] = {}
+#: The last video, which the next probe often needs again, and the finder of faces, which is slow to start; with what
+#: they were made for.
+_last: dict[str, tuple[object, Any]] = {}
 
 
-def _kept(what: str, key: object, make):
+def _kept(what: str, key: object, make: Callable[[], T]) -> T:
     if what not in _last or _last[what][0] != key:
         _last.pop(what, None)
         _last[what] = key, make()
     return _last[what][1]
 
 
-def _probed(name: str, config: DubConfig):
+def _probed(name: str, config: DubConfig) -> VideoStream:
     from lipsync.target.analyse import probed
 
-    return _kept("film", (name, config.limits), lambda: probed(name, config))
+    return _kept("video", (name, config.limits), lambda: probed(name, config))
 
 
-def _finder(config: DubConfig):
+def _finder(config: DubConfig) -> Backend:
     from lipsync.face.registry import get_backend
 
     return _kept(

@@ -1,4 +1,4 @@
-"""Who is told what happens in a batch: a live table on a terminal, plain lines, JSON lines, or nobody."""
+"""How a batch shows what happens: a live table on a terminal, plain lines, JSON lines, or nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self, TextIO
 
-from lipsync.batch.job import Job, Outcome
+from lipsync.batch.job import JobRecord, Outcome
 from lipsync.batch.stats import BatchStats, Running
 from lipsync.core.text import format_duration, printable, shortened
 
@@ -19,43 +19,39 @@ if TYPE_CHECKING:
 Clock = Callable[[], float]
 
 
-def exit_status(tally: BatchStats) -> int:
+def exit_status(stats: BatchStats) -> int:
     """0 where every job is done or was found done, else 1."""
-    return 0 if tally.counts["done"] + tally.counts["kept"] == len(tally.jobs) else 1
+    return 0 if stats.counts["done"] + stats.counts["kept"] == len(stats.records) else 1
 
 
-def summary(tally: BatchStats, now_s: float) -> list[str]:
+def summary(stats: BatchStats, now_s: float) -> list[str]:
     """What stays at the end, for a person: failures with their reasons, the slowest jobs, totals."""
-    lines = [f"Failed: {printable(out)}: {printable(reason)}" for out, reason in tally.failures]
-    if unnamed := tally.counts["failed"] - len(tally.failures):
+    lines = [f"Failed: {printable(out)}: {printable(reason)}" for out, reason in stats.failures]
+    if unnamed := stats.counts["failed"] - len(stats.failures):
         lines.append(f"And {unnamed} more failed.")
-    if len(tally.slowest) > 1:
-        slow = ", ".join(f"{printable(out)} ({format_duration(seconds)})" for seconds, out, _ in tally.slowest[:3])
+    if len(stats.slowest) > 1:
+        slow = ", ".join(f"{printable(out)} ({format_duration(seconds)})" for seconds, out, _ in stats.slowest[:3])
         lines.append(f"Slowest: {slow}.")
-    return [*lines, totals(tally, now_s)]
+    return [*lines, totals(stats, now_s)]
 
 
-def totals(tally: BatchStats, now_s: float) -> str:
+def totals(stats: BatchStats, now_s: float) -> str:
     """One sentence: jobs by what became of them, what was made, and how long it took."""
-    n = len(tally.jobs)
-    became = [f"{count} {state}" for state, count in tally.counts.items() if count]
-    if n > tally.ended:
-        became.append(f"{n - tally.ended} not ended")
-    made = f"; {tally.frames} frames, {format_duration(tally.duration_s)} of video" if tally.frames else ""
-    return (
-        f"{n} job{'' if n == 1 else 's'}: {', '.join(became) or 'nothing to do'}{made}; took "
-        f"{format_duration(now_s - tally.began_s)}."
-    )
+    n = len(stats.records)
+    became = [f"{count} {state}" for state, count in stats.counts.items() if count]
+    if n > stats.ended:
+        became.append(f"{n - stats.ended} not ended")
+    made = f"; {stats.frames} frames, {format_duration(stats.duration_s)} of video" if stats.frames else ""
+    jobs = f"{n} job{'' if n == 1 else 's'}: {', '.join(became) or 'nothing to do'}"
+    return f"{jobs}{made}; took {format_duration(now_s - stats.began_s)}."
 
 
 class SilentObserver:
-    """Counts, and shows nothing. lengths_s: seconds of each output where known (0 = not), for the time left."""
+    """Counts, and shows nothing. Also a context manager, which ends what it shows."""
 
-    def __init__(
-        self, jobs: Sequence[Job], workers: int = 1, *, lengths_s: Sequence[float] = (), now: Clock = time.monotonic
-    ) -> None:
+    def __init__(self, records: Sequence[JobRecord], workers: int = 1, *, now: Clock = time.monotonic) -> None:
         self.now = now
-        self.tally = BatchStats(jobs, workers, now(), lengths_s)
+        self.stats = BatchStats(records, workers, now())
 
     def __enter__(self) -> Self:
         return self
@@ -64,27 +60,33 @@ class SilentObserver:
         return None
 
     def started(self, number: int, worker: int) -> None:
-        self.tally.start(number, worker, self.now())
+        self.stats.start(number, worker, self.now())
 
     def progress(self, number: int, step: str, done: int, total: int) -> None:
-        self.tally.move(number, step, done, total, self.now())
+        self.stats.move(number, step, done, total, self.now())
 
     def ended(self, number: int, outcome: Outcome) -> None:
-        self.tally.end(number, outcome, self.now())
+        self.stats.end(number, outcome, self.now())
 
 
 class PlainLines(SilentObserver):
     """A line for every job that ended, and one about the whole every `every_s` seconds."""
 
     def __init__(
-        self, stream: TextIO, jobs: Sequence[Job], workers: int = 1, *, every_s: float = 30.0, **known: object
+        self,
+        stream: TextIO,
+        records: Sequence[JobRecord],
+        workers: int = 1,
+        *,
+        every_s: float = 30.0,
+        now: Clock = time.monotonic,
     ) -> None:
-        super().__init__(jobs, workers, **known)
+        super().__init__(records, workers, now=now)
         self.stream, self.every_s = stream, every_s
-        self.shown_s = self.tally.began_s
+        self.written_s = self.stats.began_s
 
     def __exit__(self, *error: object) -> None:
-        self._write(*summary(self.tally, self.now()))
+        self._write(*summary(self.stats, self.now()))
 
     def started(self, number: int, worker: int) -> None:
         super().started(number, worker)
@@ -102,14 +104,16 @@ class PlainLines(SilentObserver):
             how = f": {outcome.frames} frames, {outcome.duration_s:.2f} s, took {format_duration(outcome.seconds)}"
         else:
             how = f": {printable(outcome.reason)}" if outcome.reason else ""
-        self._write(f"[{self.tally.ended}/{len(self.tally.jobs)}] {outcome.state} {printable(outcome.job.name)}{how}")
+        self._write(
+            f"[{self.stats.ended}/{len(self.stats.records)}] {outcome.state} {printable(outcome.job.name)}{how}"
+        )
         self._whole()
 
     def _whole(self) -> None:
         now_s = self.now()
-        if now_s - self.shown_s >= self.every_s:
-            self.shown_s = now_s
-            self._write(", ".join(filter(None, (_counted(self.tally).replace("  ", ", "), _pace(self.tally, now_s)))))
+        if now_s - self.written_s >= self.every_s:
+            self.written_s = now_s
+            self._write(", ".join(filter(None, (_counted(self.stats).replace("  ", ", "), _pace(self.stats, now_s)))))
 
     def _write(self, *lines: str) -> None:
         self.stream.write("".join(f"{line}\n" for line in lines))
@@ -121,57 +125,52 @@ class BatchJsonLines(SilentObserver):
     job ended, or "summary", the last."""
 
     def __init__(
-        self, stream: TextIO, jobs: Sequence[Job], workers: int = 1, *, every_s: float = 1.0, **known: object
+        self,
+        stream: TextIO,
+        records: Sequence[JobRecord],
+        workers: int = 1,
+        *,
+        every_s: float = 1.0,
+        now: Clock = time.monotonic,
     ) -> None:
-        super().__init__(jobs, workers, **known)
+        super().__init__(records, workers, now=now)
         self.stream, self.every_s = stream, every_s
-        self.told_s: dict[int, float] = {}
+        self.reported_s: dict[int, float] = {}
 
     def __exit__(self, *error: object) -> None:
-        tally, now_s = self.tally, self.now()
-        left = {"unended": len(tally.jobs) - tally.ended}
-        made = {
-            "frames": tally.frames,
-            "duration_s": round(tally.duration_s, 3),
-            "seconds": round(now_s - tally.began_s, 3),
-        }
-        self._write(
-            {"event": "summary", "jobs": len(tally.jobs)} | tally.counts | left | made | {"status": exit_status(tally)}
-        )
+        stats, now_s = self.stats, self.now()
+        made = {"frames": stats.frames, "duration_s": round(stats.duration_s, 3)}
+        ended = {"seconds": round(now_s - stats.began_s, 3), "status": exit_status(stats)}
+        counts = stats.counts | {"unended": len(stats.records) - stats.ended}
+        self._write({"event": "summary", "jobs": len(stats.records)} | counts | made | ended)
 
     def started(self, number: int, worker: int) -> None:
         super().started(number, worker)
-        self._tell("started", number, self.tally.jobs[number], worker=worker)
+        self._report("started", number, worker=worker)
 
     def progress(self, number: int, step: str, done: int, total: int) -> None:
         now_s = self.now()
-        if (
-            self.tally.move(number, step, done, total, now_s)
-            and now_s - self.told_s.get(number, -self.every_s) >= self.every_s
-        ):
-            self.told_s[number] = now_s
-            self._tell("progress", number, self.tally.jobs[number], step=step, done=done, total=total)
+        is_news = self.stats.move(number, step, done, total, now_s)
+        if is_news and now_s - self.reported_s.get(number, -self.every_s) >= self.every_s:
+            self.reported_s[number] = now_s
+            self._report("progress", number, step=step, done=done, total=total)
 
     def ended(self, number: int, outcome: Outcome) -> None:
         super().ended(number, outcome)
-        self.told_s.pop(number, None)
-        made = {
-            "frames": outcome.frames,
-            "duration_s": round(outcome.duration_s, 3),
-            "seconds": round(outcome.seconds, 3),
-        }
-        self._tell(
+        self.reported_s.pop(number, None)
+        self._report(
             outcome.state,
             number,
-            outcome.job,
             reason=outcome.reason,
-            **made,
+            frames=outcome.frames,
+            duration_s=round(outcome.duration_s, 3),
+            seconds=round(outcome.seconds, 3),
             attempts=outcome.attempts,
             notes=list(outcome.notes),
         )
 
-    def _tell(self, event: str, number: int, job: Job, **facts: object) -> None:
-        self._write({"event": event, "job": number, "out": job.out} | facts)
+    def _report(self, event: str, number: int, **facts: object) -> None:
+        self._write({"event": event, "job": number, "out": self.stats.records[number].job.out} | facts)
 
     def _write(self, facts: dict) -> None:
         self.stream.write(json.dumps(facts) + "\n")
@@ -182,11 +181,13 @@ class LiveTable(SilentObserver):
     """On a terminal: counts, speed and time left, a row for every worker, the last failures. At the end a table of the
     outcome stays."""
 
-    def __init__(self, stream: TextIO, jobs: Sequence[Job], workers: int = 1, **known: object) -> None:
+    def __init__(
+        self, stream: TextIO, records: Sequence[JobRecord], workers: int = 1, *, now: Clock = time.monotonic
+    ) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        super().__init__(jobs, workers, **known)
+        super().__init__(records, workers, now=now)
         self.console = Console(file=stream)
         self._lock = threading.Lock()  # rich draws from a thread of its own
         self._live = Live(get_renderable=self.draw, console=self.console, refresh_per_second=4, transient=True)
@@ -198,7 +199,7 @@ class LiveTable(SilentObserver):
     def __exit__(self, *error: object) -> None:
         self._live.stop()
         with self._lock:
-            self.console.print(_final(self.tally, self.now(), self.console.width))
+            self.console.print(_final(self.stats, self.now(), self.console.width))
 
     def started(self, number: int, worker: int) -> None:
         with self._lock:
@@ -219,30 +220,30 @@ class LiveTable(SilentObserver):
 
         with self._lock:
             now_s, width = self.now(), self.console.width
-            head = [Text(_counted(self.tally), style="bold"), Text(_pace(self.tally, now_s))]
-            said = [
-                f"failed  {shortened(out, width // 3)}: {printable(reason)}" for out, reason in self.tally.last_failures
+            head = [Text(_counted(self.stats), style="bold"), Text(_pace(self.stats, now_s))]
+            failed = [
+                _one_line(f"failed  {shortened(out, width // 3)}: {printable(reason)}", "red")
+                for out, reason in self.stats.last_failures
             ]
-            failed = [_one_line(line, "red") for line in said]
             room = self.console.height - len(head) - len(failed) - 3
-            at_work = {one.worker: (number, one) for number, one in self.tally.running.items()}
-            shown = sorted(at_work.keys() | set(range(self.tally.workers)))
-            if len(shown) > room:
-                shown = sorted(at_work)[: max(1, room)]
-            table = _rows([at_work.get(worker) for worker in shown], self.tally.jobs, width, now_s)
-            more = len(at_work.keys() - set(shown))
+            at_work = {one.worker: (number, one) for number, one in self.stats.running.items()}
+            listed = sorted(at_work.keys() | set(range(self.stats.workers)))
+            if len(listed) > room:
+                listed = sorted(at_work)[: max(1, room)]
+            table = _rows([at_work.get(worker) for worker in listed], self.stats.records, width, now_s)
+            more = len(at_work.keys() - set(listed))
             return Group(*head, table, *([_one_line(f"and {more} more running", "dim")] if more else []), *failed)
 
 
-def _counted(tally: BatchStats) -> str:
-    stopped = f"  stopped {tally.counts['stopped']}" if tally.counts["stopped"] else ""
-    counts = "  ".join(f"{state} {tally.counts[state]}" for state in ("done", "kept", "failed"))
-    return f"{counts}{stopped}  running {len(tally.running)}  waiting {tally.waiting}"
+def _counted(stats: BatchStats) -> str:
+    stopped = f"  stopped {stats.counts['stopped']}" if stats.counts["stopped"] else ""
+    counts = "  ".join(f"{state} {stats.counts[state]}" for state in ("done", "kept", "failed"))
+    return f"{counts}{stopped}  running {len(stats.running)}  waiting {stats.waiting}"
 
 
-def _pace(tally: BatchStats, now_s: float) -> str:
+def _pace(stats: BatchStats, now_s: float) -> str:
     """Speed and time left, as far as they are known."""
-    rate, left_s = tally.frames_per_s(now_s), tally.left_s(now_s)
+    rate, left_s = stats.frames_per_s(now_s), stats.left_s(now_s)
     speed = None if rate is None else f"{rate:.1f} frames/s"
     left = None if left_s is None else f"about {format_duration(_rough(left_s))} left"
     return ", ".join(filter(None, (speed, left)))
@@ -260,7 +261,9 @@ def _one_line(text: str, style: str) -> RenderableType:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
-def _rows(workers: Sequence[tuple[int, Running] | None], jobs: Sequence[Job], width: int, now_s: float) -> Table:
+def _rows(
+    workers: Sequence[tuple[int, Running] | None], records: Sequence[JobRecord], width: int, now_s: float
+) -> Table:
     """A row for each worker: job, step, how far, speed."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -269,49 +272,53 @@ def _rows(workers: Sequence[tuple[int, Running] | None], jobs: Sequence[Job], wi
     step_w, bar_w, rate_w = (14 if width >= 90 else 8), max(8, min(30, width // 4)), 9
     name_w = max(8, width - step_w - bar_w - rate_w - 4 * 2)
     table = Table.grid(padding=(0, 2, 0, 0))
-    for wide, justify in ((name_w, "left"), (step_w, "left"), (bar_w, "left"), (rate_w, "right")):
-        table.add_column(width=wide, no_wrap=True, justify=justify)
+    for wide in (name_w, step_w, bar_w):
+        table.add_column(width=wide, no_wrap=True)
+    table.add_column(width=rate_w, no_wrap=True, justify="right")
     for entry in workers:
         if entry is None:
             table.add_row(Text("idle", style="dim"), "", "", "")
             continue
         number, one = entry
         rate = one.frames_per_s(now_s)
-        bar = Text(str(one.done or ""))
+        bar: RenderableType = Text(str(one.done or ""))
         if one.total > 0:
             bar = ProgressBar(total=one.total, completed=one.done, width=bar_w, complete_style="cyan")
         speed = "" if rate is None else f"{rate:.1f} f/s"
-        table.add_row(Text(shortened(jobs[number].out, name_w)), Text(shortened(one.step, step_w)), bar, Text(speed))
+        table.add_row(
+            Text(shortened(records[number].job.out, name_w)), Text(shortened(one.step, step_w)), bar, Text(speed)
+        )
     return table
 
 
-def _final(tally: BatchStats, now_s: float, width: int) -> Group:
+def _left_justified(title: str, style: str) -> Table:
+    from rich.table import Table
+
+    return Table(title=title, title_style=style, title_justify="left", box=None, padding=(0, 2, 0, 0))
+
+
+def _final(stats: BatchStats, now_s: float, width: int) -> Group:
     """What stays on the terminal."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    look = {"title_justify": "left", "box": None, "padding": (0, 2, 0, 0)}
     parts: list[RenderableType] = []
-    if tally.slowest:
-        slow = Table(title="Slowest jobs", title_style="bold", **look)
+    if stats.slowest:
+        slow = _left_justified("Slowest jobs", "bold")
         for name in ("took", "video"):
             slow.add_column(name, justify="right", no_wrap=True)
         slow.add_column("output", no_wrap=True)
-        for seconds, out, length_s in tally.slowest:
-            slow.add_row(
-                format_duration(seconds),
-                format_duration(length_s) if length_s else "",
-                Text(shortened(out, max(8, width - 30))),
-            )
+        for seconds, out, length_s in stats.slowest:
+            length = format_duration(length_s) if length_s else ""
+            slow.add_row(format_duration(seconds), length, Text(shortened(out, max(8, width - 30))))
         parts += [slow, Text()]
-    if tally.failures:
-        failed = Table(title=f"Failed ({tally.counts['failed']})", title_style="bold red", **look)
+    if stats.failures:
+        failed = _left_justified(f"Failed ({stats.counts['failed']})", "bold red")
         failed.add_column("output", width=max(12, width // 3), no_wrap=True)
         failed.add_column("reason", overflow="fold")
-        for out, reason in tally.failures:
+        for out, reason in stats.failures:
             failed.add_row(Text(shortened(out, max(12, width // 3))), Text(printable(reason)))
-        if unnamed := tally.counts["failed"] - len(tally.failures):
+        if unnamed := stats.counts["failed"] - len(stats.failures):
             failed.add_row(Text(f"and {unnamed} more"), "")
         parts += [failed, Text()]
-    return Group(*parts, Text(totals(tally, now_s), style="bold"))
+    return Group(*parts, Text(totals(stats, now_s), style="bold"))

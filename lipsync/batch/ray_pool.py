@@ -14,10 +14,11 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from lipsync.batch.pool import LocalWorkers, Report
+from lipsync.batch.pool import LocalWorkers, WorkerEvent
 from lipsync.core.environment import THREADS
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.sandbox.limits import Limits
@@ -28,7 +29,7 @@ GRACE_S = 30.0  # a job waits so long for its own worker to start, before anothe
 ROOM_S = 600.0  # a cluster may have to start machines first
 TIDY_S = 30.0  # a stopped job has to remove what it had begun
 _TRIES = 3  # of starting a worker
-#: Nothing is told to strangers, and nothing printed between our own lines: what matters comes back as an error.
+#: Nothing goes to strangers, and nothing printed between our own lines: what matters comes back as an error.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": ".", "RAY_SCHEDULER_EVENTS": "0"}
 _STORE_BYTES = 100 << 20  # Ray's object store, as small as it may be: jobs and results are a few kilobytes
 
@@ -39,27 +40,27 @@ class Actor:
 
     def __init__(self, work: str, limits: Limits | None, threads: int) -> None:
         os.environ.update(dict.fromkeys(THREADS, str(threads)))
-        self._workers, self._said, self._is_stopped = LocalWorkers(1, limits, work), None, False
+        self._workers, self._progress, self._is_stopped = LocalWorkers(1, limits, work), None, False
 
     def program(self) -> str:
         """Which lipsync this is."""
         return program_hash()
 
     def perform(self, number: int, task: dict) -> tuple[str, dict]:
-        """Kind and words of the last report of a job; "stopped": it was."""
-        self._said = None
+        """Kind and message of the last event of a job; "stopped": it was."""
+        self._progress: dict | None = None
         self._workers.submit(0, number, task)
         while not self._is_stopped:
-            for report in self._workers.wait(POLL_S):
-                if report.kind != "progress":
-                    return report.kind, report.said
-                self._said = report.said
+            for event in self._workers.wait(POLL_S):
+                if event.kind != "progress":
+                    return event.kind, event.message
+                self._progress = event.message
         self._workers.close(now=True)
         return "stopped", {}
 
     def progress(self) -> dict | None:
         """How far the job is that runs: step, done, total."""
-        return self._said
+        return self._progress
 
     def stop(self) -> None:
         """Ends the job that runs."""
@@ -71,18 +72,18 @@ class Actor:
 
 
 @dataclass(eq=False)
-class _Seat:
+class _Remote:
     """A worker's actor and what it does. up: its first answer; job: (worker, number) that it does; run: the result of
-    that; asked: how far that is; said: what was last reported of it."""
+    that; query: how far that is; progress: what was last reported of it."""
 
     actor: Any
     up: Any
     is_up: bool = False
     since_s: float = field(default_factory=time.monotonic)
-    job: tuple[int, int] | None = None
+    job: tuple[int, int] | tuple[()] = ()
     run: Any = None
-    asked: Any = None
-    said: dict | None = None
+    query: Any = None
+    progress: dict | None = None
 
 
 class RayWorkers:
@@ -103,7 +104,7 @@ class RayWorkers:
         """address: of a cluster, as Ray writes it ("auto", "10.0.0.1:6379"); None = a local Ray that listens on
         loopback only and ends with this batch. count: None = as many as there is room for. cpus, gpus: of one worker.
         limits, work: as in LocalWorkers. LipsyncError where they cannot be had."""
-        self._seats: list[_Seat] = []
+        self._remotes: list[_Remote] = []
         self._waiting: list[tuple[int, int, dict]] = []
         self._ray = _Ray(address, count, cpus, gpus)
         try:
@@ -112,7 +113,7 @@ class RayWorkers:
                 num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0, concurrency_groups={"watch": 1}
             )(Actor)
             self._new_actor = lambda: actor.remote(work, limits, max(1, round(cpus)))
-            self._seats = [self._new_seat() for _ in range(self.count)]
+            self._remotes = [self._new_remote() for _ in range(self.count)]
         except BaseException:
             self.close(now=True)
             raise
@@ -123,112 +124,115 @@ class RayWorkers:
         self._waiting.append((worker, number, task))
         self._begin_waiting()
 
-    def wait(self, timeout_s: float) -> list[Report]:
+    def wait(self, timeout_s: float) -> list[WorkerEvent]:
         """What happened since; empty after timeout_s. LipsyncError where no worker can be started."""
         end_s = time.monotonic() + timeout_s
         while True:
             left_s = max(0.0, end_s - time.monotonic())
-            reports = self._look(min(POLL_S, left_s))
-            if reports or not left_s:
-                return reports
+            events = self._poll(min(POLL_S, left_s))
+            if events or not left_s:
+                return events
 
     def close(self, now: bool) -> None:
         """Ends the workers, and a Ray started here. now: running jobs are stopped and given time to tidy up; else they
         are waited for."""
-        at_work = [seat for seat in self._seats if seat.is_up]
+        at_work = [remote for remote in self._remotes if remote.is_up]
         if now:
-            for seat in at_work:
-                _aside(seat.actor.stop)
-        ends = [seat.actor.end.remote() for seat in at_work]
+            for remote in at_work:
+                _aside(remote.actor.stop)
+        ends = [remote.actor.end.remote() for remote in at_work]
         if ends:
             self._ray.ray.wait(ends, num_returns=len(ends), timeout=TIDY_S if now else None)
-        for seat in self._seats:
-            self._ray.ray.kill(seat.actor)
-        self._seats = []
+        for remote in self._remotes:
+            self._ray.ray.kill(remote.actor)
+        self._remotes = []
         self._ray.end()
 
-    def _look(self, timeout_s: float) -> list[Report]:
+    def _poll(self, timeout_s: float) -> list[WorkerEvent]:
         """What has changed, waited for at most timeout_s."""
-        results = {seat.run: seat for seat in self._seats if seat.run is not None}
-        starts = {seat.up: seat for seat in self._seats if not seat.is_up}
-        reports = []
+        results = {remote.run: remote for remote in self._remotes if remote.run is not None}
+        starts = {remote.up: remote for remote in self._remotes if not remote.is_up}
+        events = []
         for ref in self._ray.ready([*results, *starts], timeout_s):
             if ref in starts:
                 self._started(starts[ref])
             else:
-                reports.append(self._ended(results[ref]))
+                events.append(self._ended(results[ref]))
         self._begin_waiting()
-        if any(seat.is_up for seat in self._seats):
+        if any(remote.is_up for remote in self._remotes):
             self._seen_up_s = time.monotonic()
         elif time.monotonic() - self._seen_up_s > ROOM_S:
             raise LipsyncError(
                 f"The cluster has had no room for a worker for {ROOM_S / 60:.0f} minutes. Ask for fewer cores or GPUs, "
                 "or try later."
             )
-        return reports + self._progress()
+        return events + self._news()
 
-    def _new_seat(self) -> _Seat:
+    def _new_remote(self) -> _Remote:
         actor = self._new_actor()
-        return _Seat(actor, _aside(actor.program))
+        return _Remote(actor, _aside(actor.program))
 
-    def _replace(self, seat: _Seat) -> None:
+    def _replace(self, remote: _Remote) -> None:
         with suppress(Exception):  # it is dead already, or cannot be reached
-            self._ray.ray.kill(seat.actor)
-        self._seats[self._seats.index(seat)] = self._new_seat()
+            self._ray.ray.kill(remote.actor)
+        self._remotes[self._remotes.index(remote)] = self._new_remote()
 
-    def _started(self, seat: _Seat) -> None:
+    def _started(self, remote: _Remote) -> None:
         try:
-            program = self._ray.ray.get(seat.up)
+            program = self._ray.ray.get(remote.up)
         except self._ray.Error as error:
             self._failed_starts += 1
             if self._failed_starts >= _TRIES:
                 raise LipsyncError(
                     f"No worker starts on the cluster: {_why(error)} Is the same lipsync installed on every machine?"
                 ) from error
-            return self._replace(seat)
+            return self._replace(remote)
         if program != program_hash():
             raise LipsyncError(
                 "A machine of the cluster has another lipsync than this one. Install the same on all of them."
             )
-        seat.is_up, self._failed_starts = True, 0
+        remote.is_up, self._failed_starts = True, 0
 
-    def _ended(self, seat: _Seat) -> Report:
-        (worker, number), run = seat.job, seat.run
-        seat.job = seat.run = seat.asked = seat.said = None
+    def _ended(self, remote: _Remote) -> WorkerEvent:
+        worker, number, run = *remote.job, remote.run
+        remote.job = ()
+        remote.run = remote.query = remote.progress = None
         try:
-            return Report(worker, number, *self._ray.ray.get(run))
+            kind, message = self._ray.ray.get(run)
+            return WorkerEvent(worker, number, kind, message)
         except self._ray.Error as error:
-            self._replace(seat)
-            return Report(worker, number, "lost", {"reason": f"Its worker was lost: {_why(error)}"})
+            self._replace(remote)
+            return WorkerEvent(worker, number, "lost", {"reason": f"Its worker was lost: {_why(error)}"})
 
     def _begin_waiting(self) -> None:
         """Begins jobs whose worker is up, and gives those whose worker takes too long to start, or does another one's
         job, to one that is idle."""
         for item in list(self._waiting):
             worker, number, task = item
-            own = self._seats[worker]
-            idle = [seat for seat in self._seats if seat.is_up and seat.job is None]
+            own = self._remotes[worker]
+            idle = [remote for remote in self._remotes if remote.is_up and not remote.job]
             late = own.is_up or time.monotonic() - own.since_s > GRACE_S
-            seat = own if own in idle else idle[0] if idle and late else None
-            if seat is not None:
+            remote = own if own in idle else idle[0] if idle and late else None
+            if remote is not None:
                 self._waiting.remove(item)
-                seat.job, seat.run = (worker, number), seat.actor.perform.remote(number, task)
+                remote.job, remote.run = (worker, number), remote.actor.perform.remote(number, task)
 
-    def _progress(self) -> list[Report]:
+    def _news(self) -> list[WorkerEvent]:
         """News of the jobs that run. Each actor is asked again when it has answered."""
-        reports = []
-        for ref in self._ray.ready([seat.asked for seat in self._seats if seat.asked is not None], 0):
-            seat = next(seat for seat in self._seats if seat.asked == ref)
-            seat.asked = None
-            with suppress(self._ray.Error):  # its death is told by its result
-                said = self._ray.ray.get(ref)
-                if said and said != seat.said:
-                    seat.said = said
-                    reports.append(Report(*seat.job, "progress", said))
-        for seat in self._seats:
-            if seat.job and seat.asked is None:
-                seat.asked = _aside(seat.actor.progress)
-        return reports
+        events = []
+        for ref in self._ray.ready([remote.query for remote in self._remotes if remote.query is not None], 0):
+            remote = next(remote for remote in self._remotes if remote.query == ref)
+            remote.query = None
+            with suppress(self._ray.Error):  # its result says that it died
+                message = self._ray.ray.get(ref)
+                if remote.job and message and message != remote.progress:
+                    worker, number = remote.job
+                    remote.progress = message
+                    events.append(WorkerEvent(worker, number, "progress", message))
+        for remote in self._remotes:
+            if remote.job and remote.query is None:
+                remote.query = _aside(remote.actor.progress)
+        return events
 
 
 class _Ray:
@@ -242,7 +246,7 @@ class _Ray:
         self._before = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)
         try:
-            import ray
+            ray: Any = import_module("ray")
         except ImportError as error:
             self._restore()
             raise UsageError("--ray needs the package ray: pip install 'lipsync-dub[cluster]'.") from error
@@ -251,11 +255,9 @@ class _Ray:
             self._connect(address, {"num_cpus": max(1, round((count or _own_cores() // cpus) * cpus))})
         except Exception as error:
             self.end()
-            where = (
-                "A local Ray does not start"
-                if address is None
-                else f"No Ray cluster answers at {address}, or it refuses the token"
-            )
+            where = f"No Ray cluster answers at {address}, or it refuses the token"
+            if address is None:
+                where = "A local Ray does not start"
             raise LipsyncError(f"{where}: {_why(error)} docs/catalogue.md tells of addresses and tokens.") from error
         if on_loopback and (seen := {node["NodeManagerAddress"] for node in self._nodes()} - {"127.0.0.1", "::1"}):
             self.end()
@@ -327,7 +329,7 @@ def _environment(is_own: bool, on_loopback: bool) -> dict[str, str]:
     if is_own:
         home = str(Path(__file__).parents[2])  # of these packages, which need not be installed
         wanted["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
-        wanted["RAY_worker_niceness"] = os.environ.get("RAY_worker_niceness", "0")  # as local workers; Ray's is 15
+        wanted["RAY_worker_niceness"] = os.environ.get("RAY_worker_niceness", "0")  # noqa: SIM112  Ray's name; as local workers, Ray's own value is 15
         if "RAY_AUTH_TOKEN" not in os.environ:
             wanted |= {
                 "RAY_AUTH_MODE": "token",

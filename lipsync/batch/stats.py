@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lipsync.batch.job import STATES, Job, Outcome
+from lipsync.batch.job import STATES, JobRecord, Outcome, State
 
 #: The step that writes rows of a video; and those counted in frames, whose speed can be called frames a second.
 WRITES, IN_FRAMES = "dub", ("dub", "faces")
@@ -20,7 +20,7 @@ _FOUND_ROWS = 1000
 
 @dataclass(slots=True)
 class Running:
-    """A job that a worker is doing. since_s, since_done: when its step was first heard of, and how far it was."""
+    """A job that a worker is doing. since_s, since_done: when its step was first reported, and how far it was."""
 
     worker: int
     began_s: float
@@ -39,14 +39,12 @@ class Running:
 
 @dataclass(slots=True)
 class BatchStats:
-    """Counts of a batch. lengths_s: how long each output will be, where that is known (0 = not); times are of one
-    clock, in seconds."""
+    """Counts of a batch; times are of one clock, in seconds."""
 
-    jobs: Sequence[Job]
+    records: Sequence[JobRecord]
     workers: int
     began_s: float
-    lengths_s: Sequence[float] = ()
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATES, 0))
+    counts: dict[State, int] = field(default_factory=lambda: dict.fromkeys(STATES, 0))
     running: dict[int, Running] = field(default_factory=dict)
     frames: int = 0
     duration_s: float = 0.0
@@ -60,8 +58,8 @@ class BatchStats:
     _ahead_unknown: int = 0  # jobs not ended of unknown length
 
     def __post_init__(self) -> None:
-        known = [s for s in self.lengths_s if s > 0]
-        self._ahead_s, self._ahead_unknown = sum(known), len(self.jobs) - len(known)
+        lengths_s = [self._length(number) for number in range(len(self.records))]
+        self._ahead_s, self._ahead_unknown = sum(lengths_s), lengths_s.count(0.0)
 
     @property
     def ended(self) -> int:
@@ -69,7 +67,7 @@ class BatchStats:
 
     @property
     def waiting(self) -> int:
-        return len(self.jobs) - self.ended - len(self.running)
+        return len(self.records) - self.ended - len(self.running)
 
     @property
     def slowest(self) -> list[tuple[float, str, float]]:
@@ -83,7 +81,7 @@ class BatchStats:
         self.running[number] = Running(worker, now_s)
 
     def move(self, number: int, step: str, done: int, total: int, now_s: float) -> bool:
-        """A running job got on; False = it is not running (a late word of a worker that was given up)."""
+        """A running job got on; False = it is not running (a late report of a worker that was given up)."""
         one = self.running.get(number)
         if one is None:
             return False
@@ -136,7 +134,7 @@ class BatchStats:
         if not made:
             return None
         size = self._length if by_length else lambda number: 1.0
-        ahead = self._ahead_s if by_length else len(self.jobs) - self.ended
+        ahead = self._ahead_s if by_length else len(self.records) - self.ended
         begun = [(size(number), now_s - one.began_s) for number, one in self.running.items()]
         waits_s = max(0.0, ahead - sum(s for s, _ in begun)) * spent_s / made if self.waiting else 0.0
         lasting_s = [max(0.0, s * spent_s / made - on_it_s) for s, on_it_s in begun]
@@ -146,10 +144,11 @@ class BatchStats:
         return max(shared_s, *lasting_s, waits_s / max(1, self.waiting), 0.0) or None
 
     def _length(self, number: int) -> float:
-        return max(0.0, self.lengths_s[number]) if number < len(self.lengths_s) else 0.0
+        """Seconds of a job's video, as they were foreseen; 0 = not known."""
+        return max(0.0, self.records[number].checked.duration_s)
 
     def _write(self, rows: int, now_s: float) -> None:
-        """Counts rows by the second, so that the window holds few entries however often it is told."""
+        """Counts rows by the second, so that the window holds few entries however often it is called."""
         if self._written and now_s - self._written[-1][0] < 1 and int(self._written[-1][0]) == int(now_s):
             self._written[-1][1] += rows
         else:

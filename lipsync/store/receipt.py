@@ -146,7 +146,7 @@ class Receipt:
             if Path(path).stat().st_size > LARGEST_BYTES:
                 return None
             return cls.from_json(Path(path).read_bytes())
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a name that no file can have
             return None
 
     def to_plain(self) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def read_receipt(path: Path, work: Path) -> None:
     job = seeds.receipt_job(work)
     (work / "out.mp4").write_bytes(b"sevenby")
     os.replace(path, work / "out.mp4.json")
-    (outcome,) = already_done([job], OutputStore(work))
+    outcome = already_done(job, OutputStore(work))
     if outcome is None or outcome.state != "kept":
         expect(outcome is None or (bool(outcome.reason) and not poor_sentence(outcome.reason)), f"settled as {outcome}")
         outcome = Outcome(job, "done", "", 10, 0.4)
@@ -227,7 +227,7 @@ def read_receipt(path: Path, work: Path) -> None:
 
 
 def read_archive(path: Path, work: Path) -> None:
-    from lipsync.batch.storage.store import DamagedArchive, unpack
+    from lipsync.batch.storage.archive import DamagedArchive, unpack
 
     out = work / "unpacked"
     out.mkdir()

@@ -322,7 +322,7 @@ def receipt_job(folder: Path):
 
 def make_archive(folder: Path) -> list[Path]:
     """A result of the cache as it is shared between machines."""
-    from lipsync.batch.storage.store import pack
+    from lipsync.batch.storage.archive import pack
 
     inner = folder.parent / f"{folder.name}-packed"
     (inner / "more").mkdir(parents=True, exist_ok=True)

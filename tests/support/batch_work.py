@@ -20,11 +20,11 @@ def perform(task, hook):
         return {"filled": len(kept)}
     if "part" in task:  # something begun, which a polite stop removes
         part = Path(task["part"])
-        part.write_text(str(os.getpid()))
         try:
+            part.write_text(str(os.getpid()))
             time.sleep(60)
         finally:
-            part.unlink()
+            part.unlink(missing_ok=True)
     print("a library says something", flush=True)
     hook("dub", 2, 2)
     return {"pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS")} | task

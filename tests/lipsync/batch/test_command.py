@@ -22,7 +22,7 @@ LENGTHS_S = (0.6, 0.9, 0.75)
 
 
 @pytest.fixture(scope="module")
-def place(small_target, short_speech, tmp_path_factory):
+def folder(small_target, short_speech, tmp_path_factory):
     """A folder with three recordings and a manifest of five jobs: the second names no file, the fourth a wrong
     option."""
     folder = tmp_path_factory.mktemp("batch")
@@ -41,7 +41,7 @@ def place(small_target, short_speech, tmp_path_factory):
 
 
 @pytest.fixture
-def start(place, shared_cache):
+def start(folder, shared_cache):
     def begin(out, *options):
         return subprocess.Popen(
             [
@@ -49,7 +49,7 @@ def start(place, shared_cache):
                 "-m",
                 "lipsync",
                 "batch",
-                place / "jobs.jsonl",
+                folder / "jobs.jsonl",
                 "-o",
                 out,
                 "--workers",
@@ -86,13 +86,13 @@ def truth(tmp_path_factory):
     return tmp_path_factory.mktemp("truth") / "out"
 
 
-def test_good_jobs_are_done_and_bad_ones_named(truth, start, place):
+def test_good_jobs_are_done_and_bad_ones_named(truth, start, folder):
     assert finish(start(truth, "--dry-run"))[0] == 1 and not truth.exists()
     status, events = finish(start(truth))
     ends = {e["job"]: e for e in events if e["event"] in ("done", "failed")}
     assert status == 1 and [ends[n]["event"] for n in range(5)] == ["done", "failed", "done", "failed", "done"]
     assert "missing.wav" in ends[1]["reason"] and "write.crf" in ends[3]["reason"] and events[-1]["event"] == "summary"
-    made = [name for name in files(truth)]
+    made = list(files(truth))
     assert made == [
         "2.mp4",
         "2.mp4.json",
@@ -103,7 +103,7 @@ def test_good_jobs_are_done_and_bad_ones_named(truth, start, place):
         "batch.json",
         "report.html",
     ]
-    for out, length_s in zip(("a/0.mp4", "2.mp4", "4.mkv"), LENGTHS_S):
+    for out, length_s in zip(("a/0.mp4", "2.mp4", "4.mkv"), LENGTHS_S, strict=True):
         assert len(probe(truth / out)) == round(Fraction(str(length_s)) * 25)
     assert json.loads((truth / "2.mp4.json").read_text())["config"]["write"]["crf"] == 20
 

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lipsync.batch.manifest import MAX_BYTES, jobs_from_globs, out_path, read_manifest
+from lipsync.batch.manifest import jobs_from_globs, out_path, read_manifest
+from lipsync.batch.readers import MAX_BYTES
 from lipsync.config.load import load
 from lipsync.core.errors import LipsyncError, UsageError
 from tests.support import ROOT
@@ -140,7 +141,7 @@ def test_more_special_wins(tmp_path):
 
 def test_a_wrong_option_of_the_command_is_not_the_jobs_fault(tmp_path):
     file = written(tmp_path, "jobs.jsonl", '{"target": "a", "speech": "b"}')
-    with pytest.raises(UsageError, match="write.crf must be from 0 to 63"):
+    with pytest.raises(UsageError, match=r"write\.crf must be from 0 to 63"):
         read_manifest(file, settings=["write.crf=99"])
 
 
@@ -367,13 +368,21 @@ def test_patterns(tmp_path):
 
 # Properties
 
-names = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters="/;"), min_size=1, max_size=12).filter(
-    lambda name: name == name.strip() and name.strip("."))  # fmt: skip
-options = st.fixed_dictionaries({}, optional={
-    "write.crf": st.integers(0, 63), "composite.softness": st.floats(-1e300, 1e300, allow_subnormal=False), "train_texture": st.booleans(),
-    "device": st.sampled_from(["cpu", "auto", "cuda:1"]), "write.preset": names, "face.at": st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)),
-    "median.fade": st.lists(st.floats(-9, 9), min_size=1, max_size=4),
-})  # fmt: skip
+names = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters="/;"), min_size=1, max_size=12
+).filter(lambda name: name == name.strip() and name.strip("."))
+options = st.fixed_dictionaries(
+    {},
+    optional={
+        "write.crf": st.integers(0, 63),
+        "composite.softness": st.floats(-1e300, 1e300, allow_subnormal=False),
+        "train_texture": st.booleans(),
+        "device": st.sampled_from(["cpu", "auto", "cuda:1"]),
+        "write.preset": names,
+        "face.at": st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)),
+        "median.fade": st.lists(st.floats(-9, 9), min_size=1, max_size=4),
+    },
+)
 wishes = st.lists(st.tuples(names, names, st.lists(names, max_size=3), options), min_size=1, max_size=6)
 
 
@@ -396,7 +405,7 @@ def test_random_jobs_read_back_equal_in_all_formats(wishes, nested):
     rows = csv.writer(table)
     rows.writerow(columns)
     for job in jobs:
-        cells = {key: value for key, value in job.items()} | {"footage": ";".join(job["footage"])}
+        cells = job | {"footage": ";".join(job["footage"])}
         cells = {
             key: ",".join(map(repr, value)) if isinstance(value, (list, tuple)) else str(value)
             for key, value in cells.items()
@@ -427,11 +436,14 @@ def test_random_jobs_read_back_equal_in_all_formats(wishes, nested):
     assert [one[3] for one in plain[0]] == [
         tuple(os.path.join(folder, name) for name in job["footage"]) for job in jobs
     ]
-    assert all(one[4].write.crf == job.get("write.crf", 12) for one, job in zip(plain[0], jobs))
+    assert all(one[4].write.crf == job.get("write.crf", 12) for one, job in zip(plain[0], jobs, strict=True))
 
 
-SEEDS = ["[[job]]\ntarget='a'\nspeech='b'\n", "[defaults]\nwrite.crf=1\n", "target,speech,out\na,b,c\n", '{"target":"a","speech":"b"}\n', '"', "{", "[", "\n",
-         "\0", "=", "=0x" + "f" * 5000, "1e999", ",", "..", "'" * 3, "\ufeff", "\r", '{"write":{"crf":', "\ud800".encode("utf-8", "surrogatepass")]  # fmt: skip
+SEEDS = [
+    *("[[job]]\ntarget='a'\nspeech='b'\n", "[defaults]\nwrite.crf=1\n", "target,speech,out\na,b,c\n"),
+    *('{"target":"a","speech":"b"}\n', '"', "{", "[", "\n", "\0", "=", "=0x" + "f" * 5000, "1e999", ",", "..", "'" * 3),
+    *("\ufeff", "\r", '{"write":{"crf":', "\ud800".encode("utf-8", "surrogatepass")),
+]
 pieces = st.one_of(st.sampled_from(SEEDS), st.text(max_size=10), st.binary(max_size=10))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lipsync.batch.pool import LocalWorkers
+from lipsync.core.errors import UsageError
 from lipsync.sandbox.limits import Limits, why_not
 from tests.support import ROOT
 
@@ -30,21 +31,21 @@ def pool():
 
 
 def ends(workers, n=1, seconds=60):
-    """The next `n` reports that are not of progress."""
+    """The next `n` events that are not of progress."""
     found, end = [], time.monotonic() + seconds
     while len(found) < n and time.monotonic() < end:
-        found += [report for report in workers.wait(1.0) if report.kind != "progress"]
+        found += [event for event in workers.wait(1.0) if event.kind != "progress"]
     assert len(found) == n
     return found
 
 
 def test_what_a_worker_says_arrives(pool):
-    workers, heard = pool(), []
+    workers, received = pool(), []
     workers.submit(0, 7, {"x": "ä" * 3000})
-    while not heard or heard[-1].kind != "ended":
-        heard += workers.wait(1.0)
-    assert [(r.worker, r.number, r.kind) for r in heard] == [(0, 7, "progress"), (0, 7, "progress"), (0, 7, "ended")]
-    assert heard[0].said == {"step": "dub", "done": 0, "total": 2} and heard[-1].said["x"] == "ä" * 3000
+    while not received or received[-1].kind != "ended":
+        received += workers.wait(1.0)
+    assert [(r.worker, r.number, r.kind) for r in received] == [(0, 7, "progress"), (0, 7, "progress"), (0, 7, "ended")]
+    assert received[0].message == {"step": "dub", "done": 0, "total": 2} and received[-1].message["x"] == "ä" * 3000
 
 
 def test_a_worker_stays_and_cores_are_shared(pool):
@@ -52,9 +53,9 @@ def test_a_worker_stays_and_cores_are_shared(pool):
     pids = set()
     for number in range(3):
         workers.submit(0, number, {})
-        said = ends(workers)[0].said
-        pids.add(said["pid"])
-    assert len(pids) == 1 and said["threads"] == "1"
+        message = ends(workers)[0].message
+        pids.add(message["pid"])
+    assert len(pids) == 1 and message["threads"] == "1"
 
 
 @pytest.mark.parametrize(
@@ -69,8 +70,8 @@ def test_a_dead_worker_is_reported_and_replaced(pool, task, words):
     workers = pool(2)
     workers.submit(0, 0, task)
     workers.submit(1, 1, {})
-    reports = {r.number: r for r in ends(workers, 2)}
-    assert reports[0].kind == "lost" and words in reports[0].said["reason"] and reports[1].kind == "ended"
+    events = {r.number: r for r in ends(workers, 2)}
+    assert events[0].kind == "lost" and words in events[0].message["reason"] and events[1].kind == "ended"
     workers.submit(0, 2, {})
     assert ends(workers)[0].kind == "ended"
 
@@ -82,8 +83,8 @@ def test_a_dead_worker_is_reported_and_replaced(pool, task, words):
 def test_a_limit_ends_the_job_for_good(pool, tmp_path, task, limits, option):
     workers = pool(limits=limits)
     workers.submit(0, 0, {task: 200 if task == "fill" else str(tmp_path / "part")})
-    report = ends(workers)[0]
-    assert report.kind == "lost" and report.said["final"] and f"sandbox.{option}" in report.said["reason"]
+    event = ends(workers)[0]
+    assert event.kind == "lost" and event.message["final"] and f"sandbox.{option}" in event.message["reason"]
 
 
 def test_a_stop_lets_a_job_tidy_up(pool, tmp_path):
@@ -125,3 +126,9 @@ def alive(pid: int) -> bool:
         )
     except OSError:
         return False
+
+
+def test_a_system_without_poll_is_named(monkeypatch):
+    monkeypatch.delattr("select.poll")
+    with pytest.raises(UsageError, match=r"needs select\.poll, which this system lacks"):
+        LocalWorkers(1)

@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 
-from lipsync.batch.job import Job, Outcome
+from lipsync.batch.job import Checked, Job, JobRecord, Outcome
 from lipsync.batch.progress import BatchJsonLines, LiveTable, PlainLines, SilentObserver, exit_status, summary
 from lipsync.batch.stats import BatchStats
 from lipsync.core.text import format_duration, printable, shortened
@@ -24,192 +24,198 @@ class Hand:
         return self.s
 
 
-def jobs_of(n, out="{}.mp4"):
-    return [Job("t.mp4", f"{i}.wav", out.format(i)) for i in range(n)]
+def records_of(n, out="{}.mp4", lengths_s=()):
+    """Jobs; lengths_s: of their videos, where they are known."""
+    records = [JobRecord(Job("t.mp4", f"{i}.wav", out.format(i))) for i in range(n)]
+    for record, length_s in zip(records, lengths_s, strict=False):
+        record.checked = Checked(duration_s=length_s)
+    return records
 
 
 def done(job, **made):
     return Outcome(job, "done", **({"frames": 250, "duration_s": 10.0, "seconds": 5.0} | made))
 
 
-def work(watch, clock, number, seconds, frames=250, steps=10, worker=0):
+def work(observer, clock, number, seconds, frames=250, steps=10, worker=0):
     """A job from start to end, `seconds` long, its frames evenly spread."""
-    watch.started(number, worker)
+    observer.started(number, worker)
     for i in range(steps):
         clock.s += seconds / steps
-        watch.progress(number, "dub", (i + 1) * frames // steps, frames)
-    watch.ended(number, done(watch.tally.jobs[number], frames=frames, duration_s=frames / 25, seconds=seconds))
+        observer.progress(number, "dub", (i + 1) * frames // steps, frames)
+    observer.ended(
+        number, done(observer.stats.records[number].job, frames=frames, duration_s=frames / 25, seconds=seconds)
+    )
 
 
 def test_frames_per_second_are_those_of_the_last_30_s():
     clock = Hand()
-    watch = SilentObserver(jobs_of(3), now=clock)
-    assert watch.tally.frames_per_s(clock()) is None
-    work(watch, clock, 0, 100, frames=1000, steps=100)  # 10 a second
-    assert watch.tally.frames_per_s(clock()) == pytest.approx(10)
-    work(watch, clock, 1, 30, frames=1200, steps=30)  # 40 a second
-    assert watch.tally.frames_per_s(clock()) == pytest.approx(40)
+    observer = SilentObserver(records_of(3), now=clock)
+    assert observer.stats.frames_per_s(clock()) is None
+    work(observer, clock, 0, 100, frames=1000, steps=100)  # 10 a second
+    assert observer.stats.frames_per_s(clock()) == pytest.approx(10)
+    work(observer, clock, 1, 30, frames=1200, steps=30)  # 40 a second
+    assert observer.stats.frames_per_s(clock()) == pytest.approx(40)
     clock.s += 15
-    assert watch.tally.frames_per_s(clock()) == pytest.approx(20)
+    assert observer.stats.frames_per_s(clock()) == pytest.approx(20)
     clock.s += 100
-    assert watch.tally.frames_per_s(clock()) == 0
+    assert observer.stats.frames_per_s(clock()) == 0
 
 
 def test_frames_per_second_of_a_young_batch_and_of_two_workers():
     clock = Hand()
-    watch = SilentObserver(jobs_of(2), 2, now=clock)
-    watch.started(0, 0)
-    watch.started(1, 1)
+    observer = SilentObserver(records_of(2), 2, now=clock)
+    observer.started(0, 0)
+    observer.started(1, 1)
     for second in range(10):
         clock.s += 1
-        watch.progress(0, "dub", (second + 1) * 10, 250)
-        watch.progress(1, "dub", (second + 1) * 5, 250)
-    assert watch.tally.frames_per_s(clock()) == pytest.approx(15)
-    assert watch.tally.running[0].frames_per_s(clock()) == pytest.approx(10)
+        observer.progress(0, "dub", (second + 1) * 10, 250)
+        observer.progress(1, "dub", (second + 1) * 5, 250)
+    assert observer.stats.frames_per_s(clock()) == pytest.approx(15)
+    assert observer.stats.running[0].frames_per_s(clock()) == pytest.approx(10)
 
 
 def test_rows_found_from_an_earlier_run_and_other_steps_are_no_speed():
     clock = Hand()
-    watch = SilentObserver(jobs_of(1), now=clock)
-    watch.started(0, 0)
+    observer = SilentObserver(records_of(1), now=clock)
+    observer.started(0, 0)
     for step in ("faces", "lips"):
         clock.s += 5
-        watch.progress(0, step, 500, 500)
-    assert watch.tally.frames_per_s(clock()) is None
-    watch.progress(0, "dub", 45_000, 90_000)
+        observer.progress(0, step, 500, 500)
+    assert observer.stats.frames_per_s(clock()) is None
+    observer.progress(0, "dub", 45_000, 90_000)
     clock.s += 10
-    watch.progress(0, "dub", 45_100, 90_000)
-    assert watch.tally.frames_per_s(clock()) == pytest.approx(100 / 20)
-    assert watch.tally.running[0].frames_per_s(clock()) == pytest.approx(10)
+    observer.progress(0, "dub", 45_100, 90_000)
+    assert observer.stats.frames_per_s(clock()) == pytest.approx(100 / 20)
+    assert observer.stats.running[0].frames_per_s(clock()) == pytest.approx(10)
 
 
 def test_time_left_by_jobs_is_shared_by_the_workers():
     clock = Hand()
-    tally = BatchStats(jobs_of(12), 2, clock())
-    assert tally.left_s(clock()) is None
+    stats = BatchStats(records_of(12), 2, clock())
+    assert stats.left_s(clock()) is None
     for number in (0, 1):
-        tally.start(number, number, clock())
+        stats.start(number, number, clock())
     clock.s += 60
-    assert tally.left_s(clock()) is None, "nothing is known before a job is done"
+    assert stats.left_s(clock()) is None, "nothing is known before a job is done"
     for number in (0, 1):
-        tally.end(number, done(tally.jobs[number]), clock())
-    assert tally.left_s(clock()) == pytest.approx(10 * 60 / 2)
+        stats.end(number, done(stats.records[number].job), clock())
+    assert stats.left_s(clock()) == pytest.approx(10 * 60 / 2)
     for number in (2, 3):
-        tally.start(number, number - 2, clock())
+        stats.start(number, number - 2, clock())
     clock.s += 30
-    assert tally.left_s(clock()) == pytest.approx(10 * 60 / 2 - 30)
+    assert stats.left_s(clock()) == pytest.approx(10 * 60 / 2 - 30)
 
 
 def test_time_left_by_output_seconds_where_all_are_known():
     clock = Hand()
-    tally = BatchStats(jobs_of(4), 1, clock(), lengths_s=[10.0, 100.0, 30.0, 5.0])
-    tally.start(0, 0, clock())
+    stats = BatchStats(records_of(4, lengths_s=[10.0, 100.0, 30.0, 5.0]), 1, clock())
+    stats.start(0, 0, clock())
     clock.s += 20
-    tally.end(0, done(tally.jobs[0], duration_s=10.0), clock())  # two seconds for one
-    assert tally.left_s(clock()) == pytest.approx(2 * 135)
-    tally.end(1, Outcome(tally.jobs[1], "kept", frames=2500, duration_s=100.0), clock())
-    assert tally.left_s(clock()) == pytest.approx(2 * 35)
-    tally.end(2, Outcome(tally.jobs[2], "failed", "No."), clock())
-    assert tally.left_s(clock()) == pytest.approx(2 * 5)
-    tally.end(3, done(tally.jobs[3]), clock())
-    assert tally.left_s(clock()) is None
+    stats.end(0, done(stats.records[0].job, duration_s=10.0), clock())  # two seconds for one
+    assert stats.left_s(clock()) == pytest.approx(2 * 135)
+    stats.end(1, Outcome(stats.records[1].job, "kept", frames=2500, duration_s=100.0), clock())
+    assert stats.left_s(clock()) == pytest.approx(2 * 35)
+    stats.end(2, Outcome(stats.records[2].job, "failed", "No."), clock())
+    assert stats.left_s(clock()) == pytest.approx(2 * 5)
+    stats.end(3, done(stats.records[3].job), clock())
+    assert stats.left_s(clock()) is None
 
 
 def test_one_unknown_length_and_jobs_are_counted_instead():
     clock = Hand()
-    tally = BatchStats(jobs_of(3), 1, clock(), lengths_s=[10.0, 1000.0, 0.0])
-    tally.start(0, 0, clock())
+    stats = BatchStats(records_of(3, lengths_s=[10.0, 1000.0, 0.0]), 1, clock())
+    stats.start(0, 0, clock())
     clock.s += 20
-    tally.end(0, done(tally.jobs[0]), clock())
-    assert tally.left_s(clock()) == pytest.approx(40)
+    stats.end(0, done(stats.records[0].job), clock())
+    assert stats.left_s(clock()) == pytest.approx(40)
 
 
 def test_many_workers_do_not_make_the_last_job_short_and_a_late_one_has_no_estimate():
     clock = Hand()
-    tally = BatchStats(jobs_of(2), 64, clock())
-    tally.start(0, 0, clock())
+    stats = BatchStats(records_of(2), 64, clock())
+    stats.start(0, 0, clock())
     clock.s += 100
-    tally.end(0, done(tally.jobs[0]), clock())
-    assert tally.left_s(clock()) == pytest.approx(100)
-    tally.start(1, 0, clock())
+    stats.end(0, done(stats.records[0].job), clock())
+    assert stats.left_s(clock()) == pytest.approx(100)
+    stats.start(1, 0, clock())
     clock.s += 40
-    assert tally.left_s(clock()) == pytest.approx(60)
+    assert stats.left_s(clock()) == pytest.approx(60)
     clock.s += 100
-    assert tally.left_s(clock()) is None
+    assert stats.left_s(clock()) is None
 
 
 def test_kept_and_failed_jobs_promise_nothing():
     clock = Hand()
-    tally = BatchStats(jobs_of(5), 1, clock())
-    tally.end(0, Outcome(tally.jobs[0], "kept", frames=9, duration_s=1.0), clock())
-    tally.start(1, 0, clock())
+    stats = BatchStats(records_of(5), 1, clock())
+    stats.end(0, Outcome(stats.records[0].job, "kept", frames=9, duration_s=1.0), clock())
+    stats.start(1, 0, clock())
     clock.s += 1
-    tally.end(1, Outcome(tally.jobs[1], "failed", "No."), clock())
-    assert tally.left_s(clock()) is None and tally.waiting == 3
+    stats.end(1, Outcome(stats.records[1].job, "failed", "No."), clock())
+    assert stats.left_s(clock()) is None and stats.waiting == 3
 
 
 def test_late_words_of_a_given_up_worker_are_ignored_and_a_job_may_begin_again():
     clock = Hand()
     stream = io.StringIO()
-    watch = BatchJsonLines(stream, jobs_of(1), 2, now=clock)
-    watch.progress(0, "dub", 5, 10)
+    observer = BatchJsonLines(stream, records_of(1), 2, now=clock)
+    observer.progress(0, "dub", 5, 10)
     assert stream.getvalue() == ""
-    watch.started(0, 0)
-    watch.started(0, 1)
-    watch.ended(0, done(watch.tally.jobs[0]))
-    watch.progress(0, "dub", 9, 10)
+    observer.started(0, 0)
+    observer.started(0, 1)
+    observer.ended(0, done(observer.stats.records[0].job))
+    observer.progress(0, "dub", 9, 10)
     assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["started", "started", "done"]
-    assert not watch.tally.running and watch.tally.waiting == 0
+    assert not observer.stats.running and observer.stats.waiting == 0
 
 
 def test_a_worker_that_begins_another_job_has_lost_its_last():
     clock = Hand()
-    tally = BatchStats(jobs_of(3), 2, clock())
-    tally.start(0, 0, clock())
-    tally.start(1, 1, clock())
-    tally.start(2, 0, clock())
-    assert list(tally.running) == [1, 2] and tally.waiting == 1
+    stats = BatchStats(records_of(3), 2, clock())
+    stats.start(0, 0, clock())
+    stats.start(1, 1, clock())
+    stats.start(2, 0, clock())
+    assert list(stats.running) == [1, 2] and stats.waiting == 1
 
 
 def test_nothing_is_left_when_nothing_waits():
     clock = Hand()
-    tally = BatchStats(jobs_of(3), 1, clock(), lengths_s=[0.1, 0.2, 0.3])
+    stats = BatchStats(records_of(3, lengths_s=[0.1, 0.2, 0.3]), 1, clock())
     for number in range(3):
-        assert tally.left_s(clock()) is None or number
-        tally.start(number, 0, clock())
+        assert stats.left_s(clock()) is None or number
+        stats.start(number, 0, clock())
         clock.s += 1
-        tally.end(number, done(tally.jobs[number], duration_s=0.1), clock())
-    assert tally.left_s(clock()) is None
+        stats.end(number, done(stats.records[number].job, duration_s=0.1), clock())
+    assert stats.left_s(clock()) is None
 
 
 def test_jobs_never_begun_get_no_line_of_their_own():
     stream = io.StringIO()
-    jobs = jobs_of(1000)
-    with PlainLines(stream, jobs, now=Hand()) as watch:
-        watch.started(0, 0)
-        watch.ended(0, Outcome(jobs[0], "stopped", attempts=1))
+    records = records_of(1000)
+    with PlainLines(stream, records, now=Hand()) as observer:
+        observer.started(0, 0)
+        observer.ended(0, Outcome(records[0].job, "stopped", attempts=1))
         for number in range(1, 1000):
-            watch.ended(number, Outcome(jobs[number], "stopped", attempts=0))
+            observer.ended(number, Outcome(records[number].job, "stopped", attempts=0))
     assert stream.getvalue().splitlines() == ["[1/1000] stopped 0.mp4", "1000 jobs: 1000 stopped; took 0 s."]
 
 
 def test_json_lines_are_throttled_for_each_job_and_end_in_a_summary():
     clock, stream = Hand(), io.StringIO()
-    jobs = jobs_of(4)
-    with BatchJsonLines(stream, jobs, 2, now=clock) as watch:
-        watch.started(0, 0)
-        watch.started(1, 1)
+    records = records_of(4)
+    with BatchJsonLines(stream, records, 2, now=clock) as observer:
+        observer.started(0, 0)
+        observer.started(1, 1)
         for i in range(40):  # ten seconds, four words a second from either
-            watch.progress(0, "dub", i, 40)
-            watch.progress(1, "faces", i, 40)
+            observer.progress(0, "dub", i, 40)
+            observer.progress(1, "faces", i, 40)
             clock.s += 0.25
-        watch.ended(0, done(jobs[0], notes=("Loud.",), attempts=2))
-        watch.ended(1, Outcome(jobs[1], "failed", "No face."))
-        watch.ended(2, Outcome(jobs[2], "kept", frames=25, duration_s=1.0))
-        watch.ended(3, Outcome(jobs[3], "stopped"))
+        observer.ended(0, done(records[0].job, notes=("Loud.",), attempts=2))
+        observer.ended(1, Outcome(records[1].job, "failed", "No face."))
+        observer.ended(2, Outcome(records[2].job, "kept", frames=25, duration_s=1.0))
+        observer.ended(3, Outcome(records[3].job, "stopped"))
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
-    heard = [(e["job"], e["step"], e["done"]) for e in events if e["event"] == "progress"]
-    assert heard == [pair for i in range(0, 40, 4) for pair in ((0, "dub", i), (1, "faces", i))]
+    steps = [(e["job"], e["step"], e["done"]) for e in events if e["event"] == "progress"]
+    assert steps == [pair for i in range(0, 40, 4) for pair in ((0, "dub", i), (1, "faces", i))]
     assert events[0] == {"event": "started", "job": 0, "out": "0.mp4", "worker": 0}
     assert [(e["event"], e["job"], e["out"]) for e in events[-5:-1]] == [
         ("done", 0, "0.mp4"),
@@ -235,11 +241,11 @@ def test_json_lines_are_throttled_for_each_job_and_end_in_a_summary():
 
 def test_plain_lines_tell_each_end_and_the_whole_every_30_s():
     clock, stream = Hand(), io.StringIO()
-    jobs = jobs_of(3)
-    with PlainLines(stream, jobs, now=clock) as watch:
-        work(watch, clock, 0, 100, frames=1000, steps=100)
-        watch.ended(1, Outcome(jobs[1], "failed", "No face."))
-        watch.ended(2, Outcome(jobs[2], "kept", frames=25, duration_s=1.0))
+    records = records_of(3)
+    with PlainLines(stream, records, now=clock) as observer:
+        work(observer, clock, 0, 100, frames=1000, steps=100)
+        observer.ended(1, Outcome(records[1].job, "failed", "No face."))
+        observer.ended(2, Outcome(records[2].job, "kept", frames=25, duration_s=1.0))
     lines = stream.getvalue().splitlines()
     assert lines[:4] == [
         *["done 0, kept 0, failed 0, running 1, waiting 2, 10.0 frames/s"] * 3,
@@ -263,18 +269,18 @@ def test_plain_lines_tell_each_end_and_the_whole_every_30_s():
     ],
 )
 def test_exit_status(states, status):
-    watch = SilentObserver(jobs_of(len(states)))
+    observer = SilentObserver(records_of(len(states)))
     for number, state in enumerate(states):
         if state:
-            watch.ended(number, Outcome(watch.tally.jobs[number], state))
-    assert exit_status(watch.tally) == status
+            observer.ended(number, Outcome(observer.stats.records[number].job, state))
+    assert exit_status(observer.stats) == status
 
 
 def test_the_summary_names_failures_and_says_how_many_more():
-    watch = SilentObserver(jobs_of(40), now=Hand())
-    for number, job in enumerate(watch.tally.jobs):
-        watch.ended(number, Outcome(job, "failed", f"Reason {number}."))
-    lines = summary(watch.tally, 1000.0)
+    observer = SilentObserver(records_of(40), now=Hand())
+    for number, record in enumerate(observer.stats.records):
+        observer.ended(number, Outcome(record.job, "failed", f"Reason {number}."))
+    lines = summary(observer.stats, 1000.0)
     assert len(lines) == 22 and lines[0] == "Failed: 0.mp4: Reason 0." and lines[20] == "And 20 more failed."
     assert lines[21] == "40 jobs: 40 failed; took 0 s."
 
@@ -284,15 +290,17 @@ def test_the_summary_names_failures_and_says_how_many_more():
 @pytest.mark.parametrize("height", [10, 24, 100])
 def test_the_live_table_fits_every_terminal(width, workers, height):
     clock = Hand()
-    jobs = jobs_of(200, "a folder/名前のとても長い出力/an output with a long name {}.mp4")
-    table, drawn = live(jobs, workers, width, height, clock)
+    records = records_of(200, "a folder/名前のとても長い出力/an output with a long name {}.mp4")
+    table, drawn = live(records, workers, width, height, clock)
     for number in range(8):
         work(table, clock, number, 3)
     for number in range(8, 12):
         table.ended(
             number,
             Outcome(
-                jobs[number], "failed", "A long reason in which words follow words until no terminal holds them. " * 3
+                records[number].job,
+                "failed",
+                "A long reason in which words follow words until no terminal holds them. " * 3,
             ),
         )
     for worker in range(workers):
@@ -310,7 +318,7 @@ def test_the_live_table_fits_every_terminal(width, workers, height):
 
 
 def test_nothing_is_promised_before_anything_is_known():
-    _, drawn = live(jobs_of(5), 2, 80, 24, Hand())
+    _, drawn = live(records_of(5), 2, 80, 24, Hand())
     assert [line.split() for line in drawn()] == [
         ["done", "0", "kept", "0", "failed", "0", "running", "0", "waiting", "5"],
         [],
@@ -321,12 +329,12 @@ def test_nothing_is_promised_before_anything_is_known():
 
 def test_the_live_part_goes_away_and_a_summary_stays():
     stream, clock = io.StringIO(), Hand()
-    jobs = jobs_of(30, "[bold]{}\x1b[31m.mp4")
-    table = LiveTable(stream, jobs, 1, now=clock)
+    records = records_of(30, "[bold]{}\x1b[31m.mp4")
+    table = LiveTable(stream, records, 1, now=clock)
     with table:
         for number in range(29):
             work(table, clock, number, number + 1)
-        table.ended(29, Outcome(jobs[29], "failed", "No [red]face[/red] in it.\x07"))
+        table.ended(29, Outcome(records[29].job, "failed", "No [red]face[/red] in it.\x07"))
     text = stream.getvalue()
     slow = [line.split()[-1] for line in text.splitlines() if " s   10 s" in line or " s    10 s" in line]
     assert slow == [f"[bold]{n}\N{REPLACEMENT CHARACTER}[31m.mp4" for n in range(28, 18, -1)]
@@ -370,22 +378,22 @@ def test_time_in_words(seconds, words):
 )
 def test_memory_does_not_grow_with_the_jobs(kind, n):
     clock = Hand()
-    jobs = [Job("t.mp4", "s.wav", "one.mp4")] * n
-    watch = kind(jobs, now=clock) if kind is SilentObserver else kind(Nowhere(), jobs, 2, now=clock)
+    records = [JobRecord(Job("t.mp4", "s.wav", "one.mp4"))] * n
+    observer = kind(records, now=clock) if kind is SilentObserver else kind(Nowhere(), records, 2, now=clock)
     grown = []
     tracemalloc.start()
     try:
         for number in range(n):  # four events each
-            watch.started(number, number % 2)
+            observer.started(number, number % 2)
             clock.s += 0.4
-            watch.progress(number, "dub", 10, 20)
-            watch.progress(number, "dub", 20, 20)
+            observer.progress(number, "dub", 10, 20)
+            observer.progress(number, "dub", 20, 20)
             ended = (
-                Outcome(jobs[number], "failed", f"Reason {number}.")
+                Outcome(records[number].job, "failed", f"Reason {number}.")
                 if number % 3 == 0
-                else done(jobs[number], seconds=number % 977)
+                else done(records[number].job, seconds=number % 977)
             )
-            watch.ended(number, ended)
+            observer.ended(number, ended)
             if number in (n // 5, n - 1):
                 grown.append(tracemalloc.get_traced_memory()[0])
     finally:
@@ -398,12 +406,12 @@ class Nowhere(io.StringIO):
         return len(text)
 
 
-def live(jobs, workers, width, height, clock):
+def live(records, workers, width, height, clock):
     """A live table, and what draws its lines as a terminal of that size shows them."""
     from rich.cells import cell_len
     from rich.console import Console
 
-    table = LiveTable(io.StringIO(), jobs, workers, now=clock)
+    table = LiveTable(io.StringIO(), records, workers, now=clock)
     table.console = Console(width=width, height=height, file=io.StringIO())
 
     def drawn():

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -54,15 +55,13 @@ def seen(tmp_path_factory):
 
 def test_jobs_and_news(seen):
     assert seen["count"] == 2
-    assert [job["said"]["number"] for job in seen["ended"]] == list(range(6)) and len(
-        {job["said"]["pid"] for job in seen["ended"]}
+    assert [job["message"]["number"] for job in seen["ended"]] == list(range(6)) and len(
+        {job["message"]["pid"] for job in seen["ended"]}
     ) >= 2
-    assert {job["said"]["threads"] for job in seen["ended"]} == {"1"}
+    assert {job["message"]["threads"] for job in seen["ended"]} == {"1"}
     assert {(news["step"], news["total"]) for news in seen["news"]} == {("dub", 100)}
     assert all(
-        a["done"] < b["done"]
-        for a, b in zip(seen["news"], seen["news"][1:])
-        if a["number"] == b["number"] and not b["again"]
+        a["done"] < b["done"] for a, b in pairwise(seen["news"]) if a["number"] == b["number"] and not b["again"]
     )
 
 
@@ -70,8 +69,8 @@ def test_a_killed_worker_is_told_once_and_replaced(seen):
     (lost,) = seen["lost"]
     assert (lost["worker"], lost["number"]) == (seen["killed"]["worker"], seen["killed"]["number"])
     assert (
-        lost["said"]["reason"].startswith("Its worker was lost: Worker unexpectedly exits")
-        and "\n" not in lost["said"]["reason"]
+        lost["message"]["reason"].startswith("Its worker was lost: Worker unexpectedly exits")
+        and "\n" not in lost["message"]["reason"]
     )
     assert {number for number, times in Counter(seen["begun"]).items() if times > 1} == {lost["number"]}
 
@@ -161,7 +160,7 @@ def listening():
     return sorted(found)
 
 
-class Look:
+class Session:
     """Two workers, and what is seen of them."""
 
     def __init__(self, folder):
@@ -185,33 +184,34 @@ class Look:
         for worker in range(2):
             self.give(worker, todo.pop(0))
         while len(seen["ended"]) < 6:
-            for report in self.workers.wait(5):
-                facts = {"worker": report.worker, "number": report.number, "said": report.said}
-                if report.kind == "progress":
-                    seen["news"].append({**report.said, "number": report.number, "again": report.number in lost})
-                    if report.number == 1 and not seen["killed"]:
+            for event in self.workers.wait(5):
+                facts = {"worker": event.worker, "number": event.number, "message": event.message}
+                if event.kind == "progress":
+                    seen["news"].append({**event.message, "number": event.number, "again": event.number in lost})
+                    if event.number == 1 and not seen["killed"]:
                         seen["killed"] = facts
                         os.kill(list(self.process_of(1))[1], signal.SIGKILL)
-                elif report.kind == "lost":
+                elif event.kind == "lost":
                     seen["lost"].append(facts)
-                    lost.add(report.number)
-                    self.give(report.worker, report.number)
+                    lost.add(event.number)
+                    self.give(event.worker, event.number)
                 else:
                     seen["ended"].append(facts)
                     if todo:
-                        self.give(report.worker, todo.pop(0))
+                        self.give(event.worker, todo.pop(0))
         seen["ended"].sort(key=lambda facts: facts["number"])
         seen["begun"] = [int(line.split()[1]) for line in self.log.read_text().splitlines() if line.startswith("begun")]
 
-    def end_of(self, worker, number, then=lambda: None, **more):
+    def end_of(self, worker, number, then=None, **more):
         """How a job ends; then: called once when it has begun."""
         self.give(worker, number, **more)
         while True:
-            for report in self.workers.wait(5):
-                if report.kind != "progress":
-                    return {"kind": report.kind, **report.said}
-                then()
-                then = lambda: None
+            for event in self.workers.wait(5):
+                if event.kind != "progress":
+                    return {"kind": event.kind, **event.message}
+                if then is not None:
+                    then()
+                then = None
 
     def last_things(self):
         seen = self.seen
@@ -233,15 +233,15 @@ class Look:
         seen["environment_as_before"] = now | self.environment == now and "RAY_AUTH_TOKEN" not in now
 
 
-def look_at_workers(folder):
-    look = Look(folder)
-    look.six_jobs()
-    look.last_things()
-    return look.seen
+def observe_workers(folder):
+    session = Session(folder)
+    session.six_jobs()
+    session.last_things()
+    return session.seen
 
 
-class Told:
-    """A watch that kills the worker of a job when that is seen to have begun drawing and not to be half-way."""
+class WorkerKiller:
+    """An observer that kills the worker of a job when that is seen to have begun drawing and not to be half-way."""
 
     def __init__(self, workers, kills):
         self.workers, self.kills, self.killed, self.steps, self.worker_of = workers, kills, None, set(), {}
@@ -254,7 +254,7 @@ class Told:
         if self.kills and self.killed is None and number > 1 and step == "dub" and 2 * done < total:
             import ray
 
-            actor = self.workers._seats[self.worker_of[number]].actor
+            actor = self.workers._remotes[self.worker_of[number]].actor
             pid = ray.get(actor.__ray_call__.options(concurrency_group="watch").remote(lambda self: os.getpid()))
             os.kill(pid, signal.SIGKILL)
             self.killed = number
@@ -273,7 +273,10 @@ def batches(folder):
     jobs = tiny_jobs(folder)
     local, _ = run(jobs, folder / "local", LocalWorkers(1))
     ray, killed = run(jobs, folder / "ray", RayWorkers(None, 2), kills=True)
-    again = [outcome and outcome.state for outcome in already_done(jobs, OutputStore(f"file://{folder}/ray"))]
+    again = [
+        outcome and outcome.state
+        for outcome in (already_done(job, OutputStore(f"file://{folder}/ray")) for job in jobs)
+    ]
     return {"local": local, "ray": ray, "again": again, "killed": killed, "left": sorted(in_my_session().values())}
 
 
@@ -313,25 +316,26 @@ def tiny_jobs(folder):
 def run(jobs, out, workers, kills=False):
     """What became of a batch whose videos go to an address, and whose worker was killed. Each has its own cache; they
     share a store."""
+    from lipsync.batch.job import JobRecord
     from lipsync.batch.run import run_batch
     from lipsync.batch.worker import BatchPaths
 
-    told = Told(workers, kills)
-    where = BatchPaths(f"file://{out}", f"{out}-cache", f"file://{out.parent}/store")
-    outcomes = run_batch(jobs, where, workers, told)
+    observer = WorkerKiller(workers, kills)
+    paths = BatchPaths(f"file://{out}", f"{out}-cache", f"file://{out.parent}/store")
+    outcomes = run_batch([JobRecord(job) for job in jobs], paths, workers, observer)
     receipts = [json.loads((out / f"{job.out}.json").read_text()) for job in jobs]
     for facts in receipts:
         del facts["seconds"], facts["output"]["path"]
     return {
         "states": [outcome.state for outcome in outcomes],
         "attempts": [outcome.attempts for outcome in outcomes],
-        "steps": sorted(told.steps),
+        "steps": sorted(observer.steps),
         "videos": [hashlib.sha256((out / job.out).read_bytes()).hexdigest() for job in jobs],
         "receipts": receipts,
         "reasons": [outcome.reason for outcome in outcomes],
-    }, told.killed
+    }, observer.killed
 
 
 if __name__ == "__main__":
     os.setsid()
-    print(json.dumps({"workers": look_at_workers, "batch": batches}[sys.argv[1]](*sys.argv[2:])))
+    print(json.dumps({"workers": observe_workers, "batch": batches}[sys.argv[1]](*sys.argv[2:])))

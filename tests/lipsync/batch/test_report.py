@@ -16,10 +16,11 @@ from lipsync.batch.report import write_report
 from lipsync.core.errors import LipsyncError
 
 NASTY = (
-    "<script>alert(1)</script>.mp4", '"><img src=x onerror=alert(1)>.mp4', "' onmouseover='alert(1).mp4", "javascript:alert(1).mp4",
-    "javascript:alert(1)//.mp4", "data:text/html,<b>.mp4", "&lt;b&gt;&amp;.mp4", "a b#c?d%41.mp4", "back\\slash.mp4", "ümläut/名前.mp4",
-    "line\nbreak\x00\x1b[31m.mp4", "turned\u202e4pm.mp4", "raw\udcff.mp4", "lone\ud800.mp4", "</title></style><b>.mp4", "--><b>.mp4",
-)  # fmt: skip
+    *("<script>alert(1)</script>.mp4", '"><img src=x onerror=alert(1)>.mp4', "' onmouseover='alert(1).mp4"),
+    *("javascript:alert(1).mp4", "javascript:alert(1)//.mp4", "data:text/html,<b>.mp4", "&lt;b&gt;&amp;.mp4"),
+    *("a b#c?d%41.mp4", "back\\slash.mp4", "ümläut/名前.mp4", "line\nbreak\x00\x1b[31m.mp4", "turned\u202e4pm.mp4"),
+    *("raw\udcff.mp4", "lone\ud800.mp4", "</title></style><b>.mp4", "--><b>.mp4"),
+)
 
 
 class Read(HTMLParser):
@@ -87,7 +88,7 @@ def test_an_output_outside_the_folder_gets_no_link(tmp_path, out):
     assert Read(written([outcome(out)], tmp_path / "in")[0]).links == ["./batch.json"]
 
 
-def test_secrets_in_addresses_are_not_told(tmp_path):
+def test_secrets_in_addresses_are_not_shown(tmp_path):
     text, facts = written(
         [
             outcome("a.mp4", target="s3://me:word@b/t.mp4?key=secret"),
@@ -95,8 +96,8 @@ def test_secrets_in_addresses_are_not_told(tmp_path):
         ],
         tmp_path,
     )
-    for told in (text, json.dumps(facts)):
-        assert "secret" not in told and "word" not in told and "s3://b/t.mp4" in told
+    for shown in (text, json.dumps(facts)):
+        assert "secret" not in shown and "word" not in shown and "s3://b/t.mp4" in shown
 
 
 def test_failures_come_first_with_reasons_then_videos_with_figures(tmp_path):
@@ -156,7 +157,7 @@ def test_the_page_needs_nothing_from_anywhere(tmp_path):
 
 
 def test_spans_come_from_receipts_and_damaged_receipts_do_no_harm(tmp_path):
-    folder = tmp_path / "films"
+    folder = tmp_path / "videos"
     folder.mkdir()
     spans = [{"from_s": i, "to_s": i + 0.5, "reason": "<i>no face</i>"} for i in range(7)]
     receipts = {
@@ -172,7 +173,7 @@ def test_spans_come_from_receipts_and_damaged_receipts_do_no_harm(tmp_path):
     for name, text in receipts.items():
         (folder / f"{name}.mp4.json").write_text(text, errors="surrogateescape")
     (folder / "folder.mp4.json").mkdir()
-    text, _ = written([outcome(f"films/{name}.mp4") for name in (*receipts, "folder", "missing")], tmp_path)
+    text, _ = written([outcome(f"videos/{name}.mp4") for name in (*receipts, "folder", "missing")], tmp_path)
     words = Read(text).words
     assert re.findall(r"Unchanged ([0-9.]+-[0-9.]+) s: <i>no face</i>\.", words) == [f"{i}.00-{i}.50" for i in range(5)]
     assert words.count("Unchanged in 2 more places.") == 1
@@ -184,7 +185,7 @@ def test_a_batch_of_nothing_has_a_page_too(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path):
-    with pytest.raises(LipsyncError, match="batch.json could not be written"):
+    with pytest.raises(LipsyncError, match=r"batch\.json could not be written"):
         write_report([], tmp_path / "none", {})
 
 

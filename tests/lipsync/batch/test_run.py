@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import subprocess
+import sys
 
 import pytest
 
 from lipsync.batch import run
-from lipsync.batch.job import Job
-from lipsync.batch.pool import Report
-from lipsync.batch.run import already_done, locked, run_batch, valid_receipt
+from lipsync.batch.job import Job, JobRecord
+from lipsync.batch.lock import LOCK_NAME, locked
+from lipsync.batch.pool import WorkerEvent
+from lipsync.batch.run import already_done, run_batch, valid_receipt
 from lipsync.batch.storage.store import OutputStore
 from lipsync.batch.worker import BatchPaths
 from lipsync.core.errors import LipsyncError
 from lipsync.store.cache import content_hash
+from tests.support import ROOT
 
 MADE = {"frames": 5, "duration_s": 0.2, "seconds": 1.0, "notes": ["n"]}
 
 
-class Told:
+class Ends:
     def __init__(self):
         self.ends = {}
 
@@ -32,7 +37,7 @@ class Told:
 
 
 class Fake:
-    """Ends every job in the order given, by `ends`: number -> list of (kind, said) for each attempt."""
+    """Ends every job in the order given, by `ends`: number -> list of (kind, message) for each attempt."""
 
     def __init__(self, count=2, ends=None, stop_after=None):
         self.count, self.ends, self.given, self.tasks, self.closed = count, ends or {}, [], {}, None
@@ -48,10 +53,10 @@ class Fake:
         if self.stop_after is not None and len(self.given) > self.stop_after:
             raise KeyboardInterrupt
         worker, number = self.running.pop(0)
-        kind, said = self.ends[number].pop(0) if self.ends.get(number) else ("ended", MADE)
+        kind, message = self.ends[number].pop(0) if self.ends.get(number) else ("ended", MADE)
         return [
-            Report(worker, number, "progress", {"step": "dub", "done": 1, "total": 2}),
-            Report(worker, number, kind, said),
+            WorkerEvent(worker, number, "progress", {"step": "dub", "done": 1, "total": 2}),
+            WorkerEvent(worker, number, kind, message),
         ]
 
     def close(self, now):
@@ -68,11 +73,11 @@ def jobs(tmp_path):
     return made
 
 
-def run_all(jobs, folder, workers, told=None, **options):
+def run_all(jobs, folder, workers, observer=None, **options):
     folder.mkdir(exist_ok=True)
-    return run_batch(
-        jobs, BatchPaths(str(folder)), workers, told or Told(), already_done(jobs, OutputStore(str(folder)), **options)
-    )
+    store = OutputStore(str(folder))
+    records = [JobRecord(job, outcome=already_done(job, store, **options)) for job in jobs]
+    return run_batch(records, BatchPaths(str(folder)), workers, observer or Ends())
 
 
 def states(outcomes):
@@ -83,11 +88,11 @@ def test_every_job_ends_once_whatever_the_others_do(jobs, tmp_path):
     jobs[2] = Job("x", "y", "z.mp4", fault="row 3 has no speech.")
     lost = ("lost", {"reason": "killed"})
     workers = Fake(ends={0: [("ended", {"fault": "bad"})], 1: [lost, ("ended", MADE)], 3: [lost] * run.ATTEMPTS})
-    told = Told()
-    outcomes = run_all(jobs, tmp_path / "out", workers, told)
+    observer = Ends()
+    outcomes = run_all(jobs, tmp_path / "out", workers, observer)
     assert (
         states(outcomes) == ["failed", "done", "failed", "failed", "done"]
-        and list(map(told.ends.get, range(5))) == outcomes
+        and list(map(observer.ends.get, range(5))) == outcomes
     )
     assert [o.reason for o in outcomes] == ["bad", "", "row 3 has no speech.", "killed", ""]
     assert [o.attempts for o in outcomes] == [1, 2, 0, run.ATTEMPTS, 1] and workers.given.count(3) == run.ATTEMPTS
@@ -154,12 +159,12 @@ def test_verify_looks_into_the_video(jobs, tmp_path):
     finish(jobs[0], tmp_path)
     video = tmp_path / "0.mp4"
     video.write_bytes(video.read_bytes()[::-1])
-    place = OutputStore(str(tmp_path))
-    assert valid_receipt(jobs[0], place) and valid_receipt(jobs[0], place, verify=True) is None
+    store = OutputStore(str(tmp_path))
+    assert valid_receipt(jobs[0], store) and valid_receipt(jobs[0], store, verify=True) is None
 
 
 def test_what_lipsync_did_not_make_is_not_replaced(jobs, tmp_path):
-    (tmp_path / "0.mp4").write_bytes(b"a film of mine")
+    (tmp_path / "0.mp4").write_bytes(b"a video of mine")
     workers = Fake()
     outcome = run_all(jobs[:1], tmp_path, workers)[0]
     assert outcome.state == "failed" and "--force" in outcome.reason and workers.given == []
@@ -167,11 +172,48 @@ def test_what_lipsync_did_not_make_is_not_replaced(jobs, tmp_path):
 
 
 def test_two_batches_do_not_share_a_folder(tmp_path):
+    again = pytest.raises(LipsyncError, match="Another batch")
+    with locked(str(tmp_path / "out")), again, locked(str(tmp_path / "out")):
+        pass
     with locked(str(tmp_path / "out")):
-        with pytest.raises(LipsyncError, match="Another batch"), locked(str(tmp_path / "out")):
-            pass
-    with locked(str(tmp_path / "out")):
-        assert list((tmp_path / "out").iterdir()) == []
+        pass
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_a_killed_batch_leaves_does_not_keep_the_next_one_out(tmp_path):
+    (tmp_path / LOCK_NAME).write_text("")
+    with locked(str(tmp_path)) as note:
+        assert note == "" and (tmp_path / LOCK_NAME).exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_locks_is_named_and_used(tmp_path, monkeypatch):
+    def refuse(self, *_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with locked(str(tmp_path)) as note:
+        assert note == f"The file system of {tmp_path} has no locks: take care that no other batch writes there."
+
+
+def test_a_platform_without_fcntl_runs_batches_and_locks_folders(tmp_path):
+    code = """
+import sys
+sys.modules["fcntl"] = None
+import lipsync.batch.run
+from lipsync.batch.lock import LOCK_NAME, locked
+from lipsync.core.errors import LipsyncError
+with locked(sys.argv[1]):
+    try:
+        with locked(sys.argv[1]):
+            print("two batches")
+    except LipsyncError as error:
+        print(error)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Another batch is writing to {tmp_path}.") and list(tmp_path.iterdir()) == []
 
 
 def test_an_input_that_cannot_be_read_fails_alone(jobs, tmp_path):

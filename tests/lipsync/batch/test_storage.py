@@ -12,21 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from lipsync.batch.storage import store as storage
-from lipsync.batch.storage.store import (
-    DamagedArchive,
-    OutputStore,
-    SharedCache,
-    cache_for,
-    content_id,
-    fetched,
-    is_url,
-    pack,
-    shown,
-    unpack,
-)
+from lipsync.batch.storage import address
+from lipsync.batch.storage.address import RemoteFile, content_id, fetched, is_url, redacted
+from lipsync.batch.storage.archive import DamagedArchive, pack, unpack
+from lipsync.batch.storage.shared_cache import SharedCache, cache_for
+from lipsync.batch.storage.store import OutputStore
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.store.cache import Cache, content_hash
+from lipsync.store.receipt import Output, Receipt
 
 fsspec = pytest.importorskip("fsspec", reason="the extra `cluster` is not installed")
 
@@ -41,7 +34,7 @@ def url(request, tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(storage, "PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(address, "PAUSES_S", (0.0, 0.0, 0.0))
 
 
 def put(url, content):
@@ -76,10 +69,10 @@ def test_what_is_an_address(name, remote):
     assert is_url(name) is remote
 
 
-def test_no_secret_is_shown():
+def test_no_secret_is_redacted():
     assert (
-        shown("https://user:secret@host/a/b.mp4?X-Amz-Signature=secret#x") == "https://host/a/b.mp4"
-        and shown("a@b?c") == "a@b?c"
+        redacted("https://user:secret@host/a/b.mp4?X-Amz-Signature=secret#x") == "https://host/a/b.mp4"
+        and redacted("a@b?c") == "a@b?c"
     )
 
 
@@ -93,7 +86,7 @@ def test_fetched_once_for_each_content(url, tmp_path, monkeypatch):
     put(f"{url}/in/the clip.mp4", b"one")
     copy = fetched(f"{url}/in/the clip.mp4", tmp_path / "copies")
     assert copy.name == "the clip.mp4" and copy.read_bytes() == b"one"
-    monkeypatch.setattr(storage._Store, "get", lambda *_: pytest.fail("fetched twice"))
+    monkeypatch.setattr(RemoteFile, "get", lambda *_: pytest.fail("fetched twice"))
     assert fetched(f"{url}/in/the clip.mp4", tmp_path / "copies") == copy
     monkeypatch.undo()
     put(f"{url}/in/the clip.mp4", b"other")
@@ -119,8 +112,8 @@ def test_a_mark_is_the_content_where_the_store_has_no_checksum(url, tmp_path):
 )
 def test_a_mark_is_the_stores_checksum_where_it_has_one(first, second, same, monkeypatch):
     def of(facts):
-        monkeypatch.setattr(storage._Store, "facts", lambda self, missing_ok=False: facts)
-        monkeypatch.setattr(storage._Store, "sha256", lambda self: pytest.fail("the content was read"))
+        monkeypatch.setattr(RemoteFile, "facts", lambda self, missing_ok=False: facts)
+        monkeypatch.setattr(RemoteFile, "sha256", lambda self: pytest.fail("the content was read"))
         return content_id("memory://a")
 
     assert (of(first) == of(second)) is same
@@ -128,7 +121,7 @@ def test_a_mark_is_the_stores_checksum_where_it_has_one(first, second, same, mon
 
 def test_a_weak_etag_does_not_count(monkeypatch):
     put("memory://a", b"abc")
-    monkeypatch.setattr(storage._Store, "facts", lambda self, missing_ok=False: {"ETag": 'W/"a"', "size": 3})
+    monkeypatch.setattr(RemoteFile, "facts", lambda self, missing_ok=False: {"ETag": 'W/"a"', "size": 3})
     assert content_id("memory://a") == content_hash_of(b"abc")
 
 
@@ -137,18 +130,18 @@ def content_hash_of(content):
 
 
 @pytest.mark.parametrize(
-    ("address", "error", "sentence"),
+    ("name", "error", "sentence"),
     [
         ("{url}/nothing.mp4", LipsyncError, "nothing.mp4 does not exist. Check the address."),
         ("{url}/in", LipsyncError, "is a folder. Name the file itself."),
         ("nope://u:secret@x/y", UsageError, "nope://x/y is not an address that fsspec knows"),
     ],
 )
-def test_what_cannot_be_fetched_is_one_sentence(url, tmp_path, address, error, sentence):
+def test_what_cannot_be_fetched_is_one_sentence(url, tmp_path, name, error, sentence):
     put(f"{url}/in/a.mp4", b"one")
-    for use in (content_id, lambda name: fetched(name, tmp_path / "copies")):
+    for use in (content_id, lambda at: fetched(at, tmp_path / "copies")):
         with pytest.raises(error) as caught:
-            use(address.format(url=url))
+            use(name.format(url=url))
         assert sentence in str(caught.value) and "secret" not in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "copies").exists()
 
@@ -169,7 +162,7 @@ def test_a_short_download_is_tried_again_then_told(tmp_path, monkeypatch):
     monkeypatch.setattr(fs, "get_file", short)
     assert fetched("memory://a.mp4", tmp_path / "a").read_bytes() == b"whole" and len(calls) == 2
     monkeypatch.setattr(fs, "get_file", lambda self, path, local, **options: Path(local).write_bytes(b"who"))
-    with pytest.raises(LipsyncError, match="could not be read: 3 of 5 bytes arrived. Check the network"):
+    with pytest.raises(LipsyncError, match=r"could not be read: 3 of 5 bytes arrived. Check the network"):
         fetched("memory://a.mp4", tmp_path / "b")
     assert [file for file in (tmp_path / "b").rglob("*") if file.is_file()] == []
 
@@ -179,49 +172,49 @@ def test_over_http(tmp_path):
     (tmp_path / "www").mkdir()
     (tmp_path / "www/a clip.wav").write_bytes(b"RIFF" * 5000)
 
-    class SilentObserver(http.server.SimpleHTTPRequestHandler):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
             pass
 
     with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(SilentObserver, directory=str(tmp_path / "www"))
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path / "www"))
     ) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        copy = fetched(f"{address}/a%20clip.wav?token=secret", tmp_path / "copies")
+        base = f"http://127.0.0.1:{server.server_port}"
+        copy = fetched(f"{base}/a%20clip.wav?token=secret", tmp_path / "copies")
         assert copy.name == "a clip.wav" and copy.read_bytes() == b"RIFF" * 5000
-        assert content_id(f"{address}/a%20clip.wav") == content_hash(copy)
-        with pytest.raises(LipsyncError, match="b.wav does not exist"):
-            fetched(f"{address}/b.wav", tmp_path / "copies")
+        assert content_id(f"{base}/a%20clip.wav") == content_hash(copy)
+        with pytest.raises(LipsyncError, match=r"b.wav does not exist"):
+            fetched(f"{base}/b.wav", tmp_path / "copies")
         server.shutdown()
 
 
-def render(place, out, content=b"video"):
-    work = place.workfile(out)
+def render(store, out, content=b"video"):
+    work = store.workfile(out)
     work.write_bytes(content)
     work.with_name(work.name + ".json").write_text(json.dumps({"output": {"bytes": len(content)}}))
     return work
 
 
 def test_a_local_place_is_the_folder_itself(tmp_path):
-    place = OutputStore(tmp_path / "outs")
-    assert place.workfile("a/b.mp4") == tmp_path / "outs/a/b.mp4" and (tmp_path / "outs/a").is_dir()
-    assert place.receipt_of("a/b.mp4") is None and place.size_of("a/b.mp4") is None
-    place.keep(render(place, "a/b.mp4"), "a/b.mp4")
-    assert place.receipt_of("a/b.mp4") == {"output": {"bytes": 5}} and place.size_of("a/b.mp4") == 5
+    store = OutputStore(tmp_path / "outs")
+    assert store.workfile("a/b.mp4") == tmp_path / "outs/a/b.mp4" and (tmp_path / "outs/a").is_dir()
+    assert store.receipt_of("a/b.mp4") is None and store.size_of("a/b.mp4") is None
+    store.keep(render(store, "a/b.mp4"), "a/b.mp4")
+    assert store.receipt_of("a/b.mp4") == Receipt(output=Output(bytes=5)) and store.size_of("a/b.mp4") == 5
 
 
 def test_a_video_is_kept_at_an_address_and_found_again(url, tmp_path):
-    place = OutputStore(url + "/", tmp_path / "scratch")
-    assert place.receipt_of("a/b c.mp4") is None and place.size_of("a/b c.mp4") is None
-    work = render(place, "a/b c.mp4")
+    store = OutputStore(url + "/", tmp_path / "scratch")
+    assert store.receipt_of("a/b c.mp4") is None and store.size_of("a/b c.mp4") is None
+    work = render(store, "a/b c.mp4")
     assert work == OutputStore(url, tmp_path / "scratch").workfile("a/b c.mp4") and work.is_relative_to(
         tmp_path / "scratch"
     )
-    place.keep(work, "a/b c.mp4")
+    store.keep(work, "a/b c.mp4")
     assert names(url) == ["a/b c.mp4", "a/b c.mp4.json"] and get(f"{url}/a/b c.mp4") == b"video"
     assert (
-        OutputStore(url).receipt_of("a/b c.mp4") == {"output": {"bytes": 5}}
+        OutputStore(url).receipt_of("a/b c.mp4") == Receipt(output=Output(bytes=5))
         and OutputStore(url).size_of("a/b c.mp4") == 5
     )
     assert [file for file in (tmp_path / "scratch").rglob("*") if file.is_file()] == []
@@ -229,41 +222,41 @@ def test_a_video_is_kept_at_an_address_and_found_again(url, tmp_path):
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000])
 def test_a_damaged_receipt_is_none(url, tmp_path, damage):
-    for place in (OutputStore(url, tmp_path / "scratch"), OutputStore(tmp_path / "outs")):
-        place.workfile("a.mp4")
-        put(f"{place.where}/a.mp4.json" if place.is_remote else f"file://{place.where}/a.mp4.json", damage)
-        assert place.receipt_of("a.mp4") is None
+    for store in (OutputStore(url, tmp_path / "scratch"), OutputStore(tmp_path / "outs")):
+        store.workfile("a.mp4")
+        put(f"{store.root}/a.mp4.json" if store.is_remote else f"file://{store.root}/a.mp4.json", damage)
+        assert store.receipt_of("a.mp4") is None
 
 
 def test_no_receipt_before_its_video_is_complete(url, tmp_path, monkeypatch):
     """At every step of replacing a video, also one that fails, whoever finds a receipt finds the video that it
     describes."""
-    place, seen = OutputStore(url, tmp_path / "scratch"), []
-    place.keep(render(place, "a.mp4", b"old"), "a.mp4")
+    store, seen = OutputStore(url, tmp_path / "scratch"), []
+    store.keep(render(store, "a.mp4", b"old"), "a.mp4")
     fs = type(fsspec.core.url_to_fs(url)[0])
     real = fs.put_file
 
-    def look():
-        receipt = place.receipt_of("a.mp4")
+    def check():
+        receipt = store.receipt_of("a.mp4")
         seen.append(receipt)
-        assert receipt is None or receipt["output"]["bytes"] == place.size_of("a.mp4")
+        assert receipt is None or receipt.output.bytes == store.size_of("a.mp4")
 
     def slowly(self, local, path, **options):
-        look()
+        check()
         put(f"{url}/{path.rpartition('/')[2]}", b"ha")
         if path.endswith(".mp4"):
-            look()
+            check()
         real(self, local, path, **options)
 
     monkeypatch.setattr(fs, "put_file", slowly)
-    place.keep(render(place, "a.mp4", b"newer"), "a.mp4")
-    assert seen == [None, None, None] and place.receipt_of("a.mp4") == {"output": {"bytes": 5}}
+    store.keep(render(store, "a.mp4", b"newer"), "a.mp4")
+    assert seen == [None, None, None] and store.receipt_of("a.mp4") == Receipt(output=Output(bytes=5))
 
     monkeypatch.setattr(fs, "put_file", lambda self, local, path, **options: put(f"{url}/a.mp4", b"ha"))
-    work = render(place, "a.mp4", b"newest")
-    with pytest.raises(LipsyncError, match="a.mp4 could not be written: 2 of 6 bytes arrived"):
-        place.keep(work, "a.mp4")
-    assert place.receipt_of("a.mp4") is None and work.read_bytes() == b"newest"
+    work = render(store, "a.mp4", b"newest")
+    with pytest.raises(LipsyncError, match=r"a.mp4 could not be written: 2 of 6 bytes arrived"):
+        store.keep(work, "a.mp4")
+    assert store.receipt_of("a.mp4") is None and work.read_bytes() == b"newest"
 
 
 def write(text, made=None):
@@ -416,7 +409,7 @@ def test_a_store_that_fails_is_tried_again_then_told(tmp_path, monkeypatch):
         SharedCache(tmp_path / "two", "memory://c").get_or_make("faces", "k", write("two"))
     assert [p for p in (tmp_path / "two").rglob("*") if p.is_file()] == []
     failures[:] = [PermissionError("no")] * 9
-    with pytest.raises(LipsyncError, match="could not be read: no. "):
+    with pytest.raises(LipsyncError, match=r"could not be read: no. "):
         SharedCache(tmp_path / "two", "memory://c").get_or_make("faces", "k", write("two"))
     assert len(failures) == 8  # not tried again: it would not help
 
@@ -430,9 +423,9 @@ def test_a_shared_path_is_the_cache_itself(tmp_path):
 
 def test_local_paths_never_need_fsspec(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "fsspec.core", None)
-    place = OutputStore(tmp_path / "outs")
-    place.keep(render(place, "a.mp4"), "a.mp4")
-    assert place.receipt_of("a.mp4") and place.size_of("a.mp4") == 5
+    store = OutputStore(tmp_path / "outs")
+    store.keep(render(store, "a.mp4"), "a.mp4")
+    assert store.receipt_of("a.mp4") and store.size_of("a.mp4") == 5
     (tmp_path / "a").write_bytes(b"a")
     assert fetched(tmp_path / "a", tmp_path) and content_id(tmp_path / "a") and cache_for(tmp_path)
     with pytest.raises(UsageError, match="needs the package fsspec"):
