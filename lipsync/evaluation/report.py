@@ -32,7 +32,7 @@ def write_report(out: Path, about: dict, split: Split, comparison: Comparison, t
     _write(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     write_csv(out / "results.csv", results)
     _write(out / "table.tex", latex(results))
-    _write(out / "index.html", page(results, _films(comparison, tried), _sheets(comparison, tried)))
+    _write(out / "index.html", page(results, _clips(comparison, tried), _mouths(comparison, tried)))
     return results
 
 
@@ -77,7 +77,7 @@ def _measured(rows: Sequence[Rows], real: Sequence[Rows]) -> dict:
     return summary(rows, real) | {"rows": [r.to_plain() for r in rows]}
 
 
-def _sheets(comparison: Comparison, tried: Sequence[dict]) -> dict[str, list[tuple[str, np.ndarray]]]:
+def _mouths(comparison: Comparison, tried: Sequence[dict]) -> dict[str, list[tuple[str, np.ndarray]]]:
     """For each kind of lips (name, strip of mouths) of the truth, the disguised frames, and every method."""
     strip = lambda rows: np.hstack([picture for r in rows for picture in r.pictures] or [np.zeros((8, 8, 3), np.uint8)])  # noqa: E731
     above = [("real", strip(comparison.real)), ("disguised", strip(comparison.mouth_swapped))]
@@ -89,16 +89,16 @@ def _sheets(comparison: Comparison, tried: Sequence[dict]) -> dict[str, list[tup
     }
 
 
-def _films(comparison: Comparison, tried: Sequence[dict]) -> dict[str, list[tuple[str, bytes]]]:
+def _clips(comparison: Comparison, tried: Sequence[dict]) -> dict[str, list[tuple[str, bytes]]]:
     """For each kind of lips, and "said" for the new speech, (name, MP4) of every method."""
-    films: dict[str, list[tuple[str, bytes]]] = {}
+    clips: dict[str, list[tuple[str, bytes]]] = {}
     for one in tried:
         for kind, found in one.get("lips", {}).items():
             paths = [r.path for r in found["judged"]]
-            films.setdefault(kind, []).append((one["name"], side_by_side(comparison, paths)))
+            clips.setdefault(kind, []).append((one["name"], side_by_side(comparison, paths)))
         if "said" in one:
-            films.setdefault("said", []).append((one["name"], Path(one["said"]).read_bytes()))
-    return films
+            clips.setdefault("said", []).append((one["name"], Path(one["said"]).read_bytes()))
+    return clips
 
 
 def side_by_side(comparison: Comparison, ours: Sequence[Path]) -> bytes:

@@ -122,7 +122,7 @@ def _latex_of(results: Mapping, kind: str) -> str:
             continue
         cells = []
         for m in measures:
-            text = said(row["measures"][m["key"]], m["digits"])
+            text = mean_text(row["measures"][m["key"]], m["digits"])
             cells.append(rf"\textbf{{{text}}}" if row["name"] in best[m["key"]] else text)
         spent = row["costs"].get("whole_s")
         lines.append(" & ".join([tex_escaped(row["name"]), *cells, "--" if spent is None else f"{spent:.3f}"]) + r" \\")
@@ -142,5 +142,5 @@ def tex_escaped(text: str) -> str:
     return "".join(_TEX.get(c, "\\" + c if c in "&%$#_{}" else c) for c in text)
 
 
-def said(value: Mapping | None, digits: int) -> str:
+def mean_text(value: Mapping | None, digits: int) -> str:
     return "--" if value is None else f"{value['mean']:.{digits}f}"
