@@ -12,12 +12,11 @@ from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import opening
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import FaceTrack
-from lipsync.face.track import FaceTracker
+from lipsync.face.track import FaceTracker, track_video
 from lipsync.metrics import lips as lip_metrics
 from lipsync.metrics import pictures as picture_metrics
 from media import MediaError
 from video.read import VideoStream, probe, read_rows
-from video.shots import ShotDetector
 
 #: Picture measures mean something while eyes and nose of both videos lie this close (median, eye distances).
 SAME_MOTION = 0.03
@@ -26,7 +25,7 @@ CUT_DISTANCE = 0.08
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
+class Video:
     """A video and the face in it."""
 
     stream: VideoStream
@@ -73,15 +72,11 @@ def evaluate(real_path, dubbed_path, face: FaceConfig = FaceConfig(), batch: int
     }
 
 
-def follow(path: Path, name: str, face: FaceConfig, batch: int, hook: Hook = silent) -> Film:
+def follow(path: Path, name: str, face: FaceConfig, batch: int, hook: Hook = silent) -> Video:
     """A video with its face track; one pass."""
     stream = probe(path)
-    tracker, shots = FaceTracker(face, stream.width, stream.height), ShotDetector()
-    for rows, frames, _ in read_rows(stream, np.arange(len(stream)), batch):
-        for rgb in frames.rgb.permute(0, 2, 3, 1).numpy():
-            tracker.push(np.ascontiguousarray(rgb), shots.push(rgb))
-        hook(f"faces of the {name} video", rows.stop, len(stream))
-    return Film(stream, tracker.finish(stream.clock))
+    tracker = FaceTracker(face, stream.width, stream.height)
+    return Video(stream, track_video(tracker, stream, batch, hook, f"faces of the {name} video"))
 
 
 def paired(real: VideoStream, dubbed: VideoStream) -> np.ndarray:
@@ -94,7 +89,7 @@ def paired(real: VideoStream, dubbed: VideoStream) -> np.ndarray:
     return np.searchsorted(real.clock.seconds, middle, side="right") - 1
 
 
-def lip_measures(real: Film, dubbed: Film, rows: np.ndarray, usable: np.ndarray) -> dict:
+def lip_measures(real: Video, dubbed: Video, rows: np.ndarray, usable: np.ndarray) -> dict:
     """LMD with and without the mean shapes, and the mouth opening's correlation and spread."""
     real_marks, our_marks = real.track.landmarks[rows][usable], dubbed.track.landmarks[: len(rows)][usable]
     reference = lip_metrics.rigid_reference(real_marks)
@@ -108,7 +103,7 @@ def lip_measures(real: Film, dubbed: Film, rows: np.ndarray, usable: np.ndarray)
     }
 
 
-def silence_measures(real: Film, dubbed: Film) -> dict | None:
+def silence_measures(real: Video, dubbed: Video) -> dict | None:
     """How still and how closed the mouth is while the dub's sound pauses for at least 0.3 s; None without sound or
     without such a pause."""
     voiced = voiced_frames(dubbed.stream)
@@ -162,7 +157,7 @@ def voiced_frames(stream: VideoStream) -> np.ndarray | None:
 
 
 def picture_measures(
-    real: Film, dubbed: Film, rows: np.ndarray, usable: np.ndarray, same_size: bool, batch: int, hook: Hook
+    real: Video, dubbed: Video, rows: np.ndarray, usable: np.ndarray, same_size: bool, batch: int, hook: Hook
 ) -> dict:
     """PSNR and SSIM of frame and mouth region (each at the real mouth's place), sharpness and flicker of the mouth
     relative to the real."""
