@@ -46,7 +46,8 @@ def evaluate(real_path, dubbed_path, face: FaceConfig = FaceConfig(), batch: int
     usable = real.track.valid[rows] & dubbed.track.valid[: len(rows)]
     if usable.sum() < 2:
         raise LipsyncError(
-            f"Only {int(usable.sum())} frames show a usable face in both {real.stream.path} and {dubbed.stream.path}: nothing to compare. "
+            f"Only {int(usable.sum())} frames show a usable face in both {real.stream.path} and {dubbed.stream.path}: "
+            "nothing to compare. "
             "Look at each with `lipsync analyse`."
         )
     same_size = (real.stream.width, real.stream.height) == (dubbed.stream.width, dubbed.stream.height)
@@ -168,12 +169,14 @@ def picture_measures(
             pair = [x.rgb[k].permute(1, 2, 0).contiguous().numpy() for x in (truth, dub)]
             if same_size:
                 tally.compare("whole", pair[0], pair[1])
-            sights = [mouth.see(rgb, frame) for mouth, rgb, frame in zip(mouths, pair, (int(rows[row]), row))]
+            sights = [
+                mouth.see(rgb, frame) for mouth, rgb, frame in zip(mouths, pair, (int(rows[row]), row), strict=True)
+            ]
             if usable[row]:
                 if same_size:
                     box = mouths[0].box(pair[0], int(rows[row]))
                     tally.compare("mouth", pair[0][box], pair[1][box])
-                for name, (sharp, residual) in zip(("real", "dubbed"), sights):
+                for name, (sharp, residual) in zip(("real", "dubbed"), sights, strict=True):
                     tally.add(f"sharpness_{name}", sharp)
                     tally.add(f"flicker_{name}", residual)
         hook("pictures", at.stop, len(rows))

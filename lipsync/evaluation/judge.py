@@ -55,7 +55,7 @@ MEASURES = (
     Measure("articulation", "articulation", "one", "block", 2),
 )
 #: What is kept of every row; "opening" makes the measures of whole blocks.
-PER_ROW = tuple(m.key for m in MEASURES if m.of != "block") + ("opening",)
+PER_ROW = (*tuple(m.key for m in MEASURES if m.of != "block"), "opening")
 #: The perceptual distance sees the mouth this wide, and mouths in the report are this wide, pixels.
 PERCEPTUAL_WIDTH, PICTURE_WIDTH = 128, 176
 
@@ -182,8 +182,8 @@ class Judge:
         ours = lip_metrics.aligned_lips(seen.landmarks, self.reference)
         usable = self.clip.plan.render & seen.valid & self.found
         apart = np.linalg.norm(ours - self.truth, axis=-1).mean(1)
-        return [float(v) if ok else None for v, ok in zip(apart, usable)], [
-            float(v) if ok else None for v, ok in zip(opening(ours), usable)
+        return [float(v) if ok else None for v, ok in zip(apart, usable, strict=True)], [
+            float(v) if ok else None for v, ok in zip(opening(ours), usable, strict=True)
         ]
 
     def picture(self, row: int, rgb: np.ndarray) -> np.ndarray:

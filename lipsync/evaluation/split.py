@@ -14,8 +14,8 @@ from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LIPS_FROM_68
 from lipsync.core.types import FaceTrack, Footage, LipTrack, MouthBank, TargetAnalysis
-from lipsync.store.cache import Cache, save_arrays, step_key
-from lipsync.target.mouth_bank import find_teeth, load_mouths
+from lipsync.store.cache import Cache, step_key
+from lipsync.target.mouth_bank import BANK_COLUMNS, cached_bank, find_teeth, write_columns, write_crops
 from media.atomic import atomic_write
 
 #: Raise whenever the same split would leave other things to learn from.
@@ -25,7 +25,6 @@ VERSION = 1
 N_BLOCKS, SHARE, MOST_S, GUARD_S = 5, 0.2, 60.0, 0.5
 #: Fewer frames than this in a block, or mouths to learn from, are no comparison.
 LEAST_BLOCK, LEAST_MOUTHS = 5, 20
-_BANK_ARRAYS = ("source", "lips", "jaw", "pose", "sharpness", "shot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,8 @@ class Split:
             ) from error
         if [sha256 for _, sha256 in named] != [film.video.sha256 for film in films]:
             raise LipsyncError(
-                f"{path} splits other films ({', '.join(name for name, _ in named)}). Leave it out, and a new one is made."
+                f"{path} splits other films ({', '.join(name for name, _ in named)}). Leave it out, and a new one is "
+                "made."
             )
         if not blocks or any(
             not (0 <= b.film < len(films) and 0 <= b.start < b.stop <= len(films[b.film].track)) for b in blocks
@@ -152,19 +152,15 @@ def _bank_without(subject: TargetAnalysis, hidden: np.ndarray, key: str, cache: 
     kept = np.flatnonzero(~(of_target & hidden[np.where(of_target, bank.source, 0)]))
     if len(kept) < LEAST_MOUTHS:
         raise LipsyncError(
-            f"Only {len(kept)} mouths of {subject.video.path.name} are left to learn from. Take a longer target, or add --footage."
+            f"Only {len(kept)} mouths of {subject.video.path.name} are left to learn from. Take a longer target, or "
+            "add --footage."
         )
 
     def make(where: Path) -> None:
-        with open(where / "crops.npy", "wb") as file:
-            shape = (len(kept), *bank.crops.shape[1:])
-            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            for at in range(0, len(kept), 64):
-                file.write(bank.take(kept[at : at + 64]).tobytes())
-        save_arrays(where / "bank.safetensors", {name: getattr(bank, name)[kept] for name in _BANK_ARRAYS})
+        write_crops(where, len(kept), bank.space, (bank.take(kept[at : at + 64]) for at in range(0, len(kept), 64)))
+        write_columns(where, {name: getattr(bank, name)[kept] for name in BANK_COLUMNS})
 
-    arrays, crops = cache.read("mouths", key, make, load_mouths, label=f"{subject.video.path.name}, a part held out")
-    return MouthBank(crops=crops, space=bank.space, **{name: arrays[name] for name in _BANK_ARRAYS})
+    return cached_bank(cache, key, make, bank.space, f"{subject.video.path.name}, a part held out")
 
 
 def _track_without(track: FaceTrack, hidden: np.ndarray) -> FaceTrack:

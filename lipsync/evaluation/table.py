@@ -110,7 +110,8 @@ def _latex_of(results: Mapping, kind: str) -> str:
     rows, measures = table_rows(results, kind), results["measures"]
     best = {m["key"]: best_names(rows, m) for m in measures}
     lines = [
-        f"% {kind} lips; {results['n_rows']} frames in {results['n_blocks']} blocks; perceptual distance: {results['perceptual']}"
+        f"% {kind} lips; {results['n_rows']} frames in {results['n_blocks']} blocks; perceptual distance: "
+        f"{results['perceptual']}"
     ]
     lines += [r"\begin{tabular}{l" + "r" * (len(measures) + 1) + "}", r"\hline"]
     lines += [" & ".join(["Method", *(tex_escaped(m["label"]) for m in measures), "s/frame"]) + r" \\", r"\hline"]

@@ -59,7 +59,11 @@ def rigid_distance(ours: np.ndarray, real: np.ndarray) -> np.ndarray:
 def long_silences(voiced: np.ndarray, frame_rate: float, shortest_s: float = 0.3) -> list[slice]:
     """Silent runs of at least `shortest_s` in (N,) voiced."""
     edges = np.flatnonzero(np.diff(np.concatenate([[True], np.asarray(voiced, bool), [True]]).astype(np.int8)))
-    return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2]) if (b - a) / frame_rate >= shortest_s - 1e-9]
+    return [
+        slice(int(a), int(b))
+        for a, b in zip(edges[::2], edges[1::2], strict=True)
+        if (b - a) / frame_rate >= shortest_s - 1e-9
+    ]
 
 
 def silent_lip_std(opening: np.ndarray, silences: list[slice]) -> float | None:
