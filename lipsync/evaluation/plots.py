@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from lipsync.core.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.typing import RcKeyType
 
 _COLOURS = (
     "#2563af", "#c85c26", "#2a8758", "#884a9e", "#aa8414", "#b03060",
@@ -21,7 +22,7 @@ _COLOURS = (
 )  # fmt: skip
 _MARKERS = "os^Dv<>Pp*Xh"
 _INK, _AXIS, _GRID = "#22262e", "#8a909a", "#e6e9ee"
-_STYLE = {
+_STYLE: dict[RcKeyType, Any] = {
     "svg.hashsalt": "lipsync",
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -98,7 +99,7 @@ def _colour(number: int) -> str:
     return _COLOURS[number % len(_COLOURS)]
 
 
-def _svg(draw, x_label: str, y_label: str, size: tuple[int, int]) -> str:
+def _svg(draw: Callable[[Axes], list[str]], x_label: str, y_label: str, size: tuple[int, int]) -> str:
     """What `draw` puts on the axes, with labels and a key of the names that it returns, beside the plot so that it
     covers nothing."""
     import matplotlib

@@ -14,7 +14,7 @@ from lipsync.evaluation.comparison import Comparison
 from lipsync.evaluation.judge import MEASURES, PICTURE_WIDTH, Rows, summary
 from lipsync.evaluation.page import page
 from lipsync.evaluation.split import Split
-from lipsync.evaluation.table import DISGUISED, FLOOR, REAL, latex, write_csv
+from lipsync.evaluation.table import FLOOR, MOUTH_SWAPPED, REAL, latex, write_csv
 from media.atomic import atomic_write
 from video.clock import FrameClock
 from video.read import VideoStream, probe, read_rows
@@ -45,7 +45,11 @@ def results_of(about: dict, split: Split, comparison: Comparison, tried: Sequenc
     """Everything as plain values: per block and per row, too."""
     references = {
         name: _measured(rows, comparison.real)
-        for name, rows in ((REAL, comparison.real), (FLOOR, comparison.floor), (DISGUISED, comparison.mouth_swapped))
+        for name, rows in (
+            (REAL, comparison.real),
+            (FLOOR, comparison.floor),
+            (MOUTH_SWAPPED, comparison.mouth_swapped),
+        )
     }
     methods = []
     for one in tried:
@@ -78,8 +82,11 @@ def _measured(rows: Sequence[Rows], real: Sequence[Rows]) -> dict:
 
 
 def _mouths(comparison: Comparison, tried: Sequence[dict]) -> dict[str, list[tuple[str, np.ndarray]]]:
-    """For each kind of lips (name, strip of mouths) of the truth, the disguised frames, and every method."""
-    strip = lambda rows: np.hstack([picture for r in rows for picture in r.pictures] or [np.zeros((8, 8, 3), np.uint8)])  # noqa: E731
+    """For each kind of lips (name, strip of mouths) of the truth, the frames with swapped mouths, and every method."""
+
+    def strip(rows: Sequence[Rows]) -> np.ndarray:
+        return np.hstack([picture for r in rows for picture in r.pictures] or [np.zeros((8, 8, 3), np.uint8)])
+
     above = [("real", strip(comparison.real)), ("disguised", strip(comparison.mouth_swapped))]
     kinds = list(dict.fromkeys(kind for one in tried for kind in one.get("lips", {})))
     return {
@@ -132,11 +139,11 @@ def side_by_side(comparison: Comparison, ours: Sequence[Path]) -> bytes:
 
 
 def _together(comparison: Comparison, number: int, ours: VideoStream):
-    """(row, [real, disguised, ours]) of one exam, each (H,W,3) uint8."""
+    """(row, [real, disguised, ours]) of one clip, each (H,W,3) uint8."""
     clip, batch = comparison.clips[number], comparison.config.batch
     each = np.arange(len(clip))
     reels = [
-        read_rows(clip.film.stream, clip.plan.source, batch),
+        read_rows(clip.footage.stream, clip.plan.source, batch),
         read_rows(clip.mouth_swapped, each, batch),
         read_rows(ours, each, batch),
     ]

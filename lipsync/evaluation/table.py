@@ -9,12 +9,15 @@ from pathlib import Path
 from media.atomic import atomic_write
 
 #: Rows of the table that are no method.
-REAL, FLOOR, DISGUISED = "real video", "re-encoding floor", "unmodified target (disguised)"
+REAL, FLOOR, MOUTH_SWAPPED = "real video", "re-encoding floor", "unmodified target (disguised)"
 #: What a method costs, as columns: key, label, digits.
 COSTS = (
-    ("render_s", "seconds per frame, drawing", 4), ("whole_s", "seconds per frame, all", 4), ("memory_mib", "peak memory, MiB", 0),
-    ("training_s", "training, s", 0), ("parameters", "parameters", 0),
-)  # fmt: skip
+    ("render_s", "seconds per frame, drawing", 4),
+    ("whole_s", "seconds per frame, all", 4),
+    ("memory_mib", "peak memory, MiB", 0),
+    ("training_s", "training, s", 0),
+    ("parameters", "parameters", 0),
+)
 
 
 def table_rows(results: Mapping, kind: str) -> list[dict]:
@@ -117,9 +120,8 @@ def _latex_of(results: Mapping, kind: str) -> str:
     lines += [" & ".join(["Method", *(tex_escaped(m["label"]) for m in measures), "s/frame"]) + r" \\", r"\hline"]
     for row in rows:
         if "failed" in row:
-            lines.append(
-                rf"{tex_escaped(row['name'])} & \multicolumn{{{len(measures) + 1}}}{{l}}{{failed: {tex_escaped(row['failed'])}}} \\"
-            )
+            why = rf"\multicolumn{{{len(measures) + 1}}}{{l}}{{failed: {tex_escaped(row['failed'])}}}"
+            lines.append(rf"{tex_escaped(row['name'])} & {why} \\")
             continue
         cells = []
         for m in measures:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.typing import RcKeyType
 
 WIDTH, HEIGHT = 1100, 560
 _COLOURS = ("#2563af", "#c85c26", "#2a8758", "#884a9e", "#aa8414", "#5a5a5a")
-_STYLE = {
+_STYLE: dict[RcKeyType, Any] = {
     "text.parse_math": False,
     "font.size": 10,
     "text.color": "#22262e",

@@ -6,7 +6,7 @@ one block."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,6 @@ MOUTH_REGION = (-0.5, -0.25, 0.5, 0.5)
 #: Best PSNR reported, dB: equal pictures.
 PSNR_CAP = 100.0
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-Picture = TypeVar("Picture", np.ndarray, "Tensor")
 
 
 def region_box(pixel_from_face: np.ndarray, height: int, width: int) -> tuple[slice, slice]:
@@ -88,9 +87,9 @@ def ssim_luma(a: np.ndarray, b: np.ndarray) -> float:
     return float(ssim_map(luma(a) / 255, luma(b) / 255, mean).mean(dtype=np.float64))
 
 
-def ssim_map(a: Picture, b: Picture, mean: Callable[[Picture], Picture]) -> Picture:
-    """The structural similarity in every window (Wang et al. 2004, K = 0.01 and 0.03) of pictures in [0, 1]; `mean`:
-    the windows' weighted means of a picture."""
+def ssim_map(a: Any, b: Any, mean: Callable[[Any], Any]) -> Any:
+    """The structural similarity in every window (Wang et al. 2004, K = 0.01 and 0.03) of pictures in [0, 1], numpy or
+    torch; `mean`: the windows' weighted means of a picture."""
     c1, c2 = 0.01**2, 0.03**2
     mean_a, mean_b = mean(a), mean(b)
     var_a, var_b, cov = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2, mean(a * b) - mean_a * mean_b
@@ -151,12 +150,10 @@ def seam(rgb: np.ndarray, mask: np.ndarray, reach_px: float = 2.0) -> tuple[floa
     y = luma(rgb)
     layers = np.dstack([rgb.astype(np.float32), *np.gradient(y)]).astype(np.float32)
 
-    def fetched(points):
-        x, y = points.astype(np.float32).T
+    def fetched(points: np.ndarray) -> np.ndarray:
+        xs, ys = np.split(points.astype(np.float32), 2, axis=1)
         planes = [np.ascontiguousarray(layers[..., k]) for k in range(5)]
-        return np.stack(
-            [cv2.remap(p, x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] for p in planes], 1
-        )
+        return np.hstack([cv2.remap(p, xs, ys, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for p in planes])
 
     step = fetched(at + reach_px * normal) - fetched(at - reach_px * normal)
     return float(np.linalg.norm(step[:, :3], axis=1).mean()), float(np.linalg.norm(step[:, 3:], axis=1).mean())

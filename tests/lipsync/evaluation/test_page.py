@@ -6,7 +6,7 @@ import pytest
 from lipsync.evaluation import plots
 from lipsync.evaluation.judge import MEASURES
 from lipsync.evaluation.page import page
-from lipsync.evaluation.table import DISGUISED, FLOOR, REAL
+from lipsync.evaluation.table import FLOOR, MOUTH_SWAPPED, REAL
 
 ROWS_OF_BLOCK = (40, 25, 25)
 NAMES = ("median", "nearest", "_mine.py", "<img src=x>.py", "cost $a$b.py")
@@ -49,7 +49,7 @@ def made_up_results():
         "n_blocks": len(ROWS_OF_BLOCK),
         "rows_of_block": list(ROWS_OF_BLOCK),
         "measures": [{"key": m.key, "label": m.label, "better": m.better, "digits": m.digits} for m in MEASURES],
-        "references": {REAL: measured(90), FLOOR: measured(91), DISGUISED: measured(92)},
+        "references": {REAL: measured(90), FLOOR: measured(91), MOUTH_SWAPPED: measured(92)},
         "methods": [*methods, {"name": "broken.py", "failed": "ValueError: no <b>mouth</b> today"}],
         "split": {"in_target": True, "guard_s": 0.5, "blocks": [[0, 10, 49]]},
         "perceptual": "a network",
