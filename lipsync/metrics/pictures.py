@@ -123,7 +123,9 @@ def flicker(before: np.ndarray, after: np.ndarray, margin: int = 0) -> float:
 
     back = flow(after, before)
     x, y = np.meshgrid(np.arange(back.shape[1], dtype=np.float32), np.arange(back.shape[0], dtype=np.float32))
-    moved = cv2.remap(before, x + back[..., 0], y + back[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.remap(
+        before, np.add(x, back[..., 0]), np.add(y, back[..., 1]), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     residual = np.abs(moved.astype(np.float32) - after).mean(2)
     inner = residual[margin : residual.shape[0] - margin, margin : residual.shape[1] - margin]
     return float((inner if inner.size else residual).mean())
@@ -151,9 +153,10 @@ def seam(rgb: np.ndarray, mask: np.ndarray, reach_px: float = 2.0) -> tuple[floa
     layers = np.dstack([rgb.astype(np.float32), *np.gradient(y)]).astype(np.float32)
 
     def fetched(points: np.ndarray) -> np.ndarray:
-        xs, ys = np.split(points.astype(np.float32), 2, axis=1)
+        columns, rows = points.astype(np.float32).T[:, None]
         planes = [np.ascontiguousarray(layers[..., k]) for k in range(5)]
-        return np.hstack([cv2.remap(p, xs, ys, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for p in planes])
+        found = [cv2.remap(p, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] for p in planes]
+        return np.stack(found, 1)
 
     step = fetched(at + reach_px * normal) - fetched(at - reach_px * normal)
     return float(np.linalg.norm(step[:, :3], axis=1).mean()), float(np.linalg.norm(step[:, 3:], axis=1).mean())
