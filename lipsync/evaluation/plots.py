@@ -133,7 +133,7 @@ def _plain_ticks(axes: Axes) -> None:
 
 
 def _label(name: str) -> str:
-    """For the key, which leaves out names that start with an underscore."""
+    """For the key, which before matplotlib 3.10 leaves out names that start with an underscore."""
     name = printable(name)
     return f"\u200b{name}" if name.startswith("_") else name
 
