@@ -168,8 +168,8 @@ def _write_swapped(
         jaw = torch.from_numpy(pasted_jaw[rows]).to(device)
         return MouthTexture(rgb, torch.ones_like(rgb[:, :1]), jaw), bank.lips[pasted[rows]]
 
-    size = {"width": footage.stream.width, "height": footage.stream.height}
-    with VideoWriter(path, **size, clock=plan.clock, codec="ffv1") as writer:
+    width, height = footage.stream.width, footage.stream.height
+    with VideoWriter(path, width=width, height=height, clock=plan.clock, codec="ffv1") as writer:
         for _, frames in composited(plan, scene, paste, config, device):
             writer.write(frames)
     seen = plan.render[:, None, None]

@@ -173,7 +173,7 @@ def _names(methods: Sequence[str], method_files: Sequence) -> list[str]:
     names = list(dict.fromkeys([*(methods or method_names()), *map(str, method_files)]))
     for name in names:
         if not name.endswith(".py") and name not in method_names():
-            get_method(name, None)  # raises, and says which is near
+            get_method(name, DubConfig())  # raises, and says which is near
     return names
 
 

@@ -7,13 +7,14 @@ import csv
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lipsync.config.schema import DubConfig, LipsConfig, TeethConfig
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.core.types import Footage
+from lipsync.core.types import Footage, TargetAnalysis
 from lipsync.evaluation.held_out import AWAY_S, choose_swap, true_plan
 from lipsync.evaluation.judge import MEASURES, PER_ROW, Rows, summary
 from lipsync.evaluation.split import GUARD_S, Block, Split, hidden_frames, learning_part, spread_blocks
@@ -47,8 +48,13 @@ ODD_NAME = "<script>alert(1)<.py"
 @pytest.fixture(scope="module")
 def subject():
     made = drawn_subject(GAPS)
-    film = Footage(made.video, None, made.track, 1, "film")
-    return replace(made, films=(film,))
+    return replace(made, films=(footage_of(made),))
+
+
+def footage_of(subject: TargetAnalysis) -> Footage:
+    """Footage whose frames nobody reads."""
+    stream: Any = None
+    return Footage(subject.video, stream, subject.track, 1, "film")
 
 
 def test_blocks_do_not_overlap_and_keep_the_guard(subject):
@@ -81,7 +87,7 @@ def test_nothing_held_out_is_learnt_from(subject, tmp_path):
 def test_too_short_a_target_says_so(subject):
     short = drawn_subject(GAPS[:60])
     with pytest.raises(LipsyncError, match="too few to hold some out"):
-        spread_blocks(Footage(short.video, None, short.track, 1, "film"))
+        spread_blocks(footage_of(short))
 
 
 def test_a_kept_split_is_read_back_and_checked(subject, tmp_path):
