@@ -83,7 +83,7 @@ def measured(truth: Film, out: Path, config: DubConfig, pictures: bool) -> dict:
 
 
 def _both(real: Film, ours: Film) -> tuple[np.ndarray, np.ndarray]:
-    rows = paired(real.stream, ours.stream)
+    rows = paired(real.stream.clock, ours.stream.clock)
     return rows, real.track.valid[rows] & ours.track.valid[: len(rows)]
 
 

@@ -112,6 +112,4 @@ def _followed(path: Path, config, backend) -> FaceTrack:
     with open_media(path) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     tracker = FaceTracker(config, frames[0].shape[1], frames[0].shape[0], backend)
-    for rgb in frames:
-        tracker.push(rgb)
-    return tracker.finish(FrameClock.constant(len(frames), FRAME_RATE))
+    return tracker.track(((rgb, False) for rgb in frames), FrameClock.constant(len(frames), FRAME_RATE))

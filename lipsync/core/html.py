@@ -30,4 +30,6 @@ def html_environment(package: str) -> Environment:
 
 def _plain(value: object) -> object:
     """What a template prints: text without control characters, save what is marked as HTML already."""
-    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    if not isinstance(value, str) or value.isprintable() or hasattr(value, "__html__"):
+        return value
+    return printable(value)

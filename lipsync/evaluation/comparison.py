@@ -4,6 +4,7 @@ same measures."""
 from __future__ import annotations
 
 import gc
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,23 +25,23 @@ from lipsync.face.registry import get_backend
 from lipsync.learning.losses import Losses
 from lipsync.render.loop import Scene, render
 from media import MediaError
-from video.probe import probe
+from video.probe import VideoStream, probe
 from video.read import read_rows
 from video.write import VideoWriter
 
 
-@dataclass(slots=True)
-class Ready:
+@dataclass(frozen=True, slots=True)
+class PreparedMethod:
     """A method prepared for the learning part. facts: plain values for the report, such as its parameters and how it
     was trained."""
 
-    method: object
+    method: TextureMethod
     facts: dict = field(default_factory=dict)
 
 
 class Comparison:
-    """The exams, and everything that is the same for all methods. real, floor, disguised: the rows of the table that
-    are no method."""
+    """The held-out clips, and everything that is the same for all methods. real, floor, mouth_swapped: the rows of the
+    table that are no method. speech_embedding: for each clip (N,256), or None."""
 
     def __init__(
         self,
@@ -52,56 +53,57 @@ class Comparison:
         folder: Path,
         hook: Hook = silent,
     ) -> None:
-        self.clips, self.speech_embedding, self.learning, self.config, self.device, self.folder, self.hook = (
-            clips,
-            speech_embedding,
-            learning,
-            config,
-            device,
-            folder,
-            hook,
-        )
+        self.clips, self.speech_embedding, self.learning = clips, speech_embedding, learning
+        self.config, self.device, self.folder, self.hook = config, device, folder, hook
         self.losses, backend = Losses(device), get_backend(config.face.backend, config.face)
         self.judges = [Judge(clip, learning.bank.space, config, self.losses, backend) for clip in clips]
         self.real = [judge.real for judge in self.judges]
-        self.floor = self._measured(
-            "re-encoding floor",
-            lambda i, path: self._copied(clips[i].film.stream, clips[i].plan.source, clips[i], path),
-        )
-        self.mouth_swapped = self._measured(
-            "disguised", lambda i, path: self._copied(clips[i].mouth_swapped, np.arange(len(clips[i])), clips[i], path)
-        )
+
+        def copy_filmed(number: int, path: Path) -> None:
+            self._copy(clips[number].footage.stream, clips[number].plan.source, clips[number], path)
+
+        def copy_swapped(number: int, path: Path) -> None:
+            self._copy(clips[number].mouth_swapped, np.arange(len(clips[number])), clips[number], path)
+
+        self.floor = self._measured("re-encoding floor", copy_filmed)
+        self.mouth_swapped = self._measured("disguised", copy_swapped)
 
     def evaluate_method(
         self,
         name: str,
-        make: Callable[[], Ready],
+        make: Callable[[], PreparedMethod],
         lips: Mapping[str, Sequence[np.ndarray]],
-        then: Callable[[Ready], dict] = lambda ready: {},
+        then: Callable[[PreparedMethod], dict] = lambda prepared: {},
     ) -> dict:
         """What the report says of a method: its facts, and for each kind of lips its measures; or {"failed": why}.
 
-        lips: by kind, for each exam (N,18,2) in the face frame; then: more to do with the method.
+        lips: by kind, for each clip (N,18,2) in the face frame; then: more to do with the method.
         """
         found: dict = {"name": name, "lips": {}}
         try:
-            make()  # what must be learned is learned now and kept, so that the memory and seconds below are those of a later use
+            make()  # what must be learned is learned and kept: memory and seconds below are those of a later use
             memory = PeakMemory(self.device)
             with memory:
                 start = time.perf_counter()
-                ready = make()
+                prepared = make()
                 prepare_s = round(time.perf_counter() - start, 2)
-                self._warm(ready.method)
+                self._warm(prepared.method)
             for kind, wanted in lips.items():
-                found["lips"][kind] = self._dubbed(name, kind, ready.method, wanted, memory)
-            found |= ready.facts | {"prepare_s": prepare_s, "memory_mib": memory.mib, "gpu_memory_mib": memory.gpu_mib}
-            return found | then(ready)
+                found["lips"][kind] = self._dubbed(name, kind, prepared.method, wanted, memory)
+            found |= prepared.facts | {
+                "prepare_s": prepare_s,
+                "memory_mib": memory.mib,
+                "gpu_memory_mib": memory.gpu_mib,
+            }
+            return found | then(prepared)
         except Exception as error:  # a stranger's method may raise anything, and the others go on
-            return {"name": name, "failed": sentence_of(error)}
+            return {"name": name, "failed": failure_text(error)}
         finally:
             gc.collect()
 
-    def _dubbed(self, name: str, kind: str, method, lips: Sequence[np.ndarray], memory: PeakMemory) -> dict:
+    def _dubbed(
+        self, name: str, kind: str, method: TextureMethod, lips: Sequence[np.ndarray], memory: PeakMemory
+    ) -> dict:
         spent = Spent()
 
         def draw(number: int, path: Path) -> None:
@@ -112,7 +114,7 @@ class Comparison:
         return {"judged": rows, "seconds_per_frame": spent.per_frame()}
 
     def _measured(self, what: str, write: Callable[[int, Path], None]) -> list[Rows]:
-        """Every exam written by `write`, read back, and judged."""
+        """Every clip written by `write`, read back, and judged."""
         rows, done, total = [], 0, sum(map(len, self.clips))
         for number, (clip, judge) in enumerate(zip(self.clips, self.judges, strict=True)):
             path = self.folder / f"{_file_name(what)}-{number}.mp4"
@@ -127,7 +129,7 @@ class Comparison:
         clip = self.clips[0]
         next(self._render(method, 0, clip.plan.lips.points, Spent()))
 
-    def _copied(self, stream, frames: np.ndarray, clip: HeldOutClip, path: Path) -> None:
+    def _copy(self, stream: VideoStream, frames: np.ndarray, clip: HeldOutClip, path: Path) -> None:
         with self._writer(clip, path) as writer:
             for _, batch, _ in read_rows(stream, frames, self.config.batch):
                 writer.write(batch.rgb)
@@ -148,11 +150,11 @@ class Comparison:
         clip, learning, n = self.clips[number], self.learning, len(points)
         lips = LipTrack(points, np.ones(n, bool), clip.plan.clock)
         plan = replace(clip.plan, lips=lips, source=np.arange(n), half=np.zeros(n, bool))  # its frames stand in a file
-        scene = Scene(clip.mouth_swapped, clip.shown, learning.bank.space, learning.teeth)
+        scene = Scene(clip.mouth_swapped, clip.faces, learning.bank.space, learning.teeth)
 
         def answer(query: TextureQuery) -> MouthTexture:
             drawing = time.perf_counter()
-            mouth = checked(method.render(query), len(query.lips) - 2 * method.radius, learning.bank.space)
+            mouth = validate_texture(method.render(query), len(query.lips) - 2 * method.radius, learning.bank.space)
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
             spent.render_s += time.perf_counter() - drawing
@@ -163,7 +165,7 @@ class Comparison:
         )
 
     def _writer(self, clip: HeldOutClip, path: Path) -> VideoWriter:
-        stream, write = clip.film.stream, self.config.write
+        stream, write = clip.footage.stream, self.config.write
         return VideoWriter(
             path,
             width=stream.width,
@@ -195,16 +197,18 @@ class PeakMemory:
     every_s = 0.02
 
     def __init__(self, device: torch.device) -> None:
-        self._device, self._start, self._peak = device, None, 0.0
+        self._device, self._peak = device, 0.0
+        self._start: float | None = None
 
     def __enter__(self) -> PeakMemory:
         if self._start is None:
             gc.collect()
             if self._device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(self._device)
-            self._start = self._peak = resident_mib()
+            self._start = resident_mib()
+            self._peak = self._start or 0.0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
         return self
 
@@ -220,7 +224,7 @@ class PeakMemory:
     def gpu_mib(self) -> float | None:
         return round(torch.cuda.max_memory_allocated(self._device) / 2**20, 1) if self._device.type == "cuda" else None
 
-    def _watch(self) -> None:
+    def _sample(self) -> None:
         while self._start is not None and not self._stop.wait(self.every_s):
             self._peak = max(self._peak, resident_mib() or 0.0)
 
@@ -234,7 +238,7 @@ def resident_mib() -> float | None:
     return next((int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("VmRSS")), None)
 
 
-def checked(mouth: MouthTexture, n: int, space: MouthSpace) -> MouthTexture:
+def validate_texture(mouth: MouthTexture, n: int, space: MouthSpace) -> MouthTexture:
     """The mouths of n rows. LipsyncError: it is not of the protocol's shapes, or not numbers."""
     height, width = space.height, space.width
     for name, shape in (("rgb", (n, 3, height, width)), ("alpha", (n, 1, height, width)), ("jaw", (n, 17, 2))):
@@ -247,7 +251,7 @@ def checked(mouth: MouthTexture, n: int, space: MouthSpace) -> MouthTexture:
     return mouth
 
 
-def sentence_of(error: Exception) -> str:
+def failure_text(error: Exception) -> str:
     """Why a method failed, in one line."""
     text = " ".join(str(error).split()) or "no reason given"
     return text if isinstance(error, (LipsyncError, MediaError)) else f"{type(error).__name__}: {text}"
@@ -255,7 +259,5 @@ def sentence_of(error: Exception) -> str:
 
 def _file_name(text: str) -> str:
     """Letters, digits and a hash that keeps alike names apart."""
-    import hashlib
-
     plain = "".join(c if c.isalnum() else "-" for c in text)[:40]
     return f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"

@@ -12,13 +12,13 @@ from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import opening
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import FaceTrack
-from lipsync.face.track import FaceTracker
+from lipsync.face.track import FaceTracker, track_video
 from lipsync.metrics import lips as lip_metrics
 from lipsync.metrics import pictures as picture_metrics
 from media import MediaError
+from video.clock import FrameClock
 from video.probe import VideoStream, probe
 from video.read import read_rows
-from video.shots import ShotDetector
 
 #: Picture measures mean something while eyes and nose of both videos lie this close (median, eye distances).
 SAME_MOTION = 0.03
@@ -27,7 +27,7 @@ CUT_DISTANCE = 0.08
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
+class Video:
     """A video and the face in it."""
 
     stream: VideoStream
@@ -44,7 +44,7 @@ def evaluate(real_path, dubbed_path, face: FaceConfig = FaceConfig(), batch: int
         follow(Path(real_path), "real", face, batch, hook),
         follow(Path(dubbed_path), "dubbed", face, batch, hook),
     )
-    rows = paired(real.stream, dubbed.stream)
+    rows = paired(real.stream.clock, dubbed.stream.clock)
     usable = real.track.valid[rows] & dubbed.track.valid[: len(rows)]
     if usable.sum() < 2:
         raise LipsyncError(
@@ -75,32 +75,31 @@ def evaluate(real_path, dubbed_path, face: FaceConfig = FaceConfig(), batch: int
     }
 
 
-def follow(path: Path, name: str, face: FaceConfig, batch: int, hook: Hook = silent) -> Film:
+def follow(path: Path, name: str, face: FaceConfig, batch: int, hook: Hook = silent) -> Video:
     """A video with its face track; one pass."""
     stream = probe(path)
-    tracker, shots = FaceTracker(face, stream.width, stream.height), ShotDetector()
-    for rows, frames, _ in read_rows(stream, np.arange(len(stream)), batch):
-        for rgb in frames.rgb.permute(0, 2, 3, 1).numpy():
-            tracker.push(np.ascontiguousarray(rgb), shots.push(rgb))
-        hook(f"faces of the {name} video", rows.stop, len(stream))
-    return Film(stream, tracker.finish(stream.clock))
+    tracker = FaceTracker(face, stream.width, stream.height)
+    return Video(stream, track_video(tracker, stream, batch, hook, f"faces of the {name} video"))
 
 
-def paired(real: VideoStream, dubbed: VideoStream) -> np.ndarray:
+def paired(real: FrameClock, dubbed: FrameClock) -> np.ndarray:
     """(n,) int64 real frame shown in the middle of each of the dub's first n frames; n = frames whose middle lies
     within the real video."""
-    starts = dubbed.clock.seconds
-    ends = np.append(starts[1:], float(dubbed.clock.duration_s))
+    starts = dubbed.seconds
+    ends = np.append(starts[1:], float(dubbed.duration_s))
     middle = (starts + ends) / 2
-    middle = middle[middle < float(real.clock.duration_s)]
-    return np.searchsorted(real.clock.seconds, middle, side="right") - 1
+    middle = middle[middle < float(real.duration_s)]
+    return np.searchsorted(real.seconds, middle, side="right") - 1
 
 
-def lip_measures(real: Film, dubbed: Film, rows: np.ndarray, usable: np.ndarray) -> dict:
+def lip_measures(real: Video, dubbed: Video, rows: np.ndarray, usable: np.ndarray) -> dict:
     """LMD with and without the mean shapes, and the mouth opening's correlation and spread."""
-    real_marks, our_marks = real.track.landmarks[rows][usable], dubbed.track.landmarks[: len(rows)][usable]
-    reference = lip_metrics.rigid_reference(real_marks)
-    theirs, ours = lip_metrics.aligned_lips(real_marks, reference), lip_metrics.aligned_lips(our_marks, reference)
+    real_landmarks, our_landmarks = real.track.landmarks[rows][usable], dubbed.track.landmarks[: len(rows)][usable]
+    reference = lip_metrics.rigid_reference(real_landmarks)
+    theirs, ours = (
+        lip_metrics.aligned_lips(real_landmarks, reference),
+        lip_metrics.aligned_lips(our_landmarks, reference),
+    )
     return {
         "lmd": lip_metrics.lmd(ours, theirs),
         "lmd_means_removed": lip_metrics.lmd(ours, theirs, remove_means=True),
@@ -110,12 +109,12 @@ def lip_measures(real: Film, dubbed: Film, rows: np.ndarray, usable: np.ndarray)
     }
 
 
-def silence_measures(real: Film, dubbed: Film) -> dict | None:
+def silence_measures(real: Video, dubbed: Video) -> dict | None:
     """How still and how closed the mouth is while the dub's sound pauses for at least 0.3 s; None without sound or
     without such a pause."""
     voiced = voiced_frames(dubbed.stream)
     silences = [] if voiced is None else lip_metrics.long_silences(voiced, float(dubbed.stream.clock.rate))
-    if not silences:
+    if voiced is None or not silences:
         return None
     quiet = np.zeros(len(voiced), bool)
     for s in silences:
@@ -164,7 +163,7 @@ def voiced_frames(stream: VideoStream) -> np.ndarray | None:
 
 
 def picture_measures(
-    real: Film, dubbed: Film, rows: np.ndarray, usable: np.ndarray, same_size: bool, batch: int, hook: Hook
+    real: Video, dubbed: Video, rows: np.ndarray, usable: np.ndarray, same_size: bool, batch: int, hook: Hook
 ) -> dict:
     """PSNR and SSIM of frame and mouth region (each at the real mouth's place), sharpness and flicker of the mouth
     relative to the real."""

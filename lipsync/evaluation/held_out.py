@@ -25,8 +25,8 @@ from video.clock import FrameClock
 from video.probe import VideoStream, probe
 from video.write import VideoWriter
 
-#: A disguise comes from frames at least this far from the block, plays on for at most so long, and is one of so many
-#: that fit as well.
+#: A swapped mouth comes from frames at least this far from the block, plays on for at most so long, and is one of so
+#: many that fit as well.
 AWAY_S, PLAY_S, ALIKE = 1.0, 2.0, 8
 
 
@@ -34,12 +34,12 @@ AWAY_S, PLAY_S, ALIKE = 1.0, 2.0, 8
 class HeldOutClip:
     """One held-out block, ready to be dubbed; its N rows are the block's frames.
 
-    plan: source = the film's frames, lips = the true ones; shown, disguised: the faces and the (losslessly stored)
-    frames a method sees, with the mouths of the bank's rows `pasted` (N,)."""
+    plan: source = the footage's frames, lips = the true ones; faces, mouth_swapped: the faces and the (losslessly
+    stored) frames a method sees, with the mouths of the bank's rows `pasted` (N,)."""
 
-    film: Footage
+    footage: Footage
     plan: DubPlan
-    shown: PlannedFaces
+    faces: PlannedFaces
     mouth_swapped: VideoStream
     pasted: np.ndarray
 
@@ -49,7 +49,7 @@ class HeldOutClip:
     @property
     def track(self) -> FaceTrack:
         """The true face, row by row."""
-        track, at = self.film.track, self.plan.source
+        track, at = self.footage.track, self.plan.source
         parts = {
             name: getattr(track, name)[at]
             for name in ("pixel_from_face", "landmarks", "pose", "eyes", "valid", "reason", "shot")
@@ -59,33 +59,33 @@ class HeldOutClip:
 
 def make_held_out_clips(
     split: Split,
-    films: Sequence[Footage],
+    footage: Sequence[Footage],
     learning: TargetAnalysis,
     config: DubConfig,
     device: torch.device,
     folder: Path,
     hook: Hook = silent,
 ) -> list[HeldOutClip]:
-    """One exam for every block; the disguised frames are written to `folder`."""
+    """One clip for every block; the frames with swapped mouths are written to `folder`. footage: what holds the truth,
+    as the blocks count it."""
     clips = []
     for number, block in enumerate(split.blocks):
-        film = films[block.film]
-        plan = true_plan(film, block)
-        of_target = film.video.sha256 == learning.video.sha256
-        pasted = choose_disguise(
-            film.track, plan, learning.bank, _far(block, film, learning) if of_target else None, number
-        )
+        truth = footage[block.video]
+        plan = true_plan(truth, block)
+        of_target = truth.video.sha256 == learning.video.sha256
+        allowed = _far(block, truth, learning) if of_target else None
+        pasted = choose_swap(truth.track, plan, learning.bank, allowed, number)
         path = folder / f"disguised-{number}.mkv"
-        shown = _disguise(film, plan, pasted, learning, config, device, path)
-        clips.append(HeldOutClip(film, plan, shown, probe(path), pasted))
+        faces = _write_swapped(truth, plan, pasted, learning, config, device, path)
+        clips.append(HeldOutClip(truth, plan, faces, probe(path), pasted))
         hook("disguise", number + 1, len(split.blocks))
     return clips
 
 
-def true_plan(film: Footage, block: Block) -> DubPlan:
-    """The block's frames one after the other, at the film's rate, saying what they say."""
-    track, frames = film.track, block.frames
-    clock = FrameClock.constant(len(frames), nominal_rate(film.video.clock))
+def true_plan(footage: Footage, block: Block) -> DubPlan:
+    """The block's frames one after the other, at the footage's rate, saying what they say."""
+    track, frames = footage.track, block.frames
+    clock = FrameClock.constant(len(frames), nominal_rate(footage.video.clock))
     lips = LipTrack(track.lips.points[frames].astype(np.float32), track.lips.valid[frames], clock)
     seeks = np.flatnonzero(np.diff(track.shot[frames])) + 1
     return DubPlan(
@@ -93,23 +93,21 @@ def true_plan(film: Footage, block: Block) -> DubPlan:
     )
 
 
-def _far(block: Block, film: Footage, learning: TargetAnalysis) -> np.ndarray:
+def _far(block: Block, footage: Footage, learning: TargetAnalysis) -> np.ndarray:
     """(K,) bool: mouths of the bank that are far from the block in time, or of other footage."""
-    bank, seconds = learning.bank, film.video.clock.seconds
-    of_target = bank.shot <= film.track.shot.max()
+    bank, seconds = learning.bank, footage.video.clock.seconds
+    of_target = bank.shot <= footage.track.shot.max()
     at = seconds[np.where(of_target, bank.source, 0)]
     return ~of_target | (at < seconds[block.start] - AWAY_S) | (at > seconds[block.stop - 1] + AWAY_S)
 
 
-def choose_disguise(
-    track: FaceTrack, plan: DubPlan, bank: MouthBank, allowed: np.ndarray | None, seed: int
-) -> np.ndarray:
+def choose_swap(track: FaceTrack, plan: DubPlan, bank: MouthBank, allowed: np.ndarray | None, seed: int) -> np.ndarray:
     """(N,) rows of the bank to paste over the plan's frames: stretches that play on, heads turned alike, lips that say
     something else.
 
     Of all stretches of the wanted length those that move at least half as much as the truth are considered (a target
-    speaks), of these the half with the most different lips, of these one of the ALIKE nearest in head pose, by lot.
-    Where nothing in the bank is long enough, the stretch is halved. LipsyncError: no mouth is allowed."""
+    speaks), of these the half with the most different lips, of these one of the ALIKE nearest in head pose, drawn at
+    random. Where nothing in the bank is long enough, the stretch is halved. LipsyncError: no mouth is allowed."""
     rng, rows = np.random.default_rng(seed), np.zeros(len(plan), np.int64)
     allowed = np.ones(len(bank), bool) if allowed is None else allowed
     if not allowed.any():
@@ -128,15 +126,19 @@ def choose_disguise(
             waiting += [slice(middle, part.stop), slice(part.start, middle)]
             continue
         play = starts[:, None] + np.arange(n)
-        frames = plan.source[part]
-        unlike = np.sqrt(((bank.lips[play] - track.lips.points[frames]) ** 2).sum(-1)).mean((1, 2))
-        turned = np.abs(bank.pose[play] - track.pose[frames]).sum(-1).mean(1)
-        moving = opening(bank.lips)[play].std(1) >= 0.5 * opening(track.lips.points[frames]).std()
-        moving = moving if moving.any() else ~moving
-        turned = np.where(moving & (unlike >= np.median(unlike[moving])), turned, np.inf)
-        nearest = np.argsort(turned)[: min(ALIKE, int(np.isfinite(turned).sum()))]
-        rows[part] = play[rng.choice(nearest)]
+        rows[part] = play[rng.choice(_best_fitting(play, plan.source[part], track, bank))]
     return rows
+
+
+def _best_fitting(play: np.ndarray, frames: np.ndarray, track: FaceTrack, bank: MouthBank) -> np.ndarray:
+    """Indices of the stretches (S,n) rows of the bank that suit the frames (n,) best, ALIKE at most."""
+    lips = track.lips.points[frames]
+    unlike = np.sqrt(((bank.lips[play] - lips) ** 2).sum(-1)).mean((1, 2))
+    turned = np.abs(bank.pose[play] - track.pose[frames]).sum(-1).mean(1)
+    moving = opening(bank.lips)[play].std(1) >= 0.5 * opening(lips).std()
+    moving = moving if moving.any() else ~moving
+    turned = np.where(moving & (unlike >= np.median(unlike[moving])), turned, np.inf)
+    return np.argsort(turned)[: min(ALIKE, int(np.isfinite(turned).sum()))]
 
 
 def _runs(follows: np.ndarray, allowed: np.ndarray, n: int) -> np.ndarray:
@@ -146,8 +148,8 @@ def _runs(follows: np.ndarray, allowed: np.ndarray, n: int) -> np.ndarray:
     return starts[allowed[starts] & (ahead[starts + n - 1] - ahead[starts] == n - 1)]
 
 
-def _disguise(
-    film: Footage,
+def _write_swapped(
+    footage: Footage,
     plan: DubPlan,
     pasted: np.ndarray,
     learning: TargetAnalysis,
@@ -155,29 +157,25 @@ def _disguise(
     device: torch.device,
     path: Path,
 ) -> PlannedFaces:
-    """Writes the disguised frames; returns the faces in them. Usable rows are covered fully, whatever lies beside
-    them."""
-    bank, faces = learning.bank, faces_along(film.track, plan, 0)
-    scene = Scene(film.stream, faces, bank.space, learning.teeth)
+    """Writes the frames with swapped mouths; returns the faces in them. Usable rows are covered fully, whatever lies
+    beside them."""
+    bank, faces = learning.bank, faces_along(footage.track, plan, 0)
+    scene = Scene(footage.stream, faces, bank.space, learning.teeth)
+    pasted_jaw = bank.jaw[pasted].astype(np.float32)
 
     def paste(rows: slice, frames: torch.Tensor) -> tuple[MouthTexture, np.ndarray]:
         rgb = torch.from_numpy(bank.take(pasted[rows])).to(device).float() / 255
-        jaw = torch.from_numpy(bank.jaw[pasted[rows]].astype(np.float32)).to(device)
+        jaw = torch.from_numpy(pasted_jaw[rows]).to(device)
         return MouthTexture(rgb, torch.ones_like(rgb[:, :1]), jaw), bank.lips[pasted[rows]]
 
-    size = {"width": film.stream.width, "height": film.stream.height}
-    with VideoWriter(path, **size, clock=plan.clock, codec="ffv1") as writer:
+    width, height = footage.stream.width, footage.stream.height
+    with VideoWriter(path, width=width, height=height, clock=plan.clock, codec="ffv1") as writer:
         for _, frames in composited(plan, scene, paste, config, device):
             writer.write(frames)
     seen = plan.render[:, None, None]
-    jaw = (
-        faces.jaw
-        + jaw_move(
-            torch.from_numpy(faces.jaw), torch.from_numpy(bank.jaw[pasted].astype(np.float32)), config.composite
-        ).numpy()
-    )
+    moved = jaw_move(torch.from_numpy(faces.jaw), torch.from_numpy(pasted_jaw), config.composite).numpy()
     return replace(
         faces,
         lips=np.where(seen, bank.lips[pasted], faces.lips).astype(np.float32),
-        jaw=np.where(seen, jaw, faces.jaw).astype(np.float32),
+        jaw=np.where(seen, faces.jaw + moved, faces.jaw).astype(np.float32),
     )

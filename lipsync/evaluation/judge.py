@@ -75,7 +75,7 @@ class Rows:
 
 
 class Judge:
-    """Judges videos of one exam. real: the filmed frames by the same measures (against themselves)."""
+    """Judges videos of one held-out clip. real: the filmed frames by the same measures (against themselves)."""
 
     def __init__(
         self, clip: HeldOutClip, space: MouthSpace, config: DubConfig, losses: Losses, backend: Backend
@@ -95,15 +95,15 @@ class Judge:
         self.real = self._judged(None)
 
     def judge(self, ours: VideoStream) -> Rows:
-        """ours: as many frames as the exam has rows."""
+        """ours: as many frames as the clip has rows."""
         return self._judged(ours)
 
     def _judged(self, ours: VideoStream | None) -> Rows:
         clip, batch = self.clip, self.config.batch
         mouth, values, pictures = Mouth(self.track), {name: [] for name in PER_ROW}, []
         self.backend.reset()
-        tracker = FaceTracker(self.config.face, clip.film.stream.width, clip.film.stream.height, self.backend)
-        reels = [read_rows(clip.film.stream, clip.plan.source, batch)]
+        tracker = FaceTracker(self.config.face, clip.footage.stream.width, clip.footage.stream.height, self.backend)
+        reels = [read_rows(clip.footage.stream, clip.plan.source, batch)]
         reels += [read_rows(ours, np.arange(len(clip)), batch)] if ours is not None else []
         cuts = set(clip.plan.seeks.tolist())
         for parts in zip(*reels, strict=True):
@@ -132,7 +132,7 @@ class Judge:
             a, b = np.ascontiguousarray(real[box]), np.ascontiguousarray(drawn[box])
             if min(a.shape[:2]) >= 11:
                 found |= {f"psnr_{name}": picture_metrics.psnr(a, b), f"ssim_{name}": picture_metrics.ssim_luma(a, b)}
-        part, border = self._border(row, real.shape[:2])
+        part, border = self._border(row, real.shape[0], real.shape[1])
         colour, gradient = picture_metrics.seam(drawn[part], border)
         box = boxes["mouth"]
         return found | {
@@ -155,13 +155,13 @@ class Judge:
         with torch.no_grad():
             return float(self.losses.perceptual(a, b))
 
-    def _border(self, row: int, size: tuple[int, int]) -> tuple[tuple[slice, slice], np.ndarray]:
+    def _border(self, row: int, height: int, width: int) -> tuple[tuple[slice, slice], np.ndarray]:
         """The box around the lower face and in it the (h,w) bool region that is redrawn, by the true jaw."""
         jaw = torch.from_numpy(self.jaw[row : row + 1])
         box = Box.around(
             jaw,
             torch.from_numpy(self.track.pixel_from_face[row : row + 1]).float(),
-            torch.Size(size),
+            torch.Size((height, width)),
             self.config.composite,
         )
         mask = box.fine(blend_region(jaw, box.positions(4), self.config.composite)[0])[0, 0] > 0.5
@@ -188,7 +188,7 @@ class Judge:
         ]
 
     def picture(self, row: int, rgb: np.ndarray) -> np.ndarray:
-        """(h,w,3) uint8 the mouth in the face's own frame, so that pictures of a film lie still."""
+        """(h,w,3) uint8 the mouth in the face's own frame, so that pictures of a video lie still."""
         zoom = self.picture_size[1] / self.space.width
         picture_from_pixel = (
             np.diag([zoom, zoom, 1]) @ self.space.mouth_from_face @ np.linalg.inv(self.track.pixel_from_face[row])

@@ -14,7 +14,7 @@ from lipsync.evaluation.comparison import Comparison
 from lipsync.evaluation.judge import MEASURES, PICTURE_WIDTH, Rows, summary
 from lipsync.evaluation.page import page
 from lipsync.evaluation.split import Split
-from lipsync.evaluation.table import DISGUISED, FLOOR, REAL, latex, write_csv
+from lipsync.evaluation.table import FLOOR, MOUTH_SWAPPED, REAL, latex, write_csv
 from media.atomic import atomic_write
 from video.clock import FrameClock
 from video.probe import VideoStream, probe
@@ -33,7 +33,7 @@ def write_report(out: Path, about: dict, split: Split, comparison: Comparison, t
     _write(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     write_csv(out / "results.csv", results)
     _write(out / "table.tex", latex(results))
-    _write(out / "index.html", page(results, _films(comparison, tried), _sheets(comparison, tried)))
+    _write(out / "index.html", page(results, _clips(comparison, tried), _mouths(comparison, tried)))
     return results
 
 
@@ -46,7 +46,11 @@ def results_of(about: dict, split: Split, comparison: Comparison, tried: Sequenc
     """Everything as plain values: per block and per row, too."""
     references = {
         name: _measured(rows, comparison.real)
-        for name, rows in ((REAL, comparison.real), (FLOOR, comparison.floor), (DISGUISED, comparison.mouth_swapped))
+        for name, rows in (
+            (REAL, comparison.real),
+            (FLOOR, comparison.floor),
+            (MOUTH_SWAPPED, comparison.mouth_swapped),
+        )
     }
     methods = []
     for one in tried:
@@ -78,9 +82,12 @@ def _measured(rows: Sequence[Rows], real: Sequence[Rows]) -> dict:
     return summary(rows, real) | {"rows": [r.to_plain() for r in rows]}
 
 
-def _sheets(comparison: Comparison, tried: Sequence[dict]) -> dict[str, list[tuple[str, np.ndarray]]]:
-    """For each kind of lips (name, strip of mouths) of the truth, the disguised frames, and every method."""
-    strip = lambda rows: np.hstack([picture for r in rows for picture in r.pictures] or [np.zeros((8, 8, 3), np.uint8)])  # noqa: E731
+def _mouths(comparison: Comparison, tried: Sequence[dict]) -> dict[str, list[tuple[str, np.ndarray]]]:
+    """For each kind of lips (name, strip of mouths) of the truth, the frames with swapped mouths, and every method."""
+
+    def strip(rows: Sequence[Rows]) -> np.ndarray:
+        return np.hstack([picture for r in rows for picture in r.pictures] or [np.zeros((8, 8, 3), np.uint8)])
+
     above = [("real", strip(comparison.real)), ("disguised", strip(comparison.mouth_swapped))]
     kinds = list(dict.fromkeys(kind for one in tried for kind in one.get("lips", {})))
     return {
@@ -90,16 +97,16 @@ def _sheets(comparison: Comparison, tried: Sequence[dict]) -> dict[str, list[tup
     }
 
 
-def _films(comparison: Comparison, tried: Sequence[dict]) -> dict[str, list[tuple[str, bytes]]]:
+def _clips(comparison: Comparison, tried: Sequence[dict]) -> dict[str, list[tuple[str, bytes]]]:
     """For each kind of lips, and "said" for the new speech, (name, MP4) of every method."""
-    films: dict[str, list[tuple[str, bytes]]] = {}
+    clips: dict[str, list[tuple[str, bytes]]] = {}
     for one in tried:
         for kind, found in one.get("lips", {}).items():
             paths = [r.path for r in found["judged"]]
-            films.setdefault(kind, []).append((one["name"], side_by_side(comparison, paths)))
+            clips.setdefault(kind, []).append((one["name"], side_by_side(comparison, paths)))
         if "said" in one:
-            films.setdefault("said", []).append((one["name"], Path(one["said"]).read_bytes()))
-    return films
+            clips.setdefault("said", []).append((one["name"], Path(one["said"]).read_bytes()))
+    return clips
 
 
 def side_by_side(comparison: Comparison, ours: Sequence[Path]) -> bytes:
@@ -133,11 +140,11 @@ def side_by_side(comparison: Comparison, ours: Sequence[Path]) -> bytes:
 
 
 def _together(comparison: Comparison, number: int, ours: VideoStream):
-    """(row, [real, disguised, ours]) of one exam, each (H,W,3) uint8."""
+    """(row, [real, disguised, ours]) of one clip, each (H,W,3) uint8."""
     clip, batch = comparison.clips[number], comparison.config.batch
     each = np.arange(len(clip))
     reels = [
-        read_rows(clip.film.stream, clip.plan.source, batch),
+        read_rows(clip.footage.stream, clip.plan.source, batch),
         read_rows(clip.mouth_swapped, each, batch),
         read_rows(ours, each, batch),
     ]

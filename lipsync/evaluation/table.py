@@ -9,12 +9,15 @@ from pathlib import Path
 from media.atomic import atomic_write
 
 #: Rows of the table that are no method.
-REAL, FLOOR, DISGUISED = "real video", "re-encoding floor", "unmodified target (disguised)"
+REAL, FLOOR, MOUTH_SWAPPED = "real video", "re-encoding floor", "unmodified target (disguised)"
 #: What a method costs, as columns: key, label, digits.
 COSTS = (
-    ("render_s", "seconds per frame, drawing", 4), ("whole_s", "seconds per frame, all", 4), ("memory_mib", "peak memory, MiB", 0),
-    ("training_s", "training, s", 0), ("parameters", "parameters", 0),
-)  # fmt: skip
+    ("render_s", "seconds per frame, drawing", 4),
+    ("whole_s", "seconds per frame, all", 4),
+    ("memory_mib", "peak memory, MiB", 0),
+    ("training_s", "training, s", 0),
+    ("parameters", "parameters", 0),
+)
 
 
 def table_rows(results: Mapping, kind: str) -> list[dict]:
@@ -117,13 +120,12 @@ def _latex_of(results: Mapping, kind: str) -> str:
     lines += [" & ".join(["Method", *(tex_escaped(m["label"]) for m in measures), "s/frame"]) + r" \\", r"\hline"]
     for row in rows:
         if "failed" in row:
-            lines.append(
-                rf"{tex_escaped(row['name'])} & \multicolumn{{{len(measures) + 1}}}{{l}}{{failed: {tex_escaped(row['failed'])}}} \\"
-            )
+            why = rf"\multicolumn{{{len(measures) + 1}}}{{l}}{{failed: {tex_escaped(row['failed'])}}}"
+            lines.append(rf"{tex_escaped(row['name'])} & {why} \\")
             continue
         cells = []
         for m in measures:
-            text = said(row["measures"][m["key"]], m["digits"])
+            text = mean_text(row["measures"][m["key"]], m["digits"])
             cells.append(rf"\textbf{{{text}}}" if row["name"] in best[m["key"]] else text)
         spent = row["costs"].get("whole_s")
         lines.append(" & ".join([tex_escaped(row["name"]), *cells, "--" if spent is None else f"{spent:.3f}"]) + r" \\")
@@ -143,5 +145,5 @@ def tex_escaped(text: str) -> str:
     return "".join(_TEX.get(c, "\\" + c if c in "&%$#_{}" else c) for c in text)
 
 
-def said(value: Mapping | None, digits: int) -> str:
+def mean_text(value: Mapping | None, digits: int) -> str:
     return "--" if value is None else f"{value['mean']:.{digits}f}"

@@ -10,6 +10,7 @@ from lipsync.core.canonical import RIGID_68, canonical_68
 from lipsync.core.geometry import similarity_fit, warp_frame
 from lipsync.face.backend import DetectedFace, overlap
 from lipsync.face.occlusion import Thumbnails
+from lipsync.metrics.pictures import laplacian_variance
 
 #: A face seen again after a cut or a long gap is the same person when its small portrait correlates this well with the
 #: best of the known
@@ -65,17 +66,17 @@ def portrait(rgb: np.ndarray, pixel_from_face: np.ndarray) -> np.ndarray:
     return crop.ravel() / max(float(np.linalg.norm(crop)), 1e-6)
 
 
-def sharpness(rgb: np.ndarray, landmarks: np.ndarray) -> tuple[float, float]:
+def log_sharpness(rgb: np.ndarray, landmarks: np.ndarray) -> tuple[float, float]:
     """Log variance of the Laplacian of the upper face (brows and eyes) and of the lower (nose tip and mouth); at the
     video's own resolution, shrunk above 160 px eye distance. Two, because a blink takes detail from the one and closed
     lips from the other."""
     shrink = max(1.0, float(np.linalg.norm(landmarks[45] - landmarks[36])) / 160)
-    return _log_sharpness(rgb, landmarks[17:48], shrink), _log_sharpness(
+    return _log_sharpness_around(rgb, landmarks[17:48], shrink), _log_sharpness_around(
         rgb, np.concatenate([landmarks[30:36], landmarks[48:]]), shrink
     )
 
 
-def _log_sharpness(rgb: np.ndarray, points: np.ndarray, shrink: float) -> float:
+def _log_sharpness_around(rgb: np.ndarray, points: np.ndarray, shrink: float) -> float:
     import cv2
 
     low = np.maximum(np.floor(points.min(0)).astype(int), 0)
@@ -86,7 +87,7 @@ def _log_sharpness(rgb: np.ndarray, points: np.ndarray, shrink: float) -> float:
     grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
     if shrink > 1:
         grey = cv2.resize(grey, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
-    return float(np.log(cv2.Laplacian(grey, cv2.CV_32F).var() + 1e-2))
+    return float(np.log(laplacian_variance(grey) + 1e-2))
 
 
 class People:
@@ -141,7 +142,7 @@ class People:
     ) -> None:
         person.frames.append(frame)
         person.landmarks.append(face.landmarks)
-        person.sharpness.append(sharpness(rgb, face.landmarks))
+        person.sharpness.append(log_sharpness(rgb, face.landmarks))
         person.thumbnails.add(rgb, pose)
         score, best = person.likeness(portrait) if person.portraits else (0.0, 0)
         if score < KNOWN_LOOK and len(person.portraits) < MOST_LOOKS:

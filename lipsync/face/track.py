@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from lipsync.core.canonical import RIGID_68
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.geometry import apply
 from lipsync.core.lips import LIPS_FROM_68, opening
+from lipsync.core.progress import Hook, silent
 from lipsync.core.types import REASONS, FaceTrack, LipTrack
 from lipsync.face.backend import Backend
 from lipsync.face.occlusion import covered, mouth_outlines
@@ -18,6 +20,9 @@ from lipsync.face.people import People, Person, rough_pixel_from_face
 from lipsync.face.pose import fit_pose, own_shape, pixel_from_face, smooth, yaw_pitch_roll
 from lipsync.face.registry import get_backend
 from video.clock import FrameClock
+from video.probe import VideoStream
+from video.read import read_frames
+from video.shots import ShotDetector
 
 #: Gaps up to BRIDGE frames are filled between their ends; those up to BRIDGE_VALID count as seen.
 BRIDGE, BRIDGE_VALID = 3, 2
@@ -60,6 +65,12 @@ class FaceTracker:
         self._shot.append((self._shot[-1] if self._shot else 0) + cut)
         self._people.add(rgb, len(self._shot) - 1, self._backend.detect(rgb), cut)
 
+    def track(self, frames: Iterable[tuple[np.ndarray, bool]], clock: FrameClock) -> FaceTrack:
+        """What `finish` gives after all `frames`: (H,W,3) uint8, and whether it starts a new shot."""
+        for rgb, cut in frames:
+            self.push(rgb, cut)
+        return self.finish(clock)
+
     def finish(self, clock: FrameClock) -> FaceTrack:
         """The chosen person's track. LipsyncError where no face was seen at all, UsageError where `index` names
         nobody."""
@@ -79,6 +90,21 @@ class FaceTracker:
                 f"at least {config.min_eye_distance_px:g} pixels from eye to eye."
             )
         return _track(person, np.array(self._shot, np.int32), clock, config)
+
+
+def track_video(
+    tracker: FaceTracker, stream: VideoStream, batch: int, hook: Hook = silent, step: str = "faces"
+) -> FaceTrack:
+    """The face in every frame of a video, by a new tracker; one pass. step: its name for `hook`."""
+
+    def frames() -> Iterator[tuple[np.ndarray, bool]]:
+        shots = ShotDetector()
+        for part in read_frames(stream, batch):
+            for rgb in part.rgb.permute(0, 2, 3, 1).numpy():
+                yield rgb, shots.push(rgb)
+            hook(step, int(part.index[-1]) + 1, len(stream))
+
+    return tracker.track(frames(), stream.clock)
 
 
 def _bridged(person: Person, shot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

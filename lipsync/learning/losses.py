@@ -15,6 +15,7 @@ from torch.nn.functional import avg_pool2d, l1_loss, relu, softplus
 
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER, LipBasis, opening
+from lipsync.metrics.pictures import ssim_map
 from lipsync.speech.lip_model import scale_of
 
 #: Opening (eye distances) at which a mistake counts as much as in plain squares; below it counts more.
@@ -89,15 +90,7 @@ class Losses:
         """1 - SSIM of the brightness over square windows of 7 pixels, mean (Wang et al. 2004; as a loss: Zhao et al.
         2017)."""
         a, b = (x.float().mean(1, keepdim=True) for x in (a, b))
-        mean = lambda x: avg_pool2d(x, 7, 1)  # noqa: E731
-        mean_a, mean_b = mean(a), mean(b)
-        var_a, var_b, cov = mean(a * a) - mean_a.square(), mean(b * b) - mean_b.square(), mean(a * b) - mean_a * mean_b
-        score = (
-            (2 * mean_a * mean_b + 0.01**2)
-            * (2 * cov + 0.03**2)
-            / ((mean_a.square() + mean_b.square() + 0.01**2) * (var_a + var_b + 0.03**2))
-        )
-        return 1 - score.mean()
+        return 1 - ssim_map(a, b, lambda x: avg_pool2d(x, 7, 1)).mean()
 
     @staticmethod
     def temporal(drawn: Tensor, truth: Tensor, run: int) -> Tensor:

@@ -1,33 +1,25 @@
-"""How good a dub is, in numbers: lips against lips, silence, picture against picture. Pure functions;
-`lipsync.evaluation.evaluate` feeds them.
+"""Picture against picture, in numbers; pictures are (H,W,3) uint8 RGB unless a function says otherwise.
 
-Lengths are in eye distances (distance of the outer eye corners), pictures uint8 RGB unless a function says otherwise.
 CPBD (Narvekar and Karam 2011) is left out: it counts edges in blocks of 64 x 64 pixels, and a mouth is often less than
 one block."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from lipsync.core.geometry import apply
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: The mouth region of the picture measures, in the face frame (eye distances): left, top, right, bottom.
 MOUTH_REGION = (-0.5, -0.25, 0.5, 0.5)
 #: Best PSNR reported, dB: equal pictures.
 PSNR_CAP = 100.0
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-
-
-# --- lips
-# ---------------------------------------------------------------------------------------------------------------------------------
-
-
-# --- silence
-# ------------------------------------------------------------------------------------------------------------------------------
-
-
-# --- pictures
-# -----------------------------------------------------------------------------------------------------------------------------
 
 
 def region_box(pixel_from_face: np.ndarray, height: int, width: int) -> tuple[slice, slice]:
@@ -60,11 +52,11 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return PSNR_CAP if error == 0 else min(PSNR_CAP, 10 * np.log10(255.0**2 / error))
 
 
-def ssim(a, b, peak: float = 1.0):
-    """(B,) structural similarity (Wang et al. 2004) of torch pictures (B,C,H,W), computed where the input lives.
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """(B,) structural similarity (Wang et al. 2004) of torch pictures (B,C,H,W) in [0, 1], computed where the input
+    lives.
 
-    11 x 11 Gaussian window of sigma 1.5, K = 0.01, 0.03, mean over channels and over all windows that lie fully inside
-    the picture."""
+    11 x 11 Gaussian window of sigma 1.5, mean over channels and over all windows that lie fully inside the picture."""
     import torch
     from torch.nn.functional import conv2d
 
@@ -74,14 +66,10 @@ def ssim(a, b, peak: float = 1.0):
     tap = torch.exp(-((torch.arange(11, dtype=a.dtype, device=a.device) - 5) ** 2) / (2 * 1.5**2))
     tap = (tap / tap.sum()).expand(n_channels, 1, 1, 11)
 
-    def mean(x):
+    def mean(x: Tensor) -> Tensor:
         return conv2d(conv2d(x, tap, groups=n_channels), tap.transpose(2, 3), groups=n_channels)
 
-    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
-    mean_a, mean_b = mean(a), mean(b)
-    var_a, var_b, cov = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2, mean(a * b) - mean_a * mean_b
-    score = (2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
-    return score.mean((1, 2, 3))
+    return ssim_map(a, b, mean).mean((1, 2, 3))
 
 
 def ssim_luma(a: np.ndarray, b: np.ndarray) -> float:
@@ -90,22 +78,37 @@ def ssim_luma(a: np.ndarray, b: np.ndarray) -> float:
 
     tap = np.exp(-((np.arange(11) - 5.0) ** 2) / (2 * 1.5**2))
     tap = (tap / tap.sum()).astype(np.float32)
-    mean = lambda x: cv2.sepFilter2D(x, cv2.CV_32F, tap, tap)[5:-5, 5:-5]  # noqa: E731
     if min(a.shape[:2]) < 11 or a.shape != b.shape:
         raise ValueError(f"ssim_luma: pictures of equal shape, at least 11 x 11, got {a.shape} and {b.shape}")
-    x, y = luma(a) / 255, luma(b) / 255
-    mean_x, mean_y = mean(x), mean(y)
-    var_x, var_y, cov = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2, mean(x * y) - mean_x * mean_y
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        return cv2.sepFilter2D(x, cv2.CV_32F, tap, tap)[5:-5, 5:-5]
+
+    return float(ssim_map(luma(a) / 255, luma(b) / 255, mean).mean(dtype=np.float64))
+
+
+def ssim_map(a: Any, b: Any, mean: Callable[[Any], Any]) -> Any:
+    """The structural similarity in every window (Wang et al. 2004, K = 0.01 and 0.03) of pictures in [0, 1], numpy or
+    torch; `mean`: the windows' weighted means of a picture."""
     c1, c2 = 0.01**2, 0.03**2
-    score = (2 * mean_x * mean_y + c1) * (2 * cov + c2) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
-    return float(score.mean(dtype=np.float64))
+    mean_a, mean_b = mean(a), mean(b)
+    var_a, var_b, cov = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2, mean(a * b) - mean_a * mean_b
+    return (2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
 
 
 def sharpness(rgb: np.ndarray) -> float:
-    """Variance of the Laplacian (4 neighbours) of the luma, grey levels squared."""
+    """Variance of the Laplacian (4 neighbours) of the luma of an (H,W,3) picture, without its border; grey levels
+    squared."""
     y = luma(rgb)
     laplacian = y[:-2, 1:-1] + y[2:, 1:-1] + y[1:-1, :-2] + y[1:-1, 2:] - 4 * y[1:-1, 1:-1]
     return float(laplacian.var())
+
+
+def laplacian_variance(grey: np.ndarray) -> float:
+    """The same of (H,W) uint8 brightness in whole grey levels, its border mirrored."""
+    import cv2
+
+    return float(cv2.Laplacian(grey, cv2.CV_32F).var())
 
 
 def flicker(before: np.ndarray, after: np.ndarray, margin: int = 0) -> float:
@@ -120,7 +123,9 @@ def flicker(before: np.ndarray, after: np.ndarray, margin: int = 0) -> float:
 
     back = flow(after, before)
     x, y = np.meshgrid(np.arange(back.shape[1], dtype=np.float32), np.arange(back.shape[0], dtype=np.float32))
-    moved = cv2.remap(before, x + back[..., 0], y + back[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.remap(
+        before, np.add(x, back[..., 0]), np.add(y, back[..., 1]), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     residual = np.abs(moved.astype(np.float32) - after).mean(2)
     inner = residual[margin : residual.shape[0] - margin, margin : residual.shape[1] - margin]
     return float((inner if inner.size else residual).mean())
@@ -147,16 +152,11 @@ def seam(rgb: np.ndarray, mask: np.ndarray, reach_px: float = 2.0) -> tuple[floa
     y = luma(rgb)
     layers = np.dstack([rgb.astype(np.float32), *np.gradient(y)]).astype(np.float32)
 
-    def fetched(points):
-        x, y = points.astype(np.float32).T
+    def fetched(points: np.ndarray) -> np.ndarray:
+        columns, rows = points.astype(np.float32).T[:, None]
         planes = [np.ascontiguousarray(layers[..., k]) for k in range(5)]
-        return np.stack(
-            [cv2.remap(p, x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] for p in planes], 1
-        )
+        found = [cv2.remap(p, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] for p in planes]
+        return np.stack(found, 1)
 
     step = fetched(at + reach_px * normal) - fetched(at - reach_px * normal)
     return float(np.linalg.norm(step[:, :3], axis=1).mean()), float(np.linalg.norm(step[:, 3:], axis=1).mean())
-
-
-# --- many clips
-# ---------------------------------------------------------------------------------------------------------------------------

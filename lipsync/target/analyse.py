@@ -17,12 +17,10 @@ from lipsync.core.progress import Hook, silent
 from lipsync.core.track import eye_distance_px, unusable_reasons
 from lipsync.core.types import REASONS, FaceTrack, Footage, LipTrack, TargetAnalysis, TargetVideo
 from lipsync.face.motion import head_motion
-from lipsync.face.track import FaceTracker
+from lipsync.face.track import FaceTracker, track_video
 from lipsync.store.cache import Cache, content_hash, save_arrays, step_key
 from lipsync.target.mouth_bank import collect_mouths, find_teeth
 from video.probe import VideoStream, probe
-from video.read import read_frames
-from video.shots import ShotDetector
 
 #: Raise whenever the same inputs would give other numbers: old cache entries are then left alone.
 TRACK_VERSION = 4
@@ -99,13 +97,9 @@ def track_key(sha256: str, config: DubConfig) -> str:
 
 
 def _make_track(stream: VideoStream, config: DubConfig, where: Path, hook: Hook) -> None:
-    tracker, shots = FaceTracker(config.face, stream.width, stream.height), ShotDetector()
-    for batch in read_frames(stream, config.batch):
-        for rgb in batch.rgb.permute(0, 2, 3, 1).numpy():
-            tracker.push(rgb, shots.push(rgb))
-        hook("faces", int(batch.index[-1]) + 1, len(stream.clock))
+    tracker = FaceTracker(config.face, stream.width, stream.height)
     try:
-        track = tracker.finish(stream.clock)
+        track = track_video(tracker, stream, config.batch, hook)
     except LipsyncError as error:
         raise LipsyncError(f"{stream.path}: {error}") from error
     arrays = {name: getattr(track, name) for name in _TRACK_ARRAYS}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,13 +14,15 @@ from lipsync.core.geometry import apply, farthest_points, warp_frame
 from lipsync.core.progress import Hook, silent
 from lipsync.core.track import jaw_in_face
 from lipsync.core.types import FaceTrack, Footage, MouthBank, MouthSpace, TeethReference
+from lipsync.metrics.pictures import laplacian_variance
 from lipsync.render.teeth import choose_teeth
 from lipsync.store.cache import Cache, save_arrays, step_key
 from video.read import read_rows
 
 #: Raise a number whenever the same inputs would give other arrays: old cache entries are then left alone.
 BANK_VERSION, TEETH_VERSION = 1, 1
-_BANK_ARRAYS = ("source", "lips", "jaw", "pose", "sharpness", "shot")
+#: What a bank holds of every mouth beside its crop.
+BANK_COLUMNS = ("source", "lips", "jaw", "pose", "sharpness", "shot")
 
 
 def collect_mouths(
@@ -37,28 +39,49 @@ def collect_mouths(
     def make(folder: Path) -> None:
         _make_mouths(films, space, config, folder, hook)
 
-    arrays, crops = cache.read("mouths", key, make, load_mouths, label=films[0].video.path.name)
-    return MouthBank(crops=crops, space=space, **{name: arrays[name] for name in _BANK_ARRAYS}), key
+    return cached_bank(cache, key, make, space, films[0].video.path.name), key
 
 
-def load_mouths(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The arrays of a kept bank by name, and its crops (K,3,Hm,Wm), memory-mapped."""
-    return load_file(folder / "bank.safetensors"), np.load(folder / "crops.npy", mmap_mode="r")
+def cached_bank(cache: Cache, key: str, make: Callable[[Path], None], space: MouthSpace, label: str) -> MouthBank:
+    """The bank kept under `key`, its crops memory-mapped; where there is none, `make` writes one to a folder, by
+    `write_crops` and `write_columns`."""
+
+    def load(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        return load_file(folder / "bank.safetensors"), np.load(folder / "crops.npy", mmap_mode="r")
+
+    columns, crops = cache.read("mouths", key, make, load, label=label)
+    return MouthBank(crops=crops, space=space, **{name: columns[name] for name in BANK_COLUMNS})
+
+
+def write_crops(folder: Path, n: int, space: MouthSpace, parts: Iterable[np.ndarray]) -> None:
+    """Writes a bank's n crops. parts: (3,Hm,Wm) or (k,3,Hm,Wm) uint8, one after the other: a mapped file would stay in
+    memory."""
+    with open(folder / "crops.npy", "wb") as file:
+        shape = (n, 3, space.height, space.width)
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for part in parts:
+            file.write(part.tobytes())
+
+
+def write_columns(folder: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Writes what a bank holds beside its crops, each of BANK_COLUMNS."""
+    save_arrays(folder / "bank.safetensors", columns)
 
 
 def _make_mouths(films: tuple[Footage, ...], space: MouthSpace, config: DubConfig, where: Path, hook: Hook) -> None:
     chosen = choose_rows([film.track for film in films], _room(space, config))
     total = sum(len(rows) for rows in chosen)
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in _BANK_ARRAYS}
     sharpnesses: list[float] = []
-    first_shot = 0
-    with open(where / "crops.npy", "wb") as file:  # written row by row: a mapped file would stay in memory
-        shape = (total, 3, space.height, space.width)
-        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+    def crops() -> Iterator[np.ndarray]:
         for crop, sharp in _cropped(films, chosen, space, config.batch):
-            file.write(crop.transpose(2, 0, 1).tobytes())
+            yield crop.transpose(2, 0, 1)
             sharpnesses.append(sharp)
             hook("mouths", len(sharpnesses), total)
+
+    write_crops(where, total, space, crops())
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in BANK_COLUMNS}
+    first_shot = 0
     for film, rows in zip(films, chosen, strict=True):
         track = film.track
         columns["source"].append(rows)
@@ -68,7 +91,7 @@ def _make_mouths(films: tuple[Footage, ...], space: MouthSpace, config: DubConfi
         columns["shot"].append(track.shot[rows].astype(np.int64) + first_shot)
         first_shot += int(track.shot.max()) + 1
     columns["sharpness"] = [np.array(sharpnesses, np.float32)]
-    save_arrays(where / "bank.safetensors", {name: np.concatenate(parts) for name, parts in columns.items()})
+    write_columns(where, {name: np.concatenate(parts) for name, parts in columns.items()})
 
 
 def _cropped(
@@ -81,7 +104,7 @@ def _cropped(
             for index, rgb in zip(frames.index, frames.rgb, strict=True):
                 mouth_from_pixel = space.mouth_from_face @ np.linalg.inv(track.pixel_from_face[index])
                 crop = warp_frame(rgb.permute(1, 2, 0).numpy(), mouth_from_pixel, space.height, space.width)
-                yield crop, sharpness(crop, track.lips.points[index], space)
+                yield crop, lip_sharpness(crop, track.lips.points[index], space)
 
 
 def choose_rows(tracks: list[FaceTrack], room: int, run: int = 8) -> list[np.ndarray]:
@@ -109,13 +132,13 @@ def _room(space: MouthSpace, config: DubConfig) -> int:
     )
 
 
-def sharpness(crop: np.ndarray, lips: np.ndarray, space: MouthSpace) -> float:
+def lip_sharpness(crop: np.ndarray, lips: np.ndarray, space: MouthSpace) -> float:
     """Variance of the Laplacian (grey levels squared) in the box around the lips of an (Hm,Wm,3) crop."""
     import cv2
 
     inside = apply(space.mouth_from_face, lips)
     (x0, y0), (x1, y1) = np.clip(inside.min(0) - 2, 0, None).astype(int), inside.max(0).astype(int) + 3
-    return float(cv2.Laplacian(cv2.cvtColor(crop[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
+    return laplacian_variance(cv2.cvtColor(crop[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY))
 
 
 def find_teeth(bank: MouthBank, bank_key: str, config: DubConfig, cache: Cache) -> TeethReference:

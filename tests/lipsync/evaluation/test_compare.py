@@ -7,14 +7,15 @@ import csv
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lipsync.config.schema import DubConfig, LipsConfig, TeethConfig
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.core.types import Footage
-from lipsync.evaluation.held_out import AWAY_S, choose_disguise, true_plan
+from lipsync.core.types import Footage, TargetAnalysis
+from lipsync.evaluation.held_out import AWAY_S, choose_swap, true_plan
 from lipsync.evaluation.judge import MEASURES, PER_ROW, Rows, summary
 from lipsync.evaluation.split import GUARD_S, Block, Split, hidden_frames, learning_part, spread_blocks
 from lipsync.store.cache import Cache
@@ -47,8 +48,13 @@ ODD_NAME = "<script>alert(1)<.py"
 @pytest.fixture(scope="module")
 def subject():
     made = drawn_subject(GAPS)
-    film = Footage(made.video, None, made.track, 1, "film")
-    return replace(made, films=(film,))
+    return replace(made, films=(footage_of(made),))
+
+
+def footage_of(subject: TargetAnalysis) -> Footage:
+    """Footage whose frames nobody reads."""
+    stream: Any = None
+    return Footage(subject.video, stream, subject.track, 1, "film")
 
 
 def test_blocks_do_not_overlap_and_keep_the_guard(subject):
@@ -59,7 +65,7 @@ def test_blocks_do_not_overlap_and_keep_the_guard(subject):
     assert hidden[held].all()
     apart = np.abs(seconds[~hidden][:, None] - seconds[held][None]).min()
     assert apart > GUARD_S and apart <= GUARD_S + 2 / 25, "the guard is kept, and is not wider than it must be"
-    assert 30 < held.min() and held.max() < 370, "spread, not at the ends"
+    assert held.min() > 30 and held.max() < 370, "spread, not at the ends"
 
 
 def test_nothing_held_out_is_learnt_from(subject, tmp_path):
@@ -81,7 +87,7 @@ def test_nothing_held_out_is_learnt_from(subject, tmp_path):
 def test_too_short_a_target_says_so(subject):
     short = drawn_subject(GAPS[:60])
     with pytest.raises(LipsyncError, match="too few to hold some out"):
-        spread_blocks(Footage(short.video, None, short.track, 1, "film"))
+        spread_blocks(footage_of(short))
 
 
 def test_a_kept_split_is_read_back_and_checked(subject, tmp_path):
@@ -96,23 +102,23 @@ def test_a_kept_split_is_read_back_and_checked(subject, tmp_path):
         Split.load(tmp_path / "split.json", subject.films)
 
 
-def test_a_disguise_plays_on_says_something_else_and_is_far_away(subject, tmp_path):
+def test_a_swapped_mouth_plays_on_says_something_else_and_is_far_away(subject, tmp_path):
     split = spread_blocks(subject.films[0])
     learning = learning_part(subject, split, DubConfig(), Cache(tmp_path))
     block, seconds = split.blocks[2], subject.video.clock.seconds
     plan, bank = true_plan(subject.films[0], block), learning.bank
     far = np.abs(seconds[bank.source][:, None] - seconds[block.frames][None]).min(1) > AWAY_S
-    rows = choose_disguise(subject.track, plan, bank, far, 0)
+    rows = choose_swap(subject.track, plan, bank, far, 0)
     assert far[rows].all() and (np.diff(bank.source[rows]) == 1).all(), "one stretch, played forwards"
     unlike = np.abs(bank.lips[rows] - subject.track.lips.points[block.frames]).mean()
     usual = np.abs(bank.lips[:, None] - subject.track.lips.points[block.frames][None]).mean()
     assert unlike > usual
-    assert np.array_equal(choose_disguise(subject.track, plan, bank, far, 0), rows)
+    assert np.array_equal(choose_swap(subject.track, plan, bank, far, 0), rows)
 
 
-def test_a_long_block_is_disguised_piece_by_piece(subject):
+def test_a_long_block_is_swapped_piece_by_piece(subject):
     bank = replace(subject.bank, source=subject.bank.source * 2)  # no two mouths are neighbours
-    rows = choose_disguise(subject.track, true_plan(subject.films[0], Block(0, 0, 70)), bank, None, 0)
+    rows = choose_swap(subject.track, true_plan(subject.films[0], Block(0, 0, 70)), bank, None, 0)
     assert len(rows) == 70 and len(set(rows.tolist())) > 1
 
 
@@ -206,9 +212,9 @@ class _Cells(HTMLParser):
         self._small = False if tag == "small" else self._small
         self._inside = False if tag == "td" else self._inside
 
-    def handle_data(self, text):
+    def handle_data(self, data):
         if self._inside and not self._small:
-            self.rows[-1][-1] += text
+            self.rows[-1][-1] += data
 
 
 def test_all_files_hold_the_same_numbers(report):

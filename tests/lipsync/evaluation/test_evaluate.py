@@ -1,7 +1,6 @@
 """`evaluate` pairs frames by time, and finds in a doctored copy exactly what was done to it."""
 
 from fractions import Fraction
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,17 +12,13 @@ from video.clock import FrameClock
 CLIPS = DATA / "grid" / "s1"
 
 
-def on(clock):
-    return SimpleNamespace(clock=clock)
-
-
 def test_rows_are_paired_by_time():
     slow, fast = FrameClock.constant(5, Fraction(25)), FrameClock.constant(12, Fraction(50))
-    assert paired(on(slow), on(fast)).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
-    assert paired(on(fast), on(slow)).tolist() == [1, 3, 5, 7, 9]
-    assert paired(on(slow), on(slow)).tolist() == [0, 1, 2, 3, 4]
+    assert paired(slow, fast).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert paired(fast, slow).tolist() == [1, 3, 5, 7, 9]
+    assert paired(slow, slow).tolist() == [0, 1, 2, 3, 4]
     uneven = FrameClock(np.array([0, 40, 200], np.int64), Fraction(1, 1000), 240)
-    assert paired(on(uneven), on(FrameClock.constant(6, Fraction(25)))).tolist() == [0, 1, 1, 1, 1, 2]
+    assert paired(uneven, FrameClock.constant(6, Fraction(25))).tolist() == [0, 1, 1, 1, 1, 2]
 
 
 def write(path, frames):
@@ -54,7 +49,8 @@ def test_evaluate_finds_what_was_done(frames, tmp_path):
     noise = np.random.default_rng(0).normal(0, 3, (len(frames), *frames[0].shape))
     real = write(tmp_path / "real.mkv", frames)
     noisy = write(
-        tmp_path / "noisy.mkv", [np.clip(np.round(f + n), 0, 255).astype(np.uint8) for f, n in zip(frames, noise)]
+        tmp_path / "noisy.mkv",
+        [np.clip(np.round(f + n), 0, 255).astype(np.uint8) for f, n in zip(frames, noise, strict=True)],
     )
     found = evaluate(real, noisy)
     assert found["same_motion"] and found["n_frames"] == {"real": 22, "dubbed": 22, "compared": 22, "usable": 22}

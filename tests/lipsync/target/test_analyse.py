@@ -4,7 +4,7 @@ import numpy as np
 
 from lipsync.core.track import eye_distance_px, jaw_in_face, unusable_reasons
 from lipsync.pipelines.inspect import count_shapes
-from lipsync.target.mouth_bank import choose_rows, sharpness
+from lipsync.target.mouth_bank import choose_rows, lip_sharpness
 from tests.support.drawn import draw, drawn_subject, lips_open
 
 
@@ -32,7 +32,7 @@ def test_sharpness_falls_with_blur():
     subject = drawn_subject(np.zeros(1))
     crop = draw(lips_open(0.05), subject.bank.space).transpose(1, 2, 0)
     space, lips = subject.bank.space, lips_open(0.05)
-    assert sharpness(crop, lips, space) > 3 * sharpness(cv2.GaussianBlur(crop, (0, 0), 2), lips, space)
+    assert lip_sharpness(crop, lips, space) > 3 * lip_sharpness(cv2.GaussianBlur(crop, (0, 0), 2), lips, space)
 
 
 def test_measures_of_a_track():
