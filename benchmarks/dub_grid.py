@@ -15,7 +15,7 @@ from benchmarks.common import config_of, grid_clips, joined, make_dub, means_of,
 from lipsync.config.schema import DubConfig
 from lipsync.core.progress import silent
 from lipsync.evaluation.evaluate import (
-    Film,
+    Video,
     follow,
     lip_measures,
     paired,
@@ -65,7 +65,7 @@ def main() -> None:
     )
 
 
-def measured(truth: Film, out: Path, config: DubConfig, pictures: bool) -> dict:
+def measured(truth: Video, out: Path, config: DubConfig, pictures: bool) -> dict:
     """Lips, silence and sync of one dub; with `pictures`, sharpness and flicker too (PSNR and SSIM do not apply: other
     head motion)."""
     made = follow(out, "dubbed", config.face, config.batch)
@@ -82,7 +82,7 @@ def measured(truth: Film, out: Path, config: DubConfig, pictures: bool) -> dict:
     return found
 
 
-def _both(real: Film, ours: Film) -> tuple[np.ndarray, np.ndarray]:
+def _both(real: Video, ours: Video) -> tuple[np.ndarray, np.ndarray]:
     rows = paired(real.stream.clock, ours.stream.clock)
     return rows, real.track.valid[rows] & ours.track.valid[: len(rows)]
 

@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.common import config_of, grid_clips, joined, parser, report, sample_target
 from lipsync.core.progress import Lines
-from lipsync.evaluation.table import COSTS, best_names, kinds_of, said, table_rows
+from lipsync.evaluation.table import COSTS, best_names, kinds_of, mean_text, table_rows
 from lipsync.pipelines.compare import compare
 from lipsync.store.cache import Cache
 
@@ -80,7 +80,7 @@ def markdown(results: dict, kind: str) -> str:
 def _cell(value: dict | None, digits: int, is_best: bool) -> str:
     if value is None:
         return "-"
-    mean = f"**{said(value, digits)}**" if is_best else said(value, digits)
+    mean = f"**{mean_text(value, digits)}**" if is_best else mean_text(value, digits)
     return f"{mean} ({value['low']:.{digits}f}-{value['high']:.{digits}f})"
 
 

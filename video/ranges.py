@@ -45,7 +45,7 @@ class RangedWriter:
         **picture: Any,
     ) -> None:
         self.path, self.clock = Path(path), clock
-        self.facts: WrittenVideo | None = None
+        self._facts: WrittenVideo | None = None
         self._folder, self._picture = Path(folder), picture
         self._ranges = [(first, min(first + range_rows, len(clock))) for first in range(0, len(clock), range_rows)]
         self._joined = _Joined(
@@ -60,6 +60,13 @@ class RangedWriter:
                 break
             self._row = self.n_done = rows[1]
         return self
+
+    @property
+    def facts(self) -> WrittenVideo:
+        """What was written. RuntimeError before a clean exit."""
+        if self._facts is None:
+            raise RuntimeError("RangedWriter: not finished")
+        return self._facts
 
     def write(self, rgb: torch.Tensor) -> None:
         """Appends (B,3,H,W) uint8 frames. The tensor must not be changed afterwards."""
@@ -83,7 +90,7 @@ class RangedWriter:
         if kind is None:
             if self._row != len(self.clock):
                 raise ValueError(f"RangedWriter: {self._row} frames written for a clock of {len(self.clock)}")
-            self.facts = self._joined.join([self._file(rows) for rows in self._ranges])
+            self._facts = self._joined.join([self._file(rows) for rows in self._ranges])
 
     def _end_range(self, kind, error, trace) -> None:
         writer, self._writer = self._writer, None

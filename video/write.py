@@ -68,7 +68,7 @@ class VideoWriter:
 
     colour: the target's tags; unsaid ones are filled in by size, and written. Speech is copied packet by packet where
     the container allows, otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the
-    encoder is told; None = the clock's. limits: of the speech's file. facts: set after a clean exit."""
+    encoder is told; None = the clock's. limits: of the speech's file."""
 
     n_done = 0  # rows that need not be written: none, here
 
@@ -92,7 +92,7 @@ class VideoWriter:
     ) -> None:
         self.path = Path(path)
         self.width, self.height, self.clock = width, height, clock
-        self.facts: WrittenVideo | None = None
+        self._facts: WrittenVideo | None = None
         self._codec, self._crf, self._preset = codec, crf, preset
         self._colour = colour.resolved(width, height)
         self._speech_path = None if speech is None else Path(speech)
@@ -131,6 +131,13 @@ class VideoWriter:
         self._thread.start()
         return self
 
+    @property
+    def facts(self) -> WrittenVideo:
+        """What was written. RuntimeError before a clean exit."""
+        if self._facts is None:
+            raise RuntimeError("VideoWriter: not finished")
+        return self._facts
+
     def write(self, rgb: torch.Tensor) -> None:
         """Appends (B,3,H,W) uint8 frames. The tensor must not be changed afterwards."""
         if rgb.dtype != torch.uint8 or rgb.ndim != 4 or tuple(rgb.shape[1:]) != (3, self.height, self.width):
@@ -147,7 +154,7 @@ class VideoWriter:
             if kind is None:
                 self._finish()
         finally:
-            if self.facts is None:
+            if self._facts is None:
                 self._discard()
 
     def _finish(self) -> None:
@@ -166,7 +173,7 @@ class VideoWriter:
             raise MediaError(
                 f"{self.path} could not be completed ({error.strerror or error}). Check free disk space and the folder."
             ) from error
-        self.facts = WrittenVideo(
+        self._facts = WrittenVideo(
             self.path, self._written, n_bytes, self._pix_fmt, self._colour, audio, tuple(self._notes)
         )
 

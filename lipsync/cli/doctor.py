@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
+from typing import Any, Literal
 
 import typer
 
@@ -184,7 +185,7 @@ def _encoder(name: str) -> str:
     import av
     import av.error
 
-    context = av.CodecContext.create(name, "w")
+    context: Any = av.CodecContext.create(name, "w")
     context.time_base = Fraction(1, 25)
     if context.type == "audio":
         context.sample_rate = 48000
@@ -205,7 +206,7 @@ def _backends() -> Iterator[Finding]:
     yield _try("faces", "dlib", False, lambda: _backend("dlib"))
 
 
-def _backend(name: str) -> str:
+def _backend(name: Literal["mediapipe", "dlib"]) -> str:
     import numpy as np
 
     from lipsync.config.schema import FaceConfig

@@ -59,7 +59,7 @@ MANY_STEPS = 800
 
 def train_lip_model(
     examples: Sequence[LipExample],
-    config: LipsConfig = LipsConfig(),
+    config: LipsConfig,
     hook: Hook = silent,
     device: torch.device | str = "cpu",
     seed: int = 0,

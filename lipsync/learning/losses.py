@@ -83,7 +83,8 @@ class Losses:
         brightness does not (gradient difference loss: Mathieu, Couprie and LeCun 2016; the edge loss of the deepfake
         programs)."""
         a, b = a.float(), b.float()
-        return sum(l1_loss(a.diff(dim=axis).abs(), b.diff(dim=axis).abs()) for axis in (-1, -2))
+        across, down = (l1_loss(a.diff(dim=axis).abs(), b.diff(dim=axis).abs()) for axis in (-1, -2))
+        return across + down
 
     @staticmethod
     def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
@@ -190,9 +191,12 @@ def of_length_one(layer: Tensor) -> Tensor:
 class Vgg16(nn.Module):
     """The layers of VGG16 (Simonyan and Zisserman 2015) that LPIPS compares. layers: torchvision's `features`."""
 
+    mean: Tensor
+    spread: Tensor
+
     def __init__(self, layers: nn.Sequential) -> None:
         super().__init__()
-        self.layers = layers[: VGG16_LAYERS[-1] + 1]
+        self.layers = nn.ModuleList(list(layers)[: VGG16_LAYERS[-1] + 1])
         for layer in self.layers:
             if isinstance(layer, nn.ReLU):
                 layer.inplace = False
@@ -212,11 +216,10 @@ def vgg16() -> Vgg16 | None:
     """torchvision's VGG16 where torchvision works and the weights already lie in torch hub's folder, else None; never
     downloads."""
     try:
-        from torchvision.models import VGG16_Weights
-        from torchvision.models import vgg16 as build
+        from torchvision import models  # pyright: ignore[reportMissingImports]  optional, and not asked for
     except (ImportError, OSError, RuntimeError):  # RuntimeError: a torchvision made for another torch
         return None
-    weights = VGG16_Weights.IMAGENET1K_V1
+    weights = models.VGG16_Weights.IMAGENET1K_V1
     if not (Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name).is_file():
         return None
-    return Vgg16(build(weights=weights).features)
+    return Vgg16(models.vgg16(weights=weights).features)

@@ -28,7 +28,8 @@ class MouthEncoder(nn.Module):
 
     def forward(self, rgb: Tensor) -> list[Tensor]:
         x, kept = 4 * rgb - 2, []
-        for halve, look in self.stages:
+        for stage in self.stages:
+            halve, look = stage.children()
             x = relu(look(relu(halve(x))))
             kept.append(x)
         return kept

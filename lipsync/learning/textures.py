@@ -16,6 +16,7 @@ from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import opening
 from lipsync.core.objective import Objective, Terms
 from lipsync.core.progress import Hook, note, silent
+from lipsync.core.runtime import channels_last
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthBank, TargetAnalysis
 from lipsync.learning import loop
@@ -221,7 +222,7 @@ class _Batches:
 
     def objective(self, objective: Objective[TextureBatch]) -> Objective[int]:
         """The same on the device, its loss called with the step."""
-        net = objective.net.to(self.examples.device).to(memory_format=torch.channels_last)
+        net = channels_last(objective.net.to(self.examples.device))
         loss = partial(self._loss, objective)
         return Objective(objective.name, net, loss, objective.rate, objective.betas, objective.clip)
 

@@ -37,7 +37,8 @@ def lip_model_for(
     if config.model:
         return LipModel.load(Path(config.model)).retarget(rest)
     prior = prior_for(config)
-    start = content_hash(prior_path(config)) if prior else ""
+    path = prior_path(config)
+    start = content_hash(path) if prior and path else ""
     key = step_key("lips", VERSION, {"config": asdict(config), "prior": start}, [film.key for film in subject.films])
 
     def make(where: Path) -> None:

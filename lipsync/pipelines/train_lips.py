@@ -50,7 +50,8 @@ def train_lips(
         nothing = "There is nothing to learn lips from: give footage of a face that speaks, with its sound."
         raise LipsyncError(" ".join([*notes, nothing]))
     prior = prior_for(config.lips)
-    start = content_hash(prior_path(config.lips)) if prior else ""
+    path = prior_path(config.lips)
+    start = content_hash(path) if prior and path else ""
     key = step_key("train-lips", VERSION, {"lips": config.lips, "prior": start}, [video.key for video in videos])
     if fresh:
         shutil.rmtree(cache.folder / UNFINISHED / key, ignore_errors=True)

@@ -111,11 +111,13 @@ _REFUSED = (
 # Numbers of system calls, and of the architecture in a filter: <linux/audit.h>, <asm/unistd.h>.
 _MACHINES = {
     "x86_64": (0xC000003E, {
-        "seccomp": 317, "socket": 41, "execve": 59, "execveat": 322, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
+        "seccomp": 317, "socket": 41, "execve": 59, "execveat": 322, "ptrace": 101,
+        "process_vm_readv": 310, "process_vm_writev": 311,
         "io_uring_setup": 425, "pidfd_getfd": 438,
     }),
     "aarch64": (0xC00000B7, {
-        "seccomp": 277, "socket": 198, "execve": 221, "execveat": 281, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271,
+        "seccomp": 277, "socket": 198, "execve": 221, "execveat": 281, "ptrace": 117,
+        "process_vm_readv": 270, "process_vm_writev": 271,
         "io_uring_setup": 425, "pidfd_getfd": 438,
     }),
 }  # fmt: skip

@@ -111,7 +111,8 @@ class Cache:
         self, step: str, key: str, make: Callable[[Path], None], load: Callable[[Path], T], *, label: str = ""
     ) -> T:
         """What `load(folder)` finds in result `key`; made again where another process removes it in that moment."""
-        for tries_left in (4, 3, 2, 1, 0):
+        tries_left = 4
+        while True:
             folder = self.get_or_make(step, key, make, label=label)
             found = _identity(folder)
             try:
@@ -120,6 +121,7 @@ class Cache:
                 # In this order: the other way round it may be replaced between the two looks.
                 if not tries_left or (_fits(folder, step, key) and _identity(folder) == found):
                     raise
+                tries_left -= 1
 
     def get_or_make(self, step: str, key: str, make: Callable[[Path], None], *, label: str = "") -> Path:
         """The folder of result `key`; made by `make(empty folder)` where it does not exist yet, or is damaged.

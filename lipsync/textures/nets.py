@@ -116,13 +116,18 @@ def grow_freely(n_in: int, n_out: int) -> nn.Sequential:
     """Twice the size, without normalisation: decoders that start from numbers learn several times faster so."""
     layer = nn.Conv2d(n_in, 4 * n_out, 3, padding=1)
     nn.init.kaiming_normal_(layer.weight, 0.2)
-    nn.init.zeros_(layer.bias)
+    nn.init.zeros_(layer.get_parameter("bias"))
     return nn.Sequential(layer, nn.LeakyReLU(0.2), nn.PixelShuffle(2))
 
 
 class LipNumbers(nn.Module):
     """(B,18,2) lips and (B,3) pose to (B,19) numbers of about unit size and little in common: principal components of
     the bank's lips."""
+
+    rest: torch.Tensor
+    axes: torch.Tensor
+    ahead: torch.Tensor
+    turns: torch.Tensor
 
     def __init__(self, bank: MouthBank) -> None:
         super().__init__()
@@ -197,7 +202,7 @@ def mlp(*widths: int) -> nn.Sequential:
 
 def of_unit_size(layer: nn.Linear) -> nn.Linear:
     nn.init.kaiming_normal_(layer.weight, 0.2)
-    nn.init.zeros_(layer.bias)
+    nn.init.zeros_(layer.get_parameter("bias"))
     return layer
 
 
@@ -209,7 +214,7 @@ def smooth_colours(n: int) -> nn.Sequential:
 def from_nothing(layer: nn.Conv2d) -> nn.Conv2d:
     """The layer with weights 0: what it adds to begins unchanged."""
     nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    nn.init.zeros_(layer.get_parameter("bias"))
     return layer
 
 
@@ -256,12 +261,12 @@ def _positions(space: MouthSpace, size: tuple[int, int], device: torch.device | 
 
 def _distance(line: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     """(B,P) distance of (P,2) points to the closed lines (B,N,2)."""
-    nearest = None
+    nearest = torch.full((len(line), len(at)), torch.inf, dtype=line.dtype, device=line.device)
     for a, b in zip(line.unbind(1), line.roll(-1, 1).unbind(1), strict=True):
         edge, rel = (b - a)[:, None], at - a[:, None]
         t = ((rel * edge).sum(-1) / (edge * edge).sum(-1).clamp_min(1e-12)).clamp(0, 1)
         squared = (rel - t[..., None] * edge).square().sum(-1)
-        nearest = squared if nearest is None else torch.minimum(nearest, squared)
+        nearest = torch.minimum(nearest, squared)
     return nearest.sqrt()
 
 

@@ -7,7 +7,7 @@ import importlib.util
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lipsync.config.schema import texture_names
 from lipsync.core.errors import LipsyncError, UsageError
@@ -32,7 +32,7 @@ def get_method(name: str, config: DubConfig) -> TextureMethod:
         near = difflib.get_close_matches(name, texture_names(), 1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(texture_names())}."
         raise UsageError(f"Unknown texture method {name!r}. {hint}")
-    method = getattr(module, "Method", None)
+    method: Any = getattr(module, "Method", None)
     missing = [a for a in ("name", "needs", "radius", "prepare", "render") if not hasattr(method, a)]
     if missing:
         raise LipsyncError(

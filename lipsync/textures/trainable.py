@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lipsync.config.textures import TrainableConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.objective import Objective
-from lipsync.core.runtime import all_threads
+from lipsync.core.runtime import all_threads, channels_last
 from lipsync.core.texture import MouthTexture, Need, TextureMethod, TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
 from lipsync.store.cache import save_tensors
@@ -62,10 +62,10 @@ class TextureBatch:
 class TrainableTexture(Generic[Options]):
     """A texture method with networks. Subclasses set `name`, `Config`, and define `build`, `draw`, `objectives`."""
 
-    name: ClassVar[str]
+    name: str
     Config: ClassVar[type[TrainableConfig]] = TrainableConfig
     radius: int = 0
-    needs: ClassVar[frozenset[Need]] = frozenset({"crop"})
+    needs: frozenset[Need] = frozenset({"crop"})
 
     def __init__(self, config: Options | None = None) -> None:
         self.config: Options = config or cast(Options, self.Config())
@@ -129,9 +129,7 @@ class TrainableTexture(Generic[Options]):
             self._take_over(about, tensors, subject, device)
         else:
             self._place(subject, device)
-        self.nets.to(
-            self.device, memory_format=torch.channels_last
-        ).eval()  # one layout, so that weights read back draw the same
+        channels_last(self.nets.to(self.device)).eval()  # one layout, so that weights read back draw the same
         return self
 
     def render(self, query: TextureQuery) -> MouthTexture:

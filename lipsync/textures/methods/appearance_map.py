@@ -95,13 +95,13 @@ class ViewMap:
         at = (wanted - self.mean) @ self.basis.T
         if len(self.basis) == 0:
             return np.zeros((len(at), 1), np.int64), np.ones((len(at), 1))
-        return self._on_a_line(at[:, 0]) if self.order is not None else self._in_triangles(at)
+        return self._in_triangles(at) if self.order is None else self._on_a_line(at[:, 0], self.order)
 
-    def _on_a_line(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x = self.points[self.order, 0]
+    def _on_a_line(self, at: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x = self.points[order, 0]
         right = np.clip(np.searchsorted(x, at), 1, len(x) - 1)
         share = np.clip((at - x[right - 1]) / np.maximum(x[right] - x[right - 1], 1e-12), 0, 1)
-        return self.order[np.stack([right - 1, right], 1)], np.stack([1 - share, share], 1)
+        return order[np.stack([right - 1, right], 1)], np.stack([1 - share, share], 1)
 
     def _in_triangles(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         normal, offset = self.outside
@@ -128,9 +128,9 @@ def _hull(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def without_duplicates(points: np.ndarray, sharpness: np.ndarray, radius: float) -> np.ndarray:
     """Rows of (K,D) points of which no two are nearer than `radius`: of near ones the sharpest stays. (V,)
     ascending."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    tree, left = cKDTree(points), np.ones(len(points), bool)
+    tree, left = KDTree(points), np.ones(len(points), bool)
     kept = []
     for k in np.argsort(-sharpness, kind="stable"):
         if left[k]:

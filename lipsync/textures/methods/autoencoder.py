@@ -71,7 +71,7 @@ class Mask(nn.Module):
         self.down = nn.ModuleList([conv(6, 12, 3, 2), conv(12, 24, 3, 2), conv(24, 48, 3, 2), conv(48, 48, 3, 2)])
         self.up = nn.ModuleList([Grow(48, 48), Grow(48, 24), Grow(24, 12), Grow(12, 8)])
         self.leave = nn.Conv2d(8 + 6, 1, 3, padding=1)
-        nn.init.constant_(self.leave.bias, 2.0)
+        nn.init.constant_(self.leave.get_parameter("bias"), 2.0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         kept = [x]
@@ -149,15 +149,14 @@ class Method(Decoded[AutoencoderConfig]):
                 terms["fools"] = config.adversarial * game.generator(discriminator(final))
             return terms
 
+        objectives = [Objective("autoencoder", self.nets, loss, rate=config.rate, betas=(0.9, 0.999))]
+        if discriminator is None:
+            return objectives
+
         def discriminate(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             return {"real": game.real(discriminator(self._real)), "fake": game.fake(discriminator(self._fake))}
 
-        objectives = [Objective("autoencoder", self.nets, loss, rate=config.rate, betas=(0.9, 0.999))]
-        return (
-            objectives
-            if discriminator is None
-            else [*objectives, Objective("discriminator", discriminator, discriminate)]
-        )
+        return [*objectives, Objective("discriminator", discriminator, discriminate)]
 
     def _code(
         self,

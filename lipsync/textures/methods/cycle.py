@@ -69,9 +69,8 @@ class Method(TrainableTexture[CycleConfig]):
         }
         super().begin(subject, device)
         if self.domain is not None:
-            self.nets["light"].gain.copy_(
-                mean_colour(self.bank, self.domain == 0) / mean_colour(self.bank, self.domain == 1).clamp_min(1e-2)
-            )
+            light = mean_colour(self.bank, self.domain == 0) / mean_colour(self.bank, self.domain == 1).clamp_min(1e-2)
+            self.nets["light"].get_buffer("gain").copy_(light)
         return self
 
     def prepare(self, subject: TargetAnalysis, device: torch.device | str) -> Self:
@@ -181,6 +180,8 @@ class Light(nn.Module):
     """(B,3,H,W) pictures of the footage in light of the target's colour and strength: every channel in proportion (von
     Kries 1902)."""
 
+    gain: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("gain", torch.ones(3))
@@ -200,15 +201,12 @@ class Appearance(nn.Module):
         )
         self.whole, self.part = nn.Linear(3 * n, 12), nn.Conv2d(3 * n, 12, 1)
         half = n // 2
-        self.fine = nn.Sequential(
-            *_layer(6, half),
-            *_layer(half, half),
-            *_layer(half, half),
-            nn.Conv2d(half, 3, 3, 1, 1, padding_mode="replicate"),
-        )
-        for last in (self.whole, self.part, self.fine[-1]):
+        detail = [*_layer(6, half), *_layer(half, half), *_layer(half, half)]
+        colours = nn.Conv2d(half, 3, 3, 1, 1, padding_mode="replicate")
+        self.fine = nn.Sequential(*detail, colours)
+        for last in (self.whole, self.part, colours):
             nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            nn.init.zeros_(last.get_parameter("bias"))
 
     def forward(self, rgb: torch.Tensor) -> torch.Tensor:
         height, width = rgb.shape[2:]
@@ -281,10 +279,11 @@ def _layer(n_in: int, n_out: int, stride: int = 1) -> list[nn.Module]:
 
 def _window(pictures: torch.Tensor, side: int) -> tuple[slice, slice]:
     """A part of the picture by lot, at most side x side: full detail at a fraction of the work."""
-    return tuple(
+    rows, columns = (
         slice(start := int(torch.randint(0, max(n - side, 0) + 1, ())), start + min(n, side))
         for n in pictures.shape[2:]
     )
+    return rows, columns
 
 
 def _places(space: MouthSpace, device: torch.device) -> torch.Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from lipsync.config.textures import Pix2PixConfig
+from lipsync.core.runtime import channels_last
 from lipsync.core.types import MouthSpace
 from lipsync.textures.trainable import LossTerms, Objective, TextureBatch
 from lipsync.textures.translation import Canvas, PatchDiscriminator, Translator, UNet, signed
@@ -24,7 +25,7 @@ class Method(Translator[Pix2PixConfig]):
         """The generator: the crop's own pixels up to `width`, the published network with fewer levels and channels."""
         self.canvas = Canvas(space, self.config.width, 2**self.config.levels)
         self.nets["generator"] = UNet(3, 3, self.config.channels, self.config.levels)
-        self.nets.to(memory_format=torch.channels_last)
+        channels_last(self.nets)
 
     def objectives(self, losses: LossTerms) -> Sequence[Objective]:
         """The generator, then the discriminator of (query, drawn) pairs."""

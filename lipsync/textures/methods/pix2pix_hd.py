@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from lipsync.config.textures import Pix2PixHdConfig
+from lipsync.core.runtime import channels_last
 from lipsync.core.types import MouthSpace
 from lipsync.textures.nets import resized
 from lipsync.textures.trainable import LossTerms, Objective, TextureBatch
@@ -27,7 +28,7 @@ class Method(Translator[Pix2PixHdConfig]):
         config = self.config
         self.canvas = Canvas(space, config.width, 16)
         self.nets["generator"] = CoarseToFine(3, 3, config.channels, config.blocks, config.fine_blocks)
-        self.nets.to(memory_format=torch.channels_last)
+        channels_last(self.nets)
 
     def picture(self, query: torch.Tensor) -> torch.Tensor:
         return from_signed(self.nets["generator"](signed(query))[0])
@@ -51,7 +52,7 @@ class Method(Translator[Pix2PixHdConfig]):
             half = resized(truth, coarse.shape[2:])
             between = [[layers[:-1] for layers in nets] for nets in (seen, wanted)]
             return {
-                "gan": sum(game.generator(layers[-1]) for layers in seen),
+                "gan": torch.stack([game.generator(layers[-1]) for layers in seen]).sum(),
                 "matching": config.matching * losses.feature_matching(*between),
                 "perceptual": config.perceptual * losses.perceptual(drawn, truth),
                 "l1": config.l1 * losses.l1(drawn, truth),
@@ -61,7 +62,10 @@ class Method(Translator[Pix2PixHdConfig]):
         def discriminate(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             discriminators.requires_grad_(True)
             real, fake = ([layers[-1] for layers in discriminators(pair)] for pair in self._pairs)
-            return {"real": 0.5 * sum(map(game.real, real)), "fake": 0.5 * sum(map(game.fake, fake))}
+            return {
+                "real": 0.5 * torch.stack([game.real(x) for x in real]).sum(),
+                "fake": 0.5 * torch.stack([game.fake(x) for x in fake]).sum(),
+            }
 
         return [
             Objective("generator", self.nets, generator, config.rate),

@@ -60,18 +60,19 @@ class StyleDecoder(nn.Module):
         self.usual = nn.Parameter(torch.logit(usual, 0.01))
         steps = list(pairwise(_WIDTHS))
         self.layers = nn.ModuleList(Modulated(a, b, n, grow=a > b) for a, b in steps)
-        self.colours = nn.ModuleList(Modulated(b, 3, n, size=1, demodulate=False) for _, b in steps)
-        for colour in self.colours:
+        colours = [Modulated(b, 3, n, size=1, demodulate=False) for _, b in steps]
+        for colour in colours:
             nn.init.zeros_(colour.weight)
             nn.init.zeros_(colour.shift.weight)
+        self.colours = nn.ModuleList(colours)
 
     def forward(self, style: torch.Tensor) -> torch.Tensor:
-        x, rgb = self.start.expand(len(style), -1, -1, -1), None
+        x, rgb = self.start.expand(len(style), -1, -1, -1), torch.zeros((), device=style.device)
         for layer, colour in zip(self.layers, self.colours, strict=False):
             x = F.leaky_relu(layer(x, style), 0.2) * 2**0.5
-            if rgb is not None and layer.grow:
+            if layer.grow:  # never the first
                 rgb = F.interpolate(rgb, scale_factor=2, mode="bilinear", align_corners=False)
-            rgb = colour(x, style).float() + (0 if rgb is None else rgb)
+            rgb = colour(x, style).float() + rgb
         return torch.sigmoid(rgb + self.usual)
 
 
@@ -115,6 +116,10 @@ class Method(Decoded[StyleConfig]):
                 terms["fools"] = config.adversarial * game.generator(discriminator(drawn))
             return terms
 
+        objectives = [Objective("style", self.nets, loss, rate=config.rate, betas=(0.9, 0.99))]
+        if discriminator is None:
+            return objectives
+
         def discriminate(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             real = self._real.requires_grad_()
             liked = discriminator(real)
@@ -122,12 +127,5 @@ class Method(Decoded[StyleConfig]):
             penalty = config.r1 / 2 * slope.square().sum((1, 2, 3)).mean()
             return {"real": game.real(liked), "fake": game.fake(discriminator(self._fake)), "r1": penalty}
 
-        objectives = [Objective("style", self.nets, loss, rate=config.rate, betas=(0.9, 0.99))]
-        return (
-            objectives
-            if discriminator is None
-            else [
-                *objectives,
-                Objective("discriminator", discriminator, discriminate, rate=config.rate / 2, betas=(0.5, 0.99)),
-            ]
-        )
+        second = Objective("discriminator", discriminator, discriminate, rate=config.rate / 2, betas=(0.5, 0.99))
+        return [*objectives, second]

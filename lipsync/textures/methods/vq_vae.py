@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -30,13 +31,14 @@ class Codebook(nn.Module):
     """K vectors of D numbers that follow, as running means, the vectors nearest to them (van den Oord et al. 2017,
     appendix A.1)."""
 
+    codes: torch.Tensor
+    share: torch.Tensor  # of all vectors, times K: 1 = a code's fair share; 0 = not yet used
+
     def __init__(self, n_codes: int, n: int, decay: float) -> None:
         super().__init__()
         self.decay = decay
         self.register_buffer("codes", torch.randn(n_codes, n))
-        self.register_buffer(
-            "share", torch.zeros(n_codes)
-        )  # of all vectors, times K: 1 = its fair share; 0 = not yet used
+        self.register_buffer("share", torch.zeros(n_codes))
 
     def nearest(self, x: torch.Tensor) -> torch.Tensor:
         """(B,h,w) int64 code numbers of (B,D,h,w) vectors."""
@@ -121,9 +123,8 @@ class Method(Decoded[VqVaeConfig]):
         """The mouth of the expected codes, in the frame's own light and surroundings."""
         crop = resized(query.own_crop, self.size)
         top, bottom = self.nets["foretell"](self.nets["numbers"](query.lips, query.pose))
-        return torch.lerp(
-            crop, self._lit(self.nets["top"].expected(top), self.nets["bottom"].expected(bottom), crop), self.region
-        ), None
+        whole = self._lit(self._codes("top").expected(top), self._codes("bottom").expected(bottom), crop)
+        return torch.lerp(crop, whole, self.region), None
 
     def encode(self, truth: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
         """(codes, numbers, stray) of real mouths, of the top level and of the bottom one."""
@@ -142,9 +143,11 @@ class Method(Decoded[VqVaeConfig]):
             real = (torch.rand(len(truth) // batch.run, 1, 1, 1, device=truth.device) < 0.5).repeat_interleave(
                 batch.run, 0
             )
-            expected = [self.nets[level].expected(told) for level, told in zip(("top", "bottom"), likely, strict=True)]
-            mixed = [torch.where(real, seen[0], told) for seen, told in zip((top, bottom), expected, strict=True)]
-            whole = self._lit(*mixed, crop)
+            mixed = [
+                torch.where(real, seen[0], self._codes(level).expected(told))
+                for level, seen, told in zip(("top", "bottom"), (top, bottom), likely, strict=True)
+            ]
+            whole = self._lit(mixed[0], mixed[1], crop)
             drawn = torch.lerp(crop, whole, self.region)
             weight = self.weight_of(batch.query.lips)
             return {
@@ -152,7 +155,7 @@ class Method(Decoded[VqVaeConfig]):
                 "perceptual": 0.5 * losses.perceptual(drawn, truth),
                 "commit": self.config.commit * (top[2] + bottom[2]),
                 "codes": self.config.code_prediction_weight
-                * sum(F.cross_entropy(told.float(), seen[1]) for told, seen in zip(likely, (top, bottom), strict=True)),
+                * (F.cross_entropy(likely[0].float(), top[1]) + F.cross_entropy(likely[1].float(), bottom[1])),
                 "temporal": self.config.temporal * losses.temporal(drawn, truth, batch.run),
             }
 
@@ -161,4 +164,7 @@ class Method(Decoded[VqVaeConfig]):
     def _lit(self, top: torch.Tensor, bottom: torch.Tensor, crop: torch.Tensor) -> torch.Tensor:
         larger = self.nets["enlarge"](top)
         rgb = self.nets["decoder"](torch.cat([larger.float(), bottom.float()], 1)).float()
-        return in_light_of(torch.sigmoid(rgb + self.nets["usual"][0]), crop, 1 - self.region)
+        return in_light_of(torch.sigmoid(rgb + self.nets["usual"].get_parameter("0")), crop, 1 - self.region)
+
+    def _codes(self, level: str) -> Codebook:
+        return cast(Codebook, self.nets[level])
