@@ -36,7 +36,10 @@ def loaded_after(code):
 
 @pytest.mark.parametrize("command", [["dub"], ["lips"], ["train", "lips"], ["batch"]])
 def test_help_loads_nothing_heavy(command):
-    code = f"import sys\nsys.argv = ['lipsync', *{command}, '--help']\nfrom lipsync.cli.app import main\ntry: main()\nexcept SystemExit: pass"
+    code = (
+        f"import sys\nsys.argv = ['lipsync', *{command}, '--help']\n"
+        "from lipsync.cli.app import main\ntry: main()\nexcept SystemExit: pass"
+    )
     assert not loaded_after(code) & HEAVY
 
 
@@ -47,10 +50,16 @@ def test_import_is_instant():
 
 
 def test_public_names_are_functions_not_modules():
-    code = "import lipsync.pipelines.dub, lipsync.target.analyse\nassert callable(lipsync.dub) and callable(lipsync.analyse)"
+    code = (
+        "import lipsync.pipelines.dub, lipsync.target.analyse\n"
+        "assert callable(lipsync.dub) and callable(lipsync.analyse)"
+    )
     loaded_after(code)
 
 
 def test_a_dub_never_needs_librosa():
-    code = "import lipsync.pipelines.dub, lipsync.pipelines.lips, lipsync.pipelines.compare, lipsync.pipelines.train_texture"
+    code = (
+        "import lipsync.pipelines.dub, lipsync.pipelines.lips, "
+        "lipsync.pipelines.compare, lipsync.pipelines.train_texture"
+    )
     assert "librosa" not in loaded_after(code)

@@ -281,7 +281,8 @@ def test_ctrl_c_ends_a_real_process_with_130(tmp_path, sent):
     code = (
         "import sys, time, types\nm = types.ModuleType('lipsync.pipelines.dub')\n"
         "def dub(*a, **k):\n    print('ready', flush=True)\n    time.sleep(60)\n"
-        "m.dub = dub\nsys.modules['lipsync.pipelines.dub'] = m\nsys.argv = ['lipsync', 'dub', 'target.mp4', 'speech.wav', '-o', 'out.mp4']\n"
+        "m.dub = dub\nsys.modules['lipsync.pipelines.dub'] = m\n"
+        "sys.argv = ['lipsync', 'dub', 'target.mp4', 'speech.wav', '-o', 'out.mp4']\n"
         "from lipsync.cli.app import main\nmain()"
     )
     process = subprocess.Popen(

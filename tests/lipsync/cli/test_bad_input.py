@@ -345,7 +345,7 @@ def face_media(tmp_path_factory):
                 packet.stream = sound
                 out.mux(packet)
         source.seek(0)
-        for i, frame in zip(range(N_FACE), source.decode(video=0)):
+        for i, frame in zip(range(N_FACE), source.decode(video=0), strict=False):
             small = frame.reformat(640, 360, "yuv420p")
             small.pts, small.time_base = i, Fraction(1, FPS)
             out.mux(picture.encode(small))

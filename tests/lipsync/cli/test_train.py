@@ -22,7 +22,8 @@ from tests.support.drawn import REST
 from video.clock import FrameClock
 
 REPORT = {
-    "network": "causal", "members": 2, "steps": 40, "training_s": 1.0, "speech_minutes": 0.5, "held_out_s": 6.0, "lmd": 0.02, "floor_lmd": 0.002,
+    "network": "causal", "members": 2, "steps": 40, "training_s": 1.0, "speech_minutes": 0.5, "held_out_s": 6.0,
+    "lmd": 0.02, "floor_lmd": 0.002,
     "mean_shape_lmd": 0.04, "opening_r": 0.9, "articulation": 0.97, "warning": "", "from_prior": False,
     "curve": [[m, s, 1.0 / s, 2.0 / s + 0.01 * m] for m in (0, 1) for s in (10, 20, 30, 40)],
 }  # fmt: skip

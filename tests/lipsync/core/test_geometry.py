@@ -30,7 +30,7 @@ def test_apply_is_the_matrix_product_in_any_batch_shape():
     rng = np.random.default_rng(0)
     matrix = np.stack([_affine(a, 2, 3, -1) for a in (0.1, 0.2, 0.3)])
     points = rng.normal(size=(3, 5, 2))
-    want = np.stack([[(m @ [*p, 1])[:2] for p in ps] for m, ps in zip(matrix, points)])
+    want = np.stack([[(m @ [*p, 1])[:2] for p in ps] for m, ps in zip(matrix, points, strict=False)])
     np.testing.assert_allclose(apply(matrix, points), want, atol=1e-12)
     np.testing.assert_allclose(apply(torch.tensor(matrix), torch.tensor(points)).numpy(), want, atol=1e-12)
     assert apply(matrix, points.astype(np.float32)).dtype == np.float32

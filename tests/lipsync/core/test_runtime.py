@@ -67,7 +67,10 @@ def test_numba_leaves_torch_on_one_thread():
 
 
 def test_the_library_prepares_the_environment_as_the_command_does():
-    code = "import os, lipsync; assert 'OMP_WAIT_POLICY' not in os.environ; lipsync.dub; print(os.environ['OMP_WAIT_POLICY'])"
+    code = (
+        "import os, lipsync; assert 'OMP_WAIT_POLICY' not in os.environ; "
+        "lipsync.dub; print(os.environ['OMP_WAIT_POLICY'])"
+    )
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, env=environment, capture_output=True, text=True

@@ -72,7 +72,7 @@ def _frames(landmarks: list[np.ndarray], looks: list[int]) -> list[np.ndarray]:
     out = []
     for present in landmarks:
         rgb = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
-        for face, look in zip(present, looks):
+        for face, look in zip(present, looks, strict=False):
             eyes, nose = (face[36] + face[45]) / 2, face[33]
             half = np.linalg.norm(face[45] - face[36])
             low, high = ((eyes + nose) / 2 - half).round().astype(int), ((eyes + nose) / 2 + half).round().astype(int)
@@ -149,7 +149,7 @@ def test_two_people_one_is_chosen_and_kept():
     n = 40
     small, large = _marks(_params(n, 80, 130, eye=40), _talking(n)), _marks(_params(n, 240, 130, eye=55), _talking(n))
     # The backend's order changes all the time.
-    script = [[a, b] if i % 2 else [b, a] for i, (a, b) in enumerate(zip(small, large))]
+    script = [[a, b] if i % 2 else [b, a] for i, (a, b) in enumerate(zip(small, large, strict=False))]
     for config, want in (
         (FaceConfig(), large),
         (FaceConfig(index=0), small),

@@ -87,13 +87,13 @@ def test_a_file_of_another_run_or_a_damaged_one_is_left_aside(tmp_path):
     keep.unlink()
     with pytest.raises(Stopped):
         run(keep, 30)
-    net, objective, generator, judge = a_game()
+    _net, objective, generator, judge = a_game()
     judged = train([objective], STEPS - 20, generator, judge, lambda step: step % 10 == 0, keep=keep)
     assert judged.curve[0][0] == 10 and judged.curve[-1][0] == 40
 
 
 def test_tired_of_no_progress_it_stops():
-    net, objective, generator, _ = a_game()
+    _net, objective, generator, _ = a_game()
     errors = iter([3.0, 2.0, 2.5, 2.4, 2.3, 1.0])
     judged = train([objective], STEPS, generator, lambda: next(errors), lambda step: step % 10 == 0, patience=3)
     assert judged.curve[-1][0] == 50 and judged.best_step == 20

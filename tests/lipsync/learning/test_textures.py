@@ -8,6 +8,7 @@ import types
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from typer.testing import CliRunner
 
@@ -144,8 +145,8 @@ def test_drawn_lips_show_the_opening():
 def run(tmp_path, monkeypatch, subject):
     monkeypatch.setenv("LIPSYNC_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    for name in ("target.mp4", "speech.wav"):
-        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "target.mp4").write_bytes(b"x")
+    soundfile.write(tmp_path / "speech.wav", np.zeros(16000, np.float32), 16000)
     monkeypatch.setattr("lipsync.pipelines.train_texture.analyse", lambda *rest, **more: subject)
     return lambda *args: CliRunner().invoke(app, [str(a) for a in args])
 

@@ -45,7 +45,8 @@ from video.clock import FrameClock
 
 torch.set_num_threads(1)
 rng = np.random.default_rng(0)
-basis = LipBasis(np.zeros((18, 2), np.float32), np.eye(36, dtype=np.float32)[:20].reshape(20, 18, 2), np.ones(20, np.float32))
+components = np.eye(36, dtype=np.float32)[:20].reshape(20, 18, 2)
+basis = LipBasis(np.zeros((18, 2), np.float32), components, np.ones(20, np.float32))
 shape = SHAPES["paper"]
 net = LipNet(28, 20, shape).eval()
 model = LipModel("paper", [net], torch.zeros(28), torch.ones(28), basis, np.zeros((18, 2), np.float32))
@@ -59,7 +60,8 @@ def stages(path):
     heard = pieces_at(model.embed(wave), clock)
     features, wave = speech_features(wave, model.spec), None
     lips = close_when_silent(lips_at(model.predict(features), clock), voiced, basis.mean)
-    retime(voiced, motion, still, np.zeros(750, int), 25.0, RetimeConfig(), rng.normal(0, 5, (750, 3)), rng.normal(0, 0.1, (750, 2)))
+    pose, place = rng.normal(0, 5, (750, 3)), rng.normal(0, 0.1, (750, 2))
+    retime(voiced, motion, still, np.zeros(750, int), 25.0, RetimeConfig(), pose, place)
     return len(lips), len(heard)
 
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

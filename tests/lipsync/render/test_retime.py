@@ -16,7 +16,7 @@ def all_paths(n, t):
     states = [(f, h) for f in range(t) for h in (False, True)]
     paths = [[s] for s in states]
     for _ in range(n - 1):
-        paths = [p + [s] for p in paths for s in states]
+        paths = [[*p, s] for p in paths for s in states]
     return paths
 
 
@@ -37,7 +37,7 @@ def test_equals_brute_force(n, t, seeds):
         voiced, motion, valid, shot, pose, origin = a_case(seed, n, t)
         timing = retime(voiced, motion, valid, shot, 25, SMALL, pose, origin)
         costs = costs_of(voiced, motion, valid, shot, 25, SMALL, pose, origin)
-        mine = cost_of_path(list(zip(timing.source, timing.half)), costs)
+        mine = cost_of_path(list(zip(timing.source, timing.half, strict=False)), costs)
         best = min(cost_of_path(p, costs) for p in paths)
         assert mine == pytest.approx(best, abs=1e-9), f"seed {seed}"
 

@@ -149,7 +149,7 @@ def test_excerpts_keep_sound_and_lips_together():
     ramp = torch.arange(1000.0)[:, None]
     rng = torch.Generator().manual_seed(0)
     speed = Variation(0.1, 0, 0, 0, 0)
-    heard, wanted, weight = excerpts(ramp.expand(-1, 40), ramp, torch.ones(1000), 16, 100, speed, rng)
+    heard, wanted, _weight = excerpts(ramp.expand(-1, 40), ramp, torch.ones(1000), 16, 100, speed, rng)
     assert heard.shape == (16, 100, 40) and torch.allclose(heard[..., :1], wanted, atol=1e-2)
     pace = (wanted[:, -1] - wanted[:, 0])[:, 0] / 99
     assert pace.min() < 0.95 and pace.max() > 1.05 and pace.min() >= 0.9 and pace.max() <= 1.1

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -72,7 +73,7 @@ def test_cues_follow_the_lips():
     cues = mouth_cues(lips, voiced, REST, Fraction(222, 100))
     assert [at(cues, row) for row in (20, 55, 76, 97, 127, 152, 200)] == list("XDAFBGX")
     assert cues[0].start == 0 and cues[-1].end == 222
-    assert all(one.end == other.start and one.shape != other.shape for one, other in zip(cues, cues[1:]))
+    assert all(one.end == other.start and one.shape != other.shape for one, other in itertools.pairwise(cues))
 
 
 def test_cues_do_not_flicker():

@@ -256,8 +256,8 @@ def a_file_instead_of_the_folder(folder):
 
 
 DAMAGES = [
-    truncated, emptied, same_size, file_gone, a_folder_instead, no_label, empty_label, label_of_an_earlier_version, strange_label, another_key,
-    another_keys_file, emptied_folder, a_file_instead_of_the_folder,
+    truncated, emptied, same_size, file_gone, a_folder_instead, no_label, empty_label, label_of_an_earlier_version,
+    strange_label, another_key, another_keys_file, emptied_folder, a_file_instead_of_the_folder,
 ]  # fmt: skip
 
 
