@@ -17,7 +17,7 @@ def vowels(seconds: float) -> np.ndarray:
     """Harmonics of a gliding pitch under three formants, with syllables of 0.2 s."""
     t = np.arange(round(16000 * seconds)) / 16000
     phase = 2 * np.pi * np.cumsum(120 + 20 * np.sin(3 * t)) / 16000
-    gain = lambda f: sum(np.exp(-(((f - c) / 120) ** 2)) for c in (600, 1400, 2500))  # noqa: E731
+    gain = lambda f: sum(np.exp(-(((f - c) / 120) ** 2)) for c in (600, 1400, 2500))
     tone = sum(gain(120 * k) * np.sin(k * phase) for k in range(1, 30))
     return 0.1 * tone * (0.3 + np.sin(np.pi * t / 0.2) ** 2)
 

@@ -99,7 +99,7 @@ def test_time_map_finds_where_another_voice_says_the_same():
     real, synthetic = spoken(real_s, 1), spoken(synthetic_s, 2)
     rows = time_map(real, synthetic)
     assert len(rows) == len(speech_features(real)) and (np.diff(rows) >= 0).all()
-    middle = lambda span: np.cumsum(span)[:-2] + np.array(span[1:-1]) / 2  # noqa: E731
+    middle = lambda span: np.cumsum(span)[:-2] + np.array(span[1:-1]) / 2
     found = np.interp(middle(real_s) * 100, np.arange(len(rows)), rows) / 100
     assert np.abs(found - middle(synthetic_s)).max() < 0.05
     assert np.median(np.abs(found - middle(synthetic_s))) < 0.02
@@ -131,8 +131,8 @@ def test_phones_and_features_carried_over():
     laid = features_under(real, read, spec)
     assert laid.shape == heard.shape and laid.dtype == np.float32
     assert features_under(real, read, FeatureSpec("logmel")).shape == (len(heard), 80)
-    centred = lambda x: x - x.mean(0)  # noqa: E731
-    r = lambda a, b: np.corrcoef(centred(a).ravel(), centred(b).ravel())[0, 1]  # noqa: E731
+    centred = lambda x: x - x.mean(0)
+    r = lambda a, b: np.corrcoef(centred(a).ravel(), centred(b).ravel())[0, 1]
     unwarped = speech_features(synthetic, spec).values.numpy()
     assert r(laid, heard) > 0.8
     assert r(unwarped[: len(heard)], heard[: len(unwarped)]) < 0.5
@@ -154,7 +154,7 @@ def test_texts_are_the_same_for_a_seed():
 
 
 def test_held_out_voices_are_not_trained_on():
-    variant = lambda voice: voice.name.partition("+")[2]  # noqa: E731
+    variant = lambda voice: voice.name.partition("+")[2]
     trained = {variant(voice) for voice in TRAIN_VOICES if voice.engine == "espeak"}
     assert not trained & {variant(voice) for voice in HELD_OUT_VOICES}
     assert not {voice.language for voice in TRAIN_VOICES} & {voice.language for voice in HELD_OUT_LANGUAGE_VOICES}
@@ -260,7 +260,7 @@ def test_one_voice_aligned_by_others():
     text = grid_sentence(np.random.default_rng(3))
     truth = synthesize(text, Voice("flite", "rms"))
     found = phones_of(truth.wave, [synthesize(text, Voice("flite", name)) for name in ("slt", "awb", "kal16")])
-    spoken_ends = lambda phones: phones.end_s[[n != "pau" for n in phones.name]]  # noqa: E731
+    spoken_ends = lambda phones: phones.end_s[[n != "pau" for n in phones.name]]
     error = np.abs(spoken_ends(found) - spoken_ends(truth.phones))
     assert np.median(error) < 0.025
 

@@ -183,7 +183,7 @@ def test_dub_takes_the_model(run, monkeypatch, tmp_path):
 
 def test_the_picture_shows_the_curve():
     picture = curve_picture(REPORT)
-    blue = lambda p: int(((p[..., 2].astype(int) - p[..., 0]) > 90).sum())  # noqa: E731
+    blue = lambda p: int(((p[..., 2].astype(int) - p[..., 0]) > 90).sum())
     assert picture.shape == (HEIGHT, WIDTH, 3) and picture.dtype == np.uint8
     without = curve_picture(REPORT | {"curve": [[1, *row[1:]] for row in REPORT["curve"]]})
     assert blue(picture) > blue(without)  # the first member's lines are blue

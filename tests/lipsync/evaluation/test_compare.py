@@ -270,7 +270,7 @@ def test_the_command_hands_everything_over(tmp_path, monkeypatch):
 
     given = {}
     measures = [{"key": "ssim_mouth", "label": "SSIM mouth", "digits": 3, "better": "high"}]
-    of = lambda mean: {"measures": {"ssim_mouth": {"mean": mean}}}  # noqa: E731
+    of = lambda mean: {"measures": {"ssim_mouth": {"mean": mean}}}
     methods = [
         {"name": "a", "lips": {"true": of(0.9) | {"seconds_per_frame": {"render": 0.1, "whole": 0.2}}}},
         {"name": "b", "failed": "it broke"},

@@ -42,7 +42,7 @@ def game(parts, own, seed, generator):
     are this process's."""
     torch.manual_seed(seed)
     net, discriminator = Line(), nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
-    batch = lambda step: torch.cat([rows[step - 1] for rows in (parts[k] for k in own)])  # noqa: E731
+    batch = lambda step: torch.cat([rows[step - 1] for rows in (parts[k] for k in own)])
 
     def generator(step):
         x = batch(step)

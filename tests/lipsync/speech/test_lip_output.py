@@ -163,7 +163,7 @@ def n_dark(picture):
 
 def test_the_drawn_mouth_is_dark_only_where_it_is_open():
     arcs = LipArcs(REST)
-    draw = lambda lips: draw_mouth(lips, arcs, 320, 240, 400.0, (0.0, 0.05))  # noqa: E731
+    draw = lambda lips: draw_mouth(lips, arcs, 320, 240, 400.0, (0.0, 0.05))
     half, wide = n_dark(draw(mouth(0.12, 0.12))), n_dark(draw(WIDE))
     assert n_dark(draw(CLOSED)) == 0 and 0 < half < wide
     polygon_px = 0.25 * W * 400 * np.ptp(WIDE[UPPER_INNER, 0]) * 400

@@ -15,7 +15,7 @@ from tests.fuzz import seeds
 def test_a_lip_model_of_0_1_is_read(tmp_path):
     path = seeds.make_lip_models(tmp_path)[0]
     with safe_open(str(path), "pt") as file:
-        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no dict
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
     old = {name.replace(".proj_in.", ".enter.").replace(".head.", ".leave."): t for name, t in tensors.items()}
     assert old.keys() != tensors.keys()
     save_file(old, str(tmp_path / "old.safetensors"), {**metadata, "format": "lipsync-lips-2"})

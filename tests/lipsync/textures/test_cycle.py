@@ -72,8 +72,8 @@ def test_the_transferred_mouths_come_nearer_to_the_truth(two_films, trained):
     before, after, true = (
         torch.from_numpy(np.array(c[other])).float() / 255 for c in (subject.bank.crops, bank.crops, truth)
     )
-    away = lambda x: float((x - true).abs().mean())  # noqa: E731
-    tint = lambda x: float((x.mean((2, 3)) - true.mean((2, 3))).abs().mean())  # noqa: E731
+    away = lambda x: float((x - true).abs().mean())
+    tint = lambda x: float((x.mean((2, 3)) - true.mean((2, 3))).abs().mean())
     assert away(after) < 0.25 * away(before), (away(before), away(after))
     assert tint(after) < 0.1 * tint(before), (tint(before), tint(after))
     light_only = (before * (true.mean((0, 2, 3)) / before.mean((0, 2, 3)))[:, None, None]).clamp(0, 1)

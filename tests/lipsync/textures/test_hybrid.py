@@ -36,7 +36,7 @@ def test_untrained_it_draws_the_wanted_lips(method, subject):
         drawn = method.render(query_for([gap] * 3, method.radius, space)).rgb[1].numpy() * 255
         truth, other = draw(lips_open(gap), space), draw(lips_open(gap + 0.04), space)
         around = method.region[0, 0].numpy() == 1
-        off = lambda picture: np.abs(drawn - picture).mean(0)[around].mean()  # noqa: E731
+        off = lambda picture: np.abs(drawn - picture).mean(0)[around].mean()
         assert off(truth) < 0.6 * off(other), f"gap {gap}"
 
 

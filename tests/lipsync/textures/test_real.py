@@ -45,7 +45,7 @@ def test_resharpening_gives_back_the_edges_that_fusing_cost(subject):
     soft = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(filmed, (1, 1, 1, 1), mode="replicate"), 3, 1)[0]
     given = (torch.ones(1), lips, space, 1.0)
     assert torch.equal(resharpened(soft, filmed, *given, 0.0), soft)
-    energy = lambda x: float(_edges(_around_lips(x, lips, space)).square().mean())  # noqa: E731
+    energy = lambda x: float(_edges(_around_lips(x, lips, space)).square().mean())
     sharper = resharpened(soft, filmed, *given, 2.0)[None]
     assert energy(soft[None]) < 0.6 * energy(filmed) and energy(sharper) == pytest.approx(energy(filmed), rel=1e-3)
     assert energy(soft[None]) < energy(resharpened(soft, filmed, *given, 0.2)[None]) < energy(filmed), (
