@@ -170,7 +170,9 @@ def test_nothing_is_left_after_an_exception(tmp_path, error):
             writer.write(pictures(8))
         raise error
     assert os.listdir(tmp_path) == ["out.mp4"] and (tmp_path / "out.mp4").read_bytes() == b"the earlier one"
-    assert not _threads() and writer.facts is None
+    assert not _threads()
+    with pytest.raises(RuntimeError, match="not finished"):
+        _ = writer.facts
 
 
 def test_too_few_and_too_many_frames_are_refused(tmp_path):

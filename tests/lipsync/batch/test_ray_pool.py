@@ -91,6 +91,7 @@ def test_stopped_jobs_tidy_up_and_nothing_stays(seen):
     assert seen["tidied"] and seen["left"] == [] and seen["environment_as_before"]
 
 
+@pytest.mark.slow
 def test_a_batch_on_ray_is_the_batch_on_one_machine(tmp_path):
     """Six jobs with videos and analyses in a store, one worker killed in mid-job: the same videos as without Ray, and
     nothing done again."""
