@@ -26,6 +26,7 @@ import time
 import wave
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("LIPSYNC_DATA", ROOT.parent / "shared" / "data"))
@@ -88,7 +89,7 @@ SKIPPED = {".tex", ".log"}
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options = argparse.ArgumentParser(description="Does a change of the program change what it makes?")
     options.add_argument("--out", type=Path, default=Path("same-outputs"), help="folder of the products and the record")
     options.add_argument("--only", action="append", metavar="NAME", choices=PRODUCTS, help="this product (repeatable)")
     options.add_argument("--compare", nargs=2, type=Path, metavar=("A.json", "B.json"))
@@ -184,12 +185,14 @@ def video_facts(path: Path) -> dict:
     import av
 
     shown, heard, times, sounds, sizes = hashlib.sha256(), hashlib.sha256(), [], [], set()
+    file: Any
     with av.open(str(path)) as file:
         for frame in file.decode(video=0):
             shown.update(frame.to_ndarray(format="rgb24").tobytes())
             times.append(str(frame.pts * frame.time_base))
             sizes.add(f"{frame.width}x{frame.height}")
         codecs = [stream.codec_context.name for stream in file.streams]
+    file: Any
     with av.open(str(path)) as file:
         for packet in file.demux(audio=0) if file.streams.audio else ():
             heard.update(bytes(packet))
@@ -203,6 +206,7 @@ def picture_facts(path: Path) -> dict:
     """Size and hash of a picture's pixels."""
     import av
 
+    file: Any
     with av.open(str(path)) as file:
         pixels = next(file.decode(video=0)).to_ndarray(format="rgb24")
     return {"shape": pixels.shape, "pixels": hashlib.sha256(pixels.tobytes()).hexdigest()}

@@ -156,3 +156,16 @@ def sample_pixels(image: Tensor, at: Tensor, mode: str = "bilinear") -> Tensor:
     """(B,C,h,w) values of `image` at (B,h,w,2) positions in pixels (pixel rule above), edges repeated."""
     size = at.new_tensor([image.shape[3], image.shape[2]])
     return sample_unit(image, at * 2 / size - 1, mode)
+
+
+def signed_distance(polygon: Tensor, points: Tensor) -> Tensor:
+    """(B,P) distance of (B or 1,P,2) points to the edge of the (B,N,2) polygon, positive inside, negative outside."""
+    # x and y apart: sums over an axis of two are slow
+    (x, y), (ax, ay) = points[:, :, None].unbind(-1), polygon[:, None].unbind(-1)
+    by = ay.roll(-1, -1)
+    edge_x, edge_y, rel_x, rel_y = ax.roll(-1, -1) - ax, by - ay, x - ax, y - ay
+    t = ((rel_x * edge_x + rel_y * edge_y) / (edge_x * edge_x + edge_y * edge_y).clamp_min(1e-12)).clamp(0, 1)
+    distance = ((rel_x - t * edge_x).square() + (rel_y - t * edge_y).square()).amin(-1).sqrt()
+    spans = (ay > y) != (by > y)
+    left = (rel_x * edge_y < edge_x * rel_y) != (edge_y < 0)
+    return distance.where((spans & left).sum(-1) % 2 == 1, -distance)

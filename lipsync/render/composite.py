@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from lipsync.config.schema import CompositeConfig
-from lipsync.core.geometry import apply, sample_pixels
+from lipsync.core.geometry import apply, sample_pixels, signed_distance
 from lipsync.core.lips import soft_step
 from lipsync.core.texture import MouthTexture
 from lipsync.core.types import MouthSpace
@@ -212,14 +212,5 @@ def _slow_difference(under: torch.Tensor, over: torch.Tensor, weight: torch.Tens
 
 
 def _depth(polygon: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """(B,1,h,w) distance of (B,h,w,2) points to the edge of the (B,P,2) polygon, positive inside, negative outside."""
-    # x and y apart: sums over an axis of two are slow
-    (x, y), (ax, ay) = points.flatten(1, 2)[:, :, None].unbind(-1), polygon[:, None].unbind(-1)
-    by = ay.roll(-1, -1)
-    edge_x, edge_y, rel_x, rel_y = ax.roll(-1, -1) - ax, by - ay, x - ax, y - ay
-    t = ((rel_x * edge_x + rel_y * edge_y) / (edge_x * edge_x + edge_y * edge_y).clamp_min(1e-12)).clamp(0, 1)
-    distance = ((rel_x - t * edge_x).square() + (rel_y - t * edge_y).square()).amin(-1).sqrt()
-    spans = (ay > y) != (by > y)
-    left = (rel_x * edge_y < edge_x * rel_y) != (edge_y < 0)
-    inside = (spans & left).sum(-1) % 2 == 1
-    return torch.where(inside, distance, -distance).reshape(len(points), 1, *points.shape[1:3])
+    """(B,1,h,w) signed distance of (B,h,w,2) points to the edge of the (B,N,2) polygon."""
+    return signed_distance(polygon, points.flatten(1, 2)).reshape(len(points), 1, *points.shape[1:3])

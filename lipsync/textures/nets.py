@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lipsync.core.geometry import signed_distance
 from lipsync.core.lips import INNER_EDGE, LipBasis, soft_step
 from lipsync.core.types import MouthBank, MouthSpace
 
@@ -49,13 +50,12 @@ def blanked(crop: torch.Tensor, space: MouthSpace) -> torch.Tensor:
 
 def drawn_lips(lips: torch.Tensor, space: MouthSpace, size: tuple[int, int]) -> torch.Tensor:
     """(B,3,height,width) in [0,1] picture of (B,18,2) lips: outer contour, inner contour, and the opening filled."""
-    at = _positions(space, size, lips.device).reshape(-1, 2)
-    outer, inner = _distance(lips[:, _OUTER], at), _distance(lips[:, INNER_EDGE], at)
-    inside = _inside(lips[:, INNER_EDGE], at)
+    at = _positions(space, size, lips.device).reshape(1, -1, 2)
+    outer, inner = signed_distance(lips[:, _OUTER], at), signed_distance(lips[:, INNER_EDGE], at)
     layers = [
         torch.exp(-((outer / _LINE) ** 2)),
         torch.exp(-((inner / _LINE) ** 2)),
-        soft_step(0.5 + torch.where(inside, inner, -inner) / _LINE),
+        soft_step(0.5 + inner / _LINE),
     ]
     return torch.stack(layers, 1).reshape(len(lips), 3, *size)
 
@@ -257,25 +257,3 @@ def _positions(space: MouthSpace, size: tuple[int, int], device: torch.device | 
     y = (torch.arange(size[0], device=device) + 0.5) * (space.height / size[0] / space.scale) + space.top
     x = (torch.arange(size[1], device=device) + 0.5) * (space.width / size[1] / space.scale) + space.left
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
-
-
-def _distance(line: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
-    """(B,P) distance of (P,2) points to the closed lines (B,N,2)."""
-    nearest = torch.full((len(line), len(at)), torch.inf, dtype=line.dtype, device=line.device)
-    for a, b in zip(line.unbind(1), line.roll(-1, 1).unbind(1), strict=True):
-        edge, rel = (b - a)[:, None], at - a[:, None]
-        t = ((rel * edge).sum(-1) / (edge * edge).sum(-1).clamp_min(1e-12)).clamp(0, 1)
-        squared = (rel - t[..., None] * edge).square().sum(-1)
-        nearest = torch.minimum(nearest, squared)
-    return nearest.sqrt()
-
-
-def _inside(line: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
-    """(B,P) bool: points inside the closed lines (B,N,2), by the number of edges crossed."""
-    odd = torch.zeros(len(line), len(at), dtype=torch.bool, device=at.device)
-    for a, b in zip(line.unbind(1), line.roll(-1, 1).unbind(1), strict=True):
-        edge, rel = (b - a)[:, None], at - a[:, None]
-        spans = (a[:, None, 1] > at[:, 1]) != (b[:, None, 1] > at[:, 1])
-        left = (rel[..., 0] * edge[..., 1] < edge[..., 0] * rel[..., 1]) != (edge[..., 1] < 0)
-        odd ^= spans & left
-    return odd
