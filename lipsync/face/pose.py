@@ -7,6 +7,7 @@ camera."""
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from lipsync.core.canonical import RIGID_68, canonical_68
 from lipsync.core.geometry import similarity_fit
@@ -15,13 +16,8 @@ _ROUNDS = 12
 
 
 def rotation(vector: np.ndarray) -> np.ndarray:
-    """(...,3,3) rotation matrices of (...,3) rotation vectors (Rodrigues)."""
-    angle = np.linalg.norm(vector, axis=-1)[..., None, None]
-    axis = vector / np.maximum(angle[..., 0], 1e-12)
-    x, y, z = np.moveaxis(axis, -1, 0)
-    o = np.zeros_like(x)
-    cross = np.stack([np.stack([o, -z, y], -1), np.stack([z, o, -x], -1), np.stack([-y, x, o], -1)], -2)
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+    """(...,3,3) rotation matrices of (...,3) rotation vectors."""
+    return Rotation.from_rotvec(vector.reshape(-1, 3)).as_matrix().reshape(*vector.shape, 3)
 
 
 def yaw_pitch_roll(vector: np.ndarray) -> np.ndarray:
@@ -74,27 +70,9 @@ def fit_pose(pixels: np.ndarray, shape: np.ndarray, prior: float = 1e-4) -> np.n
         step = np.linalg.solve(normal, right[..., None])[..., 0]
         size = np.linalg.norm(step[:, :3], axis=-1, keepdims=True)
         step[:, :3] *= np.minimum(1, 0.5 / np.maximum(size, 1e-12))
-        params[:, :3] = _vector(rotation(step[:, :3]) @ rotation(params[:, :3]))
+        params[:, :3] = (Rotation.from_rotvec(step[:, :3]) * Rotation.from_rotvec(params[:, :3])).as_rotvec()
         params[:, 3:] += step[:, 3:] * [0.9999, 1, 1]
     return params
-
-
-def _vector(matrix: np.ndarray) -> np.ndarray:
-    """(...,3) rotation vectors of rotations smaller than half a turn."""
-    axis = (
-        np.stack(
-            [
-                matrix[..., 2, 1] - matrix[..., 1, 2],
-                matrix[..., 0, 2] - matrix[..., 2, 0],
-                matrix[..., 1, 0] - matrix[..., 0, 1],
-            ],
-            -1,
-        )
-        / 2
-    )
-    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
-    angle = np.arctan2(sine, (np.trace(matrix, axis1=-2, axis2=-1)[..., None] - 1) / 2)
-    return axis * np.where(sine > 1e-9, angle / np.maximum(sine, 1e-12), 1)
 
 
 def own_shape(pixels: np.ndarray, weights: np.ndarray, rounds: int = 3, stiffness: float = 0.1) -> np.ndarray:
