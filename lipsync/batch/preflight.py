@@ -23,6 +23,7 @@ from lipsync.config.load import to_plain
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.progress import Hook, silent
+from lipsync.core.text import format_duration
 from lipsync.sandbox.limits import Limits
 from lipsync.store.cache import Cache
 from lipsync.store.preflight import check_readable, receipt_path
@@ -241,12 +242,13 @@ def summary(
     if todo:
         unknown = sum(not one.frames for one in todo)
         lines.append(
-            f"Output: {_span(sum(one.duration_s for one in todo))} of video"
+            f"Output: {format_duration(sum(one.duration_s for one in todo))} of video"
             + (f", and {unknown} jobs of unknown length." if unknown else ".")
         )
         lines += [
             room(records, out_folder, cache)[1],
-            f"Time: about {_span(time_s(records, workers))} with {workers} worker{'s' * (workers != 1)} (an estimate).",
+            f"Time: about {format_duration(time_s(records, workers))} with {workers} worker{'s' * (workers != 1)}"
+            " (an estimate).",
         ]
     return lines
 
@@ -297,12 +299,6 @@ def _check_folder(folder: Path, role: str, option: str) -> None:
 def _first_few(head: str, reasons: list[str]) -> list[str]:
     more = [f"... and {len(reasons) - _MOST_SHOWN} more."] if len(reasons) > _MOST_SHOWN else []
     return [f"{head}: {reason}" for reason in reasons[:_MOST_SHOWN]] + more
-
-
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _size(n_bytes: float) -> str:

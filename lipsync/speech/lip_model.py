@@ -49,11 +49,6 @@ class Shape:
     delay: int
     dropout: float
 
-    @property
-    def latency_s(self) -> float:
-        """Sound that must have been heard after a moment before its lips are known; inf = all of it."""
-        return np.inf if self.bidirectional else (self.delay + self.stack - 1) / 100
-
 
 LOG_MEL = FeatureSpec("logmel", differences=False)
 SHAPES = {

@@ -176,15 +176,17 @@ class Decoder(nn.Module):
         return torch.sigmoid(self.leave(self.body(x)).float() + self.usual)
 
 
+def patch_layer(n_in: int, n_out: int, stride: int = 2, *norm: nn.Module) -> list[nn.Module]:
+    """A layer of a discriminator of patches (Isola et al. 2017): a 4x4 convolution, a norm if any, leaky ReLU."""
+    return [nn.Conv2d(n_in, n_out, 4, stride, 1, bias=not norm), *norm, nn.LeakyReLU(0.2)]
+
+
 class PatchDiscriminator(nn.Module):
     """(B,3,H,W) pictures to logits of their patches, 46 pixels wide, being real (after Isola et al. 2017)."""
 
     def __init__(self, widths: Sequence[int] = (24, 48, 96)) -> None:
         super().__init__()
-        layers = [
-            nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2))
-            for a, b in zip((3, *widths), widths, strict=False)
-        ]
+        layers = [nn.Sequential(*patch_layer(a, b)) for a, b in zip((3, *widths), widths, strict=False)]
         self.body = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from torch import nn
 
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace
-from lipsync.textures.nets import blanked, drawn_lips, lower_face, net_size, resized
+from lipsync.textures.nets import blanked, drawn_lips, lower_face, net_size, patch_layer, resized
 from lipsync.textures.trainable import Options, TrainableTexture
 
 #: How fast the drawn mouth takes over inside the redrawn region: the region's rim shows little of the mouth that was
@@ -157,10 +157,10 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, n_in: int, n: int = 64, halvings: int = 3) -> None:
         super().__init__()
         wide = [n * min(2**level, 8) for level in range(halvings + 1)]
-        self.layers = nn.ModuleList([nn.Sequential(nn.Conv2d(n_in, n, 4, 2, 1), nn.LeakyReLU(0.2))])
+        self.layers = nn.ModuleList([nn.Sequential(*patch_layer(n_in, n))])
         for level, (a, b) in enumerate(pairwise(wide)):
             stride = 2 if level < halvings - 1 else 1
-            self.layers.append(nn.Sequential(nn.Conv2d(a, b, 4, stride, 1, bias=False), Norm(b), nn.LeakyReLU(0.2)))
+            self.layers.append(nn.Sequential(*patch_layer(a, b, stride, Norm(b))))
         self.layers.append(nn.Conv2d(wide[-1], 1, 4, 1, 1))
         self.apply(start)
 

@@ -25,6 +25,7 @@ from lipsync.core.texture import MouthTexture, Need, TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
 from lipsync.textures.candidates import describe, fine_detail, laplacian
 from lipsync.textures.methods.median import Method as Median
+from lipsync.textures.nets import patch_layer
 from lipsync.textures.trainable import LossTerms, Objective, TextureBatch, TrainableTexture
 
 #: Mouths transferred at once.
@@ -225,11 +226,7 @@ class Discriminator(nn.Sequential):
 
     def __init__(self, n: int) -> None:
         sizes = ((8, n, 2), (n, 2 * n, 2), (2 * n, 2 * n, 1))
-        layers = [
-            layer
-            for n_in, n_out, stride in sizes
-            for layer in (nn.Conv2d(n_in, n_out, 4, stride, 1), nn.LeakyReLU(0.2))
-        ]
+        layers = [layer for n_in, n_out, stride in sizes for layer in patch_layer(n_in, n_out, stride)]
         super().__init__(*layers, nn.Conv2d(2 * n, 1, 4, 1, 1))
 
 
