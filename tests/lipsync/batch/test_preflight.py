@@ -341,7 +341,7 @@ def test_summary(tmp_path, cache):
         and lines[21] == "... and 5 more."
         and "line 20" not in "\n".join(lines)
     )
-    assert lines[22] == "Output: 2.0 h of video." and lines[24] == "Time: about 2.0 h with 2 workers (an estimate)."
+    assert lines[22] == "Output: 2 h of video." and lines[24] == "Time: about 2 h with 2 workers (an estimate)."
     assert summary(records_of(kept=1), 1, tmp_path, cache) == [
         "1 jobs: 0 to do, 1 done already, 0 that cannot be done."
     ]
