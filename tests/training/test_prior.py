@@ -77,6 +77,7 @@ def test_a_batch_keeps_sound_and_lips_together():
     assert np.abs(lips[used, 0, 0] - heard.reshape(-1, 40).numpy()[used, 0]).max() < 0.02
 
 
+@pytest.mark.slow
 def test_a_corpus_survives_the_disk_and_workers_change_nothing(tmp_path):
     corpus = a_corpus()
     save_corpus(corpus, tmp_path / "c.safetensors")

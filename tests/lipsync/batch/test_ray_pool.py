@@ -25,7 +25,10 @@ INSIDE = 'ip link set lo up; ip addr add 10.9.9.9/32 dev lo; ip route add defaul
 ALONE = ["unshare", "-rnp", "--fork", "--kill-child", "--mount-proc", "sh", "-c", INSIDE, "sh"]
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `cluster` is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `cluster` is not installed"),
+]
 
 
 def can_be_alone():
@@ -91,7 +94,6 @@ def test_stopped_jobs_tidy_up_and_nothing_stays(seen):
     assert seen["tidied"] and seen["left"] == [] and seen["environment_as_before"]
 
 
-@pytest.mark.slow
 def test_a_batch_on_ray_is_the_batch_on_one_machine(tmp_path):
     """Six jobs with videos and analyses in a store, one worker killed in mid-job: the same videos as without Ray, and
     nothing done again."""

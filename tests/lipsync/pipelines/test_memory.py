@@ -84,6 +84,7 @@ def noise_in_bursts(path: Path, minutes: float, rate: int = 32000) -> Path:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read as Linux counts it")
+@pytest.mark.slow
 def test_ten_minutes_of_speech_need_little_more_than_their_samples(tmp_path):
     short, long = noise_in_bursts(tmp_path / "short.wav", 1 / 3), noise_in_bursts(tmp_path / "long.wav", MINUTES)
     done = subprocess.run([sys.executable, "-c", STAGES, short, long], cwd=ROOT, capture_output=True, text=True)

@@ -197,6 +197,7 @@ def test_every_fault_at_every_write_of_the_cache(tmp_path):
 
 @posix
 @pytest.mark.timeout(1200)
+@pytest.mark.slow
 def test_a_dub_with_a_fault_at_some_writes_and_three_at_once(warm, tmp_path):
     """Every sixth operation, with another fault each time; all of them with all faults: the slow test below."""
     whole, together, *rest = told(
