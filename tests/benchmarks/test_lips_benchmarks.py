@@ -120,6 +120,7 @@ def test_a_speaker_is_given_their_own_rest(made_up):
     assert found.points == pytest.approx(np.broadcast_to(REST + np.float32([0.6, 0.7]), (75, 18, 2)), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_study_writes_its_table_and_picture(made_up, monkeypatch, tmp_path, capsys):
     short = LipsConfig(steps=20, members=1, network="bidirectional")
     prior = lips_study.train_lip_model([lips_grid.joined(made_up["train"][:5], Path())], short)

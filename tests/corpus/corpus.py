@@ -138,7 +138,7 @@ def shifted(n: int) -> list[int]:
 CLOCKS = [
     at_rate("10", Fraction(10), 26),
     at_rate("23.976", Fraction(24000, 1001), 36),
-    at_rate("29.97", Fraction(30000, 1001), 42, quick=True),
+    at_rate("29.97", Fraction(30000, 1001), 42),
     at_rate("50", Fraction(50), 70),
     at_rate("59.94", Fraction(60000, 1001), 80),
     at_rate("120", Fraction(120), 130),
@@ -223,7 +223,7 @@ PICTURES = [
         sar=Fraction(1, 2),
     ),
     Item("4:2:2", plain("422.mp4", pix_fmt="yuv422p", options=X264)),
-    Item("4:4:4", plain("444.mp4", pix_fmt="yuv444p", options=X264), quick=True),
+    Item("4:4:4", plain("444.mp4", pix_fmt="yuv444p", options=X264)),
     Item("ten bits, H.264", plain("10bit.mp4", pix_fmt="yuv420p10le", options=X264)),
     Item("ten bits, H.265", plain("10bit-265.mp4", codec="libx265", pix_fmt="yuv420p10le", options=X265)),
     Item("BT.709, limited", tagged("709.mp4", "yuv420p", (1, 1, 1, 1), options=X264), tags=(1, 1, 1, 1)),

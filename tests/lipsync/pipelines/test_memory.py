@@ -94,6 +94,7 @@ def test_ten_minutes_of_speech_need_little_more_than_their_samples(tmp_path):
     assert float(risen) < MINUTES * 60 * 16000 * 4 / 2**20 + 150
 
 
+@pytest.mark.slow
 def test_the_sound_is_let_go_before_the_plan_is_made(small_target, short_speech, shared_cache, tmp_path, monkeypatch):
     class Enough(Exception):
         pass

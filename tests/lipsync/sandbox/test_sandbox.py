@@ -207,6 +207,7 @@ def lipsync(*words, cache=None):
     )
 
 
+@pytest.mark.slow
 def test_a_dub_is_the_same_in_the_sandbox(small_target, short_speech, shared_cache, tmp_path):
     from lipsync.config.schema import DubConfig, LipsConfig
     from lipsync.pipelines.dub import dub

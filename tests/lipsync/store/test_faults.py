@@ -165,6 +165,7 @@ def test_every_fault_at_every_write_of_a_file(tmp_path):
 
 
 @posix
+@pytest.mark.slow
 def test_every_fault_at_every_write_of_the_cache(tmp_path):
     def make(folder):
         (folder / "a.bin").write_bytes(b"a" * 100000)

@@ -89,7 +89,10 @@ def error_at_the_mouth(drawn, truth, lips, subject):
     return float((drawn - truth).abs()[weight.expand_as(truth)].mean())
 
 
-@pytest.mark.parametrize("name", ["autoencoder", "vae", "vq-vae", "style"])
+@pytest.mark.parametrize(
+    "name",
+    ["autoencoder", "style", *(pytest.param(name, marks=pytest.mark.slow) for name in ("vae", "vq-vae"))],
+)
 def test_learns_a_drawn_subject(name, subject, made):
     query = examples_of(subject).batch(ROWS, 1, np.random.default_rng(1)).query
     truth = torch.from_numpy(subject.bank.crops[ROWS]).float() / 255
