@@ -117,7 +117,7 @@ def outcomes(tmp_path_factory) -> dict[str, str]:
     )
     return {
         f"{o.input.kind} {o.input.number}": o
-        for o in run(inputs, bad_kinds, seeds, Limits(hang_s=2.0, memory_bytes=800 << 20))
+        for o in run(inputs, bad_kinds, seeds, Limits(hang_s=5.0, memory_bytes=800 << 20))
     }
 
 
