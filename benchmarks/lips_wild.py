@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from audio.load import Waveform, load_track
+from audio.load import load_track
 from audio.vad import voice_activity
 from benchmarks.common import DATA, config_of, grid_clips, parser, report
 from benchmarks.lips_grid import Clip, clip_of, eased, predicted_lips
 from lipsync.config.schema import DubConfig
 from lipsync.core.lips import opening, rest_shape
-from lipsync.core.timebase import lips_at, voiced_at
+from lipsync.core.timebase import voiced_at
 from lipsync.core.types import LipTrack
 from lipsync.learning.adaptation import adapt_lip_model
 from lipsync.learning.lip_examples import LipExample

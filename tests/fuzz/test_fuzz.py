@@ -16,6 +16,7 @@ from tests.fuzz.pool import Input, Limits, make_seeds, run
 from tests.fuzz.readers import KINDS, Kind, Wrong
 
 
+@pytest.mark.slow
 def test_a_few_hundred_damaged_files_of_every_kind():
     measures = fuzz(sorted(KINDS), 200, 1, 5.0, None)
     assert measures["inputs"] == 200 and measures["findings"] == 0, measures["causes"]
