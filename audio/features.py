@@ -56,7 +56,6 @@ class AudioFeatures:
     """values: (F,D) float32 torch; feature f is centred at f / FEATURE_RATE seconds."""
 
     values: torch.Tensor
-    spec: FeatureSpec
 
     def __len__(self) -> int:
         return len(self.values)
@@ -64,7 +63,7 @@ class AudioFeatures:
 
 def speech_features(wave: Waveform, spec: FeatureSpec = FeatureSpec()) -> AudioFeatures:
     """(F,D) features, F = 1 + S // 160, on the device of `wave.samples`."""
-    return AudioFeatures(FeatureRows(wave, spec)[:], spec)
+    return AudioFeatures(FeatureRows(wave, spec)[:])
 
 
 class FeatureRows:

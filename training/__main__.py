@@ -1,4 +1,5 @@
-"""python -m training lips|encoder [--recipe NAME] [-o FILE] [--work FOLDER]: makes a bundled model again."""
+"""python -m training lips|speech-encoder|encoder [--recipe NAME] [-o FILE] [--work FOLDER]: makes a bundled model
+again."""
 
 from __future__ import annotations
 
@@ -9,10 +10,12 @@ from pathlib import Path
 
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m training", description="Train a model that ships with lipsync.")
-    options.add_argument("what", choices=["lips", "encoder"], help="lips: speech to lips; encoder: the mouth encoder")
     options.add_argument(
-        "--recipe", help="a file of training/recipes, or a .toml file (default: prior, or mouth-encoder)"
+        "what",
+        choices=list(MADE),
+        help="lips: speech to lips; speech-encoder: what they hear; encoder: the mouth encoder",
     )
+    options.add_argument("--recipe", help="a file of training/recipes, or a .toml file (default: prior, ...)")
     options.add_argument("-o", "--out", type=Path, help="the model to write (default: RECIPE.safetensors)")
     options.add_argument(
         "--work",
@@ -26,11 +29,12 @@ def main() -> None:
     from lipsync.core.errors import LipsyncError
     from lipsync.core.progress import Bars, Lines
 
-    recipe = args.recipe or {"lips": "prior", "encoder": "mouth-encoder"}[args.what]
+    default, make = MADE[args.what]
+    recipe = args.recipe or default
     out = args.out or Path(f"{Path(recipe).stem}.safetensors")
     try:
         with Bars(sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr) as hook:
-            summary = {"lips": _lips, "encoder": _encoder}[args.what](recipe, args, out, hook)
+            summary = make(recipe, args, out, hook)
     except LipsyncError as trouble:
         raise SystemExit(f"lipsync: {trouble}") from None
     print(f"{out}: {summary}")
@@ -48,12 +52,28 @@ def _lips(recipe: str, args: argparse.Namespace, out: Path, hook) -> object:
     return model.report
 
 
+def _speech_encoder(recipe: str, args: argparse.Namespace, out: Path, hook) -> object:
+    from training.speech_encoder import SpeechEncoderRecipe, make_speech_encoder
+
+    made = SpeechEncoderRecipe.load(recipe)
+    make_speech_encoder(made, args.work, hook, args.workers).save(out, {"recipe": Path(recipe).stem})
+    return made
+
+
 def _encoder(recipe: str, args: argparse.Namespace, out: Path, hook) -> object:
     from training.mouth_encoder import EncoderRecipe, make_encoder
 
     made = EncoderRecipe.load(recipe)
     make_encoder(made, args.work, hook).save(out, {"recipe": Path(recipe).stem})
     return made
+
+
+#: What can be made: the recipe of the bundled one, and how.
+MADE = {
+    "lips": ("prior", _lips),
+    "speech-encoder": ("speech-encoder", _speech_encoder),
+    "encoder": ("mouth-encoder", _encoder),
+}
 
 
 if __name__ == "__main__":

@@ -62,3 +62,10 @@ def _coarse(samples: np.ndarray) -> np.ndarray:
     curved = np.sign(samples) * np.log1p(255 * np.abs(samples) / top) / np.log(256)
     curved = np.round(curved * 127) / 127
     return np.sign(curved) * np.expm1(np.abs(curved) * np.log(256)) / 255 * top
+
+
+def with_music(samples: np.ndarray, track: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(S,) the speech over some part of a track, 3 to 25 dB under it."""
+    start = rng.integers(max(1, len(track) - len(samples)))
+    under = np.resize(track[start : start + len(samples)], len(samples))
+    return samples + under * (samples.std() / (under.std() + 1e-6) * 10 ** (-rng.uniform(3, 25) / 20))

@@ -7,7 +7,7 @@ speech.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, field
 from dataclasses import dataclass as plain_dataclass
 from functools import partial
@@ -18,19 +18,25 @@ import numpy as np
 import torch
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
+from torch import nn
+from torch.nn.functional import cross_entropy
 
 from audio.features import FEATURE_RATE
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LipBasis, opening
+from lipsync.core.objective import Objective
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import LipTrack
 from lipsync.learning.lip_examples import N_FOLDS, Variation, varied
-from lipsync.learning.lips import importance_of, lip_objective
+from lipsync.learning.lips import importance_of
 from lipsync.learning.loop import train
+from lipsync.learning.losses import OpeningLoss
 from lipsync.metrics.lips import articulation, lmd, opening_r
+from lipsync.speech.encoders.registry import get_encoder
 from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predict_standardised, scale_of
 from training import grid
 from training.alignment import phones_of
+from training.closures import CLOSED
 from training.coarticulation import Coarticulation
 from training.corpus import (
     REAL,
@@ -48,7 +54,7 @@ from training.corpus import (
     save_corpus,
     synthetic_text,
 )
-from training.phones import Phones
+from training.phones import BILABIALS, PHONES, Phones
 from training.recipe import load_recipe
 from training.sentences import sentence_of
 from training.tts import FLITE_VOICES, TRAIN_VOICES, engine_missing, synthesize
@@ -58,16 +64,22 @@ from training.tts import FLITE_VOICES, TRAIN_VOICES, engine_missing, synthesize
 class PriorRecipe:
     """How a prior is made. texts: synthetic ones; real: learn from real recordings, too (False: from synthetic speech
     alone); shares: of the pieces of a batch that are real, revoiced, synthetic; flatten, opening: see
-    lipsync.learning.lips.Recipe; reach: how far people's lips move, relative to the speaker of the real ones."""
+    lipsync.learning.lips.Recipe; noise: std added to standardised features; phones: weight of naming the phone that
+    sounds (cross-entropy, a layer that is thrown away); closure: weight of the gap that is left, in units of CLOSED,
+    where lips close for /p b m/; reach: how far people's lips move, relative to the speaker of the real ones."""
 
     network: str = "bidirectional"
-    members: int = 2
+    encoder: str = "distilled"
+    members: int = 3
     steps: int = 5000
     rate: float = 4e-3
     batch: int = 24
     length: int = 160
     flatten: float = 1.0
     opening: float = 0.05
+    noise: float = 0.1
+    phones: float = 0.02
+    closure: float = 0.05
     seed: int = 0
     texts: int = 5000
     real: bool = True
@@ -130,17 +142,16 @@ def _corpus(
     hook: Hook,
     workers: int,
 ) -> Corpus:
-    spec = SHAPES[recipe.network].spec
-    name = sha256(json.dumps([asdict(recipe.plan), recipe.texts, recipe.real, spec.to_dict()]).encode()).hexdigest()[
-        :12
-    ]
-    path = work / f"corpus-{name}.safetensors"
+    known = [asdict(recipe.plan), recipe.texts, recipe.real, get_encoder(recipe.encoder).identity]
+    path = work / f"corpus-{sha256(json.dumps(known).encode()).hexdigest()[:12]}.safetensors"
     if not path.exists():
         corpus = Corpus()
         if recipe.real:
-            make = partial(numbered_clip, clips=clips, tracks=tracks, spec=spec, voices=TRAIN_VOICES, plan=recipe.plan)
+            make = partial(
+                numbered_clip, clips=clips, tracks=tracks, encoder=recipe.encoder, voices=TRAIN_VOICES, plan=recipe.plan
+            )
             gather(corpus, make, range(len(clips)), "voices", hook, workers)
-        make = partial(synthetic_text, mouth=mouth, spec=spec, voices=TRAIN_VOICES, plan=recipe.plan)
+        make = partial(synthetic_text, mouth=mouth, encoder=recipe.encoder, voices=TRAIN_VOICES, plan=recipe.plan)
         gather(corpus, make, range(1000, 1000 + recipe.texts), "texts", hook, workers)
         save_corpus(corpus, path)
     return load_corpus(path)
@@ -154,22 +165,24 @@ def numbered_clip(number: int, clips: Sequence[Path], **how) -> Sounding:
 @plain_dataclass(frozen=True, slots=True)
 class Material:
     """The corpus as tensors. features: (R,D) float16; offsets: (L,18,2); targets: (L,K) standardised; valid: (L,)
-    float; basis: of offsets."""
+    float; phones: (L,) index in PHONES; basis: of offsets."""
 
     features: torch.Tensor
     offsets: np.ndarray
     targets: torch.Tensor
     valid: torch.Tensor
+    phones: torch.Tensor
     basis: LipBasis
     corpus: Corpus
 
     @classmethod
     def of(cls, corpus: Corpus) -> Material:
-        features, offsets, valid = corpus.stacked()
+        features, offsets, valid, phones = corpus.stacked()
         real = valid & corpus.real_lips()  # synthetic lips know only a few components
         basis = LipBasis.fit(offsets[::3], (real if real.any() else valid)[::3], 20)
         targets = torch.from_numpy(basis.encode(offsets) / scale_of(basis)).float()
-        return cls(features, offsets, targets, torch.from_numpy(valid).float(), basis, corpus)
+        counts, named = torch.from_numpy(valid).float(), torch.from_numpy(phones).long()
+        return cls(features, offsets, targets, counts, named, basis, corpus)
 
     def scale_of_features(self, pieces: Sequence[Piece]) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and spread (D,) over some of the pieces."""
@@ -179,9 +192,9 @@ class Material:
 
 def batch_of(
     material: Material, pieces: dict[int, list[Piece]], recipe: PriorRecipe, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Random stretches: features (B,L,D), targets (B,L,K), weight (B,L); pieces shorter than a stretch count as far as
-    they go."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Random stretches: features (B,L,D), targets (B,L,K), weight (B,L), phones (B,L); pieces shorter than a stretch
+    count as far as they go."""
     n, length = recipe.batch, recipe.length
     share = torch.tensor([recipe.shares[kind] if pieces[kind] else 0.0 for kind in (REAL, REVOICED, SYNTHETIC)])
     kinds = torch.multinomial(share, n, True, generator=generator).tolist()
@@ -197,7 +210,9 @@ def batch_of(
     features = material.features[first + row].float() * (1 - part) + material.features[first + row + 1].float() * part
     wanted = material.targets[lips + row] * (1 - part) + material.targets[lips + row + 1] * part
     weight = material.valid[lips + row] * material.valid[lips + row + 1] * ~beyond
-    return varied(features, recipe.vary, generator), wanted, weight
+    if get_encoder(recipe.encoder).varies:
+        features = varied(features, recipe.vary, generator)
+    return features, wanted, weight, material.phones[lips + row]
 
 
 def train_prior(
@@ -208,7 +223,7 @@ def train_prior(
     material = Material.of(corpus)
     mean, scale = material.scale_of_features(corpus.pieces)
     basis = LipBasis((material.basis.mean + rest).astype(np.float32), material.basis.components, material.basis.spread)
-    model = LipModel(recipe.network, [], mean, scale, basis, rest)
+    model = LipModel(recipe.network, [], mean, scale, basis, rest, encoder=get_encoder(recipe.encoder))
     truth, guess = [], []
     with torch.random.fork_rng(devices=[]):
         for member in range(recipe.members):
@@ -221,8 +236,13 @@ def train_prior(
             guess.append(ours)
     real, ours = np.concatenate(truth), np.concatenate(guess)
     lack = float(np.clip(opening(real + rest).std() / opening(ours + rest).std(), 1.0, 1.4))
-    report = _report(real, ours, lack) | {"network": recipe.network, "members": recipe.members, "reach": recipe.reach}
-    return LipModel(recipe.network, model.nets, mean, scale, basis, rest, lack * recipe.reach, report)
+    model.report = _report(real, ours, lack) | {
+        "network": recipe.network,
+        "encoder": recipe.encoder,
+        "members": recipe.members,
+        "reach": recipe.reach,
+    }
+    return model.with_gain(lack * recipe.reach)
 
 
 def _report(real: np.ndarray, ours: np.ndarray, lack: float) -> dict[str, float]:
@@ -255,9 +275,8 @@ def _trained(
         for kind in (REAL, REVOICED, SYNTHETIC)
     }
     net = LipNet(material.features.shape[1], material.targets.shape[1], SHAPES[recipe.network])
-    importance = importance_of(model.basis, recipe.flatten)
     draw = partial(batch_of, material, pieces, recipe, generator)
-    objective = lip_objective(net, model, draw, importance, recipe.opening, recipe.rate, recipe.steps)
+    objective = prior_objective(net, model, draw, recipe)
 
     def judge() -> float:
         real, ours = _answers(material, model, net, held[::2])
@@ -268,6 +287,53 @@ def _trained(
 
     train([objective], recipe.steps, generator, judge, lambda step: step % 250 == 0, tell, keep)
     return net
+
+
+class _WithPhones(nn.Module):
+    """A lip network, and the layer that names the phone, which is thrown away."""
+
+    def __init__(self, net: LipNet) -> None:
+        super().__init__()
+        self.net, self.phones = net, nn.Linear(net.head.in_features, len(PHONES))
+
+    def forward(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        heard = self.net.drop(self.net.encode(rows))
+        return self.net.head(heard), self.phones(heard)
+
+
+def prior_objective(
+    net: LipNet,
+    model: LipModel,
+    draw: Callable[[], tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]],
+    recipe: PriorRecipe,
+) -> Objective[int]:
+    """Lips as in `lip_objective`, the name of the phone, and lips that close at /p b m/ where the wanted ones do. draw:
+    features, wanted coefficients, weights and phones of `batch_of`."""
+    importance, both = importance_of(model.basis, recipe.flatten), _WithPhones(net)
+    close = OpeningLoss(model.basis)
+    bilabial = torch.tensor([name in BILABIALS for name in PHONES])
+    rest_gap = float(opening(model.rest))
+
+    def terms(step: int) -> dict[str, torch.Tensor]:
+        features, wanted, counts, phones = draw()
+        heard = model.standardised(features)
+        predicted, named = both(heard + recipe.noise * torch.randn_like(heard))
+        late = -(-net.delay // net.stack)
+        predicted, named = predicted[:, late:], named[:, late:]
+        wanted, counts, phones = (x[:, : features.shape[1] - net.delay : net.stack] for x in (wanted, counts, phones))
+        mean = lambda each, weight: (each * weight).sum() / weight.sum().clamp(min=1)  # noqa: E731  used four times
+        closed = counts * (bilabial[phones] & (close.gap_of(wanted) - rest_gap < CLOSED))
+        left = (close.gap_of(predicted) - rest_gap - CLOSED / 4).clamp(min=0) / CLOSED
+        return {
+            "coefficients": mean(((predicted - wanted) ** 2 * importance).sum(-1), counts),
+            "opening": recipe.opening * mean(close(predicted, wanted), counts),
+            "phones": recipe.phones * mean(cross_entropy(named.transpose(1, 2), phones, reduction="none"), counts),
+            "closure": recipe.closure * mean(left, closed),
+        }
+
+    optimiser = torch.optim.AdamW(both.parameters(), recipe.rate, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=recipe.steps, pct_start=0.15)
+    return Objective("lips", both, terms, optimiser=optimiser, schedule=schedule)
 
 
 def _answers(

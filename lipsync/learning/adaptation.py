@@ -49,7 +49,7 @@ def adapt_lip_model(
         return model
     speech_s, match = 0.0, Match(0.0, 0.0)
     if examples:
-        rows = lip_rows(examples, prior.spec)
+        rows = lip_rows(examples, prior.encoder)
         speech_s = float((rows.valid & rows.voiced).sum() / 100)
         match = matching(prior.retarget(rest), rows)
     if speech_s < LEAST_SPEECH_S or match.r < TOGETHER_R:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from audio.features import HOP, FeatureSpec, speech_features
+from audio.features import HOP
 from audio.load import Waveform, load_track
 from audio.vad import voice_activity
 from lipsync.core.lips import opening, rest_shape
 from lipsync.core.timebase import shot_at_features, to_feature_clock
 from lipsync.core.types import Footage, LipTrack
+from lipsync.speech.encoders.base import SpeechEncoder
 from media import MediaError
 from video.clock import FrameClock
 
@@ -65,14 +66,14 @@ class LipRows:
         return self.valid & ~held_out
 
 
-def lip_rows(examples: Sequence[LipExample], spec: FeatureSpec) -> LipRows:
+def lip_rows(examples: Sequence[LipExample], encoder: SpeechEncoder) -> LipRows:
     """The examples as rows; the last row of each is never valid, so that nothing is interpolated from one into the
     next."""
     features, tracks, pieces, shots = [], [], [], []
     total = sum(len(e.wave.samples) for e in examples) // HOP
     longest = int(np.clip(total / N_FOLDS, 50, 300))
     for example in examples:
-        values = speech_features(example.wave, spec).values
+        values = encoder.encode(example.wave).values
         track = to_feature_clock(example.lips, len(values), example.shot)
         track.valid[-1] = False
         features.append(values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, LipExample, Lip
 from lipsync.learning.loop import TrainingResult, train
 from lipsync.learning.losses import OpeningLoss
 from lipsync.metrics.lips import articulation, lmd, opening_r
+from lipsync.speech.encoders.base import SpeechEncoder
+from lipsync.speech.encoders.registry import get_encoder
 from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predict_standardised, scale_of
 
 #: Less voiced speech than this with visible lips is too little to learn from, and too little to learn well from.
@@ -34,7 +36,9 @@ class Recipe:
     """How a network is trained. flatten: exponent by which small components count less than when standardised (0 =
     standardised, 1 = by their size); opening: weight of losses.OpeningLoss; members: networks averaged, each with
     another part of the recording held out; rate, adapt_rate: of learning, from nothing and from a prior; batch:
-    excerpts of a step (half of both in a short adaptation); length: rows of an excerpt."""
+    excerpts of a step (half of both in a short adaptation); length: rows of an excerpt; vary: how log-mel excerpts
+    differ from the recording (those of other encoders differ in pace only); noise: std of what is added to standardised
+    rows of other encoders."""
 
     flatten: float
     opening: float
@@ -44,6 +48,7 @@ class Recipe:
     batch: int
     length: int
     vary: Variation
+    noise: float = 0.1
 
 
 RECIPES = {
@@ -75,17 +80,20 @@ def train_lip_model(
     if config.network not in SHAPES:
         raise UsageError(f"There is no lip network {config.network!r}; known: {', '.join(SHAPES)}.")
     began = time.perf_counter()
-    rows = lip_rows(examples, SHAPES[config.network].spec)
+    encoder = prior.encoder if prior else get_encoder(config.encoder, config.network, config.whisper_model)
+    rows = lip_rows(examples, encoder)
     speech_s = float((rows.valid & rows.voiced).sum() / 100)
     _check_speech(rows, speech_s)
-    recipe, model = RECIPES[config.network], _untrained(rows, config.network, prior).to(device)
+    recipe, model = RECIPES[config.network], _untrained(rows, config.network, encoder, prior).to(device)
+    if not encoder.varies:
+        recipe = replace(recipe, vary=replace(NO_VARIATION, speed=recipe.vary.speed))
     data = LipTargets.of(rows, model, recipe)
     steps = config.steps or (adapting_steps(speech_s) if prior else default_steps(speech_s))
     members = config.members or recipe.members
     unfinished = keep / _name_of(rows, config, prior, seed) if keep else None
     truth, guess, curve = _train_members(model, data, recipe, members, steps, seed, prior, hook, unfinished)
     gain = _gain(truth, guess)
-    model = LipModel(model.network, model.nets, model.feature_mean, model.feature_scale, model.basis, model.rest, gain)
+    model = model.with_gain(gain)
     guess = uncrossed(model.exaggerated(guess))
     figures = _report(truth, guess, rows.points[rows.valid].mean(0), model.basis, speech_s, gain)
     model.report = figures | {
@@ -93,6 +101,7 @@ def train_lip_model(
         "steps": steps,
         "members": members,
         "network": config.network,
+        "encoder": encoder.name,
         "from_prior": prior is not None,
         "curve": curve,
     }
@@ -158,14 +167,14 @@ def _check_speech(rows: LipRows, speech_s: float) -> None:
         )
 
 
-def _untrained(rows: LipRows, network: str, prior: LipModel | None) -> LipModel:
+def _untrained(rows: LipRows, network: str, encoder: SpeechEncoder, prior: LipModel | None) -> LipModel:
     """The person's basis and rest, and the scale of the features, without networks."""
     rest = rest_shape(rows.points, rows.valid, rows.voiced)
     if prior is not None:
         basis = LipBasis(prior.basis.mean + rest - prior.rest, prior.basis.components, prior.basis.spread)
-        return LipModel(network, [], prior.feature_mean, prior.feature_scale, basis, rest)
+        return LipModel(network, [], prior.feature_mean, prior.feature_scale, basis, rest, encoder=encoder)
     basis = LipBasis.fit(rows.points[::4], rows.valid[::4], 20)
-    return LipModel(network, [], rows.features.mean(0), rows.features.std(0) + 1e-3, basis, rest)
+    return LipModel(network, [], rows.features.mean(0), rows.features.std(0) + 1e-3, basis, rest, encoder=encoder)
 
 
 def _name_of(rows: LipRows, config: LipsConfig, prior: LipModel | None, seed: int) -> str:
@@ -238,7 +247,8 @@ def _trained(
         if steps < MANY_STEPS:
             rate, batch = rate / 2, batch // 2
     draw = partial(excerpts, data.features, data.targets, weight, batch, length, recipe.vary, generator)
-    objective = lip_objective(net, model, draw, data.importance, recipe.opening, rate, steps)
+    noise = 0.0 if model.encoder.varies or not recipe.vary.speed else recipe.noise
+    objective = lip_objective(net, model, draw, data.importance, recipe.opening, rate, steps, noise)
     error = partial(data.error, net, model, member)
     due = lambda step: step >= steps // 2 and step % max(10, steps // 24) == 0  # noqa: E731  the loop's argument, short
     return net, train([objective], steps, generator, error, due, report, keep, patience=PATIENCE)
@@ -259,13 +269,18 @@ def lip_objective(
     opening_weight: float,
     rate: float,
     steps: int,
+    noise: float = 0.0,
 ) -> Objective[int]:
-    """Who learns lips: `draw()` gives features (B,L,D), wanted coefficients (B,L,K) and weights (B,L)."""
+    """Who learns lips: `draw()` gives features (B,L,D), wanted coefficients (B,L,K) and weights (B,L). noise: std of
+    what is added to standardised features."""
     closeness = OpeningLoss(model.basis, importance.device)
 
     def terms(step: int) -> dict[str, torch.Tensor]:
         features, wanted, counts = draw()
-        predicted = net(model.standardised(features))[:, -(-net.delay // net.stack) :]
+        heard = model.standardised(features)
+        if noise:
+            heard = heard + noise * torch.randn_like(heard)
+        predicted = net(heard)[:, -(-net.delay // net.stack) :]
         wanted, counts = (full[:, : features.shape[1] - net.delay : net.stack] for full in (wanted, counts))
         mean = lambda each: (each * counts).sum() / counts.sum().clamp(min=1)  # noqa: E731  a weighted mean, twice
         square = {"coefficients": mean(((predicted - wanted) ** 2 * importance).sum(-1))}

@@ -38,8 +38,12 @@ class OpeningLoss:
     def __call__(self, said: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         return 100 * (self._root(said) - self._root(wanted)).square()
 
+    def gap_of(self, coefficients: torch.Tensor) -> torch.Tensor:
+        """(...,) opening, eye distances; below 0 where the inner edges cross."""
+        return coefficients @ self.gap + self.mean
+
     def _root(self, coefficients: torch.Tensor) -> torch.Tensor:
-        return ((coefficients @ self.gap + self.mean).clamp(min=0) + NEARLY_CLOSED).sqrt()
+        return (self.gap_of(coefficients).clamp(min=0) + NEARLY_CLOSED).sqrt()
 
 
 class Losses:

@@ -135,7 +135,7 @@ def _model_for(
         model = lip_model_for(subject, config.lips, cache, device, hook)
         return model, config.lips.model or Path(target).name
     if config.lips.model:
-        model = LipModel.load(Path(config.lips.model))
+        model = LipModel.load(Path(config.lips.model), config.lips.whisper_model)
         return model, Path(config.lips.model).name
     model = bundled_lip_model()
     return model, "the bundled model"

@@ -25,7 +25,7 @@ from lipsync.textures.registry import get_method
 from lipsync.textures.trainable import TrainableTexture, as_trainable
 
 #: Raise whenever the same footage would train another model.
-VERSION = 5
+VERSION = 6
 
 
 def lip_model_for(
@@ -35,7 +35,7 @@ def lip_model_for(
     learn from, no prior."""
     rest = resting_lips(subject, cache)
     if config.model:
-        return LipModel.load(Path(config.model)).retarget(rest)
+        return LipModel.load(Path(config.model), config.whisper_model).retarget(rest)
     prior = prior_for(config)
     path = prior_path(config)
     start = content_hash(path) if prior and path else ""
@@ -54,7 +54,7 @@ def lip_model_for(
         model.save(where / "model.safetensors")
 
     def load(folder: Path) -> LipModel:
-        return LipModel.load(folder / "model.safetensors")
+        return LipModel.load(folder / "model.safetensors", config.whisper_model)
 
     return cache.read("lips", key, make, load, label=subject.video.path.name).retarget(rest)
 

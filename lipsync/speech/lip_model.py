@@ -1,8 +1,10 @@
 """From speech to lips: the recurrent network of Suwajanakorn et al. 2017, and stronger ones.
 
-"paper": one unidirectional LSTM of 60 units on 28 features, output 200 ms late.
-"causal": one that hears 80 ms ahead, on 40 log-mel bands, for live use.
-"bidirectional": a few that hear the whole speech, on 40 log-mel bands, averaged.
+"paper": one unidirectional LSTM of 60 units, output 200 ms late.
+"causal": one that hears 80 ms ahead, for live use.
+"bidirectional": a few that hear the whole speech, averaged.
+
+What they hear is a speech encoder's (lipsync/speech/encoders); each has its own, and any can have any other's.
 """
 
 from __future__ import annotations
@@ -19,15 +21,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from audio.features import AudioFeatures, FeatureRows, FeatureSpec, pieces
+from audio.features import FeatureSpec, pieces
 from audio.load import Waveform
 from lipsync.core.lips import LipBasis, uncrossed
 from lipsync.core.runtime import one_thread
 from lipsync.core.types import LipTrack
+from lipsync.speech.encoders.base import Rows, SpeechEncoder
+from lipsync.speech.encoders.registry import LOGMEL, PAPER, get_encoder
 from lipsync.store.cache import save_tensors
 from lipsync.store.weights_file import plain_report, read_weights_file
 
-FORMAT = "lipsync-lips-3"
+FORMAT = "lipsync-lips-4"
+#: What version 0.2 called its files while the networks heard plain acoustic features only.
+_ACOUSTIC_ONLY = "lipsync-lips-3"
 #: What version 0.1 called its files, and parts of the networks in them.
 _FORMAT_0_1, _NAMES_0_1 = "lipsync-lips-2", {".enter.": ".proj_in.", ".leave.": ".head."}
 #: Networks that a model may average.
@@ -41,7 +47,6 @@ class Shape:
     """Size of a network. hidden: units of each of `layers`; stack: rows read per step; delay: rows (10 ms) the output
     comes late."""
 
-    spec: FeatureSpec
     hidden: int
     layers: int
     bidirectional: bool
@@ -50,11 +55,10 @@ class Shape:
     dropout: float
 
 
-LOG_MEL = FeatureSpec("logmel", differences=False)
 SHAPES = {
-    "paper": Shape(FeatureSpec(), 60, 1, False, 1, 20, 0.0),
-    "causal": Shape(LOG_MEL, 128, 2, False, 2, 8, 0.1),
-    "bidirectional": Shape(LOG_MEL, 128, 2, True, 2, 0, 0.2),
+    "paper": Shape(60, 1, False, 1, 20, 0.0),
+    "causal": Shape(128, 2, False, 2, 8, 0.1),
+    "bidirectional": Shape(128, 2, True, 2, 0, 0.2),
 }
 
 
@@ -95,7 +99,7 @@ class LipModel:
 
     nets: the averaged networks; feature_mean, feature_scale: (D,) float32 torch; rest: (18,2) closed resting lips;
     gain: (18,2) how far each coordinate moves from rest, relative to the networks' answer; report: what was measured in
-    training."""
+    training; encoder: what they hear, None = the network's own."""
 
     def __init__(
         self,
@@ -107,22 +111,20 @@ class LipModel:
         rest: np.ndarray,
         gain: np.ndarray | float = 1.0,
         report: Mapping | None = None,
+        encoder: SpeechEncoder | None = None,
     ) -> None:
         self.network, self.nets, self.basis, self.rest = network, list(nets), basis, rest
         self.gain = np.broadcast_to(np.asarray(gain, np.float32), rest.shape)
         self.feature_mean, self.feature_scale = feature_mean, feature_scale
-        self.spec = SHAPES[network].spec
+        self.encoder = encoder or get_encoder("auto", network)
         self.report = dict(report or {})
 
-    def predict(self, speech: Waveform | AudioFeatures) -> LipTrack:
-        """(F,18,2) lips for the whole of the speech or its features by `spec`, 100 per second, face frame; as many as
-        it has features."""
-        points = self.predict_rows(
-            speech.values if isinstance(speech, AudioFeatures) else FeatureRows(speech, self.spec)
-        )
+    def predict(self, speech: Waveform) -> LipTrack:
+        """(F,18,2) lips for the whole of the speech, 100 per second, face frame; as many as it has features."""
+        points = self.predict_rows(self.encoder.rows(speech))
         return LipTrack(points, np.ones(len(points), bool))
 
-    def predict_rows(self, features: torch.Tensor | FeatureRows) -> np.ndarray:
+    def predict_rows(self, features: torch.Tensor | Rows) -> np.ndarray:
         """(F,18,2) lips for (F,D) features."""
         points = np.empty((len(features), 18, 2), np.float32)
         with ThreadPoolExecutor(os.cpu_count()) as pool, one_thread():
@@ -136,13 +138,13 @@ class LipModel:
     def embed(self, wave: Waveform) -> Iterator[np.ndarray]:
         """(F,H) float64 the first network's LSTM features of `wave`, 100 per second, minute by minute: an hour's would
         be 740 MB."""
-        net, features = self.nets[0], FeatureRows(wave, self.spec)
+        net, features = self.nets[0], self.encoder.rows(wave)
         for part in pieces(len(features), CHUNK):
             with one_thread():
                 embedding = predict_part(net, *self._standardised_rows(features, part), part, net.encode)
             yield embedding
 
-    def _standardised_rows(self, features: torch.Tensor | FeatureRows, part: slice) -> tuple[torch.Tensor, int]:
+    def _standardised_rows(self, features: torch.Tensor | Rows, part: slice) -> tuple[torch.Tensor, int]:
         """What each of the networks, which are alike, reads to answer for `part`; standardised."""
         excerpt, first = context_rows(self.nets[0], features, part)
         return self.standardised(excerpt.to(self.feature_mean.device)), first
@@ -158,19 +160,25 @@ class LipModel:
         """The same speech on another person: their (18,2) resting lips, and how far theirs move relative to these
         ((18,2) or a number)."""
         basis = LipBasis(self.basis.mean + rest - self.rest, self.basis.components, self.basis.spread)
-        return LipModel(
-            self.network, self.nets, self.feature_mean, self.feature_scale, basis, rest, self.gain * style, self.report
-        )
+        return self._with(basis=basis, rest=rest, gain=self.gain * style)
 
     def to(self, device: torch.device | str) -> LipModel:
         nets = [net.to(device) for net in self.nets]
         mean, scale = self.feature_mean.to(device), self.feature_scale.to(device)
-        return LipModel(self.network, nets, mean, scale, self.basis, self.rest, self.gain, self.report)
+        return self._with(nets=nets, feature_mean=mean, feature_scale=scale)
+
+    def with_gain(self, gain: np.ndarray | float) -> LipModel:
+        """The same with lips that move so far."""
+        return self._with(gain=gain)
+
+    def _with(self, **changed) -> LipModel:
+        names = ("network", "nets", "feature_mean", "feature_scale", "basis", "rest", "gain", "report", "encoder")
+        return LipModel(**({name: getattr(self, name) for name in names} | changed))
 
     def save(
         self, path: str | Path, metadata: Mapping[str, str] | None = None, weights: torch.dtype = torch.float32
     ) -> None:
-        """One safetensors file that says all it needs: weights (of this kind), normalisation, feature spec, basis,
+        """One safetensors file that says all it needs: weights (of this kind), normalisation, which encoder, basis,
         report."""
         named = (
             (f"net{i}.{name}", value) for i, net in enumerate(self.nets) for name, value in net.state_dict().items()
@@ -185,23 +193,26 @@ class LipModel:
         tensors |= {
             f"basis.{name}": torch.from_numpy(getattr(self.basis, name)) for name in ("mean", "components", "spread")
         }
-        about = {"network": self.network, "nets": len(self.nets), "spec": self.spec.to_dict(), "report": self.report}
+        encoder = {"name": self.encoder.name, "identity": self.encoder.identity}
+        about = {"network": self.network, "nets": len(self.nets), "encoder": encoder, "report": self.report}
         save_tensors(path, tensors, {**(metadata or {}), "format": FORMAT, "lips": json.dumps(about)})
 
     @classmethod
-    def load(cls, path: str | Path) -> LipModel:
-        """The model of a file made by `save`, on the CPU. LipsyncError: missing, damaged, or not a lip model."""
+    def load(cls, path: str | Path, whisper_model: str = "") -> LipModel:
+        """The model of a file made by `save`, on the CPU. whisper_model: see `lips.whisper_model`, for one that hears
+        by Whisper. LipsyncError: missing, damaged, not a lip model, or its encoder is not here."""
         file = read_weights_file(path, "a lip model")
         if file.metadata.get("format") == _FORMAT_0_1:
             file = file.renamed(_NAMES_0_1)
-        elif file.metadata.get("format") != FORMAT:
+        elif file.metadata.get("format") not in (FORMAT, _ACOUSTIC_ONLY):
             raise file.refuse(f"is not a lip model of this version ({FORMAT})")
         with file.whole():
             about = file.about("lips")
             shape = SHAPES.get(about["network"])
-            if shape is None or FeatureSpec.from_dict(about["spec"]) != shape.spec:
+            encoder = _encoder_of(about, whisper_model)
+            if shape is None or encoder is None:
                 raise file.refuse("was trained for other features or another network")
-            n_in, n_out = shape.spec.size, len(file.array("basis.spread", None))
+            n_in, n_out = encoder.size, len(file.array("basis.spread", None))
             basis = LipBasis(
                 *(
                     file.array(f"basis.{name}", *size).numpy()
@@ -220,7 +231,16 @@ class LipModel:
             nets = [LipNet(n_in, n_out, shape).eval() for _ in range(about["nets"])]
             for i, net in enumerate(nets):
                 file.fill(net, f"net{i}.")
-        return cls(about["network"], nets, mean, scale, basis, rest, gain, report)
+        return cls(about["network"], nets, mean, scale, basis, rest, gain, report, encoder)
+
+
+def _encoder_of(about: Mapping, whisper_model: str) -> SpeechEncoder | None:
+    """The encoder that a file's networks were trained for; None: it is not the one of that name here."""
+    if "encoder" not in about:
+        spec = FeatureSpec.from_dict(about["spec"])
+        return next((known for known in (LOGMEL, PAPER) if known.spec == spec), None)
+    encoder = get_encoder(str(about["encoder"]["name"]), whisper_model=whisper_model)
+    return encoder if encoder.identity == about["encoder"]["identity"] else None
 
 
 def scale_of(basis: LipBasis) -> np.ndarray:
@@ -235,7 +255,7 @@ def predict_standardised(net: LipNet, rows: torch.Tensor, chunk: int = CHUNK, co
 
 
 def context_rows(
-    net: LipNet, rows: torch.Tensor | FeatureRows, part: slice, context: int = CONTEXT
+    net: LipNet, rows: torch.Tensor | Rows, part: slice, context: int = CONTEXT
 ) -> tuple[torch.Tensor, int]:
     """What `net` must read of the (F,D) rows to answer for `part`: (L,D) rows with context on both sides, and the
     number of the first. At the end the last row is repeated until the delayed answer is out."""

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from audio.features import speech_features
 from audio.load import Waveform, load_speech
 from audio.vad import voice_activity
 from lipsync.config.schema import DubConfig
-from lipsync.core.lips import close_when_silent
+from lipsync.core.lips import close_when_silent, with_every_closure
 from lipsync.core.timebase import lips_at, output_clock, pieces_at, voiced_at
 from lipsync.core.types import LipTrack
 from lipsync.speech.lip_model import LipModel
@@ -49,10 +48,9 @@ def predict_utterance(
     if preview_s is not None:
         length_s = min(length_s, Fraction(preview_s).limit_denominator(1000))
     clock = output_clock(length_s, like=like)
-    voice, features = voice_activity(wave), speech_features(wave, model.spec)
     embedding = speech_embedding(wave, clock) if embed else None
-    wave = wave.without_samples()  # an hour's would lie beside the features, which is what is left to read
-    lips, voiced = lips_for(model.predict(features), voice, clock, model.rest, config.lips.pause_s)
+    lips, voiced = lips_for(model.predict(wave), voice_activity(wave), clock, model.rest, config.lips.pause_s)
+    wave = wave.without_samples()  # an hour's would lie beside the pictures
     return Utterance(wave, content_hash(speech), length_s, lips, voiced, embedding)
 
 
@@ -63,7 +61,9 @@ def lips_for(
 
     predicted, voice: 100 per second; clock: None = leave them so; rest: (18,2) this person's closed lips.
     """
-    lips, voiced = (predicted, voice) if clock is None else (lips_at(predicted, clock), voiced_at(voice, clock))
+    lips, voiced = predicted, voice
+    if clock is not None:
+        lips, voiced = with_every_closure(lips_at(predicted, clock), predicted, rest), voiced_at(voice, clock)
     return close_when_silent(lips, voiced, rest, pause_s), voiced
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 LIP_PRIOR = WEIGHTS / "lips-prior.safetensors"
+SPEECH_ENCODER = WEIGHTS / "speech-encoder.safetensors"
 MOUTH_ENCODER = WEIGHTS / "mouth-encoder.safetensors"
 
 

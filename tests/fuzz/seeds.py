@@ -148,14 +148,13 @@ def make_lip_models(folder: Path) -> list[Path]:
     """The smallest network, twice: the second is of two networks."""
     import torch
 
-    from audio.features import speech_features
-    from audio.load import Waveform
     from lipsync.core.lips import LipBasis
+    from lipsync.speech.encoders.registry import PAPER
     from lipsync.speech.lip_model import SHAPES, LipModel, LipNet
 
     rng = np.random.default_rng(0)
     basis = LipBasis.fit(rng.normal(0, 0.1, (40, 18, 2)), np.ones(40, bool), 4)
-    n_in = speech_features(Waveform.of(np.zeros(1600)), SHAPES["paper"].spec).values.shape[1]
+    n_in = PAPER.size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         nets = [LipNet(n_in, 4, SHAPES["paper"]).eval() for _ in range(2)]

@@ -16,12 +16,13 @@ from lipsync.core.errors import UsageError
 from lipsync.core.lips import opening
 from lipsync.core.timebase import to_feature_clock
 from lipsync.learning.lip_examples import NO_VARIATION, Variation, settled
+from lipsync.speech.encoders.registry import LOGMEL
 from lipsync.speech.prior import bundled_lip_model, prior_for
 from lipsync.store.registry import LIP_PRIOR, WEIGHTS
 from tests.support import ROOT, SAMPLES
 from tests.support.speech import talk
 from training.acoustic_augmentation import augment, resized_speaker
-from training.corpus import REAL, REVOICED, SYNTHETIC, Corpus, gather, load_corpus, save_corpus
+from training.corpus import REAL, REVOICED, SYNTHETIC, Corpus, Sounding, gather, load_corpus, save_corpus
 from training.prior import Material, PriorRecipe, batch_of, train_prior
 
 
@@ -47,12 +48,13 @@ def test_a_smaller_speaker_is_quicker_and_higher():
     assert np.abs(np.fft.rfft(small)).argmax() * 16000 / len(small) == pytest.approx(500, abs=3)
 
 
-def made_up(number: int) -> tuple:
+def made_up(number: int) -> Sounding:
     """Lips whose every coordinate is their row's number, over sounds that hear the same number; a kind each."""
     n = 180
     ramp = (1000.0 * (number % 3) + np.arange(n, dtype=np.float32)) / 500
     offsets = np.broadcast_to(ramp[:, None, None], (n, 18, 2)).copy()
-    return offsets, np.ones(n, bool), [(kind, np.repeat(ramp[:, None], 40, 1)) for kind in (REAL, REVOICED, SYNTHETIC)]
+    sounds = [(kind, np.repeat(ramp[:, None], 40, 1)) for kind in (REAL, REVOICED, SYNTHETIC)]
+    return Sounding(offsets, np.ones(n, bool), np.full(n, number), sounds)
 
 
 def a_corpus() -> Corpus:
@@ -67,14 +69,15 @@ def test_a_batch_keeps_sound_and_lips_together():
     pieces = {
         kind: [p for p in corpus.pieces if p.kind == kind and p.part != 3] for kind in (REAL, REVOICED, SYNTHETIC)
     }
-    recipe = PriorRecipe(batch=40, length=200, vary=Variation(0.2, 0, 0, 0, 0))
-    heard, wanted, weight = batch_of(material, pieces, recipe, torch.Generator().manual_seed(0))
+    recipe = PriorRecipe(encoder="logmel", batch=40, length=200, vary=Variation(0.2, 0, 0, 0, 0))
+    heard, wanted, weight, phones = batch_of(material, pieces, recipe, torch.Generator().manual_seed(0))
     lips = material.basis.decode(
         (wanted.reshape(-1, wanted.shape[-1]).numpy() * material.basis.spread[: wanted.shape[-1]]).astype(np.float32)
     )
     used = weight.reshape(-1).numpy() > 0
     assert 0.5 < used.mean() < 1  # the pieces end before the stretches do
     assert np.abs(lips[used, 0, 0] - heard.reshape(-1, 40).numpy()[used, 0]).max() < 0.02
+    assert (phones % 3 == (heard[..., 0] // 2).round()).reshape(-1)[used].all()
 
 
 @pytest.mark.slow
@@ -94,18 +97,18 @@ def test_a_corpus_survives_the_disk_and_workers_change_nothing(tmp_path):
 
 def test_a_prior_learns_what_all_voices_share():
     corpus, rest = Corpus(), talk(1, 0).lips.points[0]
-    model_spec = PriorRecipe(members=1, steps=60, batch=8, length=100, vary=NO_VARIATION, shares=(1.0, 0.0, 0.0))
-    from audio.features import speech_features
-    from lipsync.speech.lip_model import LOG_MEL
-
+    recipe = PriorRecipe(
+        encoder="logmel", members=1, steps=60, batch=8, length=100, vary=NO_VARIATION, shares=(1.0, 0.0, 0.0)
+    )
     for number in range(16):
         example = talk(4, number)
-        features = speech_features(example.wave, LOG_MEL).values.numpy()
+        features = LOGMEL.encode(example.wave).values.numpy()
         track = to_feature_clock(example.lips, len(features))
-        corpus.add(number, track.points - rest, track.valid, [(REAL, features)])
+        phones = np.zeros(len(features))
+        corpus.add(number, Sounding(track.points - rest, track.valid, phones, [(REAL, features)]))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    model = train_prior(corpus, rest, model_spec)
+    model = train_prior(corpus, rest, recipe)
     torch.set_num_threads(threads)
     new = talk(5, 99)
     assert np.corrcoef(opening(model.predict(new.wave).points[::4][:125]), opening(new.lips.points))[0, 1] > 0.9

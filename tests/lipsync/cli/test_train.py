@@ -16,6 +16,7 @@ from lipsync.core.lips import LipBasis
 from lipsync.core.types import LipTrack
 from lipsync.learning.curves import HEIGHT, WIDTH, curve_picture, summary
 from lipsync.pipelines import train_lips as training_module
+from lipsync.speech.encoders.registry import LOGMEL
 from lipsync.speech.lip_model import SHAPES, LipModel, LipNet
 from media.container import InputLimits
 from tests.support.drawn import REST
@@ -32,7 +33,7 @@ REPORT = {
 def small_model(report):
     shape = SHAPES["causal"]
     basis = LipBasis(REST.copy(), np.eye(36, dtype=np.float32)[:3].reshape(3, 18, 2), np.ones(3, np.float32))
-    size = shape.spec.n_mels
+    size = LOGMEL.size
     return LipModel(
         "causal", [LipNet(size, 3, shape).eval()], torch.zeros(size), torch.ones(size), basis, REST, 1.0, report
     )

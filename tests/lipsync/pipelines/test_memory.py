@@ -33,7 +33,6 @@ import resource, sys
 import numpy as np
 import torch
 from fractions import Fraction
-from audio.features import speech_features
 from audio.load import load_speech
 from audio.vad import voice_activity
 from lipsync.config.schema import RetimeConfig
@@ -58,8 +57,7 @@ def stages(path):
     clock = output_clock(wave.duration_s, like=target)
     voiced = voiced_at(voice_activity(wave), clock)
     heard = pieces_at(model.embed(wave), clock)
-    features, wave = speech_features(wave, model.spec), None
-    lips = close_when_silent(lips_at(model.predict(features), clock), voiced, basis.mean)
+    lips = close_when_silent(lips_at(model.predict(wave), clock), voiced, basis.mean)
     pose, place = rng.normal(0, 5, (750, 3)), rng.normal(0, 0.1, (750, 2))
     retime(voiced, motion, still, np.zeros(750, int), 25.0, RetimeConfig(), pose, place)
     return len(lips), len(heard)

@@ -18,6 +18,7 @@ from lipsync.core.lips import LOWER_INNER, UPPER_INNER, LipBasis, opening
 from lipsync.core.types import LipTrack
 from lipsync.speech.animation import DARK, HEIGHT, STAGE_PX, WIDTH, LipAnimation, LipArcs, draw_mouth
 from lipsync.speech.cues import Cue, mouth_cues, rhubarb_json, rhubarb_tsv
+from lipsync.speech.encoders.registry import LOGMEL
 from lipsync.speech.export import lips_csv, lips_json
 from lipsync.speech.lip_model import SHAPES, LipModel, LipNet
 from lipsync.store.preflight import lips_format
@@ -228,7 +229,8 @@ def model(tmp_path_factory):
     """A file with an untrained network: lips that move, whatever they say."""
     torch.manual_seed(0)
     shape = SHAPES["causal"]
-    net = LipNet(shape.spec.n_mels, 4, shape).eval()
+    n_mels = LOGMEL.size
+    net = LipNet(n_mels, 4, shape).eval()
     axes = np.ascontiguousarray(
         np.linalg.qr(np.random.default_rng(4).standard_normal((36, 4)))[0].T.reshape(4, 18, 2), np.float32
     )
@@ -237,8 +239,8 @@ def model(tmp_path_factory):
     LipModel(
         "causal",
         [net],
-        torch.zeros(shape.spec.n_mels),
-        torch.ones(shape.spec.n_mels),
+        torch.zeros(n_mels),
+        torch.ones(n_mels),
         basis,
         REST,
         1.0,

@@ -7,6 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from lipsync.speech.encoders.registry import PAPER
 from lipsync.speech.lip_model import LipModel
 from lipsync.store.cache import Cache
 from tests.fuzz import seeds
@@ -18,7 +19,10 @@ def test_a_lip_model_of_0_1_is_read(tmp_path):
         metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
     old = {name.replace(".proj_in.", ".enter.").replace(".head.", ".leave."): t for name, t in tensors.items()}
     assert old.keys() != tensors.keys()
-    save_file(old, str(tmp_path / "old.safetensors"), {**metadata, "format": "lipsync-lips-2"})
+    about = json.loads(metadata["lips"])
+    del about["encoder"]
+    metadata |= {"format": "lipsync-lips-2", "lips": json.dumps(about | {"spec": PAPER.spec.to_dict()})}
+    save_file(old, str(tmp_path / "old.safetensors"), metadata)
     new, read = LipModel.load(path), LipModel.load(tmp_path / "old.safetensors")
     assert np.array_equal(new.rest, read.rest) and new.report == read.report
     states = zip(new.nets[0].state_dict().items(), read.nets[0].state_dict().items(), strict=True)

@@ -1,0 +1,189 @@
+"""Speech of many people that is free to use: what the speech encoder learns to hear.
+
+Recorded prompts and games' voices of Debian packages, the second speaker of `facegood`, GRID s1 `train`, and synthetic
+voices. Nothing is known of it but the sound. Each package lies extracted in a folder of its name in LIPSYNC_SPEECH."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from audio.load import RATE, Waveform, load_speech
+from lipsync.core.errors import LipsyncError
+from lipsync.core.progress import Hook, silent
+from media import MediaError
+from media.atomic import atomic_write
+from training import grid
+from training.acoustic_augmentation import augment, resized_speaker, with_music
+from training.corpus import in_order
+from training.sentences import text_for
+from training.tts import TRAIN_VOICES, synthesize
+
+#: Debian packages, and the folder below which each folder is another speaker ("" = one speaker). No Italian, Swedish
+#: or Turkish, which are held out.
+PACKAGES = {
+    "asterisk-core-sounds-en-g722": "",
+    "asterisk-core-sounds-es-g722": "",
+    "asterisk-core-sounds-fr-g722": "",
+    "asterisk-core-sounds-ru-g722": "",
+    "asterisk-prompt-es-co": "",
+    "asterisk-prompt-fr-armelle": "",
+    "hedgewars-data": "usr/share/games/hedgewars/Data/Sounds/voices",
+    "klettres-data": "usr/share/klettres",
+    "gcin-voice": "",
+}
+MUSIC = Path("hedgewars-data", "usr/share/games/hedgewars/Data/Music")
+HELD_OUT_FOLDERS = frozenset({"it", "sv", "tr"})
+SOUNDS = frozenset({".g722", ".gsm", ".ogg", ".flac", ".wav"})
+#: Sounds are joined to pieces of at least SHORT_S, cut into such of at most LONG_S, and brought to PEAK.
+SHORT_S, LONG_S, PEAK = 5.0, 12.0, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Pieces of sound, one after the other. samples: (S,) int16, 16 kHz; first, n: (P,) samples of each piece."""
+
+    samples: np.ndarray
+    first: np.ndarray
+    n: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.n)
+
+    def wave(self, piece: int) -> Waveform:
+        """The piece, float32 in -1 to 1."""
+        part = self.samples[self.first[piece] : self.first[piece] + self.n[piece]]
+        return Waveform.of(part.astype(np.float32) / 32768)
+
+    @classmethod
+    def joined(cls, pieces: Iterable[np.ndarray]) -> Speech:
+        kept = list(pieces)
+        n = np.array([len(piece) for piece in kept], np.int64)
+        return cls(np.concatenate(kept), np.concatenate([[0], np.cumsum(n)[:-1]]), n)
+
+    def save(self, path: Path) -> None:
+        with atomic_write(path) as part:
+            np.savez(part, samples=self.samples, first=self.first, n=self.n)
+
+    @classmethod
+    def load(cls, path: Path) -> Speech:
+        with np.load(path) as kept:
+            return cls(kept["samples"], kept["first"], kept["n"])
+
+
+def packages_folder() -> Path:
+    """LIPSYNC_SPEECH. LipsyncError: it does not hold the extracted packages."""
+    folder = Path(os.environ.get("LIPSYNC_SPEECH", "speech-packages"))
+    if missing := [name for name in PACKAGES if not (folder / name).is_dir()]:
+        raise LipsyncError(
+            f"LIPSYNC_SPEECH ({folder}) lacks {', '.join(missing)}. Get each with: apt-get download PACKAGE && "
+            f"dpkg-deb -x PACKAGE_*.deb {folder}/PACKAGE"
+        )
+    return folder
+
+
+def people() -> list[tuple[str, list[Path]]]:
+    """(who, their files) of everybody who was recorded. LipsyncError: packages or GRID are missing."""
+    found: dict[str, list[Path]] = {}
+    for package, speakers in PACKAGES.items():
+        top = packages_folder() / package / speakers
+        for path in sorted(path for path in top.rglob("*") if path.suffix in SOUNDS):
+            who = path.relative_to(top).parts[0] if speakers else ""
+            if who not in HELD_OUT_FOLDERS:
+                found.setdefault(f"{package} {who}".strip(), []).append(path)
+    found["facegood"] = sorted((grid.data_folder() / "facegood").glob("*.flac"))
+    return [
+        *((who, files) for who, files in found.items() if not who.endswith("Music")),
+        ("GRID s1", grid.clips("train")),
+    ]
+
+
+def music() -> list[np.ndarray]:
+    """Up to a minute of each track to lay under speech."""
+    tracks = sorted((packages_folder() / MUSIC).glob("*.ogg"))[:20]
+    return [load_speech(path).samples[: 60 * RATE].numpy() for path in tracks]
+
+
+def gather_speech(texts: int, versions: int, seed: int, path: Path, hook: Hook = silent, workers: int = 2) -> Speech:
+    """All of it, kept in `path`. texts: synthetic ones; versions: how often each recorded piece comes once more, from
+    another speaker's size, another room, line, or over music."""
+    if not path.exists():
+        jobs = [(files, versions, (seed, number)) for number, (_, files) in enumerate(people())]
+        pieces: list[np.ndarray] = []
+        for done, part in enumerate(in_order(partial(_made, recorded), jobs, workers)):
+            pieces += part
+            hook("recorded speech", done + 1, len(jobs))
+        for done, part in enumerate(in_order(partial(_made, synthetic), [(seed, i) for i in range(texts)], workers)):
+            pieces += part
+            hook("synthetic speech", done + 1, texts)
+        for track in music():
+            pieces += [as_int16(track[start : start + 10 * RATE]) for start in range(0, 3 * 10 * RATE, 10 * RATE)]
+        Speech.joined(piece for piece in pieces if len(piece) > RATE // 4).save(path)
+    return Speech.load(path)
+
+
+def _made(make: Callable[..., list[np.ndarray]], arguments: Sequence) -> list[np.ndarray]:
+    return make(*arguments)
+
+
+def recorded(files: Sequence[Path], versions: int, seed: tuple[int, int]) -> list[np.ndarray]:
+    """int16 pieces of one person's recordings, each as it is and `versions` times changed."""
+    rng, out = np.random.default_rng(seed), []
+    tracks = music() if versions else []
+    for piece in _pieces_of(files, rng):
+        out.append(as_int16(piece))
+        for _ in range(versions):
+            out.append(as_int16(_changed(piece, tracks, rng)))
+    return out
+
+
+def synthetic(seed: int, number: int) -> list[np.ndarray]:
+    """One text in one synthetic voice, changed in six of ten cases."""
+    rng = np.random.default_rng((seed, 1, number))
+    voice = TRAIN_VOICES[rng.integers(len(TRAIN_VOICES))]
+    text = text_for(voice.language, rng)
+    samples = synthesize(text, voice, rng.uniform(0.75, 1.25), rng.uniform(0.85, 1.2)).wave.samples.numpy()
+    return [as_int16(_changed(samples, [], rng) if rng.random() < 0.6 else samples)]
+
+
+def _changed(samples: np.ndarray, tracks: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    wave = Waveform.of(samples.astype(np.float32))
+    if rng.random() < 0.8:
+        wave = resized_speaker(wave, 1.3 ** rng.uniform(-1, 1))
+    changed = augment(wave, rng).samples.numpy()
+    return with_music(changed, tracks[rng.integers(len(tracks))], rng) if tracks and rng.random() < 0.25 else changed
+
+
+def _pieces_of(files: Sequence[Path], rng: np.random.Generator) -> Iterable[np.ndarray]:
+    """Sounds without the silence around them, joined with short gaps."""
+    waiting: list[np.ndarray] = []
+    for path in files:
+        sound = _sound(path)
+        for start in range(0, len(sound), round(LONG_S * RATE)):
+            waiting += [sound[start : start + round(LONG_S * RATE)], np.zeros(round(rng.uniform(0.02, 0.4) * RATE))]
+            if sum(map(len, waiting)) > SHORT_S * RATE:
+                yield np.concatenate(waiting).astype(np.float32)
+                waiting = []
+    if waiting:
+        yield np.concatenate(waiting).astype(np.float32)
+
+
+def _sound(path: Path) -> np.ndarray:
+    """What a file holds, from 0.1 s before its first sound to 0.1 s after its last; nothing if it cannot be read."""
+    try:
+        samples = load_speech(path).samples.numpy()
+    except MediaError:
+        return np.zeros(0, np.float32)
+    samples = samples * (PEAK / max(float(np.abs(samples).max()), 1e-3))
+    loud = np.flatnonzero(np.sqrt(np.convolve(samples**2, np.ones(400) / 400, "same")) > 0.01)
+    margin = RATE // 10
+    return samples[max(0, loud[0] - margin) : loud[-1] + margin] if len(loud) > 1000 else np.zeros(0, np.float32)
+
+
+def as_int16(samples: np.ndarray) -> np.ndarray:
+    return np.round(samples * (32767 / max(1.0, float(np.abs(samples).max())))).astype(np.int16)
