@@ -30,16 +30,13 @@ from lipsync.core.timebase import voiced_at
 from lipsync.core.types import LipTrack
 from lipsync.learning.adaptation import adapt_lip_model
 from lipsync.learning.lip_examples import LipExample
-from lipsync.metrics.lips import CLOSED_TOLERANCE, articulation, opening_r
+from lipsync.metrics.lips import CLOSED_TOLERANCE, articulation, closure_shares, opening_r
 from lipsync.speech.lip_model import LipModel
 from lipsync.speech.prior import bundled_lip_model
 from lipsync.store.cache import Cache
 from lipsync.target.analyse import follow_face
 
 MOST_LAG_S = 0.32
-#: A real mouth is closed below the 5th percentile of its opening and this share of the 5-95 range; ours below its own
-#: 5th percentile and that share.
-REAL_CLOSED, OURS_CLOSED = 0.15, 0.20
 #: The sentence that is left out, as in earlier measurements: its lips are hardly seen.
 ADDRESS = ("01", "02", "03", "04", "06", "07", "08")
 
@@ -63,13 +60,7 @@ def wild_clip(name: str, config: DubConfig) -> Wild:
 
 
 def closures_at(ours: np.ndarray, real: np.ndarray) -> dict[str, float]:
-    """Share of the frames in which the real mouth is closed that ours is closed in ("closures"), and of the others
-    ("false_closures")."""
-    real_low, real_high = np.percentile(real, [5, 95])
-    our_low, our_high = np.percentile(ours, [5, 95])
-    really = real < real_low + REAL_CLOSED * (real_high - real_low)
-    closed = ours < our_low + OURS_CLOSED * (our_high - our_low)
-    return {"closures": float(closed[really].mean()), "false_closures": float(closed[~really].mean())}
+    return dict(zip(("closures", "false_closures"), closure_shares(ours, real), strict=True))
 
 
 def best_lag(at: Callable[[float], np.ndarray], real: np.ndarray, use: np.ndarray) -> dict[str, float]:

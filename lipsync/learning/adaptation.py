@@ -21,8 +21,11 @@ from lipsync.speech.lip_model import LipModel
 #: Sound and lips belong together if the opening follows the prior's this well while somebody speaks (right sound of
 #: unknown people: mostly above 0.6; another recording's: about 0).
 TOGETHER_R = 0.35
-#: Sound may be this late or early; by at least SHIFT_S it is put right.
-MOST_LAG_S, SHIFT_S, SURELY_R = 0.4, 0.08, 0.1
+#: Sound may be this late or early in each recording; by at least SHIFT_S it is put right, if the lips then follow it
+#: better by SURELY_R. How much the lag of all recordings together counts beside a recording's own.
+MOST_LAG_S, SHIFT_S, SURELY_R, ALIKE = 0.4, 0.04, 0.03, 0.5
+#: A lag that the user is told of.
+NOTICED_S = 0.08
 #: How far from the prior a person's movement may go, and how many frames of movement are believed half.
 LEAST_STYLE, MOST_STYLE, HALF_BELIEVED = 0.6, 1.7, 150
 #: Lips that spread less than this in opening (eye distances) do not speak.
@@ -47,18 +50,15 @@ def adapt_lip_model(
         model = train_lip_model(examples, config, hook, device)
         model.report["lips_from"] = "own speech"
         return model
-    speech_s, match = 0.0, Match(0.0, 0.0)
-    if examples:
-        rows = lip_rows(examples, prior.encoder)
-        speech_s = float((rows.valid & rows.voiced).sum() / 100)
-        match = matching(prior.retarget(rest), rows)
+    rows = [lip_rows([example], prior.encoder) for example in examples]
+    speech_s = float(sum((r.valid & r.voiced).sum() for r in rows) / 100)
+    match = matching(prior.retarget(rest), rows)
     if speech_s < LEAST_SPEECH_S or match.r < TOGETHER_R:
         return _in_style(prior, visible, rest, speech_s, match)
-    if match.lag_s:
-        examples = [replace(e, wave=shifted(e.wave, match.lag_s)) for e in examples]
+    examples = [replace(e, wave=shifted(e.wave, lag)) for e, lag in zip(examples, match.lags_s, strict=True)]
     model = train_lip_model(examples, config, hook, device, prior=prior)
     model.report |= {"lips_from": "prior and own speech", "sound_r": round(match.r, 3), "sound_lag_s": match.lag_s}
-    if match.lag_s:
+    if abs(match.lag_s) >= NOTICED_S:
         late = f"{abs(match.lag_s):.2f} s {'behind' if match.lag_s > 0 else 'ahead of'}"
         model.report["warning"] = f"The target's sound is {late} its lips; that was put right for learning."
     return model
@@ -96,25 +96,41 @@ def _why(speech_s: float, match: Match) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """How well lips follow sound. r: correlation of the opening with the prior's, while somebody speaks; lag_s: how
-    late the sound is."""
+    """How well lips follow sound. r: correlation of the opening with the prior's, while somebody speaks, mean over the
+    recordings by their length; lags_s: how late the sound of each is."""
 
     r: float
-    lag_s: float
+    lags_s: tuple[float, ...] = ()
+
+    @property
+    def lag_s(self) -> float:
+        """The middle one, rounded; 0 where there is none."""
+        return round(float(np.median(self.lags_s)), 2) if self.lags_s else 0.0
 
 
-def matching(prior: LipModel, rows: LipRows) -> Match:
-    """Of all lags up to MOST_LAG_S, the best; 0 unless another is surely better."""
-    predicted = opening(prior.predict_rows(rows.features))
-    real = opening(rows.points)
-    use = rows.valid & rows.voiced
+def matching(prior: LipModel, recordings: Sequence[LipRows]) -> Match:
+    """Of all lags up to MOST_LAG_S, the best of each recording; 0 unless another is surely better. Recordings of one
+    person tend to be alike, so short ones lean on all together."""
     limit = round(MOST_LAG_S * 100)
-    lags = np.arange(-limit, limit + 1, 2)
-    r = np.array([_r_at(predicted, real, use, rows.fold, lag) for lag in lags])
-    best, none = int(np.argmax(r)), int(limit // 2)
-    late = abs(lags[best]) >= round(SHIFT_S * 100) and r[best] > r[none] + SURELY_R and r[best] >= TOGETHER_R
-    chosen = best if late else none
-    return Match(float(r[chosen]), float(lags[chosen]) / 100)
+    lags, none = np.arange(-limit, limit + 1, 2), limit // 2
+    speech = np.array([(rows.valid & rows.voiced).sum() for rows in recordings], float)
+    if not speech.sum():
+        return Match(0.0, (0.0,) * len(recordings))
+    r = np.array([_r_at_all(prior, rows, lags) for rows in recordings])
+    together = speech @ r / speech.sum()
+    leaning = r + ALIKE * together
+    best = np.where(speech > 0, leaning.argmax(1), none)
+    gained = leaning[np.arange(len(r)), best] - leaning[:, none]
+    late = (np.abs(lags[best]) >= round(SHIFT_S * 100)) & (gained > SURELY_R * (1 + ALIKE))
+    chosen = np.where(late, best, none)
+    mean = float(speech @ r[np.arange(len(r)), chosen] / speech.sum())
+    return Match(mean, tuple(float(lag) / 100 for lag in lags[chosen]))
+
+
+def _r_at_all(prior: LipModel, rows: LipRows, lags: np.ndarray) -> np.ndarray:
+    """(L,) correlation at each lag (rows)."""
+    predicted, real, use = opening(prior.predict_rows(rows.features)), opening(rows.points), rows.valid & rows.voiced
+    return np.array([_r_at(predicted, real, use, rows.fold, int(lag)) for lag in lags])
 
 
 def _r_at(predicted: np.ndarray, real: np.ndarray, use: np.ndarray, fold: np.ndarray, lag: int) -> float:

@@ -20,7 +20,7 @@ from lipsync.core.progress import Hook, silent
 from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, LipExample, LipRows, Variation, excerpts, lip_rows
 from lipsync.learning.loop import TrainingResult, train
 from lipsync.learning.losses import OpeningLoss
-from lipsync.metrics.lips import articulation, lmd, opening_r
+from lipsync.metrics.lips import articulation, closure_shares, lmd, opening_r
 from lipsync.speech.encoders.base import SpeechEncoder
 from lipsync.speech.encoders.registry import get_encoder
 from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predict_standardised, scale_of
@@ -92,9 +92,8 @@ def train_lip_model(
     members = config.members or recipe.members
     unfinished = keep / _name_of(rows, config, prior, seed) if keep else None
     truth, guess, curve = _train_members(model, data, recipe, members, steps, seed, prior, hook, unfinished)
-    gain = _gain(truth, guess)
-    model = model.with_gain(gain)
-    guess = uncrossed(model.exaggerated(guess))
+    model, guess = _leaning(model, data, prior, truth, guess, members)
+    gain = float(model.gain.mean())
     figures = _report(truth, guess, rows.points[rows.valid].mean(0), model.basis, speech_s, gain)
     model.report = figures | {
         "training_s": round(time.perf_counter() - began, 1),
@@ -103,6 +102,7 @@ def train_lip_model(
         "network": config.network,
         "encoder": encoder.name,
         "from_prior": prior is not None,
+        "leans_on_prior": len(model.nets) > members,
         "curve": curve,
     }
     return model
@@ -137,6 +137,23 @@ def _train_members(
         if file is not None:
             file.unlink(missing_ok=True)
     return np.concatenate(truth), np.concatenate(guess), curve
+
+
+def _leaning(
+    model: LipModel, data: LipTargets, prior: LipModel | None, truth: np.ndarray, guess: np.ndarray, members: int
+) -> tuple[LipModel, np.ndarray]:
+    """The model that does best on what its networks never saw, and its lips there: that of the adapted networks, or
+    the mean of them and as many of the prior's, which errs less where there was little to learn from."""
+    choices = [(model, guess)]
+    if prior is not None:
+        kept = [prior.nets[member % len(prior.nets)].to(data.features.device) for member in range(members)]
+        known = [data.predict(net, model)[data.held_out(member)] for member, net in enumerate(kept)]
+        choices.append((model.with_nets([*model.nets, *kept]), (guess + np.concatenate(known)) / 2))
+    finished = []
+    for one, lips in choices:
+        one = one.with_gain(_gain(truth, lips))
+        finished.append((one, uncrossed(one.exaggerated(lips))))
+    return min(finished, key=lambda choice: lmd(choice[1], truth))
 
 
 def _report_step(hook: Hook, done: int, steps: int, step: int) -> None:
@@ -305,7 +322,10 @@ def _report(
     real, ours = opening(truth), opening(guess)
     flat = real.std() < 1e-4 or ours.std() < 1e-6
     r = 0.0 if flat else opening_r(ours, real)
+    met, false = closure_shares(ours, real)
     report = {
+        "closures": met,
+        "false_closures": false,
         "floor_lmd": lmd(basis.decode(basis.encode(truth)), truth),
         "lmd": lmd(guess, truth),
         "lmd_mean_removed": lmd(guess, truth, True),

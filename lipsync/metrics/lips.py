@@ -10,6 +10,7 @@ from lipsync.core.lips import LIPS_FROM_68
 
 #: A mouth is closed when its opening is at most this much above the person's own resting gap.
 CLOSED_TOLERANCE = 0.02
+REAL_CLOSED, OURS_CLOSED = 0.15, 0.20
 _EYE_CORNERS = [int(np.flatnonzero(RIGID_68 == 36)[0]), int(np.flatnonzero(RIGID_68 == 45)[0])]
 
 
@@ -42,6 +43,18 @@ def opening_r(ours: np.ndarray, real: np.ndarray) -> float:
     a, b = ours - ours.mean(), real - real.mean()
     norm = np.sqrt((a * a).sum() * (b * b).sum())
     return float((a * b).sum() / norm) if norm > 1e-12 else 0.0
+
+
+def closure_shares(ours: np.ndarray, real: np.ndarray) -> tuple[float, float]:
+    """Of the frames in which the real mouth is closed, the share in which ours is; and that of the other frames (false
+    closures). (N,) openings; the real mouth is closed below the 5th percentile of its opening and REAL_CLOSED of the
+    range from 5th to 95th, ours below its own 5th percentile and OURS_CLOSED of its range. 0 where there is none."""
+    real_low, real_high = np.percentile(real, [5, 95])
+    our_low, our_high = np.percentile(ours, [5, 95])
+    really = real < real_low + REAL_CLOSED * (real_high - real_low)
+    closed = ours < our_low + OURS_CLOSED * (our_high - our_low)
+    met, false = (closed[rows].mean() if rows.any() else 0.0 for rows in (really, ~really))
+    return float(met), float(false)
 
 
 def articulation(ours: np.ndarray, real: np.ndarray) -> float:

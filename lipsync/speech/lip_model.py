@@ -167,6 +167,10 @@ class LipModel:
         mean, scale = self.feature_mean.to(device), self.feature_scale.to(device)
         return self._with(nets=nets, feature_mean=mean, feature_scale=scale)
 
+    def with_nets(self, nets: Sequence[LipNet]) -> LipModel:
+        """The same with these networks, averaged."""
+        return self._with(nets=nets)
+
     def with_gain(self, gain: np.ndarray | float) -> LipModel:
         """The same with lips that move so far."""
         return self._with(gain=gain)

@@ -18,14 +18,14 @@ from lipsync.learning.lips import train_lip_model
 from lipsync.speech.lip_model import LipModel
 from tests.support.speech import talk
 
-QUICK = LipsConfig(members=1, steps=40)
+QUICK = LipsConfig(members=1, steps=40, encoder="logmel")
 
 
 @pytest.fixture(scope="module")
 def prior() -> LipModel:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    model = train_lip_model([talk(20, 0), talk(20, 1)], LipsConfig(members=1, steps=80))
+    model = train_lip_model([talk(20, 0), talk(20, 1)], LipsConfig(members=1, steps=80, encoder="logmel"))
     torch.set_num_threads(threads)
     return model
 
@@ -104,9 +104,9 @@ def _quiet():
 def test_late_sound_is_found_and_put_right(prior, late_s):
     example = talk(20, 11)
     person = LipExample(shifted(example.wave, -late_s), example.lips, example.shot)
-    match = matching(prior.retarget(rest_of(person)), lip_rows([person], prior.encoder))
+    match = matching(prior.retarget(rest_of(person)), [lip_rows([person], prior.encoder)])
     assert match.r > 0.8 and match.lag_s == pytest.approx(late_s, abs=0.03)
-    assert matching(prior, lip_rows([example], prior.encoder)).lag_s == 0
+    assert matching(prior, [lip_rows([example], prior.encoder)]).lag_s == 0
     model = adapt_lip_model([person], [person.lips], rest_of(person), QUICK, prior)
     assert "put right" in model.report["warning"] and model.report["opening_r"] > 0.9
 
