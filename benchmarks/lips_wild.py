@@ -10,31 +10,37 @@ Rows
     adapted     the same, each adapted to the others (leave one out)
     others      the speakers of GRID `others/`, mean over speakers, nothing known but the lips at rest
     silence     GRID s1 `val`: share of the silence before speech in which the mouth is open, ours and the real one's
+    cues        GRID s1 `val`: share of the words with b, p or m at an end that have the mouth cue A there
+    presenter   closures of `samples/speech.wav` at /p b m/ inside words, and frames closed at other sounds
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from audio.load import load_track
+from audio.load import load_speech, load_track
 from audio.vad import voice_activity
-from benchmarks.common import DATA, config_of, grid_clips, parser, report
+from benchmarks.common import DATA, SAMPLES, config_of, grid_clips, parser, report
 from benchmarks.lips_grid import Clip, clip_of, eased, predicted_lips
 from lipsync.config.schema import DubConfig
-from lipsync.core.lips import opening, rest_shape
+from lipsync.core.lips import CLOSED_GAP, opening, rest_shape
 from lipsync.core.timebase import voiced_at
 from lipsync.core.types import LipTrack
 from lipsync.learning.adaptation import adapt_lip_model
 from lipsync.learning.lip_examples import LipExample
 from lipsync.metrics.lips import CLOSED_TOLERANCE, articulation, closure_shares, opening_r
+from lipsync.speech.cues import mouth_cues
 from lipsync.speech.lip_model import LipModel
+from lipsync.speech.predict import lips_for
 from lipsync.speech.prior import bundled_lip_model
 from lipsync.store.cache import Cache
 from lipsync.target.analyse import follow_face
+from training.phones import BILABIALS
 
 MOST_LAG_S = 0.32
 #: The sentence that is left out, as in earlier measurements: its lips are hardly seen.
@@ -140,7 +146,39 @@ def _open(lips: LipTrack, clip: Clip) -> np.ndarray:
     return opening(lips.points) > opening(clip.rest) + CLOSED_TOLERANCE
 
 
-ROWS = {row.__name__: row for row in (address, adapted, others, silence)}
+def cues(model: LipModel, config: DubConfig, tracks: Path) -> dict:
+    """Bilabials of words with an A that reaches within 0.1 s of the boundary where they are heard."""
+    hits = bilabials = 0
+    share = []
+    for path in grid_clips("val"):
+        clip = clip_of(path, tracks)
+        voice, own = voice_activity(clip.wave), model.retarget(clip.rest)
+        lips, _ = lips_for(own.predict(clip.wave), voice, None, clip.rest, config.lips.pause_s)
+        closed = [cue for cue in mouth_cues(lips, voice, clip.rest, 3) if cue.shape == "A"]
+        share.append(sum(cue.end - cue.start for cue in closed) / max(1, int(voice.sum())))
+        for start_s, end_s, _ in clip.bilabials:
+            bilabials += 1
+            hits += any(cue.start / 100 < end_s + 0.1 and cue.end / 100 > start_s - 0.1 for cue in closed)
+    return {"bilabials": bilabials, "share": hits / bilabials, "time_in_A": float(np.mean(share))}
+
+
+def presenter(model: LipModel, config: DubConfig, tracks: Path) -> dict:
+    """Bilabials with speech on both sides; a gap under CLOSED_GAP above rest within 0.02 s of the sound is closed."""
+    rows = json.loads((SAMPLES / "speech.json").read_text())["phones"]
+    gap = opening(model.predict(load_speech(SAMPLES / "speech.wav")).points) - opening(model.rest)
+    ends = [end for _, end in rows]
+    spans = [(name, start, end) for (name, end), start in zip(rows, [0.0, *ends[:-1]], strict=True)]
+    inside = [i for i in range(1, len(spans) - 1) if "pau" not in (spans[i - 1][0], spans[i][0], spans[i + 1][0])]
+    asked = [spans[i] for i in inside if spans[i][0] in BILABIALS]
+    met = [gap[int(s * 100) - 2 : int(e * 100) + 3].min() < CLOSED_GAP for _, s, e in asked]
+    near = np.zeros(len(gap), bool)
+    for name, start, end in spans:
+        if name in BILABIALS or name == "pau":
+            near[max(0, int(start * 100) - 8) : int(end * 100) + 9] = True
+    return {"bilabials": len(met), "closed": int(sum(met)), "wrong": float((gap < CLOSED_GAP)[~near].mean())}
+
+
+ROWS = {row.__name__: row for row in (address, adapted, others, silence, cues, presenter)}
 
 
 def main() -> None:

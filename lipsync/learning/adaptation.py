@@ -147,7 +147,8 @@ def shifted(wave: Waveform, late_s: float) -> Waveform:
     """The sound played `late_s` earlier, as long as before."""
     n = round(late_s * wave.rate)
     samples = wave.samples
-    moved = torch.nn.functional.pad(samples[n:], (0, n)) if n > 0 else torch.nn.functional.pad(samples[:n], (-n, 0))
+    early, late = max(n, 0), max(-n, 0)
+    moved = torch.nn.functional.pad(samples[early : len(samples) - late], (late, early))
     return replace(wave, samples=moved)
 
 

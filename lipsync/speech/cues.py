@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lipsync.core.lips import opening
+from lipsync.core.lips import CLOSED_GAP, opening
 from lipsync.core.types import LipTrack
 
 SHAPES = "ABCDEFGX"
@@ -52,6 +52,8 @@ REACH, DROP, DROP_REACH = (0.15, 0.45), 0.9, (0.5, 1.3)
 SHORTEST, CHANGE = 6, 3.0
 #: No row speaks louder than this against a shape: single odd ones change nothing.
 WORST = 8.0
+#: Lips that meet for so many rows say a closed sound, however short: what any other shape costs more there.
+MET, MEETING = 2, 4.0
 #: Silence shorter than this (rows) is not idle.
 IDLE = 15
 
@@ -94,6 +96,8 @@ def _costs(points: np.ndarray, voiced: np.ndarray, rest: np.ndarray) -> np.ndarr
         away = (features[:, None] - np.array(PROTOTYPES[shape])) / SCALE
         costs[:, column] = np.minimum((away**2).sum(-1).min(1), WORST) + (DOUBT if shape == "G" else 0)
     idle = _long_runs(~voiced, IDLE)
+    met = _long_runs(gap < opening(rest) + CLOSED_GAP, MET)
+    costs[met, 1:-1] += MEETING
     costs[idle, 0] += DOUBT
     costs[:, -1] = np.where(idle, 0.15 * costs[:, 0], 1e3)
     return costs

@@ -17,7 +17,9 @@ from lipsync.core.lips import (
     opening,
     rest_shape,
     uncrossed,
+    with_every_closure,
 )
+from lipsync.core.timebase import lips_at
 from lipsync.core.types import LipTrack
 from video.clock import FrameClock
 
@@ -86,3 +88,17 @@ def test_silence_alone_is_a_closed_mouth():
     lips = LipTrack(opened(np.linspace(0, 0.3, 75)), np.zeros(75, bool), FrameClock.constant(75, Fraction(25)))
     got = close_when_silent(lips, np.zeros(75, bool), opened(0.0))
     assert (got.points == opened(0.0)).all() and got.valid.all()
+
+
+@pytest.mark.parametrize("first", range(20, 32))
+def test_a_closure_between_two_frames_shows_in_the_nearer_one(first):
+    """Three rows closed: at ten frames a second most of them fall between frames."""
+    gap = np.full(60, 0.1)
+    gap[first : first + 3] = 0.01
+    predicted = LipTrack(opened(gap), np.ones(60, bool))
+    clock = FrameClock.constant(6, 10)
+    shown = with_every_closure(lips_at(predicted, clock), predicted, opened(0.0))
+    closed = np.flatnonzero(opening(shown.points) < 0.015)
+    assert closed.tolist() == [round((first + 1) / 10)]
+    others = np.setdiff1d(np.arange(6), closed)
+    assert np.allclose(opening(shown.points)[others], 0.1, atol=0.001)

@@ -111,6 +111,36 @@ def test_late_sound_is_found_and_put_right(prior, late_s):
     assert "put right" in model.report["warning"] and model.report["opening_r"] > 0.9
 
 
+def test_each_recording_has_its_own_lag(prior):
+    lags = (0.2, 0.0, -0.14)
+    people = [talk(12, number) for number in (21, 22, 23)]
+    shown = [LipExample(shifted(p.wave, -lag), p.lips, p.shot) for p, lag in zip(people, lags, strict=True)]
+    match = matching(prior.retarget(rest_of(people[0])), [lip_rows([one], prior.encoder) for one in shown])
+    assert match.lags_s == pytest.approx(lags, abs=0.03) and match.r > 0.8
+
+
+def test_a_short_recording_leans_on_the_others(prior):
+    """Half a second of it tells nothing by itself; the others say where to look."""
+    long, brief = talk(14, 24), talk(2, 25)
+    noisy = brief.lips.points + 0.03 * np.random.default_rng(0).standard_normal(brief.lips.points.shape)
+    brief = LipExample(
+        shifted(brief.wave, -0.2), LipTrack(noisy.astype(np.float32), brief.lips.valid, brief.lips.clock), brief.shot
+    )
+    rows = [
+        lip_rows([one], prior.encoder) for one in (LipExample(shifted(long.wave, -0.2), long.lips, long.shot), brief)
+    ]
+    match = matching(prior.retarget(rest_of(long)), rows)
+    assert match.lags_s == pytest.approx((0.2, 0.2), abs=0.05)
+
+
+def test_shifted_sound_is_as_long_and_moved():
+    wave = Waveform.of(np.arange(8000, dtype=np.float32) / 8000)
+    for late_s, first in ((0.0, 0), (0.1, 1600), (-0.1, 0)):
+        moved = shifted(wave, late_s).samples
+        assert len(moved) == 8000 and moved[0] == wave.samples[first]
+    assert shifted(wave, -0.1).samples[1600] == wave.samples[0] and shifted(wave, 0.1).samples[-1] == 0
+
+
 def test_style_is_believed_as_far_as_it_was_seen(prior):
     spread = np.sqrt((prior.basis.components**2 * (prior.basis.spread**2)[:, None, None]).sum(0))
     rng = np.random.default_rng(0)

@@ -77,6 +77,13 @@ def test_cues_follow_the_lips():
     assert all(one.end == other.start and one.shape != other.shape for one, other in itertools.pairwise(cues))
 
 
+@pytest.mark.parametrize("rows", [4, 6])
+def test_lips_that_meet_for_a_moment_are_a_closed_sound(rows):
+    lips, voiced = said((WIDE, 40, True), (CLOSED, rows, True), (SPREAD, 40, True))
+    cues = mouth_cues(lips, voiced, REST, (80 + rows) / 100)
+    assert "".join(cue.shape for cue in cues) == "DAB" and at(cues, 41) == "A"
+
+
 def test_cues_do_not_flicker():
     rng = np.random.default_rng(0)
     shapes = [CLOSED, WIDE, PUCKERED, TUCKED, SPREAD]
