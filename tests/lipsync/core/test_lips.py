@@ -94,7 +94,7 @@ def test_silence_alone_is_a_closed_mouth():
 def test_a_closure_between_two_frames_shows_in_the_nearer_one(first):
     """Three rows closed: at ten frames a second most of them fall between frames."""
     gap = np.full(60, 0.1)
-    gap[first : first + 3] = 0.01
+    gap[first : first + 3] = 0.01, 0.005, 0.01
     predicted = LipTrack(opened(gap), np.ones(60, bool))
     clock = FrameClock.constant(6, 10)
     shown = with_every_closure(lips_at(predicted, clock), predicted, opened(0.0))
