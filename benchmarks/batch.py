@@ -29,7 +29,7 @@ from lipsync.core.environment import THREADS
 
 COMMAND = [sys.executable, "-m", "lipsync", "batch"]
 #: Given, so that nothing is learnt.
-PRIOR = ROOT / "lipsync" / "weights" / "lips-prior.safetensors"
+PRIOR = ROOT / "lipsync" / "weights" / "lips-prior-logmel.safetensors"
 ONE_THREAD = dict.fromkeys(THREADS, "1")
 #: How a job may end.
 ENDS = ("done", "kept", "failed", "stopped")

@@ -188,7 +188,7 @@ def main() -> None:
     options.add_argument("--prior", default="bundled", metavar="bundled|FILE")
     args = options.parse_args()
     config = config_of(args)
-    model = bundled_lip_model() if args.prior == "bundled" else LipModel.load(args.prior)
+    model = bundled_lip_model(config.lips.encoder) if args.prior == "bundled" else LipModel.load(args.prior)
     report("lips_wild", {"prior": args.prior} | {row: ROWS[row](model, config, args.tracks) for row in args.rows})
 
 

@@ -33,7 +33,7 @@ from media.container import InputLimits
 Backend = Literal["mediapipe", "dlib"]
 LengthPolicy = Literal["speech", "cut", "loop", "bounce", "hold"]
 LipNetwork = Literal["bidirectional", "causal", "paper"]
-SpeechEncoderName = Literal["auto", "paper", "logmel", "whisper", "distilled"]
+SpeechEncoderName = Literal["auto", "paper", "logmel", "whisper", "distilled", "joint"]
 _LIMITS = InputLimits()
 _METHODS = Path(__file__).parents[1] / "textures" / "methods"
 
@@ -88,8 +88,8 @@ class LipsConfig:
     )
     encoder: SpeechEncoderName = Field(
         default="auto",
-        description='what the network hears: "distilled" (ships with the program), "whisper" (extra whisper), "logmel" '
-        'bands, or the "paper"\'s 28 numbers; "auto" = "distilled", but "logmel" for causal and "paper" for paper',
+        description='what the network hears: "joint" = "distilled" (a small network that ships) and "logmel" bands, '
+        '"whisper" (extra whisper), or the "paper"\'s 28 numbers; "auto" = joint; logmel for causal, paper for paper',
     )
     whisper_model: str = Field(
         default="",

@@ -16,6 +16,7 @@ from lipsync.core.progress import Hook, silent
 from lipsync.core.types import LipTrack
 from lipsync.learning.lip_examples import LipExample, LipRows, lip_rows
 from lipsync.learning.lips import LEAST_SPEECH_S, train_lip_model
+from lipsync.metrics.lips import closure_shares, opening_r_interval
 from lipsync.speech.lip_model import LipModel
 
 #: Sound and lips belong together if the opening follows the prior's this well while somebody speaks (right sound of
@@ -141,6 +142,38 @@ def _r_at(predicted: np.ndarray, real: np.ndarray, use: np.ndarray, fold: np.nda
     if both.sum() < 50 or real[both].std() < 1e-4 or predicted[then[both]].std() < 1e-6:
         return 0.0
     return float(np.corrcoef(real[both], predicted[then[both]])[0, 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """How well lips will follow, as far as a target's own speech tells before anything is learnt from it: r of the
+    opening with its 95 % interval, shares of closures met and false (metrics/lips.py)."""
+
+    encoder: str
+    r: float
+    r_low: float
+    r_high: float
+    closures: float
+    false_closures: float
+    lag_s: float
+
+
+def expectation(prior: LipModel, examples: Sequence[LipExample], rest: np.ndarray) -> Expectation | None:
+    """What the prior makes of the examples, each at its own lag; None: too little speech with visible lips."""
+    rows = [lip_rows([example], prior.encoder) for example in examples]
+    match = matching(prior.retarget(rest), rows)
+    ours, real = [], []
+    for one, lag in zip(rows, match.lags_s, strict=True):
+        now = np.flatnonzero(one.valid & one.voiced)
+        then = now + round(lag * 100)
+        kept = (then >= 0) & (then < len(one.points))
+        ours.append(opening(prior.predict_rows(one.features))[then[kept]])
+        real.append(opening(one.points)[now[kept]])
+    if sum(map(len, real)) < LEAST_SPEECH_S * 100:
+        return None
+    ours, real = np.concatenate(ours), np.concatenate(real)
+    numbers = (match.r, *opening_r_interval(ours, real), *closure_shares(ours, real), match.lag_s)
+    return Expectation(prior.encoder.name, *(round(float(number), 3) for number in numbers))
 
 
 def shifted(wave: Waveform, late_s: float) -> Waveform:

@@ -20,7 +20,7 @@ from lipsync.core.progress import Hook, silent
 from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, LipExample, LipRows, Variation, excerpts, lip_rows
 from lipsync.learning.loop import TrainingResult, train
 from lipsync.learning.losses import OpeningLoss
-from lipsync.metrics.lips import articulation, closure_shares, lmd, opening_r
+from lipsync.metrics.lips import articulation, closure_shares, lmd, opening_r, opening_r_interval
 from lipsync.speech.encoders.base import SpeechEncoder
 from lipsync.speech.encoders.registry import get_encoder
 from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predict_standardised, scale_of
@@ -256,7 +256,8 @@ def _trained(
     device = data.features.device
     weight = torch.from_numpy(data.rows.learnable(member % N_FOLDS)).float().to(device)
     length = min(recipe.length, (len(data.features) - 4) * 10 // 11) // shape.stack * shape.stack
-    net = LipNet(data.features.shape[1], data.targets.shape[1], shape).to(device)
+    columns = start.columns if start is not None else None
+    net = LipNet(data.features.shape[1], data.targets.shape[1], shape, columns).to(device)
     rate, batch = recipe.rate, recipe.batch
     if start is not None:
         net.load_state_dict(start.state_dict())
@@ -323,7 +324,10 @@ def _report(
     flat = real.std() < 1e-4 or ours.std() < 1e-6
     r = 0.0 if flat else opening_r(ours, real)
     met, false = closure_shares(ours, real)
+    low, high = opening_r_interval(ours, real)
     report = {
+        "opening_r_low": low,
+        "opening_r_high": high,
         "closures": met,
         "false_closures": false,
         "floor_lmd": lmd(basis.decode(basis.encode(truth)), truth),

@@ -45,6 +45,16 @@ def opening_r(ours: np.ndarray, real: np.ndarray) -> float:
     return float((a * b).sum() / norm) if norm > 1e-12 else 0.0
 
 
+def opening_r_interval(ours: np.ndarray, real: np.ndarray, block: int = 100, n_draws: int = 400) -> tuple[float, float]:
+    """95 % interval of `opening_r` over (N,) openings by drawing blocks of `block` rows again and again (block
+    bootstrap: Kuensch 1989); the same for the same openings."""
+    blocks = np.array_split(np.arange(len(real)), max(1, round(len(real) / block)))
+    drawn = np.random.default_rng(0).integers(0, len(blocks), (n_draws, len(blocks)))
+    rows = (np.concatenate([blocks[i] for i in draw]) for draw in drawn)
+    low, high = np.quantile([opening_r(ours[row], real[row]) for row in rows], [0.025, 0.975])
+    return float(low), float(high)
+
+
 def closure_shares(ours: np.ndarray, real: np.ndarray) -> tuple[float, float]:
     """Of the frames in which the real mouth is closed, the share in which ours is; and that of the other frames (false
     closures). (N,) openings; the real mouth is closed below the 5th percentile of its opening and REAL_CLOSED of the

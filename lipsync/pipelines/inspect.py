@@ -10,10 +10,13 @@ import numpy as np
 from lipsync.config.schema import DubConfig
 from lipsync.core.progress import Hook, silent
 from lipsync.core.track import eye_distance_px
-from lipsync.core.types import REASONS
+from lipsync.core.types import REASONS, TargetAnalysis
+from lipsync.learning.adaptation import Expectation, expectation
+from lipsync.learning.lip_examples import examples_of
+from lipsync.speech.prior import prior_for
 from lipsync.store.cache import Cache
 from lipsync.target.analyse import analyse
-from lipsync.target.rest import voiced_frames
+from lipsync.target.rest import resting_lips, voiced_frames
 
 _SHAPE_RADIUS = 0.02  # lips nearer than this (mean over points, eye distances) count as one shape
 
@@ -22,7 +25,7 @@ _SHAPE_RADIUS = 0.02  # lips nearer than this (mean over points, eye distances) 
 class TargetReport:
     """What a target offers. usable_share: of frames; unusable: {reason: frames}; eye_distance_px: median; mouth_shapes:
     different ones (0.02 eye distances apart); sharpness: median variance of the Laplacian around the lips; speech_s:
-    seconds of speech with usable lips."""
+    seconds of speech with usable lips; lips: how well the shipped model's follow that speech."""
 
     path: str
     duration_s: float
@@ -38,6 +41,7 @@ class TargetReport:
     mouth_shapes: int
     sharpness: float
     speech_s: float
+    lips: Expectation | None
     verdict: str
 
     def to_plain(self) -> dict:
@@ -52,9 +56,19 @@ class TargetReport:
             f"faces: {self.people}; usable frames: {100 * self.usable_share:.1f} %" + (f" (not: {why})" if why else ""),
             f"eye distance: {self.eye_distance_px:.0f} px; different mouth shapes: {self.mouth_shapes}; sharpness: "
             f"{self.sharpness:.0f}",
-            f"speech with usable lips: {self.speech_s:.1f} s",
+            f"speech with usable lips: {self.speech_s:.1f} s{self._lips()}",
             self.verdict,
         ]
+
+    def _lips(self) -> str:
+        """How well they follow it."""
+        if self.lips is None:
+            return ""
+        lips = self.lips
+        return (
+            f"; its opening follows with r {lips.r:.2f} ({lips.r_low:.2f} to {lips.r_high:.2f}) and "
+            f"{100 * lips.closures:.0f} % of its closures before anything is learnt (encoder {lips.encoder})"
+        )
 
 
 def inspect_target(
@@ -83,9 +97,18 @@ def inspect_target(
         shots=int(track.shot.max()) + 1,
         unusable={REASONS[i]: int(counts[i]) for i in range(1, len(REASONS)) if counts[i]},
         sharpness=float(np.median(subject.bank.sharpness)),
+        lips=_expected(subject, config, cache),
         verdict=_verdict(**found),
         **found,
     )
+
+
+def _expected(subject: TargetAnalysis, config: DubConfig, cache: Cache) -> Expectation | None:
+    prior = prior_for(config.lips)
+    if prior is None:
+        return None
+    examples, _ = examples_of(subject.films)
+    return expectation(prior, examples, resting_lips(subject, cache)) if examples else None
 
 
 def count_shapes(lips: np.ndarray, radius: float = _SHAPE_RADIUS) -> int:

@@ -137,7 +137,7 @@ def _model_for(
     if config.lips.model:
         model = LipModel.load(Path(config.lips.model), config.lips.whisper_model)
         return model, Path(config.lips.model).name
-    model = bundled_lip_model()
+    model = bundled_lip_model(config.lips.encoder, config.lips.whisper_model)
     return model, "the bundled model"
 
 

@@ -18,7 +18,7 @@ from lipsync.learning.adaptation import adapt_lip_model
 from lipsync.learning.lip_examples import examples_of
 from lipsync.learning.textures import speech_at_mouths, train_texture
 from lipsync.speech.lip_model import LipModel
-from lipsync.speech.prior import prior_for, prior_path
+from lipsync.speech.prior import prior_files, prior_for
 from lipsync.store.cache import Cache, content_hash, step_key
 from lipsync.target.rest import resting_lips
 from lipsync.textures.registry import get_method
@@ -37,8 +37,7 @@ def lip_model_for(
     if config.model:
         return LipModel.load(Path(config.model), config.whisper_model).retarget(rest)
     prior = prior_for(config)
-    path = prior_path(config)
-    start = content_hash(path) if prior and path else ""
+    start = " ".join(map(content_hash, prior_files(config)))
     key = step_key("lips", VERSION, {"config": asdict(config), "prior": start}, [film.key for film in subject.films])
 
     def make(where: Path) -> None:

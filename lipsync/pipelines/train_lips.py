@@ -17,7 +17,7 @@ from lipsync.core.runtime import one_thread, pick_device
 from lipsync.learning.lip_examples import LipExample, examples_of
 from lipsync.pipelines.models import VERSION
 from lipsync.speech.lip_model import LipModel
-from lipsync.speech.prior import prior_for, prior_path
+from lipsync.speech.prior import prior_files, prior_for
 from lipsync.store.cache import UNFINISHED, Cache, content_hash, step_key
 from lipsync.store.preflight import check_files, curve_path, written_whole
 from lipsync.target.analyse import usable_footage
@@ -50,8 +50,7 @@ def train_lips(
         nothing = "There is nothing to learn lips from: give footage of a face that speaks, with its sound."
         raise LipsyncError(" ".join([*notes, nothing]))
     prior = prior_for(config.lips)
-    path = prior_path(config.lips)
-    start = content_hash(path) if prior and path else ""
+    start = " ".join(map(content_hash, prior_files(config.lips)))
     key = step_key("train-lips", VERSION, {"lips": config.lips, "prior": start}, [video.key for video in videos])
     if fresh:
         shutil.rmtree(cache.folder / UNFINISHED / key, ignore_errors=True)

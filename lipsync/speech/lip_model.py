@@ -64,10 +64,12 @@ SHAPES = {
 
 class LipNet(nn.Module):
     """Standardised features (B,L,D) to standardised coefficients (B,L/stack,K); output row i belongs to input row
-    i*stack - delay."""
+    i*stack - delay. columns: from and to which of the features it reads, None = all."""
 
-    def __init__(self, n_in: int, n_out: int, shape: Shape) -> None:
+    def __init__(self, n_in: int, n_out: int, shape: Shape, columns: tuple[int, int] | None = None) -> None:
         super().__init__()
+        self.columns = columns or (0, n_in)
+        n_in = self.columns[1] - self.columns[0]
         self.stack, self.delay = shape.stack, shape.delay
         reads_pairs = shape.stack > 1
         self.proj_in = (
@@ -86,6 +88,7 @@ class LipNet(nn.Module):
 
     def encode(self, rows: torch.Tensor) -> torch.Tensor:
         """(B,L/stack,H) what the LSTM makes of the sound, before it is turned into lips."""
+        rows = rows[..., slice(*self.columns)]
         n, length, size = rows.shape
         steps = rows.reshape(n, length // self.stack, size * self.stack)
         return self.lstm(self.drop(self.proj_in(steps)))[0]
@@ -198,7 +201,9 @@ class LipModel:
             f"basis.{name}": torch.from_numpy(getattr(self.basis, name)) for name in ("mean", "components", "spread")
         }
         encoder = {"name": self.encoder.name, "identity": self.encoder.identity}
+        columns = [list(net.columns) for net in self.nets]
         about = {"network": self.network, "nets": len(self.nets), "encoder": encoder, "report": self.report}
+        about |= {"columns": columns}
         save_tensors(path, tensors, {**(metadata or {}), "format": FORMAT, "lips": json.dumps(about)})
 
     @classmethod
@@ -232,10 +237,19 @@ class LipModel:
                 isinstance(report.get(name, 0.0), (int, float)) for name in ("lmd", "opening_r", "articulation")
             ):
                 raise ValueError("measures that are no numbers")
-            nets = [LipNet(n_in, n_out, shape).eval() for _ in range(about["nets"])]
+            columns = [_within(n_in, *pair) for pair in about.get("columns", [(0, n_in)] * about["nets"])]
+            nets = [LipNet(n_in, n_out, shape, pair).eval() for pair in columns]
+            if len(nets) != about["nets"]:
+                raise ValueError("columns of other networks")
             for i, net in enumerate(nets):
                 file.fill(net, f"net{i}.")
         return cls(about["network"], nets, mean, scale, basis, rest, gain, report, encoder)
+
+
+def _within(n_in: int, first: int, after: int) -> tuple[int, int]:
+    if not 0 <= first < after <= n_in:
+        raise ValueError("columns that no features have")
+    return first, after
 
 
 def _encoder_of(about: Mapping, whisper_model: str) -> SpeechEncoder | None:

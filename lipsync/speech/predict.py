@@ -68,6 +68,6 @@ def lips_for(
 
 
 def speech_embedding(wave: Waveform, clock: FrameClock) -> np.ndarray:
-    """(N,256) float32: what the bundled lip model's LSTM makes of the sound at the frames of `clock`. The same for
-    everybody, so that a texture's weights do not hang on an adapted lip model."""
-    return pieces_at(bundled_lip_model().embed(wave), clock)
+    """(N,256) float32: what the LSTM of the bundled log-mel lip model makes of the sound at the frames of `clock`. The
+    same for everybody and in every version, so that a texture's weights do not hang on another lip model."""
+    return pieces_at(bundled_lip_model("logmel").embed(wave), clock)

@@ -243,7 +243,9 @@ def _of_lips(lips: Mapping[str, Any]) -> str:
     text = "Lips from " + source.get(lips.get("lips_from", ""), "the person's own speech")
     if "lmd" not in lips:
         return f"{text}; not measured on this person."
+    span = f" ({lips['opening_r_low']:.2f} to {lips['opening_r_high']:.2f})" if "opening_r_low" in lips else ""
+    met = f", {100 * lips['closures']:.0f} % of the closures met" if "closures" in lips else ""
     return (
         f"{text}; on held-out speech: error {lips['lmd']:.4f} eye distances, "
-        f"opening r {lips['opening_r']:.2f}, articulation {lips['articulation']:.2f}."
+        f"opening r {lips['opening_r']:.2f}{span}, articulation {lips['articulation']:.2f}{met}."
     )

@@ -6,7 +6,14 @@ import tomllib
 from pathlib import Path
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-LIP_PRIOR = WEIGHTS / "lips-prior.safetensors"
+#: By the encoder that they hear by.
+LIP_PRIORS = {
+    "logmel": WEIGHTS / "lips-prior-logmel.safetensors",
+    "distilled": WEIGHTS / "lips-prior-distilled.safetensors",
+    "whisper": WEIGHTS / "lips-prior-whisper.safetensors",
+}
+#: The encoders of a joint one, in its order: its prior is the mean of theirs.
+JOINT = ("distilled", "logmel")
 SPEECH_ENCODER = WEIGHTS / "speech-encoder.safetensors"
 MOUTH_ENCODER = WEIGHTS / "mouth-encoder.safetensors"
 

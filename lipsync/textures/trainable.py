@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
@@ -23,8 +22,7 @@ from lipsync.core.objective import Objective
 from lipsync.core.runtime import all_threads, channels_last
 from lipsync.core.texture import MouthTexture, Need, TextureMethod, TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
-from lipsync.store.cache import content_hash, save_tensors
-from lipsync.store.registry import LIP_PRIOR
+from lipsync.store.cache import save_tensors
 from lipsync.store.weights_file import plain_report, read_weights_file
 from lipsync.textures.nets import resized
 
@@ -155,7 +153,6 @@ class TrainableTexture(Generic[Options]):
         """One safetensors file that says all it needs: method, config, crop, report, weights."""
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.nets.state_dict().items()}
         about = {"method": self.name, "config": asdict(self.config), "space": asdict(self.space), "report": self.report}
-        about |= {"speech": _heard()} if "speech" in self.needs else {}
         save_tensors(path, tensors, {"format": FORMAT, "texture": json.dumps(about)})
 
     # --- inside ---
@@ -186,10 +183,6 @@ class TrainableTexture(Generic[Options]):
             raise LipsyncError(
                 f"{self._file_name} holds weights of the texture {about['method']}, not {self.name}. "
                 f"Use --texture {about['method']}, or train {self.name}."
-            )
-        if "speech" in self.needs and about.get("speech") != _heard():
-            raise LipsyncError(
-                f"{self._file_name} learned from speech as another version of lipsync hears it. Train it again."
             )
         self._read = about, tensors
         return self._read
@@ -296,12 +289,6 @@ def _jaw_from_lips(bank: MouthBank) -> torch.Tensor:
     found = torch.linalg.solve(gram + keep, numbers.T @ (jaw - mean))
     found[-1] += mean
     return found.float()
-
-
-@cache
-def _heard() -> str:
-    """Tells one bundled lip model, whose features are the `speech` of a query, from another."""
-    return content_hash(LIP_PRIOR)[:16]
 
 
 def _for_jaw(lips: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:

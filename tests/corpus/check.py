@@ -21,7 +21,7 @@ from tests.corpus.corpus import Item
 from tests.support import ROOT
 from tests.support.video_clips import number_of
 
-PRIOR = ROOT / "lipsync" / "weights" / "lips-prior.safetensors"
+PRIOR = ROOT / "lipsync" / "weights" / "lips-prior-logmel.safetensors"
 #: The sound begins with the first frame within this; the mouth follows the sound within a little more than one frame of
 #: 25 a second.
 SOUND_S, MOUTH_S = 0.005, 0.06

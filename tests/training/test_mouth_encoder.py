@@ -170,7 +170,7 @@ def test_a_file_keeps_the_network_and_a_wrong_one_is_told(tmp_path, material):
     for wrong in (
         tmp_path / "broken.safetensors",
         tmp_path / "absent.safetensors",
-        MOUTH_ENCODER.with_name("lips-prior.safetensors"),
+        MOUTH_ENCODER.with_name("lips-prior-logmel.safetensors"),
     ):
         with pytest.raises(LipsyncError, match="mouth encoder"):
             mouth_encoder(wrong)

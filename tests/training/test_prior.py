@@ -18,7 +18,7 @@ from lipsync.core.timebase import to_feature_clock
 from lipsync.learning.lip_examples import NO_VARIATION, Variation, settled
 from lipsync.speech.encoders.registry import LOGMEL
 from lipsync.speech.prior import bundled_lip_model, prior_for
-from lipsync.store.registry import LIP_PRIOR, WEIGHTS
+from lipsync.store.registry import LIP_PRIORS, WEIGHTS
 from tests.support import ROOT, SAMPLES
 from tests.support.speech import talk
 from training.acoustic_augmentation import augment, resized_speaker
@@ -168,4 +168,4 @@ def test_learning_starts_from_the_prior_of_the_same_network(tmp_path):
     assert prior_for(LipsConfig()).network == "bidirectional"
     assert prior_for(LipsConfig(prior="none")) is None and prior_for(LipsConfig(network="paper")) is None
     with pytest.raises(UsageError, match="bidirectional"):
-        prior_for(LipsConfig(network="paper", prior=str(LIP_PRIOR)))
+        prior_for(LipsConfig(network="paper", prior=str(LIP_PRIORS["logmel"])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -56,6 +57,37 @@ class Acoustic:
 
     def encode(self, wave: Waveform) -> AudioFeatures:
         return AudioFeatures(self.rows(wave)[:])
+
+
+class Joint:
+    """Several encoders' rows side by side: networks that hear by one of them each can then be averaged."""
+
+    rate, varies = 100, False
+
+    def __init__(self, name: str, parts: Sequence[SpeechEncoder]) -> None:
+        self.name, self.parts = name, tuple(parts)
+        self.identity = f"{name}: {'; '.join(part.identity for part in parts)}"
+        self.size = sum(part.size for part in parts)
+        self.latency_s = max(part.latency_s for part in parts)
+
+    def rows(self, wave: Waveform) -> JointRows:
+        return JointRows([part.rows(wave) for part in self.parts])
+
+    def encode(self, wave: Waveform) -> AudioFeatures:
+        return AudioFeatures(self.rows(wave)[:])
+
+
+class JointRows:
+    """Rows of one length, side by side."""
+
+    def __init__(self, parts: Sequence[Rows]) -> None:
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def __getitem__(self, rows: slice) -> torch.Tensor:
+        return torch.cat([part[rows].cpu() for part in self.parts], 1)
 
 
 class OnFeatureClock:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from audio.features import FeatureSpec
 from lipsync.core.errors import UsageError
-from lipsync.speech.encoders.base import Acoustic, SpeechEncoder
+from lipsync.speech.encoders.base import Acoustic, Joint, SpeechEncoder
+from lipsync.store.registry import JOINT
 
 PAPER = Acoustic("paper", FeatureSpec())
 LOGMEL = Acoustic("logmel", FeatureSpec("logmel", differences=False))
-NAMES = ("paper", "logmel", "whisper", "distilled")
+NAMES = ("paper", "logmel", "whisper", "distilled", "joint")
 #: What "auto" is for each network.
-OWN = {"paper": "paper", "causal": "logmel", "bidirectional": "distilled"}
+OWN = {"paper": "paper", "causal": "logmel", "bidirectional": "joint"}
+
+
+@cache
+def _joint() -> Joint:
+    return Joint("joint", [get_encoder(name) for name in JOINT])
 
 
 def get_encoder(name: str, network: str = "bidirectional", whisper_model: str = "") -> SpeechEncoder:
@@ -29,4 +37,6 @@ def get_encoder(name: str, network: str = "bidirectional", whisper_model: str = 
         from lipsync.speech.encoders.distilled import bundled_encoder
 
         return bundled_encoder()
+    if name == "joint":
+        return _joint()
     raise UsageError(f"There is no speech encoder {name!r}; known: {', '.join(NAMES)}.")

@@ -298,7 +298,7 @@ def tiny_jobs(folder):
     from video.read import read_frames
     from video.write import VideoWriter
 
-    config = DubConfig(batch=4, lips=LipsConfig(model=str(ROOT / "lipsync/weights/lips-prior.safetensors")))
+    config = DubConfig(batch=4, lips=LipsConfig(model=str(ROOT / "lipsync/weights/lips-prior-logmel.safetensors")))
     samples, rate = soundfile.read(ROOT / "samples/speech.wav", dtype="int16")
     for i in range(6):
         soundfile.write(folder / f"{i}.wav", samples[: int((1.6 + 0.2 * i) * rate)], rate)

@@ -243,9 +243,9 @@ def test_the_command_writes_weights_and_pictures(run, tmp_path, monkeypatch):
 def test_one_sentence_for_what_cannot_be_used(run, tmp_path, subject, args, says, status):
     (tmp_path / "broken.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00not json at all")
     small(OWN).begin(subject, "cpu").save(tmp_path / "other.safetensors")
-    from lipsync.store.registry import LIP_PRIOR
+    from lipsync.store.registry import LIP_PRIORS
 
-    (tmp_path / "lips.safetensors").write_bytes(LIP_PRIOR.read_bytes())
+    (tmp_path / "lips.safetensors").write_bytes(LIP_PRIORS["logmel"].read_bytes())
     (tmp_path / "mine.py").write_text("class Method:\n    name = 'mine'\n")
     done = run(*args)
     assert done.exit_code == status and says in done.stderr, done.output

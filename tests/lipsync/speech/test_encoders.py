@@ -99,10 +99,11 @@ class Ramp:
 
 def test_windows_of_whisper_lie_on_a_fixed_grid_and_have_context():
     seconds = 95.0
-    samples = np.repeat(np.arange(round(seconds * 50)), 320).astype(np.float32)
+    place = np.linspace(0, 1, round(seconds * 50), dtype=np.float32)
+    samples = np.repeat(place, 320)
     rows = WhisperRows(Ramp(), Waveform.of(samples))
     whole = rows.make(0, 4750)
-    assert torch.equal(whole[:, 1], torch.arange(4750.0)), "every row is of its own place"
+    assert np.array_equal(whole[:, 1], place), "every row is of its own place"
     inner = whole[:, 0]
     assert (inner[400:4300] >= 250).all() and (inner[400:4300] < 1250).all(), "with 5 s of context on both sides"
     assert torch.equal(rows.make(1200, 1300), whole[1200:1300])

@@ -292,7 +292,7 @@ def test_the_command_writes_every_format(run, model, tmp_path, short_speech):
 
 
 def test_without_a_model_the_bundled_one_speaks(run, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("lipsync.pipelines.lips.bundled_lip_model", lambda: LipModel.load(model))
+    monkeypatch.setattr("lipsync.pipelines.lips.bundled_lip_model", lambda *asked: LipModel.load(model))
     assert run("-o", "a.csv").exit_code == 0 and run("-o", "b.csv", "--lips", model).exit_code == 0
     assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
 

@@ -26,7 +26,7 @@ from tests.support.faults import KILL, Fault, forked
 from video.clock import FrameClock
 from video.write import VideoWriter
 
-MODEL = ROOT / "lipsync/weights/lips-prior.safetensors"
+MODEL = ROOT / "lipsync/weights/lips-prior-logmel.safetensors"
 ERRORS = ("ENOSPC", "EIO", "EACCES")
 HOWS = (KILL, *ERRORS)
 PREVIEW_S = 0.4
