@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 
 from audio.load import load_track
-from audio.vad import voice_activity
 from benchmarks.common import DATA, config_of, grid_clips, parser, report
 from benchmarks.lips_grid import Clip, clip_of, eased, predicted_lips
 from lipsync.config.schema import DubConfig
@@ -33,6 +32,7 @@ from lipsync.learning.lip_examples import LipExample
 from lipsync.metrics.lips import CLOSED_TOLERANCE, articulation, opening_r
 from lipsync.speech.lip_model import LipModel
 from lipsync.speech.prior import bundled_lip_model
+from lipsync.speech.voice import voice_activity
 from lipsync.store.cache import Cache
 from lipsync.target.analyse import follow_face
 

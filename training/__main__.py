@@ -1,4 +1,4 @@
-"""python -m training lips|encoder [--recipe NAME] [-o FILE] [--work FOLDER]: makes a bundled model again."""
+"""python -m training lips|encoder|voice [--recipe NAME] [-o FILE] [--work FOLDER]: makes a bundled model again."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import argparse
 import sys
 from pathlib import Path
 
+#: The recipe of each model that ships.
+RECIPES = {"lips": "prior", "encoder": "mouth-encoder", "voice": "voice"}
+
 
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m training", description="Train a model that ships with lipsync.")
-    options.add_argument("what", choices=["lips", "encoder"], help="lips: speech to lips; encoder: the mouth encoder")
     options.add_argument(
-        "--recipe", help="a file of training/recipes, or a .toml file (default: prior, or mouth-encoder)"
+        "what",
+        choices=list(RECIPES),
+        help="lips: speech to lips; encoder: the mouth encoder; voice: who is heard speaking",
+    )
+    options.add_argument(
+        "--recipe", help="a file of training/recipes, or a .toml file (default: prior, mouth-encoder or voice)"
     )
     options.add_argument("-o", "--out", type=Path, help="the model to write (default: RECIPE.safetensors)")
     options.add_argument(
@@ -26,11 +33,11 @@ def main() -> None:
     from lipsync.core.errors import LipsyncError
     from lipsync.core.progress import Bars, Lines
 
-    recipe = args.recipe or {"lips": "prior", "encoder": "mouth-encoder"}[args.what]
+    recipe = args.recipe or RECIPES[args.what]
     out = args.out or Path(f"{Path(recipe).stem}.safetensors")
     try:
         with Bars(sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr) as hook:
-            summary = {"lips": _lips, "encoder": _encoder}[args.what](recipe, args, out, hook)
+            summary = {"lips": _lips, "encoder": _encoder, "voice": _voice}[args.what](recipe, args, out, hook)
     except LipsyncError as trouble:
         raise SystemExit(f"lipsync: {trouble}") from None
     print(f"{out}: {summary}")
@@ -53,6 +60,14 @@ def _encoder(recipe: str, args: argparse.Namespace, out: Path, hook) -> object:
 
     made = EncoderRecipe.load(recipe)
     make_encoder(made, args.work, hook).save(out, {"recipe": Path(recipe).stem})
+    return made
+
+
+def _voice(recipe: str, args: argparse.Namespace, out: Path, hook) -> object:
+    from training.voice import VoiceRecipe, make_voice
+
+    made = VoiceRecipe.load(recipe)
+    make_voice(made, args.work, hook).save(out, {"recipe": Path(recipe).stem})
     return made
 
 

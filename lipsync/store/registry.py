@@ -8,6 +8,7 @@ from pathlib import Path
 WEIGHTS = Path(__file__).parents[1] / "weights"
 LIP_PRIOR = WEIGHTS / "lips-prior.safetensors"
 MOUTH_ENCODER = WEIGHTS / "mouth-encoder.safetensors"
+VOICE = WEIGHTS / "voice.safetensors"
 
 
 def trained_on() -> dict[str, str]:
