@@ -63,7 +63,8 @@ def make_voice(recipe: VoiceRecipe, work: Path, hook: Hook = silent) -> VoiceNet
     """The network of a recipe, from nothing. work: a folder for all that is made on the way. LipsyncError: sounds are
     missing."""
     work.mkdir(parents=True, exist_ok=True)
-    kept = work / f"voice-scenes-{recipe.scenes}-{recipe.held_scenes}-{recipe.seconds:g}-{recipe.synthetic}-{recipe.seed}.npz"
+    kind = (recipe.scenes, recipe.held_scenes, recipe.seconds, recipe.synthetic, recipe.seed)
+    kept = work / f"voice-scenes-{'-'.join(f'{value:g}' for value in kind)}.npz"
     if not kept.exists():
         learned, choosing = materials(recipe.synthetic, recipe.seed, hook)
         x, y = scenes(learned, recipe.scenes, recipe.seconds, recipe.seed, hook)
