@@ -1,6 +1,10 @@
-"""When somebody speaks."""
+"""When there is sound above the noise, and the tools that turn rows of "speech or not" into stretches of it.
+
+What is speech, and not music or hum, is told by `lipsync.speech.voice`."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,32 +20,65 @@ SPEECH_BINS = slice(5, 200)  # the same, in bins of 31.25 Hz
 #: Mean rise over the noise floor, dB per band, that starts and that ends speech.
 START_DB, STOP_DB = 9.0, 5.0
 #: Nothing below this level (dB, full scale = 0) is speech; speech starts and ends this far under the loud parts (95th
-#: percentile): breaths
-#: and room noise stay below.
+#: percentile): breaths and room noise stay below.
 QUIET_DB, START_RANGE_DB, STOP_RANGE_DB = -65.0, 20.0, 34.0
+#: Below this level nothing was recorded: zeros that a program wrote, not the silence of a room.
+DIGITAL_DB = -100.0
+DIGITAL_PEAK = 1e-5  # a third of a step of 16 bits
 NOISE_WINDOW_S = 12
 GAP_S, BLIP_S, HANG_S = 0.16, 0.1, 0.03
 
 
-def voice_activity(wave: Waveform) -> np.ndarray:
-    """(F,) bool at 100 per second: True while somebody speaks, closures of plosives included.
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Loudness at 100 per second. level: (F,) dB of full scale; bands_db: (F,B) of each speech band."""
 
-    A band-wise noise floor follows the recording, so hum and steady noise are silence; exact silence is all False.
+    level: np.ndarray
+    bands_db: np.ndarray
+
+    @property
+    def recorded(self) -> np.ndarray:
+        """(F,) bool: False in digital silence."""
+        return self.level > DIGITAL_DB
+
+
+def sound_activity(wave: Waveform) -> np.ndarray:
+    """(F,) bool at 100 per second: True while something sounds above the noise, closures of plosives included.
+
+    A band-wise noise floor follows the recording, so hum and steady noise are silence; music is not. Digital silence
+    is all False and sets no floor.
     """
-    level, bands_db = _levels(wave.samples)
-    rise = _rise(bands_db)
-    loud = np.percentile(level, 95)
-    start = (rise > START_DB) & (level > max(QUIET_DB, loud - START_RANGE_DB))
-    stay = (rise > STOP_DB) & (level > max(QUIET_DB, loud - STOP_RANGE_DB))
-    voiced = _hysteresis(start, stay)
-    voiced = _closed(voiced, round(GAP_S * FEATURE_RATE))
-    voiced = binary_opening(voiced, np.ones(round(BLIP_S * FEATURE_RATE)))
-    return maximum_filter1d(voiced, 2 * round(HANG_S * FEATURE_RATE) + 1)
+    levels = levels_of(wave.samples)
+    heard = levels.recorded
+    if not heard.any():
+        return heard
+    rise, loud = _rise(levels), np.percentile(levels.level[heard], 95)
+    start = (rise > START_DB) & (levels.level > max(QUIET_DB, loud - START_RANGE_DB))
+    stay = (rise > STOP_DB) & (levels.level > max(QUIET_DB, loud - STOP_RANGE_DB))
+    return maximum_filter1d(stretches(start, stay), 2 * round(HANG_S * FEATURE_RATE) + 1)
 
 
-def _levels(samples: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """(F,) level and (F,B) level of each speech band, dB, over five rows. Spectra are made and dropped minute by
-    minute, and bands smoothed one by one: only the (F,B) is as long as the speech."""
+def stretches(start: np.ndarray, stay: np.ndarray) -> np.ndarray:
+    """(F,) bool: runs of `stay` in which there is a `start`, short gaps (closures of plosives) filled, clicks
+    dropped."""
+    voiced = closed(_hysteresis(start, stay), round(GAP_S * FEATURE_RATE))
+    return binary_opening(voiced, np.ones(round(BLIP_S * FEATURE_RATE)))
+
+
+def recorded(samples: torch.Tensor) -> np.ndarray:
+    """(F,) bool: False in digital silence, 10 ms before the row to 10 ms after."""
+    n_rows, half = 1 + len(samples) // HOP, np.zeros(2 + len(samples) // HOP, bool)
+    for rows in pieces(n_rows):
+        part = samples[rows.start * HOP : rows.stop * HOP]
+        part = torch.nn.functional.pad(part, (0, -len(part) % HOP))
+        loud = part.reshape(-1, HOP).abs().amax(1) > DIGITAL_PEAK
+        half[1 + rows.start : 1 + rows.start + len(loud)] = loud.cpu().numpy()
+    return half[:-1] | half[1:]
+
+
+def levels_of(samples: torch.Tensor) -> Levels:
+    """Level over five rows. Spectra are made and dropped piece by piece, and bands smoothed one by one: only the (F,B)
+    is as long as the speech."""
     n_rows, filters = 1 + len(samples) // HOP, mel_filters(N_BANDS, 512, samples.device)[SPEECH_BANDS]
     level, bands = np.empty(n_rows), np.empty((n_rows, len(filters)))
     for rows in pieces(n_rows):
@@ -50,12 +87,13 @@ def _levels(samples: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         bands[rows] = (power @ filters.T).cpu().numpy()
     for band in bands.T:
         band[:] = _db(uniform_filter1d(band, 5, mode="nearest"))
-    return _db(uniform_filter1d(level, 5, mode="nearest") / (257 * 400)), bands
+    return Levels(_db(uniform_filter1d(level, 5, mode="nearest") / (257 * 400)), bands)
 
 
-def _rise(bands_db: np.ndarray) -> np.ndarray:
+def _rise(levels: Levels) -> np.ndarray:
     """(F,) mean over the bands of how far each is above its noise floor, dB, at most 30."""
-    centres, floors = _noise_floors(bands_db)
+    bands_db = levels.bands_db
+    centres, floors = _noise_floors(bands_db, levels.recorded)
     rise = np.empty(len(bands_db))
     for rows in pieces(len(bands_db)):
         floor = np.stack([np.interp(np.arange(rows.start, rows.stop), centres, band) for band in floors.T], 1)
@@ -67,26 +105,25 @@ def _db(power: np.ndarray) -> np.ndarray:
     return 10 * np.log10(np.maximum(power, 1e-12))
 
 
-def _noise_floors(bands_db: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(W,) rows and (W,B) level of each band in its quietest moments around them: the 10th percentile of a 12 s
-    window."""
+def _noise_floors(bands_db: np.ndarray, recorded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(W,) rows and (W,B) level of each band in its quietest recorded moments around them: the 10th percentile of a
+    12 s window."""
     n, size = len(bands_db), NOISE_WINDOW_S * FEATURE_RATE
-    if n <= size:
-        return np.zeros(1), np.percentile(bands_db, 10, axis=0)[None]
-    centres = np.linspace(size / 2, n - size / 2, max(2, round(2 * n / size)))
-    return centres, np.stack(
-        [np.percentile(bands_db[int(c - size / 2) : int(c + size / 2)], 10, axis=0) for c in centres]
-    )
+    centres = np.linspace(size / 2, n - size / 2, max(2, round(2 * n / size))) if n > size else np.array([n / 2])
+    windows = [slice(max(0, int(c - size / 2)), int(c + size / 2)) for c in centres]
+    pairs = [(c, bands_db[w][recorded[w]]) for c, w in zip(centres, windows, strict=True)]
+    heard = [(c, rows) for c, rows in pairs if len(rows)]
+    return np.array([c for c, _ in heard]), np.stack([np.percentile(rows, 10, axis=0) for _, rows in heard])
 
 
 def _hysteresis(start: np.ndarray, stay: np.ndarray) -> np.ndarray:
-    """Runs of `stay` that contain a `start`."""
+    """(F,) bool: runs of `stay` that contain a `start`."""
     stay = stay | start
     run = np.cumsum(np.diff(stay.astype(np.int8), prepend=0) == 1) * stay
     return np.isin(run, np.unique(run[start])) & stay
 
 
-def _closed(voiced: np.ndarray, gap: int) -> np.ndarray:
-    """Gaps of up to `gap` between voiced stretches filled."""
+def closed(voiced: np.ndarray, gap: int) -> np.ndarray:
+    """(F,) bool: gaps of up to `gap` rows between voiced stretches filled."""
     padded = np.pad(voiced, gap)
     return binary_closing(padded, np.ones(gap + 1))[gap : len(padded) - gap]

@@ -28,7 +28,6 @@ import numpy as np
 import torch
 
 from audio.load import Waveform
-from audio.vad import voice_activity
 from benchmarks.common import DATA, config_of, grid_clips, parser, report, with_interval
 from lipsync.core.lips import close_when_silent, opening, rest_shape, uncrossed
 from lipsync.core.timebase import lips_at, voiced_at
@@ -37,6 +36,7 @@ from lipsync.learning.lip_examples import LipExample
 from lipsync.learning.lips import train_lip_model
 from lipsync.metrics.lips import articulation, bootstrap_interval, lmd, opening_r
 from lipsync.speech.lip_model import SHAPES, LipModel
+from lipsync.speech.voice import voice_activity
 from training import grid
 from training.closures import Closures, closures, grid_phones
 from video.clock import FrameClock

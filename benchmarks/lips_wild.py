@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 
 from audio.load import load_speech, load_track
-from audio.vad import voice_activity
 from benchmarks.common import DATA, SAMPLES, config_of, grid_clips, parser, report
 from benchmarks.lips_grid import Clip, clip_of, eased, predicted_lips
 from lipsync.config.schema import DubConfig
@@ -38,6 +37,7 @@ from lipsync.speech.cues import mouth_cues
 from lipsync.speech.lip_model import LipModel
 from lipsync.speech.predict import lips_for
 from lipsync.speech.prior import bundled_lip_model
+from lipsync.speech.voice import voice_activity
 from lipsync.store.cache import Cache
 from lipsync.target.analyse import follow_face
 from training.phones import BILABIALS

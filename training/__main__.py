@@ -1,5 +1,5 @@
-"""python -m training lips|speech-encoder|encoder [--recipe NAME] [-o FILE] [--work FOLDER]: makes a bundled model
-again."""
+"""python -m training lips|speech-encoder|encoder|voice [--recipe NAME] [-o FILE] [--work FOLDER]: makes a bundled
+model again."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import argparse
 import sys
 from pathlib import Path
 
+#: The recipe of each model that ships.
+RECIPES = {"lips": "prior", "encoder": "mouth-encoder", "voice": "voice"}
+
 
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m training", description="Train a model that ships with lipsync.")
     options.add_argument(
         "what",
         choices=list(MADE),
-        help="lips: speech to lips; speech-encoder: what they hear; encoder: the mouth encoder",
+        help="lips: speech to lips; speech-encoder: what they hear; encoder: the mouth encoder; voice: who is heard "
+        "speaking",
     )
     options.add_argument("--recipe", help="a file of training/recipes, or a .toml file (default: prior, ...)")
     options.add_argument("-o", "--out", type=Path, help="the model to write (default: RECIPE.safetensors)")
@@ -68,11 +72,20 @@ def _encoder(recipe: str, args: argparse.Namespace, out: Path, hook) -> object:
     return made
 
 
+def _voice(recipe: str, args: argparse.Namespace, out: Path, hook) -> object:
+    from training.voice import VoiceRecipe, make_voice
+
+    made = VoiceRecipe.load(recipe)
+    make_voice(made, args.work, hook).save(out, {"recipe": Path(recipe).stem})
+    return made
+
+
 #: What can be made: the recipe of the bundled one, and how.
 MADE = {
     "lips": ("prior", _lips),
     "speech-encoder": ("speech-encoder", _speech_encoder),
     "encoder": ("mouth-encoder", _encoder),
+    "voice": ("voice", _voice),
 }
 
 

@@ -13,7 +13,7 @@ from scipy.ndimage import uniform_filter1d
 
 from audio.features import FEATURE_RATE, FeatureSpec, speech_features
 from audio.load import Waveform
-from audio.vad import voice_activity
+from lipsync.speech.voice import voice_activity
 from training.phones import SILENCE, Phones
 from training.tts import Utterance
 

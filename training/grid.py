@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from audio.load import RATE, Waveform, load_track
-from audio.vad import voice_activity
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import rest_shape
 from lipsync.core.progress import Hook, silent
 from lipsync.core.timebase import voiced_at
 from lipsync.core.types import FaceTrack, LipTrack
+from lipsync.speech.voice import voice_activity
 from media.atomic import atomic_write
 from media.container import open_media
 from video.clock import FrameClock

@@ -149,7 +149,7 @@ def voiced_frames(stream: VideoStream) -> np.ndarray | None:
     """(T,) bool the video's own voice at the middle of each frame; None without sound."""
     from audio.features import FEATURE_RATE
     from audio.load import load_track
-    from audio.vad import voice_activity
+    from lipsync.speech.voice import voice_activity
 
     if not stream.has_audio:
         return None

@@ -11,11 +11,11 @@ import torch
 
 from audio.features import HOP
 from audio.load import Waveform, load_track
-from audio.vad import voice_activity
 from lipsync.core.lips import opening, rest_shape
 from lipsync.core.timebase import shot_at_features, to_feature_clock
 from lipsync.core.types import Footage, LipTrack
 from lipsync.speech.encoders.base import SpeechEncoder
+from lipsync.speech.voice import voice_activity
 from media import MediaError
 from video.clock import FrameClock
 

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from audio.load import Waveform, load_track
-from audio.vad import voice_activity
 from lipsync.config.load import to_plain, validate
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError, UsageError
@@ -29,6 +28,7 @@ from lipsync.pipelines.models import lip_model_for, texture_facts, texture_for
 from lipsync.render.loop import Scene, render
 from lipsync.render.plan import faces_along, make_plan
 from lipsync.speech.predict import Utterance, lips_for, predict_utterance, speech_embedding
+from lipsync.speech.voice import voice_activity
 from lipsync.store.cache import Cache, content_hash
 from lipsync.store.preflight import check_encoder, check_files, check_readable
 from lipsync.store.receipt import versions

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from audio.load import Waveform, load_speech
-from audio.vad import voice_activity
 from lipsync.config.load import validate
 from lipsync.config.schema import DubConfig
 from lipsync.core.progress import Hook, silent
@@ -23,6 +22,7 @@ from lipsync.speech.export import lips_csv, lips_json
 from lipsync.speech.lip_model import LipModel
 from lipsync.speech.predict import lips_for
 from lipsync.speech.prior import bundled_lip_model
+from lipsync.speech.voice import voice_activity
 from lipsync.store.cache import Cache, content_hash
 from lipsync.store.preflight import check_encoder, check_files, lips_format, written_whole
 from lipsync.store.receipt import own_version

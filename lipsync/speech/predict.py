@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from audio.load import Waveform, load_speech
-from audio.vad import voice_activity
 from lipsync.config.schema import DubConfig
 from lipsync.core.lips import close_when_silent, with_every_closure
 from lipsync.core.timebase import lips_at, output_clock, pieces_at, voiced_at
 from lipsync.core.types import LipTrack
 from lipsync.speech.lip_model import LipModel
 from lipsync.speech.prior import bundled_lip_model
+from lipsync.speech.voice import voice_activity
 from lipsync.store.cache import content_hash
 from video.clock import FrameClock
 

@@ -16,6 +16,7 @@ LIP_PRIORS = {
 JOINT = ("distilled", "logmel")
 SPEECH_ENCODER = WEIGHTS / "speech-encoder.safetensors"
 MOUTH_ENCODER = WEIGHTS / "mouth-encoder.safetensors"
+VOICE = WEIGHTS / "voice.safetensors"
 
 
 def trained_on() -> dict[str, str]:

@@ -8,15 +8,15 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from audio.load import load_track
-from audio.vad import voice_activity
 from lipsync.core.lips import rest_shape
 from lipsync.core.timebase import voiced_at
 from lipsync.core.types import Footage, TargetAnalysis
+from lipsync.speech.voice import voice_activity
 from lipsync.store.cache import Cache, save_arrays, step_key
 from media import MediaError
 
 #: Raise whenever the same sound would give other frames.
-VERSION = 1
+VERSION = 2
 
 
 def resting_lips(subject: TargetAnalysis, cache: Cache) -> np.ndarray:

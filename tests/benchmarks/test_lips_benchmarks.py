@@ -18,6 +18,7 @@ from lipsync.config.schema import LipsConfig
 from lipsync.core.canonical import canonical_68
 from lipsync.core.lips import LIPS_FROM_68, LOWER_INNER, UPPER_INNER, opening
 from lipsync.core.types import LipTrack
+from training.background_sounds import vowels
 from training.closures import Closures
 from video.clock import FrameClock
 
@@ -80,10 +81,10 @@ def test_the_control_is_another_clip():
 
 @cache
 def loud_when_open(path: Path, tracks: Path) -> lips_grid.Clip:
-    """A clip whose noise is as loud as its mouth is open, different for each name."""
+    """A clip whose vowels are as loud as its mouth is open, different for each name."""
     rng = np.random.default_rng(int(path.stem))
     syllables = np.interp(np.arange(48000), np.sort(rng.uniform(8000, 40000, 8)), np.tile([0, 1.0], 4), 0, 0)
-    wave = Waveform.of(syllables * rng.normal(size=48000) * 0.1)
+    wave = Waveform.of(syllables * vowels(48000, rng) * 0.1)
     gap = 0.15 * syllables[::640]
     return lips_grid.Clip(wave, lips(gap), gap > 0.01, ((0.5, 0.5, "b"),))
 

@@ -47,9 +47,9 @@ def repeated(path, minutes: int):
 @pytest.mark.timeout(1200)
 def test_two_hours_of_speech_do_not_drift(tmp_path):
     from audio.load import load_speech
-    from audio.vad import voice_activity
     from lipsync.core.lips import opening
     from lipsync.speech.lip_model import LipModel
+    from lipsync.speech.voice import voice_activity
 
     wave = load_speech(repeated(tmp_path / "two hours.wav", 120))
     assert wave.duration_s == 7200 and len(wave.samples) == 7200 * wave.rate

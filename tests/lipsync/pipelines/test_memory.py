@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from audio import vad as voice
+from audio import vad
 from audio.features import FeatureRows, FeatureSpec, pieces, power_spectrum, speech_features
 from audio.load import Waveform, load_speech
 from lipsync.config.schema import DubConfig, LipsConfig
@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from fractions import Fraction
 from audio.load import load_speech
-from audio.vad import voice_activity
+from lipsync.speech.voice import voice_activity
 from lipsync.config.schema import RetimeConfig
 from lipsync.core.lips import LipBasis, close_when_silent
 from lipsync.render.retime import retime
@@ -151,12 +151,12 @@ def test_spectra_in_pieces_are_those_of_the_whole():
 
 
 @pytest.mark.parametrize("size", [7, 600])
-def test_voice_in_pieces_is_that_of_the_whole(monkeypatch, size):
+def test_loud_stretches_in_pieces_are_those_of_the_whole(monkeypatch, size):
     wave = some_speech(16000 * 40)
-    whole = voice.voice_activity(wave)
+    whole = vad.sound_activity(wave)
     assert 0.1 < whole.mean() < 0.9
-    monkeypatch.setattr(voice, "pieces", lambda n: pieces(n, size))
-    assert np.array_equal(voice.voice_activity(wave), whole)
+    monkeypatch.setattr(vad, "pieces", lambda n: pieces(n, size))
+    assert np.array_equal(vad.sound_activity(wave), whole)
 
 
 def test_values_in_pieces_reach_the_frames_as_the_whole_does():
