@@ -41,18 +41,21 @@ class InputLimits:
         return round(self.megapixels * 1e6)
 
 
-def open_media(path: str | Path, limits: InputLimits = InputLimits()) -> av.container.InputContainer:
-    """The opened file. Errors of PyAV are its own, MemoryError among them, save for MediaError where the format is none
-    of FORMATS."""
+def open_media(
+    path: str | Path, limits: InputLimits = InputLimits(), raw_format: str | None = None
+) -> av.container.InputContainer:
+    """The opened file. raw_format: of a file that does not say what it is, such as "g722". Errors of PyAV are its own,
+    MemoryError among them, save for MediaError where the format is none of FORMATS."""
     import av
     import av.error
 
-    options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file", "max_pixels": str(limits.n_pixels)}
+    formats = [*FORMATS, *([raw_format] if raw_format else [])]
+    options = {"format_whitelist": ",".join(formats), "protocol_whitelist": "file", "max_pixels": str(limits.n_pixels)}
     if count := impossible_count(path):
         raise MediaError(f"{path} is damaged: it states {count:,} samples, more than its size allows. Copy it again.")
     try:
         # From the root: a relative name can look like an address, "concat:a|b".
-        return av.open(os.path.abspath(path), options=options, metadata_errors="replace")
+        return av.open(os.path.abspath(path), format=raw_format, options=options, metadata_errors="replace")
     except av.error.ArgumentError as error:
         raise MediaError(
             f"{path} is damaged, or of a kind that is not opened, such as a playlist, which names other files. Convert "

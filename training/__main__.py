@@ -7,9 +7,6 @@ import argparse
 import sys
 from pathlib import Path
 
-#: The recipe of each model that ships.
-RECIPES = {"lips": "prior", "encoder": "mouth-encoder", "voice": "voice"}
-
 
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m training", description="Train a model that ships with lipsync.")

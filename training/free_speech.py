@@ -21,6 +21,7 @@ from media.atomic import atomic_write
 from training import grid
 from training.acoustic_augmentation import augment, resized_speaker, with_music
 from training.corpus import in_order
+from training.recordings import load_recording
 from training.sentences import text_for
 from training.tts import TRAIN_VOICES, synthesize
 
@@ -176,7 +177,7 @@ def _pieces_of(files: Sequence[Path], rng: np.random.Generator) -> Iterable[np.n
 def _sound(path: Path) -> np.ndarray:
     """What a file holds, from 0.1 s before its first sound to 0.1 s after its last; nothing if it cannot be read."""
     try:
-        samples = load_speech(path).samples.numpy()
+        samples = load_recording(path).samples.numpy()
     except MediaError:
         return np.zeros(0, np.float32)
     samples = samples * (PEAK / max(float(np.abs(samples).max()), 1e-3))

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from audio.features import FEATURE_RATE, HOP
-from audio.load import RATE, Waveform, load_speech
+from audio.load import RATE, Waveform
 from audio.vad import GAP_S, closed, sound_activity
 from lipsync.core.errors import LipsyncError
 from lipsync.core.progress import Hook, silent
 from media import MediaError
 from training import grid
 from training.phones import SILENCE
+from training.recordings import load_recording
 from training.sentences import text_for
 from training.tts import TRAIN_VOICES, engine_missing, synthesize
 
@@ -182,7 +183,7 @@ def _sounds(paths: Sequence[Path], speech: bool, hook: Hook) -> Iterator[Sound]:
     for i, path in enumerate(paths):
         hook("recordings", i + 1, len(paths))
         try:
-            wave = _telephone(path) if path.suffix == ".g722" else load_speech(path)
+            wave = load_recording(path)
         except MediaError:
             continue
         samples = wave.samples[: LONGEST_S * RATE]
@@ -190,15 +191,6 @@ def _sounds(paths: Sequence[Path], speech: bool, hook: Hook) -> Iterator[Sound]:
             continue
         heard = Waveform.of(samples.numpy())
         yield _sound(heard, loud_rows(heard) if speech else np.zeros(1 + len(samples) // HOP, bool))
-
-
-def _telephone(path: Path) -> Waveform:
-    """Wide-band telephone sound (G.722 without a container, which `load_speech` does not open)."""
-    import av
-
-    with av.open(str(path), format="g722") as container:
-        blocks = [np.zeros(0), *(frame.to_ndarray()[0] for frame in container.decode(audio=0))]
-    return Waveform.of(np.concatenate(blocks) / 32768, RATE, path.name)
 
 
 def loud_rows(wave: Waveform) -> np.ndarray:

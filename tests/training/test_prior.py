@@ -158,7 +158,7 @@ def test_the_bundled_prior_speaks():
     silent = [gap[int(s * 100) + 25 : int(e * 100) - 45] for name, s, e in spans if name == "pau" and e - s > 0.8]
     assert (
         np.mean(np.array(smallest) < 0.04) > 0.8
-        and np.median(smallest) < 0.2 * np.median(widest)
+        and np.median(smallest) < 0.25 * np.median(widest)
         and np.median(widest) > 0.06
     )
     assert all(np.median(part) < 0.03 for part in silent)

@@ -74,7 +74,7 @@ def test_the_papers_network_undoes_its_delay():
     new = talk(6, 6)
     ours, real = opening(model.predict(new.wave).points[::4][:150]), opening(new.lips.points)
     by_lag = [np.corrcoef(ours[5 + lag : 140 + lag], real[5:140])[0, 1] for lag in range(-5, 6)]
-    assert int(np.argmax(by_lag)) - 5 in (-1, 0, 1) and max(by_lag) > 0.8
+    assert int(np.argmax(by_lag)) - 5 in (-1, 0, 1) and max(by_lag) > 0.75
 
 
 def test_same_seed_same_model():

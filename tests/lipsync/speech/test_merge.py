@@ -17,7 +17,7 @@ def some_model(encoder, seed: int) -> LipModel:
     """Untrained networks with a basis of their own that spans all lips."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    axes = np.linalg.qr(rng.standard_normal((36, 36)))[0].T.reshape(36, 18, 2).astype(np.float32)
+    axes = np.ascontiguousarray(np.linalg.qr(rng.standard_normal((36, 36)))[0].T, np.float32).reshape(36, 18, 2)
     rest = rng.normal(0, 0.1, (18, 2)).astype(np.float32)
     rest[[12, 13, 14], 1] -= 5  # far apart, so that no lips cross
     basis = LipBasis(

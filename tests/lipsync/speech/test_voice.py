@@ -13,7 +13,7 @@ from audio.vad import sound_activity
 from lipsync.core.errors import LipsyncError
 from lipsync.speech import voice
 from lipsync.speech.voice import CHANNELS, VoiceNet, speech_likeness, voice_activity, voice_net
-from lipsync.store.registry import LIP_PRIOR, VOICE
+from lipsync.store.registry import LIP_PRIORS, VOICE
 from tests.support import DATA, SAMPLES
 
 GRID = DATA / "grid"
@@ -201,7 +201,7 @@ def test_a_file_keeps_the_network_and_a_wrong_one_is_told(tmp_path):
     again = voice_net(tmp_path / "v.safetensors")
     assert again.hear.weight.shape[0] == CHANNELS and (net(x) - again(x)).abs().max() < 0.01
     (tmp_path / "broken.safetensors").write_bytes(b"no")
-    for wrong in (tmp_path / "broken.safetensors", tmp_path / "absent.safetensors", LIP_PRIOR):
+    for wrong in (tmp_path / "broken.safetensors", tmp_path / "absent.safetensors", LIP_PRIORS["logmel"]):
         with pytest.raises(LipsyncError, match="voice network"):
             voice_net(wrong)
 
