@@ -32,7 +32,7 @@ from lipsync.core.timebase import voiced_at
 from lipsync.core.types import LipTrack
 from lipsync.learning.adaptation import adapt_lip_model
 from lipsync.learning.lip_examples import LipExample
-from lipsync.metrics.lips import CLOSED_TOLERANCE, articulation, closure_shares, opening_r
+from lipsync.metrics.lips import articulation, closure_shares, opening_r
 from lipsync.speech.cues import mouth_cues
 from lipsync.speech.lip_model import LipModel
 from lipsync.speech.predict import lips_for
@@ -143,7 +143,7 @@ def silence(model: LipModel, config: DubConfig, tracks: Path) -> dict:
 
 
 def _open(lips: LipTrack, clip: Clip) -> np.ndarray:
-    return opening(lips.points) > opening(clip.rest) + CLOSED_TOLERANCE
+    return opening(lips.points) > opening(clip.rest) + CLOSED_GAP
 
 
 def cues(model: LipModel, config: DubConfig, tracks: Path) -> dict:

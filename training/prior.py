@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 from audio.features import FEATURE_RATE
 from lipsync.core.errors import LipsyncError
-from lipsync.core.lips import LipBasis, opening
+from lipsync.core.lips import CLOSED_GAP, LipBasis, opening
 from lipsync.core.objective import Objective
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import LipTrack
@@ -36,7 +36,6 @@ from lipsync.speech.encoders.registry import get_encoder
 from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predict_standardised, scale_of
 from training import grid
 from training.alignment import phones_of
-from training.closures import CLOSED
 from training.coarticulation import Coarticulation
 from training.corpus import (
     REAL,
@@ -65,8 +64,8 @@ class PriorRecipe:
     """How a prior is made. texts: synthetic ones; real: learn from real recordings, too (False: from synthetic speech
     alone); shares: of the pieces of a batch that are real, revoiced, synthetic; flatten, opening: see
     lipsync.learning.lips.Recipe; noise: std added to standardised features; phones: weight of naming the phone that
-    sounds (cross-entropy, a layer that is thrown away); closure: weight of the gap that is left, in units of CLOSED,
-    where lips close for /p b m/; reach: how far people's lips move, relative to the speaker of the real ones."""
+    sounds (cross-entropy, a layer that is thrown away); closure: weight of the gap that is left, as share of
+    CLOSED_GAP, at /p b m/; reach: how far people's lips move, relative to the speaker of the real ones."""
 
     network: str = "bidirectional"
     encoder: str = "distilled"
@@ -322,8 +321,8 @@ def prior_objective(
         predicted, named = predicted[:, late:], named[:, late:]
         wanted, counts, phones = (x[:, : features.shape[1] - net.delay : net.stack] for x in (wanted, counts, phones))
         mean = lambda each, weight: (each * weight).sum() / weight.sum().clamp(min=1)  # noqa: E731  used four times
-        closed = counts * (bilabial[phones] & (close.gap_of(wanted) - rest_gap < CLOSED))
-        left = (close.gap_of(predicted) - rest_gap - CLOSED / 4).clamp(min=0) / CLOSED
+        closed = counts * (bilabial[phones] & (close.gap_of(wanted) - rest_gap < CLOSED_GAP))
+        left = (close.gap_of(predicted) - rest_gap - CLOSED_GAP / 4).clamp(min=0) / CLOSED_GAP
         return {
             "coefficients": mean(((predicted - wanted) ** 2 * importance).sum(-1), counts),
             "opening": recipe.opening * mean(close(predicted, wanted), counts),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
-from lipsync.core.arrays import Array
+from lipsync.core.arrays import Array, runs_of
 from lipsync.core.types import LipTrack
 
 if TYPE_CHECKING:
@@ -111,8 +111,7 @@ def close_when_silent(
     too short for both movements are left alone."""
     seconds = lips.clock.seconds if lips.clock is not None else np.arange(len(lips)) / 100
     closed = np.zeros(len(lips))
-    edges = np.flatnonzero(np.diff(voiced.astype(np.int8), prepend=1, append=1))
-    for first, after in zip(edges[::2], edges[1::2], strict=True):
+    for first, after in runs_of(~voiced):
         at_start, at_end = first == 0, after == len(lips)
         start_s = -np.inf if at_start else seconds[first]
         stop_s = np.inf if at_end else seconds[after]
@@ -138,8 +137,7 @@ def with_every_closure(sampled: LipTrack, predicted: LipTrack, rest: Array) -> L
         return sampled
     moments, closed_gap = sampled.frames.seconds * 100, opening(rest) + CLOSED_GAP
     gap, shown, points = opening(predicted.points), opening(sampled.points) < closed_gap, sampled.points.copy()
-    edges = np.flatnonzero(np.diff((gap < closed_gap).astype(np.int8), prepend=0, append=0))
-    for first, after in zip(edges[::2], edges[1::2], strict=True):
+    for first, after in runs_of(gap < closed_gap):
         lowest = first + int(np.argmin(gap[first:after]))
         frame = int(np.argmin(np.abs(moments - lowest)))
         around = slice(max(0, frame - 1), frame + 2)

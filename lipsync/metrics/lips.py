@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from lipsync.core.arrays import runs_of
 from lipsync.core.canonical import RIGID_68, canonical_68
 from lipsync.core.geometry import apply, similarity_fit
-from lipsync.core.lips import LIPS_FROM_68
+from lipsync.core.lips import CLOSED_GAP, LIPS_FROM_68
 
-#: A mouth is closed when its opening is at most this much above the person's own resting gap.
-CLOSED_TOLERANCE = 0.02
+#: Shares of the range of openings, see `closure_shares`.
 REAL_CLOSED, OURS_CLOSED = 0.15, 0.20
 _EYE_CORNERS = [int(np.flatnonzero(RIGID_68 == 36)[0]), int(np.flatnonzero(RIGID_68 == 45)[0])]
 
@@ -81,12 +81,8 @@ def rigid_distance(ours: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 def long_silences(voiced: np.ndarray, frame_rate: float, shortest_s: float = 0.3) -> list[slice]:
     """Silent runs of at least `shortest_s` in (N,) voiced."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], np.asarray(voiced, bool), [True]]).astype(np.int8)))
-    return [
-        slice(int(a), int(b))
-        for a, b in zip(edges[::2], edges[1::2], strict=True)
-        if (b - a) / frame_rate >= shortest_s - 1e-9
-    ]
+    silences = runs_of(~np.asarray(voiced, bool))
+    return [slice(first, after) for first, after in silences if (after - first) / frame_rate >= shortest_s - 1e-9]
 
 
 def silent_lip_std(opening: np.ndarray, silences: list[slice]) -> float | None:
@@ -106,8 +102,8 @@ def resting_gap(opening: np.ndarray, silences: list[slice]) -> float:
 
 
 def closed(opening: np.ndarray, rest: float) -> np.ndarray:
-    """(N,) bool mouth closed: opening at most CLOSED_TOLERANCE above the resting gap."""
-    return opening <= rest + CLOSED_TOLERANCE
+    """(N,) bool mouth closed: opening at most CLOSED_GAP above the resting gap."""
+    return opening <= rest + CLOSED_GAP
 
 
 def lip_leak(

@@ -21,6 +21,7 @@ from functools import cache
 import numpy as np
 
 from lipsync.config.schema import RetimeConfig
+from lipsync.core.arrays import runs_of
 from lipsync.core.types import DubPlan
 
 STEP, FROM_HALF, SKIP, SEEK = 0, 1, 2, 3
@@ -178,9 +179,8 @@ def _normalised(motion: np.ndarray, valid: np.ndarray, per_row: float) -> np.nda
 
 def _pauses(voiced: np.ndarray, shortest: int) -> np.ndarray:
     """(N,) bool silent runs of at least `shortest` rows."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], voiced, [True]]).astype(np.int8)))
     pausing = np.zeros(len(voiced), bool)
-    for begin, end in zip(edges[::2], edges[1::2], strict=True):
+    for begin, end in runs_of(~voiced):
         pausing[begin:end] = end - begin >= shortest
     return pausing
 

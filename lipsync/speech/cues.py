@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lipsync.core.arrays import runs_of
 from lipsync.core.lips import CLOSED_GAP, opening
 from lipsync.core.types import LipTrack
 
@@ -110,8 +111,7 @@ def _highest(values: np.ndarray) -> float:
 def _long_runs(flags: np.ndarray, shortest: int) -> np.ndarray:
     """The flags without runs of fewer than `shortest`, other than at either end."""
     kept = flags.copy()
-    edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
-    for first, after in zip(edges[::2], edges[1::2], strict=True):
+    for first, after in runs_of(flags):
         if after - first < shortest and first > 0 and after < len(flags):
             kept[first:after] = False
     return kept
