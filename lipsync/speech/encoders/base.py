@@ -21,7 +21,9 @@ class Rows(Protocol):
 
 
 class SpeechEncoder(Protocol):
-    """name: as in `lips.encoder`; identity: changes whenever the same sound would give other numbers; rate: rows a
+    """Sound to rows. An encoder that names this as its base has `encode` from it.
+
+    name: as in `lips.encoder`; identity: changes whenever the same sound would give other numbers; rate: rows a
     second that it makes by itself (all are handed out on the feature clock, 100 a second); size: numbers a row;
     latency_s: how much of the sound after a row must be known; varies: whether its rows are log-mel bands, which
     training may change as another voice, microphone or room would."""
@@ -39,10 +41,10 @@ class SpeechEncoder(Protocol):
 
     def encode(self, wave: Waveform) -> AudioFeatures:
         """All of them at once."""
-        ...
+        return AudioFeatures(self.rows(wave)[:])
 
 
-class Acoustic:
+class Acoustic(SpeechEncoder):
     """Plain signal processing: log-mel bands, or the 28 numbers of Suwajanakorn et al. 2017 (audio/features.py)."""
 
     rate = 100
@@ -55,11 +57,8 @@ class Acoustic:
     def rows(self, wave: Waveform) -> FeatureRows:
         return FeatureRows(wave, self.spec)
 
-    def encode(self, wave: Waveform) -> AudioFeatures:
-        return AudioFeatures(self.rows(wave)[:])
 
-
-class Joint:
+class Joint(SpeechEncoder):
     """Several encoders' rows side by side: networks that hear by one of them each can then be averaged."""
 
     rate, varies = 100, False
@@ -72,9 +71,6 @@ class Joint:
 
     def rows(self, wave: Waveform) -> JointRows:
         return JointRows([part.rows(wave) for part in self.parts])
-
-    def encode(self, wave: Waveform) -> AudioFeatures:
-        return AudioFeatures(self.rows(wave)[:])
 
 
 class JointRows:

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu, pad
 
-from audio.features import AudioFeatures, FeatureRows, FeatureSpec
+from audio.features import FeatureRows, FeatureSpec
 from audio.load import Waveform
 from lipsync.core.runtime import one_thread
-from lipsync.speech.encoders.base import OnFeatureClock
+from lipsync.speech.encoders.base import OnFeatureClock, SpeechEncoder
 from lipsync.store.cache import content_hash, save_tensors
 from lipsync.store.registry import SPEECH_ENCODER
 from lipsync.store.weights_file import read_weights_file
@@ -66,7 +66,7 @@ class EncoderNet(nn.Module):
         return self.norm_out(rows)
 
 
-class Distilled:
+class Distilled(SpeechEncoder):
     """A trained `EncoderNet` with the scale of its log-mel bands."""
 
     name, rate, varies = "distilled", 50, False
@@ -78,9 +78,6 @@ class Distilled:
 
     def rows(self, wave: Waveform) -> EncodedRows:
         return EncodedRows(self, wave)
-
-    def encode(self, wave: Waveform) -> AudioFeatures:
-        return AudioFeatures(self.rows(wave)[:])
 
     def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
         """One safetensors file of 16-bit floats."""

@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audio.features import AudioFeatures
 from audio.load import RATE, Waveform
 from lipsync.core.errors import LipsyncError
-from lipsync.speech.encoders.base import OnFeatureClock
+from lipsync.speech.encoders.base import OnFeatureClock, SpeechEncoder
 from lipsync.store.cache import content_hash
 
 #: Windows start every STEP rows of 20 ms; a row is taken from the window in which it has the most context.
@@ -25,7 +24,7 @@ HOP = RATE // 50
 _CURE = "Install it with pip install 'lipsync-dub[whisper]', or choose another lips.encoder."
 
 
-class Whisper:
+class Whisper(SpeechEncoder):
     """A Whisper encoder; loaded at the first sound."""
 
     name, rate, varies = "whisper", 50, False
@@ -41,9 +40,6 @@ class Whisper:
 
     def rows(self, wave: Waveform) -> WhisperRows:
         return WhisperRows(self, wave)
-
-    def encode(self, wave: Waveform) -> AudioFeatures:
-        return AudioFeatures(self.rows(wave)[:])
 
     def window(self, samples: np.ndarray) -> np.ndarray:
         """(ceil(S/320),D) float32 rows, 50 a second, of at most 30 s of sound."""
