@@ -28,7 +28,7 @@ from lipsync.core.objective import Objective
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import LipTrack
 from lipsync.learning.lip_examples import N_FOLDS, Variation, varied
-from lipsync.learning.lips import importance_of
+from lipsync.learning.lips import at_steps, importance_of, lip_terms, lips_learner, undelayed, weighted_mean
 from lipsync.learning.loop import train
 from lipsync.learning.losses import OpeningLoss
 from lipsync.metrics.lips import articulation, lmd, opening_r
@@ -317,22 +317,17 @@ def prior_objective(
         features, wanted, counts, phones = draw()
         heard = model.standardised(features)
         predicted, named = both(heard + recipe.noise * torch.randn_like(heard))
-        late = -(-net.delay // net.stack)
-        predicted, named = predicted[:, late:], named[:, late:]
-        wanted, counts, phones = (x[:, : features.shape[1] - net.delay : net.stack] for x in (wanted, counts, phones))
-        mean = lambda each, weight: (each * weight).sum() / weight.sum().clamp(min=1)  # noqa: E731  used four times
+        predicted, named = (undelayed(net, answers) for answers in (predicted, named))
+        wanted, counts, phones = (at_steps(net, rows) for rows in (wanted, counts, phones))
         closed = counts * (bilabial[phones] & (close.gap_of(wanted) - rest_gap < CLOSED_GAP))
         left = (close.gap_of(predicted) - rest_gap - CLOSED_GAP / 4).clamp(min=0) / CLOSED_GAP
-        return {
-            "coefficients": mean(((predicted - wanted) ** 2 * importance).sum(-1), counts),
-            "opening": recipe.opening * mean(close(predicted, wanted), counts),
-            "phones": recipe.phones * mean(cross_entropy(named.transpose(1, 2), phones, reduction="none"), counts),
-            "closure": recipe.closure * mean(left, closed),
+        surprise = cross_entropy(named.transpose(1, 2), phones, reduction="none")
+        return lip_terms(predicted, wanted, counts, importance, close, recipe.opening) | {
+            "phones": recipe.phones * weighted_mean(surprise, counts),
+            "closure": recipe.closure * weighted_mean(left, closed),
         }
 
-    optimiser = torch.optim.AdamW(both.parameters(), recipe.rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=recipe.steps, pct_start=0.15)
-    return Objective("lips", both, terms, optimiser=optimiser, schedule=schedule)
+    return lips_learner(both, terms, recipe.rate, recipe.steps)
 
 
 def _answers(

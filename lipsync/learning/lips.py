@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from lipsync.config.schema import LipsConfig
 from lipsync.core.errors import LipsyncError, UsageError
@@ -298,12 +299,46 @@ def lip_objective(
         heard = model.standardised(features)
         if noise:
             heard = heard + noise * torch.randn_like(heard)
-        predicted = net(heard)[:, -(-net.delay // net.stack) :]
-        wanted, counts = (full[:, : features.shape[1] - net.delay : net.stack] for full in (wanted, counts))
-        mean = lambda each: (each * counts).sum() / counts.sum().clamp(min=1)  # noqa: E731  a weighted mean, twice
-        square = {"coefficients": mean(((predicted - wanted) ** 2 * importance).sum(-1))}
-        return square | ({"opening": opening_weight * mean(closeness(predicted, wanted))} if opening_weight else {})
+        predicted = undelayed(net, net(heard))
+        wanted, counts = (at_steps(net, full) for full in (wanted, counts))
+        return lip_terms(predicted, wanted, counts, importance, closeness, opening_weight)
 
+    return lips_learner(net, terms, rate, steps)
+
+
+def undelayed(net: LipNet, answers: torch.Tensor) -> torch.Tensor:
+    """The (B,S,...) answers of a network without those that come before the first row is out."""
+    return answers[:, -(-net.delay // net.stack) :]
+
+
+def at_steps(net: LipNet, rows: torch.Tensor) -> torch.Tensor:
+    """Of (B,L,...) rows those that `undelayed` answers belong to."""
+    return rows[:, : rows.shape[1] - net.delay : net.stack]
+
+
+def weighted_mean(each: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Mean of each by its weight; 0 where none has any."""
+    return (each * weight).sum() / weight.sum().clamp(min=1)
+
+
+def lip_terms(
+    predicted: torch.Tensor,
+    wanted: torch.Tensor,
+    counts: torch.Tensor,
+    importance: torch.Tensor,
+    closeness: OpeningLoss,
+    opening_weight: float,
+) -> dict[str, torch.Tensor]:
+    """What every lip network learns by: (B,S,K) coefficients, and the opening of the mouth."""
+    square = {"coefficients": weighted_mean(((predicted - wanted) ** 2 * importance).sum(-1), counts)}
+    opened = {"opening": opening_weight * weighted_mean(closeness(predicted, wanted), counts)} if opening_weight else {}
+    return square | opened
+
+
+def lips_learner(
+    net: nn.Module, terms: Callable[[int], dict[str, torch.Tensor]], rate: float, steps: int
+) -> Objective[int]:
+    """The objective with the optimiser and the schedule of lip networks."""
     optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.15)
     return Objective("lips", net, terms, optimiser=optimiser, schedule=schedule)
