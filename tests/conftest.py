@@ -22,6 +22,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, lambda number, frame: None)
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Torch on one thread: small networks are too small to share among cores, and two threads on a busy machine mostly
+    wait for each other."""
+    from lipsync.core import runtime
+
+    with runtime.one_thread():
+        yield
+
+
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory) -> Path:
     """A folder that all workers of one test run share."""

@@ -14,20 +14,14 @@ from tests.support.drawn import drawn_subject
 from training.distortions import SPOILERS, WRONG_LIPS, Material, Mouth, examples, lip_error
 from training.mouth_encoder import EncoderRecipe, train_encoder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 GAPS = np.linspace(0.0, 0.2, 24)
 
 
 @pytest.fixture(scope="module")
 def material() -> Material:
     return Material(drawn_subject(GAPS, 100.0).bank, np.arange(len(GAPS)))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

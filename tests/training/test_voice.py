@@ -14,15 +14,9 @@ from training import voice_material
 from training.voice import VoiceRecipe, scene, scenes, train_voice
 from training.voice_material import Material, Sound, check_present, files_of, music_files
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MAKERS = ("steady_noise", "unsteady_noise", "hum", "clicks", "tones", "chords", "breath", "vowels")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from lipsync.speech.encoders.registry import PAPER
 from lipsync.speech.lip_model import SHAPES, LipModel, LipNet, predict_standardised
 from tests.support.speech import talk
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 QUICK = LipsConfig(members=1, steps=60, encoder="logmel")
 
 
@@ -28,15 +30,6 @@ def correlation(model: LipModel, example: LipExample) -> float:
             opening(model.predict(example.wave).points[::4][: len(example.lips)]), opening(example.lips.points)
         )[0, 1]
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These networks are too small to share among cores; two threads on a busy machine mostly wait for each other."""
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
 
 
 @pytest.fixture(scope="module")

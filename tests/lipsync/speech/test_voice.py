@@ -16,16 +16,10 @@ from lipsync.speech.voice import CHANNELS, VoiceNet, speech_likeness, voice_acti
 from lipsync.store.registry import LIP_PRIORS, VOICE
 from tests.support import DATA, SAMPLES
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 GRID = DATA / "grid"
 RNG = np.random.default_rng
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
