@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from lipsync.store.cache import Cache
 from lipsync.target.analyse import analyse
 from training import grid
 from training.distortions import SPOILERS, Material, examples
-from training.recipe import load_recipe
+from training.recipe import Recipe
 
 PRESENTER = Path(__file__).parents[1] / "samples" / "target.mp4"
 #: Root of the distance between pictures of severity 1.
@@ -37,11 +38,12 @@ FAR = 0.5
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
-class EncoderRecipe:
+class EncoderRecipe(Recipe):
     """How the encoder is made. pixels: of the clean pictures of one batch, together; widths: of the pictures, from and
     to; first_clip, every, clips: which GRID s1 `train` clips (the first 40 are the benchmarks' target and stay unseen);
     held_clips: of these, the last ones are not learned from, held_share: nor is this last part of the presenter."""
 
+    FILES: ClassVar[str] = "mouth-encoder*.toml"
     steps: int = 1500
     rate: float = 2e-3
     pixels: int = 120_000
@@ -52,11 +54,6 @@ class EncoderRecipe:
     clips: int = 40
     held_clips: int = 4
     held_share: float = 0.1
-
-    @classmethod
-    def load(cls, name: str) -> EncoderRecipe:
-        """The recipe of a TOML file, or of that name in training/recipes. UsageError: no such file, or an odd one."""
-        return load_recipe(cls, name, "mouth-encoder*.toml")
 
 
 def make_encoder(recipe: EncoderRecipe, work: Path, hook: Hook = silent) -> MouthEncoder:

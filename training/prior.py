@@ -13,6 +13,7 @@ from dataclasses import dataclass as plain_dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -54,19 +55,20 @@ from training.corpus import (
     synthetic_text,
 )
 from training.phones import BILABIALS, PHONES, Phones
-from training.recipe import load_recipe
+from training.recipe import Recipe
 from training.sentences import sentence_of
 from training.tts import FLITE_VOICES, TRAIN_VOICES, engine_missing, synthesize
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
-class PriorRecipe:
+class PriorRecipe(Recipe):
     """How a prior is made. texts: synthetic ones; real: learn from real recordings, too (False: from synthetic speech
     alone); shares: of the pieces of a batch that are real, revoiced, synthetic; flatten, opening: see
     lipsync.learning.lips.Recipe; noise: std added to standardised features; phones: weight of naming the phone that
     sounds (cross-entropy, a layer that is thrown away); closure: weight of the gap that is left, as share of
     CLOSED_GAP, at /p b m/; reach: how far people's lips move, relative to the speaker of the real ones."""
 
+    FILES: ClassVar[str] = "prior*.toml"
     network: str = "bidirectional"
     encoder: str = "distilled"
     members: int = 3
@@ -91,11 +93,6 @@ class PriorRecipe:
         """Tells recipes with other networks or material apart."""
         kept = {key: value for key, value in asdict(self).items() if key not in ("members", "reach")}
         return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
-
-    @classmethod
-    def load(cls, name: str) -> PriorRecipe:
-        """The recipe of a TOML file, or of that name in training/recipes. UsageError: no such file, or an odd one."""
-        return load_recipe(cls, name, "prior*.toml")
 
 
 def make_prior(recipe: PriorRecipe, work: Path, hook: Hook = silent, workers: int = 2) -> LipModel:

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,18 +25,19 @@ from lipsync.speech.encoders.distilled import SPEC, Distilled, EncoderNet
 from lipsync.speech.encoders.whisper import HOP, whisper_encoder
 from media.atomic import atomic_write
 from training.free_speech import Speech, gather_speech
-from training.recipe import load_recipe
+from training.recipe import Recipe
 
 #: One in so many pieces is never learnt from.
 HELD_OUT = 40
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
-class SpeechEncoderRecipe:
+class SpeechEncoderRecipe(Recipe):
     """How the encoder is made. size, blocks: of the network; texts: synthetic ones; versions: of each recorded piece
     beside itself; length: rows of 20 ms of an excerpt; batch: excerpts of a step; jitter: std of loudness and spectral
     tilt of an excerpt, in standardised bands."""
 
+    FILES: ClassVar[str] = "speech-encoder*.toml"
     size: int = 192
     blocks: int = 6
     texts: int = 5000
@@ -46,11 +48,6 @@ class SpeechEncoderRecipe:
     rate: float = 3e-3
     jitter: float = 0.1
     seed: int = 0
-
-    @classmethod
-    def load(cls, name: str) -> SpeechEncoderRecipe:
-        """The recipe of a TOML file, or of that name in training/recipes. UsageError: no such file, or an odd one."""
-        return load_recipe(cls, name, "speech-encoder*.toml")
 
 
 class Lessons:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from lipsync.learning.loop import train
 from lipsync.speech.voice import SPEC, VoiceNet
 from training import background_sounds as made
 from training.acoustic_augmentation import augment
-from training.recipe import load_recipe
+from training.recipe import Recipe
 from training.voice_material import Material, Sound, materials
 
 #: Kinds of background, and how often: two names of one maker make it twice as likely.
@@ -40,10 +41,11 @@ _MADE = (
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
-class VoiceRecipe:
+class VoiceRecipe(Recipe):
     """How the network is made. scenes: mixtures of `seconds` to learn from, held_scenes: to choose the best weights by;
     synthetic: sentences of synthesisers; batch: scenes of one step."""
 
+    FILES: ClassVar[str] = "voice*.toml"
     steps: int = 2000
     rate: float = 3e-3
     batch: int = 24
@@ -52,11 +54,6 @@ class VoiceRecipe:
     seconds: float = 6.0
     synthetic: int = 700
     seed: int = 0
-
-    @classmethod
-    def load(cls, name: str) -> VoiceRecipe:
-        """The recipe of a TOML file, or of that name in training/recipes. UsageError: no such file, or an odd one."""
-        return load_recipe(cls, name, "voice*.toml")
 
 
 def make_voice(recipe: VoiceRecipe, work: Path, hook: Hook = silent) -> VoiceNet:
