@@ -1,11 +1,10 @@
 """Speech of many people that is free to use: what the speech encoder learns to hear.
 
 Recorded prompts and games' voices of Debian packages, the second speaker of `facegood`, GRID s1 `train`, and synthetic
-voices. Nothing is known of it but the sound. Each package lies extracted in a folder of its name in LIPSYNC_SPEECH."""
+voices. Nothing is known of it but the sound."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,26 +20,25 @@ from media.atomic import atomic_write
 from training import grid
 from training.acoustic_augmentation import augment, resized_speaker, with_music
 from training.corpus import in_order
-from training.recordings import load_recording
+from training.recordings import files_of, load_recording
 from training.sentences import text_for
 from training.tts import TRAIN_VOICES, synthesize
 
-#: Debian packages, and the folder below which each folder is another speaker ("" = one speaker). No Italian, Swedish
-#: or Turkish, which are held out.
+#: Debian packages: their sounds below share/, and how many parts of such a path tell one speaker from another.
 PACKAGES = {
-    "asterisk-core-sounds-en-g722": "",
-    "asterisk-core-sounds-es-g722": "",
-    "asterisk-core-sounds-fr-g722": "",
-    "asterisk-core-sounds-ru-g722": "",
-    "asterisk-prompt-es-co": "",
-    "asterisk-prompt-fr-armelle": "",
-    "hedgewars-data": "usr/share/games/hedgewars/Data/Sounds/voices",
-    "klettres-data": "usr/share/klettres",
-    "gcin-voice": "",
+    "asterisk-core-sounds-en-g722": ("asterisk/sounds/en_*/**/*.g722", 3),
+    "asterisk-core-sounds-es-g722": ("asterisk/sounds/es_*/**/*.g722", 3),
+    "asterisk-core-sounds-fr-g722": ("asterisk/sounds/fr_*/**/*.g722", 3),
+    "asterisk-core-sounds-ru-g722": ("asterisk/sounds/ru_*/**/*.g722", 3),
+    "asterisk-prompt-es-co": ("asterisk/sounds/es/**/*.gsm", 3),
+    "asterisk-prompt-fr-armelle": ("asterisk/sounds/fr/**/*.gsm", 3),
+    "hedgewars-data": ("games/hedgewars/Data/Sounds/voices/*/*.ogg", 6),
+    "klettres-data": ("klettres/*/*/*.ogg", 2),
+    "gcin-voice": ("gcin-voice/**/*.ogg", 1),
 }
-MUSIC = Path("hedgewars-data", "usr/share/games/hedgewars/Data/Music")
-HELD_OUT_FOLDERS = frozenset({"it", "sv", "tr"})
-SOUNDS = frozenset({".g722", ".gsm", ".ogg", ".flac", ".wav"})
+MUSIC = "games/hedgewars/Data/Music/*.ogg"
+#: Italian, Swedish and Turkish are kept to test on.
+HELD_OUT = ("/it/", "/sv/", "/tr/")
 #: Sounds are joined to pieces of at least SHORT_S, cut into such of at most LONG_S, and brought to PEAK.
 SHORT_S, LONG_S, PEAK = 5.0, 12.0, 0.5
 
@@ -77,44 +75,33 @@ class Speech:
             return cls(kept["samples"], kept["first"], kept["n"])
 
 
-def packages_folder() -> Path:
-    """LIPSYNC_SPEECH. LipsyncError: it does not hold the extracted packages."""
-    folder = Path(os.environ.get("LIPSYNC_SPEECH", "speech-packages"))
-    if missing := [name for name in PACKAGES if not (folder / name).is_dir()]:
-        raise LipsyncError(
-            f"LIPSYNC_SPEECH ({folder}) lacks {', '.join(missing)}. Get each with: apt-get download PACKAGE && "
-            f"dpkg-deb -x PACKAGE_*.deb {folder}/PACKAGE"
-        )
-    return folder
-
-
-def people() -> list[tuple[str, list[Path]]]:
-    """(who, their files) of everybody who was recorded. LipsyncError: packages or GRID are missing."""
-    found: dict[str, list[Path]] = {}
-    for package, speakers in PACKAGES.items():
-        top = packages_folder() / package / speakers
-        for path in sorted(path for path in top.rglob("*") if path.suffix in SOUNDS):
-            who = path.relative_to(top).parts[0] if speakers else ""
-            if who not in HELD_OUT_FOLDERS:
-                found.setdefault(f"{package} {who}".strip(), []).append(path)
-    found["facegood"] = sorted((grid.data_folder() / "facegood").glob("*.flac"))
-    return [
-        *((who, files) for who, files in found.items() if not who.endswith("Music")),
-        ("GRID s1", grid.clips("train")),
-    ]
+def people() -> list[list[Path]]:
+    """The recordings of everybody, a list each. LipsyncError: packages or GRID are missing."""
+    found: dict[tuple[str, ...], list[Path]] = {}
+    for package, (pattern, n_parts) in PACKAGES.items():
+        paths = files_of((pattern,), HELD_OUT)
+        if not paths:
+            raise LipsyncError(
+                f"There are no sounds of the Debian package {package}. Install it, or unpack it into a folder and name "
+                "that in LIPSYNC_SOUNDS."
+            )
+        for path in paths:
+            parts = path.parts[path.parts.index("share") + 1 :]
+            found.setdefault((package, *parts[:n_parts]), []).append(path)
+    facegood = sorted((grid.data_folder() / "facegood").glob("*.flac"))
+    return [*found.values(), facegood, grid.clips("train")]
 
 
 def music() -> list[np.ndarray]:
     """Up to a minute of each track to lay under speech."""
-    tracks = sorted((packages_folder() / MUSIC).glob("*.ogg"))[:20]
-    return [load_speech(path).samples[: 60 * RATE].numpy() for path in tracks]
+    return [load_speech(path).samples[: 60 * RATE].numpy() for path in files_of((MUSIC,))[:20]]
 
 
 def gather_speech(texts: int, versions: int, seed: int, path: Path, hook: Hook = silent, workers: int = 2) -> Speech:
     """All of it, kept in `path`. texts: synthetic ones; versions: how often each recorded piece comes once more, from
     another speaker's size, another room, line, or over music."""
     if not path.exists():
-        jobs = [(files, versions, (seed, number)) for number, (_, files) in enumerate(people())]
+        jobs = [(files, versions, (seed, number)) for number, files in enumerate(people())]
         pieces: list[np.ndarray] = []
         for done, part in enumerate(in_order(partial(_made, recorded), jobs, workers)):
             pieces += part

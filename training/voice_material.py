@@ -5,7 +5,6 @@ this project."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from lipsync.core.progress import Hook, silent
 from media import MediaError
 from training import grid
 from training.phones import SILENCE
-from training.recordings import load_recording
+from training.recordings import files_of, load_recording, share_folders
 from training.sentences import text_for
 from training.tts import TRAIN_VOICES, engine_missing, synthesize
 
@@ -83,22 +82,6 @@ class Material:
     speech: tuple[list[Sound], ...]
     music: list[Sound]
     effects: list[Sound]
-
-
-def share_folders() -> list[Path]:
-    """Folders in which packages keep their data: those in LIPSYNC_SOUNDS (":" between them; also a folder of unpacked
-    packages), else /usr/share and /usr/local/share."""
-    named = os.environ.get("LIPSYNC_SOUNDS")
-    if not named:
-        return [Path("/usr/share"), Path("/usr/local/share")]
-    folders = [Path(name) for name in named.split(os.pathsep)]
-    return [share for one in folders for share in (one, one / "usr" / "share", *sorted(one.glob("*/usr/share")))]
-
-
-def files_of(patterns: Sequence[str], without: Sequence[str] = ()) -> list[Path]:
-    """The packages' files of these patterns, none whose path holds one of `without`."""
-    found = {path.resolve(): path for share in share_folders() for one in patterns for path in share.glob(one)}
-    return sorted(path for path in found.values() if not any(part in path.as_posix() for part in without))
 
 
 def music_files(names: Sequence[str] = ()) -> list[Path]:
