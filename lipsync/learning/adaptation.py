@@ -112,12 +112,18 @@ class Match:
 def matching(prior: LipModel, recordings: Sequence[LipRows]) -> Match:
     """Of all lags up to MOST_LAG_S, the best of each recording; 0 unless another is surely better. Recordings of one
     person tend to be alike, so short ones lean on all together."""
+    return _matched([opening(prior.predict_rows(rows.features)) for rows in recordings], recordings)
+
+
+def _matched(predicted: Sequence[np.ndarray], recordings: Sequence[LipRows]) -> Match:
+    """The same for predicted openings (R,) of each recording."""
     limit = round(MOST_LAG_S * 100)
     lags, none = np.arange(-limit, limit + 1, 2), limit // 2
     speech = np.array([(rows.valid & rows.voiced).sum() for rows in recordings], float)
     if not speech.sum():
         return Match(0.0, (0.0,) * len(recordings))
-    r = np.array([_r_at_all(prior, rows, lags) for rows in recordings])
+    pairs = zip(predicted, recordings, strict=True)
+    r = np.array([_r_at_all(said, rows, lags) for said, rows in pairs])
     together = speech @ r / speech.sum()
     leaning = r + ALIKE * together
     best = np.where(speech > 0, leaning.argmax(1), none)
@@ -128,9 +134,9 @@ def matching(prior: LipModel, recordings: Sequence[LipRows]) -> Match:
     return Match(mean, tuple(float(lag) / 100 for lag in lags[chosen]))
 
 
-def _r_at_all(prior: LipModel, rows: LipRows, lags: np.ndarray) -> np.ndarray:
+def _r_at_all(predicted: np.ndarray, rows: LipRows, lags: np.ndarray) -> np.ndarray:
     """(L,) correlation at each lag (rows)."""
-    predicted, real, use = opening(prior.predict_rows(rows.features)), opening(rows.points), rows.valid & rows.voiced
+    real, use = opening(rows.points), rows.valid & rows.voiced
     return np.array([_r_at(predicted, real, use, rows.fold, int(lag)) for lag in lags])
 
 
@@ -161,13 +167,14 @@ class Expectation:
 def expectation(prior: LipModel, examples: Sequence[LipExample], rest: np.ndarray) -> Expectation | None:
     """What the prior makes of the examples, each at its own lag; None: too little speech with visible lips."""
     rows = [lip_rows([example], prior.encoder) for example in examples]
-    match = matching(prior.retarget(rest), rows)
-    ours, real = [], []
-    for one, lag in zip(rows, match.lags_s, strict=True):
+    own = prior.retarget(rest)
+    predicted = [opening(own.predict_rows(one.features)) for one in rows]
+    match, ours, real = _matched(predicted, rows), [], []
+    for said, one, lag in zip(predicted, rows, match.lags_s, strict=True):
         now = np.flatnonzero(one.valid & one.voiced)
         then = now + round(lag * 100)
         kept = (then >= 0) & (then < len(one.points))
-        ours.append(opening(prior.predict_rows(one.features))[then[kept]])
+        ours.append(said[then[kept]])
         real.append(opening(one.points)[now[kept]])
     if sum(map(len, real)) < LEAST_SPEECH_S * 100:
         return None
