@@ -29,8 +29,11 @@ from training.coarticulation import Coarticulation
 from training.sentences import sentence_of, text_for
 from training.tts import FLITE_VOICES, Voice, synthesize
 
-#: Kinds of pieces: a real voice over its lips; another voice over real lips; a synthetic voice over synthetic lips.
-REAL, REVOICED, SYNTHETIC = 0, 1, 2
+#: Kinds of pieces: a real voice over its lips; another voice over real lips; a synthetic voice over synthetic lips; a
+#: real voice over the lips that the prior with Whisper's encoder sees in it.
+KINDS = REAL, REVOICED, SYNTHETIC, TAUGHT = range(4)
+#: What TAUGHT pieces have for phones, which nobody knows.
+UNKNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Corpus:
     """Pieces of sound over lips.
 
     features: (R,D) float16 in blocks; offsets: (L,18,2) float32 lips less the person's resting lips, face frame, 100
-    per second, in blocks; valid: (L,) bool in blocks; phones: (L,) int8 index in PHONES of what sounds, in blocks."""
+    per second, in blocks; valid: (L,) bool in blocks; phones: (L,) int8 index in PHONES of what sounds, or UNKNOWN, in
+    blocks."""
 
     def __init__(self) -> None:
         self.features: list[np.ndarray] = []
@@ -74,7 +78,7 @@ class Corpus:
         """(L,) bool: lips of real people."""
         real = np.zeros(self.n_lips, bool)
         for p in self.pieces:
-            real[p.lips : p.lips + p.n] |= p.kind != SYNTHETIC
+            real[p.lips : p.lips + p.n] |= p.kind in (REAL, REVOICED)
         return real
 
     def stacked(self) -> tuple[torch.Tensor, np.ndarray, np.ndarray, np.ndarray]:
@@ -96,8 +100,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Sounding:
-    """Lips and what sounds over them. offsets: (L,18,2) from rest; valid: (L,); phones: (L,) index in PHONES; sounds:
-    (kind, (L,D) features) of each."""
+    """Lips and what sounds over them. offsets: (L,18,2) from rest; valid: (L,); phones: (L,) index in PHONES, or
+    UNKNOWN; sounds: (kind, (L,D) features) of each."""
 
     offsets: np.ndarray
     valid: np.ndarray

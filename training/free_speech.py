@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,13 @@ import numpy as np
 from audio.load import RATE, Waveform, load_speech
 from lipsync.core.errors import LipsyncError
 from lipsync.core.progress import Hook, silent
+from lipsync.speech.encoders.registry import get_encoder
+from lipsync.speech.prior import bundled_lip_model
 from media import MediaError
 from media.atomic import atomic_write
 from training import grid
 from training.acoustic_augmentation import augment, resized_speaker, with_music
-from training.corpus import in_order
+from training.corpus import TAUGHT, UNKNOWN, Sounding, in_order
 from training.recordings import files_of, load_recording
 from training.sentences import text_for
 from training.tts import TRAIN_VOICES, synthesize
@@ -41,15 +43,19 @@ MUSIC = "games/hedgewars/Data/Music/*.ogg"
 HELD_OUT = ("/it/", "/sv/", "/tr/")
 #: Sounds are joined to pieces of at least SHORT_S, cut into such of at most LONG_S, and brought to PEAK.
 SHORT_S, LONG_S, PEAK = 5.0, 12.0, 0.5
+#: Recordings that one job of a pool reads.
+BLOCK = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """Pieces of sound, one after the other. samples: (S,) int16, 16 kHz; first, n: (P,) samples of each piece."""
+    """Pieces of sound, one after the other. samples: (S,) int16, 16 kHz; first, n: (P,) samples of each piece;
+    recorded: so many of them, the first, are real people's speech."""
 
     samples: np.ndarray
     first: np.ndarray
     n: np.ndarray
+    recorded: int = 0
 
     def __len__(self) -> int:
         return len(self.n)
@@ -60,19 +66,19 @@ class Speech:
         return Waveform.of(part.astype(np.float32) / 32768)
 
     @classmethod
-    def joined(cls, pieces: Iterable[np.ndarray]) -> Speech:
+    def joined(cls, pieces: Iterable[np.ndarray], recorded: int = 0) -> Speech:
         kept = list(pieces)
         n = np.array([len(piece) for piece in kept], np.int64)
-        return cls(np.concatenate(kept), np.concatenate([[0], np.cumsum(n)[:-1]]), n)
+        return cls(np.concatenate(kept), np.concatenate([[0], np.cumsum(n)[:-1]]), n, recorded)
 
     def save(self, path: Path) -> None:
         with atomic_write(path) as part:
-            np.savez(part, samples=self.samples, first=self.first, n=self.n)
+            np.savez(part, samples=self.samples, first=self.first, n=self.n, recorded=self.recorded)
 
     @classmethod
     def load(cls, path: Path) -> Speech:
         with np.load(path) as kept:
-            return cls(kept["samples"], kept["first"], kept["n"])
+            return cls(kept["samples"], kept["first"], kept["n"], int(kept["recorded"]))
 
 
 def people() -> list[list[Path]]:
@@ -92,6 +98,7 @@ def people() -> list[list[Path]]:
     return [*found.values(), facegood, grid.clips("train")]
 
 
+@cache
 def music() -> list[np.ndarray]:
     """Up to a minute of each track to lay under speech."""
     return [load_speech(path).samples[: 60 * RATE].numpy() for path in files_of((MUSIC,))[:20]]
@@ -101,17 +108,19 @@ def gather_speech(texts: int, versions: int, seed: int, path: Path, hook: Hook =
     """All of it, kept in `path`. texts: synthetic ones; versions: how often each recorded piece comes once more, from
     another speaker's size, another room, line, or over music."""
     if not path.exists():
-        jobs = [(files, versions, (seed, number)) for number, files in enumerate(people())]
+        blocks = [one[i : i + BLOCK] for one in people() for i in range(0, len(one), BLOCK)]
+        jobs = [(files, versions, (seed, number)) for number, files in enumerate(blocks)]
         pieces: list[np.ndarray] = []
         for done, part in enumerate(in_order(partial(_made, recorded), jobs, workers)):
             pieces += part
             hook("recorded speech", done + 1, len(jobs))
+        n_recorded = len(pieces)
         for done, part in enumerate(in_order(partial(_made, synthetic), [(seed, i) for i in range(texts)], workers)):
             pieces += part
             hook("synthetic speech", done + 1, texts)
         for track in music():
             pieces += [as_int16(track[start : start + 10 * RATE]) for start in range(0, 3 * 10 * RATE, 10 * RATE)]
-        Speech.joined(piece for piece in pieces if len(piece) > RATE // 4).save(path)
+        Speech.joined(pieces, n_recorded).save(path)
     return Speech.load(path)
 
 
@@ -120,10 +129,12 @@ def _made(make: Callable[..., list[np.ndarray]], arguments: Sequence) -> list[np
 
 
 def recorded(files: Sequence[Path], versions: int, seed: tuple[int, int]) -> list[np.ndarray]:
-    """int16 pieces of one person's recordings, each as it is and `versions` times changed."""
+    """int16 pieces of some recordings of one person, each as it is and `versions` times changed."""
     rng, out = np.random.default_rng(seed), []
     tracks = music() if versions else []
     for piece in _pieces_of(files, rng):
+        if len(piece) < RATE // 4:
+            continue
         out.append(as_int16(piece))
         for _ in range(versions):
             out.append(as_int16(_changed(piece, tracks, rng)))
@@ -175,3 +186,17 @@ def _sound(path: Path) -> np.ndarray:
 
 def as_int16(samples: np.ndarray) -> np.ndarray:
     return np.round(samples * (32767 / max(1.0, float(np.abs(samples).max())))).astype(np.int16)
+
+
+def taught_speech(number: int, path: Path, encoder: str) -> Sounding:
+    """A piece of the speech in `path`, with the lips that the prior with Whisper's encoder sees in it."""
+    wave, teacher = _speech(path).wave(number), bundled_lip_model("whisper").with_gain(1.0)
+    offsets = teacher.predict(wave).points - teacher.rest
+    n = len(offsets)
+    features = get_encoder(encoder).encode(wave).values.numpy()
+    return Sounding(offsets, np.ones(n, bool), np.full(n, UNKNOWN), [(TAUGHT, features)])
+
+
+@cache
+def _speech(path: Path) -> Speech:
+    return Speech.load(path)

@@ -39,9 +39,10 @@ from training import grid
 from training.alignment import phones_of
 from training.coarticulation import Coarticulation
 from training.corpus import (
+    KINDS,
     REAL,
     REVOICED,
-    SYNTHETIC,
+    UNKNOWN,
     Corpus,
     Piece,
     Plan,
@@ -54,6 +55,7 @@ from training.corpus import (
     save_corpus,
     synthetic_text,
 )
+from training.free_speech import gather_speech, taught_speech
 from training.phones import BILABIALS, PHONES, Phones
 from training.recipe import Recipe
 from training.sentences import sentence_of
@@ -63,7 +65,9 @@ from training.tts import FLITE_VOICES, TRAIN_VOICES, engine_missing, synthesize
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class PriorRecipe(Recipe):
     """How a prior is made. texts: synthetic ones; real: learn from real recordings, too (False: from synthetic speech
-    alone); shares: of the pieces of a batch that are real, revoiced, synthetic; flatten, opening: see
+    alone); taught: learn from real people's speech under the lips of the prior with Whisper's encoder, too, each
+    recording as it is and so many times changed (None: not); shares: of the pieces of a batch that are real, revoiced,
+    synthetic, taught; flatten, opening: see
     lipsync.learning.lips.Recipe; noise: std added to standardised features; phones: weight of naming the phone that
     sounds (cross-entropy, a layer that is thrown away); closure: weight of the gap that is left, as share of
     CLOSED_GAP, at /p b m/; reach: how far people's lips move, relative to the speaker of the real ones."""
@@ -84,7 +88,8 @@ class PriorRecipe(Recipe):
     seed: int = 0
     texts: int = 5000
     real: bool = True
-    shares: tuple[float, float, float] = (0.2, 0.3, 0.5)
+    taught: int | None = None
+    shares: tuple[float, float, float, float] = (0.2, 0.3, 0.5, 0.0)
     reach: float = 1.15
     plan: Plan = field(default_factory=Plan)
     vary: Variation = field(default_factory=lambda: Variation(0.12, 2.5, 0.6, 0.3, 0.1, 0.5))
@@ -138,7 +143,7 @@ def _corpus(
     hook: Hook,
     workers: int,
 ) -> Corpus:
-    known = [asdict(recipe.plan), recipe.texts, recipe.real, get_encoder(recipe.encoder).identity]
+    known = [asdict(recipe.plan), recipe.texts, recipe.real, recipe.taught, get_encoder(recipe.encoder).identity]
     path = work / f"corpus-{sha256(json.dumps(known).encode()).hexdigest()[:12]}.safetensors"
     if not path.exists():
         corpus = Corpus()
@@ -149,6 +154,11 @@ def _corpus(
             gather(corpus, make, range(len(clips)), "voices", hook, workers)
         make = partial(synthetic_text, mouth=mouth, encoder=recipe.encoder, voices=TRAIN_VOICES, plan=recipe.plan)
         gather(corpus, make, range(1000, 1000 + recipe.texts), "texts", hook, workers)
+        if recipe.taught is not None:
+            path_of_speech = work / f"recorded-{recipe.taught}-{recipe.seed}.npz"
+            speech = gather_speech(0, recipe.taught, recipe.seed, path_of_speech, hook, workers)
+            make = partial(taught_speech, path=path_of_speech, encoder=recipe.encoder)
+            gather(corpus, make, range(speech.recorded), "taught", hook, workers)
         save_corpus(corpus, path)
     return load_corpus(path)
 
@@ -192,7 +202,7 @@ def batch_of(
     """Random stretches: features (B,L,D), targets (B,L,K), weight (B,L), phones (B,L); pieces shorter than a stretch
     count as far as they go."""
     n, length = recipe.batch, recipe.length
-    share = torch.tensor([recipe.shares[kind] if pieces[kind] else 0.0 for kind in (REAL, REVOICED, SYNTHETIC)])
+    share = torch.tensor([recipe.shares[kind] if pieces[kind] else 0.0 for kind in KINDS])
     kinds = torch.multinomial(share, n, True, generator=generator).tolist()
     drawn = [pieces[k][int(torch.randint(len(pieces[k]), (1,), generator=generator))] for k in kinds]
     first, size, lips = (torch.tensor([getattr(p, name) for p in drawn])[:, None] for name in ("first", "n", "lips"))
@@ -266,10 +276,7 @@ def _trained(
     torch.manual_seed(recipe.seed + member)
     generator = torch.Generator().manual_seed(recipe.seed + member)
     inside = set(held)
-    pieces = {
-        kind: [p for p in material.corpus.pieces if p.kind == kind and p not in inside]
-        for kind in (REAL, REVOICED, SYNTHETIC)
-    }
+    pieces = {kind: [p for p in material.corpus.pieces if p.kind == kind and p not in inside] for kind in KINDS}
     net = LipNet(material.features.shape[1], material.targets.shape[1], SHAPES[recipe.network])
     draw = partial(batch_of, material, pieces, recipe, generator)
     objective = prior_objective(net, model, draw, recipe)
@@ -316,11 +323,12 @@ def prior_objective(
         predicted, named = both(heard + recipe.noise * torch.randn_like(heard))
         predicted, named = (undelayed(net, answers) for answers in (predicted, named))
         wanted, counts, phones = (at_steps(net, rows) for rows in (wanted, counts, phones))
-        closed = counts * (bilabial[phones] & (close.gap_of(wanted) - rest_gap < CLOSED_GAP))
+        known = counts * (phones != UNKNOWN)
+        closed = known * (bilabial[phones] & (close.gap_of(wanted) - rest_gap < CLOSED_GAP))
         left = (close.gap_of(predicted) - rest_gap - CLOSED_GAP / 4).clamp(min=0) / CLOSED_GAP
-        surprise = cross_entropy(named.transpose(1, 2), phones, reduction="none")
+        surprise = cross_entropy(named.transpose(1, 2), phones, reduction="none", ignore_index=UNKNOWN)
         return lip_terms(predicted, wanted, counts, importance, close, recipe.opening) | {
-            "phones": recipe.phones * weighted_mean(surprise, counts),
+            "phones": recipe.phones * weighted_mean(surprise, known),
             "closure": recipe.closure * weighted_mean(left, closed),
         }
 
@@ -334,7 +342,7 @@ def _answers(
     none has)."""
     real, ours = [], []
     offset_mean = model.basis.mean - model.rest
-    for p in [p for p in pieces if p.kind != SYNTHETIC] or pieces:
+    for p in [p for p in pieces if p.kind in (REAL, REVOICED)] or pieces:
         out = predict_standardised(
             net, model.standardised(material.features[p.first : p.first + p.n].float())
         ) * scale_of(model.basis)

@@ -1,4 +1,5 @@
-"""The speech encoder that ships: taught to give, from log-mel bands, what the encoder of Whisper tiny.en gives.
+"""The speech encoder that ships: taught to give, from log-mel bands, what the encoder of Whisper tiny.en gives, and the
+lips that the prior with that encoder sees in it.
 
 Knowledge distillation (Hinton, Vinyals and Dean 2015) on speech of many people (training/free_speech.py).
 `python -m training speech-encoder --recipe speech-encoder` makes it again; the teacher is the extra `whisper`."""
@@ -18,11 +19,15 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from audio.features import FeatureRows
+from audio.load import Waveform
+from lipsync.core.lips import opening
 from lipsync.core.objective import Objective
 from lipsync.core.progress import Hook, silent
 from lipsync.learning.loop import train
 from lipsync.speech.encoders.distilled import SPEC, Distilled, EncoderNet
-from lipsync.speech.encoders.whisper import HOP, whisper_encoder
+from lipsync.speech.encoders.whisper import HOP
+from lipsync.speech.lip_model import LipModel
+from lipsync.speech.prior import bundled_lip_model
 from media.atomic import atomic_write
 from training.free_speech import Speech, gather_speech
 from training.recipe import Recipe
@@ -35,7 +40,7 @@ HELD_OUT = 40
 class SpeechEncoderRecipe(Recipe):
     """How the encoder is made. size, blocks: of the network; texts: synthetic ones; versions: of each recorded piece
     beside itself; length: rows of 20 ms of an excerpt; batch: excerpts of a step; jitter: std of loudness and spectral
-    tilt of an excerpt, in standardised bands."""
+    tilt of an excerpt, in standardised bands; lips: weight of the teacher's lips beside its features."""
 
     FILES: ClassVar[str] = "speech-encoder*.toml"
     size: int = 192
@@ -47,12 +52,17 @@ class SpeechEncoderRecipe(Recipe):
     length: int = 100
     rate: float = 3e-3
     jitter: float = 0.1
+    lips: float = 1.0
     seed: int = 0
 
 
+#: Numbers of a row of lips: 18 points, and how far the mouth is open.
+LIPS = 37
+
+
 class Lessons:
-    """Sound and what the teacher makes of it. bands: (2R,M) float16 log-mel; wanted: (R,D) float16; first, n: (P,)
-    rows of 20 ms of each piece."""
+    """Sound and what the teacher makes of it. bands: (2R,M) float16 log-mel; wanted: (R,D + LIPS) float16, features and
+    lips (`lip_rows`); n: (P,) rows of 20 ms of each piece."""
 
     def __init__(self, bands: np.ndarray, wanted: np.ndarray, n: np.ndarray) -> None:
         self.bands, self.wanted, self.n = bands, wanted, n
@@ -61,6 +71,8 @@ class Lessons:
         self.bands_scale, self.wanted_scale = (
             (torch.from_numpy(x.mean(0)), torch.from_numpy(x.std(0) + 1e-3)) for x in some
         )
+        points = self.wanted_scale[1][-LIPS:-1]
+        points[:] = points.square().mean().sqrt()  # far moves count more than small ones
 
     def batch(
         self, pieces: np.ndarray, size: int, length: int, rng: np.random.Generator
@@ -96,7 +108,9 @@ def lessons_of(speech: Speech, path: Path, hook: Hook = silent, workers: int = 2
     """What the teacher makes of the speech, kept in `path`."""
     if not path.exists():
         taught = []
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
             for done, rows in enumerate(pool.map(_taught, map(speech.wave, range(len(speech))), chunksize=16)):
                 taught.append(rows)
                 hook("teacher", done + 1, len(speech))
@@ -106,9 +120,18 @@ def lessons_of(speech: Speech, path: Path, hook: Hook = silent, workers: int = 2
     return Lessons(np.concatenate(bands), np.load(path), -(-speech.n // HOP))
 
 
-def _taught(wave) -> np.ndarray:
-    torch.set_num_threads(1)
-    return whisper_encoder().rows(wave).make(0, -(-len(wave.samples) // HOP)).numpy().astype(np.float16)
+def _taught(wave: Waveform) -> np.ndarray:
+    """(R,D + LIPS) float16, R = ceil(S / 320): the teacher's features and lips."""
+    teacher = bundled_lip_model("whisper")
+    features = teacher.encoder.encode(wave).values
+    rows = np.concatenate([features.numpy(), lip_rows(teacher, features)], 1)
+    return rows[: 2 * -(-len(wave.samples) // HOP) : 2].astype(np.float16)
+
+
+def lip_rows(teacher: LipModel, features: torch.Tensor) -> np.ndarray:
+    """(F,LIPS) float32 lips for (F,D) features: the points less those at rest, and the opening."""
+    points = teacher.with_gain(1.0).predict_rows(features)
+    return np.concatenate([(points - teacher.rest).reshape(-1, LIPS - 1), opening(points)[:, None]], 1)
 
 
 def _bands(wave) -> np.ndarray:
@@ -119,12 +142,21 @@ def _bands(wave) -> np.ndarray:
 
 
 class _Student(nn.Module):
-    """The encoder with the layer that is thrown away: from its features to the teacher's."""
+    """The encoder with the layer that is thrown away: from its features to the teacher's, and to the teacher's lips."""
 
     def __init__(self, recipe: SpeechEncoderRecipe, n_bands: int, n_wanted: int) -> None:
         super().__init__()
         self.encoder = EncoderNet(recipe.size, recipe.blocks, n_bands)
         self.teachers = nn.Linear(recipe.size, n_wanted)
+
+    def errors(self, bands: Tensor, wanted: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean squared differences from the teacher's standardised features, and from its lips, of which the points
+        count half and the opening half."""
+        square = (self.teachers(self.encoder(bands)) - wanted).square()
+        features, points, gap = square[..., :-LIPS], square[..., -LIPS:-1], square[..., -1]
+        each = features.mean(-1), (points.mean(-1) + gap) / 2
+        features_off, lips_off = ((error * counts).sum() / counts.sum() for error in each)
+        return features_off, lips_off
 
 
 def train_encoder(
@@ -139,19 +171,22 @@ def train_encoder(
     draw = partial(_drawn, lessons, np.flatnonzero(~held), recipe, generator)
     optimiser = torch.optim.AdamW(student.parameters(), recipe.rate, (0.9, 0.98), weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, recipe.steps + 1, pct_start=0.06)
-    objective = Objective(
-        "encoder", student, lambda step: {"features": _error(student, *draw())}, optimiser=optimiser, schedule=schedule
-    )
+
+    def terms(step: int) -> dict[str, Tensor]:
+        features, lips = student.errors(*draw())
+        return {"features": features, "lips": recipe.lips * lips}
+
+    objective = Objective("encoder", student, terms, optimiser=optimiser, schedule=schedule)
     test = [lessons.batch(np.flatnonzero(held), 32, recipe.length, np.random.default_rng(i)) for i in range(8)]
 
     @torch.no_grad()
     def judge() -> float:
-        return float(np.mean([float(_error(student, *batch)) for batch in test]))
+        return float(np.mean([[float(x) for x in student.errors(*batch)] for batch in test]))
 
     def tell(step: int) -> None:
         hook("speech encoder", step, recipe.steps)
 
-    keep = work and work / f"speech-encoder-{recipe.size}-{recipe.blocks}-{recipe.steps}.safetensors"
+    keep = work and work / f"speech-encoder-{recipe.size}-{recipe.blocks}-{recipe.steps}-{recipe.lips}.safetensors"
     train([objective], recipe.steps, generator, judge, lambda step: step % 500 == 0, tell, keep, keep_every_s=60)
     return Distilled(student.encoder, *lessons.bands_scale)
 
@@ -163,9 +198,3 @@ def _drawn(
     bands, wanted, counts = lessons.batch(pieces, recipe.batch, recipe.length, rng)
     loudness, tilt = (recipe.jitter * torch.randn(recipe.batch, 1, 1, generator=generator) for _ in range(2))
     return bands + loudness + tilt * torch.linspace(-1, 1, bands.shape[2]), wanted, counts
-
-
-def _error(student: _Student, bands: Tensor, wanted: Tensor, counts: Tensor) -> Tensor:
-    """Mean squared difference from the teacher's standardised features."""
-    given = student.teachers(student.encoder(bands))
-    return ((given - wanted).square().mean(-1) * counts).sum() / counts.sum()

@@ -16,7 +16,7 @@ from lipsync.core.progress import Hook, silent
 from lipsync.core.types import LipTrack
 from lipsync.learning.lip_examples import LipExample, LipRows, lip_rows
 from lipsync.learning.lips import LEAST_SPEECH_S, train_lip_model
-from lipsync.metrics.lips import closure_shares, opening_r_interval
+from lipsync.metrics.lips import closure_shares, opening_r, opening_r_interval
 from lipsync.speech.lip_model import LipModel
 
 #: Sound and lips belong together if the opening follows the prior's this well while somebody speaks (right sound of
@@ -179,7 +179,7 @@ def expectation(prior: LipModel, examples: Sequence[LipExample], rest: np.ndarra
     if sum(map(len, real)) < LEAST_SPEECH_S * 100:
         return None
     ours, real = np.concatenate(ours), np.concatenate(real)
-    numbers = (match.r, *opening_r_interval(ours, real), *closure_shares(ours, real), match.lag_s)
+    numbers = (opening_r(ours, real), *opening_r_interval(ours, real), *closure_shares(ours, real), match.lag_s)
     return Expectation(prior.encoder.name, *(round(float(number), 3) for number in numbers))
 
 

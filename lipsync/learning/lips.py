@@ -21,6 +21,7 @@ from lipsync.core.progress import Hook, silent
 from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, LipExample, LipRows, Variation, excerpts, lip_rows
 from lipsync.learning.loop import TrainingResult, train
 from lipsync.learning.losses import OpeningLoss
+from lipsync.learning.readout import refitted, together
 from lipsync.metrics.lips import articulation, closure_shares, lmd, opening_r, opening_r_interval
 from lipsync.speech.encoders.base import SpeechEncoder
 from lipsync.speech.encoders.registry import get_encoder
@@ -61,6 +62,9 @@ RECIPES = {
 PATIENCE = 8
 #: An adaptation of fewer steps than this learns from little speech.
 MANY_STEPS = 800
+#: With less speech than this only the readout of a prior is fitted (unless `lips.steps` asks for more): networks would
+#: learn the recording by heart.
+LEARN_ALL_S = 60.0
 
 
 def train_lip_model(
@@ -91,19 +95,21 @@ def train_lip_model(
     data = LipTargets.of(rows, model, recipe)
     steps = config.steps or (adapting_steps(speech_s) if prior else default_steps(speech_s))
     members = config.members or recipe.members
+    if prior is not None and not config.steps and speech_s < LEARN_ALL_S:
+        members = 0
     unfinished = keep / _name_of(rows, config, prior, seed) if keep else None
-    truth, guess, curve = _train_members(model, data, recipe, members, steps, seed, prior, hook, unfinished)
-    model, guess = _leaning(model, data, prior, truth, guess, members)
+    curve = _train_members(model, data, recipe, members, steps, seed, prior, hook, unfinished)
+    how, model, truth, guess = _best(model, data, prior, members)
     gain = float(model.gain.mean())
     figures = _report(truth, guess, rows.points[rows.valid].mean(0), model.basis, speech_s, gain)
     model.report = figures | {
         "training_s": round(time.perf_counter() - began, 1),
-        "steps": steps,
+        "steps": steps if members else 0,
         "members": members,
         "network": config.network,
         "encoder": encoder.name,
         "from_prior": prior is not None,
-        "leans_on_prior": len(model.nets) > members,
+        "learnt": how,
         "curve": curve,
     }
     return model
@@ -119,42 +125,50 @@ def _train_members(
     prior: LipModel | None,
     hook: Hook,
     unfinished: Path | None,
-) -> tuple[np.ndarray, np.ndarray, list]:
-    """Adds the trained networks to the model; true and predicted lips (R,18,2) of what each never saw, all curves."""
+) -> list:
+    """Adds the trained networks to the model; all curves."""
     files = [
         unfinished and unfinished.with_name(f"{unfinished.name}.{member}.safetensors") for member in range(members)
     ]
-    truth, guess, curve = [], [], []
+    curve = []
     with torch.random.fork_rng(devices=[]):
         for member, file in enumerate(files):
             start = prior.nets[member % len(prior.nets)] if prior else None
             report = partial(_report_step, hook, member * steps, members * steps)
             net, result = _trained(model, data, recipe, member, steps, seed + member, start, report, file)
             model.nets.append(net)
-            truth.append(data.rows.points[data.held_out(member)])
-            guess.append(data.predict(net, model)[data.held_out(member)])
             curve += [[member, *row] for row in result.curve]
     for file in files:
         if file is not None:
             file.unlink(missing_ok=True)
-    return np.concatenate(truth), np.concatenate(guess), curve
+    return curve
 
 
-def _leaning(
-    model: LipModel, data: LipTargets, prior: LipModel | None, truth: np.ndarray, guess: np.ndarray, members: int
-) -> tuple[LipModel, np.ndarray]:
-    """The model that does best on what its networks never saw, and its lips there: that of the adapted networks, or
-    the mean of them and as many of the prior's, which errs less where there was little to learn from."""
-    choices = [(model, guess)]
+def _best(
+    model: LipModel, data: LipTargets, prior: LipModel | None, members: int
+) -> tuple[str, LipModel, np.ndarray, np.ndarray]:
+    """Of the networks trained on a person, the prior's with a readout for them, and the mean of both, what does best on
+    speech it never saw: what was learnt ("networks", "readout", "both"), the model, true and its lips (N,18,2)."""
+    tested = [data.held_out(member) for member in range(members or N_FOLDS)]
+    truth = np.concatenate([data.rows.points[rows] for rows in tested])
+    choices = {}
+    if members:
+        guess = [data.predict(net, model)[rows] for net, rows in zip(model.nets, tested, strict=True)]
+        choices["networks"] = model, np.concatenate(guess)
     if prior is not None:
-        kept = [prior.nets[member % len(prior.nets)].to(data.features.device) for member in range(members)]
-        known = [data.predict(net, model)[data.held_out(member)] for member, net in enumerate(kept)]
-        choices.append((model.with_nets([*model.nets, *kept]), (guess + np.concatenate(known)) / 2))
-    finished = []
-    for one, lips in choices:
+        kept = model.with_nets([net.to(data.features.device) for net in prior.nets])
+        own, said = refitted(kept, data.rows, model.standardised(data.features), data.targets, data.importance)
+        lips = model.basis.decode((said * scale_of(model.basis)).astype(np.float32))
+        choices["readout"] = own, np.concatenate([lips[rows] for rows in tested])
+    if len(choices) == 2:
+        (nets, theirs), (own, others) = choices.values()
+        choices["both"] = together([nets, own]), (theirs + others) / 2
+    finished = {}
+    for how, (one, lips) in choices.items():
         one = one.with_gain(_gain(truth, lips))
-        finished.append((one, uncrossed(one.exaggerated(lips))))
-    return min(finished, key=lambda choice: lmd(choice[1], truth))
+        finished[how] = one, uncrossed(one.exaggerated(lips))
+    how = min(finished, key=lambda how: lmd(finished[how][1], truth))
+    return how, finished[how][0], truth, finished[how][1]
 
 
 def _report_step(hook: Hook, done: int, steps: int, step: int) -> None:

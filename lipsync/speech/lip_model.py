@@ -266,10 +266,17 @@ def scale_of(basis: LipBasis) -> np.ndarray:
     return np.maximum(basis.spread, 1e-3 * max(float(basis.spread[0]), 1e-6))
 
 
-def predict_standardised(net: LipNet, rows: torch.Tensor, chunk: int = CHUNK, context: int = CONTEXT) -> np.ndarray:
-    """(F,K) float64 coefficients, standardised, for (F,D) standardised features, chunk by chunk."""
+def predict_standardised(
+    net: LipNet,
+    rows: torch.Tensor,
+    chunk: int = CHUNK,
+    context: int = CONTEXT,
+    forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> np.ndarray:
+    """(F,K) float64 coefficients, standardised, for (F,D) standardised features, chunk by chunk. forward: see
+    predict_part."""
     parts = pieces(len(rows), chunk)
-    return np.concatenate([predict_part(net, *context_rows(net, rows, part, context), part) for part in parts])
+    return np.concatenate([predict_part(net, *context_rows(net, rows, part, context), part, forward) for part in parts])
 
 
 def context_rows(

@@ -148,6 +148,7 @@ def test_track_of_mp4_with_edit_list(tmp_path):
 def test_what_cannot_be_read(tmp_path):
     (tmp_path / "zero.wav").write_bytes(b"")
     (tmp_path / "junk.wav").write_bytes(bytes(range(256)) * 50)
+    (tmp_path / "junk.gsm").write_bytes(np.random.default_rng(1).bytes(1023))  # libsndfile: "non-seekable"
     soundfile.write(tmp_path / "none.wav", np.zeros(0), 16000)
     with av.open(str(tmp_path / "mute.mp4"), "w") as box:
         picture = box.add_stream("mpeg4", rate=25)
@@ -159,6 +160,7 @@ def test_what_cannot_be_read(tmp_path):
         "": "folder",
         "zero.wav": "0 bytes",
         "junk.wav": "junk.wav",
+        "junk.gsm": "junk.gsm",
         "none.wav": "0 samples|no sound that can be decoded",
         "mute.mp4": "no audio track",
     }.items():

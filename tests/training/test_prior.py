@@ -22,7 +22,7 @@ from lipsync.store.registry import LIP_PRIORS, WEIGHTS
 from tests.support import ROOT, SAMPLES
 from tests.support.speech import talk
 from training.acoustic_augmentation import augment, resized_speaker
-from training.corpus import REAL, REVOICED, SYNTHETIC, Corpus, Sounding, gather, load_corpus, save_corpus
+from training.corpus import KINDS, REAL, TAUGHT, UNKNOWN, Corpus, Sounding, gather, load_corpus, save_corpus
 from training.prior import Material, PriorRecipe, batch_of, train_prior
 
 
@@ -53,7 +53,7 @@ def made_up(number: int) -> Sounding:
     n = 180
     ramp = (1000.0 * (number % 3) + np.arange(n, dtype=np.float32)) / 500
     offsets = np.broadcast_to(ramp[:, None, None], (n, 18, 2)).copy()
-    sounds = [(kind, np.repeat(ramp[:, None], 40, 1)) for kind in (REAL, REVOICED, SYNTHETIC)]
+    sounds = [(kind, np.repeat(ramp[:, None], 40, 1)) for kind in KINDS]
     return Sounding(offsets, np.ones(n, bool), np.full(n, number), sounds)
 
 
@@ -66,10 +66,9 @@ def a_corpus() -> Corpus:
 def test_a_batch_keeps_sound_and_lips_together():
     corpus = a_corpus()
     material = Material.of(corpus)
-    pieces = {
-        kind: [p for p in corpus.pieces if p.kind == kind and p.part != 3] for kind in (REAL, REVOICED, SYNTHETIC)
-    }
-    recipe = PriorRecipe(encoder="logmel", batch=40, length=200, vary=Variation(0.2, 0, 0, 0, 0))
+    pieces = {kind: [p for p in corpus.pieces if p.kind == kind and p.part != 3] for kind in KINDS}
+    shares, vary = (0.2, 0.2, 0.3, 0.3), Variation(0.2, 0, 0, 0, 0)
+    recipe = PriorRecipe(encoder="logmel", batch=40, length=200, shares=shares, vary=vary)
     heard, wanted, weight, phones = batch_of(material, pieces, recipe, torch.Generator().manual_seed(0))
     lips = material.basis.decode(
         (wanted.reshape(-1, wanted.shape[-1]).numpy() * material.basis.spread[: wanted.shape[-1]]).astype(np.float32)
@@ -98,14 +97,14 @@ def test_a_corpus_survives_the_disk_and_workers_change_nothing(tmp_path):
 def test_a_prior_learns_what_all_voices_share():
     corpus, rest = Corpus(), talk(1, 0).lips.points[0]
     recipe = PriorRecipe(
-        encoder="logmel", members=1, steps=60, batch=8, length=100, vary=NO_VARIATION, shares=(1.0, 0.0, 0.0)
+        encoder="logmel", members=1, steps=60, batch=8, length=100, vary=NO_VARIATION, shares=(0.5, 0.0, 0.0, 0.5)
     )
     for number in range(16):
         example = talk(4, number)
         features = LOGMEL.encode(example.wave).values.numpy()
         track = to_feature_clock(example.lips, len(features))
-        phones = np.zeros(len(features))
-        corpus.add(number, Sounding(track.points - rest, track.valid, phones, [(REAL, features)]))
+        kind, phones = (REAL, np.zeros(len(features))) if number % 4 else (TAUGHT, np.full(len(features), UNKNOWN))
+        corpus.add(number, Sounding(track.points - rest, track.valid, phones, [(kind, features)]))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     model = train_prior(corpus, rest, recipe)

@@ -12,7 +12,7 @@ from lipsync.config.schema import LipsConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import opening
 from lipsync.core.types import LipTrack
-from lipsync.learning.adaptation import adapt_lip_model, matching, shifted, style_of
+from lipsync.learning.adaptation import adapt_lip_model, expectation, matching, shifted, style_of
 from lipsync.learning.lip_examples import LipExample, lip_rows
 from lipsync.learning.lips import train_lip_model
 from lipsync.speech.lip_model import LipModel
@@ -58,6 +58,22 @@ def test_own_speech_is_adapted_to(prior):
     said = model.predict(new.wave).points[::4][:150]
     assert np.linalg.norm(said - new.lips.points, axis=-1).mean() < 0.03
     assert opening(said).std() == pytest.approx(opening(new.lips.points).std(), rel=0.2)
+
+
+def test_a_few_seconds_fit_the_readout_alone(prior):
+    person = another(talk(12, 5), 1.5)
+    model = adapt_lip_model([person], [person.lips], rest_of(person), LipsConfig(encoder="logmel"), prior)
+    assert model.report["learnt"] == "readout" and model.report["members"] == model.report["steps"] == 0
+    new = another(talk(6, 6), 1.5)
+    said = model.predict(new.wave).points[::4][:150]
+    assert np.linalg.norm(said - new.lips.points, axis=-1).mean() < 0.03
+    assert opening(said).std() == pytest.approx(opening(new.lips.points).std(), rel=0.2)
+
+
+def test_what_is_expected_are_the_figures_of_the_same_rows(prior):
+    person = talk(12, 5)
+    found = expectation(prior, [person], rest_of(person))
+    assert found is not None and found.r_low <= found.r <= found.r_high and found.r > 0.8
 
 
 def test_sound_that_is_not_theirs_is_not_learnt_from(prior):
