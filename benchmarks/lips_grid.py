@@ -161,7 +161,7 @@ class Bench:
         if self.args.prior == "bundled":
             from lipsync.speech.prior import bundled_lip_model
 
-            return bundled_lip_model()
+            return bundled_lip_model(self.config.encoder)
         return LipModel.load(self.args.prior)
 
     def learnt(self, paths: Sequence[Path], network: str) -> tuple[LipModel, dict]:

@@ -9,7 +9,7 @@ from lipsync.core.errors import UsageError
 from lipsync.speech.encoders.registry import OWN
 from lipsync.speech.lip_model import LipModel
 from lipsync.speech.merge import merged
-from lipsync.store.registry import JOINT, LIP_PRIORS
+from lipsync.store.registry import CAUSAL_LIP_PRIOR, JOINT, LIP_PRIORS
 
 
 def bundled_lip_model(encoder: str = "auto", whisper_model: str = "") -> LipModel:
@@ -19,12 +19,15 @@ def bundled_lip_model(encoder: str = "auto", whisper_model: str = "") -> LipMode
 
 
 def prior_files(config: LipsConfig) -> list[Path]:
-    """The files that learning starts from, if any: of those that ship, the ones of the configured encoder."""
+    """The files that learning starts from, if any: of those that ship, the ones of the configured network and
+    encoder."""
     if config.prior == "none":
         return []
     if config.prior != "bundled":
         return [Path(config.prior)]
     encoder = OWN[config.network] if config.encoder == "auto" else config.encoder
+    if config.network == "causal":
+        return [CAUSAL_LIP_PRIOR] if encoder == "logmel" else []
     bundled = config.network == "bidirectional" and (encoder == "joint" or encoder in LIP_PRIORS)
     return _files_for(encoder) if bundled else []
 

@@ -6,7 +6,8 @@ import tomllib
 from pathlib import Path
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-#: By the encoder that they hear by.
+#: Those of the bidirectional network by the encoder that they hear by; that of the causal one, which hears by logmel.
+CAUSAL_LIP_PRIOR = WEIGHTS / "lips-prior-causal.safetensors"
 LIP_PRIORS = {
     "logmel": WEIGHTS / "lips-prior-logmel.safetensors",
     "distilled": WEIGHTS / "lips-prior-distilled.safetensors",
