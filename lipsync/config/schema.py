@@ -98,7 +98,7 @@ class LipsConfig:
     )
     prior: str = Field(
         default="bundled",
-        description='what learning starts from: "bundled" (for network "paper" none is), "none", or the path of a model',
+        description='what learning starts from: "bundled" (none is for "paper"), "none", or the path of a model',
     )
     members: int = Field(default=0, description='networks averaged; 0 = 3 of "bidirectional", 1 of the others')
     steps: int = Field(default=0, description="training steps of each; 0 = 600 to 1200 by the amount of speech")

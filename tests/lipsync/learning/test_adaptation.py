@@ -60,10 +60,11 @@ def test_own_speech_is_adapted_to(prior):
     assert opening(said).std() == pytest.approx(opening(new.lips.points).std(), rel=0.2)
 
 
-def test_a_few_seconds_fit_the_readout_alone(prior):
+def test_the_readout_is_kept_where_the_networks_learnt_nothing(prior):
     person = another(talk(12, 5), 1.5)
-    model = adapt_lip_model([person], [person.lips], rest_of(person), LipsConfig(encoder="logmel"), prior)
-    assert model.report["learnt"] == "readout" and model.report["members"] == model.report["steps"] == 0
+    barely = LipsConfig(members=1, steps=2, encoder="logmel")
+    model = adapt_lip_model([person], [person.lips], rest_of(person), barely, prior)
+    assert model.report["learnt"] == "readout"
     new = another(talk(6, 6), 1.5)
     said = model.predict(new.wave).points[::4][:150]
     assert np.linalg.norm(said - new.lips.points, axis=-1).mean() < 0.03
