@@ -11,6 +11,8 @@ from lipsync.core.lips import CLOSED_GAP, LIPS_FROM_68
 
 #: Shares of the range of openings, see `closure_shares`.
 REAL_CLOSED, OURS_CLOSED = 0.15, 0.20
+#: Fewer blocks than this tell nothing of how sure a correlation is.
+LEAST_BLOCKS = 8
 _EYE_CORNERS = [int(np.flatnonzero(RIGID_68 == 36)[0]), int(np.flatnonzero(RIGID_68 == 45)[0])]
 
 
@@ -47,8 +49,9 @@ def opening_r(ours: np.ndarray, real: np.ndarray) -> float:
 
 def opening_r_interval(ours: np.ndarray, real: np.ndarray, block: int = 100, n_draws: int = 400) -> tuple[float, float]:
     """95 % interval of `opening_r` over (N,) openings by drawing blocks of `block` rows again and again (block
-    bootstrap: Kuensch 1989); the same for the same openings."""
-    blocks = np.array_split(np.arange(len(real)), max(1, round(len(real) / block)))
+    bootstrap: Kuensch 1989); of few rows LEAST_BLOCKS shorter ones, for two or three would make any r look sure. The
+    same for the same openings."""
+    blocks = np.array_split(np.arange(len(real)), max(LEAST_BLOCKS, round(len(real) / block)))
     drawn = np.random.default_rng(0).integers(0, len(blocks), (n_draws, len(blocks)))
     rows = (np.concatenate([blocks[i] for i in draw]) for draw in drawn)
     low, high = np.quantile([opening_r(ours[row], real[row]) for row in rows], [0.025, 0.975])

@@ -7,6 +7,7 @@ import torch
 from lipsync.core.canonical import canonical_68
 from lipsync.metrics import lips as lip_metrics
 from lipsync.metrics import pictures as picture_metrics
+from lipsync.metrics.lips import opening_r, opening_r_interval
 
 FACE = canonical_68()[:, :2].astype(np.float64)
 INNER_LOWER = [65, 66, 67]
@@ -189,3 +190,13 @@ def test_bootstrap_interval():
         values.mean() + half, abs=0.03
     )
     assert lip_metrics.bootstrap_interval(values) == (low, high)
+
+
+def test_of_two_seconds_no_correlation_is_sure():
+    """By blocks of a second there are only two, and the interval would be as narrow as they are alike."""
+    rng = np.random.default_rng(0)
+    for seconds, widest, narrowest in ((2, 2.0, 0.1), (200, 0.1, 0.0)):
+        real = np.cumsum(rng.standard_normal(100 * seconds)) % 7
+        ours = real + 3 * np.repeat(rng.standard_normal(10 * seconds), 10)
+        low, high = opening_r_interval(ours, real)
+        assert low <= opening_r(ours, real) <= high and narrowest < high - low < widest
