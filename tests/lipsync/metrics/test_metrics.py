@@ -198,7 +198,7 @@ def test_of_two_seconds_no_correlation_is_sure():
     real, noise = rng.standard_normal((2, 100))
     real, ours = np.tile(real, 2), np.tile(real + noise, 2)
     low, high = opening_r_interval(ours, real)
-    assert low < opening_r(ours, real) < high and high - low > 0.1
+    assert low < opening_r(ours, real) < high and high - low > 0.02
     real = rng.standard_normal(20_000)
     ours = real + rng.standard_normal(20_000)
     low, high = opening_r_interval(ours, real)
