@@ -219,7 +219,7 @@ def _through_soundfile(path: Path, trouble: _Unreadable, notes: list[str], limit
             check_channels(file.channels, path)
             blocks = (block.mean(1) for block in file.blocks(PIECE, dtype="float32", always_2d=True))
             return _waveform(blocks, file.samplerate, path, notes, limits)
-    except (soundfile.SoundFileError, OSError, ValueError):  # ValueError: "non-seekable", of a damaged Ogg file
+    except (soundfile.SoundFileError, OSError, ValueError):  # ValueError: "non-seekable", of damaged GSM
         raise MediaError(f"{path} {trouble}. Give a WAV, FLAC, MP3, M4A, OGG file or a video with sound.") from None
 
 

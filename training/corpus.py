@@ -6,7 +6,7 @@ the same sentence, laid onto its time by dynamic time warping: one pair of lips,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -158,7 +158,7 @@ def gather(
         hook(step, done + 1, len(numbers))
 
 
-def in_order(make: Callable, items: Sequence, workers: int) -> Iterator:
+def in_order(make: Callable, items: Iterable, workers: int) -> Iterator:
     """What `make` makes of each item, in order; from two workers on in processes of their own, a thread each."""
     if workers < 2:
         yield from map(make, items)

@@ -11,11 +11,13 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from audio.load import RATE, Waveform, load_speech
 from lipsync.core.errors import LipsyncError
 from lipsync.core.progress import Hook, silent
 from lipsync.speech.encoders.registry import get_encoder
+from lipsync.speech.lip_model import LipModel
 from lipsync.speech.prior import bundled_lip_model
 from media import MediaError
 from media.atomic import atomic_write
@@ -188,10 +190,21 @@ def as_int16(samples: np.ndarray) -> np.ndarray:
     return np.round(samples * (32767 / max(1.0, float(np.abs(samples).max())))).astype(np.int16)
 
 
+@cache
+def teacher() -> LipModel:
+    """The prior with Whisper's encoder; loaded once, for thousands of pieces."""
+    return bundled_lip_model("whisper")
+
+
+def lips_seen(model: LipModel, features: torch.Tensor) -> np.ndarray:
+    """(F,18,2) lips less those at rest for (F,D) features, as far from rest as the model's networks say."""
+    return model.with_gain(1.0).predict_rows(features) - model.rest
+
+
 def taught_speech(number: int, path: Path, encoder: str) -> Sounding:
     """A piece of the speech in `path`, with the lips that the prior with Whisper's encoder sees in it."""
-    wave, teacher = _speech(path).wave(number), bundled_lip_model("whisper").with_gain(1.0)
-    offsets = teacher.predict(wave).points - teacher.rest
+    wave = _speech(path).wave(number)
+    offsets = lips_seen(teacher(), teacher().encoder.encode(wave).values)
     n = len(offsets)
     features = get_encoder(encoder).encode(wave).values.numpy()
     return Sounding(offsets, np.ones(n, bool), np.full(n, UNKNOWN), [(TAUGHT, features)])

@@ -67,10 +67,10 @@ class PriorRecipe(Recipe):
     """How a prior is made. texts: synthetic ones; real: learn from real recordings, too (False: from synthetic speech
     alone); taught: learn from real people's speech under the lips of the prior with Whisper's encoder, too, each
     recording as it is and so many times changed (None: not); shares: of the pieces of a batch that are real, revoiced,
-    synthetic, taught; flatten, opening: see
-    lipsync.learning.lips.Recipe; noise: std added to standardised features; phones: weight of naming the phone that
-    sounds (cross-entropy, a layer that is thrown away); closure: weight of the gap that is left, as share of
-    CLOSED_GAP, at /p b m/; reach: how far people's lips move, relative to the speaker of the real ones."""
+    synthetic, taught; flatten, opening: see lipsync.learning.lips.Recipe; noise: std added to standardised features;
+    phones: weight of naming the phone that sounds (cross-entropy, a layer that is thrown away); closure: weight of the
+    gap that is left, as share of CLOSED_GAP, at /p b m/; reach: how far people's lips move, relative to the speaker of
+    the real ones."""
 
     FILES: ClassVar[str] = "prior*.toml"
     network: str = "bidirectional"

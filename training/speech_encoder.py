@@ -6,9 +6,7 @@ Knowledge distillation (Hinton, Vinyals and Dean 2015) on speech of many people 
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,9 +25,9 @@ from lipsync.learning.loop import train
 from lipsync.speech.encoders.distilled import SPEC, Distilled, EncoderNet
 from lipsync.speech.encoders.whisper import HOP
 from lipsync.speech.lip_model import LipModel
-from lipsync.speech.prior import bundled_lip_model
 from media.atomic import atomic_write
-from training.free_speech import Speech, gather_speech
+from training.corpus import in_order
+from training.free_speech import Speech, gather_speech, lips_seen, teacher
 from training.recipe import Recipe
 
 #: One in so many pieces is never learnt from.
@@ -108,12 +106,9 @@ def lessons_of(speech: Speech, path: Path, hook: Hook = silent, workers: int = 2
     """What the teacher makes of the speech, kept in `path`."""
     if not path.exists():
         taught = []
-        with ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool:
-            for done, rows in enumerate(pool.map(_taught, map(speech.wave, range(len(speech))), chunksize=16)):
-                taught.append(rows)
-                hook("teacher", done + 1, len(speech))
+        for rows in in_order(_taught, map(speech.wave, range(len(speech))), workers):
+            taught.append(rows)
+            hook("teacher", len(taught), len(speech))
         with atomic_write(path) as part, part.open("wb") as file:
             np.save(file, np.concatenate(taught))
     bands = [_bands(speech.wave(piece)) for piece in range(len(speech))]
@@ -122,16 +117,15 @@ def lessons_of(speech: Speech, path: Path, hook: Hook = silent, workers: int = 2
 
 def _taught(wave: Waveform) -> np.ndarray:
     """(R,D + LIPS) float16, R = ceil(S / 320): the teacher's features and lips."""
-    teacher = bundled_lip_model("whisper")
-    features = teacher.encoder.encode(wave).values
-    rows = np.concatenate([features.numpy(), lip_rows(teacher, features)], 1)
+    features = teacher().encoder.encode(wave).values
+    rows = np.concatenate([features.numpy(), lip_rows(teacher(), features)], 1)
     return rows[: 2 * -(-len(wave.samples) // HOP) : 2].astype(np.float16)
 
 
-def lip_rows(teacher: LipModel, features: torch.Tensor) -> np.ndarray:
+def lip_rows(model: LipModel, features: torch.Tensor) -> np.ndarray:
     """(F,LIPS) float32 lips for (F,D) features: the points less those at rest, and the opening."""
-    points = teacher.with_gain(1.0).predict_rows(features)
-    return np.concatenate([(points - teacher.rest).reshape(-1, LIPS - 1), opening(points)[:, None]], 1)
+    offsets = lips_seen(model, features)
+    return np.concatenate([offsets.reshape(-1, LIPS - 1), opening(offsets + model.rest)[:, None]], 1)
 
 
 def _bands(wave) -> np.ndarray:

@@ -6,8 +6,9 @@ import tomllib
 from pathlib import Path
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-#: Those of the bidirectional network by the encoder that they hear by; that of the causal one, which hears by logmel.
+#: That of the causal network, which hears by logmel.
 CAUSAL_LIP_PRIOR = WEIGHTS / "lips-prior-causal.safetensors"
+#: Those of the bidirectional network, by the encoder that they hear by.
 LIP_PRIORS = {
     "logmel": WEIGHTS / "lips-prior-logmel.safetensors",
     "distilled": WEIGHTS / "lips-prior-distilled.safetensors",

@@ -94,7 +94,7 @@ def test_a_corpus_survives_the_disk_and_workers_change_nothing(tmp_path):
     )
 
 
-def test_a_prior_learns_what_all_voices_share():
+def test_a_prior_learns_what_all_voices_share(one_thread):
     corpus, rest = Corpus(), talk(1, 0).lips.points[0]
     recipe = PriorRecipe(
         encoder="logmel", members=1, steps=60, batch=8, length=100, vary=NO_VARIATION, shares=(0.5, 0.0, 0.0, 0.5)
@@ -105,10 +105,7 @@ def test_a_prior_learns_what_all_voices_share():
         track = to_feature_clock(example.lips, len(features))
         kind, phones = (REAL, np.zeros(len(features))) if number % 4 else (TAUGHT, np.full(len(features), UNKNOWN))
         corpus.add(number, Sounding(track.points - rest, track.valid, phones, [(kind, features)]))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     model = train_prior(corpus, rest, recipe)
-    torch.set_num_threads(threads)
     new = talk(5, 99)
     assert np.corrcoef(opening(model.predict(new.wave).points[::4][:125]), opening(new.lips.points))[0, 1] > 0.9
     assert model.report["opening_r"] > 0.9 and model.report["held_out_s"] == pytest.approx(2 * 4, abs=0.3)

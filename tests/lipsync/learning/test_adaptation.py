@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from audio.load import Waveform
 from lipsync.config.schema import LipsConfig
@@ -22,12 +21,8 @@ QUICK = LipsConfig(members=1, steps=40, encoder="logmel")
 
 
 @pytest.fixture(scope="module")
-def prior() -> LipModel:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    model = train_lip_model([talk(20, 0), talk(20, 1)], LipsConfig(members=1, steps=80, encoder="logmel"))
-    torch.set_num_threads(threads)
-    return model
+def prior(one_thread) -> LipModel:
+    return train_lip_model([talk(20, 0), talk(20, 1)], LipsConfig(members=1, steps=80, encoder="logmel"))
 
 
 def another(example: LipExample, reach: float, right_s: float = 0.0) -> LipExample:
