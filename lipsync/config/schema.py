@@ -158,6 +158,7 @@ class TeethConfig:
 class CompositeConfig:
     """Putting the mouth into the frame (lipsync/render/composite.py)."""
 
+    blend: Literal["laplacian", "feather"] = Field(default="laplacian", description="how mouth and frame are joined")
     softness: float = Field(default=0.12, description="width of the blend region's soft edge")
     levels: int = Field(default=4, description="of the Laplacian pyramid")
     colour_sigma: float = Field(default=0.22, description="how locally colours are matched")

@@ -18,7 +18,7 @@ from lipsync.core.texture import MouthTexture
 from lipsync.core.timebase import nominal_rate
 from lipsync.core.types import DubPlan, FaceTrack, Footage, LipTrack, MouthBank, TargetAnalysis
 from lipsync.evaluation.split import Block, Split
-from lipsync.render.composite import jaw_move
+from lipsync.render.jaw import jaw_move
 from lipsync.render.loop import Scene, composited
 from lipsync.render.plan import PlannedFaces, faces_along
 from video.clock import FrameClock

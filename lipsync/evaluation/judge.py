@@ -22,7 +22,8 @@ from lipsync.face.track import FaceTracker
 from lipsync.learning.losses import Losses
 from lipsync.metrics import lips as lip_metrics
 from lipsync.metrics import pictures as picture_metrics
-from lipsync.render.composite import Box, blend_region
+from lipsync.render.box import STEP, Box
+from lipsync.render.region import blend_region
 from video.probe import VideoStream
 from video.read import read_rows
 
@@ -164,7 +165,7 @@ class Judge:
             torch.Size((height, width)),
             self.config.composite,
         )
-        mask = box.fine(blend_region(jaw, box.positions(4), self.config.composite)[0])[0, 0] > 0.5
+        mask = box.fine(blend_region(jaw, box.positions(STEP), self.config.composite)[0])[0, 0] > 0.5
         x, y = int(box.left[0]), int(box.top[0])
         return (slice(y, y + box.height), slice(x, x + box.width)), mask.numpy()
 

@@ -48,7 +48,7 @@ def test_settings_take_the_type_of_their_option(setting, section, name, value):
 
 
 #: Of options with few values or bounds.
-OTHERS = {"mediapipe": "dlib", "speech": "bounce", "bidirectional": "paper", "auto": "logmel"}
+OTHERS = {"mediapipe": "dlib", "speech": "bounce", "bidirectional": "paper", "auto": "logmel", "laplacian": "feather"}
 
 
 def unlike(value):

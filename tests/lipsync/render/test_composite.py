@@ -3,8 +3,9 @@ import torch
 
 from lipsync.config.schema import CompositeConfig, DubConfig
 from lipsync.core.texture import MouthTexture
-from lipsync.render.composite import _depth, blend_region, composite
+from lipsync.render.composite import composite
 from lipsync.render.plan import PlannedFaces, fade
+from lipsync.render.region import blend_region, depth_inside
 from tests.support.drawn import drawn_subject
 
 CONFIG = CompositeConfig()
@@ -93,9 +94,9 @@ def test_the_jaw_follows_the_drawn_one():
 def test_depth_is_the_distance_to_the_edge():
     square = torch.tensor([[[0.0, 0], [2, 0], [2, 2], [0, 2]]])
     points = torch.tensor([[[[1.0, 1.0], [0.5, 1.0], [3.0, 1.0], [-1.0, -1.0]]]])
-    found = _depth(square, points)[0, 0, 0]
+    found = depth_inside(square, points)[0, 0, 0]
     assert torch.allclose(found, torch.tensor([1.0, 0.5, -1.0, -(2**0.5)]))
-    assert torch.allclose(_depth(square.flip(1), points)[0, 0, 0], found), "either direction round the polygon"
+    assert torch.allclose(depth_inside(square.flip(1), points)[0, 0, 0], found), "either direction round the polygon"
 
 
 def test_support_covers_the_mask():

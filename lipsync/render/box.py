@@ -1,0 +1,79 @@
+"""The part of a frame that is drawn over: a box around the lower face, fine (every pixel) and coarse (every 4th)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from lipsync.config.schema import CompositeConfig
+from lipsync.core.geometry import apply
+from lipsync.render.region import CHEEKS
+
+STEP = 4  # pixels between nodes of the coarse grid
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Equal pixel boxes around B lower faces. left, top: (B,) int64; face_from_pixel: (B,3,3); scale: pixels per eye
+    distance."""
+
+    left: torch.Tensor
+    top: torch.Tensor
+    height: int
+    width: int
+    face_from_pixel: torch.Tensor
+    scale: float
+
+    @classmethod
+    def around(
+        cls, jaws: torch.Tensor, pixel_from_face: torch.Tensor, size: torch.Size, config: CompositeConfig
+    ) -> Box:
+        """Boxes that hold (B,P,2) jaw points, the cheeks and everything that may change around them, inside a frame of
+        (height, width) `size`."""
+        points = apply(pixel_from_face, torch.cat([jaws, CHEEKS.to(jaws).expand(len(jaws), -1, -1)], 1))
+        scale = float(torch.linalg.det(pixel_from_face[:, :2, :2]).abs().sqrt().mean())
+        margin = scale * (config.jaw_reach + 0.02) + STEP
+        low = (points.amin(1) - margin).floor().long()
+        span = ((points.amax(1) + margin).ceil().long() - low).amax(0)
+        width, height = min(int(span[0]), size[1]), min(int(span[1]), size[0])
+        return cls(
+            low[:, 0].clamp(0, size[1] - width),
+            low[:, 1].clamp(0, size[0] - height),
+            height,
+            width,
+            torch.linalg.inv(pixel_from_face),
+            scale,
+        )
+
+    def cut(self, frames: torch.Tensor) -> torch.Tensor:
+        """(B,3,h,w) float32 in [0,1]."""
+        parts = [
+            f[:, y : y + self.height, x : x + self.width]
+            for f, x, y in zip(frames, self.left.tolist(), self.top.tolist(), strict=True)
+        ]
+        return torch.stack(parts).float() / 255
+
+    def paste(self, frames: torch.Tensor, boxes: torch.Tensor) -> None:
+        """Writes the boxes into the frames."""
+        for f, part, x, y in zip(frames, boxes, self.left.tolist(), self.top.tolist(), strict=True):
+            f[:, y : y + self.height, x : x + self.width] = part
+
+    def pixels(self, step: int) -> torch.Tensor:
+        """(B,h,w,2) pixel positions of the box's pixel centres, every `step`-th one and one beyond the edge."""
+        extra = 0 if step == 1 else step
+        y = torch.arange(0, self.height + extra, step, device=self.left.device) + 0.5
+        x = torch.arange(0, self.width + extra, step, device=self.left.device) + 0.5
+        grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+        return grid + torch.stack([self.left, self.top], -1)[:, None, None]
+
+    def positions(self, step: int) -> torch.Tensor:
+        """(B,h,w,2) face-frame positions of `pixels(step)`."""
+        pixels = self.pixels(step)
+        return apply(self.face_from_pixel, pixels.flatten(1, 2)).reshape(pixels.shape)
+
+    def fine(self, coarse: torch.Tensor) -> torch.Tensor:
+        """(B,C,height,width) bilinear between the nodes of (B,C,h,w) `coarse`."""
+        size = [(n - 1) * STEP + 1 for n in coarse.shape[2:]]
+        return F.interpolate(coarse, size=size, mode="bilinear", align_corners=True)[:, :, : self.height, : self.width]
