@@ -11,7 +11,7 @@ import torch
 
 from audio.load import Waveform
 from lipsync.config.schema import LipsConfig
-from lipsync.core.lips import opening
+from lipsync.core.lips import LOWER_INNER, UPPER_INNER, opening
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import LipTrack
 from lipsync.learning.lip_examples import LipExample, LipRows, lip_rows
@@ -29,6 +29,8 @@ MOST_LAG_S, SHIFT_S, SURELY_R, ALIKE = 0.4, 0.04, 0.03, 0.5
 NOTICED_S = 0.08
 #: How far from the prior a person's movement may go, and how many frames of movement are believed half.
 LEAST_STYLE, MOST_STYLE, HALF_BELIEVED = 0.6, 1.7, 150
+#: How many rows (10 ms) of speech with visible lips tell half of a person's mean shape.
+MEAN_HALF_BELIEVED = 30
 #: Lips that spread less than this in opening (eye distances) do not speak.
 STILL = 0.012
 
@@ -55,7 +57,7 @@ def adapt_lip_model(
     speech_s = float(sum((r.valid & r.voiced).sum() for r in rows) / 100)
     match = matching(prior.retarget(rest), rows)
     if speech_s < LEAST_SPEECH_S or match.r < TOGETHER_R:
-        return _in_style(prior, visible, rest, speech_s, match)
+        return _in_style(prior, visible, rows, rest, speech_s, match)
     examples = [replace(e, wave=shifted(e.wave, lag)) for e, lag in zip(examples, match.lags_s, strict=True)]
     model = train_lip_model(examples, config, hook, device, prior=prior)
     model.report |= {"lips_from": "prior and own speech", "sound_r": round(match.r, 3), "sound_lag_s": match.lag_s}
@@ -66,11 +68,17 @@ def adapt_lip_model(
 
 
 def _in_style(
-    prior: LipModel, visible: Sequence[LipTrack], rest: np.ndarray, speech_s: float, match: Match
+    prior: LipModel,
+    visible: Sequence[LipTrack],
+    recordings: Sequence[LipRows],
+    rest: np.ndarray,
+    speech_s: float,
+    match: Match,
 ) -> LipModel:
-    """The prior with this person's rest and reach; the report says why nothing was learnt."""
+    """The prior with this person's rest, reach and mean shape; the report says why nothing was learnt."""
     style = style_of(prior, visible, rest)
     model = prior.retarget(rest, style)
+    model = model.with_mean_moved(mean_difference(model, recordings))
     model.report = {f"prior_{name}": value for name, value in prior.report.items()} | {
         "lips_from": "prior",
         "network": prior.network,
@@ -190,6 +198,26 @@ def shifted(wave: Waveform, late_s: float) -> Waveform:
     early, late = max(n, 0), max(-n, 0)
     moved = torch.nn.functional.pad(samples[early : len(samples) - late], (late, early))
     return replace(wave, samples=moved)
+
+
+def mean_difference(model: LipModel, recordings: Sequence[LipRows]) -> np.ndarray:
+    """(18,2) how far this person's mean lips lie from the model's over the same sound, with equally parted inner edges,
+    so that what closes still closes; 0 without sound, and little after a few frames.
+
+    At rest alone nobody shows how wide a mouth speaks: a target that never pauses has a closure for a rest."""
+    missing, n_frames = np.zeros((18, 2)), 0.0
+    for rows in recordings:
+        use = rows.valid & rows.voiced
+        if use.any():
+            missing += (rows.points[use] - model.predict_rows(rows.features)[use]).sum(0)
+            n_frames += use.sum()
+    if not n_frames:
+        return missing.astype(np.float32)
+    missing /= n_frames
+    wider = opening(missing) / 2
+    missing[UPPER_INNER, 1] += wider
+    missing[LOWER_INNER, 1] -= wider
+    return (missing * n_frames / (n_frames + MEAN_HALF_BELIEVED)).astype(np.float32)
 
 
 def style_of(prior: LipModel, visible: Sequence[LipTrack], rest: np.ndarray) -> np.ndarray:

@@ -173,7 +173,7 @@ def default_steps(speech_s: float) -> int:
 
 def adapting_steps(speech_s: float) -> int:
     """Training steps for each network that starts from a prior."""
-    return int(np.clip(40 + 8 * speech_s, 100, 1000))
+    return int(np.clip(40 + 7 * speech_s, 100, 1000))
 
 
 def _check_speech(rows: LipRows, speech_s: float) -> None:

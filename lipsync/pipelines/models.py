@@ -25,7 +25,7 @@ from lipsync.textures.registry import get_method
 from lipsync.textures.trainable import TrainableTexture, as_trainable
 
 #: Raise whenever the same footage would train another model.
-VERSION = 6
+VERSION = 7
 
 
 def lip_model_for(

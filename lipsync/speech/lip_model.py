@@ -165,6 +165,11 @@ class LipModel:
         basis = LipBasis(self.basis.mean + rest - self.rest, self.basis.components, self.basis.spread)
         return self._with(basis=basis, rest=rest, gain=self.gain * style)
 
+    def with_mean_moved(self, by: np.ndarray) -> LipModel:
+        """The same with all lips (18,2) further on."""
+        basis = LipBasis(self.basis.mean + by / self.gain, self.basis.components, self.basis.spread)
+        return self._with(basis=basis)
+
     def to(self, device: torch.device | str) -> LipModel:
         nets = [net.to(device) for net in self.nets]
         mean, scale = self.feature_mean.to(device), self.feature_scale.to(device)

@@ -100,6 +100,21 @@ def test_a_silent_face_gets_the_prior_on_its_own_rest(prior):
     assert np.allclose(model.predict(wave).points - rest, moved, atol=1e-4)
 
 
+def test_a_few_words_tell_the_mean_shape_and_nothing_of_how_far_lips_close(prior):
+    """The mouth speaks wider than it is at rest, where its corners lie as the prior's."""
+    said = talk(2.5, 5)
+    wider = np.float32(0.04) * np.sign(said.lips.points[..., :1] - said.lips.points[..., :1].mean(1, keepdims=True))
+    points = said.lips.points + np.concatenate([wider, 0 * wider], -1)
+    example = LipExample(said.wave, LipTrack(points, said.lips.valid, said.lips.clock), said.shot)
+    model = adapt_lip_model([example], [example.lips], rest_of(said), QUICK, prior)
+    assert model.report["lips_from"] == "prior"
+    theirs, plain = model.predict(said.wave).points, prior.retarget(rest_of(said)).predict(said.wave).points
+    width = lambda lips: (lips[:, 6, 0] - lips[:, 0, 0]).mean()  # noqa: E731
+    assert abs(width(theirs) - width(points)) < 0.02 < abs(width(plain) - width(points))
+    assert np.corrcoef(opening(theirs), opening(plain))[0, 1] > 0.99
+    assert abs(opening(theirs).min() - opening(plain).min()) < 0.01
+
+
 def test_without_prior_and_without_sound_there_is_nothing(prior):
     with pytest.raises(LipsyncError):
         adapt_lip_model(
