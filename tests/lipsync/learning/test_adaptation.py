@@ -109,7 +109,7 @@ def test_a_few_words_tell_the_mean_shape_and_nothing_of_how_far_lips_close(prior
     model = adapt_lip_model([example], [example.lips], rest_of(said), QUICK, prior)
     assert model.report["lips_from"] == "prior"
     theirs, plain = model.predict(said.wave).points, prior.retarget(rest_of(said)).predict(said.wave).points
-    width = lambda lips: (lips[:, 6, 0] - lips[:, 0, 0]).mean()  # noqa: E731
+    width = lambda lips: (lips[:, 6, 0] - lips[:, 0, 0]).mean()
     assert abs(width(theirs) - width(points)) < 0.02 < abs(width(plain) - width(points))
     assert np.corrcoef(opening(theirs), opening(plain))[0, 1] > 0.99
     assert abs(opening(theirs).min() - opening(plain).min()) < 0.01
