@@ -147,6 +147,28 @@ def with_every_closure(sampled: LipTrack, predicted: LipTrack, rest: Array) -> L
     return LipTrack(points, sampled.valid, sampled.clock)
 
 
+def from_inner_edges(lips: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """How far below the upper and above the lower inner edge of (N,18,2) lips, vertically, each point of the grid of x
+    (W,) and y (H,) lies: both (N,H,W), both positive inside; all in one unit."""
+    import torch
+
+    edge = lips[:, INNER_EDGE]
+    upper = _height_at(edge[:, :5], x, outside=torch.inf)
+    lower = _height_at(torch.cat([edge[:, :1], edge[:, 5:].flip(1), edge[:, 4:5]], 1), x, outside=-torch.inf)
+    return y[None, :, None] - upper[:, None], lower[:, None] - y[None, :, None]
+
+
+def _height_at(line: Tensor, x: Tensor, outside: float) -> Tensor:
+    """(N,W) y of the polylines (N,P,2), ascending in x, at each x; `outside` beyond their ends."""
+    import torch
+
+    out = torch.full((len(line), len(x)), outside, device=line.device, dtype=line.dtype)
+    for a, b in zip(line.unbind(1)[:-1], line.unbind(1)[1:], strict=True):
+        t = (x - a[:, :1]) / (b[:, :1] - a[:, :1]).clamp_min(1e-6)
+        out = torch.where((t >= 0) & (t <= 1), a[:, 1:] + t * (b[:, 1:] - a[:, 1:]), out)
+    return out
+
+
 @overload
 def soft_step(x: Array) -> Array: ...
 @overload

@@ -25,7 +25,7 @@ from lipsync.textures.registry import get_method
 from lipsync.textures.trainable import TrainableTexture, as_trainable
 
 #: Raise whenever the same footage would train another model.
-VERSION = 7
+VERSION = 8
 
 
 def lip_model_for(

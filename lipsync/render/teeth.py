@@ -8,7 +8,7 @@ import torch
 
 from lipsync.config.schema import TeethConfig
 from lipsync.core.geometry import apply, farthest_points
-from lipsync.core.lips import INNER_EDGE, opening, soft_step
+from lipsync.core.lips import from_inner_edges, opening, soft_step
 from lipsync.core.texture import MouthTexture
 from lipsync.core.types import MouthBank, MouthSpace, TeethReference
 from video.pyramid import gaussian_blur
@@ -88,23 +88,10 @@ def high_frequencies(rgb: torch.Tensor, space: MouthSpace, config: TeethConfig) 
 def inner_mouth(lips: torch.Tensor, space: MouthSpace) -> torch.Tensor:
     """(B,1,Hm,Wm) float32, 1 well inside the inner edges of (B,18,2) lips, 0 on them and outside, soft over a few
     pixels."""
-    polygon = apply(torch.as_tensor(space.mouth_from_face, device=lips.device), lips[:, INNER_EDGE].double()).float()
-    y = torch.arange(space.height, device=lips.device) + 0.5
-    x = torch.arange(space.width, device=lips.device) + 0.5
-    # the inner edges are functions of x: interpolate the upper and the lower one, and measure how far inside a row lies
-    upper = _edge(polygon[:, :5], x, outside=torch.inf)
-    lower = _edge(torch.cat([polygon[:, :1], polygon[:, 5:].flip(1), polygon[:, 4:5]], 1), x, outside=-torch.inf)
-    depth = torch.minimum(y[None, :, None] - upper[:, None], lower[:, None] - y[None, :, None])
+    polygon = apply(torch.as_tensor(space.mouth_from_face, device=lips.device), lips.double()).float()
+    x, y = (torch.arange(n, device=lips.device) + 0.5 for n in (space.width, space.height))
+    depth = torch.minimum(*from_inner_edges(polygon, x, y))
     return soft_step(depth / (0.015 * space.scale))[:, None]
-
-
-def _edge(points: torch.Tensor, x: torch.Tensor, outside: float) -> torch.Tensor:
-    """(B,W) height of the polyline (B,P,2), ascending in x, at each x; `outside` beyond its ends."""
-    out = torch.full((len(points), len(x)), outside, device=points.device)
-    for a, b in zip(points.unbind(1)[:-1], points.unbind(1)[1:], strict=True):
-        t = (x - a[:, :1]) / (b[:, :1] - a[:, :1]).clamp_min(1e-6)
-        out = torch.where((t >= 0) & (t <= 1), a[:, 1:] + t * (b[:, 1:] - a[:, 1:]), out)
-    return out
 
 
 def _tooth_level(white: torch.Tensor, config: TeethConfig) -> tuple[float | None, float]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from lipsync.core.geometry import magnification, sample_pixels
-from lipsync.core.lips import LOWER_INNER, UPPER_INNER
+from lipsync.core.lips import LOWER_INNER, UPPER_INNER, from_inner_edges, soft_step
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
 
@@ -185,17 +185,24 @@ def kernel_weights(distance: torch.Tensor, n: int, alpha: float) -> torch.Tensor
 
 
 class CandidateWarp:
-    """Smooth displacement fields that bring candidates' lips and jaws onto the wanted ones: thin-plate splines through
-    the lip and jaw points, still at the nose and the crop's sides (Bookstein 1989), slightly relaxed against landmark
-    noise."""
+    """Displacement fields that bring candidates' lips and jaws onto the wanted ones: thin-plate splines through the lip
+    and jaw points, still at the nose and the crop's sides (Bookstein 1989), slightly relaxed against landmark noise.
+
+    Upper teeth are the skull's: what lies in the upper part of both mouths' insides is not moved, so that teeth neither
+    swim with the lips nor grow and shrink with them."""
 
     relax = 2e-3
+    #: Eye distances inside the inner edges over which a point comes to lie wholly inside; the share of the way from the
+    #: upper to the lower lip at which teeth begin and cease to be upper ones.
+    edge, upper_teeth = 0.015, (0.3, 0.8)
 
     def __init__(self, space: MouthSpace, device: torch.device) -> None:
         self.space, self.device = space, device
         y = torch.arange(0, space.height + NODE_STEP, NODE_STEP, dtype=torch.float64)
         x = torch.arange(0, space.width + NODE_STEP, NODE_STEP, dtype=torch.float64)
         self.shape = (len(y), len(x))
+        self.x = ((x + 0.5) / space.scale + space.left).float().to(device)
+        self.y = ((y + 0.5) / space.scale + space.top).float().to(device)
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
         self.nodes = ((grid + 0.5) / space.scale + torch.tensor([space.left, space.top], dtype=torch.float64)).to(
             device
@@ -225,7 +232,17 @@ class CandidateWarp:
         nodes = self.nodes.expand(n, -1, -1)
         basis = torch.cat([_spline(torch.cdist(nodes, to)), torch.ones_like(nodes[..., :1]), nodes], -1)
         field = (basis.float() @ solved.float()) * self.space.scale
-        return field.reshape(n, *self.shape, c, 2).permute(0, 3, 1, 2, 4).contiguous()
+        field = field.reshape(n, *self.shape, c, 2).permute(0, 3, 1, 2, 4)
+        return (field * (1 - self._still(lips, from_lips))[..., None]).contiguous()
+
+    def _still(self, lips: torch.Tensor, from_lips: torch.Tensor) -> torch.Tensor:
+        """(B,C,h,w) in [0,1]: which nodes show upper teeth, in the wanted and in the candidate's mouth alike."""
+        below, above = from_inner_edges(lips.float(), self.x, self.y)
+        theirs = torch.minimum(*from_inner_edges(from_lips.float().flatten(0, 1), self.x, self.y))
+        begin, end = self.upper_teeth
+        share = (below / (below + above).clamp_min(1e-4)).clamp(0, 1)
+        wanted = soft_step(torch.minimum(below, above) / self.edge) * (1 - soft_step((share - begin) / (end - begin)))
+        return wanted[:, None] * soft_step(theirs / self.edge).unflatten(0, from_lips.shape[:2])
 
     def dense(self, field: torch.Tensor) -> torch.Tensor:
         """(C,2,Hm,Wm) how far away each pixel's source is, from (C,h,w,2) nodes."""

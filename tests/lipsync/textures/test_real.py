@@ -9,9 +9,18 @@ import torch
 
 from lipsync.config.schema import DubConfig
 from lipsync.config.textures import MedianConfig, NearestConfig
+from lipsync.core.geometry import apply, mouth_space
 from lipsync.core.texture import TextureQuery
 from lipsync.textures import get_method
-from lipsync.textures.candidates import Candidates, _around_lips, _edges, following, resharpened
+from lipsync.textures.candidates import (
+    NODE_STEP,
+    Candidates,
+    CandidateWarp,
+    _around_lips,
+    _edges,
+    following,
+    resharpened,
+)
 from lipsync.textures.methods.appearance_map import ViewMap, without_duplicates
 from lipsync.textures.methods.nearest import Method as Nearest
 from lipsync.textures.methods.nearest import middle_of_best_run
@@ -51,6 +60,29 @@ def test_resharpening_gives_back_the_edges_that_fusing_cost(subject):
     assert energy(soft[None]) < energy(resharpened(soft, filmed, *given, 0.2)[None]) < energy(filmed), (
         "no more than the limit"
     )
+
+
+def test_upper_teeth_stay_where_the_skull_has_them_while_the_lips_move(subject):
+    """A mouth that has all its lips lower, upper lip as well: lips are fetched from there, upper teeth are not."""
+    space = mouth_space(240.0)
+    warp = CandidateWarp(space, torch.device("cpu"))
+    jaw = torch.from_numpy(subject.bank.jaw[:1])
+    wanted, theirs = (lips_open(0.3), lips_open(0.3) + np.array([0, 0.03]))
+    lips, from_lips = (torch.from_numpy(each.astype(np.float32))[None] for each in (wanted, theirs))
+    field = warp.fields(lips, jaw, from_lips[None], jaw[None])[0, 0, ..., 1].numpy()
+
+    def moved_at(x: float, y: float) -> float:
+        """Eye distances."""
+        column, row = (apply(space.mouth_from_face, np.array([[x, y]]))[0] / NODE_STEP).astype(int)
+        return float(field[row, column]) / space.scale
+
+    upper, lower = wanted[13], wanted[16]
+    assert abs(moved_at(0, upper[1] + 0.09)) < 0.004, "upper teeth"
+    assert moved_at(0, upper[1] - 0.03) > 0.02 and moved_at(0, lower[1] + 0.03) > 0.02, "the lips themselves"
+    assert moved_at(0, lower[1] - 0.04) > 0.02, "lower teeth go with the lower lip"
+    closed = torch.from_numpy((lips_open(0.0) + np.array([0, 0.03])).astype(np.float32))[None, None]
+    from_closed = warp.fields(lips, jaw, closed, jaw[None])[0, 0, ..., 1].numpy()
+    assert np.abs(from_closed).max() > 0.1 * space.scale, "a closed mouth has no teeth to keep"
 
 
 def query_for(gaps, radius, space):
