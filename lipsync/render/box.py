@@ -77,3 +77,19 @@ class Box:
         """(B,C,height,width) bilinear between the nodes of (B,C,h,w) `coarse`."""
         size = [(n - 1) * STEP + 1 for n in coarse.shape[2:]]
         return F.interpolate(coarse, size=size, mode="bilinear", align_corners=True)[:, :, : self.height, : self.width]
+
+    def part_of(self, zone: torch.Tensor) -> tuple[tuple[slice, slice], torch.Tensor] | None:
+        """(rows, columns) of the pixels that hold all of the coarse (B,C,h,w) `zone` that is not 0, and its `fine`
+        there; None where it is 0 everywhere."""
+        seen = zone.amax((0, 1)) > 0
+        if not bool(seen.any()):
+            return None
+        rows, columns = (torch.nonzero(seen.any(k)).flatten().tolist() for k in (1, 0))
+        (top, bottom), (left, right) = ((max(0, at[0] - 1), at[-1] + 1) for at in (rows, columns))
+        bottom, right = min(bottom, zone.shape[2] - 1), min(right, zone.shape[3] - 1)
+        size = [(b - a) * STEP + 1 for a, b in ((top, bottom), (left, right))]
+        fine = F.interpolate(
+            zone[:, :, top : bottom + 1, left : right + 1], size=size, mode="bilinear", align_corners=True
+        )
+        part = slice(top * STEP, bottom * STEP + 1), slice(left * STEP, right * STEP + 1)
+        return part, fine[:, :, : self.height - part[0].start, : self.width - part[1].start]
