@@ -163,7 +163,7 @@ def seam(rgb: np.ndarray, mask: np.ndarray, reach_px: float = 2.0) -> tuple[floa
 
 
 def displacement(before: np.ndarray, after: np.ndarray, where: np.ndarray, window_px: int = 15) -> float:
-    """By how many pixels what (H,W,3) uint8 `before` shows `where` (H,W bool) has moved in `after`, at its worst window.
+    """By how many pixels what (H,W,3) uint8 `before` shows `where` (H,W bool) has moved in `after`, at its worst.
 
     One step of Lucas and Kanade (1981) on windows of the luma that have structure in both directions or one: along an
     edge nothing is seen, across it the move is. Good below a pixel or two; larger moves come out large, too. 0 where

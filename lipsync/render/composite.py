@@ -89,7 +89,7 @@ def _draw_over(
     drawn = sample_pixels(mouth.rgb, space.scale * place, "bicubic")
     over = matched(drawn, bent.rgb, beyond, region[0], box, config)
     mouths = soft_step(1.5 - off / (2 * config.lip_margin))
-    over = as_sharp(over, bent.rgb, *mouths.split(1, 1), box, config.sharpness_slack)
+    over = as_sharp(over, bent.rgb, mouths[:, :1], mouths[:, 1:], box, config.sharpness_slack)
     # a blend spreads a little beyond the mask: the wider support fades that out and bounds what changes
     result = torch.lerp(bent.rgb, blend(bent.rgb, over, mask), support)
     touched = torch.maximum(support, bent.changed).sign() * strength.clamp(0, 1)

@@ -18,9 +18,10 @@ CHEEKS = torch.tensor(
 _INSET = torch.tensor([0.62, 0.68, 0.8, 0.92, 1, 1, 1, 0.92, 0.8, 0.68, 0.62])[:, None]
 #: Lips end softly over this many eye distances beyond their margin: under the nose there is no room for more.
 _LIP_EDGE = 0.07
-#: Cheeks this much wider for each unit that one mouth is wider than the other: folds that a smile draws are replaced.
-_FOLD = 0.6
+#: Folds that a smile draws are replaced: the region's sides lie farther out by as much as one mouth is wider than the
+#: other, up to a limit; the share of each jaw point.
 _FOLD_LIMIT = 0.12
+_FOLD = torch.tensor([1, 0.8, 0.5, 0.2, 0, 0, 0, -0.2, -0.5, -0.8, -1])[:, None] * torch.tensor([-1.0, 0.0])
 
 
 def blend_region(
@@ -34,13 +35,15 @@ def blend_region(
     """(B,1,h,w) blend mask in [0,1], and the wider support around it.
 
     The mask is the lower face from under the nose to the jaw line, softened inwards, and 1 on both mouths, the drawn
-    and the filmed one, and `lip_margin` around them. jaw: (B,17,2); lips, target_lips: (B,18,2); face: (B,h,w,2)
-    positions; all face frame; beyond: (B,1,h,w) how far they lie outside both mouths and that margin. The support is 1 wherever the
-    mask is not 0."""
-    wider = (_width(lips) - _width(target_lips)).abs().mul(_FOLD).clamp_max(_FOLD_LIMIT)
+    and the filmed one, and `lip_margin` around them. The support is 1 wherever the mask is not 0.
+
+    jaw: (B,17,2); lips, target_lips: (B,18,2); face: (B,h,w,2) positions; all face frame; beyond: (B,1,h,w) how far
+    these lie outside both mouths and their margin."""
+    wider = (_width(lips) - _width(target_lips)).abs().clamp_max(_FOLD_LIMIT)[:, None, None]
     cheeks = CHEEKS.to(jaw).expand(len(jaw), -1, -1)
-    cheeks = cheeks + wider[:, None, None] * torch.sign(cheeks) * cheeks.new_tensor([1.0, 0.5])
-    depth = depth_inside(torch.cat([jaw[:, CHIN] * _INSET.to(jaw), cheeks], 1), face)
+    cheeks = cheeks + wider * torch.sign(cheeks) * cheeks.new_tensor([1.0, 0.5])
+    sides = jaw[:, CHIN] * _INSET.to(jaw) + wider * _FOLD.to(jaw)
+    depth = depth_inside(torch.cat([sides, cheeks], 1), face)
     mask = torch.maximum(soft_step(depth / config.softness), soft_step(1 - beyond / _LIP_EDGE))
     edge = 0.5 * config.softness
     support = torch.maximum(soft_step(1 + depth / edge), soft_step(1 - (beyond - _LIP_EDGE) / edge))

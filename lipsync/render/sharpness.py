@@ -3,6 +3,8 @@ itself."""
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 
 from lipsync.render.box import Box
@@ -49,7 +51,7 @@ def _amount(
     blurs = tuple(widest * share for share in _BLURS)
     tried, level = (blurs, wanted * (1 + slack)) if now > wanted else (_DETAILS, wanted * (1 - slack))
     before = now
-    for last, amount in zip(tried, tried[1:], strict=False):
+    for last, amount in pairwise(tried):
         found = _sharpness(_filtered(grey, amount, axes), weight, axes)
         if (found - level) * (before - level) <= 0:
             return last + (amount - last) * (before - level) / (before - found) if before != found else last
@@ -60,8 +62,9 @@ def _amount(
 def _sharpness(grey: torch.Tensor, weight: torch.Tensor, axes: tuple[int, ...]) -> float:
     """Of (1,1,h,w) along the axes: the share of the gradients that a further blur takes."""
     soft = _filtered(grey, _REBLUR, axes)
+    inner = [weight.narrow(d, 1, weight.shape[d] - 1) for d in axes]
     before, after = (
-        sum((weight.narrow(d, 1, weight.shape[d] - 1) * x.diff(dim=d).square()).sum() for d in axes)
+        torch.stack([(w * x.diff(dim=d).square()).sum() for w, d in zip(inner, axes, strict=True)]).sum()
         for x in (grey, soft)
     )
     return float(1 - (after / before.clamp_min(1e-9)).sqrt())

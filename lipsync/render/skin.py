@@ -44,8 +44,8 @@ def skin_likeness(rgb: torch.Tensor, mean: torch.Tensor, spread: torch.Tensor) -
 
 
 def log_colours(rgb: torch.Tensor) -> torch.Tensor:
-    """(B,3,h,w) of pictures in [0,1]: logarithm of the brightness, of red over green, and of green over blue: light that
-    falls on a surface changes the first alone."""
+    """(B,3,h,w) of pictures in [0,1]: logarithms of the brightness, of red over green, and of green over blue; more or
+    less light on a surface changes the first alone."""
     red, green, blue = (rgb + 0.02).log().unbind(1)
     return torch.stack([(red + green + blue) / 3, red - green, green - blue], 1)
 
@@ -74,4 +74,4 @@ def clearance(skin: torch.Tensor, box: Box, reach: float) -> torch.Tensor:
         kept = -F.max_pool2d(-kept, 3, 1, 1)
         if k >= 1:
             total = total + kept
-    return gaussian_blur(total / (n_nodes + 1), 1.0) * -F.max_pool2d(-skin, 3, 1, 1)
+    return gaussian_blur(total / (n_nodes + 1), max(1.0, n_nodes / 4)) * -F.max_pool2d(-skin, 3, 1, 1)
