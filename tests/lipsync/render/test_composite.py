@@ -132,13 +132,13 @@ def test_creases_of_the_filmed_mouth_are_not_taken_for_grain():
     noise = torch.randint(-6, 7, frames.shape, generator=rng)
     frames = (frames.int() + noise).clamp(0, 255).to(torch.uint8)
     clean = composite(frames, mouth, subject.bank.lips, faces, slice(0, 2), space, CONFIG)
-    row, columns = 120 + int(0.22 * 60), slice(135, 165)
+    row, columns = 120 + 16, slice(135, 165)
     creased = frames.clone()
     creased[:, :, row, columns] = creased[:, :, row, columns] // 3
     out = composite(creased, mouth, subject.bank.lips, faces, slice(0, 2), space, CONFIG)
     left = (out.int() - clean.int())[:, :, row, columns].abs().float().mean()
     was = (creased.int() - frames.int())[:, :, row, columns].abs().float().mean()
-    assert left < 0.3 * was
+    assert left < 0.25 * was
     grain = (clean.float() - clean.float().roll(1, 3))[:, :, row, columns].std()
     assert grain > 0.6 * (frames.float() - frames.float().roll(1, 3))[:, :, row, columns].std(), "but grain is"
 

@@ -100,7 +100,7 @@ def test_the_chins_share_is_the_persons_own_whatever_the_head_does():
     subject = drawn_subject(gaps)
     track = subject.track
     assert chin_per_opening(track) == pytest.approx(0.5, abs=0.06)
-    nod = np.cumsum(np.random.default_rng(0).normal(0, 1, 200))
+    nod = np.random.default_rng(0).normal(0, 3, 200) + 50 * gaps  # a head that nods as it speaks
     landmarks, pose = track.landmarks.copy(), track.pose.copy()
     landmarks[:, :17, 1] += 60 * 0.01 * nod[:, None]
     pose[:, 1] = nod
