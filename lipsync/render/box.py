@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -78,18 +79,25 @@ class Box:
         size = [(n - 1) * STEP + 1 for n in coarse.shape[2:]]
         return F.interpolate(coarse, size=size, mode="bilinear", align_corners=True)[:, :, : self.height, : self.width]
 
-    def part_of(self, zone: torch.Tensor) -> tuple[tuple[slice, slice], torch.Tensor] | None:
-        """(rows, columns) of the pixels that hold all of the coarse (B,C,h,w) `zone` that is not 0, and its `fine`
-        there; None where it is 0 everywhere."""
+    def around_zone(self, zone: torch.Tensor) -> Part | None:
+        """The smallest part, of whole steps, that holds all of the coarse (B,C,h,w) `zone` that is not 0; None where it
+        is 0 everywhere."""
         seen = zone.amax((0, 1)) > 0
         if not bool(seen.any()):
             return None
-        rows, columns = (torch.nonzero(seen.any(k)).flatten().tolist() for k in (1, 0))
-        (top, bottom), (left, right) = ((max(0, at[0] - 1), at[-1] + 1) for at in (rows, columns))
-        bottom, right = min(bottom, zone.shape[2] - 1), min(right, zone.shape[3] - 1)
-        size = [(b - a) * STEP + 1 for a, b in ((top, bottom), (left, right))]
-        fine = F.interpolate(
-            zone[:, :, top : bottom + 1, left : right + 1], size=size, mode="bilinear", align_corners=True
+        at = (torch.nonzero(seen.any(k)).flatten().tolist() for k in (1, 0))
+        rows, columns = (
+            slice(max(0, found[0] - 1), min(found[-1] + 2, n)) for found, n in zip(at, zone.shape[2:], strict=True)
         )
-        part = slice(top * STEP, bottom * STEP + 1), slice(left * STEP, right * STEP + 1)
-        return part, fine[:, :, : self.height - part[0].start, : self.width - part[1].start]
+        y, x = (slice(s.start * STEP, (s.stop - 1) * STEP + 1) for s in (rows, columns))
+        height, width = min(y.stop, self.height) - y.start, min(x.stop, self.width) - x.start
+        inner = Box(self.left + x.start, self.top + y.start, height, width, self.face_from_pixel, self.scale)
+        return Part((rows, columns), (y, x), inner)
+
+
+class Part(NamedTuple):
+    """A part of a box. nodes: (rows, columns) of the coarse grid; pixels: of the fine one; box: a box of its own."""
+
+    nodes: tuple[slice, slice]
+    pixels: tuple[slice, slice]
+    box: Box

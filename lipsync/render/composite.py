@@ -80,17 +80,43 @@ def _draw_over(
 
     beside = (beyond > 0) & (coarse[..., 1] > BELOW_NOSE)[:, None]
     bent = bend_jaw(under, box, spread(moved), depth, beside, config)
-    corner = coarse.new_tensor([space.left, space.top])
-    inside = sample_pixels(mouth.alpha, space.scale * (coarse - corner), "bilinear")
-    mask, support = (box.fine(r * bent.open * strength) for r in (region[0] * inside, region[1]))
     # the drawn chin, too, is brought onto the jaw line
-    place = coarse - spread((jaw - mouth.jaw).clamp(-config.jaw_limit, config.jaw_limit)) - corner
-    place = box.fine(place.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-    drawn = sample_pixels(mouth.rgb, space.scale * place, "bicubic")
-    over = matched(drawn, bent.rgb, beyond, region[0], box, config)
-    mouths = soft_step(1.5 - off / (2 * config.lip_margin))
-    over = as_sharp(over, bent.rgb, mouths[:, :1], mouths[:, 1:], box, config.sharpness_slack)
+    place = coarse - spread((jaw - mouth.jaw).clamp(-config.jaw_limit, config.jaw_limit))
+    region = [r * bent.open for r in region]
+    result, changed = bent.rgb, bent.changed
+    part = box.around_zone(region[1])
+    if part is not None:
+        fields = [x[..., *part.nodes] for x in (*region, beyond, soft_step(1.5 - off / (2 * config.lip_margin)))]
+        here, place = bent.rgb[..., *part.pixels], place[:, *part.nodes]
+        drawn = _drawn(here, mouth, place, fields, part.box, space, config, blend, strength)
+        result, changed = bent.rgb.clone(), bent.changed.clone()
+        result[..., *part.pixels] = drawn
+        changed[..., *part.pixels] = torch.maximum(changed[..., *part.pixels], part.box.fine(fields[1]).sign())
+    result = torch.lerp(under, result, changed * strength.clamp(0, 1))
+    box.paste(frames, (result * 255).round().clamp(0, 255).to(torch.uint8))
+
+
+def _drawn(
+    bent: torch.Tensor,
+    mouth: MouthTexture,
+    place: torch.Tensor,
+    fields: list[torch.Tensor],
+    box: Box,
+    space: MouthSpace,
+    config: CompositeConfig,
+    blend: BlendMethod,
+    strength: torch.Tensor,
+) -> torch.Tensor:
+    """(1,3,h,w) the box `bent` with the mouth in it.
+
+    place: (1,h,w,2) coarse, where each position lies in the drawn mouth's face frame; fields: coarse mask, support,
+    distance beyond both mouths, and where (drawn, filmed) they are."""
+    mask, support, beyond, mouths = fields
+    corner = place.new_tensor([space.left, space.top])
+    at = space.scale * (place - corner)
+    inside = sample_pixels(mouth.alpha, at, "bilinear")
+    drawn = sample_pixels(mouth.rgb, box.fine(at.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), "bicubic")
+    over = matched(drawn, bent, beyond, mask, box, config)
+    over = as_sharp(over, bent, mouths[:, :1], mouths[:, 1:], box, config.sharpness_slack)
     # a blend spreads a little beyond the mask: the wider support fades that out and bounds what changes
-    result = torch.lerp(bent.rgb, blend(bent.rgb, over, mask), support)
-    touched = torch.maximum(support, bent.changed).sign() * strength.clamp(0, 1)
-    box.paste(frames, (torch.lerp(under, result, touched) * 255).round().clamp(0, 255).to(torch.uint8))
+    return torch.lerp(bent, blend(bent, over, box.fine(mask * inside * strength)), box.fine(support * strength))

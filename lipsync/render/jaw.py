@@ -106,13 +106,14 @@ def bend_jaw(
     rgb = torch.where(changed > 0, _moved(under, box, moves * free), under)
     opened = torch.maximum(skin, (depth > 0).float())
 
-    chin = box.part_of(soft_step(1 + depth / _EDGE) * ((down > 0) & (free < 1)))
+    edge = soft_step(1 + depth / _EDGE) * ((down > 0) & (free < 1))
+    chin = box.around_zone(edge)
     if chin is not None:
         # where the chin comes down upon something else, it is drawn over that, without what else was filmed beside it
-        part, weight = chin
         like = torch.maximum(skin_likeness(under, *colours), box.fine(sure.float()))
-        over = _moved(torch.cat([under, like], 1), box, moves, part)
-        rgb[..., *part] = torch.lerp(rgb[..., *part], over[:, :3], weight * over[:, 3:])
+        over = _moved(torch.cat([under, like], 1), box, moves, chin.pixels)
+        weight = chin.box.fine(edge[..., *chin.nodes])
+        rgb[..., *chin.pixels] = torch.lerp(rgb[..., *chin.pixels], over[:, :3], weight * over[:, 3:])
     return Bent(rgb, changed, opened)
 
 

@@ -27,16 +27,16 @@ def as_sharp(
     drawn, filmed: (B,1,h,w) coarse in [0,1], where the two mouths are; only there `over` changes. Sharpness is what a
     further blur takes from the edges (`edge_sharpness` of lipsync/metrics/pictures.py), so that it tells blur from a
     lack of edges; it is made equal along rows, along columns, as motion blurs in one direction, and at last in both."""
-    ours, theirs = box.part_of(drawn), box.part_of(filmed)
+    ours, theirs = box.around_zone(drawn), box.around_zone(filmed)
     if ours is None or theirs is None:
         return over
-    (here, weight), (there, their_weight) = ours, theirs
-    picture, grey = over[..., *here], _grey(frame[..., *there])
+    weight, their_weight = ours.box.fine(drawn[..., *ours.nodes]), theirs.box.fine(filmed[..., *theirs.nodes])
+    picture, grey = over[..., *ours.pixels], _grey(frame[..., *theirs.pixels])
     for axes in ((3,), (2,), (2, 3)):
         wanted = _sharpness(grey, their_weight, axes)
         picture = _filtered(picture, _amount(_grey(picture), weight, axes, wanted, slack, _WIDEST * box.scale), axes)
     out = over.clone()
-    out[..., *here] = torch.lerp(over[..., *here], picture, weight)
+    out[..., *ours.pixels] = torch.lerp(over[..., *ours.pixels], picture, weight)
     return out
 
 

@@ -44,8 +44,8 @@ def dubbed(filmed: float, wanted: float, chin: float = 0.5, **scene):
 
 def chin_edge(rgb: np.ndarray) -> float:
     """Where the face in the middle column ends, eye distances below the mouth: light skin above, shadow below."""
-    column = rgb[:, 145:156, 0].mean(1)[140:]
-    return (140 + int(np.flatnonzero(column < 150)[0]) - 110) / SCALE
+    column = rgb[:, 145:156, 0].mean(1)[145:]
+    return (145 + int(np.flatnonzero(column < 130)[0]) - 110) / SCALE
 
 
 @pytest.mark.parametrize("filmed, wanted", [(0.0, 0.2), (0.2, 0.0), (0.05, 0.12)])

@@ -76,8 +76,10 @@ def test_blur_has_an_end():
 
 
 def test_the_zone_is_found_to_the_pixel():
-    part, weight = box().part_of(zone())
-    assert weight.shape[2:] == (part[0].stop - part[0].start, part[1].stop - part[1].start)
-    assert torch.equal(weight, box().fine(zone())[..., part[0], part[1]])
+    part = box().around_zone(zone())
+    assert part is not None
+    assert torch.equal(part.box.fine(zone()[..., *part.nodes]), box().fine(zone())[..., *part.pixels])
+    assert torch.equal(part.box.pixels(1), box().pixels(1)[:, *part.pixels])
     corner = apply(np.diag([SCALE, SCALE, 1.0]), np.array([[-0.25, -0.25]]))[0] + 80
-    assert part[0].start <= corner[1] <= part[0].start + 2 * STEP
+    assert part.pixels[0].start <= corner[1] <= part.pixels[0].start + 2 * STEP
+    assert box().around_zone(0 * zone()) is None
