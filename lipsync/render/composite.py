@@ -72,9 +72,10 @@ def _draw_over(
     under = box.cut(frames)
     coarse = box.positions(STEP)
     strength = strength[:, None, None, None]
-    off = off_lips(torch.stack([wanted_lips, target_lips], 1), coarse)
+    both = torch.stack([wanted_lips, target_lips], 1)
+    off = off_lips(both, coarse)
     beyond = off.amin(1, keepdim=True) - config.lip_margin
-    region = blend_region(jaw, wanted_lips, target_lips, coarse, beyond, config)
+    region = blend_region(jaw, both, coarse, beyond, config)
     depth = depth_inside(jaw, coarse)
     spread = Spread.around(jaw, coarse, depth, config)
 

@@ -27,19 +27,19 @@ _FOLD = torch.tensor([1, 0.8, 0.5, 0.2, 0, 0, 0, -0.2, -0.5, -0.8, -1])[:, None]
 def blend_region(
     jaw: torch.Tensor,
     lips: torch.Tensor,
-    target_lips: torch.Tensor,
     face: torch.Tensor,
     beyond: torch.Tensor,
     config: CompositeConfig,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(B,1,h,w) blend mask in [0,1], and the wider support around it.
 
-    The mask is the lower face from under the nose to the jaw line, softened inwards, and 1 on both mouths, the drawn
-    and the filmed one, and `lip_margin` around them. The support is 1 wherever the mask is not 0.
+    The mask is the lower face from under the nose to the jaw line, softened inwards, and 1 on all mouths, the drawn and
+    the filmed one, and `lip_margin` around them. The support is 1 wherever the mask is not 0.
 
-    jaw: (B,17,2); lips, target_lips: (B,18,2); face: (B,h,w,2) positions; all face frame; beyond: (B,1,h,w) how far
-    these lie outside both mouths and their margin."""
-    wider = (_width(lips) - _width(target_lips)).abs().clamp_max(_FOLD_LIMIT)[:, None, None]
+    jaw: (B,17,2); lips: (B,M,18,2) of M mouths; face: (B,h,w,2) positions; all face frame; beyond: (B,1,h,w) how far
+    these lie outside all mouths and their margin."""
+    widths = (lips[:, :, 6] - lips[:, :, 0]).norm(dim=-1)
+    wider = (widths.amax(1) - widths.amin(1)).clamp_max(_FOLD_LIMIT)[:, None, None]
     cheeks = CHEEKS.to(jaw).expand(len(jaw), -1, -1)
     cheeks = cheeks + wider * torch.sign(cheeks) * cheeks.new_tensor([1.0, 0.5])
     sides = jaw[:, CHIN] * _INSET.to(jaw) + wider * _FOLD.to(jaw)
@@ -58,7 +58,3 @@ def off_lips(lips: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
 def depth_inside(polygon: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """(B,1,h,w) signed distance of (B,h,w,2) points to the edge of the (B,N,2) polygon."""
     return signed_distance(polygon, points.flatten(1, 2)).reshape(len(points), 1, *points.shape[1:3])
-
-
-def _width(lips: torch.Tensor) -> torch.Tensor:
-    return (lips[:, 6] - lips[:, 0]).norm(dim=-1)

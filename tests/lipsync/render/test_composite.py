@@ -90,10 +90,10 @@ def test_depth_is_the_distance_to_the_edge():
 def region_of(lips, filmed):
     """(mask, support (80,80), positions) of a face with these two mouths (18,2)."""
     y, x = torch.meshgrid(torch.linspace(-1, 1, 80), torch.linspace(-1, 1, 80), indexing="ij")
-    face, both = torch.stack([x, y], -1)[None], [torch.from_numpy(p)[None] for p in (lips, filmed)]
+    face, both = torch.stack([x, y], -1)[None], torch.from_numpy(np.stack([lips, filmed]))[None]
     jaw = torch.from_numpy(drawn_subject(np.zeros(1)).bank.jaw)
-    beyond = off_lips(torch.stack(both, 1), face).amin(1, keepdim=True) - CONFIG.lip_margin
-    mask, support = blend_region(jaw, *both, face, beyond, CONFIG)
+    beyond = off_lips(both, face).amin(1, keepdim=True) - CONFIG.lip_margin
+    mask, support = blend_region(jaw, both, face, beyond, CONFIG)
     return mask[0, 0], support[0, 0], face[0]
 
 
