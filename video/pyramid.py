@@ -41,21 +41,29 @@ def blend(under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor, levels: i
 def gaussian_blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
     """`x` (B,C,H,W) float, blurred by a Gaussian of `sigma` pixels; edges replicated; the same size. sigma 0 returns
     `x`."""
-    if sigma <= 0:
-        return x
+    return _filtered(x, _gaussian(sigma), stride=1) if sigma > 0 else x
+
+
+def blur_along(x: torch.Tensor, sigma: float, dim: int) -> torch.Tensor:
+    """`gaussian_blur` along height (dim 2) or width (dim 3) alone."""
+    return _filtered(x, _gaussian(sigma), stride=1, dims=(dim,)) if sigma > 0 else x
+
+
+def _gaussian(sigma: float) -> list[float]:
+    """The half kernel, centre first, out to 3 sigma."""
     radius = max(1, round(3 * sigma))
     half = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(radius + 1)]
     total = half[0] + 2 * sum(half[1:])
-    return _filtered(x, [tap / total for tap in half], stride=1)
+    return [tap / total for tap in half]
 
 
-def _filtered(x: torch.Tensor, half: list[float], stride: int) -> torch.Tensor:
-    """x filtered by the symmetric kernel half[r]..half[0]..half[r] along height and width; edges replicated.
+def _filtered(x: torch.Tensor, half: list[float], stride: int, dims: tuple[int, ...] = (2, 3)) -> torch.Tensor:
+    """x filtered by the symmetric kernel half[r]..half[0]..half[r] along `dims` (height and width); edges replicated.
 
     Sums of shifted slices: on a CPU ten times faster than torch's convolution of one channel.
     """
     r = len(half) - 1
-    for dim in (2, 3):
+    for dim in dims:
         padded = F.pad(x, (0, 0, r, r) if dim == 2 else (r, r, 0, 0), mode="replicate")
         every = (slice(None),) * dim + (slice(None, None, stride),)
         shifted = [padded.narrow(dim, k, x.shape[dim])[every] for k in range(2 * r + 1)]

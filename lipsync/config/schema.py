@@ -164,7 +164,14 @@ class CompositeConfig:
     colour_sigma: float = Field(default=0.22, description="how locally colours are matched")
     lip_margin: float = Field(default=0.03, description="skin this near to the lips is left out of the colour match")
     grain: float = Field(default=0.015, description="detail finer than this is the frame's own on skin")
-    jaw_reach: float = Field(default=0.22, description="how far the jaw correction reaches")
+    sharpness_slack: float = Field(
+        default=0.1, description="the drawn mouth is made as sharp as the frame's own within this share"
+    )
+    jaw_reach: float = Field(default=0.22, description="how far below the jaw line its correction reaches")
+    jaw_inward: float = Field(default=0.34, description="how far inside the jaw line its correction reaches")
+    jaw_clearance: float = Field(
+        default=0.14, description="over which distance from a collar or whatever is not skin the correction fades"
+    )
     jaw_limit: float = Field(default=0.15, description="the farthest the target's jaw is moved")
     fade_rows: int = Field(
         default=3, description="rows over which the drawn mouth comes and goes beside passed-through frames"

@@ -29,8 +29,13 @@ MIRRORED = np.array([6, 5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 14, 13, 12, 17, 16, 1
 CLOSED_GAP = 0.02
 
 
-def opening(lips: Array) -> Array:
-    """(...,) mean vertical gap between the inner lip edges of (...,18,2) lips, in their unit."""
+@overload
+def opening(lips: Array) -> Array: ...
+@overload
+def opening(lips: Tensor) -> Tensor: ...
+def opening(lips: Any) -> Any:
+    """(...,) mean vertical gap between the inner lip edges of (...,18,2) lips, in their unit; numpy or torch, the kind
+    of `lips` is kept."""
     return (lips[..., LOWER_INNER, 1] - lips[..., UPPER_INNER, 1]).mean(-1)
 
 

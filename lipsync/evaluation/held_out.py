@@ -173,7 +173,8 @@ def _write_swapped(
         for _, frames in composited(plan, scene, paste, config, device):
             writer.write(frames)
     seen = plan.render[:, None, None]
-    moved = jaw_move(torch.from_numpy(faces.jaw), torch.from_numpy(pasted_jaw), config.composite).numpy()
+    new, old = (torch.from_numpy(p.astype(np.float32)) for p in (bank.lips[pasted], faces.lips))
+    moved = jaw_move(new, old, faces.chin, config.composite).numpy()
     return replace(
         faces,
         lips=np.where(seen, bank.lips[pasted], faces.lips).astype(np.float32),

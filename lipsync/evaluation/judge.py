@@ -23,7 +23,7 @@ from lipsync.learning.losses import Losses
 from lipsync.metrics import lips as lip_metrics
 from lipsync.metrics import pictures as picture_metrics
 from lipsync.render.box import STEP, Box
-from lipsync.render.region import blend_region
+from lipsync.render.region import blend_region, off_lips
 from video.probe import VideoStream
 from video.read import read_rows
 
@@ -157,7 +157,7 @@ class Judge:
             return float(self.losses.perceptual(a, b))
 
     def _border(self, row: int, height: int, width: int) -> tuple[tuple[slice, slice], np.ndarray]:
-        """The box around the lower face and in it the (h,w) bool region that is redrawn, by the true jaw."""
+        """The box around the lower face and in it the (h,w) bool region that is redrawn, by the true jaw and lips."""
         jaw = torch.from_numpy(self.jaw[row : row + 1])
         box = Box.around(
             jaw,
@@ -165,7 +165,9 @@ class Judge:
             torch.Size((height, width)),
             self.config.composite,
         )
-        mask = box.fine(blend_region(jaw, box.positions(STEP), self.config.composite)[0])[0, 0] > 0.5
+        nodes, lips = box.positions(STEP), torch.from_numpy(self.track.lips.points[row : row + 1, None]).float()
+        beyond = off_lips(lips, nodes) - self.config.composite.lip_margin
+        mask = box.fine(blend_region(jaw, lips, nodes, beyond, self.config.composite)[0])[0, 0] > 0.5
         x, y = int(box.left[0]), int(box.top[0])
         return (slice(y, y + box.height), slice(x, x + box.width)), mask.numpy()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -77,3 +78,26 @@ class Box:
         """(B,C,height,width) bilinear between the nodes of (B,C,h,w) `coarse`."""
         size = [(n - 1) * STEP + 1 for n in coarse.shape[2:]]
         return F.interpolate(coarse, size=size, mode="bilinear", align_corners=True)[:, :, : self.height, : self.width]
+
+    def around_zone(self, zone: torch.Tensor) -> Part | None:
+        """The smallest part, of whole steps, that holds all of the coarse (B,C,h,w) `zone` that is not 0; None where it
+        is 0 everywhere."""
+        seen = zone.amax((0, 1)) > 0
+        if not bool(seen.any()):
+            return None
+        at = (torch.nonzero(seen.any(k)).flatten().tolist() for k in (1, 0))
+        rows, columns = (
+            slice(max(0, found[0] - 1), min(found[-1] + 2, n)) for found, n in zip(at, zone.shape[2:], strict=True)
+        )
+        y, x = (slice(s.start * STEP, (s.stop - 1) * STEP + 1) for s in (rows, columns))
+        height, width = min(y.stop, self.height) - y.start, min(x.stop, self.width) - x.start
+        inner = Box(self.left + x.start, self.top + y.start, height, width, self.face_from_pixel, self.scale)
+        return Part((rows, columns), (y, x), inner)
+
+
+class Part(NamedTuple):
+    """A part of a box. nodes: (rows, columns) of the coarse grid; pixels: of the fine one; box: a box of its own."""
+
+    nodes: tuple[slice, slice]
+    pixels: tuple[slice, slice]
+    box: Box

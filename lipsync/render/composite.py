@@ -12,15 +12,20 @@ import torch
 
 from lipsync.config.schema import CompositeConfig
 from lipsync.core.geometry import sample_pixels
+from lipsync.core.lips import soft_step
 from lipsync.core.texture import MouthTexture
 from lipsync.core.types import MouthSpace
 from lipsync.render.blends.base import BlendMethod
 from lipsync.render.blends.registry import get_blend
 from lipsync.render.box import STEP, Box
-from lipsync.render.jaw import bend_jaw, jaw_move
+from lipsync.render.jaw import Spread, bend_jaw, jaw_move
 from lipsync.render.match import matched
 from lipsync.render.plan import PlannedFaces
-from lipsync.render.region import blend_region
+from lipsync.render.region import CHIN, blend_region, depth_inside, off_lips
+from lipsync.render.sharpness import as_sharp
+
+#: Skin colours are learnt from what lies lower than this (face frame): nostrils are dark.
+BELOW_NOSE = -0.28
 
 
 def composite(
@@ -61,21 +66,58 @@ def _draw_over(
         torch.from_numpy(a).to(frames.device).float()
         for a in (lips, faces.lips[rows], faces.jaw[rows], faces.strength[rows], faces.pixel_from_face[rows])
     )
-    moved = jaw_move(target_jaw, mouth.jaw, config)
+    moved = jaw_move(wanted_lips, target_lips, faces.chin, config)
     jaw = target_jaw + moved
-    box = Box.around(torch.cat([target_jaw, jaw], 1), pixel_from_face, frames.shape[2:], config)
+    box = Box.around(torch.cat([target_jaw[:, CHIN], jaw[:, CHIN]], 1), pixel_from_face, frames.shape[2:], config)
     under = box.cut(frames)
     coarse = box.positions(STEP)
     strength = strength[:, None, None, None]
-    region = blend_region(jaw, coarse, config)
-    corner = coarse.new_tensor([space.left, space.top])
-    inside = sample_pixels(mouth.alpha, space.scale * (coarse - corner), "bilinear")
-    mask, support = box.fine(region[0] * inside * strength), box.fine(region[1] * strength)
+    both = torch.stack([wanted_lips, target_lips], 1)
+    off = off_lips(both, coarse)
+    beyond = off.amin(1, keepdim=True) - config.lip_margin
+    region = blend_region(jaw, both, coarse, beyond, config)
+    depth = depth_inside(jaw, coarse)
+    spread = Spread.around(jaw, coarse, depth, config)
 
-    bent, reach = bend_jaw(under, box, coarse, jaw, moved, config)
-    drawn = sample_pixels(mouth.rgb, space.scale * (box.positions(1) - corner), "bicubic")
-    over = matched(drawn, bent, wanted_lips, target_lips, region[0], box, config)
-    # a blend spreads a little beyond the mask: the wider support fades that out and bounds what changes
-    result = torch.lerp(bent, blend(bent, over, mask), support)
-    result = torch.lerp(under, result, torch.maximum(support, box.fine(reach) * strength).sign() * strength.clamp(0, 1))
+    beside = (beyond > 0) & (coarse[..., 1] > BELOW_NOSE)[:, None]
+    bent = bend_jaw(under, box, spread(moved), depth, beside, config)
+    # the drawn chin, too, is brought onto the jaw line
+    place = coarse - spread((jaw - mouth.jaw).clamp(-config.jaw_limit, config.jaw_limit))
+    region = [r * bent.open for r in region]
+    result, changed = bent.rgb, bent.changed
+    part = box.around_zone(region[1])
+    if part is not None:
+        fields = [x[..., *part.nodes] for x in (*region, beyond, soft_step(1.5 - off / (2 * config.lip_margin)))]
+        here, place = bent.rgb[..., *part.pixels], place[:, *part.nodes]
+        drawn = _drawn(here, mouth, place, fields, part.box, space, config, blend, strength)
+        result, changed = bent.rgb.clone(), bent.changed.clone()
+        result[..., *part.pixels] = drawn
+        changed[..., *part.pixels] = torch.maximum(changed[..., *part.pixels], part.box.fine(fields[1]).sign())
+    result = torch.lerp(under, result, changed * strength.clamp(0, 1))
     box.paste(frames, (result * 255).round().clamp(0, 255).to(torch.uint8))
+
+
+def _drawn(
+    bent: torch.Tensor,
+    mouth: MouthTexture,
+    place: torch.Tensor,
+    fields: list[torch.Tensor],
+    box: Box,
+    space: MouthSpace,
+    config: CompositeConfig,
+    blend: BlendMethod,
+    strength: torch.Tensor,
+) -> torch.Tensor:
+    """(1,3,h,w) the box `bent` with the mouth in it.
+
+    place: (1,h,w,2) coarse, where each position lies in the drawn mouth's face frame; fields: coarse mask, support,
+    distance beyond both mouths, and where (drawn, filmed) they are."""
+    mask, support, beyond, mouths = fields
+    corner = place.new_tensor([space.left, space.top])
+    at = space.scale * (place - corner)
+    inside = sample_pixels(mouth.alpha, at, "bilinear")
+    drawn = sample_pixels(mouth.rgb, box.fine(at.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), "bicubic")
+    over = matched(drawn, bent, beyond, mask, box, config)
+    over = as_sharp(over, bent, mouths[:, :1], mouths[:, 1:], box, config.sharpness_slack)
+    # a blend spreads a little beyond the mask: the wider support fades that out and bounds what changes
+    return torch.lerp(bent, blend(bent, over, box.fine(mask * inside * strength)), box.fine(support * strength))

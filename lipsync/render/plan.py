@@ -14,6 +14,7 @@ from lipsync.core.geometry import apply, warp
 from lipsync.core.texture import TextureMethod, TextureQuery
 from lipsync.core.track import eye_distance_px, jaw_in_face
 from lipsync.core.types import DubPlan, FaceTrack, LipTrack, MouthSpace, TargetAnalysis
+from lipsync.render.jaw import chin_per_opening
 from lipsync.render.retime import Timing, retime
 from video.clock import FrameClock
 from video.flow import half_step
@@ -49,13 +50,14 @@ class PlannedFaces:
 
     pixel_from_face: (N,3,3); lips: (N,18,2) and jaw: (N,17,2) face frame, as filmed; pose: (N,3) degrees;
     strength: (N,) in [0,1], how much of the drawn mouth is seen: 0 where the frame passes through, rising over
-    `fade_rows` beside it."""
+    `fade_rows` beside it; chin: how far down the chin goes for each unit that the lips open."""
 
     pixel_from_face: np.ndarray
     lips: np.ndarray
     jaw: np.ndarray
     pose: np.ndarray
     strength: np.ndarray
+    chin: float = 0.3
 
 
 def faces_along(track: FaceTrack, plan: DubPlan, fade_rows: int) -> PlannedFaces:
@@ -72,6 +74,7 @@ def faces_along(track: FaceTrack, plan: DubPlan, fade_rows: int) -> PlannedFaces
         along(jaw_in_face(track)).astype(np.float32),
         along(track.pose).astype(np.float32),
         fade(plan.render, plan.seeks, fade_rows),
+        chin_per_opening(track),
     )
 
 

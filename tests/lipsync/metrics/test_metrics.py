@@ -203,3 +203,40 @@ def test_of_two_seconds_no_correlation_is_sure():
     ours = real + rng.standard_normal(20_000)
     low, high = opening_r_interval(ours, real)
     assert low < opening_r(ours, real) < high and high - low < 0.05
+
+
+def _textured(shift=(0.0, 0.0), size=80):
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    wave = 128 + 60 * np.sin((x - shift[0]) / 4) + 50 * np.sin((y - shift[1]) / 5)
+    return np.repeat(wave[..., None], 3, 2).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("shift", [(0.5, 0.0), (0.0, -0.7), (0.6, 0.8)])
+def test_displacement_is_how_far_things_moved(shift):
+    inner = np.zeros((80, 80), bool)
+    inner[10:-10, 10:-10] = True
+    assert picture_metrics.displacement(_textured(), _textured(shift), inner) == pytest.approx(
+        np.hypot(*shift), abs=0.12
+    )
+
+
+def test_displacement_sees_the_worst_place_and_only_the_mask():
+    before, after = _textured(), _textured()
+    after[50:, 50:] = _textured((0.0, 1.0))[50:, 50:]
+    everywhere = np.ones((80, 80), bool)
+    assert picture_metrics.displacement(before, before, everywhere) == 0
+    assert picture_metrics.displacement(before, after, everywhere) > 0.8
+    everywhere[50:, 50:] = False
+    assert picture_metrics.displacement(before, after, everywhere) < 0.1
+    assert picture_metrics.displacement(before, after, np.zeros((80, 80), bool)) == 0
+
+
+def test_edge_sharpness_falls_with_blur_not_with_contrast():
+    import cv2
+
+    sharp = np.kron(np.random.default_rng(0).integers(60, 200, (10, 10, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    faint = (sharp // 2 + 60).astype(np.uint8)
+    soft = cv2.GaussianBlur(sharp, (0, 0), 1.5)
+    everywhere = np.ones(sharp.shape[:2], bool)
+    found = [picture_metrics.edge_sharpness(p, everywhere) for p in (sharp, faint, soft, np.full_like(sharp, 90))]
+    assert found[1] == pytest.approx(found[0], abs=0.02) and found[2] < 0.7 * found[0] and found[3] == 0

@@ -5,8 +5,8 @@ from lipsync.config.schema import CompositeConfig, DubConfig
 from lipsync.core.texture import MouthTexture
 from lipsync.render.composite import composite
 from lipsync.render.plan import PlannedFaces, fade
-from lipsync.render.region import blend_region, depth_inside
-from tests.support.drawn import drawn_subject
+from lipsync.render.region import blend_region, depth_inside, off_lips
+from tests.support.drawn import drawn_subject, lips_open
 
 CONFIG = CompositeConfig()
 
@@ -79,18 +79,6 @@ def test_a_row_does_not_depend_on_its_batch():
     assert (alone[0].int() - both[1].int()).abs().max() <= 1
 
 
-def test_the_jaw_follows_the_drawn_one():
-    subject, frames, mouth, faces, space = scene(jaw_shift=0.1)
-    # a frame with an edge at the chin: bright face above, dark neck below
-    chin = int(120 + 60 * (0.505 + 0.025))
-    frames = torch.full_like(frames, 200)
-    frames[:, :, chin:] = 40
-    out = composite(frames, mouth, subject.bank.lips, faces, slice(0, 2), space, CONFIG)
-    column = out[0, 0, :, 150].numpy()
-    edge = int(np.flatnonzero(column[chin - 10 :] < 120)[0]) + chin - 10
-    assert 1 <= edge - chin <= 7
-
-
 def test_depth_is_the_distance_to_the_edge():
     square = torch.tensor([[[0.0, 0], [2, 0], [2, 2], [0, 2]]])
     points = torch.tensor([[[[1.0, 1.0], [0.5, 1.0], [3.0, 1.0], [-1.0, -1.0]]]])
@@ -99,11 +87,60 @@ def test_depth_is_the_distance_to_the_edge():
     assert torch.allclose(depth_inside(square.flip(1), points)[0, 0, 0], found), "either direction round the polygon"
 
 
-def test_support_covers_the_mask():
-    subject = drawn_subject(np.zeros(1))
+def region_of(lips, filmed):
+    """(mask, support (80,80), positions) of a face with these two mouths (18,2)."""
     y, x = torch.meshgrid(torch.linspace(-1, 1, 80), torch.linspace(-1, 1, 80), indexing="ij")
-    mask, support = blend_region(torch.from_numpy(subject.bank.jaw), torch.stack([x, y], -1)[None], CONFIG)
+    face, both = torch.stack([x, y], -1)[None], torch.from_numpy(np.stack([lips, filmed]))[None]
+    jaw = torch.from_numpy(drawn_subject(np.zeros(1)).bank.jaw)
+    beyond = off_lips(both, face).amin(1, keepdim=True) - CONFIG.lip_margin
+    mask, support = blend_region(jaw, both, face, beyond, CONFIG)
+    return mask[0, 0], support[0, 0], face[0]
+
+
+def test_support_covers_the_mask():
+    mask, support, _ = region_of(lips_open(0.0), lips_open(0.0))
     assert (support[mask > 0] == 1).all() and 0 < float(mask.mean()) < 0.5
+
+
+def test_both_mouths_lie_inside_the_mask():
+    high, wide = lips_open(0.0), lips_open(0.05)
+    high[:12, 1] -= 0.12  # an upper lip drawn up to the moustache
+    wide[:, 0] *= 1.5
+    for pair in ((high, wide), (wide, high)):
+        mask, support, face = region_of(*pair)
+        for lips in pair:
+            inside = depth_inside(torch.from_numpy(lips[None, :12]), face[None])[0, 0] > -CONFIG.lip_margin
+            assert (mask[inside] == 1).all() and (support[inside] == 1).all()
+
+
+def test_folds_of_a_wider_mouth_are_replaced():
+    smile = lips_open(0.0)
+    smile[:, 0] *= 1.5
+    (calm, _, face), (one, *_), (other, *_) = (region_of(*p) for p in _pairs(lips_open(0.0), smile))
+    fold = (face[..., 0].abs() > 0.36) & (face[..., 0].abs() < 0.46) & ((face[..., 1] + 0.1).abs() < 0.05)
+    assert calm[fold].mean() < 0.5 and one[fold].mean() > calm[fold].mean() + 0.3
+    assert torch.allclose(one, other)
+
+
+def _pairs(calm, smile):
+    return (calm, calm), (calm, smile), (smile, calm)
+
+
+def test_creases_of_the_filmed_mouth_are_not_taken_for_grain():
+    subject, frames, mouth, faces, space = scene()
+    rng = torch.Generator().manual_seed(0)
+    noise = torch.randint(-6, 7, frames.shape, generator=rng)
+    frames = (frames.int() + noise).clamp(0, 255).to(torch.uint8)
+    clean = composite(frames, mouth, subject.bank.lips, faces, slice(0, 2), space, CONFIG)
+    row, columns = 120 + 16, slice(135, 165)
+    creased = frames.clone()
+    creased[:, :, row, columns] = creased[:, :, row, columns] // 3
+    out = composite(creased, mouth, subject.bank.lips, faces, slice(0, 2), space, CONFIG)
+    left = (out.int() - clean.int())[:, :, row, columns].abs().float().mean()
+    was = (creased.int() - frames.int())[:, :, row, columns].abs().float().mean()
+    assert left < 0.25 * was
+    grain = (clean.float() - clean.float().roll(1, 3))[:, :, row, columns].std()
+    assert grain > 0.6 * (frames.float() - frames.float().roll(1, 3))[:, :, row, columns].std(), "but grain is"
 
 
 def test_fade_rises_beside_passed_rows_but_not_across_a_seek():
