@@ -19,10 +19,13 @@ from tests.support.portrait import PIXEL_FROM_FACE, SCALE, moved_jaw, portrait
 CONFIG = CompositeConfig()
 
 
-def dubbed(filmed: float, wanted: float, chin: float = 0.5, **scene):
-    """(before, after (H,W,3), what is not skin): a portrait whose lips are `filmed` apart drawn with `wanted`."""
+def dubbed(filmed: float, wanted: float, chin: float = 0.5, around: tuple[int, int, int] | None = None, **scene):
+    """(before, after (H,W,3), what is not skin): a portrait whose lips are `filmed` apart drawn with `wanted`. around:
+    colour of what the texture shows beside the face."""
     before, other = portrait(filmed, drop=chin * filmed, **scene)
     drawn, _ = portrait(wanted, drop=chin * wanted, **scene)
+    if around is not None:
+        drawn[other] = around
     space = mouth_space(SCALE)
     mouth_from_pixel = (space.mouth_from_face @ np.linalg.inv(PIXEL_FROM_FACE))[None]
     picture = torch.from_numpy(drawn).permute(2, 0, 1)[None].float() / 255
@@ -63,6 +66,12 @@ def test_collar_and_background_stay(filmed, wanted, collar_at):
     chin = 110 + SCALE * moved_jaw(0.5 * max(wanted, filmed))[8, 1]
     assert lowest <= chin + 4, "what is not skin changes only where the chin comes down on it"
     assert displacement(before, after, other & ~covered(wanted)) <= 0.5
+
+
+def test_a_collar_in_the_texture_is_not_drawn():
+    """It touches the chin, and the texture was filmed before another one."""
+    before, after, other = dubbed(0.1, 0.1, around=(250, 30, 30), collar_at=0.5)
+    assert np.abs(after.astype(int) - before)[other].max() <= 4
 
 
 def covered(wanted: float) -> np.ndarray:
