@@ -86,7 +86,17 @@ class FaceTrack:
 
 
 #: Why a frame is passed through unchanged; FaceTrack.reason indexes this.
-REASONS = ("usable", "no face", "turned too far", "blurred", "covered", "face too small")
+REASONS = (
+    "usable",
+    "no face",
+    "turned too far",
+    "blurred",
+    "covered",
+    "face too small",
+    "between two shots",
+    "flash or odd frame",
+    "behind a graphic",
+)
 
 
 @dataclass(frozen=True, slots=True)

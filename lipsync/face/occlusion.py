@@ -45,18 +45,23 @@ class Thumbnails:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, rgb: np.ndarray, pixel_from_face: np.ndarray) -> None:
-        """Keep the mouth region of one (H,W,3) uint8 frame under a (3,3) transform."""
-        import cv2
-
-        thumb = warp_frame(rgb, _THUMB_FROM_FACE @ np.linalg.inv(pixel_from_face), ROWS, COLUMNS)
-        ycc = cv2.cvtColor(thumb, cv2.COLOR_RGB2YCrCb)
-        chroma = cv2.resize(ycc[..., 1:], (COLUMNS // 2, ROWS // 2), interpolation=cv2.INTER_AREA)
-        self._rows.append(np.concatenate([ycc[..., 0].ravel(), chroma.ravel()]))
+    def add(self, row: np.ndarray) -> None:
+        """Keep the `mouth_thumbnail` of one more frame."""
+        self._rows.append(row)
 
     def stacked(self) -> np.ndarray:
         """(T,1152) uint8."""
         return np.stack(self._rows) if self._rows else np.zeros((0, ROWS * COLUMNS * 3 // 2), np.uint8)
+
+
+def mouth_thumbnail(rgb: np.ndarray, pixel_from_face: np.ndarray) -> np.ndarray:
+    """(1152,) uint8 the mouth region of one (H,W,3) uint8 frame under a (3,3) transform."""
+    import cv2
+
+    thumb = warp_frame(rgb, _THUMB_FROM_FACE @ np.linalg.inv(pixel_from_face), ROWS, COLUMNS)
+    ycc = cv2.cvtColor(thumb, cv2.COLOR_RGB2YCrCb)
+    chroma = cv2.resize(ycc[..., 1:], (COLUMNS // 2, ROWS // 2), interpolation=cv2.INTER_AREA)
+    return np.concatenate([ycc[..., 0].ravel(), chroma.ravel()])
 
 
 def mouth_outlines(landmarks: np.ndarray, pixel_from_face: np.ndarray) -> np.ndarray:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -16,13 +17,13 @@ from lipsync.core.progress import Hook, silent
 from lipsync.core.types import REASONS, FaceTrack, LipTrack
 from lipsync.face.backend import Backend
 from lipsync.face.occlusion import covered, mouth_outlines
-from lipsync.face.people import People, Person, rough_pixel_from_face
+from lipsync.face.people import People, Person, Seen, rough_pixel_from_face
 from lipsync.face.pose import fit_pose, own_shape, pixel_from_face, smooth, yaw_pitch_roll
 from lipsync.face.registry import get_backend
 from video.clock import FrameClock
 from video.probe import VideoStream
 from video.read import read_frames
-from video.shots import ShotDetector
+from video.shots import Mark, ShotDetector
 
 #: Gaps up to BRIDGE frames are filled between their ends; those up to BRIDGE_VALID count as seen.
 BRIDGE, BRIDGE_VALID = 3, 2
@@ -30,7 +31,7 @@ BRIDGE, BRIDGE_VALID = 3, 2
 BLUR_DROP, BLUR_DEVIATIONS = 1.2, 5.0
 #: Half width of the lips' own filter, seconds: removes the mesh's jitter, keeps closures.
 LIP_SMOOTH_S = 0.02
-_USABLE, _NO_FACE, _TURNED, _BLURRED, _COVERED, _SMALL = range(len(REASONS))
+_USABLE, _NO_FACE, _TURNED, _BLURRED, _COVERED, _SMALL, _BETWEEN, _ODD, _GRAPHIC = range(len(REASONS))
 
 
 class FaceTracker:
@@ -48,22 +49,31 @@ class FaceTracker:
         if backend is None:  # MediaPipe keeps 50 MB that only closing frees
             weakref.finalize(self, self._backend.close).atexit = False
         self._people = People()
-        self._shot: list[int] = []
+        self._size = (width, height)
+        self._waiting: deque[list[Seen]] = deque()  # frames whose mark is not known yet
+        self._marks: list[Mark] = []
 
     @property
     def people(self) -> int:
         """How many different people were seen for at least half a second's worth of frames (12), or at all where nobody
         was."""
-        persons = self._people.persons
-        return sum(len(p.frames) >= 12 for p in persons) or len(persons)
+        return len(self._people.lasting)
 
-    def push(self, rgb: np.ndarray, cut: bool = False) -> None:
-        """The next frame, (H,W,3) uint8. cut: it starts a new shot."""
-        rgb, cut = np.ascontiguousarray(rgb), cut and bool(self._shot)
-        if cut:
+    def push(self, rgb: np.ndarray, cut: bool = False, settled: Iterable[Mark] | None = None) -> None:
+        """The next frame, (H,W,3) uint8. cut: it looks unlike the last one; settled: the marks of the next frames on
+        which a `ShotDetector` has spoken the last word. None: there is no detector, a cut is one."""
+        rgb, begun = np.ascontiguousarray(rgb), bool(self._marks or self._waiting)
+        if cut and begun:
             self._backend.reset()
-        self._shot.append((self._shot[-1] if self._shot else 0) + cut)
-        self._people.add(rgb, len(self._shot) - 1, self._backend.detect(rgb), cut)
+        self._waiting.append([Seen.of(rgb, face) for face in self._backend.detect(rgb)])
+        self._settle([Mark.CUT if cut and begun else Mark.GOES_ON] if settled is None else settled)
+
+    def _settle(self, marks: Iterable[Mark]) -> None:
+        for mark in marks:
+            faces, frame = self._waiting.popleft(), len(self._marks)
+            self._marks.append(mark)
+            if mark in (Mark.GOES_ON, Mark.CUT):  # a blend shows nobody's looks
+                self._people.add(frame, faces, mark == Mark.CUT)
 
     def track(self, frames: Iterable[tuple[np.ndarray, bool]], clock: FrameClock) -> FaceTrack:
         """What `finish` gives after all `frames`: (H,W,3) uint8, and whether it starts a new shot."""
@@ -71,17 +81,21 @@ class FaceTracker:
             self.push(rgb, cut)
         return self.finish(clock)
 
-    def finish(self, clock: FrameClock) -> FaceTrack:
-        """The chosen person's track. LipsyncError where no face was seen at all, UsageError where `index` names
-        nobody."""
-        if len(clock) != len(self._shot):
-            raise ValueError(f"FaceTracker.finish: {len(self._shot)} frames were pushed, the clock has {len(clock)}")
+    def finish(self, clock: FrameClock, settled: Iterable[Mark] = ()) -> FaceTrack:
+        """The chosen person's track. settled: the marks of the last frames. LipsyncError where no face was seen at all,
+        UsageError where `index` names nobody."""
+        self._settle(settled)
+        if self._waiting or len(clock) != len(self._marks):
+            raise ValueError(
+                f"FaceTracker.finish: {len(self._marks) + len(self._waiting)} frames were pushed, {len(self._marks)} "
+                f"are marked, the clock has {len(clock)}"
+            )
         config = self._config
         try:
             person = self._people.choose(config.index, config.at)
         except IndexError as error:
             raise UsageError(
-                f"There is no face {config.index}: {len(self._people.persons)} people were seen; count from 0, from "
+                f"There is no face {config.index}: {len(self._people.lasting)} people were seen; count from 0, from "
                 "the left (face.index)."
             ) from error
         if person is None:
@@ -89,7 +103,7 @@ class FaceTracker:
                 f"No face was found in any of the {len(clock)} frames; the target must show a face from the front, "
                 f"at least {config.min_eye_distance_px:g} pixels from eye to eye."
             )
-        return _track(person, np.array(self._shot, np.int32), clock, config)
+        return _track(person, np.array(self._marks, np.int8), self._size, clock, config)
 
 
 def track_video(
@@ -97,14 +111,12 @@ def track_video(
 ) -> FaceTrack:
     """The face in every frame of a video, by a new tracker; one pass. step: its name for `hook`."""
 
-    def frames() -> Iterator[tuple[np.ndarray, bool]]:
-        shots = ShotDetector()
-        for part in read_frames(stream, batch):
-            for rgb in part.rgb.permute(0, 2, 3, 1).numpy():
-                yield rgb, shots.push(rgb)
-            hook(step, int(part.index[-1]) + 1, len(stream))
-
-    return tracker.track(frames(), stream.clock)
+    shots = ShotDetector()
+    for part in read_frames(stream, batch):
+        for planes in part.rgb.numpy():
+            tracker.push(planes.transpose(1, 2, 0), shots.push(planes), shots.settled())
+        hook(step, int(part.index[-1]) + 1, len(stream))
+    return tracker.finish(stream.clock, shots.finish())
 
 
 def _bridged(person: Person, shot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +147,10 @@ def _nearest(frames: np.ndarray, n: int) -> np.ndarray:
     return np.where(np.abs(frames[before] - np.arange(n)) <= np.abs(frames[after] - np.arange(n)), before, after)
 
 
-def _track(person: Person, shot: np.ndarray, clock: FrameClock, config: FaceConfig) -> FaceTrack:
+def _track(
+    person: Person, marks: np.ndarray, size: tuple[int, int], clock: FrameClock, config: FaceConfig
+) -> FaceTrack:
+    shot = np.cumsum(marks == Mark.CUT).astype(np.int32)
     landmarks, gap = _bridged(person, shot)
     present = gap <= BRIDGE
     shape = own_shape(landmarks[:, RIGID_68], (gap == 0).astype(np.float64))
@@ -143,6 +158,9 @@ def _track(person: Person, shot: np.ndarray, clock: FrameClock, config: FaceConf
     params = smooth(raw, clock.seconds, present.astype(np.float64), shot, config.smooth_s)
     pose = yaw_pitch_roll(params[:, :3])
     reason = _reasons(person, params, pose, gap, config)
+    reason[_over_the_edge(landmarks, size) & (reason == _USABLE)] = _COVERED
+    reason[marks == Mark.BETWEEN] = _BETWEEN
+    reason[marks == Mark.ODD] = _ODD
     valid = reason == _USABLE
 
     origin = _resting_mouth(landmarks, params, valid if valid.any() else present)
@@ -182,6 +200,12 @@ def _reasons(person: Person, params: np.ndarray, pose: np.ndarray, gap: np.ndarr
     reason[np.exp(params[:, 3]) < config.min_eye_distance_px] = _SMALL
     reason[gap > BRIDGE_VALID] = _NO_FACE
     return reason
+
+
+def _over_the_edge(landmarks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(T,) bool: the lips of (T,68,2) landmarks reach over the edge of the picture of (width, height) `size`."""
+    lips = landmarks[:, 48:60]
+    return ((lips < 0) | (lips > np.array(size))).any((1, 2))
 
 
 def _blurred(sharpness: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from lipsync.target.mouth_bank import collect_mouths, find_teeth
 from video.probe import VideoStream, probe
 
 #: Raise whenever the same inputs would give other numbers: old cache entries are then left alone.
-TRACK_VERSION = 4
+TRACK_VERSION = 5
 _TRACK_ARRAYS = ("pixel_from_face", "landmarks", "pose", "eyes", "valid", "reason", "shot")
 
 
