@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,6 +60,7 @@ class Person:
     sharpness: list[tuple[float, float]] = field(default_factory=list)
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
     portraits: list[np.ndarray] = field(default_factory=list)
+    latest: deque[Seen] = field(default_factory=lambda: deque(maxlen=POSITION_LASTS))
 
     def likeness(self, portrait: np.ndarray) -> tuple[float, int]:
         """How well a portrait correlates with the best of the known ones, and which one that is."""
@@ -157,6 +159,12 @@ class People:
         enough = SAME_PORTRAIT_AND_PLACE if overlap(face.box, person.box) > 0.4 else SAME_PORTRAIT
         return same_look if same_look > enough else 0.0
 
+    def recent(self, frame: int, n: int) -> list[list[Seen]]:
+        """The last n faces of everybody seen in each of the n frames up to `frame`."""
+        return [
+            list(p.latest)[-n:] for p in self.persons if p.frames[-1] == frame and p.frames[-n:][0] == frame - n + 1
+        ]
+
     @property
     def lasting(self) -> list[Person]:
         """Those seen for at least half a second's worth of frames (12), or everybody where nobody was."""
@@ -182,6 +190,7 @@ def _record(person: Person, frame: int, face: Seen) -> None:
     person.landmarks.append(face.landmarks)
     person.sharpness.append(face.sharpness)
     person.thumbnails.add(face.thumbnail)
+    person.latest.append(face)
     score, best = person.likeness(face.portrait) if person.portraits else (0.0, 0)
     if score < KNOWN_LOOK and len(person.portraits) < MOST_LOOKS:
         person.portraits.append(face.portrait)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,11 +12,14 @@ from lipsync.config.schema import FaceConfig
 from lipsync.core.canonical import RIGID_68
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.geometry import apply
+from lipsync.core.graphics import Graphics
 from lipsync.core.lips import LIPS_FROM_68, opening
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import REASONS, FaceTrack, LipTrack
 from lipsync.face.backend import Backend
-from lipsync.face.occlusion import covered, mouth_outlines
+from lipsync.face.graphics import GraphicsFinder
+from lipsync.face.identity import STEADY, other_person
+from lipsync.face.occlusion import behind, covered, mouth_outlines
 from lipsync.face.people import People, Person, Seen, rough_pixel_from_face
 from lipsync.face.pose import fit_pose, own_shape, pixel_from_face, smooth, yaw_pitch_roll
 from lipsync.face.registry import get_backend
@@ -29,6 +32,8 @@ from video.shots import Mark, ShotDetector
 BRIDGE, BRIDGE_VALID = 3, 2
 #: A frame is blurred when its log sharpness is this far below the person's median, and this many robust deviations.
 BLUR_DROP, BLUR_DEVIATIONS = 1.2, 5.0
+#: A mouth of which a graphic takes up more than this share is not drawn.
+BEHIND = 0.3
 #: Half width of the lips' own filter, seconds: removes the mesh's jitter, keeps closures.
 LIP_SMOOTH_S = 0.02
 _USABLE, _NO_FACE, _TURNED, _BLURRED, _COVERED, _SMALL, _BETWEEN, _ODD, _GRAPHIC = range(len(REASONS))
@@ -50,8 +55,10 @@ class FaceTracker:
             weakref.finalize(self, self._backend.close).atexit = False
         self._people = People()
         self._size = (width, height)
-        self._waiting: deque[list[Seen]] = deque()  # frames whose mark is not known yet
+        self._graphics = GraphicsFinder(width, height)
+        self._waiting: list[list[Seen]] = []  # frames whose mark is not known yet
         self._marks: list[Mark] = []
+        self._changes: dict[int, Mark] = {}  # of frames to come, where one face turns into another
 
     @property
     def people(self) -> int:
@@ -65,15 +72,32 @@ class FaceTracker:
         rgb, begun = np.ascontiguousarray(rgb), bool(self._marks or self._waiting)
         if cut and begun:
             self._backend.reset()
-        self._waiting.append([Seen.of(rgb, face) for face in self._backend.detect(rgb)])
+        faces = self._backend.detect(rgb)
+        self._graphics.push(rgb, [face.landmarks for face in faces])
+        self._waiting.append([Seen.of(rgb, face) for face in faces])
         self._settle([Mark.CUT if cut and begun else Mark.GOES_ON] if settled is None else settled)
 
     def _settle(self, marks: Iterable[Mark]) -> None:
         for mark in marks:
-            faces, frame = self._waiting.popleft(), len(self._marks)
+            faces, frame = self._waiting.pop(0), len(self._marks)
+            seen = self._changes.pop(frame, mark)
+            mark = mark if mark == Mark.BETWEEN else seen
             self._marks.append(mark)
             if mark in (Mark.GOES_ON, Mark.CUT):  # a blend shows nobody's looks
                 self._people.add(frame, faces, mark == Mark.CUT)
+                if frame % 4 == 0 and not self._changes:
+                    self._foresee(frame + 1)
+
+    def _foresee(self, frame: int) -> None:
+        """Marks the frames to come, from `frame` on, in which somebody seen just now turns into somebody else."""
+        for seen in self._people.recent(frame - 1, STEADY):
+            found = other_person(seen, self._waiting)
+            if found is not None:
+                first, new = frame + found[0], frame + found[1]
+                # a cut just before is the beginning of it
+                before = dict.fromkeys(range(max(frame, first - STEADY), first), Mark.GOES_ON)
+                self._changes = before | dict.fromkeys(range(first, new), Mark.BETWEEN) | {new: Mark.CUT}
+                return
 
     def track(self, frames: Iterable[tuple[np.ndarray, bool]], clock: FrameClock) -> FaceTrack:
         """What `finish` gives after all `frames`: (H,W,3) uint8, and whether it starts a new shot."""
@@ -103,7 +127,7 @@ class FaceTracker:
                 f"No face was found in any of the {len(clock)} frames; the target must show a face from the front, "
                 f"at least {config.min_eye_distance_px:g} pixels from eye to eye."
             )
-        return _track(person, np.array(self._marks, np.int8), self._size, clock, config)
+        return _track(person, np.array(self._marks, np.int8), self._graphics.finish(), self._size, clock, config)
 
 
 def track_video(
@@ -148,7 +172,12 @@ def _nearest(frames: np.ndarray, n: int) -> np.ndarray:
 
 
 def _track(
-    person: Person, marks: np.ndarray, size: tuple[int, int], clock: FrameClock, config: FaceConfig
+    person: Person,
+    marks: np.ndarray,
+    graphics: Graphics | None,
+    size: tuple[int, int],
+    clock: FrameClock,
+    config: FaceConfig,
 ) -> FaceTrack:
     shot = np.cumsum(marks == Mark.CUT).astype(np.int32)
     landmarks, gap = _bridged(person, shot)
@@ -157,7 +186,10 @@ def _track(
     raw = fit_pose(landmarks[:, RIGID_68], shape)
     params = smooth(raw, clock.seconds, present.astype(np.float64), shot, config.smooth_s)
     pose = yaw_pitch_roll(params[:, :3])
-    reason = _reasons(person, params, pose, gap, config)
+    mouths, graphics = _mouths(person, graphics)
+    reason = _reasons(person, mouths, params, pose, gap, config)
+    if graphics is not None:
+        reason[(graphics.mouth > BEHIND) & np.isin(reason, [_USABLE, _BLURRED, _COVERED])] = _GRAPHIC
     reason[_over_the_edge(landmarks, size) & (reason == _USABLE)] = _COVERED
     reason[marks == Mark.BETWEEN] = _BETWEEN
     reason[marks == Mark.ODD] = _ODD
@@ -179,10 +211,28 @@ def _track(
         valid=valid,
         reason=reason,
         shot=shot,
+        graphics=graphics,
     )
 
 
-def _reasons(person: Person, params: np.ndarray, pose: np.ndarray, gap: np.ndarray, config: FaceConfig) -> np.ndarray:
+def _mouths(person: Person, graphics: Graphics | None) -> tuple[np.ndarray, Graphics | None]:
+    """(n,1152) thumbnails of the person's mouths without the graphics over them; and those, with how much of the lips
+    they take up."""
+    mouths = person.thumbnails.stacked()
+    if graphics is None:
+        return mouths, None
+    landmarks = np.stack(person.landmarks)
+    pixel_from_face = rough_pixel_from_face(landmarks)
+    frames = np.array(person.frames)
+    share, mouths = behind(graphics, frames, mouths, mouth_outlines(landmarks, pixel_from_face), pixel_from_face)
+    mouth = graphics.mouth.copy()
+    mouth[frames] = share
+    return mouths, replace(graphics, mouth=mouth)
+
+
+def _reasons(
+    person: Person, mouths: np.ndarray, params: np.ndarray, pose: np.ndarray, gap: np.ndarray, config: FaceConfig
+) -> np.ndarray:
     """(T,) int8 index into REASONS; where several hold, the one that says most about the frame."""
     seen = np.array(person.frames)
     reason = np.zeros(len(gap), np.int8)
@@ -190,9 +240,7 @@ def _reasons(person: Person, params: np.ndarray, pose: np.ndarray, gap: np.ndarr
     turned = (np.abs(pose[:, 0]) > config.max_yaw_deg) | (np.abs(pose[:, 1]) > config.max_pitch_deg)
     front = ~turned[seen]  # a turned mouth looks like no other, and is not shown anyway
     landmarks = np.stack(person.landmarks)[front]
-    hidden[seen[front]] = covered(
-        person.thumbnails.stacked()[front], mouth_outlines(landmarks, rough_pixel_from_face(landmarks))
-    )
+    hidden[seen[front]] = covered(mouths[front], mouth_outlines(landmarks, rough_pixel_from_face(landmarks)))
     soft[seen] = _blurred(np.array(person.sharpness))
     reason[soft] = _BLURRED
     reason[hidden] = _COVERED

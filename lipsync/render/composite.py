@@ -19,6 +19,7 @@ from lipsync.render.blends.registry import get_blend
 from lipsync.render.box import STEP, Box
 from lipsync.render.jaw import bend_jaw, jaw_move
 from lipsync.render.match import matched
+from lipsync.render.overlays import filled, graphics_in
 from lipsync.render.plan import PlannedFaces
 from lipsync.render.region import blend_region
 
@@ -64,7 +65,9 @@ def _draw_over(
     moved = jaw_move(target_jaw, mouth.jaw, config)
     jaw = target_jaw + moved
     box = Box.around(torch.cat([target_jaw, jaw], 1), pixel_from_face, frames.shape[2:], config)
-    under = box.cut(frames)
+    filmed = box.cut(frames)
+    graphics = graphics_in(box, faces, rows.start)
+    under = filmed if graphics is None else filled(filmed, graphics)
     coarse = box.positions(STEP)
     strength = strength[:, None, None, None]
     region = blend_region(jaw, coarse, config)
@@ -78,4 +81,5 @@ def _draw_over(
     # a blend spreads a little beyond the mask: the wider support fades that out and bounds what changes
     result = torch.lerp(bent, blend(bent, over, mask), support)
     result = torch.lerp(under, result, torch.maximum(support, box.fine(reach) * strength).sign() * strength.clamp(0, 1))
+    result = result if graphics is None else torch.lerp(result, filmed, graphics)
     box.paste(frames, (result * 255).round().clamp(0, 255).to(torch.uint8))
