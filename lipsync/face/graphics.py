@@ -16,8 +16,9 @@ _LINES = 400
 #: frames it stays at least.
 SAME, SAME_SLOPE, MISSES, LASTS = 12, 0.35, 2, 8
 #: A stroke's surroundings differ by so many levels. It would have changed by so many had it moved with the face, and
-#: the face did move so far (mask pixels); or it came, and went, with a jump of so many, together with so many pixels.
-CONTRAST, MOVED, LEAST_MOVE, JUMP, TOGETHER = 90, 60.0, 2.0, 90, 80
+#: the face did move so far across it (mask pixels); or it came, and went, with a jump of so many, together with so many
+#: pixels, while the face moved no farther.
+CONTRAST, MOVED, LEAST_MOVE, JUMP, TOGETHER, AT_REST = 90, 60.0, 1.5, 60, 80, 1.0
 #: Frames that share a mask; pixels in one piece at least; frames after which a pixel not looked at is forgotten.
 BLOCK, SMALLEST, FORGOTTEN = 4, 40, 12
 _PIXEL = np.dtype(
@@ -25,7 +26,11 @@ _PIXEL = np.dtype(
         ("level", "u1"),  # what it shows
         ("slope_x", "f4"),  # of the levels there, per mask pixel
         ("slope_y", "f4"),
-        ("contrast", "u1"),  # around it
+        ("contrast", "u1"),  # around it, at least
+        (
+            "stroke",
+            "?",
+        ),  # the levels about it rise and fall again, as across a letter; at the edge of a face they do not
         ("jump", "u1"),  # with which it came
         ("missed", "u1"),  # frames in a row that showed something else
         ("since", "i4"),  # frame
@@ -38,12 +43,14 @@ _PIXEL = np.dtype(
 
 
 class _Event(NamedTuple):
-    """Pixels (rows, columns) that stayed the same over some frames. begin, end: (n,) frames, end exclusive."""
+    """Pixels (rows, columns) that stayed the same over some frames. begin, end: (n,) frames, end exclusive;
+    stroke: (n,) bool."""
 
     begin: np.ndarray
     end: np.ndarray
     row: np.ndarray
     column: np.ndarray
+    stroke: np.ndarray
 
     def where(self, which: np.ndarray) -> _Event:
         """Those of these indices, or this (n,) bool mask."""
@@ -83,7 +90,7 @@ class GraphicsFinder:
     def _around(self, landmarks: np.ndarray) -> tuple[slice, slice] | None:
         """Mask rows and columns of the lower face and a little more: all that a dub may draw over."""
         eye = float(np.linalg.norm(landmarks[45] - landmarks[36]))
-        low, high = landmarks[2:15].min(0) - 0.1 * eye, landmarks[2:15].max(0) + np.array([0.1, 0.35]) * eye
+        low, high = landmarks[2:15].min(0) - 0.3 * eye, landmarks[2:15].max(0) + np.array([0.3, 0.35]) * eye
         low[1] = landmarks[30, 1]
         x0, y0 = np.clip(low // self.step, 0, None).astype(int)
         x1, y1 = np.minimum(high // self.step + 1, [self._held.shape[1], self._held.shape[0]]).astype(int)
@@ -101,7 +108,7 @@ class GraphicsFinder:
         forgotten = frame - held["seen"] > FORGOTTEN
         held["missed"] = np.where(same, 0, held["missed"] + 1)
         over = (held["missed"] >= MISSES) | forgotten
-        self._end(held, over, off, forgotten, box)
+        self._end(held, over, off, forgotten, box, at)
         held["level"][over], held["slope_x"][over], held["slope_y"][over] = grey[over], slope_x[over], slope_y[over]
         held["jump"][over] = np.where(forgotten, 0, off)[over]
         held["since"][over] = frame - np.where(forgotten, 0, MISSES - 1)[over]
@@ -112,34 +119,39 @@ class GraphicsFinder:
         around = np.ones((5, 5), np.uint8)
         contrast = cv2.subtract(cv2.dilate(grey, around), cv2.erode(grey, around))
         same |= over
-        held["contrast"] = np.where(same, contrast, held["contrast"])
+        least = np.minimum(contrast, held["contrast"])  # an edge that only passes by is none of its own
+        held["contrast"] = np.where(over, contrast, np.where(same, least, held["contrast"]))
+        held["stroke"] = np.where(same, _strokes(slope_x, slope_y), held["stroke"])
         x, y = at[0] - held["x"], at[1] - held["y"]
-        gone = np.minimum(np.abs(x * slope_x + y * slope_y), contrast)
-        held["proof"] = np.maximum(held["proof"], np.where(same & (np.hypot(x, y) >= LEAST_MOVE), gone, 0))
+        gone = np.abs(x * slope_x + y * slope_y)
+        across = gone >= LEAST_MOVE * np.hypot(slope_x, slope_y)
+        held["proof"] = np.maximum(held["proof"], np.where(same & across, np.minimum(gone, contrast), 0))
         # the rest of the stroke: as sharp, and there since the same frame
         strong = (held["proof"] >= MOVED).astype(np.uint8)
         if strong.any():
             since = cv2.dilate(np.where(strong, held["since"], -1).astype(np.float32), np.ones((3, 3), np.uint8))
-            joins = same & (contrast >= CONTRAST) & (np.abs(since - held["since"]) <= 1)
+            joins = same & (held["contrast"] >= CONTRAST) & (np.abs(since - held["since"]) <= 1)
             joins &= frame - held["since"] >= LASTS
             held["proof"][joins] = np.maximum(held["proof"][joins], MOVED)
 
-    def _end(self, held: np.ndarray, over: np.ndarray, off: np.ndarray, forgotten: np.ndarray, box) -> None:
-        """Keeps what was a stroke, of the pixels that are over."""
+    def _end(self, held: np.ndarray, over: np.ndarray, off: np.ndarray, forgotten: np.ndarray, box, at) -> None:
+        """Keeps what was a stroke, of the pixels that are over; the face is at `at`."""
         end = np.where(forgotten, held["seen"] + 1, self._frames - MISSES + 1)
         stroke = over & (held["contrast"] >= CONTRAST) & (end - held["since"] >= LASTS)
         proven = stroke & (held["proof"] >= MOVED)
-        sudden = stroke & ~proven & (np.minimum(held["jump"], off) >= JUMP) & ~forgotten
+        rests = np.hypot(at[0] - held["x"], at[1] - held["y"]) <= AT_REST
+        sudden = stroke & ~proven & (np.minimum(held["jump"], off) >= JUMP) & rests & ~forgotten
         for which, events in ((proven, self._proven), (sudden, self._sudden)):
             rows, columns = np.nonzero(which)
             if len(rows):
-                events.append(_Event(held["since"][which], end[which], rows + box[0].start, columns + box[1].start))
+                place = rows + box[0].start, columns + box[1].start
+                events.append(_Event(held["since"][which], end[which], *place, held["stroke"][which]))
 
     def finish(self) -> Graphics | None:
         """All that was found; None: nothing."""
         whole = (slice(0, self._held.shape[0]), slice(0, self._held.shape[1]))
         every = self._held["seen"] >= 0
-        self._end(self._held, every, np.zeros(every.shape, np.uint8), every, whole)
+        self._end(self._held, every, np.zeros(every.shape, np.uint8), every, whole, np.zeros(2))
         proven, sudden = _joined(self._proven), _joined(self._sudden)
         alike = _together(proven)
         if not alike.any() and not _together(sudden).any():
@@ -150,20 +162,28 @@ class GraphicsFinder:
         return Graphics.of(spans, self.step, self._frames) if spans else None
 
 
+def _strokes(slope_x: np.ndarray, slope_y: np.ndarray) -> np.ndarray:
+    """(h,w) bool: slopes nearby point in opposite directions, as on both sides of a letter's stroke."""
+    import cv2
+
+    size = (9, 9)
+    along = np.hypot(cv2.blur(slope_x, size), cv2.blur(slope_y, size))
+    return along < 0.4 * cv2.blur(np.hypot(slope_x, slope_y), size)
+
+
 def _joined(events: list[_Event]) -> _Event:
     if not events:
-        return _Event(*np.zeros((4, 0), np.int64))
+        return _Event(*np.zeros((5, 0), np.int64))
     return _Event(*(np.concatenate(parts) for parts in zip(*events, strict=True)))
 
 
 def _together(events: _Event) -> np.ndarray:
-    """(n,) bool: pixels that came, and went, with many others, in the same frame or the next one. What keeps its place
+    """(n,) bool: pixels that came, and went, with many strokes, in the same frame or the next one. What keeps its place
     on the screen by chance does so alone."""
     if not len(events.begin):
         return np.zeros(0, bool)
-    pairs, which, counts = np.unique(
-        np.stack([events.begin, events.end]), axis=1, return_inverse=True, return_counts=True
-    )
+    pairs, which = np.unique(np.stack([events.begin, events.end]), axis=1, return_inverse=True)
+    counts = np.bincount(which.ravel(), weights=events.stroke, minlength=pairs.shape[1])
     count = {(int(b), int(e)): int(n) for (b, e), n in zip(pairs.T, counts, strict=True)}
     near = [sum(count.get((b + i, e + j), 0) for i in (-1, 0, 1) for j in (-1, 0, 1)) for b, e in count]
     return (np.array(near) >= TOGETHER)[which.ravel()]
@@ -192,8 +212,8 @@ def _spans(events: _Event, sure: np.ndarray, n_frames: int) -> list[tuple[int, i
 
 
 def _mask(rows: np.ndarray, columns: np.ndarray, sure: np.ndarray) -> tuple[tuple[int, int], np.ndarray]:
-    """Corner (x, y) and (h,w) bool mask of these pixels: gaps closed, only pieces that are `sure` to a third, two
-    pixels wider (soft edges, and what the encoder makes of them)."""
+    """Corner (x, y) and (h,w) bool mask of these pixels: gaps closed, only those that are `sure` and others beside
+    them, two pixels wider (soft edges, and what the encoder makes of them)."""
     import cv2
 
     pad = 4
@@ -201,10 +221,10 @@ def _mask(rows: np.ndarray, columns: np.ndarray, sure: np.ndarray) -> tuple[tupl
     drawn = np.zeros((2, int(rows.max()) - y + pad + 1, int(columns.max()) - x + pad + 1), np.uint8)
     drawn[0, rows - y, columns - x] = 1
     drawn[1, rows[sure] - y, columns[sure] - x] = 1
-    closed = cv2.morphologyEx(drawn[0], cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    beside = cv2.dilate(drawn[1], np.ones((5, 5), np.uint8))
+    closed = cv2.morphologyEx(drawn[1] | (drawn[0] & beside), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     n, pieces = cv2.connectedComponents(closed)
-    all_, known = (np.bincount(pieces[d > 0], minlength=n) for d in drawn)
-    good = (known >= SMALLEST) & (known * 3 >= all_)
+    good = np.bincount(np.asarray(pieces)[drawn[1] > 0], minlength=n) >= SMALLEST
     good[0] = False
     mask = cv2.dilate(good[np.asarray(pieces, np.int32)].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     return (x, y), mask

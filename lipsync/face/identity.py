@@ -17,7 +17,7 @@ AHEAD, STEADY = 44, 8
 #: others: 0.17 to 0.29.)
 OTHER_LOOK, STEADY_LOOK, SAME_POSE = 0.4, 0.93, 0.25
 #: A frame shows one of the two where it correlates this well with that one's look.
-PLAIN = 0.93
+PLAIN = 0.96
 
 
 def other_person(before: Sequence[Seen], ahead: Sequence[list[Seen]]) -> tuple[int, int] | None:
