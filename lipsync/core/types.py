@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipsync.core.arrays import Array
+from lipsync.core.graphics import Graphics
 from video.clock import FrameClock
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class FaceTrack:
     pixel_from_face: (T,3,3) float64 affine, smoothed; landmarks: (T,68,2) float32 pixels, iBUG-68 order, smoothed like
     the pose; lips: LipTrack on the video's clock; pose: (T,3) float32 yaw, pitch, roll in degrees; eyes: (T,) float32
     eye opening (eye distances); valid: (T,) bool; reason: (T,) small int, index into REASONS, 0 where valid; shot: (T,)
-    int32 shot number."""
+    int32 shot number; graphics: captions and logos over the lower face, where there are any."""
 
     pixel_from_face: Array
     landmarks: Array
@@ -72,6 +73,7 @@ class FaceTrack:
     valid: Array
     reason: Array
     shot: Array
+    graphics: Graphics | None = None
 
     def __post_init__(self) -> None:
         n = len(self.lips)
@@ -86,7 +88,17 @@ class FaceTrack:
 
 
 #: Why a frame is passed through unchanged; FaceTrack.reason indexes this.
-REASONS = ("usable", "no face", "turned too far", "blurred", "covered", "face too small")
+REASONS = (
+    "usable",
+    "no face",
+    "turned too far",
+    "blurred",
+    "covered",
+    "face too small",
+    "between two shots",
+    "flash or odd frame",
+    "behind a graphic",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lipsync.core.geometry import apply, warp_frame
+from lipsync.core.graphics import Graphics
 
 #: Thumbnail of the mouth region: rows, columns, pixels per eye distance, and where the mouth's origin lies in it. It
 #: ends inside the
@@ -45,24 +46,53 @@ class Thumbnails:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, rgb: np.ndarray, pixel_from_face: np.ndarray) -> None:
-        """Keep the mouth region of one (H,W,3) uint8 frame under a (3,3) transform."""
-        import cv2
-
-        thumb = warp_frame(rgb, _THUMB_FROM_FACE @ np.linalg.inv(pixel_from_face), ROWS, COLUMNS)
-        ycc = cv2.cvtColor(thumb, cv2.COLOR_RGB2YCrCb)
-        chroma = cv2.resize(ycc[..., 1:], (COLUMNS // 2, ROWS // 2), interpolation=cv2.INTER_AREA)
-        self._rows.append(np.concatenate([ycc[..., 0].ravel(), chroma.ravel()]))
+    def add(self, row: np.ndarray) -> None:
+        """Keep the `mouth_thumbnail` of one more frame."""
+        self._rows.append(row)
 
     def stacked(self) -> np.ndarray:
         """(T,1152) uint8."""
         return np.stack(self._rows) if self._rows else np.zeros((0, ROWS * COLUMNS * 3 // 2), np.uint8)
 
 
+def mouth_thumbnail(rgb: np.ndarray, pixel_from_face: np.ndarray) -> np.ndarray:
+    """(1152,) uint8 the mouth region of one (H,W,3) uint8 frame under a (3,3) transform."""
+    import cv2
+
+    thumb = warp_frame(rgb, _THUMB_FROM_FACE @ np.linalg.inv(pixel_from_face), ROWS, COLUMNS)
+    ycc = cv2.cvtColor(thumb, cv2.COLOR_RGB2YCrCb)
+    chroma = cv2.resize(ycc[..., 1:], (COLUMNS // 2, ROWS // 2), interpolation=cv2.INTER_AREA)
+    return np.concatenate([ycc[..., 0].ravel(), chroma.ravel()])
+
+
 def mouth_outlines(landmarks: np.ndarray, pixel_from_face: np.ndarray) -> np.ndarray:
     """(T,12,2) thumbnail pixels of the outer edge of the lips, from (T,68,2) landmarks and the (T,3,3) transforms the
     thumbnails were taken under."""
     return apply(_THUMB_FROM_FACE @ np.linalg.inv(pixel_from_face), landmarks[:, 48:60])
+
+
+def behind(
+    graphics: Graphics, frames: np.ndarray, thumbnails: np.ndarray, outlines: np.ndarray, pixel_from_face: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) share of the lips that is under a graphic in n `frames`, and the (n,1152) thumbnails with the usual mouth in
+    its place, so that it is not taken for something that hides the mouth wholly. pixel_from_face: (n,3,3), of the
+    thumbnails."""
+    import cv2
+
+    y, x = np.mgrid[:ROWS, :COLUMNS] + 0.5
+    grid = np.stack([x, y], -1).reshape(1, -1, 2)
+    share, filled, usual = np.zeros(len(frames), np.float32), thumbnails.copy(), np.median(thumbnails, axis=0)
+    for i, frame in enumerate(frames):
+        points = apply((pixel_from_face[i] @ np.linalg.inv(_THUMB_FROM_FACE))[None], grid)
+        mask = graphics.at(int(frame), points.reshape(ROWS, COLUMNS, 2)).astype(np.uint8)
+        if not mask.any():
+            continue
+        lips = cv2.fillPoly(np.zeros((ROWS, COLUMNS), np.uint8), [np.round(outlines[i]).astype(np.int32)], (1,))
+        share[i] = float(mask[lips > 0].mean()) if lips.any() else 0.0
+        chroma = np.repeat(cv2.resize(mask, (COLUMNS // 2, ROWS // 2), interpolation=cv2.INTER_AREA).ravel(), 2)
+        hidden = np.concatenate([cv2.dilate(mask, np.ones((3, 3), np.uint8)).ravel(), chroma]) > 0
+        filled[i, hidden] = usual[hidden]
+    return share, filled
 
 
 def covered(thumbnails: np.ndarray, outlines: np.ndarray) -> np.ndarray:

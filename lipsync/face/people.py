@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from lipsync.core.canonical import RIGID_68, canonical_68
 from lipsync.core.geometry import similarity_fit, warp_frame
 from lipsync.face.backend import DetectedFace, overlap
-from lipsync.face.occlusion import Thumbnails
+from lipsync.face.occlusion import Thumbnails, mouth_thumbnail
 from lipsync.metrics.pictures import laplacian_variance
 
 #: A face seen again after a cut or a long gap is the same person when its small portrait correlates this well with the
@@ -20,9 +21,34 @@ from lipsync.metrics.pictures import laplacian_variance
 SAME_PORTRAIT, SAME_PORTRAIT_AND_PLACE = 0.78, 0.68
 #: Portraits kept of one person: another look is added when none of the known ones correlates this well.
 KNOWN_LOOK, MOST_LOOKS = 0.9, 16
-#: Frames after which position alone no longer says who it is.
+#: Frames after which position alone no longer says who it is; as many it takes until it fully does, and until somebody
+#: counts.
 POSITION_LASTS = 12
 _PORTRAIT = np.array([[20, 0, 16], [0, 20, 26], [0, 0, 1.0]])
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A face in one frame, and all that is kept of its pixels. portrait, sharpness, thumbnail: of `portrait`,
+    `log_sharpness`, `mouth_thumbnail`."""
+
+    landmarks: np.ndarray
+    box: np.ndarray
+    portrait: np.ndarray
+    sharpness: tuple[float, float]
+    thumbnail: np.ndarray
+
+    @classmethod
+    def of(cls, rgb: np.ndarray, face: DetectedFace) -> Seen:
+        """One face of an (H,W,3) uint8 frame."""
+        pose = rough_pixel_from_face(face.landmarks)
+        return cls(
+            face.landmarks,
+            face.box,
+            portrait(rgb, pose),
+            log_sharpness(rgb, face.landmarks),
+            mouth_thumbnail(rgb, pose),
+        )
 
 
 @dataclass(slots=True)
@@ -34,6 +60,7 @@ class Person:
     sharpness: list[tuple[float, float]] = field(default_factory=list)
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
     portraits: list[np.ndarray] = field(default_factory=list)
+    latest: deque[Seen] = field(default_factory=lambda: deque(maxlen=POSITION_LASTS))
 
     def likeness(self, portrait: np.ndarray) -> tuple[float, int]:
         """How well a portrait correlates with the best of the known ones, and which one that is."""
@@ -97,18 +124,11 @@ class People:
         self.persons: list[Person] = []
         self._shot_start = 0
 
-    def add(self, rgb: np.ndarray, frame: int, faces: list[DetectedFace], cut: bool) -> None:
+    def add(self, frame: int, faces: list[Seen], cut: bool) -> None:
         """Sort the faces of one frame. cut: the picture does not continue the last one."""
         if cut:
             self._shot_start = frame
-        poses = [rough_pixel_from_face(face.landmarks) for face in faces]
-        portraits = [portrait(rgb, pose) for pose in poses]
-        scores = np.array(
-            [
-                [self._likeness(person, frame, face, portrait) for person in self.persons]
-                for face, portrait in zip(faces, portraits, strict=True)
-            ]
-        )
+        scores = np.array([[self._likeness(person, frame, face) for person in self.persons] for face in faces])
         free = set(range(len(self.persons)))
         owner: dict[int, int] = {}
         for flat in np.argsort(-scores, axis=None) if scores.size else ():
@@ -122,45 +142,57 @@ class People:
             else:
                 person = Person()
                 self.persons.append(person)
-            self._record(person, rgb, frame, face, poses[f], portraits[f])
+            _record(person, frame, face)
 
-    def _likeness(self, person: Person, frame: int, face: DetectedFace, portrait: np.ndarray) -> float:
-        """> 0 where the face may be this person; larger is likelier."""
-        same_look, _ = person.likeness(portrait)
+    def _likeness(self, person: Person, frame: int, face: Seen) -> float:
+        """> 0 where the face may be this person; larger is likelier. Where a face was last seen says who it is, but
+        little of one just met: an odd frame's stranger does not take the place of somebody known."""
+        same_look, _ = person.likeness(face.portrait)
         if person.frames[-1] >= self._shot_start and frame - person.frames[-1] <= POSITION_LASTS:
             last = person.landmarks[-1]
             distance = float(np.linalg.norm(face.landmarks - last, axis=-1).mean()) / max(
                 float(np.linalg.norm(last[45] - last[36])), 1.0
             )
             if distance < 0.8 and overlap(face.box, person.box) > 0.3:
-                return 2 - distance + same_look
+                met = min(1.0, len(person.frames) / POSITION_LASTS)
+                return max(met * (2 - distance) + same_look, 1e-3)
         enough = SAME_PORTRAIT_AND_PLACE if overlap(face.box, person.box) > 0.4 else SAME_PORTRAIT
         return same_look if same_look > enough else 0.0
 
-    def _record(
-        self, person: Person, rgb, frame: int, face: DetectedFace, pose: np.ndarray, portrait: np.ndarray
-    ) -> None:
-        person.frames.append(frame)
-        person.landmarks.append(face.landmarks)
-        person.sharpness.append(log_sharpness(rgb, face.landmarks))
-        person.thumbnails.add(rgb, pose)
-        score, best = person.likeness(portrait) if person.portraits else (0.0, 0)
-        if score < KNOWN_LOOK and len(person.portraits) < MOST_LOOKS:
-            person.portraits.append(portrait)
-        else:
-            person.portraits[best] = person.portraits[best] + 0.05 * (portrait - person.portraits[best])
+    def recent(self, frame: int, n: int) -> list[list[Seen]]:
+        """The last n faces of everybody seen in each of the n frames up to `frame`."""
+        return [
+            list(p.latest)[-n:] for p in self.persons if p.frames[-1] == frame and p.frames[-n:][0] == frame - n + 1
+        ]
+
+    @property
+    def lasting(self) -> list[Person]:
+        """Those seen for at least half a second's worth of frames (12), or everybody where nobody was."""
+        return [p for p in self.persons if len(p.frames) >= POSITION_LASTS] or self.persons
 
     def choose(self, index: int, at: tuple[float, float] | None) -> Person | None:
         """The person asked for; by default the one with most presence. None where nobody was seen; IndexError names a
         bad index."""
-        if not self.persons:
+        persons = self.lasting
+        if not persons:
             return None
         if at is not None:
-            return min(self.persons, key=lambda p: float(np.linalg.norm(p.landmarks[0].mean(0) - np.asarray(at))))
+            return min(persons, key=lambda p: float(np.linalg.norm(p.landmarks[0].mean(0) - np.asarray(at))))
         if index < 0:
-            return max(self.persons, key=lambda p: p.presence)
-        first = min(p.frames[0] for p in self.persons)
-        order = sorted(
-            self.persons, key=lambda p: (p.frames[0] != first, p.frames[0], float(p.landmarks[0][:, 0].mean()))
-        )
+            return max(persons, key=lambda p: p.presence)
+        first = min(p.frames[0] for p in persons)
+        order = sorted(persons, key=lambda p: (p.frames[0] != first, p.frames[0], float(p.landmarks[0][:, 0].mean())))
         return order[index]
+
+
+def _record(person: Person, frame: int, face: Seen) -> None:
+    person.frames.append(frame)
+    person.landmarks.append(face.landmarks)
+    person.sharpness.append(face.sharpness)
+    person.thumbnails.add(face.thumbnail)
+    person.latest.append(face)
+    score, best = person.likeness(face.portrait) if person.portraits else (0.0, 0)
+    if score < KNOWN_LOOK and len(person.portraits) < MOST_LOOKS:
+        person.portraits.append(face.portrait)
+    else:
+        person.portraits[best] = person.portraits[best] + 0.05 * (face.portrait - person.portraits[best])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,26 +12,31 @@ from lipsync.config.schema import FaceConfig
 from lipsync.core.canonical import RIGID_68
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.geometry import apply
+from lipsync.core.graphics import Graphics
 from lipsync.core.lips import LIPS_FROM_68, opening
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import REASONS, FaceTrack, LipTrack
 from lipsync.face.backend import Backend
-from lipsync.face.occlusion import covered, mouth_outlines
-from lipsync.face.people import People, Person, rough_pixel_from_face
+from lipsync.face.graphics import GraphicsFinder
+from lipsync.face.identity import STEADY, other_person
+from lipsync.face.occlusion import behind, covered, mouth_outlines
+from lipsync.face.people import People, Person, Seen, rough_pixel_from_face
 from lipsync.face.pose import fit_pose, own_shape, pixel_from_face, smooth, yaw_pitch_roll
 from lipsync.face.registry import get_backend
 from video.clock import FrameClock
 from video.probe import VideoStream
 from video.read import read_frames
-from video.shots import ShotDetector
+from video.shots import Mark, ShotDetector
 
 #: Gaps up to BRIDGE frames are filled between their ends; those up to BRIDGE_VALID count as seen.
 BRIDGE, BRIDGE_VALID = 3, 2
 #: A frame is blurred when its log sharpness is this far below the person's median, and this many robust deviations.
 BLUR_DROP, BLUR_DEVIATIONS = 1.2, 5.0
+#: A mouth of which a graphic takes up more than this share is not drawn.
+BEHIND = 0.3
 #: Half width of the lips' own filter, seconds: removes the mesh's jitter, keeps closures.
 LIP_SMOOTH_S = 0.02
-_USABLE, _NO_FACE, _TURNED, _BLURRED, _COVERED, _SMALL = range(len(REASONS))
+_USABLE, _NO_FACE, _TURNED, _BLURRED, _COVERED, _SMALL, _BETWEEN, _ODD, _GRAPHIC = range(len(REASONS))
 
 
 class FaceTracker:
@@ -48,22 +54,50 @@ class FaceTracker:
         if backend is None:  # MediaPipe keeps 50 MB that only closing frees
             weakref.finalize(self, self._backend.close).atexit = False
         self._people = People()
-        self._shot: list[int] = []
+        self._size = (width, height)
+        self._graphics = GraphicsFinder(width, height)
+        self._waiting: list[list[Seen]] = []  # frames whose mark is not known yet
+        self._marks: list[Mark] = []
+        self._changes: dict[int, Mark] = {}  # of frames to come, where one face turns into another
 
     @property
     def people(self) -> int:
         """How many different people were seen for at least half a second's worth of frames (12), or at all where nobody
         was."""
-        persons = self._people.persons
-        return sum(len(p.frames) >= 12 for p in persons) or len(persons)
+        return len(self._people.lasting)
 
-    def push(self, rgb: np.ndarray, cut: bool = False) -> None:
-        """The next frame, (H,W,3) uint8. cut: it starts a new shot."""
-        rgb, cut = np.ascontiguousarray(rgb), cut and bool(self._shot)
-        if cut:
+    def push(self, rgb: np.ndarray, cut: bool = False, settled: Iterable[Mark] | None = None) -> None:
+        """The next frame, (H,W,3) uint8. cut: it looks unlike the last one; settled: the marks of the next frames on
+        which a `ShotDetector` has spoken the last word. None: there is no detector, a cut is one."""
+        rgb, begun = np.ascontiguousarray(rgb), bool(self._marks or self._waiting)
+        if cut and begun:
             self._backend.reset()
-        self._shot.append((self._shot[-1] if self._shot else 0) + cut)
-        self._people.add(rgb, len(self._shot) - 1, self._backend.detect(rgb), cut)
+        faces = self._backend.detect(rgb)
+        self._graphics.push(rgb, [face.landmarks for face in faces])
+        self._waiting.append([Seen.of(rgb, face) for face in faces])
+        self._settle([Mark.CUT if cut and begun else Mark.GOES_ON] if settled is None else settled)
+
+    def _settle(self, marks: Iterable[Mark]) -> None:
+        for mark in marks:
+            faces, frame = self._waiting.pop(0), len(self._marks)
+            seen = self._changes.pop(frame, mark)
+            mark = mark if mark == Mark.BETWEEN else seen
+            self._marks.append(mark)
+            if mark in (Mark.GOES_ON, Mark.CUT):  # a blend shows nobody's looks
+                self._people.add(frame, faces, mark == Mark.CUT)
+                if frame % 4 == 0 and not self._changes:
+                    self._foresee(frame + 1)
+
+    def _foresee(self, frame: int) -> None:
+        """Marks the frames to come, from `frame` on, in which somebody seen just now turns into somebody else."""
+        for seen in self._people.recent(frame - 1, STEADY):
+            found = other_person(seen, self._waiting)
+            if found is not None:
+                first, new = frame + found[0], frame + found[1]
+                # a cut just before is the beginning of it
+                before = dict.fromkeys(range(max(frame, first - STEADY), first), Mark.GOES_ON)
+                self._changes = before | dict.fromkeys(range(first, new), Mark.BETWEEN) | {new: Mark.CUT}
+                return
 
     def track(self, frames: Iterable[tuple[np.ndarray, bool]], clock: FrameClock) -> FaceTrack:
         """What `finish` gives after all `frames`: (H,W,3) uint8, and whether it starts a new shot."""
@@ -71,17 +105,21 @@ class FaceTracker:
             self.push(rgb, cut)
         return self.finish(clock)
 
-    def finish(self, clock: FrameClock) -> FaceTrack:
-        """The chosen person's track. LipsyncError where no face was seen at all, UsageError where `index` names
-        nobody."""
-        if len(clock) != len(self._shot):
-            raise ValueError(f"FaceTracker.finish: {len(self._shot)} frames were pushed, the clock has {len(clock)}")
+    def finish(self, clock: FrameClock, settled: Iterable[Mark] = ()) -> FaceTrack:
+        """The chosen person's track. settled: the marks of the last frames. LipsyncError where no face was seen at all,
+        UsageError where `index` names nobody."""
+        self._settle(settled)
+        if self._waiting or len(clock) != len(self._marks):
+            raise ValueError(
+                f"FaceTracker.finish: {len(self._marks) + len(self._waiting)} frames were pushed, {len(self._marks)} "
+                f"are marked, the clock has {len(clock)}"
+            )
         config = self._config
         try:
             person = self._people.choose(config.index, config.at)
         except IndexError as error:
             raise UsageError(
-                f"There is no face {config.index}: {len(self._people.persons)} people were seen; count from 0, from "
+                f"There is no face {config.index}: {len(self._people.lasting)} people were seen; count from 0, from "
                 "the left (face.index)."
             ) from error
         if person is None:
@@ -89,7 +127,7 @@ class FaceTracker:
                 f"No face was found in any of the {len(clock)} frames; the target must show a face from the front, "
                 f"at least {config.min_eye_distance_px:g} pixels from eye to eye."
             )
-        return _track(person, np.array(self._shot, np.int32), clock, config)
+        return _track(person, np.array(self._marks, np.int8), self._graphics.finish(), self._size, clock, config)
 
 
 def track_video(
@@ -97,14 +135,12 @@ def track_video(
 ) -> FaceTrack:
     """The face in every frame of a video, by a new tracker; one pass. step: its name for `hook`."""
 
-    def frames() -> Iterator[tuple[np.ndarray, bool]]:
-        shots = ShotDetector()
-        for part in read_frames(stream, batch):
-            for rgb in part.rgb.permute(0, 2, 3, 1).numpy():
-                yield rgb, shots.push(rgb)
-            hook(step, int(part.index[-1]) + 1, len(stream))
-
-    return tracker.track(frames(), stream.clock)
+    shots = ShotDetector()
+    for part in read_frames(stream, batch):
+        for planes in part.rgb.numpy():
+            tracker.push(planes.transpose(1, 2, 0), shots.push(planes), shots.settled())
+        hook(step, int(part.index[-1]) + 1, len(stream))
+    return tracker.finish(stream.clock, shots.finish())
 
 
 def _bridged(person: Person, shot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -135,14 +171,28 @@ def _nearest(frames: np.ndarray, n: int) -> np.ndarray:
     return np.where(np.abs(frames[before] - np.arange(n)) <= np.abs(frames[after] - np.arange(n)), before, after)
 
 
-def _track(person: Person, shot: np.ndarray, clock: FrameClock, config: FaceConfig) -> FaceTrack:
+def _track(
+    person: Person,
+    marks: np.ndarray,
+    graphics: Graphics | None,
+    size: tuple[int, int],
+    clock: FrameClock,
+    config: FaceConfig,
+) -> FaceTrack:
+    shot = np.cumsum(marks == Mark.CUT).astype(np.int32)
     landmarks, gap = _bridged(person, shot)
     present = gap <= BRIDGE
     shape = own_shape(landmarks[:, RIGID_68], (gap == 0).astype(np.float64))
     raw = fit_pose(landmarks[:, RIGID_68], shape)
     params = smooth(raw, clock.seconds, present.astype(np.float64), shot, config.smooth_s)
     pose = yaw_pitch_roll(params[:, :3])
-    reason = _reasons(person, params, pose, gap, config)
+    mouths, graphics = _mouths(person, graphics)
+    reason = _reasons(person, mouths, params, pose, gap, config)
+    if graphics is not None:
+        reason[(graphics.mouth > BEHIND) & np.isin(reason, [_USABLE, _BLURRED, _COVERED])] = _GRAPHIC
+    reason[_over_the_edge(landmarks, size) & (reason == _USABLE)] = _COVERED
+    reason[marks == Mark.BETWEEN] = _BETWEEN
+    reason[marks == Mark.ODD] = _ODD
     valid = reason == _USABLE
 
     origin = _resting_mouth(landmarks, params, valid if valid.any() else present)
@@ -161,10 +211,28 @@ def _track(person: Person, shot: np.ndarray, clock: FrameClock, config: FaceConf
         valid=valid,
         reason=reason,
         shot=shot,
+        graphics=graphics,
     )
 
 
-def _reasons(person: Person, params: np.ndarray, pose: np.ndarray, gap: np.ndarray, config: FaceConfig) -> np.ndarray:
+def _mouths(person: Person, graphics: Graphics | None) -> tuple[np.ndarray, Graphics | None]:
+    """(n,1152) thumbnails of the person's mouths without the graphics over them; and those, with how much of the lips
+    they take up."""
+    mouths = person.thumbnails.stacked()
+    if graphics is None:
+        return mouths, None
+    landmarks = np.stack(person.landmarks)
+    pixel_from_face = rough_pixel_from_face(landmarks)
+    frames = np.array(person.frames)
+    share, mouths = behind(graphics, frames, mouths, mouth_outlines(landmarks, pixel_from_face), pixel_from_face)
+    mouth = graphics.mouth.copy()
+    mouth[frames] = share
+    return mouths, replace(graphics, mouth=mouth)
+
+
+def _reasons(
+    person: Person, mouths: np.ndarray, params: np.ndarray, pose: np.ndarray, gap: np.ndarray, config: FaceConfig
+) -> np.ndarray:
     """(T,) int8 index into REASONS; where several hold, the one that says most about the frame."""
     seen = np.array(person.frames)
     reason = np.zeros(len(gap), np.int8)
@@ -172,9 +240,7 @@ def _reasons(person: Person, params: np.ndarray, pose: np.ndarray, gap: np.ndarr
     turned = (np.abs(pose[:, 0]) > config.max_yaw_deg) | (np.abs(pose[:, 1]) > config.max_pitch_deg)
     front = ~turned[seen]  # a turned mouth looks like no other, and is not shown anyway
     landmarks = np.stack(person.landmarks)[front]
-    hidden[seen[front]] = covered(
-        person.thumbnails.stacked()[front], mouth_outlines(landmarks, rough_pixel_from_face(landmarks))
-    )
+    hidden[seen[front]] = covered(mouths[front], mouth_outlines(landmarks, rough_pixel_from_face(landmarks)))
     soft[seen] = _blurred(np.array(person.sharpness))
     reason[soft] = _BLURRED
     reason[hidden] = _COVERED
@@ -182,6 +248,12 @@ def _reasons(person: Person, params: np.ndarray, pose: np.ndarray, gap: np.ndarr
     reason[np.exp(params[:, 3]) < config.min_eye_distance_px] = _SMALL
     reason[gap > BRIDGE_VALID] = _NO_FACE
     return reason
+
+
+def _over_the_edge(landmarks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(T,) bool: the lips of (T,68,2) landmarks reach over the edge of the picture of (width, height) `size`."""
+    lips = landmarks[:, 48:60]
+    return ((lips < 0) | (lips > np.array(size))).any((1, 2))
 
 
 def _blurred(sharpness: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from lipsync.render.blends.registry import get_blend
 from lipsync.render.box import STEP, Box
 from lipsync.render.jaw import Spread, bend_jaw, jaw_move
 from lipsync.render.match import matched
+from lipsync.render.overlays import filled, graphics_in
 from lipsync.render.plan import PlannedFaces
 from lipsync.render.region import CHIN, blend_region, depth_inside, off_lips
 from lipsync.render.sharpness import as_sharp
@@ -69,7 +70,9 @@ def _draw_over(
     moved = jaw_move(wanted_lips, target_lips, faces.chin, config)
     jaw = target_jaw + moved
     box = Box.around(torch.cat([target_jaw[:, CHIN], jaw[:, CHIN]], 1), pixel_from_face, frames.shape[2:], config)
-    under = box.cut(frames)
+    filmed = box.cut(frames)
+    graphics = graphics_in(box, faces, rows.start)
+    under = filmed if graphics is None else filled(filmed, graphics)
     coarse = box.positions(STEP)
     strength = strength[:, None, None, None]
     both = torch.stack([wanted_lips, target_lips], 1)
@@ -94,6 +97,7 @@ def _draw_over(
         result[..., *part.pixels] = drawn
         changed[..., *part.pixels] = torch.maximum(changed[..., *part.pixels], part.box.fine(fields[1]).sign())
     result = torch.lerp(under, result, changed * strength.clamp(0, 1))
+    result = result if graphics is None else torch.lerp(result, filmed, graphics)
     box.paste(frames, (result * 255).round().clamp(0, 255).to(torch.uint8))
 
 

@@ -11,6 +11,7 @@ import torch
 
 from lipsync.config.schema import DubConfig
 from lipsync.core.geometry import apply, warp
+from lipsync.core.graphics import Graphics
 from lipsync.core.texture import TextureMethod, TextureQuery
 from lipsync.core.track import eye_distance_px, jaw_in_face
 from lipsync.core.types import DubPlan, FaceTrack, LipTrack, MouthSpace, TargetAnalysis
@@ -50,7 +51,8 @@ class PlannedFaces:
 
     pixel_from_face: (N,3,3); lips: (N,18,2) and jaw: (N,17,2) face frame, as filmed; pose: (N,3) degrees;
     strength: (N,) in [0,1], how much of the drawn mouth is seen: 0 where the frame passes through, rising over
-    `fade_rows` beside it; chin: how far down the chin goes for each unit that the lips open."""
+    `fade_rows` beside it; chin: how far down the chin goes for each unit that the lips open; graphics: over the
+    target's frames, of which each row shows the two `shown` (N,2)."""
 
     pixel_from_face: np.ndarray
     lips: np.ndarray
@@ -58,6 +60,8 @@ class PlannedFaces:
     pose: np.ndarray
     strength: np.ndarray
     chin: float = 0.3
+    graphics: Graphics | None = None
+    shown: np.ndarray | None = None
 
 
 def faces_along(track: FaceTrack, plan: DubPlan, fade_rows: int) -> PlannedFaces:
@@ -75,6 +79,8 @@ def faces_along(track: FaceTrack, plan: DubPlan, fade_rows: int) -> PlannedFaces
         along(track.pose).astype(np.float32),
         fade(plan.render, plan.seeks, fade_rows),
         chin_per_opening(track),
+        track.graphics,
+        np.stack([plan.source, after], -1),
     )
 
 

@@ -13,8 +13,9 @@ from safetensors.numpy import load_file
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.geometry import mouth_space
+from lipsync.core.graphics import GRAPHICS_ARRAYS, Graphics
 from lipsync.core.progress import Hook, silent
-from lipsync.core.track import eye_distance_px, unusable_reasons
+from lipsync.core.track import behind_graphics, eye_distance_px, unusable_reasons
 from lipsync.core.types import REASONS, FaceTrack, Footage, LipTrack, TargetAnalysis, TargetVideo
 from lipsync.face.motion import head_motion
 from lipsync.face.track import FaceTracker, track_video
@@ -23,7 +24,7 @@ from lipsync.target.mouth_bank import collect_mouths, find_teeth
 from video.probe import VideoStream, probe
 
 #: Raise whenever the same inputs would give other numbers: old cache entries are then left alone.
-TRACK_VERSION = 4
+TRACK_VERSION = 5
 _TRACK_ARRAYS = ("pixel_from_face", "landmarks", "pose", "eyes", "valid", "reason", "shot")
 
 
@@ -45,7 +46,19 @@ def analyse(
     space = mouth_space(eye_distance_px(subject.track) * config.analysis.crop_scale)
     bank, key = collect_mouths(films, space, config, cache, hook)
     teeth = find_teeth(bank, key, config, cache)
+    notes = (*_graphics_note(subject.track), *notes)
     return TargetAnalysis(subject.video, subject.track, bank, head_motion(subject.track), teeth, films, key, notes)
+
+
+def _graphics_note(track: FaceTrack) -> tuple[str, ...]:
+    behind = behind_graphics(track)
+    if not behind.any():
+        return ()
+    drawn = int((behind & track.valid).sum())
+    return (
+        f"A graphic (caption, logo) lies over the mouth in {behind.sum()} frames: its pixels stay as they are, mouths "
+        f"behind it are not learnt from, and {behind.sum() - drawn} of these frames pass through unchanged.",
+    )
 
 
 def usable_footage(
@@ -81,7 +94,12 @@ def follow_face(path: Path, config: DubConfig, cache: Cache, hook: Hook = silent
         "track", key, lambda where: _make_track(stream, config, where, hook), load, label=path.name
     )
     lips = LipTrack(arrays["lips"], arrays["lips_valid"], stream.clock)
-    track = FaceTrack(lips=lips, **{name: arrays[name] for name in _TRACK_ARRAYS})
+    graphics = (
+        Graphics(**{name: arrays[f"graphics_{name}"] for name in GRAPHICS_ARRAYS})
+        if "graphics_begin" in arrays
+        else None
+    )
+    track = FaceTrack(lips=lips, graphics=graphics, **{name: arrays[name] for name in _TRACK_ARRAYS})
     video = TargetVideo(path, stream.clock, stream.width, stream.height, sha256)
     return Footage(video, stream, track, facts["people"], key)
 
@@ -103,6 +121,8 @@ def _make_track(stream: VideoStream, config: DubConfig, where: Path, hook: Hook)
     except LipsyncError as error:
         raise LipsyncError(f"{stream.path}: {error}") from error
     arrays = {name: getattr(track, name) for name in _TRACK_ARRAYS}
+    if track.graphics is not None:
+        arrays |= {f"graphics_{name}": getattr(track.graphics, name) for name in GRAPHICS_ARRAYS}
     save_arrays(where / "track.safetensors", arrays | {"lips": track.lips.points, "lips_valid": track.lips.valid})
     (where / "facts.json").write_text(json.dumps({"people": tracker.people, "video": str(stream.path)}))
 

@@ -12,15 +12,16 @@ from safetensors.numpy import load_file
 from lipsync.config.schema import DubConfig
 from lipsync.core.geometry import apply, farthest_points, warp_frame
 from lipsync.core.progress import Hook, silent
-from lipsync.core.track import jaw_in_face
+from lipsync.core.track import behind_graphics, jaw_in_face
 from lipsync.core.types import FaceTrack, Footage, MouthBank, MouthSpace, TeethReference
 from lipsync.metrics.pictures import laplacian_variance
+from lipsync.render.overlays import without_graphics
 from lipsync.render.teeth import choose_teeth
 from lipsync.store.cache import Cache, save_arrays, step_key
 from video.read import read_rows
 
 #: Raise a number whenever the same inputs would give other arrays: old cache entries are then left alone.
-BANK_VERSION, TEETH_VERSION = 1, 1
+BANK_VERSION, TEETH_VERSION = 2, 1
 #: What a bank holds of every mouth beside its crop.
 BANK_COLUMNS = ("source", "lips", "jaw", "pose", "sharpness", "shot")
 
@@ -103,17 +104,23 @@ def _cropped(
         for _, frames, _ in read_rows(film.stream, rows, batch):
             for index, rgb in zip(frames.index, frames.rgb, strict=True):
                 mouth_from_pixel = space.mouth_from_face @ np.linalg.inv(track.pixel_from_face[index])
-                crop = warp_frame(rgb.permute(1, 2, 0).numpy(), mouth_from_pixel, space.height, space.width)
+                picture = without_graphics(
+                    rgb.permute(1, 2, 0).numpy(), track.graphics, int(index), mouth_from_pixel, space
+                )
+                crop = warp_frame(picture, mouth_from_pixel, space.height, space.width)
                 yield crop, lip_sharpness(crop, track.lips.points[index], space)
 
 
 def choose_rows(tracks: list[FaceTrack], room: int, run: int = 8) -> list[np.ndarray]:
-    """Per track, the (K,) int64 frames worth keeping: all valid ones where they fit, else the most different runs of
+    """Per track, the (K,) int64 frames worth keeping: all valid ones before which no graphic
+    lies where they fit, else the most different runs of
     `run` frames.
 
     Runs, because candidates are compared over neighbouring frames; most different by farthest-point sampling of lip
     trajectories."""
-    valid = [np.flatnonzero(track.valid) for track in tracks]
+    clear = [np.flatnonzero(track.valid & ~behind_graphics(track)) for track in tracks]
+    # where captions lie over every mouth, those beneath them are all there is
+    valid = clear if any(map(len, clear)) else [np.flatnonzero(track.valid) for track in tracks]
     if sum(map(len, valid)) <= room:
         return valid
     runs = [(i, rows[at : at + run]) for i, rows in enumerate(valid) for at in range(0, len(rows), run)]

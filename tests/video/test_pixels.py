@@ -14,7 +14,7 @@ from video.flow import flow, half_step
 from video.probe import probe
 from video.pyramid import blend, gaussian_blur
 from video.read import read_frames
-from video.shots import ShotDetector
+from video.shots import Mark, ShotDetector
 
 SIZES = [(220, 300), (33, 47), (5, 7), (221, 301), (64, 64)]
 
@@ -105,9 +105,16 @@ def test_half_step_of_small_and_equal_pictures(texture):
     assert half_step(small, np.roll(small, 1, 1)).shape == small.shape
 
 
+def marks(frames) -> list[Mark]:
+    detector, out = ShotDetector(), []
+    for frame in frames:
+        detector.push(frame)
+        out += detector.settled()
+    return out + detector.finish()
+
+
 def cuts(frames) -> list[int]:
-    detector = ShotDetector()
-    return [i for i, frame in enumerate(frames) if detector.push(frame)]
+    return [i for i, mark in enumerate(marks(frames)) if mark == Mark.CUT]
 
 
 def test_cuts_are_found_and_noise_pans_and_flashes_are_not(texture):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lipsync.face.occlusion import Thumbnails, covered, mouth_outlines
+from lipsync.face.occlusion import Thumbnails, covered, mouth_outlines, mouth_thumbnail
 
 FRAMES = 120
 _AT = np.array([[60.0, 0, 80], [0, 60, 70], [0, 0, 1]])
@@ -43,7 +43,7 @@ def _covered(frames: list[np.ndarray]) -> np.ndarray:
 def _thumbnails(frames: list[np.ndarray]) -> np.ndarray:
     thumbnails = Thumbnails()
     for frame in frames:
-        thumbnails.add(frame, _AT)
+        thumbnails.add(mouth_thumbnail(frame, _AT))
     assert len(thumbnails) == len(frames)
     return thumbnails.stacked()
 

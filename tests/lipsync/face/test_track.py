@@ -19,6 +19,7 @@ from lipsync.face.pose import pixel_from_face, project
 from lipsync.face.registry import get_backend
 from lipsync.face.track import FaceTracker
 from video.clock import FrameClock
+from video.shots import Mark
 
 FACE = canonical_68().astype(np.float64)
 #: Flat lips: all in the plane that `pixel_from_face` maps, so that the answer is exact.
@@ -169,6 +170,62 @@ def test_people_are_known_again_after_a_cut_by_their_look():
     track, tracker, _ = _run(script, cuts={30, 50}, frames=frames)
     assert tracker.people == 2
     assert track.valid.tolist() == [True] * 30 + [False] * 20 + [True] * 30
+
+
+def _settled(script, marks, frames, config=FaceConfig(), lag=20):
+    """The track where the last word on a frame is spoken `lag` frames later."""
+    tracker = FaceTracker(config, WIDTH, HEIGHT, Script(script))
+    for i, rgb in enumerate(frames):
+        tracker.push(rgb, False, marks[i - lag : i - lag + 1] if i >= lag else [])
+    return tracker.finish(FrameClock.constant(len(script), Fraction(25)), marks[len(script) - lag :]), tracker
+
+
+def test_an_odd_frame_is_nobody_and_the_person_goes_on():
+    n = 60
+    script = [[m] for m in _marks(_params(n, 160, 130), _talking(n))]
+    frames = _frames(script[:30], [0]) + _frames(script[30:32], [1]) + _frames(script[32:], [0])
+    marks = [Mark.ODD if i in (30, 31) else Mark.GOES_ON for i in range(n)]
+    for config in (FaceConfig(), FaceConfig(at=(160.0, 130.0)), FaceConfig(index=0)):
+        track, tracker = _settled(script, marks, frames, config)
+        assert tracker.people == 1 and len(tracker._people.persons) == 1 and track.shot.max() == 0
+        assert np.flatnonzero(~track.valid).tolist() == [30, 31]
+        assert {REASONS[r] for r in track.reason[30:32]} == {"flash or odd frame"}
+
+
+def test_somebody_met_for_one_frame_neither_keeps_the_place_nor_is_chosen_by_it():
+    n = 60
+    script = [[m] for m in _marks(_params(n, 160, 130), _talking(n))]
+    frames = _frames(script[:30], [0]) + _frames(script[30:31], [1]) + _frames(script[31:], [0])
+    track, tracker, _ = _run(script, FaceConfig(at=(160.0, 130.0)), cuts={30, 31}, frames=frames)
+    assert tracker.people == 1 and np.flatnonzero(track.reason == REASONS.index("no face")).tolist() in ([30], [])
+    assert track.valid.sum() >= n - 1
+
+
+def test_blended_frames_pass_through_between_two_people_at_one_place():
+    n = 60
+    script = [[m] for m in _marks(_params(n, 160, 130), _talking(n))]
+    old, new = _frames(script, [0]), _frames(script, [1])
+    share = np.clip((np.arange(n) - 24) / 11, 0, 1)
+    frames = [(a * (1 - s) + b * s).astype(np.uint8) for a, b, s in zip(old, new, share, strict=True)]
+    marks = [Mark.BETWEEN if 25 <= i < 35 else Mark.CUT if i == 35 else Mark.GOES_ON for i in range(n)]
+    # as the picture says, and where the picture says nothing: by the looks of the face alone
+    for told in (marks, [Mark.GOES_ON] * n):
+        track, tracker = _settled(script, told, frames, FaceConfig(index=0), lag=50)
+        assert tracker.people == 2 and track.shot.max() == 1
+        between = np.flatnonzero(track.reason == REASONS.index("between two shots"))
+        assert set(range(27, 33)) <= set(between) <= set(range(25, 35))
+        assert track.valid[:25].all() and not track.valid[27:].any()
+
+
+def test_lips_over_the_edge_of_the_picture_are_covered():
+    n = 60
+    params = _params(n, 160, 130)
+    params[30:, 4] = np.linspace(160, 5, 30)
+    track, _, _ = _run([[m] for m in _marks(params, _talking(n))])
+    over = (track.landmarks[:, 48:60, 0] < 0).any(1)
+    assert over.any() and not over[:30].any()
+    assert {REASONS[r] for r in track.reason[over]} == {"covered"}
+    assert track.valid[~over][:-1].mean() > 0.95
 
 
 def test_turned_and_small_faces_say_so():

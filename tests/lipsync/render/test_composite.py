@@ -1,9 +1,14 @@
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import torch
 
 from lipsync.config.schema import CompositeConfig, DubConfig
+from lipsync.core.graphics import Graphics
 from lipsync.core.texture import MouthTexture
 from lipsync.render.composite import composite
+from lipsync.render.overlays import without_graphics
 from lipsync.render.plan import PlannedFaces, fade
 from lipsync.render.region import blend_region, depth_inside, off_lips
 from tests.support.drawn import drawn_subject, lips_open
@@ -152,3 +157,39 @@ def test_fade_rises_beside_passed_rows_but_not_across_a_seek():
 
 def test_config_default_is_the_section():
     assert DubConfig().composite == CONFIG
+
+
+def test_a_graphic_stays_to_the_pixel_and_is_not_drawn_into_the_skin_beside_it():
+    subject, frames, mouth, faces, space = scene(jaw_shift=0.05, tint=0.1)
+    letters = np.zeros((240, 300), bool)
+    letters[136:142, 130:172:2] = letters[136:138, 130:172] = True
+    graphics = Graphics.of([(0, 1, (0, 0), letters)], 1, 2)
+    over, shown = torch.from_numpy(letters), np.array([[0, 0], [1, 1]])
+    captioned = frames.clone()
+    captioned[:, :, over] = 255
+
+    def drawn(rows, **how):
+        return composite(captioned, mouth, subject.bank.lips, replace(faces, **how), rows, space, CONFIG)
+
+    with_it = drawn(slice(0, 2), graphics=graphics, shown=shown)
+    assert torch.equal(with_it[0][:, over], captioned[0][:, over]), "as filmed"
+    assert (with_it[1][:, over] != captioned[1][:, over]).any(), "frame 1 has no graphic"
+    clean = composite(frames, mouth, subject.bank.lips, faces, slice(0, 2), space, CONFIG)[0].int()
+    near = torch.from_numpy(cv2.dilate(letters.astype(np.uint8), np.ones((9, 9))) > 0) & ~over
+    with_error, without_error = (
+        (d[0].int() - clean).abs()[:, near].float().mean() for d in (with_it, drawn(slice(0, 2)))
+    )
+    assert with_error < 4 < without_error
+
+
+def test_what_a_bank_learns_has_no_letters_in_it():
+    subject, frames, _, _, space = scene()
+    letters = np.zeros((240, 300), bool)
+    letters[140:150, 120:180:4] = True
+    picture = frames[0].permute(1, 2, 0).numpy().copy()
+    picture[letters] = 255
+    mouth_from_pixel = space.mouth_from_face @ np.linalg.inv(subject.track.pixel_from_face[0])
+    graphics = Graphics.of([(5, 9, (0, 0), letters)], 1, 20)
+    clean = without_graphics(picture, graphics, 6, mouth_from_pixel, space)
+    assert np.abs(clean.astype(int) - frames[0].permute(1, 2, 0).numpy()).max() < 12
+    assert without_graphics(picture, graphics, 9, mouth_from_pixel, space) is picture

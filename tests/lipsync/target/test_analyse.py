@@ -2,8 +2,10 @@ import dataclasses
 
 import numpy as np
 
+from lipsync.core.graphics import Graphics
 from lipsync.core.track import eye_distance_px, jaw_in_face, unusable_reasons
 from lipsync.pipelines.inspect import count_shapes
+from lipsync.target.analyse import _graphics_note
 from lipsync.target.mouth_bank import choose_rows, lip_sharpness
 from tests.support.drawn import draw, drawn_subject, lips_open
 
@@ -48,3 +50,17 @@ def test_measures_of_a_track():
 def test_shapes_are_counted_by_distance():
     lips = np.stack([lips_open(g) for g in (0, 0.001, 0.1, 0.101, 0.2)])
     assert count_shapes(lips) == 3
+
+
+def test_mouths_behind_a_graphic_stay_out_of_the_bank_unless_there_are_no_others():
+    track = drawn_subject(np.linspace(0, 0.1, 30)).track
+    graphics = Graphics.of([(0, 12, (0, 0), np.ones((4, 4), bool))], 1, 30)
+    some, all_ = np.zeros(30, np.float32), np.full(30, 0.1, np.float32)
+    some[:12] = 0.1
+    some[12:14] = 0.01
+    for share, kept in ((some, range(12, 30)), (all_, range(30))):
+        covered = dataclasses.replace(track, graphics=dataclasses.replace(graphics, mouth=share))
+        assert choose_rows([covered], 100)[0].tolist() == list(kept)
+    assert _graphics_note(track) == ()
+    covered = dataclasses.replace(track, graphics=dataclasses.replace(graphics, mouth=some))
+    assert "lies over the mouth in 12 frames" in _graphics_note(covered)[0]

@@ -1,0 +1,230 @@
+"""Captions and logos over a face: sharp strokes that stay on the screen while the face moves beneath them, or that come
+and go all at once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lipsync.core.canonical import RIGID_68
+from lipsync.core.graphics import Graphics
+
+#: Lines of the picture's short side at which it is looked at, about.
+_LINES = 400
+#: Levels, and share of the slope, within which a pixel is the same as before; misses in a row after which it is not;
+#: frames it stays at least.
+SAME, SAME_SLOPE, MISSES, LASTS = 12, 0.35, 2, 8
+#: A stroke's surroundings differ by so many levels. It would have changed by so many had it moved with the face, and
+#: the face did move so far across it (mask pixels); or it came, and went, with a jump of so many, together with so many
+#: pixels, while the face moved no farther.
+CONTRAST, MOVED, LEAST_MOVE, JUMP, TOGETHER, AT_REST = 90, 60.0, 1.5, 60, 80, 1.0
+#: Frames that share a mask; pixels in one piece at least; frames after which a pixel not looked at is forgotten.
+BLOCK, SMALLEST, FORGOTTEN = 4, 40, 12
+_PIXEL = np.dtype(
+    [
+        ("level", "u1"),  # what it shows
+        ("slope_x", "f4"),  # of the levels there, per mask pixel
+        ("slope_y", "f4"),
+        ("contrast", "u1"),  # around it, at least
+        (
+            "stroke",
+            "?",
+        ),  # the levels about it rise and fall again, as across a letter; at the edge of a face they do not
+        ("jump", "u1"),  # with which it came
+        ("missed", "u1"),  # frames in a row that showed something else
+        ("since", "i4"),  # frame
+        ("seen", "i4"),  # frame it was last looked at
+        ("x", "f4"),  # the face's place then
+        ("y", "f4"),
+        ("proof", "f4"),  # levels by which it should have changed had it moved with the face
+    ]
+)
+
+
+class _Event(NamedTuple):
+    """Pixels (rows, columns) that stayed the same over some frames. begin, end: (n,) frames, end exclusive;
+    stroke: (n,) bool."""
+
+    begin: np.ndarray
+    end: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    stroke: np.ndarray
+
+    def where(self, which: np.ndarray) -> _Event:
+        """Those of these indices, or this (n,) bool mask."""
+        return _Event(*(a[which] for a in self))
+
+
+class GraphicsFinder:
+    """Finds what is fixed to the screen in and beside the lower halves of faces. `push` every frame, then `finish`.
+
+    A pixel on a sharp stroke that keeps its value while the face moves across the stroke does not belong to the face.
+    What rests while the face rests proves nothing, unless many such pixels came in one frame and went in another."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.step = max(1, round(min(width, height) / _LINES))
+        self._held = np.zeros((height // self.step, width // self.step), _PIXEL)
+        self._held["seen"] = -(10**6)
+        self._proven: list[_Event] = []
+        self._sudden: list[_Event] = []
+        self._frames = 0
+
+    def push(self, rgb: np.ndarray, faces: list[np.ndarray]) -> None:
+        """The next frame, (H,W,3) uint8, and the (68,2) landmarks of the faces in it."""
+        import cv2
+
+        for landmarks in faces:
+            box = self._around(landmarks)
+            if box is None:
+                continue
+            (rows, columns), s = box, self.step
+            part = rgb[rows.start * s : rows.stop * s, columns.start * s : columns.stop * s]
+            grey = cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2GRAY)
+            size = (columns.stop - columns.start, rows.stop - rows.start)
+            grey = grey if s == 1 else cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+            self._look(grey, landmarks[RIGID_68].mean(0) / s, box)
+        self._frames += 1
+
+    def _around(self, landmarks: np.ndarray) -> tuple[slice, slice] | None:
+        """Mask rows and columns of the lower face and a little more: all that a dub may draw over."""
+        eye = float(np.linalg.norm(landmarks[45] - landmarks[36]))
+        low, high = landmarks[2:15].min(0) - 0.3 * eye, landmarks[2:15].max(0) + np.array([0.3, 0.35]) * eye
+        low[1] = landmarks[30, 1]
+        x0, y0 = np.clip(low // self.step, 0, None).astype(int)
+        x1, y1 = np.minimum(high // self.step + 1, [self._held.shape[1], self._held.shape[0]]).astype(int)
+        return (slice(y0, y1), slice(x0, x1)) if x1 - x0 >= 8 and y1 - y0 >= 8 else None
+
+    def _look(self, grey: np.ndarray, at: np.ndarray, box: tuple[slice, slice]) -> None:
+        """One frame's (h,w) levels in the box; the face is at `at` (x, y), mask pixels."""
+        import cv2
+
+        held, frame = self._held[box], self._frames
+        slope_x, slope_y = (cv2.Sobel(grey, cv2.CV_32F, dx, 1 - dx, scale=1 / 8) for dx in (1, 0))
+        off = cv2.absdiff(grey, np.ascontiguousarray(held["level"]))
+        turned = np.hypot(slope_x - held["slope_x"], slope_y - held["slope_y"])
+        same = (off <= SAME) & (turned <= np.maximum(SAME, SAME_SLOPE * np.hypot(slope_x, slope_y)))
+        forgotten = frame - held["seen"] > FORGOTTEN
+        held["missed"] = np.where(same, 0, held["missed"] + 1)
+        over = (held["missed"] >= MISSES) | forgotten
+        self._end(held, over, off, forgotten, box, at)
+        held["level"][over], held["slope_x"][over], held["slope_y"][over] = grey[over], slope_x[over], slope_y[over]
+        held["jump"][over] = np.where(forgotten, 0, off)[over]
+        held["since"][over] = frame - np.where(forgotten, 0, MISSES - 1)[over]
+        held["x"][over], held["y"][over] = at
+        held["proof"][over] = held["missed"][over] = 0
+        held["seen"] = frame
+
+        around = np.ones((5, 5), np.uint8)
+        contrast = cv2.subtract(cv2.dilate(grey, around), cv2.erode(grey, around))
+        same |= over
+        least = np.minimum(contrast, held["contrast"])  # an edge that only passes by is none of its own
+        held["contrast"] = np.where(over, contrast, np.where(same, least, held["contrast"]))
+        held["stroke"] = np.where(same, _strokes(slope_x, slope_y), held["stroke"])
+        x, y = at[0] - held["x"], at[1] - held["y"]
+        gone = np.abs(x * slope_x + y * slope_y)
+        across = gone >= LEAST_MOVE * np.hypot(slope_x, slope_y)
+        held["proof"] = np.maximum(held["proof"], np.where(same & across, np.minimum(gone, contrast), 0))
+        # the rest of the stroke: as sharp, and there since the same frame
+        strong = (held["proof"] >= MOVED).astype(np.uint8)
+        if strong.any():
+            since = cv2.dilate(np.where(strong, held["since"], -1).astype(np.float32), np.ones((3, 3), np.uint8))
+            joins = same & (held["contrast"] >= CONTRAST) & (np.abs(since - held["since"]) <= 1)
+            joins &= frame - held["since"] >= LASTS
+            held["proof"][joins] = np.maximum(held["proof"][joins], MOVED)
+
+    def _end(self, held: np.ndarray, over: np.ndarray, off: np.ndarray, forgotten: np.ndarray, box, at) -> None:
+        """Keeps what was a stroke, of the pixels that are over; the face is at `at`."""
+        end = np.where(forgotten, held["seen"] + 1, self._frames - MISSES + 1)
+        stroke = over & (held["contrast"] >= CONTRAST) & (end - held["since"] >= LASTS)
+        proven = stroke & (held["proof"] >= MOVED)
+        rests = np.hypot(at[0] - held["x"], at[1] - held["y"]) <= AT_REST
+        sudden = stroke & ~proven & (np.minimum(held["jump"], off) >= JUMP) & rests & ~forgotten
+        for which, events in ((proven, self._proven), (sudden, self._sudden)):
+            rows, columns = np.nonzero(which)
+            if len(rows):
+                place = rows + box[0].start, columns + box[1].start
+                events.append(_Event(held["since"][which], end[which], *place, held["stroke"][which]))
+
+    def finish(self) -> Graphics | None:
+        """All that was found; None: nothing."""
+        whole = (slice(0, self._held.shape[0]), slice(0, self._held.shape[1]))
+        every = self._held["seen"] >= 0
+        self._end(self._held, every, np.zeros(every.shape, np.uint8), every, whole, np.zeros(2))
+        proven, sudden = _joined(self._proven), _joined(self._sudden)
+        alike = _together(proven)
+        if not alike.any() and not _together(sudden).any():
+            return None
+        sudden = sudden.where(_together(sudden))
+        sure = np.concatenate([alike, np.ones(len(sudden.begin), bool)])
+        spans = _spans(_joined([proven, sudden]), sure, self._frames)
+        return Graphics.of(spans, self.step, self._frames) if spans else None
+
+
+def _strokes(slope_x: np.ndarray, slope_y: np.ndarray) -> np.ndarray:
+    """(h,w) bool: slopes nearby point in opposite directions, as on both sides of a letter's stroke."""
+    import cv2
+
+    size = (9, 9)
+    along = np.hypot(cv2.blur(slope_x, size), cv2.blur(slope_y, size))
+    return along < 0.4 * cv2.blur(np.hypot(slope_x, slope_y), size)
+
+
+def _joined(events: list[_Event]) -> _Event:
+    if not events:
+        return _Event(*np.zeros((5, 0), np.int64))
+    return _Event(*(np.concatenate(parts) for parts in zip(*events, strict=True)))
+
+
+def _together(events: _Event) -> np.ndarray:
+    """(n,) bool: pixels that came, and went, with many strokes, in the same frame or the next one. What keeps its place
+    on the screen by chance does so alone."""
+    if not len(events.begin):
+        return np.zeros(0, bool)
+    pairs, which = np.unique(np.stack([events.begin, events.end]), axis=1, return_inverse=True)
+    counts = np.bincount(which.ravel(), weights=events.stroke, minlength=pairs.shape[1])
+    count = {(int(b), int(e)): int(n) for (b, e), n in zip(pairs.T, counts, strict=True)}
+    near = [sum(count.get((b + i, e + j), 0) for i in (-1, 0, 1) for j in (-1, 0, 1)) for b, e in count]
+    return (np.array(near) >= TOGETHER)[which.ravel()]
+
+
+def _spans(events: _Event, sure: np.ndarray, n_frames: int) -> list[tuple[int, int, tuple[int, int], np.ndarray]]:
+    """The masks of blocks of BLOCK frames, equal neighbours joined. sure: (n,) bool, of the events."""
+    spans: list[tuple[int, int, tuple[int, int], np.ndarray]] = []
+    order = np.argsort(events.begin, kind="stable")
+    events, sure = events.where(order), sure[order]
+    for begin in range(int(events.begin[0]) // BLOCK * BLOCK, int(events.end.max()), BLOCK):
+        end = min(begin + BLOCK, n_frames)
+        until = int(np.searchsorted(events.begin, end))
+        here = np.flatnonzero(events.end[:until] > begin)
+        if not sure[here].any():
+            continue
+        corner, mask = _mask(events.row[here], events.column[here], sure[here])
+        if not mask.any():
+            continue
+        last = spans[-1] if spans else None
+        if last and last[1] == begin and last[2] == corner and np.array_equal(last[3], mask):
+            spans[-1] = (last[0], end, corner, mask)
+        else:
+            spans.append((begin, end, corner, mask))
+    return spans
+
+
+def _mask(rows: np.ndarray, columns: np.ndarray, sure: np.ndarray) -> tuple[tuple[int, int], np.ndarray]:
+    """Corner (x, y) and (h,w) bool mask of these pixels: gaps closed, only those that are `sure` and others beside
+    them, two pixels wider (soft edges, and what the encoder makes of them)."""
+    import cv2
+
+    pad = 4
+    x, y = int(columns.min()) - pad, int(rows.min()) - pad
+    drawn = np.zeros((2, int(rows.max()) - y + pad + 1, int(columns.max()) - x + pad + 1), np.uint8)
+    drawn[0, rows - y, columns - x] = 1
+    drawn[1, rows[sure] - y, columns[sure] - x] = 1
+    beside = cv2.dilate(drawn[1], np.ones((5, 5), np.uint8))
+    closed = cv2.morphologyEx(drawn[1] | (drawn[0] & beside), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    n, pieces = cv2.connectedComponents(closed)
+    good = np.bincount(np.asarray(pieces)[drawn[1] > 0], minlength=n) >= SMALLEST
+    good[0] = False
+    mask = cv2.dilate(good[np.asarray(pieces, np.int32)].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    return (x, y), mask
