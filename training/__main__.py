@@ -1,4 +1,4 @@
-"""python -m training lips|speech-encoder|encoder|voice [--recipe NAME] [-o FILE] [--work FOLDER]: makes a bundled
+"""python -m training lips|speech-encoder|encoder|voice|blend [--recipe NAME] [-o FILE] [--work FOLDER]: makes a bundled
 model again."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ def main() -> None:
         "what",
         choices=list(MADE),
         help="lips: speech to lips; speech-encoder: what they hear; encoder: the mouth encoder; voice: who is heard "
-        "speaking",
+        "speaking; blend: the blending network",
     )
     options.add_argument("--recipe", help="a file of training/recipes, or a .toml file (default: prior, ...)")
     options.add_argument("-o", "--out", type=Path, help="the model to write (default: RECIPE.safetensors)")
@@ -77,12 +77,21 @@ def _voice(recipe: str, args: argparse.Namespace, out: Path, hook) -> object:
     return made
 
 
+def _blend(recipe: str, args: argparse.Namespace, out: Path, hook) -> object:
+    from training.blend import BlendRecipe, make_blend
+
+    made = BlendRecipe.load(recipe)
+    make_blend(made, args.work, hook).save(out, {"recipe": Path(recipe).stem})
+    return made
+
+
 #: What can be made: the recipe of the bundled one, and how.
 MADE = {
     "lips": ("prior", _lips),
     "speech-encoder": ("speech-encoder", _speech_encoder),
     "encoder": ("mouth-encoder", _encoder),
     "voice": ("voice", _voice),
+    "blend": ("blend", _blend),
 }
 
 

@@ -38,6 +38,10 @@ NewSpeech = Annotated[
     Path | None, typer.Option(metavar="FILE", help="New speech, said by every texture in the report.")
 ]
 SplitFile = Annotated[Path | None, typer.Option(metavar="FILE", help="The split.json of an earlier comparison.")]
+Blends = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,...|all", help="Compare these ways to blend one texture, with true lips, instead."),
+]
 TrueLipsOnly = Annotated[bool, typer.Option("--true-lips-only", help="Leave out the lips predicted from sound.")]
 ForceReport = Annotated[bool, typer.Option("--force", help="Replace a report that is there.")]
 
@@ -76,6 +80,7 @@ def compare(
     speech: NewSpeech = None,
     split: SplitFile = None,
     true_lips_only: TrueLipsOnly = False,
+    blends: Blends = None,
     device: Device = None,
     face: Face = None,
     face_at: FaceAt = None,
@@ -86,15 +91,15 @@ def compare(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure textures on frames of TARGET that none has seen, and write a report."""
+    """Measure textures, or ways to blend, on frames of TARGET that none has seen, and write a report."""
     from lipsync.config.load import load
     from lipsync.store.preflight import check_readable
 
     options = load(config, settings(set_, face_at), {"device": device, "face.index": face})
     check_readable(target, "target video")
-    names = [name.strip() for name in (methods or "").split(",") if name.strip()]
+    names, ways = ([name.strip() for name in (some or "").split(",") if name.strip()] for some in (methods, blends))
     inputs: dict[str, Any] = {"held_out": held_out or (), "footage": footage or (), "method_files": method_file or ()}
-    inputs |= {"speech": speech, "split": split, "true_lips_only": true_lips_only, "force": force}
+    inputs |= {"speech": speech, "split": split, "true_lips_only": true_lips_only, "blends": ways, "force": force}
     with progress(quiet, as_json) as hook:
         from lipsync.pipelines.compare import compare as make
 

@@ -33,6 +33,7 @@ from media.container import InputLimits
 Backend = Literal["mediapipe", "dlib"]
 LengthPolicy = Literal["speech", "cut", "loop", "bounce", "hold"]
 LipNetwork = Literal["bidirectional", "causal", "paper"]
+BlendName = Literal["laplacian", "feather", "poisson", "seamless", "learned"]
 SpeechEncoderName = Literal["auto", "paper", "logmel", "whisper", "distilled", "joint"]
 _LIMITS = InputLimits()
 _METHODS = Path(__file__).parents[1] / "textures" / "methods"
@@ -158,9 +159,17 @@ class TeethConfig:
 class CompositeConfig:
     """Putting the mouth into the frame (lipsync/render/composite.py)."""
 
-    blend: Literal["laplacian", "feather"] = Field(default="laplacian", description="how mouth and frame are joined")
+    blend: BlendName = Field(
+        default="laplacian",
+        description='how mouth and frame are joined: "laplacian" (bands), "feather" (soft mask, colour transfer), '
+        '"poisson" (gradient domain), "seamless" (OpenCV\'s clone, on the CPU), "learned" (a small network)',
+    )
     softness: float = Field(default=0.12, description="width of the blend region's soft edge")
     levels: int = Field(default=4, description="of the Laplacian pyramid")
+    feather_erode: float = Field(
+        default=0.04, description="the feathered region is narrower by this share of its size; below 0 = wider"
+    )
+    feather_blur: float = Field(default=0.04, ge=0, description="sigma of its soft edge, as a share of its size")
     colour_sigma: float = Field(default=0.22, description="how locally colours are matched")
     lip_margin: float = Field(default=0.03, description="skin this near to the lips is left out of the colour match")
     grain: float = Field(default=0.015, description="detail finer than this is the frame's own on skin")

@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
-from lipsync.config.schema import DubConfig
+from lipsync.config.schema import BlendName, DubConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.progress import Hook, silent
 from lipsync.core.texture import MouthTexture, TextureMethod, TextureQuery
@@ -23,6 +24,8 @@ from lipsync.evaluation.held_out import HeldOutClip
 from lipsync.evaluation.judge import Judge, Rows
 from lipsync.face.registry import get_backend
 from lipsync.learning.losses import Losses
+from lipsync.render.blends.base import Join
+from lipsync.render.blends.registry import get_blend
 from lipsync.render.loop import Scene, render
 from media import MediaError
 from video.probe import VideoStream, probe
@@ -33,10 +36,15 @@ from video.write import VideoWriter
 @dataclass(frozen=True, slots=True)
 class PreparedMethod:
     """A method prepared for the learning part. facts: plain values for the report, such as its parameters and how it
-    was trained."""
+    was trained; blend: how its mouths are put into the frame, "" = as the comparison's options say."""
 
     method: TextureMethod
     facts: dict = field(default_factory=dict)
+    blend: BlendName | Literal[""] = ""
+
+    def config(self, usual: DubConfig) -> DubConfig:
+        """The options it is drawn with."""
+        return replace(usual, composite=replace(usual.composite, blend=self.blend)) if self.blend else usual
 
 
 class Comparison:
@@ -87,9 +95,9 @@ class Comparison:
                 start = time.perf_counter()
                 prepared = make()
                 prepare_s = round(time.perf_counter() - start, 2)
-                self._warm(prepared.method)
+                self._warm(prepared)
             for kind, wanted in lips.items():
-                found["lips"][kind] = self._dubbed(name, kind, prepared.method, wanted, memory)
+                found["lips"][kind] = self._dubbed(name, kind, prepared, wanted, memory)
             found |= prepared.facts | {
                 "prepare_s": prepare_s,
                 "memory_mib": memory.mib,
@@ -102,13 +110,13 @@ class Comparison:
             gc.collect()
 
     def _dubbed(
-        self, name: str, kind: str, method: TextureMethod, lips: Sequence[np.ndarray], memory: PeakMemory
+        self, name: str, kind: str, prepared: PreparedMethod, lips: Sequence[np.ndarray], memory: PeakMemory
     ) -> dict:
         spent = Spent()
 
         def draw(number: int, path: Path) -> None:
             with memory:
-                self._draw(method, number, lips[number], path, spent)
+                self._draw(prepared, number, lips[number], path, spent)
 
         rows = self._measured(f"{name}, {kind} lips", draw)
         return {"judged": rows, "seconds_per_frame": spent.per_frame()}
@@ -124,30 +132,31 @@ class Comparison:
             self.hook(what, done, total)
         return rows
 
-    def _warm(self, method: TextureMethod) -> None:
+    def _warm(self, prepared: PreparedMethod) -> None:
         """The first batch once, untimed: compilers and libraries take their time at first use."""
         clip = self.clips[0]
-        next(self._render(method, 0, clip.plan.lips.points, Spent()))
+        next(self._render(prepared, 0, clip.plan.lips.points, Spent()))
 
     def _copy(self, stream: VideoStream, frames: np.ndarray, clip: HeldOutClip, path: Path) -> None:
         with self._writer(clip, path) as writer:
             for _, batch, _ in read_rows(stream, frames, self.config.batch):
                 writer.write(batch.rgb)
 
-    def _draw(self, method: TextureMethod, number: int, points: np.ndarray, path: Path, spent: Spent) -> None:
+    def _draw(self, prepared: PreparedMethod, number: int, points: np.ndarray, path: Path, spent: Spent) -> None:
         """Writes the clip dubbed with these lips."""
         start, clip = time.perf_counter(), self.clips[number]
         with self._writer(clip, path) as writer:
-            for _, frames in self._render(method, number, points, spent):
+            for _, frames in self._render(prepared, number, points, spent):
                 writer.write(frames)
         spent.whole_s += time.perf_counter() - start
         spent.n_rows += len(clip)
 
     def _render(
-        self, method: TextureMethod, number: int, points: np.ndarray, spent: Spent
+        self, prepared: PreparedMethod, number: int, points: np.ndarray, spent: Spent
     ) -> Iterator[tuple[slice, torch.Tensor]]:
         """The clip with these lips drawn by the method, timed and checked."""
         clip, learning, n = self.clips[number], self.learning, len(points)
+        method, config = prepared.method, prepared.config(self.config)
         lips = LipTrack(points, np.ones(n, bool), clip.plan.clock)
         plan = replace(clip.plan, lips=lips, source=np.arange(n), half=np.zeros(n, bool))  # its frames stand in a file
         scene = Scene(clip.mouth_swapped, clip.faces, learning.bank.space, learning.teeth)
@@ -160,9 +169,9 @@ class Comparison:
             spent.render_s += time.perf_counter() - drawing
             return mouth
 
-        return render(
-            plan, scene, method, self.config, self.device, speech=self.speech_embedding[number], answer=answer
-        )
+        blend = TimedBlend(get_blend(config.composite, self.device), spent)
+        speech = self.speech_embedding[number]
+        return render(plan, scene, method, config, self.device, speech=speech, answer=answer, blend=blend)
 
     def _writer(self, clip: HeldOutClip, path: Path) -> VideoWriter:
         stream, write = clip.footage.stream, self.config.write
@@ -180,14 +189,31 @@ class Comparison:
 
 @dataclass(slots=True)
 class Spent:
-    """Seconds over so many rows: in `render` alone, and for everything from reading to encoding."""
+    """Seconds over so many rows: in `render` alone, in the blend alone, and for everything from reading to encoding."""
 
     render_s: float = 0.0
+    blend_s: float = 0.0
     whole_s: float = 0.0
     n_rows: int = 0
 
     def per_frame(self) -> dict[str, float]:
-        return {"render": self.render_s / max(1, self.n_rows), "whole": self.whole_s / max(1, self.n_rows)}
+        n = max(1, self.n_rows)
+        return {"render": self.render_s / n, "blend": self.blend_s / n, "whole": self.whole_s / n}
+
+
+class TimedBlend:
+    """A blend that tells `spent` the seconds it takes."""
+
+    def __init__(self, blend: Join, spent: Spent) -> None:
+        self.blend, self.spent = blend, spent
+
+    def __call__(self, under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        start = time.perf_counter()
+        out = self.blend(under, over, mask)
+        if out.is_cuda:
+            torch.cuda.synchronize(out.device)
+        self.spent.blend_s += time.perf_counter() - start
+        return out
 
 
 class PeakMemory:

@@ -52,6 +52,8 @@ MEASURES = (
     Measure("flicker", "flicker / real", "low", "ratio", 2),
     Measure("seam_colour", "seam colour / real", "one", "ratio", 2),
     Measure("seam_gradient", "seam gradient / real", "one", "ratio", 2),
+    Measure("colour_step", "colour step at the edge, grey levels", "low", "rows", 2),
+    Measure("outside", "change outside, grey levels", "low", "rows", 2),
     Measure("lmd", "LMD, eye distances", "low", "rows", 4),
     Measure("opening_r", "opening r", "high", "block"),
     Measure("articulation", "articulation", "one", "block", 2),
@@ -141,6 +143,8 @@ class Judge:
             "flicker": flicker,
             "seam_colour": colour,
             "seam_gradient": gradient,
+            "colour_step": picture_metrics.colour_step(real[part], drawn[part], border),
+            "outside": _outside(real[part], drawn[part], border),
             "perceptual": self._perceptual(real[box], drawn[box]),
         }
 
@@ -197,6 +201,12 @@ class Judge:
             np.diag([zoom, zoom, 1]) @ self.space.mouth_from_face @ np.linalg.inv(self.track.pixel_from_face[row])
         )
         return warp_frame(rgb, picture_from_pixel, *self.picture_size)
+
+
+def _outside(real: np.ndarray, drawn: np.ndarray, region: np.ndarray) -> float:
+    """Mean absolute difference of the luma beyond the (h,w) bool region, grey levels."""
+    change = np.abs(picture_metrics.luma(drawn) - picture_metrics.luma(real))[~region]
+    return float(change.mean()) if change.size else 0.0
 
 
 def summary(rows: Sequence[Rows], real: Sequence[Rows]) -> dict:

@@ -13,6 +13,7 @@ REAL, FLOOR, MOUTH_SWAPPED = "real video", "re-encoding floor", "unmodified targ
 #: What a method costs, as columns: key, label, digits.
 COSTS = (
     ("render_s", "seconds per frame, drawing", 4),
+    ("blend_s", "seconds per frame, blending", 4),
     ("whole_s", "seconds per frame, all", 4),
     ("memory_mib", "peak memory, MiB", 0),
     ("training_s", "training, s", 0),
@@ -34,6 +35,7 @@ def table_rows(results: Mapping, kind: str) -> list[dict]:
             spent = found["seconds_per_frame"]
             costs = {
                 "render_s": spent["render"],
+                "blend_s": spent.get("blend"),
                 "whole_s": spent["whole"],
                 "memory_mib": one.get("memory_mib"),
                 "parameters": one.get("parameters"),
@@ -47,6 +49,13 @@ def kinds_of(results: Mapping) -> list[str]:
     """The kinds of lips that were compared."""
     found = [kind for one in results["methods"] for kind in one.get("lips", {})]
     return list(dict.fromkeys(found)) or ["true"]
+
+
+#: Measures on a terminal: of textures, of blends.
+_SHOWN = {
+    "textures": ("ssim_mouth", "perceptual", "sharpness", "flicker", "lmd"),
+    "blends": ("ssim_mouth", "seam_gradient", "colour_step", "flicker", "outside"),
+}
 
 
 def best_names(rows: Sequence[Mapping], measure: Mapping) -> set[str]:
@@ -65,12 +74,17 @@ def best_names(rows: Sequence[Mapping], measure: Mapping) -> set[str]:
 
 def summary(results: Mapping) -> list[str]:
     """A few columns for a terminal, one table for each kind of lips; best values with a star."""
-    shown = [m for m in results["measures"] if m["key"] in ("ssim_mouth", "perceptual", "sharpness", "flicker", "lmd")]
+    of_blends = results.get("compared") == "blends"
+    shown = [m for m in results["measures"] if m["key"] in _SHOWN["blends" if of_blends else "textures"]]
     lines = []
     for kind in kinds_of(results):
         rows = table_rows(results, kind)
         best = {m["key"]: best_names(rows, m) for m in shown}
-        lines.append(f"{kind + ' lips':<28}" + "".join(f"{m['label']:>22}" for m in shown))
+        lines.append(
+            f"{kind + ' lips':<28}"
+            + "".join(f"{m['label']:>22}" for m in shown)
+            + ("    blending, s/frame" if of_blends else "")
+        )
         for row in rows:
             if "failed" in row:
                 lines.append(f"{row['name']:<28}failed: {row['failed']}")
@@ -80,6 +94,8 @@ def summary(results: Mapping) -> list[str]:
                 "-" if not v else f"{v['mean']:.{m['digits']}f}{'*' if row['name'] in best[m['key']] else ''}"
                 for m, v in values
             ]
+            spent = row["costs"].get("blend_s") if of_blends else None
+            cells += [] if spent is None else [f"{spent:.4f}"]
             lines.append(f"{row['name']:<28}" + "".join(f"{cell:>22}" for cell in cells))
     return lines
 

@@ -137,20 +137,41 @@ def seam(rgb: np.ndarray, mask: np.ndarray, reach_px: float = 2.0) -> tuple[floa
     Colour: mean RGB distance between points `reach_px` inside and outside, along the border's normal. Gradient: mean
     difference between the luma gradients (grey levels per pixel) at the same points. (0, 0) where the mask has no
     border."""
+    step = _border_steps(rgb, mask, reach_px)[1]
+    if not len(step):
+        return 0.0, 0.0
+    return float(np.linalg.norm(step[:, :3], axis=1).mean()), float(np.linalg.norm(step[:, 3:], axis=1).mean())
+
+
+def colour_step(real: np.ndarray, drawn: np.ndarray, mask: np.ndarray, reach_px: float = 2.0) -> float:
+    """By how much more or less the colour steps across the border of (H,W) bool `mask` as drawn than as filmed, grey
+    levels: RGB distance, of the means over 16 sectors around the region's middle, so that noise does not count. 0
+    where the mask has no border."""
+    at, steps = _border_steps(drawn, mask, reach_px)
+    if not len(steps):
+        return 0.0
+    more = (steps - _border_steps(real, mask, reach_px)[1])[:, :3]
+    away = at - at.mean(0)
+    sector = ((np.arctan2(away[:, 1], away[:, 0]) / (2 * np.pi) % 1) * 16).astype(int)
+    return float(np.mean([np.linalg.norm(more[sector == k].mean(0)) for k in np.unique(sector)]))
+
+
+def _border_steps(rgb: np.ndarray, mask: np.ndarray, reach_px: float) -> tuple[np.ndarray, np.ndarray]:
+    """(N,2) pixel positions along the border of the mask, and (N,5) what is inside minus what is outside there: RGB and
+    the luma's gradient."""
     import cv2
 
+    if not (mask.any() and (~mask).any()):
+        return np.zeros((0, 2)), np.zeros((0, 5))
     inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
     outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
     signed = cv2.GaussianBlur(np.where(mask, inside - 0.5, 0.5 - outside).astype(np.float32), (0, 0), 1.0)
     rows, columns = np.nonzero(np.abs(np.where(mask, inside, outside)) <= 1.0)
-    if not (mask.any() and (~mask).any()):
-        return 0.0, 0.0
     normal_y, normal_x = np.gradient(signed)
     normal = np.stack([normal_x, normal_y], -1)[rows, columns]
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
     at = np.stack([columns, rows], 1) - signed[rows, columns, None] * normal
-    y = luma(rgb)
-    layers = np.dstack([rgb.astype(np.float32), *np.gradient(y)]).astype(np.float32)
+    layers = np.dstack([rgb.astype(np.float32), *np.gradient(luma(rgb))]).astype(np.float32)
 
     def fetched(points: np.ndarray) -> np.ndarray:
         columns, rows = points.astype(np.float32).T[:, None]
@@ -158,8 +179,7 @@ def seam(rgb: np.ndarray, mask: np.ndarray, reach_px: float = 2.0) -> tuple[floa
         found = [cv2.remap(p, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] for p in planes]
         return np.stack(found, 1)
 
-    step = fetched(at + reach_px * normal) - fetched(at - reach_px * normal)
-    return float(np.linalg.norm(step[:, :3], axis=1).mean()), float(np.linalg.norm(step[:, 3:], axis=1).mean())
+    return at, fetched(at + reach_px * normal) - fetched(at - reach_px * normal)
 
 
 def displacement(before: np.ndarray, after: np.ndarray, where: np.ndarray, window_px: int = 15) -> float:

@@ -1,4 +1,4 @@
-"""`lipsync compare`: texture methods on the same held-out frames of real footage, and a report of it."""
+"""`lipsync compare`: texture methods, or ways to blend, on the same held-out frames of real footage, and a report."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
 
 from audio.load import Waveform, load_track
 from lipsync.config.load import to_plain, validate
-from lipsync.config.schema import DubConfig
+from lipsync.config.schema import BlendName, DubConfig
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.progress import Hook, silent
 from lipsync.core.runtime import pick_device
@@ -56,6 +56,7 @@ def compare(
     method_files: Sequence[str | Path] = (),
     split: str | Path | None = None,
     true_lips_only: bool = False,
+    blends: Sequence[str] = (),
     cache: Cache | None = None,
     hook: Hook = silent,
     force: bool = False,
@@ -65,17 +66,18 @@ def compare(
 
     methods: names, empty = all; method_files: Python files of more; held_out: other videos of the same person as the
     truth, else blocks of the target that nobody may learn from; split: a split.json of an earlier comparison; speech:
-    dubbed by every method, as clips. A method that fails is a row of the report. UsageError, LipsyncError, MediaError:
-    inputs that cannot be used; no report then."""
-    names = _names(methods, method_files)
+    dubbed by every method, as clips; blends: compare these ways to blend, or ("all",), instead of textures: one
+    texture (the one method named, else the config's) drawn with true lips. A method that fails is a row of the report.
+    UsageError, LipsyncError, MediaError: inputs that cannot be used; no report then."""
     validate(config)
+    candidates = _blends(blends, methods, method_files, config) if blends else _textures(methods, method_files)
     videos = tuple(map(Path, held_out)), tuple(map(Path, footage))
     files = _Files(Path(target), Path(out), *videos, Path(speech) if speech else None, Path(split) if split else None)
     files.check(config, force)
     stage = _Stage(config, cache or Cache(config.cache.folder or None), pick_device(config.device), hook)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lipsync-compare-") as work:
-        return _compared(names, files, stage, true_lips_only, Path(work), started)
+        return _compared(candidates, files, stage, true_lips_only or bool(blends), Path(work), started)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class _Stage:
 
 
 def _compared(
-    names: Sequence[str], files: _Files, stage: _Stage, true_lips_only: bool, work: Path, started: float
+    candidates: Sequence[_Candidate], files: _Files, stage: _Stage, true_lips_only: bool, work: Path, started: float
 ) -> dict:
     config, cache, device, hook = stage.config, stage.cache, stage.device, stage.hook
     subject = analyse(files.target, config, cache, hook, files.footage)
@@ -135,14 +137,16 @@ def _compared(
     comparison = Comparison(clips, _speech_embeddings(clips, sounds), learning, config, device, work, hook)
     tried = [
         comparison.evaluate_method(
-            Path(name).name,
-            partial(_prepared, name, learning, stage),
+            one.name,
+            partial(_prepared, one, learning, stage),
             lips,
             new_speech.dub if new_speech else lambda prepared: {},
         )
-        for name in names
+        for one in candidates
     ]
     about = _about(subject, learning, stage, lip_sources) | {
+        "compared": "blends" if candidates[0].blend else "textures",
+        "texture": candidates[0].texture if candidates[0].blend else "",
         "seconds": round(time.monotonic() - started, 1),
         "notes": [*subject.notes, *_unused(truth, split)],
     }
@@ -165,6 +169,34 @@ def _about(
         "bundled_networks": trained_on(),
         "config": to_plain(stage.config),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A row of the table. texture: a method's name or file; blend: "" = as the options say."""
+
+    name: str
+    texture: str
+    blend: BlendName | Literal[""] = ""
+
+
+def _textures(methods: Sequence[str], method_files: Sequence) -> list[_Candidate]:
+    return [_Candidate(Path(name).name, name) for name in _names(methods, method_files)]
+
+
+def _blends(
+    blends: Sequence[str], methods: Sequence[str], method_files: Sequence, config: DubConfig
+) -> list[_Candidate]:
+    """Ways to blend one texture, each once. UsageError: an unknown one, or several textures."""
+    known: tuple[BlendName, ...] = get_args(BlendName)
+    for name in blends:
+        if name not in (*known, "all"):
+            raise UsageError(f"There is no way to blend {name!r}; known: {', '.join(known)}, all.")
+    textures = _names([*methods, *map(str, method_files)] or [config.texture], ())
+    if len(textures) != 1:
+        raise UsageError("Ways to blend are compared on one texture: name one with --methods.")
+    chosen: list[BlendName] = list(known) if "all" in blends else [name for name in known if name in blends]
+    return [_Candidate(name, textures[0], name) for name in chosen]
 
 
 def _names(methods: Sequence[str], method_files: Sequence) -> list[str]:
@@ -252,11 +284,11 @@ def _predicted_lips(
     return [points[clip.footage.video.sha256][clip.plan.source] for clip in clips], report
 
 
-def _prepared(name: str, learning: TargetAnalysis, stage: _Stage) -> PreparedMethod:
-    """The method, trained on the learning part where it learns (cached by content), ready to draw."""
-    config = replace(stage.config, texture=name, texture_weights="", train_texture=True)
+def _prepared(one: _Candidate, learning: TargetAnalysis, stage: _Stage) -> PreparedMethod:
+    """Its method, trained on the learning part where it learns (cached by content), ready to draw."""
+    config = replace(stage.config, texture=one.texture, texture_weights="", train_texture=True)
     method = texture_for(learning, config, stage.cache, stage.device, stage.hook)
-    return PreparedMethod(method, {"parameters": 0, **texture_facts(method)})
+    return PreparedMethod(method, {"parameters": 0, **texture_facts(method)}, one.blend)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +322,7 @@ class _NewSpeech:
         """{"said": the clip's path}."""
         path = self.folder / f"said-{len(list(self.folder.glob('said-*.mp4')))}.mp4"
         height, width = self.size
-        config, device, method = self.stage.config, self.stage.device, prepared.method
+        config, device, method = prepared.config(self.stage.config), self.stage.device, prepared.method
         drawn = render(self.plan, self.scene, method, config, device, speech=self.utterance.embedding)
         with VideoWriter(
             path,

@@ -15,7 +15,7 @@ from lipsync.core.geometry import sample_pixels
 from lipsync.core.lips import soft_step
 from lipsync.core.texture import MouthTexture
 from lipsync.core.types import MouthSpace
-from lipsync.render.blends.base import BlendMethod
+from lipsync.render.blends.base import Join
 from lipsync.render.blends.registry import get_blend
 from lipsync.render.box import STEP, Box
 from lipsync.render.jaw import Spread, bend_jaw, jaw_move
@@ -37,13 +37,14 @@ def composite(
     rows: slice,
     space: MouthSpace,
     config: CompositeConfig,
+    blend: Join | None = None,
 ) -> torch.Tensor:
     """(B,3,H,W) uint8 frames with the mouths in place. frames: (B,3,H,W) uint8; lips: (B,18,2) drawn, face frame;
-    faces: the plan's faces.
+    faces: the plan's faces; blend: asked instead of the config's, to measure it.
 
     Row by row, each in its own box, so that a row is the same in any batch.
     """
-    out, blend = frames.clone(), get_blend(config, frames.device)
+    out, blend = frames.clone(), blend or get_blend(config, frames.device)
     for b, row in enumerate(range(rows.start, rows.stop)):
         if faces.strength[row] > 0:
             here = slice(b, b + 1)
@@ -60,7 +61,7 @@ def _draw_over(
     rows: slice,
     space: MouthSpace,
     config: CompositeConfig,
-    blend: BlendMethod,
+    blend: Join,
 ) -> None:
     """`composite` of one row, written into its frame (1,3,H,W)."""
     wanted_lips, target_lips, target_jaw, strength, pixel_from_face = (
@@ -109,7 +110,7 @@ def _drawn(
     box: Box,
     space: MouthSpace,
     config: CompositeConfig,
-    blend: BlendMethod,
+    blend: Join,
     strength: torch.Tensor,
 ) -> torch.Tensor:
     """(1,3,h,w) the box `bent` with the mouth in it.

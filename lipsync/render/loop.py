@@ -11,6 +11,7 @@ import torch
 from lipsync.config.schema import DubConfig
 from lipsync.core.texture import MouthTexture, TextureMethod, TextureQuery
 from lipsync.core.types import DubPlan, MouthSpace, TeethReference
+from lipsync.render.blends.base import Join
 from lipsync.render.composite import composite
 from lipsync.render.plan import PlannedFaces, build_query, frames_along
 from lipsync.render.teeth import sharpen_teeth
@@ -41,11 +42,13 @@ def render(
     speech: np.ndarray | None = None,
     start: int = 0,
     answer: Render | None = None,
+    blend: Join | None = None,
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """(rows, (B,3,H,W) uint8 frames) with the plan's lips drawn by `method`, from row `start` on. Any range of rows is
     the same drawn alone.
 
-    speech: (N,256) of all rows, for methods that need it; answer: asked instead of `method.render`, to measure it.
+    speech: (N,256) of all rows, for methods that need it; answer, blend: asked instead of `method.render` and of the
+    config's blend, to measure them.
     """
     answer = answer or method.render
 
@@ -54,14 +57,20 @@ def render(
         mouth = answer(build_query(plan, scene.faces, scene.space, rows, frames, method, speech))
         return sharpen_teeth(mouth, scene.teeth, lips, scene.space, config.teeth), lips
 
-    return composited(plan, scene, draw, config, device, start)
+    return composited(plan, scene, draw, config, device, start, blend)
 
 
 def composited(
-    plan: DubPlan, scene: Scene, draw: Draw, config: DubConfig, device: torch.device, start: int = 0
+    plan: DubPlan,
+    scene: Scene,
+    draw: Draw,
+    config: DubConfig,
+    device: torch.device,
+    start: int = 0,
+    blend: Join | None = None,
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """(rows, (B,3,H,W) uint8 frames) with the mouths that `draw` gives in place."""
     for rows, frames in frames_along(scene.stream, plan, config.batch, start):
         frames = frames.to(device)
         mouth, lips = draw(rows, frames)
-        yield rows, composite(frames, mouth, lips, scene.faces, rows, scene.space, config.composite)
+        yield rows, composite(frames, mouth, lips, scene.faces, rows, scene.space, config.composite, blend)

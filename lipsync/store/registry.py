@@ -19,6 +19,7 @@ JOINT = ("distilled", "logmel")
 SPEECH_ENCODER = WEIGHTS / "speech-encoder.safetensors"
 MOUTH_ENCODER = WEIGHTS / "mouth-encoder.safetensors"
 VOICE = WEIGHTS / "voice.safetensors"
+BLEND = WEIGHTS / "blend.safetensors"
 
 
 def trained_on() -> dict[str, str]:

@@ -1,23 +1,31 @@
-"""What a blending method is: one file of `lipsync/render/blends/` with one class `Blend`."""
+"""What a blending method is: one file of `lipsync/render/blends/` with one class `Blend`, its name in
+`CompositeConfig.blend`."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 import torch
 
 from lipsync.config.schema import CompositeConfig
+
+#: (under, over, mask) -> the picture: what a `BlendMethod` does.
+Join: TypeAlias = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class BlendMethod(Protocol):
     """Joins a drawn mouth and the frame around it."""
 
     name: str  # must equal the file's name
+    #: Whether a constant difference of colour between mouth and frame is gone from the result.
+    removes_offset: bool
 
     def __init__(self, config: CompositeConfig, device: torch.device) -> None: ...
 
     def __call__(self, under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(B,3,h,w) float32: `over` where the mask is 1, `under` where it is 0.
+        """(B,3,h,w) float32: `over` where the mask is 1, in the colours of `under` where the method adapts them, and
+        `under` where it is 0.
 
         under, over: (B,3,h,w) float32 in [0,1], boxes around the lower face; mask: (B,1,h,w) in [0,1], soft. The result
         may differ from `under` a little beyond the mask; what calls bounds the change."""

@@ -12,6 +12,7 @@ class Blend:
     """Laplacian pyramids of `levels` bands."""
 
     name = "laplacian"
+    removes_offset = False
 
     def __init__(self, config: CompositeConfig, device: torch.device) -> None:
         self.levels = config.levels

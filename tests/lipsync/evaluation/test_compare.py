@@ -18,6 +18,7 @@ from lipsync.core.types import Footage, TargetAnalysis
 from lipsync.evaluation.held_out import AWAY_S, choose_swap, true_plan
 from lipsync.evaluation.judge import MEASURES, PER_ROW, Rows, summary
 from lipsync.evaluation.split import GUARD_S, Block, Split, hidden_frames, learning_part, spread_blocks
+from lipsync.evaluation.table import summary as summary_lines
 from lipsync.store.cache import Cache
 from tests.support.drawn import drawn_subject
 
@@ -263,6 +264,59 @@ def test_a_held_out_file_that_is_also_learnt_from_is_refused(small_target, tmp_p
     assert not (tmp_path / "report").exists()
 
 
+@pytest.fixture(scope="module")
+def blends(small_target, shared_cache, tmp_path_factory):
+    """Two ways to blend on one short block."""
+    from lipsync.pipelines.compare import compare
+    from lipsync.store.cache import content_hash
+
+    folder = tmp_path_factory.mktemp("blends")
+    Split(((small_target.name, content_hash(small_target)),), (Block(0, 120, 128),), True).save(folder / "split.json")
+    return compare(
+        small_target,
+        ["nearest"],
+        folder / "report",
+        DubConfig(),
+        blends=["poisson", "laplacian"],
+        split=folder / "split.json",
+        cache=shared_cache,
+    ), folder / "report"
+
+
+def test_blends_are_compared_on_one_texture_with_true_lips(blends):
+    results, out = blends
+    assert results["compared"] == "blends" and results["texture"] == "nearest"
+    assert [one["name"] for one in results["methods"]] == ["laplacian", "poisson"], "each once, none failed"
+    found = {one["name"]: one["lips"] for one in results["methods"]}
+    assert all(set(lips) == {"true"} for lips in found.values())
+    a, b = (found[name]["true"]["measures"] for name in ("laplacian", "poisson"))
+    assert a["seam_gradient"] != b["seam_gradient"] and a["ssim_mouth"]["mean"] == pytest.approx(
+        b["ssim_mouth"]["mean"], abs=0.05
+    )
+    assert all(found[name]["true"]["seconds_per_frame"]["blend"] > 0 for name in found)
+    floor, real = (results["references"][name]["measures"] for name in ("re-encoding floor", "real video"))
+    assert real["outside"]["mean"] == real["colour_step"]["mean"] == 0
+    assert 0 < floor["outside"]["mean"] < a["outside"]["mean"] < 5 and floor["colour_step"]["mean"] < 3
+    assert "Ways to blend compared" in (out / "index.html").read_text()
+
+
+def test_the_terminal_shows_what_blends_are_judged_by(blends):
+    lines = summary_lines(blends[0])
+    assert "colour step" in lines[0] and "blending, s/frame" in lines[0] and "LMD" not in lines[0]
+    row = next(line for line in lines if line.startswith("poisson"))
+    spent = blends[0]["methods"][1]["lips"]["true"]["seconds_per_frame"]["blend"]
+    assert row.split()[-1] == f"{spent:.4f}"
+
+
+def test_blends_that_cannot_be_compared(small_target, tmp_path):
+    from lipsync.pipelines.compare import compare
+
+    with pytest.raises(UsageError, match="no way to blend 'poison'; known: .*poisson"):
+        compare(small_target, [], tmp_path / "report", blends=["poison"])
+    with pytest.raises(UsageError, match="on one texture"):
+        compare(small_target, ["median", "nearest"], tmp_path / "report", blends=["all"])
+
+
 def test_the_command_hands_everything_over(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
@@ -292,11 +346,14 @@ def test_the_command_hands_everything_over(tmp_path, monkeypatch):
         "--held-out",
         "h.mp4",
         "--true-lips-only",
+        "--blends",
+        "poisson, feather",
         "-o",
         tmp_path / "r",
     ]
     done = CliRunner().invoke(app, [str(a) for a in args])
     assert done.exit_code == 0, done.output
     assert given["methods"] == ["median", "nearest"] and given["true_lips_only"] and given["out"] == tmp_path / "r"
+    assert given["blends"] == ["poisson", "feather"]
     assert [p.name for p in given["method_files"]] == ["mine.py"] and [p.name for p in given["held_out"]] == ["h.mp4"]
     assert "0.900*" in done.stdout and "failed: it broke" in done.stdout and "index.html" in done.stdout

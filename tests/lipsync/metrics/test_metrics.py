@@ -181,6 +181,23 @@ def test_seam():
     assert picture_metrics.seam(flat, np.zeros((60, 80), bool)) == (0.0, 0.0)
 
 
+def test_colour_step_is_what_the_real_frame_has_not():
+    mask = np.zeros((60, 80), bool)
+    mask[20:40, 25:55] = True
+    real = np.full((60, 80, 3), 100, np.uint8)
+    real[mask] = (130, 100, 100)  # lips step at their edge in the real frame, too
+    drawn = real.copy()
+    assert picture_metrics.colour_step(real, drawn, mask) == 0
+    drawn[mask] += np.array([0, 12, 0], np.uint8)
+    assert picture_metrics.colour_step(real, drawn, mask) == pytest.approx(12, abs=0.6)
+    half = np.where(np.arange(80)[None, :, None] < 40, drawn, real)
+    assert picture_metrics.colour_step(real, half, mask) == pytest.approx(6, abs=2), "sectors do not cancel"
+    noise = np.random.default_rng(0).integers(-12, 13, real.shape)
+    noisy = np.clip(real.astype(int) + noise, 0, 255).astype(np.uint8)
+    assert picture_metrics.colour_step(real, noisy, mask) < 5
+    assert picture_metrics.colour_step(real, drawn, np.zeros((60, 80), bool)) == 0.0
+
+
 def test_bootstrap_interval():
     assert lip_metrics.bootstrap_interval([3.0, 3.0, 3.0]) == (3.0, 3.0)
     values = np.random.default_rng(1).normal(5, 2, 400)
