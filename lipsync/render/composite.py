@@ -27,6 +27,8 @@ from lipsync.render.sharpness import as_sharp
 
 #: Skin colours are learnt from what lies lower than this (face frame): nostrils are dark.
 BELOW_NOSE = -0.28
+#: Over this much (eye distances) beside the drawn lips nothing to nearly everything of the drawn skin goes with the jaw.
+LIPS_STAY = 0.2
 
 
 def composite(
@@ -85,8 +87,9 @@ def _draw_over(
 
     beside = (beyond > 0) & (coarse[..., 1] > BELOW_NOSE)[:, None]
     bent = bend_jaw(under, box, spread(moved), depth, beside, config)
-    # the drawn chin, too, is brought onto the jaw line
-    place = coarse - spread((jaw - mouth.jaw).clamp(-config.jaw_limit, config.jaw_limit))
+    # the drawn chin, too, is brought onto the jaw line, the drawn lips stay
+    to_jaw = spread((jaw - mouth.jaw).clamp(-config.jaw_limit, config.jaw_limit))
+    place = coarse - to_jaw * soft_step(off[:, 0] / LIPS_STAY)[..., None]
     region = [r * bent.open for r in region]
     result, changed = bent.rgb, bent.changed
     part = box.around_zone(region[1])
