@@ -1,0 +1,284 @@
+"""Reenactment of FSGAN (Nirkin, Keller and Hassner 2019) for the mouth: a generator turns a source picture and heatmaps
+of the wanted landmarks into the picture with these landmarks, and says what each pixel shows.
+
+Sources are the real mouths around the wanted one on the appearance map (`lipsync.textures.views`), set into the frame's
+own surroundings; their reenactments are blended by the map's barycentric weights. What no source shows, because
+something was held before it or its mouth was closed, a second network completes. The frame's own crop is reenacted as
+well: where its mask finds something before the face, alpha falls.
+
+Every pair (source, landmarks of another frame) is learnt in one step and in two, by the landmarks half-way:
+reconstruction by perceptual and pixel terms, adversarial and segmentation terms, with the paper's weights.
+
+Beyond the paper: one person, learnt in minutes; a gate says where the generator paints over the source; and the detail
+of the views that is finer than the network's pixels is warped onto the wanted lips and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from lipsync.config.textures import FsganConfig
+from lipsync.core.lips import LOWER_INNER, UPPER_INNER, soft_step
+from lipsync.core.runtime import channels_last
+from lipsync.core.texture import TextureQuery
+from lipsync.core.types import N_LIPS, MouthSpace, TargetAnalysis
+from lipsync.textures.augmentation import covered
+from lipsync.textures.candidates import CandidateWarp, Mouths, resampling_loss, resharpened
+from lipsync.textures.nets import heatmaps, lip_parts, lower_face, net_size, resized
+from lipsync.textures.trainable import LossTerms, Objective, TextureBatch, TrainableTexture
+from lipsync.textures.translation import Discriminators, ResUNet, signed
+from lipsync.textures.views import Views
+
+#: What a pixel shows: the first three as `lip_parts` says; the last is what is held before the face.
+_OPENING, _HELD, _N_PARTS = 2, 3, 4
+#: The part of the jaw line inside the crop, and how many landmarks there are with it.
+_JAW = slice(3, 14)
+_N_POINTS = N_LIPS + 11
+#: Width of a landmark's heatmap, eye distances.
+_SPREAD = 0.03
+#: How fast the drawn mouth takes over inside the redrawn region.
+_TAKES_OVER = 2.0
+#: A view of a smaller share is not seen.
+_LEAST = 0.004
+#: In training, no source of the same shot is nearer in time than this many frames.
+_APART = 13
+#: In training, sources are the nearest views half of the time: one of so many.
+_NEAREST = 4
+#: A mouth shows the inside of another if it is opened at least this much of the other's opening.
+_ENOUGH, _CLOSED = 0.6, 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Reenacted training rows: pictures of net size, detached. inside: (B,1,h,w) the wanted opening."""
+
+    drawn: torch.Tensor
+    truth: torch.Tensor
+    maps: torch.Tensor
+    inside: torch.Tensor
+
+
+class Method(TrainableTexture[FsganConfig]):
+    name = "fsgan"
+    Config = FsganConfig
+    _pairs: _Pairs
+
+    def build(self, space: MouthSpace) -> None:
+        config = self.config
+        shape = {"levels": config.levels, "blocks": config.blocks}
+        self.nets["reenactment"] = ResUNet(3, _N_POINTS, 4, _N_PARTS, config.channels, **shape)
+        self.nets["completion"] = ResUNet(4, _N_POINTS, 3, 0, config.completion_channels, **shape)
+        self.nets["reenactment"].register_buffer("steps", torch.zeros((), dtype=torch.int64))  # learnt so far
+        channels_last(self.nets)
+
+    def _place(self, subject: TargetAnalysis, device: torch.device | str) -> None:
+        super()._place(subject, device)
+        bank, space = subject.bank, self.space
+        self.size = net_size(space, self.config.width, 2 ** (self.config.levels + 1))
+        self.half = (self.size[0] // 2, self.size[1] // 2)
+        self.mouths, self.views = Mouths(bank, self.device), Views(bank, self.config)
+        self.warp, self.resampling_loss = CandidateWarp(space, self.device), resampling_loss(subject)
+        region = lower_face(space, self.device)
+        self.shows = (_TAKES_OVER * region).clamp(max=1)
+        self.region, self.shows_small = resized(region, self.size), resized(self.shows, self.size)
+        self.places = torch.from_numpy(self.views.places[:, self.views.axes]).float()
+        self.shot, self.source = torch.from_numpy(bank.shot.copy()), torch.from_numpy(bank.source.copy())
+
+    # --- drawing ---
+
+    def draw(self, query: TextureQuery) -> tuple[torch.Tensor, torch.Tensor]:
+        index, share = self.views.around(query.lips, query.pose)
+        mouth, seen, alpha = self.reenacted(query, index, share)
+        mouth = self._detailed(resized(mouth, self.shows.shape[2:]), seen, query, index, share)
+        return torch.lerp(query.own_crop, mouth, self.shows), alpha
+
+    def reenacted(
+        self, query: TextureQuery, index: torch.Tensor, share: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of net size: (B,3,h,w) mouths blended of the (B,C) bank rows by their (B,C) shares, and completed; (B,1,h,w)
+        how much of them the sources show; and (B,1,h/2,w/2) how much is free of what is held before the frame's own."""
+        maps, own = self.maps(query.lips, query.pose), resized(query.own_crop, self.size)
+        row, corner = (share > _LEAST).nonzero(as_tuple=True)
+        views, row = index[row, corner], row.to(self.device)
+        share = (share * (share > _LEAST)).to(self.device)
+        part = (1 - self.config.own) * (share / share.sum(1, keepdim=True))[row, corner.to(self.device)]
+        every = torch.cat([torch.arange(len(own), device=self.device), row])
+        part = torch.cat([part.new_full((len(own),), self.config.own), part])
+        pictures, logits = self.reenact(torch.cat([own, self.pasted(own[row], views)]), maps[every])
+        free = 1 - held(logits)
+        gap = torch.cat([gap_of(query.lips) * 0, gap_of(self.mouths.lips[views.to(self.device)])])
+        inside = self._inside(query.lips)[every]
+        weight = self.shown(free, inside, gap, gap_of(query.lips)[every]) * part[:, None, None, None]
+        total = torch.zeros_like(own[:, :1]).index_add_(0, every, weight)
+        mean = torch.zeros_like(own).index_add_(0, every, weight * pictures) / total.clamp_min(1e-4)
+        return self.completed(mean, total.clamp(max=1), maps), total, free[: len(own)]
+
+    def shown(self, free: torch.Tensor, inside: torch.Tensor, gap: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """(N,1,h,w) how much of the wanted mouth a source shows: not what is held before it, (N,1,h/2,w/2) `free` of
+        it, and not the `inside` where its (N,) gap is much less than the wanted one."""
+        opened = ((gap + _CLOSED) / (_ENOUGH * wanted + _CLOSED)).clamp(0, 1)[:, None, None, None]
+        return resized(free, self.size).clamp(0, 1) * (1 - inside * (1 - opened))
+
+    def reenact(self, source: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N,3,h,w) the sources with the landmarks of the (N,P,h/2,w/2) maps, and (N,4,h/2,w/2) logits of what these
+        show."""
+        made, logits = self.nets["reenactment"](signed(source), maps)
+        painted, gate = made.float().sigmoid().split([3, 1], 1)
+        return torch.lerp(source, painted, gate), logits.float()
+
+    def completed(self, mouth: torch.Tensor, seen: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+        """The (B,3,h,w) mouths, drawn anew as far as they are not (B,1,h,w) seen."""
+        if float(seen.detach().min()) > 0.999:
+            return mouth
+        known = torch.cat([torch.lerp(torch.full_like(mouth, 0.5), mouth, seen), seen], 1)
+        painted = self.nets["completion"](signed(known), maps)[0].float().sigmoid()
+        return torch.lerp(painted, mouth, seen)
+
+    def maps(self, lips: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
+        """(B,P,h/2,w/2) heatmaps of (B,18,2) lips and the jaw that goes with them."""
+        points = torch.cat([lips, self.jaw_of(lips, pose)[:, _JAW]], 1)
+        return heatmaps(points, self.space, self.half, _SPREAD)
+
+    def pasted(self, around: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """(N,3,h,w) the mouths of (N,) bank rows in the surroundings of (N,3,h,w) crops."""
+        mouths = self.mouths.crops(rows).to(self.device).float() / 255
+        return torch.lerp(around, resized(mouths, self.size), self.region)
+
+    def _inside(self, lips: torch.Tensor) -> torch.Tensor:
+        """(B,1,h,w) in [0,1]: the opening of (B,18,2) lips."""
+        return resized((lip_parts(lips, self.space, self.half) == _OPENING)[:, None].float(), self.size).clamp(0, 1)
+
+    def _detailed(
+        self, mouth: torch.Tensor, seen: torch.Tensor, query: TextureQuery, index: torch.Tensor, share: torch.Tensor
+    ) -> torch.Tensor:
+        """The (B,3,Hm,Wm) mouths with the detail of their views, warped onto the lips, that is finer than the network's
+        pixels; as sharp as the views are."""
+        index, share = index.to(self.device), share.to(self.device)
+        field = self.warp.fields(
+            query.lips, self.jaw_of(query.lips, query.pose), self.mouths.lips[index], self.mouths.jaw[index]
+        )
+        seen, strength = resized(seen, mouth.shape[2:]).clamp(0, 1), self.config.detail
+        drawn = []
+        for b, rgb in enumerate(mouth):
+            near = share[b] > _LEAST
+            crops, weight = self.mouths.crops(index[b, near]).float() / 255, share[b, near] / share[b, near].sum()
+            mean = (self.warp.apply(crops, field[b, near]) * weight[:, None, None, None]).sum(0, keepdim=True)
+            rgb = rgb + strength * (seen[b] * (mean - resized(resized(mean, self.size), mean.shape[2:])))[0]
+            given = (weight, query.lips[b], self.space, self.resampling_loss, self.config.resharpen)
+            drawn.append(resharpened(rgb, crops, *given))
+        return torch.stack(drawn)
+
+    # --- learning ---
+
+    def objectives(self, losses: LossTerms) -> Sequence[Objective]:
+        """The reenactment, the completion, then the discriminators of pictures at two scales."""
+        config, game = self.config, losses.gan("lsgan")
+        discriminators = Discriminators(3, config.discriminator_channels)
+
+        def rebuilt(drawn: torch.Tensor, truth: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {
+                "perceptual": config.perceptual * losses.perceptual(drawn, truth),
+                "pixel": 2 * config.pixel * losses.l1(drawn, truth),  # the paper's is for pictures in [-1,1]
+            }
+
+        def judged(drawn: torch.Tensor) -> list[torch.Tensor]:
+            return [layers[-1] for layers in discriminators(signed(drawn))]
+
+        def fooling(drawn: torch.Tensor) -> torch.Tensor:
+            return config.adversarial * torch.stack([game.generator(logits) for logits in judged(drawn)]).mean()
+
+        def reenactment(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
+            discriminators.requires_grad_(False)
+            drawn, mistaken = self._learnt_pairs(batch)
+            truth = self._pairs.truth.repeat(len(drawn) // len(batch.truth), 1, 1, 1)
+            terms = rebuilt(drawn, truth) | {"fools": fooling(drawn[: len(batch.truth)])}
+            return terms | {"parts": config.segmentation * mistaken}
+
+        def completion(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
+            pairs = self._pairs
+            drawn = self.completed(pairs.drawn, 1 - self._holes(pairs), pairs.maps)
+            drawn = torch.lerp(pairs.truth, drawn, self.shows_small)
+            return {f"completed {name}": term for name, term in rebuilt(drawn, pairs.truth).items()} | {
+                "completed fools": fooling(drawn)
+            }
+
+        def discriminate(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
+            discriminators.requires_grad_(True)
+            real, fake = judged(self._pairs.truth), judged(self._pairs.drawn)
+            return {
+                "real": 0.5 * torch.stack([game.real(logits) for logits in real]).mean(),
+                "fake": 0.5 * torch.stack([game.fake(logits) for logits in fake]).mean(),
+            }
+
+        return [
+            Objective("reenactment", self.nets["reenactment"], reenactment, config.rate),
+            Objective("completion", self.nets["completion"], completion, config.rate),
+            Objective("discriminators", discriminators, discriminate, config.rate),
+        ]
+
+    def _learnt_pairs(self, batch: TextureBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """(S*B,3,h,w) the truths' mouths, reenacted from other rows of the bank in one step, then in two; and the cross
+        entropy of what they show. Where something is held before the source, and around the mouth, they are the truth.
+
+        The segmentation of what two steps drew counts the more, the longer it learns: from 0 to 1 (the paper's weight
+        of the segmentation of reenacted faces)."""
+        query, net = batch.query, self.nets["reenactment"]
+        truth, own = resized(batch.truth, self.size), resized(query.own_crop, self.size)
+        rows = self.sources(batch.row)
+        shape, (source, _) = covered(self.pasted(own, rows), truth, self.config.covered)
+        maps = self.maps(query.lips, query.pose)
+        passes = [self.reenact(source, maps)]
+        if self.config.stepwise:
+            lips = (query.lips + self.mouths.lips[rows.to(self.device)]) / 2
+            passes.append(self.reenact(self.reenact(source, self.maps(lips, query.pose))[0], maps))
+        taken = self.shows_small * (1 - shape)
+        drawn = [torch.lerp(truth, picture, taken) for picture, _ in passes]
+        parts = lip_parts(query.lips, self.space, self.half)
+        parts[resized(shape, self.half)[:, 0] > 0.5] = _HELD
+        mistaken = [F.cross_entropy(logits, parts) for _, logits in passes]
+        learnt = net.get_buffer("steps").add_(1) / self.config.steps
+        self._pairs = _Pairs(drawn[0].detach(), truth, maps, self._inside(query.lips))
+        return torch.cat(drawn), sum(mistaken[1:], start=mistaken[0] * 0) * learnt.clamp(max=1) + mistaken[0]
+
+    def _holes(self, pairs: _Pairs) -> torch.Tensor:
+        """(B,1,h,w) in [0,1]: what is erased to be drawn anew: shapes by lot, half of the time the opening."""
+        shape, _ = covered(pairs.drawn, pairs.truth, 0.7)
+        closed = (torch.rand(len(shape), 1, 1, 1) < 0.5).to(self.device)
+        return torch.maximum(shape, pairs.inside * closed)
+
+    def sources(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B,) bank rows on the CPU to reenact the (B,) rows from, none near them in time: half of them any, half one
+        of the nearest on the map."""
+        distance = self._apart(rows)
+        anyone = torch.multinomial((distance < torch.inf).float().clamp_min(1e-9), 1)
+        nearest = distance.topk(min(_NEAREST, distance.shape[1]), largest=False).indices
+        near = nearest.gather(1, torch.randint(0, nearest.shape[1], (len(rows), 1)))
+        return torch.where(torch.rand(len(rows), 1) < 0.5, anyone, near)[:, 0]
+
+    def _apart(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B,K) how far the bank's mouths are on the map from its (B,) rows; infinite for their neighbours in time."""
+        rows = rows.cpu()
+        near = (self.shot == self.shot[rows, None]) & ((self.source - self.source[rows, None]).abs() < _APART)
+        return torch.cdist(self.places[rows], self.places).masked_fill(near, torch.inf)
+
+    def answer(self, batch: TextureBatch) -> torch.Tensor:
+        """Drawn from the nearest views that are no neighbours of the row in time, without their fine detail."""
+        distance, index = self._apart(batch.row).topk(min(_NEAREST, len(self.places)), largest=False)
+        share = 1 / (distance + 1e-3)
+        share = share / share.sum(1, keepdim=True)
+        mouth = resized(self.reenacted(batch.query, index, share)[0], self.shows.shape[2:])
+        return torch.lerp(batch.query.own_crop, mouth, self.shows).clamp(0, 1)
+
+
+def held(logits: torch.Tensor) -> torch.Tensor:
+    """(N,1,h,w) in [0,1]: how surely something is held before the face, by (N,4,h,w) logits; 0 where it is as likely
+    as not."""
+    return soft_step(2 * logits.softmax(1)[:, _HELD:] - 1)
+
+
+def gap_of(lips: torch.Tensor) -> torch.Tensor:
+    """(N,) mean gap between the inner edges of (N,18,2) lips."""
+    return (lips[:, LOWER_INNER, 1] - lips[:, UPPER_INNER, 1]).mean(1).clamp_min(0)
