@@ -216,20 +216,23 @@ class HybridConfig(TrainableConfig):
 class FsganConfig(TrainableConfig):
     """Views of the target reenacted, blended and completed (lipsync/textures/methods/fsgan.py)."""
 
-    steps: int = 700
+    steps: int = 400
     batch: int = 4
-    rate: float = Field(default=2e-4, description="the paper's")
-    channels: int = Field(default=24, description="of the reenactment's first layer, at half the size")
+    rate: float = Field(default=5e-4, description="the paper's is 2e-4; minutes of training need more")
+    channels: int = Field(default=16, description="of the reenactment's first layer, at half the size")
     levels: int = Field(default=3, description="halvings below that size")
     blocks: int = Field(default=2, description="residual blocks at the bottom")
     completion_channels: int = 12
     discriminator_channels: int = 16
-    perceptual: float = Field(default=1.0, description="weight of the perceptual term of a reconstruction")
-    pixel: float = Field(default=0.1, description="weight of the difference of its pixels")
+    perceptual: float = Field(default=1.0, description="weight of the features of a reconstruction")
+    pixel: float = Field(
+        default=1.0, description="weight of its pixels; the paper's is 0.1, beside features that know colours better"
+    )
     adversarial: float = Field(default=0.001, description="weight of fooling the discriminators")
     segmentation: float = Field(default=0.1, description="weight of the cross entropy of what a pixel shows")
-    stepwise: bool = Field(
-        default=True, description="every pair is learnt in one step and in two, by the landmarks half-way"
+    stepwise: float = Field(
+        default=0.5,
+        description="share of the pairs that are learnt in two steps as well, by the landmarks half-way; paper: 1",
     )
     covered: float = Field(default=0.3, description="share of sources that something is held before")
     own: float = Field(

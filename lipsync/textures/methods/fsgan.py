@@ -6,11 +6,12 @@ own surroundings; their reenactments are blended by the map's barycentric weight
 something was held before it or its mouth was closed, a second network completes. The frame's own crop is reenacted as
 well: where its mask finds something before the face, alpha falls.
 
-Every pair (source, landmarks of another frame) is learnt in one step and in two, by the landmarks half-way:
-reconstruction by perceptual and pixel terms, adversarial and segmentation terms, with the paper's weights.
+Pairs (source, landmarks of another frame) are learnt in one step and in two, by the landmarks half-way: reconstruction
+by perceptual and pixel terms, adversarial and segmentation terms, with the paper's weights.
 
-Beyond the paper: one person, learnt in minutes; a gate says where the generator paints over the source; and the detail
-of the views that is finer than the network's pixels is warped onto the wanted lips and put back."""
+Beyond the paper: one person, learnt in minutes; the lips' contours beside the heatmaps; a gate that says where the
+generator paints over the source; and the detail of the views that is finer than the network's pixels is warped onto the
+wanted lips and put back."""
 
 from __future__ import annotations
 
@@ -27,16 +28,16 @@ from lipsync.core.texture import TextureQuery
 from lipsync.core.types import N_LIPS, MouthSpace, TargetAnalysis
 from lipsync.textures.augmentation import covered
 from lipsync.textures.candidates import CandidateWarp, Mouths, resampling_loss, resharpened
-from lipsync.textures.nets import heatmaps, lip_parts, lower_face, net_size, resized
+from lipsync.textures.nets import drawn_lips, heatmaps, lip_parts, lower_face, net_size, resized
 from lipsync.textures.trainable import LossTerms, Objective, TextureBatch, TrainableTexture
 from lipsync.textures.translation import Discriminators, ResUNet, signed
 from lipsync.textures.views import Views
 
 #: What a pixel shows: the first three as `lip_parts` says; the last is what is held before the face.
 _OPENING, _HELD, _N_PARTS = 2, 3, 4
-#: The part of the jaw line inside the crop, and how many landmarks there are with it.
+#: The part of the jaw line inside the crop, and how many maps there are of lips, jaw, and the lips' contours.
 _JAW = slice(3, 14)
-_N_POINTS = N_LIPS + 11
+_N_MAPS = N_LIPS + 11 + 3
 #: Width of a landmark's heatmap, eye distances.
 _SPREAD = 0.03
 #: How fast the drawn mouth takes over inside the redrawn region.
@@ -69,8 +70,8 @@ class Method(TrainableTexture[FsganConfig]):
     def build(self, space: MouthSpace) -> None:
         config = self.config
         shape = {"levels": config.levels, "blocks": config.blocks}
-        self.nets["reenactment"] = ResUNet(3, _N_POINTS, 4, _N_PARTS, config.channels, **shape)
-        self.nets["completion"] = ResUNet(4, _N_POINTS, 3, 0, config.completion_channels, **shape)
+        self.nets["reenactment"] = ResUNet(3, _N_MAPS, 4, _N_PARTS, config.channels, **shape)
+        self.nets["completion"] = ResUNet(4, _N_MAPS, 3, 0, config.completion_channels, **shape)
         self.nets["reenactment"].register_buffer("steps", torch.zeros((), dtype=torch.int64))  # learnt so far
         channels_last(self.nets)
 
@@ -83,7 +84,7 @@ class Method(TrainableTexture[FsganConfig]):
         self.warp, self.resampling_loss = CandidateWarp(space, self.device), resampling_loss(subject)
         region = lower_face(space, self.device)
         self.shows = (_TAKES_OVER * region).clamp(max=1)
-        self.region, self.shows_small = resized(region, self.size), resized(self.shows, self.size)
+        self.region, self.shows_small = region, resized(self.shows, self.size)
         self.places = torch.from_numpy(self.views.places[:, self.views.axes]).float()
         self.shot, self.source = torch.from_numpy(bank.shot.copy()), torch.from_numpy(bank.source.copy())
 
@@ -100,21 +101,22 @@ class Method(TrainableTexture[FsganConfig]):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Of net size: (B,3,h,w) mouths blended of the (B,C) bank rows by their (B,C) shares, and completed; (B,1,h,w)
         how much of them the sources show; and (B,1,h/2,w/2) how much is free of what is held before the frame's own."""
-        maps, own = self.maps(query.lips, query.pose), resized(query.own_crop, self.size)
+        crop, maps = query.own_crop, self.maps(query.lips, query.pose)
         row, corner = (share > _LEAST).nonzero(as_tuple=True)
         views, row = index[row, corner], row.to(self.device)
         share = (share * (share > _LEAST)).to(self.device)
         part = (1 - self.config.own) * (share / share.sum(1, keepdim=True))[row, corner.to(self.device)]
-        every = torch.cat([torch.arange(len(own), device=self.device), row])
-        part = torch.cat([part.new_full((len(own),), self.config.own), part])
-        pictures, logits = self.reenact(torch.cat([own, self.pasted(own[row], views)]), maps[every])
+        every = torch.cat([torch.arange(len(crop), device=self.device), row])
+        part = torch.cat([part.new_full((len(crop),), self.config.own), part])
+        sources = torch.cat([resized(crop, self.size), self.pasted(crop[row], views)])
+        pictures, logits = self.reenact(sources, maps[every])
         free = 1 - held(logits)
         gap = torch.cat([gap_of(query.lips) * 0, gap_of(self.mouths.lips[views.to(self.device)])])
         inside = self._inside(query.lips)[every]
         weight = self.shown(free, inside, gap, gap_of(query.lips)[every]) * part[:, None, None, None]
-        total = torch.zeros_like(own[:, :1]).index_add_(0, every, weight)
-        mean = torch.zeros_like(own).index_add_(0, every, weight * pictures) / total.clamp_min(1e-4)
-        return self.completed(mean, total.clamp(max=1), maps), total, free[: len(own)]
+        total = torch.zeros_like(inside[: len(crop)]).index_add_(0, every, weight)
+        mean = torch.zeros_like(pictures[: len(crop)]).index_add_(0, every, weight * pictures) / total.clamp_min(1e-4)
+        return self.completed(mean, total.clamp(max=1), maps), total, free[: len(crop)]
 
     def shown(self, free: torch.Tensor, inside: torch.Tensor, gap: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         """(N,1,h,w) how much of the wanted mouth a source shows: not what is held before it, (N,1,h/2,w/2) `free` of
@@ -138,14 +140,16 @@ class Method(TrainableTexture[FsganConfig]):
         return torch.lerp(painted, mouth, seen)
 
     def maps(self, lips: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
-        """(B,P,h/2,w/2) heatmaps of (B,18,2) lips and the jaw that goes with them."""
+        """(B,P,h/2,w/2) heatmaps of (B,18,2) lips and the jaw that goes with them, and the contours of the lips."""
         points = torch.cat([lips, self.jaw_of(lips, pose)[:, _JAW]], 1)
-        return heatmaps(points, self.space, self.half, _SPREAD)
+        landmarks = heatmaps(points, self.space, self.half, _SPREAD)
+        return torch.cat([landmarks, drawn_lips(lips, self.space, self.half)], 1)
 
-    def pasted(self, around: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """(N,3,h,w) the mouths of (N,) bank rows in the surroundings of (N,3,h,w) crops."""
+    def pasted(self, crop: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """(N,3,h,w) the mouths of (N,) bank rows in the surroundings of (N,3,Hm,Wm) crops, of whose own mouths nothing
+        is left."""
         mouths = self.mouths.crops(rows).to(self.device).float() / 255
-        return torch.lerp(around, resized(mouths, self.size), self.region)
+        return resized(torch.where(self.region > 0, mouths, crop), self.size)
 
     def _inside(self, lips: torch.Tensor) -> torch.Tensor:
         """(B,1,h,w) in [0,1]: the opening of (B,18,2) lips."""
@@ -180,7 +184,7 @@ class Method(TrainableTexture[FsganConfig]):
 
         def rebuilt(drawn: torch.Tensor, truth: torch.Tensor) -> dict[str, torch.Tensor]:
             return {
-                "perceptual": config.perceptual * losses.perceptual(drawn, truth),
+                "perceptual": config.perceptual * losses.features(drawn, truth),
                 "pixel": 2 * config.pixel * losses.l1(drawn, truth),  # the paper's is for pictures in [-1,1]
             }
 
@@ -193,8 +197,10 @@ class Method(TrainableTexture[FsganConfig]):
         def reenactment(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
             discriminators.requires_grad_(False)
             drawn, mistaken = self._learnt_pairs(batch)
-            truth = self._pairs.truth.repeat(len(drawn) // len(batch.truth), 1, 1, 1)
-            terms = rebuilt(drawn, truth) | {"fools": fooling(drawn[: len(batch.truth)])}
+            truth = self._pairs.truth
+            terms = rebuilt(drawn, torch.cat([truth, truth])[: len(drawn)]) | {
+                "fools": fooling(drawn[: len(batch.truth)])
+            }
             return terms | {"parts": config.segmentation * mistaken}
 
         def completion(batch: TextureBatch) -> Mapping[str, torch.Tensor]:
@@ -220,28 +226,32 @@ class Method(TrainableTexture[FsganConfig]):
         ]
 
     def _learnt_pairs(self, batch: TextureBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """(S*B,3,h,w) the truths' mouths, reenacted from other rows of the bank in one step, then in two; and the cross
-        entropy of what they show. Where something is held before the source, and around the mouth, they are the truth.
+        """(B+T,3,h,w) the truths' mouths, reenacted from other rows of the bank in one step, then the first T of them
+        in two; and the cross entropy of what they show. Where something is held before the source, and around the
+        mouth, they are the truth.
 
         The segmentation of what two steps drew counts the more, the longer it learns: from 0 to 1 (the paper's weight
         of the segmentation of reenacted faces)."""
         query, net = batch.query, self.nets["reenactment"]
-        truth, own = resized(batch.truth, self.size), resized(query.own_crop, self.size)
-        rows = self.sources(batch.row)
-        shape, (source, _) = covered(self.pasted(own, rows), truth, self.config.covered)
+        truth, rows = resized(batch.truth, self.size), self.sources(batch.row)
+        shape, (source, _) = covered(self.pasted(query.own_crop, rows), truth, self.config.covered)
         maps = self.maps(query.lips, query.pose)
-        passes = [self.reenact(source, maps)]
-        if self.config.stepwise:
-            lips = (query.lips + self.mouths.lips[rows.to(self.device)]) / 2
-            passes.append(self.reenact(self.reenact(source, self.maps(lips, query.pose))[0], maps))
-        taken = self.shows_small * (1 - shape)
-        drawn = [torch.lerp(truth, picture, taken) for picture, _ in passes]
         parts = lip_parts(query.lips, self.space, self.half)
         parts[resized(shape, self.half)[:, 0] > 0.5] = _HELD
-        mistaken = [F.cross_entropy(logits, parts) for _, logits in passes]
+        picture, logits = self.reenact(source, maps)
+        mistaken = F.cross_entropy(logits, parts)
         learnt = net.get_buffer("steps").add_(1) / self.config.steps
-        self._pairs = _Pairs(drawn[0].detach(), truth, maps, self._inside(query.lips))
-        return torch.cat(drawn), sum(mistaken[1:], start=mistaken[0] * 0) * learnt.clamp(max=1) + mistaken[0]
+        two = round(self.config.stepwise * len(truth))
+        if two:
+            lips = (query.lips[:two] + self.mouths.lips[rows[:two].to(self.device)]) / 2
+            halfway, _ = self.reenact(source[:two], self.maps(lips, query.pose[:two]))
+            again, logits = self.reenact(halfway, maps[:two])
+            picture = torch.cat([picture, again])
+            mistaken = mistaken + learnt.clamp(max=1) * F.cross_entropy(logits, parts[:two])
+        every = torch.cat([torch.arange(len(truth)), torch.arange(two)])
+        drawn = torch.lerp(truth[every], picture, (self.shows_small * (1 - shape))[every])
+        self._pairs = _Pairs(drawn[: len(truth)].detach(), truth, maps, self._inside(query.lips))
+        return drawn, mistaken
 
     def _holes(self, pairs: _Pairs) -> torch.Tensor:
         """(B,1,h,w) in [0,1]: what is erased to be drawn anew: shapes by lot, half of the time the opening."""
