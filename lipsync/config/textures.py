@@ -216,9 +216,9 @@ class HybridConfig(TrainableConfig):
 class FsganConfig(TrainableConfig):
     """Views of the target reenacted, blended and completed (lipsync/textures/methods/fsgan.py)."""
 
-    steps: int = 400
+    steps: int = 300
     batch: int = 4
-    rate: float = Field(default=5e-4, description="the paper's is 2e-4; minutes of training need more")
+    rate: float = Field(default=1e-3, description="the paper's is 2e-4; minutes of training need more")
     channels: int = Field(default=16, description="of the reenactment's first layer, at half the size")
     levels: int = Field(default=3, description="halvings below that size")
     blocks: int = Field(default=2, description="residual blocks at the bottom")

@@ -7,11 +7,11 @@ something was held before it or its mouth was closed, a second network completes
 well: where its mask finds something before the face, alpha falls.
 
 Pairs (source, landmarks of another frame) are learnt in one step and in two, by the landmarks half-way: reconstruction
-by perceptual and pixel terms, adversarial and segmentation terms, with the paper's weights.
+by perceptual and pixel terms, adversarial and segmentation terms, with the paper's weights but for the pixels'.
 
-Beyond the paper: one person, learnt in minutes; the lips' contours beside the heatmaps; a gate that says where the
-generator paints over the source; and the detail of the views that is finer than the network's pixels is warped onto the
-wanted lips and put back."""
+Beyond the paper: one person, learnt in minutes; the lips' contours beside the heatmaps; a gate that says where, away
+from the lips, the generator paints over the source; and the detail of the views that is finer than the network's pixels
+is warped onto the wanted lips and put back."""
 
 from __future__ import annotations
 
@@ -28,16 +28,18 @@ from lipsync.core.texture import TextureQuery
 from lipsync.core.types import N_LIPS, MouthSpace, TargetAnalysis
 from lipsync.textures.augmentation import covered
 from lipsync.textures.candidates import CandidateWarp, Mouths, resampling_loss, resharpened
-from lipsync.textures.nets import drawn_lips, heatmaps, lip_parts, lower_face, net_size, resized
+from lipsync.textures.nets import drawn_lips, heatmaps, lip_parts, lower_face, near_lips, net_size, resized
 from lipsync.textures.trainable import LossTerms, Objective, TextureBatch, TrainableTexture
 from lipsync.textures.translation import Discriminators, ResUNet, signed
 from lipsync.textures.views import Views
 
 #: What a pixel shows: the first three as `lip_parts` says; the last is what is held before the face.
 _OPENING, _HELD, _N_PARTS = 2, 3, 4
-#: The part of the jaw line inside the crop, and how many maps there are of lips, jaw, and the lips' contours.
+#: The part of the jaw line inside the crop, and how many maps there are: of lips, jaw, the lips' contours, the hill.
 _JAW = slice(3, 14)
-_N_MAPS = N_LIPS + 11 + 3
+_N_MAPS = N_LIPS + 11 + 3 + 1
+#: How steep the hill is inside which nothing of the source is copied: it reaches as far as a mouth.
+_STEEP = 3.0
 #: Width of a landmark's heatmap, eye distances.
 _SPREAD = 0.03
 #: How fast the drawn mouth takes over inside the redrawn region.
@@ -126,24 +128,27 @@ class Method(TrainableTexture[FsganConfig]):
 
     def reenact(self, source: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(N,3,h,w) the sources with the landmarks of the (N,P,h/2,w/2) maps, and (N,4,h/2,w/2) logits of what these
-        show."""
+        show. About the wanted lips all is painted: a gate that may copy there learns to copy, and never to reenact."""
         made, logits = self.nets["reenactment"](signed(source), maps)
         painted, gate = made.float().sigmoid().split([3, 1], 1)
-        return torch.lerp(source, painted, gate), logits.float()
+        anyway = resized(maps[:, -1:], self.size).clamp(0, 1)
+        return torch.lerp(source, painted, torch.maximum(gate, anyway)), logits.float()
 
     def completed(self, mouth: torch.Tensor, seen: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
         """The (B,3,h,w) mouths, drawn anew as far as they are not (B,1,h,w) seen."""
-        if float(seen.detach().min()) > 0.999:
+        if not torch.is_grad_enabled() and float(seen.min()) > 0.999:
             return mouth
         known = torch.cat([torch.lerp(torch.full_like(mouth, 0.5), mouth, seen), seen], 1)
         painted = self.nets["completion"](signed(known), maps)[0].float().sigmoid()
         return torch.lerp(painted, mouth, seen)
 
     def maps(self, lips: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
-        """(B,P,h/2,w/2) heatmaps of (B,18,2) lips and the jaw that goes with them, and the contours of the lips."""
+        """(B,P,h/2,w/2) heatmaps of (B,18,2) lips and the jaw that goes with them, the contours of the lips, and the
+        hill about them where nothing is copied."""
         points = torch.cat([lips, self.jaw_of(lips, pose)[:, _JAW]], 1)
         landmarks = heatmaps(points, self.space, self.half, _SPREAD)
-        return torch.cat([landmarks, drawn_lips(lips, self.space, self.half)], 1)
+        hill = (_STEEP * near_lips(lips, self.space, self.half)).clamp(max=1)
+        return torch.cat([landmarks, drawn_lips(lips, self.space, self.half), hill], 1)
 
     def pasted(self, crop: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """(N,3,h,w) the mouths of (N,) bank rows in the surroundings of (N,3,Hm,Wm) crops, of whose own mouths nothing
