@@ -216,7 +216,7 @@ class HybridConfig(TrainableConfig):
 class FsganConfig(TrainableConfig):
     """Views of the target reenacted, blended and completed (lipsync/textures/methods/fsgan.py)."""
 
-    steps: int = 300
+    steps: int = 200
     batch: int = 4
     rate: float = Field(default=1e-3, description="the paper's is 2e-4; minutes of training need more")
     channels: int = Field(default=16, description="of the reenactment's first layer, at half the size")
@@ -226,13 +226,13 @@ class FsganConfig(TrainableConfig):
     discriminator_channels: int = 16
     perceptual: float = Field(default=1.0, description="weight of the features of a reconstruction")
     pixel: float = Field(
-        default=1.0, description="weight of its pixels; the paper's is 0.1, beside features that know colours better"
+        default=5.0, description="weight of its pixels; the paper's is 0.1, beside features that know colours better"
     )
     adversarial: float = Field(default=0.001, description="weight of fooling the discriminators")
     segmentation: float = Field(default=0.1, description="weight of the cross entropy of what a pixel shows")
     stepwise: float = Field(
-        default=0.5,
-        description="share of the pairs that are learnt in two steps as well, by the landmarks half-way; paper: 1",
+        default=1.0,
+        description="share of the unlike pairs that are learnt in two steps as well, by the landmarks half-way",
     )
     covered: float = Field(default=0.3, description="share of sources that something is held before")
     own: float = Field(

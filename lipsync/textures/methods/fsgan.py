@@ -4,14 +4,14 @@ of the wanted landmarks into the picture with these landmarks, and says what eac
 Sources are the real mouths around the wanted one on the appearance map (`lipsync.textures.views`), set into the frame's
 own surroundings; their reenactments are blended by the map's barycentric weights. What no source shows, because
 something was held before it or its mouth was closed, a second network completes. The frame's own crop is reenacted as
-well: where its mask finds something before the face, alpha falls.
+well: where its mask finds something before the face, alpha falls; `own` says how much of its picture is seen.
 
 Pairs (source, landmarks of another frame) are learnt in one step and in two, by the landmarks half-way: reconstruction
 by perceptual and pixel terms, adversarial and segmentation terms, with the paper's weights but for the pixels'.
 
-Beyond the paper: one person, learnt in minutes; the lips' contours beside the heatmaps; a gate that says where, away
-from the lips, the generator paints over the source; and the detail of the views that is finer than the network's pixels
-is warped onto the wanted lips and put back."""
+Beyond the paper: one person, learnt in minutes; the lips' contours beside the heatmaps; the map's views are warped onto
+the wanted lips first, and a gate says where they are painted over (half of the pairs are such; the other sources are
+any, and about the lips all is painted); and what is finer in the views than the network's pixels is put back."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _TAKES_OVER = 2.0
 _LEAST = 0.004
 #: In training, no source of the same shot is nearer in time than this many frames.
 _APART = 13
-#: In training, sources are the nearest views half of the time: one of so many.
+#: In training, half of the sources are one of so many nearest views.
 _NEAREST = 4
 #: A mouth shows the inside of another if it is opened at least this much of the other's opening.
 _ENOUGH, _CLOSED = 0.6, 0.005
@@ -62,6 +62,17 @@ class _Pairs:
     truth: torch.Tensor
     maps: torch.Tensor
     inside: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Views to draw a query's rows from. row: (N,) the query's rows; rows: (N,) the bank's, on the CPU; part: (N,)
+    their shares, which add up to 1 for each row; mouths: (N,3,Hm,Wm) in [0,1], warped onto the wanted lips."""
+
+    row: torch.Tensor
+    rows: torch.Tensor
+    part: torch.Tensor
+    mouths: torch.Tensor
 
 
 class Method(TrainableTexture[FsganConfig]):
@@ -93,27 +104,40 @@ class Method(TrainableTexture[FsganConfig]):
     # --- drawing ---
 
     def draw(self, query: TextureQuery) -> tuple[torch.Tensor, torch.Tensor]:
-        index, share = self.views.around(query.lips, query.pose)
-        mouth, seen, alpha = self.reenacted(query, index, share)
-        mouth = self._detailed(resized(mouth, self.shows.shape[2:]), seen, query, index, share)
+        views = self.warped(query, *self.views.around(query.lips, query.pose))
+        mouth, seen, alpha = self.reenacted(query, views)
+        mouth = self._detailed(resized(mouth, self.shows.shape[2:]), seen, query, views)
         return torch.lerp(query.own_crop, mouth, self.shows), alpha
 
-    def reenacted(
-        self, query: TextureQuery, index: torch.Tensor, share: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of net size: (B,3,h,w) mouths blended of the (B,C) bank rows by their (B,C) shares, and completed; (B,1,h,w)
-        how much of them the sources show; and (B,1,h/2,w/2) how much is free of what is held before the frame's own."""
+    def warped(self, query: TextureQuery, index: torch.Tensor, share: torch.Tensor) -> _Sources:
+        """The (B,C) bank rows that have a part of the (B,C) shares, warped onto the wanted lips."""
+        share = share * (share > _LEAST)
+        row, corner = share.nonzero(as_tuple=True)
+        part, rows = (share / share.sum(1, keepdim=True))[row, corner].to(self.device), index[row, corner]
+        row = row.to(self.device)
+        return _Sources(row, rows, part, self._warped(rows, query.lips[row], query.pose[row]))
+
+    def _warped(self, rows: torch.Tensor, lips: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
+        """(N,3,Hm,Wm) in [0,1]: the mouths of (N,) bank rows, warped onto (N,18,2) lips and the jaw that goes with
+        them."""
+        at = rows.to(self.device)[:, None]
+        field = self.warp.fields(lips, self.jaw_of(lips, pose), self.mouths.lips[at], self.mouths.jaw[at])[:, 0]
+        return self.warp.apply(self._mouths_of(rows), field)
+
+    def _mouths_of(self, rows: torch.Tensor) -> torch.Tensor:
+        """(N,3,Hm,Wm) in [0,1] of (N,) bank rows on the CPU."""
+        return self.mouths.crops(rows).to(self.device).float() / 255
+
+    def reenacted(self, query: TextureQuery, views: _Sources) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of net size: (B,3,h,w) mouths blended of the reenacted views, and completed; (B,1,h,w) how much of them the
+        views show; and (B,1,h/2,w/2) how much is free of what is held before the frame's own."""
         crop, maps = query.own_crop, self.maps(query.lips, query.pose)
-        row, corner = (share > _LEAST).nonzero(as_tuple=True)
-        views, row = index[row, corner], row.to(self.device)
-        share = (share * (share > _LEAST)).to(self.device)
-        part = (1 - self.config.own) * (share / share.sum(1, keepdim=True))[row, corner.to(self.device)]
-        every = torch.cat([torch.arange(len(crop), device=self.device), row])
-        part = torch.cat([part.new_full((len(crop),), self.config.own), part])
-        sources = torch.cat([resized(crop, self.size), self.pasted(crop[row], views)])
-        pictures, logits = self.reenact(sources, maps[every])
+        every = torch.cat([torch.arange(len(crop), device=self.device), views.row])
+        part = torch.cat([views.part.new_full((len(crop),), self.config.own), (1 - self.config.own) * views.part])
+        sources = torch.cat([resized(crop, self.size), self.pasted(crop[views.row], views.mouths)])
+        pictures, logits = self.reenact(sources, torch.cat([maps, may_copy(maps[views.row])]))
         free = 1 - held(logits)
-        gap = torch.cat([gap_of(query.lips) * 0, gap_of(self.mouths.lips[views.to(self.device)])])
+        gap = torch.cat([gap_of(query.lips) * 0, gap_of(self.mouths.lips[views.rows.to(self.device)])])
         inside = self._inside(query.lips)[every]
         weight = self.shown(free, inside, gap, gap_of(query.lips)[every]) * part[:, None, None, None]
         total = torch.zeros_like(inside[: len(crop)]).index_add_(0, every, weight)
@@ -150,34 +174,28 @@ class Method(TrainableTexture[FsganConfig]):
         hill = (_STEEP * near_lips(lips, self.space, self.half)).clamp(max=1)
         return torch.cat([landmarks, drawn_lips(lips, self.space, self.half), hill], 1)
 
-    def pasted(self, crop: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """(N,3,h,w) the mouths of (N,) bank rows in the surroundings of (N,3,Hm,Wm) crops, of whose own mouths nothing
-        is left."""
-        mouths = self.mouths.crops(rows).to(self.device).float() / 255
+    def pasted(self, crop: torch.Tensor, mouths: torch.Tensor) -> torch.Tensor:
+        """(N,3,h,w) the (N,3,Hm,Wm) mouths in the surroundings of as many crops, of whose own mouths nothing is
+        left."""
         return resized(torch.where(self.region > 0, mouths, crop), self.size)
 
     def _inside(self, lips: torch.Tensor) -> torch.Tensor:
         """(B,1,h,w) in [0,1]: the opening of (B,18,2) lips."""
         return resized((lip_parts(lips, self.space, self.half) == _OPENING)[:, None].float(), self.size).clamp(0, 1)
 
-    def _detailed(
-        self, mouth: torch.Tensor, seen: torch.Tensor, query: TextureQuery, index: torch.Tensor, share: torch.Tensor
-    ) -> torch.Tensor:
-        """The (B,3,Hm,Wm) mouths with the detail of their views, warped onto the lips, that is finer than the network's
-        pixels; as sharp as the views are."""
-        index, share = index.to(self.device), share.to(self.device)
-        field = self.warp.fields(
-            query.lips, self.jaw_of(query.lips, query.pose), self.mouths.lips[index], self.mouths.jaw[index]
-        )
-        seen, strength = resized(seen, mouth.shape[2:]).clamp(0, 1), self.config.detail
+    def _detailed(self, mouth: torch.Tensor, seen: torch.Tensor, query: TextureQuery, views: _Sources) -> torch.Tensor:
+        """The (B,3,Hm,Wm) mouths with the detail of their warped views that is finer than the network's pixels; as
+        sharp as the views are."""
+        full = mouth.shape[2:]
+        strength = self.config.detail * resized(seen, full).clamp(0, 1)
         drawn = []
         for b, rgb in enumerate(mouth):
-            near = share[b] > _LEAST
-            crops, weight = self.mouths.crops(index[b, near]).float() / 255, share[b, near] / share[b, near].sum()
-            mean = (self.warp.apply(crops, field[b, near]) * weight[:, None, None, None]).sum(0, keepdim=True)
-            rgb = rgb + strength * (seen[b] * (mean - resized(resized(mean, self.size), mean.shape[2:])))[0]
+            mine = views.row == b
+            weight, filmed = views.part[mine], self._mouths_of(views.rows[mine.cpu()])
+            mean = (views.mouths[mine] * weight[:, None, None, None]).sum(0, keepdim=True)
+            rgb = rgb + (strength[b] * (mean - resized(resized(mean, self.size), full)))[0]
             given = (weight, query.lips[b], self.space, self.resampling_loss, self.config.resharpen)
-            drawn.append(resharpened(rgb, crops, *given))
+            drawn.append(resharpened(rgb, filmed, *given))
         return torch.stack(drawn)
 
     # --- learning ---
@@ -238,15 +256,17 @@ class Method(TrainableTexture[FsganConfig]):
         The segmentation of what two steps drew counts the more, the longer it learns: from 0 to 1 (the paper's weight
         of the segmentation of reenacted faces)."""
         query, net = batch.query, self.nets["reenactment"]
-        truth, rows = resized(batch.truth, self.size), self.sources(batch.row)
-        shape, (source, _) = covered(self.pasted(query.own_crop, rows), truth, self.config.covered)
+        truth, rows, unlike = resized(batch.truth, self.size), self.sources(batch.row), len(batch.row) // 2
+        mouths = self._mouths_of(rows)
+        mouths[unlike:] = self._warped(rows[unlike:], query.lips[unlike:], query.pose[unlike:])
+        shape, (source, _) = covered(self.pasted(query.own_crop, mouths), truth, self.config.covered)
         maps = self.maps(query.lips, query.pose)
         parts = lip_parts(query.lips, self.space, self.half)
         parts[resized(shape, self.half)[:, 0] > 0.5] = _HELD
-        picture, logits = self.reenact(source, maps)
+        picture, logits = self.reenact(source, torch.cat([maps[:unlike], may_copy(maps[unlike:])]))
         mistaken = F.cross_entropy(logits, parts)
         learnt = net.get_buffer("steps").add_(1) / self.config.steps
-        two = round(self.config.stepwise * len(truth))
+        two = round(self.config.stepwise * unlike)
         if two:
             lips = (query.lips[:two] + self.mouths.lips[rows[:two].to(self.device)]) / 2
             halfway, _ = self.reenact(source[:two], self.maps(lips, query.pose[:two]))
@@ -265,13 +285,13 @@ class Method(TrainableTexture[FsganConfig]):
         return torch.maximum(shape, pairs.inside * closed)
 
     def sources(self, rows: torch.Tensor) -> torch.Tensor:
-        """(B,) bank rows on the CPU to reenact the (B,) rows from, none near them in time: half of them any, half one
-        of the nearest on the map."""
+        """(B,) bank rows on the CPU to draw the (B,) rows from, none near them in time: for the first half any, for the
+        others one of the nearest on the map."""
         distance = self._apart(rows)
-        anyone = torch.multinomial((distance < torch.inf).float().clamp_min(1e-9), 1)
+        anyone = torch.multinomial((distance < torch.inf).float().clamp_min(1e-9), 1)[:, 0]
         nearest = distance.topk(min(_NEAREST, distance.shape[1]), largest=False).indices
-        near = nearest.gather(1, torch.randint(0, nearest.shape[1], (len(rows), 1)))
-        return torch.where(torch.rand(len(rows), 1) < 0.5, anyone, near)[:, 0]
+        near = nearest.gather(1, torch.randint(0, nearest.shape[1], (len(rows), 1)))[:, 0]
+        return torch.cat([anyone[: len(rows) // 2], near[len(rows) // 2 :]])
 
     def _apart(self, rows: torch.Tensor) -> torch.Tensor:
         """(B,K) how far the bank's mouths are on the map from its (B,) rows; infinite for their neighbours in time."""
@@ -284,8 +304,14 @@ class Method(TrainableTexture[FsganConfig]):
         distance, index = self._apart(batch.row).topk(min(_NEAREST, len(self.places)), largest=False)
         share = 1 / (distance + 1e-3)
         share = share / share.sum(1, keepdim=True)
-        mouth = resized(self.reenacted(batch.query, index, share)[0], self.shows.shape[2:])
+        views = self.warped(batch.query, index, share)
+        mouth = resized(self.reenacted(batch.query, views)[0], self.shows.shape[2:])
         return torch.lerp(batch.query.own_crop, mouth, self.shows).clamp(0, 1)
+
+
+def may_copy(maps: torch.Tensor) -> torch.Tensor:
+    """The (N,P,h/2,w/2) maps without the hill: for sources whose lips are where they are wanted."""
+    return torch.cat([maps[:, :-1], torch.zeros_like(maps[:, -1:])], 1)
 
 
 def held(logits: torch.Tensor) -> torch.Tensor:
