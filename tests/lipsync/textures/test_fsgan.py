@@ -13,6 +13,7 @@ from lipsync.core.texture import TextureQuery
 from lipsync.learning.losses import Losses
 from lipsync.learning.textures import Examples
 from lipsync.textures import get_method
+from lipsync.textures.augmentation import covered
 from lipsync.textures.methods.fsgan import _HELD, gap_of, held
 from lipsync.textures.nets import heatmaps, lip_parts, lower_face, near_lips, resized
 from lipsync.textures.translation import ResUNet
@@ -62,7 +63,7 @@ def trained(subject, steps, terms=None, **changes):
 
 @pytest.fixture(scope="module")
 def learnt(subject):
-    return trained(subject, 120, rate=4e-3, perceptual=10.0, segmentation=2.0, covered=0.5, stepwise=0.25)
+    return trained(subject, 130, rate=4e-3, segmentation=1.0, covered=0.5, stepwise=0.0)
 
 
 def query_of(subject, rows, other):
@@ -112,7 +113,9 @@ def test_sources_are_no_neighbours_in_time(subject):
     assert not ((np.abs(found - 55) < 13) & (found < 60)).any() and (found >= 60).any() and (found < 43).any()
     unlike = np.abs(method.views.places[found] - method.views.places[55]).sum(1)
     nearest = np.sort(np.abs(method.views.places - method.views.places[55]).sum(1)[np.r_[0:43, 60:80]])[3]
-    assert 0.45 < (unlike <= nearest + 1e-6).mean() < 0.75, "half are among the nearest four, and the others are any"
+    assert (unlike[150:] <= nearest + 1e-6).all() and (unlike[:150] <= nearest + 1e-6).mean() < 0.3, (
+        "any, then near ones"
+    )
 
 
 def test_the_mouth_that_was_there_is_not_drawn(subject):
@@ -126,6 +129,17 @@ def test_the_mouth_that_was_there_is_not_drawn(subject):
     assert torch.equal(first[inside], second[inside]) and torch.equal(first[still], query.crop[still])
     own = small(subject, own=1.0)
     assert not torch.equal(own.render(query).rgb[inside], own.render(other).rgb[inside]), "here it is the source"
+
+
+def test_views_are_warped_onto_the_wanted_lips(subject):
+    method, rows, others = small(subject), np.array([5, 30]), torch.tensor([[9, 12], [40, 34]])
+    query, truth = query_of(subject, rows, rows)
+    views = method.warped(query, others, torch.tensor([[1.0, 0.0], [0.25, 0.75]]))
+    assert views.row.tolist() == [0, 1, 1] and views.rows.tolist() == [9, 40, 34]
+    assert torch.allclose(views.part, torch.tensor([1.0, 0.25, 0.75]))
+    unwarped = torch.from_numpy(subject.bank.take(views.rows.numpy())).float() / 255
+    error = lambda mouths: (mouths - truth[views.row]).abs().mean((1, 2, 3))
+    assert (error(views.mouths) < 0.5 * error(unwarped)).all()
 
 
 def test_every_network_moves_and_the_segmentation_of_two_steps_counts_ever_more(subject):
@@ -154,7 +168,7 @@ def test_the_schedule_of_the_segmentation(subject):
         examples = Examples(subject.bank, None, torch.device("cpu"), torch.Generator().manual_seed(0))
         found.append(float(method.objectives(Plain())[0].loss(examples.draw(4))["parts"].detach()))
     assert found[1] == pytest.approx(2 * found[0], rel=0.1), "untrained, either cross entropy is log 4"
-    assert found[0] == pytest.approx(0.1 * np.log(4), rel=0.1)
+    assert found[0] == pytest.approx(0.1 * np.log(4), rel=0.2)
 
 
 def test_it_learns_to_reenact_mouths_that_say_something_else(subject, learnt):
@@ -163,25 +177,24 @@ def test_it_learns_to_reenact_mouths_that_say_something_else(subject, learnt):
     query, truth = query_of(subject, rows, (rows + 9) % 80)
     weight = near_lips(query.lips, subject.bank.space, tuple(truth.shape[2:])) > 0.3
     error = lambda drawn: float((drawn - truth).abs()[weight.expand_as(truth)].mean())
-    unlike = torch.from_numpy((rows + 9) % 80)[:, None]
+    mouths = torch.from_numpy(subject.bank.take((rows + 9) % 80)).float() / 255
+    said = query.lips[torch.from_numpy((np.arange(len(rows)) + 3) % len(rows))]
     with torch.no_grad():
-        drawn = learnt.reenacted(query, unlike, torch.ones(len(rows), 1))[0]
-        other = dataclasses.replace(query, lips=query.lips[torch.from_numpy((np.arange(len(rows)) + 3) % len(rows))])
-        mistaken = learnt.reenacted(other, unlike, torch.ones(len(rows), 1))[0]
+        source = learnt.pasted(query.crop, mouths)
+        drawn, mistaken = (learnt.reenact(source, learnt.maps(lips, query.pose))[0] for lips in (query.lips, said))
     drawn, mistaken = (resized(x, truth.shape[2:]) for x in (drawn, mistaken))
     assert error(drawn) < 0.8 * error(query.crop), (error(drawn), error(query.crop))
     assert error(drawn) < 0.8 * error(mistaken), (error(drawn), error(mistaken))
 
 
 def test_alpha_keeps_what_is_held_before_the_mouth(subject, learnt):
-    space = subject.bank.space
-    query, _ = query_of(subject, np.array([5, 30]), np.array([20, 60]))
-    crop = query.crop.clone()
-    top, left = int(0.35 * space.height), int(0.3 * space.width)
-    something = (slice(None), slice(None), slice(top, top + space.height // 4), slice(left, left + space.width // 4))
-    crop[something] = torch.tensor([0.2, 0.5, 0.9])[:, None, None]
+    rows = np.arange(5, 75, 10)
+    query, truth = query_of(subject, rows, rows[::-1].copy())
+    torch.manual_seed(3)
+    shape, (crop, _) = covered(query.crop, truth, 1.0)
     free, alpha = learnt.render(query).alpha, learnt.render(dataclasses.replace(query, crop=crop)).alpha
-    assert float(free.mean()) > 0.97 and float(alpha[something].mean()) < 0.8
+    assert float(free.mean()) > 0.97, "nothing covers the mouth, though it says something else"
+    assert float(alpha[shape > 0.9].mean()) < float(alpha[shape < 0.1].mean()) - 0.2
 
 
 def test_the_completion_draws_what_no_source_shows(subject, learnt):
