@@ -52,6 +52,8 @@ _APART = 13
 _NEAREST = 4
 #: A mouth shows the inside of another if it is opened at least this much of the other's opening.
 _ENOUGH, _CLOSED = 0.6, 0.005
+#: What views of this share together show needs no completing.
+_SUFFICES = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,8 @@ class Method(TrainableTexture[FsganConfig]):
         weight = self.shown(free, inside, gap, gap_of(query.lips)[every]) * part[:, None, None, None]
         total = torch.zeros_like(inside[: len(crop)]).index_add_(0, every, weight)
         mean = torch.zeros_like(pictures[: len(crop)]).index_add_(0, every, weight * pictures) / total.clamp_min(1e-4)
-        return self.completed(mean, total.clamp(max=1), maps), total, free[: len(crop)]
+        seen = (total / _SUFFICES).clamp(max=1)
+        return self.completed(mean, seen, maps), seen, free[: len(crop)]
 
     def shown(self, free: torch.Tensor, inside: torch.Tensor, gap: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         """(N,1,h,w) how much of the wanted mouth a source shows: not what is held before it, (N,1,h/2,w/2) `free` of
