@@ -19,6 +19,7 @@ from lipsync.config.textures import (
     AppearanceMapConfig,
     AutoencoderConfig,
     CycleConfig,
+    FsganConfig,
     HybridConfig,
     MedianConfig,
     NearestConfig,
@@ -256,6 +257,7 @@ class DubConfig:
     style: StyleConfig = StyleConfig()
     cycle: CycleConfig = CycleConfig()
     hybrid: HybridConfig = HybridConfig()
+    fsgan: FsganConfig = FsganConfig()
     teeth: TeethConfig = TeethConfig()
     composite: CompositeConfig = CompositeConfig()
     write: WriteConfig = WriteConfig()

@@ -210,3 +210,43 @@ class HybridConfig(TrainableConfig):
     resharpen: float = Field(
         default=8.0, description="at most this much of the finest detail is given back for what fusing costs"
     )
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class FsganConfig(TrainableConfig):
+    """Views of the target reenacted, blended and completed (lipsync/textures/methods/fsgan.py)."""
+
+    steps: int = 200
+    batch: int = 4
+    rate: float = Field(default=1e-3, description="the paper's is 2e-4; minutes of training need more")
+    channels: int = Field(default=16, description="of the reenactment's first layer, at half the size")
+    levels: int = Field(default=3, description="halvings below that size")
+    blocks: int = Field(default=2, description="residual blocks at the bottom")
+    completion_channels: int = 12
+    discriminator_channels: int = 16
+    perceptual: float = Field(default=1.0, description="weight of the features of a reconstruction")
+    pixel: float = Field(
+        default=5.0, description="weight of its pixels; the paper's is 0.1, beside features that know colours better"
+    )
+    adversarial: float = Field(default=0.001, description="weight of fooling the discriminators")
+    segmentation: float = Field(default=0.1, description="weight of the cross entropy of what a pixel shows")
+    stepwise: float = Field(
+        default=1.0,
+        description="share of the unlike pairs that are learnt in two steps as well, by the landmarks half-way",
+    )
+    covered: float = Field(default=0.3, description="share of sources that something is held before")
+    own: float = Field(
+        default=0.0, description="share of the frame's own mouth, reenacted, beside the views of the appearance map"
+    )
+    detail: float = Field(
+        default=1.0, description="how much of the views' own detail, finer than the network's pixels, is put back"
+    )
+    resharpen: float = Field(
+        default=2.0, description="at most this much fine detail is given back for what blending costs; 0 = none"
+    )
+    pose_weight: float = Field(default=0.01, description="of the map: eye distances per degree of yaw and pitch")
+    opening_weight: float = Field(default=2.0, description="of the map: the mouth's opening against its width")
+    flat_axis: float = Field(
+        default=0.006, description="an axis of the map along which the views' standard deviation is less is left out"
+    )
+    duplicate: float = Field(default=0.008, description="of two views nearer than this the sharper one stays")

@@ -27,7 +27,7 @@ from lipsync.render.sharpness import as_sharp
 
 #: Skin colours are learnt from what lies lower than this (face frame): nostrils are dark.
 BELOW_NOSE = -0.28
-#: Over this much (eye distances) beside the drawn lips nothing to nearly everything of the drawn skin goes with the jaw.
+#: Over this much (eye distances) beside the drawn lips the drawn skin begins to go with the jaw.
 LIPS_STAY = 0.2
 
 

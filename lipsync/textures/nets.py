@@ -60,6 +60,24 @@ def drawn_lips(lips: torch.Tensor, space: MouthSpace, size: tuple[int, int]) -> 
     return torch.stack(layers, 1).reshape(len(lips), 3, *size)
 
 
+def heatmaps(points: torch.Tensor, space: MouthSpace, size: tuple[int, int], spread: float) -> torch.Tensor:
+    """(B,P,*size) in [0,1]: for each of (B,P,2) face-frame points a Gaussian of 1 at the point, `spread` eye distances
+    wide (FSGAN: Nirkin et al. 2019, after Wang et al. 2019)."""
+    at = _positions(space, size, points.device)
+    x, y = at[0, :, 0], at[:, 0, 1]
+    across, down = (
+        torch.exp(-((place - points[..., axis, None]) ** 2) / (2 * spread**2)) for axis, place in ((0, x), (1, y))
+    )
+    return down[..., :, None] * across[..., None, :]
+
+
+def lip_parts(lips: torch.Tensor, space: MouthSpace, size: tuple[int, int]) -> torch.Tensor:
+    """(B,*size) int64 what a pixel of (B,18,2) lips shows: 0 neither, 1 the lips, 2 the opening between them."""
+    at = _positions(space, size, lips.device).reshape(1, -1, 2)
+    outer, inner = (signed_distance(lips[:, edge], at) > 0 for edge in (_OUTER, INNER_EDGE))
+    return torch.where(inner, 2, outer.long()).reshape(len(lips), *size)
+
+
 def lip_numbers(lips: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
     """(B,39) lips (B,18,2) and pose (B,3) as numbers of about unit size."""
     return torch.cat([lips.flatten(1) * 4, pose / 10], 1)

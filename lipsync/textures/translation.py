@@ -1,5 +1,5 @@
-"""What pix2pix and pix2pixHD share: networks that turn one picture into another, their discriminators, and the game
-between them.
+"""What pix2pix, pix2pixHD and FSGAN share: networks that turn one picture into another, their discriminators, and the
+game between them.
 
 The picture to translate is the frame's own crop with its mouth blanked and the wanted lips drawn in; the answer is the
 crop with a mouth. Networks see pictures in [-1,1] and normalise within the picture, so that a row does not depend on
@@ -244,6 +244,47 @@ class Discriminators(nn.Module):
             seen.append(discriminator(x))
             x = F.avg_pool2d(x, 2)
         return seen
+
+
+class ResUNet(nn.Module):
+    """The generator of FSGAN (Nirkin et al. 2019): a U-Net of residual blocks, doubled bilinearly, its skips added,
+    at half the size, and a last layer at the full one that sees the picture again.
+
+    (B,n_in,h,w) picture and (B,n_maps,h/2,w/2) maps, such as heatmaps of landmarks, to (B,n_out,h,w) and
+    (B,n_parts,h/2,w/2) numbers of any size; sides must be multiples of 2**(levels+1). n: channels of the first level;
+    later ones have 2, then 4 times as many."""
+
+    def __init__(
+        self, n_in: int, n_maps: int, n_out: int, n_parts: int, n: int, levels: int = 3, blocks: int = 2
+    ) -> None:
+        super().__init__()
+        wide = [n * min(2**level, 4) for level in range(levels + 1)]
+        self.enter = nn.Sequential(*layer(n_in, n, 3, 2))
+        self.join = nn.Sequential(*layer(n + n_maps, n, 3), Block(n))
+        steps = list(pairwise(wide))
+        self.down = nn.ModuleList(nn.Sequential(*layer(a, b, 3, 2), *layer(b, b, 3)) for a, b in steps)
+        self.deep = nn.Sequential(*(Block(wide[-1]) for _ in range(blocks)))
+        self.up = nn.ModuleList(nn.Sequential(smoothly_doubled(), *layer(b, a, 3)) for a, b in reversed(steps))
+        self.parts = nn.Conv2d(n, n_parts, 3, 1, 1) if n_parts else None
+        self.grow = smoothly_doubled()
+        self.leave = nn.Sequential(*layer(n + n_in, n, 3), nn.Conv2d(n, n_out, 3, 1, 1, padding_mode="reflect"))
+        self.apply(start)
+
+    def forward(self, x: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        y = self.join(torch.cat([self.enter(x), maps], 1))
+        skips = []
+        for down in self.down:
+            skips.append(y)
+            y = down(y)
+        y = self.deep(y)
+        for up in self.up:
+            y = skips.pop() + up(y)
+        parts = None if self.parts is None else self.parts(y)
+        return self.leave(torch.cat([self.grow(y), x], 1)), parts
+
+
+def smoothly_doubled() -> nn.Upsample:
+    return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class Block(nn.Module):

@@ -24,6 +24,7 @@ TERMS = {
     "temporal": lambda a, b: Losses.temporal(a, b, 2),
     "feature_matching": lambda a, b: Losses.feature_matching([[a, 2 * a], [a]], [[b, 2 * b], [b]]),
     "perceptual": lambda a, b: Losses(perceptual="mouth-encoder").perceptual(a, b),
+    "features": lambda a, b: Losses(perceptual="mouth-encoder").features(a, b),
 }
 
 
@@ -46,6 +47,15 @@ def test_edges_by_hand():
         wanted += np.abs(step(a) - step(b)).mean()
     assert float(Losses.edge(pictures(0), pictures(1))) == pytest.approx(wanted, rel=1e-5)
     assert float(Losses.edge(pictures(0), pictures(0) + 0.1)) < 1e-6
+
+
+def test_a_networks_features_by_hand():
+    """Every layer counts the same, however large its numbers are."""
+    losses = Losses()
+    losses.__dict__["_network"] = ("by hand", lambda x: [x, 7 * x[:, :1]])
+    a, b = pictures(0), pictures(1)
+    wanted = [(x - y).abs().mean() / y.abs().mean() for x, y in ((a, b), (a[:, :1], b[:, :1]))]
+    assert float(losses.features(a, b)) == pytest.approx(float(sum(wanted) / 2), rel=1e-5)
 
 
 def test_features_by_hand():

@@ -21,9 +21,9 @@ from lipsync.textures.candidates import (
     following,
     resharpened,
 )
-from lipsync.textures.methods.appearance_map import ViewMap, without_duplicates
 from lipsync.textures.methods.nearest import Method as Nearest
 from lipsync.textures.methods.nearest import middle_of_best_run
+from lipsync.textures.views import ViewMap, without_duplicates
 from tests.support.drawn import draw, drawn_subject, lips_open
 
 GAPS = 0.06 + 0.06 * np.sin(np.arange(60) / 3.0)
