@@ -26,12 +26,12 @@ def portrait(
     cv2.fillPoly(
         neck,
         [_fixed([[-0.5, -0.2], [0.5, -0.2], [0.5, collar_at + 0.2], [0.0, collar_at], [-0.5, collar_at + 0.2]])],
-        1,
+        (1,),
         8,
         4,
     )
     face = np.zeros((HEIGHT, WIDTH), np.uint8)
-    cv2.fillPoly(face, [_fixed(moved_jaw(drop))], 1, 8, 4)
+    cv2.fillPoly(face, [_fixed(moved_jaw(drop))], (1,), 8, 4)
     rng = np.random.default_rng(seed)
     pores = cv2.GaussianBlur(rng.normal(0, 6, (HEIGHT, WIDTH, 1)).astype(np.float32), (0, 0), 1.0)[..., None]
     skin = np.array(SKIN, np.float32) + pores
