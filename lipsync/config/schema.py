@@ -189,6 +189,20 @@ class CompositeConfig:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
+class DoubtConfig:
+    """How doubtful each frame is (lipsync/render/doubt.py)."""
+
+    limit: float = Field(default=0.65, ge=0, description="frames that score above this, of 1, are told of")
+    spans: int = Field(default=8, ge=0, description="spans of such frames in the receipt, the worst")
+    soften: float = Field(
+        default=1.0,
+        ge=0,
+        description="wanted lips farther from all of the person's own mouths than this many times their usual distance "
+        "move towards them; 0 = never",
+    )
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class WriteConfig:
     """The output file (video/write.py)."""
 
@@ -260,6 +274,7 @@ class DubConfig:
     fsgan: FsganConfig = FsganConfig()
     teeth: TeethConfig = TeethConfig()
     composite: CompositeConfig = CompositeConfig()
+    doubt: DoubtConfig = DoubtConfig()
     write: WriteConfig = WriteConfig()
     cache: CacheConfig = CacheConfig()
     limits: LimitsConfig = LimitsConfig()

@@ -14,6 +14,7 @@ from lipsync.core.progress import Hook, silent
 from lipsync.core.runtime import one_thread, pick_device
 from lipsync.core.texture import TextureMethod
 from lipsync.core.types import TargetAnalysis
+from lipsync.pipelines.doubt import DubDoubt
 from lipsync.pipelines.models import check_texture, lip_model_for, texture_for
 from lipsync.pipelines.output import Dub, finish, open_writer, receipt_of
 from lipsync.render.loop import Scene, render
@@ -68,14 +69,17 @@ def dub(
     plan = make_plan(said.lips, said.voiced, subject, config)
     faces = faces_along(subject.track, plan, config.composite.fade_rows)
     scene = Scene(subject.films[0].stream, faces, subject.bank.space, subject.teeth)
+    doubt = DubDoubt.of(subject, plan, faces, cache, config)
     made = Dub(subject, speech, said, plan, out, more, config, preview_s)
 
     with open_writer(made, cache) as writer:
-        for rows, frames in render(plan, scene, method, config, device, speech=said.embedding, start=writer.n_done):
+        for rows, frames in render(
+            plan, scene, method, config, device, speech=said.embedding, start=writer.n_done, watch=doubt.watch
+        ):
             writer.write(frames)
             watch("dub", rows.stop, len(plan))
         made.receipt_path.unlink(missing_ok=True)  # a receipt must never stand beside another video
-    receipt = receipt_of(made, model, method, writer.facts, watch.seconds)
+    receipt = receipt_of(made, model, method, writer.facts, doubt.report(), watch.seconds)
     finish(made, receipt, cache)
     return receipt
 

@@ -22,6 +22,7 @@ from lipsync.store.fingerprint import fingerprint
 from lipsync.store.preflight import receipt_path
 from lipsync.store.receipt import (
     MADE_BY,
+    Doubt,
     InputFile,
     Inputs,
     Output,
@@ -113,7 +114,12 @@ def _ranges_folder(dub: Dub, cache: Cache) -> Path:
 
 
 def receipt_of(
-    dub: Dub, model: LipModel, method: TextureMethod, written: WrittenVideo, seconds: dict[str, float]
+    dub: Dub,
+    model: LipModel,
+    method: TextureMethod,
+    written: WrittenVideo,
+    doubt: Doubt,
+    seconds: dict[str, float],
 ) -> Receipt:
     """The receipt of a dub whose video is written."""
     subject, plan = dub.subject, dub.plan
@@ -133,6 +139,7 @@ def receipt_of(
         plan=PlannedRows(source=plan.source.tolist(), half=plan.half.astype(int).tolist()),
         rendered_share=float(plan.render.mean()),
         passed_through=spans_passed_through(plan, subject.track),
+        doubt=doubt,
         notes=[*dub.said.wave.notes, *subject.notes, *of_films, *written.notes, *of_model],
         seconds=seconds,
     )

@@ -20,6 +20,8 @@ from video.probe import VideoStream
 #: (rows, (B,3,H,W) uint8 frames) -> their mouths and the (B,18,2) lips these show.
 Draw = Callable[[slice, torch.Tensor], tuple[MouthTexture, np.ndarray]]
 Render = Callable[[TextureQuery], MouthTexture]
+#: Shown (rows, the frames beneath, the finished frames, the drawn mouths), as they come.
+Watch = Callable[[slice, torch.Tensor, torch.Tensor, MouthTexture], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,13 @@ def render(
     start: int = 0,
     answer: Render | None = None,
     blend: Join | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """(rows, (B,3,H,W) uint8 frames) with the plan's lips drawn by `method`, from row `start` on. Any range of rows is
     the same drawn alone.
 
     speech: (N,256) of all rows, for methods that need it; answer, blend: asked instead of `method.render` and of the
-    config's blend, to measure them.
+    config's blend, to measure them; watch: looks at what is drawn.
     """
     answer = answer or method.render
 
@@ -57,7 +60,7 @@ def render(
         mouth = answer(build_query(plan, scene.faces, scene.space, rows, frames, method, speech))
         return sharpen_teeth(mouth, scene.teeth, lips, scene.space, config.teeth), lips
 
-    return composited(plan, scene, draw, config, device, start, blend)
+    return composited(plan, scene, draw, config, device, start, blend, watch)
 
 
 def composited(
@@ -68,9 +71,13 @@ def composited(
     device: torch.device,
     start: int = 0,
     blend: Join | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """(rows, (B,3,H,W) uint8 frames) with the mouths that `draw` gives in place."""
     for rows, frames in frames_along(scene.stream, plan, config.batch, start):
         frames = frames.to(device)
         mouth, lips = draw(rows, frames)
-        yield rows, composite(frames, mouth, lips, scene.faces, rows, scene.space, config.composite, blend)
+        drawn = composite(frames, mouth, lips, scene.faces, rows, scene.space, config.composite, blend)
+        if watch is not None:
+            watch(rows, frames, drawn, mouth)
+        yield rows, drawn

@@ -15,6 +15,7 @@ from lipsync.core.graphics import Graphics
 from lipsync.core.texture import TextureMethod, TextureQuery
 from lipsync.core.track import eye_distance_px, jaw_in_face
 from lipsync.core.types import DubPlan, FaceTrack, LipTrack, MouthSpace, TargetAnalysis
+from lipsync.render.doubt import known_mouths, softened
 from lipsync.render.jaw import chin_per_opening
 from lipsync.render.retime import Timing, retime
 from video.clock import FrameClock
@@ -24,7 +25,8 @@ from video.read import read_rows
 
 
 def make_plan(lips: LipTrack, voiced: np.ndarray, subject: TargetAnalysis, config: DubConfig) -> DubPlan:
-    """What every output row shows: a target frame chosen by `retime`, and the lips to draw there."""
+    """What every output row shows: a target frame chosen by `retime`, and the lips to draw there: the given ones, but
+    for those that the person's own mouths cannot show."""
     track = subject.track
     origin = track.pixel_from_face[:, :2, 2] / eye_distance_px(track)
     timing = retime(
@@ -39,6 +41,7 @@ def make_plan(lips: LipTrack, voiced: np.ndarray, subject: TargetAnalysis, confi
     )
     n = len(timing)
     whole = lips.frames
+    lips = softened(lips, known_mouths(subject.bank, float(subject.video.clock.rate)), config.doubt)
     clock = whole if n == len(lips) else FrameClock(whole.pts[:n], whole.base, int(whole.pts[n]))
     lips = LipTrack(lips.points[:n], lips.valid[:n], clock)
     render = track.valid[timing.source] & track.valid[_following(timing)]

@@ -99,6 +99,24 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class DoubtfulSpan(Span):
+    """Output rows that may look wrong; reason: the main one. value: the highest score."""
+
+    value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """How far the dub is to be doubted. curve: score in [0,1] of every output row, two digits, 0 where it passed
+    through; limit: above it a row is told of; share: of rows above it; spans: the worst of them."""
+
+    limit: float = 0.0
+    share: float = 0.0
+    spans: list[DoubtfulSpan] = field(default_factory=list[DoubtfulSpan])
+    curve: list[float] = field(default_factory=list[float])
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """Exactly what the JSON file holds, in its order. id: of what it is made from; made_by: versions; lips: of the lip
     model's training; texture: the method, and what it learned; mouths: in the bank; seconds: by step.
@@ -118,6 +136,7 @@ class Receipt:
     plan: PlannedRows = field(default_factory=PlannedRows)
     rendered_share: float = 0.0
     passed_through: list[Span] = field(default_factory=list[Span])
+    doubt: Doubt = field(default_factory=Doubt)
     notes: list[str] = field(default_factory=list[str])
     seconds: dict[str, float] = field(default_factory=dict[str, float])
 
@@ -161,6 +180,7 @@ class Receipt:
             f"rendered in {self.seconds['total']:.0f} s.",
             _of_lips(self.lips),
             *(f"Passed through unchanged: {s.from_s:.2f}-{s.to_s:.2f} s ({s.reason})." for s in self.passed_through),
+            *_of_doubt(self.doubt),
             *(f"Note: {note}" for note in self.notes),
         ]
 
@@ -249,3 +269,15 @@ def _of_lips(lips: Mapping[str, Any]) -> str:
         f"{text}; on held-out speech: error {lips['lmd']:.4f} eye distances, "
         f"opening r {lips['opening_r']:.2f}{span}, articulation {lips['articulation']:.2f}{met}."
     )
+
+
+def _of_doubt(doubt: Doubt) -> list[str]:
+    """One line where there are doubtful spans."""
+    if not doubt.spans:
+        return []
+    worst = max(doubt.spans, key=lambda span: span.value)
+    return [
+        f"Look at {100 * doubt.share:.0f} % of the frames: doubtful most at {worst.from_s:.2f}-{worst.to_s:.2f} s "
+        f"({worst.reason}; score {worst.value:.2f}); the receipt lists {len(doubt.spans)} "
+        f"{'span' if len(doubt.spans) == 1 else 'spans'}."
+    ]

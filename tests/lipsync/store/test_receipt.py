@@ -5,7 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from lipsync.store.receipt import InputFile, Inputs, Output, PlannedRows, Receipt, Retiming, Span, SpeechFile
+from lipsync.store.receipt import (
+    Doubt,
+    DoubtfulSpan,
+    InputFile,
+    Inputs,
+    Output,
+    PlannedRows,
+    Receipt,
+    Retiming,
+    Span,
+    SpeechFile,
+)
 
 RECEIPT = Receipt(
     id="ab",
@@ -21,6 +32,7 @@ RECEIPT = Receipt(
     plan=PlannedRows([0, 1], [0, 1]),
     rendered_share=0.9,
     passed_through=[Span(0, 4, 0.0, 0.2, "no face")],
+    doubt=Doubt(0.5, 0.05, [DoubtfulSpan(5, 6, 0.2, 0.28, "torn or doubled lips", 0.8)], [0.0, 0.8]),
     notes=["odd"],
     seconds={"total": 3.0},
 )
@@ -37,10 +49,13 @@ def test_the_file_has_the_keys_that_programs_read():
     plain = RECEIPT.to_plain()
     assert " ".join(plain) == (
         "id made_by ai_edited inputs config output lips texture mouths retiming plan rendered_share passed_through "
-        "notes seconds"
+        "doubt notes seconds"
     )
     assert plain["inputs"]["speech"] == {"path": "s.wav", "sha256": "2", "duration_s": 2.4}
     assert " ".join(plain["output"]) == "path frames duration_s rate bytes speech sha256"
+    assert plain["doubt"]["curve"] == [0.0, 0.8] and plain["doubt"]["spans"][0] == {
+        "from_row": 5, "to_row": 6, "from_s": 0.2, "to_s": 0.28, "reason": "torn or doubled lips", "value": 0.8
+    }  # fmt: skip
     assert plain["passed_through"] == [{"from_row": 0, "to_row": 4, "from_s": 0.0, "to_s": 0.2, "reason": "no face"}]
 
 
@@ -50,6 +65,8 @@ def test_the_summary_is_for_people():
         "Lips from the person's own speech; on held-out speech: error 0.0200 eye distances, opening r 0.90, "
         "articulation 1.00.",
         "Passed through unchanged: 0.00-0.20 s (no face).",
+        "Look at 5 % of the frames: doubtful most at 0.20-0.28 s (torn or doubled lips; score 0.80); "
+        "the receipt lists 1 span.",
         "Note: odd",
     ]
     assert "not measured" in replace(RECEIPT, lips={"lips_from": "prior"}).summary()[1]

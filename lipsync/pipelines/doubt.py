@@ -1,0 +1,91 @@
+"""The doubt of one dub: foreseen from its lips, found in its pictures, told in its receipt."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file
+
+from lipsync.config.schema import DoubtConfig, DubConfig
+from lipsync.core.texture import MouthTexture
+from lipsync.core.types import DubPlan, TargetAnalysis
+from lipsync.render.doubt import CAUSES, N_FORESEEN, TRUST, foreseen, known_mouths, scores, worst_spans
+from lipsync.render.flaws import FlawFinder, MouthLook, learn_look, thumbnail
+from lipsync.render.plan import PlannedFaces
+from lipsync.store.cache import Cache, save_arrays, step_key
+from lipsync.store.receipt import Doubt, DoubtfulSpan
+
+#: Raise whenever the same bank would give another look.
+LOOK_VERSION = 1
+
+
+def look_of(subject: TargetAnalysis, cache: Cache) -> MouthLook:
+    """What the target's mouths look like (cached by content)."""
+    rate = float(subject.video.clock.rate)
+    key = step_key("look", LOOK_VERSION, {"rate": rate}, [subject.key])
+
+    def make(folder) -> None:
+        save_arrays(
+            folder / "look.safetensors", {k: np.asarray(v) for k, v in asdict(learn_look(subject.bank, rate)).items()}
+        )
+
+    arrays = cache.read("look", key, make, lambda folder: load_file(folder / "look.safetensors"))
+    lips, change = (float(arrays.pop(name).item()) for name in ("lips", "change"))
+    return MouthLook(lips=lips, change=change, **arrays)
+
+
+@dataclass(frozen=True)
+class DubDoubt:
+    """values: (N,10) of all rows, by `CAUSES`; what is found in the pictures is filled in as they are drawn. A dub that
+    goes on where it was stopped knows of the rows drawn before only what was foreseen."""
+
+    plan: DubPlan
+    faces: PlannedFaces
+    finder: FlawFinder
+    values: np.ndarray
+    jaw_limit: float
+    config: DoubtConfig
+
+    @classmethod
+    def of(cls, subject: TargetAnalysis, plan: DubPlan, faces: PlannedFaces, cache: Cache, config: DubConfig) -> Self:
+        rate = float(plan.clock.rate)
+        values = np.zeros((len(plan), len(CAUSES)), np.float32)
+        values[:, :N_FORESEEN] = TRUST * foreseen(known_mouths(subject.bank, rate), plan.lips.points, faces.pose)
+        finder = FlawFinder(look_of(subject, cache), rate)
+        return cls(plan, faces, finder, values, config.composite.jaw_limit, config.doubt)
+
+    def watch(self, rows: slice, under: torch.Tensor, drawn: torch.Tensor, mouth: MouthTexture) -> None:
+        """Looks at (B,3,H,W) uint8 frames beneath and finished; see `lipsync.render.loop.Watch`."""
+        faces = self.faces
+        for b, row in enumerate(range(rows.start, rows.stop)):
+            if faces.strength[row] == 0:
+                continue
+            place, jaw = faces.pixel_from_face[row], mouth.jaw[b].cpu().numpy()
+            above, below = (thumbnail(f[b].permute(1, 2, 0).cpu().numpy(), place) for f in (drawn, under))
+            lower = np.where(jaw[:, 1:] > faces.jaw[row][:, 1:], jaw, faces.jaw[row])
+            flaws = self.finder(row, above, below, self.plan.lips.points[row], faces.lips[row], lower)
+            moved = np.abs(jaw - faces.jaw[row])[6:11].max() / self.jaw_limit
+            self.values[row, N_FORESEEN:] = moved, *flaws
+
+    def report(self) -> Doubt:
+        """What the receipt says."""
+        by_cause = scores(self.values) * (self.faces.strength > 0)[:, None]
+        curve, limit = by_cause.max(1).round(2), self.config.limit
+        ends = np.append(self.plan.clock.seconds, float(self.plan.clock.duration_s))
+        spans = []
+        for first, after in worst_spans(curve, limit, self.config.spans):
+            row, cause = np.unravel_index(by_cause[first:after].argmax(), (after - first, len(CAUSES)))
+            spans.append(
+                DoubtfulSpan(
+                    first,
+                    after - 1,
+                    round(float(ends[first]), 3),
+                    round(float(ends[after]), 3),
+                    CAUSES[cause],
+                    round(float(by_cause[first + row, cause]), 2),
+                )
+            )
+        return Doubt(limit, round(float((curve > limit).mean()), 3), spans, [float(f"{v:.2f}") for v in curve])
