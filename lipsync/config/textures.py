@@ -28,8 +28,8 @@ class MedianConfig:
     )
     resharpen: float = Field(
         default=0.3,
-        description="at most this much fine detail is given back for what fusing costs; 0 = none. Compositing makes the "
-        "mouth as sharp as the frame",
+        description="at most this much fine detail is given back for what fusing costs; 0 = none. Compositing makes "
+        "the mouth as sharp as the frame",
     )
 
 

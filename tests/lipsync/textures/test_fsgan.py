@@ -63,7 +63,7 @@ def trained(subject, steps, terms=None, **changes):
 
 @pytest.fixture(scope="module")
 def learnt(subject):
-    return trained(subject, 170, rate=4e-3, segmentation=1.0, covered=0.5, stepwise=0.0)
+    return trained(subject, 220, rate=4e-3, segmentation=1.0, covered=0.5, stepwise=0.0)
 
 
 def query_of(subject, rows, other):
