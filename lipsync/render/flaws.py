@@ -102,7 +102,7 @@ def learn_look(bank: MouthBank, rate: float) -> MouthLook:
         mean,
         basis,
         usual.astype(np.float32),
-        float(np.quantile(worst, 0.95)),
+        max(float(np.quantile(worst, 0.95)), 1.0),  # a person's only mouth has no other to differ from
         _usual_contrast(bank.lips[rows], thumbs),
         _usual_change(bank, rows, thumbs, rate),
     )

@@ -60,6 +60,12 @@ def test_real_mouths_raise_no_doubt(bank, look):
     assert np.quantile([max(f.values()) for f in found], 0.9) < 1.1
 
 
+def test_a_persons_only_mouth_can_be_looked_at():
+    """One frame with a face in a whole film: nothing is known of how it varies."""
+    look = learn_look(drawn_subject(np.array([0.05])).bank, 25.0)
+    assert np.isfinite(look.lips) and look.lips >= 1
+
+
 def test_torn_and_doubled_lips_are_seen(bank, look):
     crop, other, k = bank.crops[20].copy(), bank.crops[int(np.argmin(GAPS))], 20
     shift = int(0.07 * bank.space.scale)

@@ -171,6 +171,7 @@ def test_the_schedule_of_the_segmentation(subject):
     assert found[0] == pytest.approx(0.1 * np.log(4), rel=0.2)
 
 
+@pytest.mark.slow
 def test_it_learns_to_reenact_mouths_that_say_something_else(subject, learnt):
     """From one source alone, and not the less by copying it."""
     rows = np.arange(3, 80, 11)
@@ -187,6 +188,7 @@ def test_it_learns_to_reenact_mouths_that_say_something_else(subject, learnt):
     assert error(drawn) < 0.8 * error(mistaken), (error(drawn), error(mistaken))
 
 
+@pytest.mark.slow
 def test_alpha_keeps_what_is_held_before_the_mouth(subject, learnt):
     rows = np.arange(5, 75, 10)
     query, truth = query_of(subject, rows, rows[::-1].copy())
@@ -197,6 +199,7 @@ def test_alpha_keeps_what_is_held_before_the_mouth(subject, learnt):
     assert float(alpha[shape > 0.9].mean()) < float(alpha[shape < 0.1].mean()) - 0.05
 
 
+@pytest.mark.slow
 def test_the_completion_draws_what_no_source_shows(subject, learnt):
     """An open mouth from closed ones: the inside is not theirs."""
     opened, closed = int(GAPS.argmax()), int(GAPS.argmin())
