@@ -24,8 +24,9 @@ from lipsync.core.objective import Objective
 from lipsync.core.progress import Hook, silent
 from lipsync.learning.loop import train
 from lipsync.learning.losses import Losses
+from lipsync.render.blends.base import around
 from lipsync.render.blends.learned import MARGIN, BlendNet, seen_small
-from lipsync.render.blends.poisson import around, membrane
+from lipsync.render.blends.poisson import membrane
 from lipsync.render.region import blend_region, off_lips
 from lipsync.textures.nets import PatchDiscriminator
 from media.atomic import atomic_write

@@ -38,6 +38,17 @@ def blend(under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor, levels: i
     return under + out
 
 
+def pull_push(weighted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """(B,C,H,W) values known where (B,1,H,W) `weight` in [0, 1] is not 0, and given times it, carried smoothly to
+    everywhere else: pull and push over halved sizes (Gortler et al. 1996)."""
+    here = weighted / weight.clamp_min(1e-4)
+    if min(weight.shape[2:]) < 2:
+        return weighted.mean((2, 3), keepdim=True) / weight.mean((2, 3), keepdim=True).clamp_min(1e-4)
+    coarse = pull_push(F.avg_pool2d(weighted, 2, ceil_mode=True), F.avg_pool2d(weight, 2, ceil_mode=True))
+    smooth = F.interpolate(coarse, size=weight.shape[2:], mode="bilinear", align_corners=False)
+    return torch.lerp(smooth, here, (2 * weight).clamp(0, 1))
+
+
 def gaussian_blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
     """`x` (B,C,H,W) float, blurred by a Gaussian of `sigma` pixels; edges replicated; the same size. sigma 0 returns
     `x`."""

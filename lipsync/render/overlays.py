@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from lipsync.core.geometry import apply
 from lipsync.core.graphics import Graphics
 from lipsync.core.types import MouthSpace
 from lipsync.render.box import Box
 from lipsync.render.plan import PlannedFaces
+from video.pyramid import pull_push
 
-_ENOUGH = 0.5  # share of known pixels about a pixel from which it is filled well
 _BESIDE = 16  # pixels around a crop that it may be filled from
 
 
@@ -29,18 +28,9 @@ def graphics_in(box: Box, faces: PlannedFaces, row: int) -> torch.Tensor | None:
 
 
 def filled(pictures: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
-    """(B,3,h,w) pictures whose `hole` (B,1,h,w) is filled from around it, from farther away where nothing is near (pull
-    and push: Gortler et al. 1996)."""
+    """(B,3,h,w) pictures whose `hole` (B,1,h,w) is filled from around it, from farther away where nothing is near."""
     known = 1 - hole
-    levels = [torch.cat([pictures * known, known], 1)]
-    while max(levels[-1].shape[2:]) > 1 and bool((levels[-1][:, 3:] < 1).any()):
-        levels.append(F.avg_pool2d(levels[-1], 2, ceil_mode=True, count_include_pad=False))
-    out = levels[-1][:, :3] / levels[-1][:, 3:].clamp_min(1e-6)
-    for level in reversed(levels[:-1]):
-        far = F.interpolate(out, size=level.shape[2:], mode="bilinear", align_corners=False)
-        near = level[:, :3] / level[:, 3:].clamp_min(1e-6)
-        out = torch.lerp(far, near, (level[:, 3:] / _ENOUGH).clamp(0, 1))
-    return torch.lerp(pictures, out, hole)
+    return torch.lerp(pictures, pull_push(pictures * known, known), hole)
 
 
 def without_graphics(

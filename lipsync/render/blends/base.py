@@ -30,3 +30,17 @@ class BlendMethod(Protocol):
         under, over: (B,3,h,w) float32 in [0,1], boxes around the lower face; mask: (B,1,h,w) in [0,1], soft. The result
         may differ from `under` a little beyond the mask; what calls bounds the change."""
         ...
+
+
+def row_by_row(join: Join, under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """What `join` makes of every row alone, stacked: a row is then the same in any batch."""
+    return torch.cat([join(*row) for row in zip(under.split(1), over.split(1), mask.split(1), strict=True)])
+
+
+def around(inside: torch.Tensor, margin: float = 0.0) -> tuple[slice, slice, slice, slice]:
+    """Where a (1,1,h,w) bool region lies, for indexing (1,C,h,w): a pixel more on every side, and `margin` of its
+    larger side, inside the picture."""
+    ends = [torch.nonzero(inside[0, 0].any(axis)).flatten()[[0, -1]].tolist() for axis in (1, 0)]
+    wider = 1 + round(margin * max(last - first + 1 for first, last in ends))
+    rows, columns = (slice(max(0, first - wider), last + 1 + wider) for first, last in ends)
+    return slice(None), slice(None), rows, columns

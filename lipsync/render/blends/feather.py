@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from lipsync.config.schema import CompositeConfig
-from lipsync.render.blends.poisson import around
+from lipsync.render.blends.base import around, row_by_row
 from video.pyramid import gaussian_blur
 
 #: sRGB with D65 to XYZ, relative to the white point (IEC 61966-2-1), and XYZ to what CIELAB is made of.
@@ -29,8 +29,7 @@ class Blend:
         self.erode, self.blur = config.feather_erode, config.feather_blur
 
     def __call__(self, under: Tensor, over: Tensor, mask: Tensor) -> Tensor:
-        rows = zip(under.split(1), over.split(1), mask.split(1), strict=True)
-        return torch.cat([self._joined(*row) for row in rows])
+        return row_by_row(self._joined, under, over, mask)
 
     def _joined(self, under: Tensor, over: Tensor, mask: Tensor) -> Tensor:
         """One row: (1,3,h,w)."""

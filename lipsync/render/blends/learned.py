@@ -12,14 +12,15 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
+from torch.nn.functional import interpolate, leaky_relu
 
 from lipsync.config.schema import CompositeConfig
-from lipsync.render.blends.poisson import around
+from lipsync.render.blends.base import around, row_by_row
 from lipsync.store.cache import save_tensors
 from lipsync.store.registry import BLEND
 from lipsync.store.weights_file import read_weights_file
 from media.atomic import atomic_write
+from video.pyramid import pull_push
 
 #: What the network sees: (height, width) in pixels, and how much around the region, as a share of its larger side.
 SIZE, MARGIN = (80, 96), 0.05
@@ -47,7 +48,7 @@ class BlendNet(nn.Module):
     def forward(self, under: Tensor, over: Tensor, mask: Tensor) -> Tensor:
         rim = (1 - mask) * (mask > _RIM)
         difference = rim * (under - over)
-        first = spread(difference, rim)
+        first = pull_push(difference, rim)
         x = self.enter(torch.cat([4 * difference, 4 * first, 2 * over - 1, mask], 1))
         kept = [x]
         for down in self.down:
@@ -79,17 +80,6 @@ class _Two(nn.Module):
         return leaky_relu(self.second(leaky_relu(self.first(x), 0.2)), 0.2)
 
 
-def spread(weighted: Tensor, weight: Tensor) -> Tensor:
-    """(B,C,h,w) values known where (B,1,h,w) `weight` is not 0, and given times it, carried smoothly to everywhere
-    else: pull and push over halved sizes (Gortler et al. 1996)."""
-    here = weighted / weight.clamp_min(1e-4)
-    if min(weight.shape[2:]) < 2:
-        return weighted.mean((2, 3), keepdim=True) / weight.mean((2, 3), keepdim=True).clamp_min(1e-4)
-    coarse = spread(avg_pool2d(weighted, 2, ceil_mode=True), avg_pool2d(weight, 2, ceil_mode=True))
-    smooth = interpolate(coarse, size=weight.shape[2:], mode="bilinear", align_corners=False)
-    return torch.lerp(smooth, here, (2 * weight).clamp(0, 1))
-
-
 @lru_cache(maxsize=4)
 def blend_net(device: str = "cpu", path: Path = BLEND) -> BlendNet:
     """The network of a file, float32, ready to use: the one that ships. Read once for each device. LipsyncError: not
@@ -110,8 +100,7 @@ class Blend:
         self.net = blend_net(str(device))
 
     def __call__(self, under: Tensor, over: Tensor, mask: Tensor) -> Tensor:
-        rows = zip(under.split(1), over.split(1), mask.split(1), strict=True)
-        return torch.cat([self._joined(*row) for row in rows])
+        return row_by_row(self._joined, under, over, mask)
 
     def _joined(self, under: Tensor, over: Tensor, mask: Tensor) -> Tensor:
         """One row: (1,3,h,w)."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
 from lipsync.config.schema import CompositeConfig
+from lipsync.render.blends.base import around, row_by_row
 
 #: Error at which the solver stops, as a share of the start's, in the norm of the energy; and the most steps.
 TOLERANCE, MOST_STEPS = 1e-4, 60
@@ -29,8 +30,7 @@ class Blend:
     def __init__(self, config: CompositeConfig, device: torch.device) -> None: ...
 
     def __call__(self, under: Tensor, over: Tensor, mask: Tensor) -> Tensor:
-        rows = zip(under.split(1), over.split(1), mask.split(1), strict=True)
-        return torch.cat([_cloned(*row) for row in rows])
+        return row_by_row(_cloned, under, over, mask)
 
 
 def _cloned(under: Tensor, over: Tensor, mask: Tensor) -> Tensor:
@@ -44,15 +44,6 @@ def _cloned(under: Tensor, over: Tensor, mask: Tensor) -> Tensor:
     # less than 1 only where a drawn mouth comes or goes
     out[part] = torch.where(here, torch.lerp(low, high + membrane(low - high, here), most), low)
     return out
-
-
-def around(inside: Tensor, margin: float = 0.0) -> tuple[slice, slice, slice, slice]:
-    """Where a (1,1,h,w) bool region lies, for indexing (1,C,h,w): a pixel more on every side, and `margin` of its
-    larger side, inside the picture."""
-    ends = [torch.nonzero(inside[0, 0].any(axis)).flatten()[[0, -1]].tolist() for axis in (1, 0)]
-    wider = 1 + round(margin * max(last - first + 1 for first, last in ends))
-    rows, columns = (slice(max(0, first - wider), last + 1 + wider) for first, last in ends)
-    return slice(None), slice(None), rows, columns
 
 
 def membrane(edge: Tensor, inside: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lipsync.config.schema import CompositeConfig
+from lipsync.render.blends.base import row_by_row
 
 #: OpenCV takes three pixels off the region's rim: nothing is left of a smaller one.
 _LEAST_PX = 9
@@ -23,8 +24,7 @@ class Blend:
     def __init__(self, config: CompositeConfig, device: torch.device) -> None: ...
 
     def __call__(self, under: Tensor, over: Tensor, mask: Tensor) -> Tensor:
-        rows = zip(under.split(1), over.split(1), mask.split(1), strict=True)
-        return torch.cat([_cloned(*row) for row in rows])
+        return row_by_row(_cloned, under, over, mask)
 
 
 def _cloned(under: Tensor, over: Tensor, mask: Tensor) -> Tensor:
