@@ -10,10 +10,11 @@ import torch
 from safetensors.numpy import load_file
 
 from lipsync.config.schema import DoubtConfig, DubConfig
-from lipsync.core.texture import MouthTexture
+from lipsync.core.lips import opening
 from lipsync.core.types import DubPlan, TargetAnalysis
 from lipsync.render.doubt import CAUSES, N_FORESEEN, TRUST, foreseen, known_mouths, scores, worst_spans
 from lipsync.render.flaws import FlawFinder, MouthLook, learn_look, thumbnail
+from lipsync.render.jaw import jaw_move
 from lipsync.render.plan import PlannedFaces
 from lipsync.store.cache import Cache, save_arrays, step_key
 from lipsync.store.receipt import Doubt, DoubtfulSpan
@@ -39,14 +40,15 @@ def look_of(subject: TargetAnalysis, cache: Cache) -> MouthLook:
 
 @dataclass(frozen=True)
 class DubDoubt:
-    """values: (N,10) of all rows, by `CAUSES`; what is found in the pictures is filled in as they are drawn. A dub that
-    goes on where it was stopped knows of the rows drawn before only what was foreseen."""
+    """lower_jaw: (N,17,2) the lower of the filmed jaw and of where compositing moves it, face frame; values: (N,10) of
+    all rows, by `CAUSES`; what is found in the pictures is filled in as they are drawn. A dub that goes on where it was
+    stopped knows of the rows drawn before only what was foreseen."""
 
     plan: DubPlan
     faces: PlannedFaces
+    lower_jaw: np.ndarray
     finder: FlawFinder
     values: np.ndarray
-    jaw_limit: float
     config: DoubtConfig
 
     @classmethod
@@ -54,21 +56,23 @@ class DubDoubt:
         rate = float(plan.clock.rate)
         values = np.zeros((len(plan), len(CAUSES)), np.float32)
         values[:, :N_FORESEEN] = TRUST * foreseen(known_mouths(subject.bank, rate), plan.lips.points, faces.pose)
+        wider = opening(plan.lips.points) - opening(faces.lips)
+        values[:, N_FORESEEN] = faces.chin * np.abs(wider) / config.composite.jaw_limit
+        new, old = (torch.from_numpy(lips) for lips in (plan.lips.points, faces.lips))
+        lower = faces.jaw + jaw_move(new, old, faces.chin, config.composite).numpy().clip(0, None)
         finder = FlawFinder(look_of(subject, cache), rate)
-        return cls(plan, faces, finder, values, config.composite.jaw_limit, config.doubt)
+        return cls(plan, faces, lower, finder, values, config.doubt)
 
-    def watch(self, rows: slice, under: torch.Tensor, drawn: torch.Tensor, mouth: MouthTexture) -> None:
+    def watch(self, rows: slice, under: torch.Tensor, drawn: torch.Tensor) -> None:
         """Looks at (B,3,H,W) uint8 frames beneath and finished; see `lipsync.render.loop.Watch`."""
         faces = self.faces
         for b, row in enumerate(range(rows.start, rows.stop)):
             if faces.strength[row] == 0:
                 continue
-            place, jaw = faces.pixel_from_face[row], mouth.jaw[b].cpu().numpy()
+            place = faces.pixel_from_face[row]
             above, below = (thumbnail(f[b].permute(1, 2, 0).cpu().numpy(), place) for f in (drawn, under))
-            lower = np.where(jaw[:, 1:] > faces.jaw[row][:, 1:], jaw, faces.jaw[row])
-            flaws = self.finder(row, above, below, self.plan.lips.points[row], faces.lips[row], lower)
-            moved = np.abs(jaw - faces.jaw[row])[6:11].max() / self.jaw_limit
-            self.values[row, N_FORESEEN:] = moved, *flaws
+            flaws = self.finder(row, above, below, self.plan.lips.points[row], faces.lips[row], self.lower_jaw[row])
+            self.values[row, N_FORESEEN + 1 :] = flaws
 
     def report(self) -> Doubt:
         """What the receipt says."""

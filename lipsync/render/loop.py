@@ -20,8 +20,8 @@ from video.probe import VideoStream
 #: (rows, (B,3,H,W) uint8 frames) -> their mouths and the (B,18,2) lips these show.
 Draw = Callable[[slice, torch.Tensor], tuple[MouthTexture, np.ndarray]]
 Render = Callable[[TextureQuery], MouthTexture]
-#: Shown (rows, the frames beneath, the finished frames, the drawn mouths), as they come.
-Watch = Callable[[slice, torch.Tensor, torch.Tensor, MouthTexture], None]
+#: Shown (rows, the frames beneath, the finished frames), as they come.
+Watch = Callable[[slice, torch.Tensor, torch.Tensor], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,5 +79,5 @@ def composited(
         mouth, lips = draw(rows, frames)
         drawn = composite(frames, mouth, lips, scene.faces, rows, scene.space, config.composite, blend)
         if watch is not None:
-            watch(rows, frames, drawn, mouth)
+            watch(rows, frames, drawn)
         yield rows, drawn
