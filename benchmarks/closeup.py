@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks.common import DATA, SAMPLES, config_of, grid_clips, joined, parser, report, sample_target
+from benchmarks.lips_wild import ADDRESS
 from lipsync.config.schema import DubConfig
 from lipsync.core.geometry import apply, warp_frame
 from lipsync.core.lips import LIPS_FROM_68, opening
@@ -37,7 +38,6 @@ from lipsync.store.cache import Cache
 from video.probe import VideoStream, probe
 from video.read import read_rows
 
-ADDRESS = ("01", "02", "03", "04", "06", "07", "08")
 EVERY, COLUMNS = 5, 8
 
 
@@ -87,7 +87,7 @@ def lips_found(made: Dubbed, config: DubConfig) -> dict[str, float]:
 def looks(made: Dubbed, drawn: bool, sheet: list[np.ndarray]) -> dict[str, float]:
     """Sharpness, flicker and teeth of the mouths; every fifth mouth goes into the sheet."""
     subject, plan, faces = made.ready.subject, made.plan, made.faces
-    space, level = subject.bank.space, subject.teeth.level
+    space = subject.bank.space
     lips = plan.lips.points if drawn else faces.lips
     found: dict[str, list[float]] = {name: [] for name in ("sharpness", "flicker", "outside", "teeth", "change")}
     before = None
@@ -112,7 +112,7 @@ def looks(made: Dubbed, drawn: bool, sheet: list[np.ndarray]) -> dict[str, float
         before = crop, white
     outside, teeth = sum(found.pop("outside")), sum(found.pop("teeth"))
     means = {name: float(np.mean(values)) if values else float("nan") for name, values in found.items()}
-    return means | {"teeth_outside": outside / max(outside + teeth, 1), "level": float(level[0])}
+    return means | {"teeth_outside": outside / max(outside + teeth, 1)}
 
 
 def _teeth(crop: np.ndarray, lips: np.ndarray, level: np.ndarray, space) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,6 @@ import torch
 from lipsync.config.schema import CompositeConfig
 from lipsync.core.geometry import sample_pixels
 from lipsync.core.lips import opening, soft_step
-from lipsync.core.track import jaw_in_face
 from lipsync.core.types import FaceTrack
 from lipsync.render.box import Box
 from lipsync.render.region import CHIN
@@ -25,16 +24,17 @@ _EDGE = 0.02
 _SMOOTH = 0.09  # eye distances over which moves of jaw points are averaged
 
 
-def chin_per_opening(track: FaceTrack) -> float:
+def chin_per_opening(track: FaceTrack, jaw: np.ndarray) -> float:
     """How far down the chin of this person goes, for each unit that the lips open.
 
-    Least squares over the usable frames with the head's yaw and pitch beside the opening: landmarks of a nodding head
-    shift the chin by more than speech does. Where little opening was seen, nearer to what is usual."""
+    jaw: (T,17,2) the track's `jaw_in_face`. Least squares over the usable frames with the head's yaw and pitch beside
+    the opening: landmarks of a nodding head shift the chin by more than speech does. Where little opening was seen,
+    nearer to what is usual."""
     rows = np.asarray(track.valid, bool)
     if rows.sum() < 5:
         return _USUAL_CHIN
     gap = opening(track.lips.points[rows].astype(np.float64))
-    chin = jaw_in_face(track)[rows, 7:10, 1].mean(1).astype(np.float64)
+    chin = jaw[rows, 7:10, 1].mean(1).astype(np.float64)
     turned = np.column_stack([np.ones(len(gap)), track.pose[rows, :2]])
     gap, chin = (x - turned @ np.linalg.lstsq(turned, x, rcond=None)[0] for x in (gap, chin))
     slope = (gap @ chin + _USUAL_WEIGHT * _USUAL_CHIN) / (gap @ gap + _USUAL_WEIGHT)

@@ -69,7 +69,7 @@ class PlannedFaces:
 
 def faces_along(track: FaceTrack, plan: DubPlan, fade_rows: int) -> PlannedFaces:
     """The track read along the plan."""
-    after, part = _following(plan), 0.5 * plan.half
+    after, part, jaw = _following(plan), 0.5 * plan.half, jaw_in_face(track)
 
     def along(values: np.ndarray) -> np.ndarray:
         w = part.reshape(-1, *[1] * (values.ndim - 1))
@@ -78,10 +78,10 @@ def faces_along(track: FaceTrack, plan: DubPlan, fade_rows: int) -> PlannedFaces
     return PlannedFaces(
         along(track.pixel_from_face),
         along(track.lips.points).astype(np.float32),
-        along(jaw_in_face(track)).astype(np.float32),
+        along(jaw).astype(np.float32),
         along(track.pose).astype(np.float32),
         fade(plan.render, plan.seeks, fade_rows),
-        chin_per_opening(track),
+        chin_per_opening(track, jaw),
         track.graphics,
         np.stack([plan.source, after], -1),
     )
