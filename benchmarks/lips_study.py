@@ -1,4 +1,4 @@
-"""Error against minutes of training speech.  python -m benchmarks.lips_study TRACKS --out FOLDER [--prior FILE]
+"""Error against minutes of training speech.  python -m benchmarks.lips_study TRACKS --out FOLDER [--prior FILE ...]
 [--quick]
 
 The data-amount study of Suwajanakorn et al. 2017 on data anyone can get: GRID s1, lips of `python -m
@@ -25,6 +25,7 @@ from lipsync.config.schema import LipsConfig
 from lipsync.core.lips import rest_shape
 from lipsync.learning.lips import train_lip_model
 from lipsync.speech.lip_model import LipModel
+from lipsync.speech.merge import merged
 from training import grid
 
 MINUTES = (0, 0.25, 1, 5, 20)
@@ -155,7 +156,9 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("tracks", type=Path)
     options.add_argument("--out", type=Path, default=Path("lips_study"))
-    options.add_argument("--prior", type=Path, help="a lip model that never saw s1")
+    options.add_argument(
+        "--prior", type=Path, nargs="+", help="a lip model that never saw s1; two: the parts of a joint one"
+    )
     options.add_argument("--minutes", type=float, nargs="+", default=MINUTES)
     options.add_argument(
         "--quick", action="store_true", help="a minute at most, few steps, four clips: to see that it runs"
@@ -167,13 +170,17 @@ def main() -> None:
     config, minutes, val = config_of(args).lips, args.minutes, grid_clips("val")
     if args.quick:
         config, minutes, val = replace(config, steps=20, members=1), [m for m in args.minutes if m <= 1], val[:4]
-    prior = LipModel.load(args.prior) if args.prior else None
+    models = [LipModel.load(path) for path in args.prior or []]
+    prior = merged(models) if len(models) > 1 else next(iter(models), None)
     found = study(minutes, learners(config, prior, args.tracks), grid_clips("train"), val, args.tracks)
     rows = rows_of(found)
     print(as_text(rows))
     (args.out / "lips_study.md").write_text(as_markdown(rows), encoding="utf-8")
     with (args.out / "lips_study.json").open("w", encoding="utf-8") as file, redirect_stdout(file):
-        report("lips_study", {"prior": str(args.prior), "quick": args.quick} | json.loads(json.dumps(found)))
+        report(
+            "lips_study",
+            {"prior": [path.name for path in args.prior or []], "quick": args.quick} | json.loads(json.dumps(found)),
+        )
     draw(found, args.out / "lips_study.png")
 
 

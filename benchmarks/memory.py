@@ -22,7 +22,11 @@ def main() -> None:
     for name, path in (("1x", target), (f"{args.times}x", long)):
         with tempfile.TemporaryDirectory(dir=args.work) as cache:  # cold: analysis and training count too
             facts = dub_apart(path, args.speech, args.work / "memory.mp4", args.set, Path(cache))
-        runs[name] = {"peak_rss_mib": facts["peak_rss_mib"], "seconds": facts["seconds"], "mouths": facts["mouths"]}
+        runs[name] = {
+            "peak_rss_mib": facts["peak_rss_mib"],
+            "seconds": facts["seconds"],
+            "mouths": facts["speakers"][0]["mouths"],
+        }
     report("memory", {"runs": runs, "ratio": runs[f"{args.times}x"]["peak_rss_mib"] / runs["1x"]["peak_rss_mib"]})
 
 

@@ -27,7 +27,7 @@ class RangedWriter:
     """`VideoWriter` for a long video: every `range_rows` rows go to a file in `folder` (it stays there; remove it when
     the video is kept).
 
-    n_done: rows that the folder holds already, whole ranges from the first; write only what follows. At a clean exit
+    todo: the rows that the folder does not hold yet: those after whole ranges from the first on. At a clean exit
     the ranges become `path`. picture: width, height, colour, codec, crf, preset, sample_aspect, as for `VideoWriter`.
     Raises MediaError."""
 
@@ -52,13 +52,14 @@ class RangedWriter:
             self.path, clock=clock, speech=speech, audio_end_s=audio_end_s, metadata=metadata, limits=limits, **picture
         )
         self._writer: VideoWriter | None = None
-        self._row = self.n_done = 0
+        self._row, self.todo = 0, list[slice]()
 
     def __enter__(self) -> RangedWriter:
         for rows in self._ranges:
             if not self._is_whole(rows):
                 break
-            self._row = self.n_done = rows[1]
+            self._row = rows[1]
+        self.todo = [slice(self._row, len(self.clock))] if self._row < len(self.clock) else []
         return self
 
     @property

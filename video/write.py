@@ -70,8 +70,6 @@ class VideoWriter:
     the container allows, otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the
     encoder is told; None = the clock's. limits: of the speech's file."""
 
-    n_done = 0  # rows that need not be written: none, here
-
     def __init__(
         self,
         path: str | Path,
@@ -92,6 +90,7 @@ class VideoWriter:
     ) -> None:
         self.path = Path(path)
         self.width, self.height, self.clock = width, height, clock
+        self.todo = [slice(0, len(clock))]  #: the rows that are to be written, in order
         self._facts: WrittenVideo | None = None
         self._codec, self._crf, self._preset = codec, crf, preset
         self._colour = colour.resolved(width, height)

@@ -54,8 +54,10 @@ class Scale:
 
 def rows_of(video: VideoFacts, speech_s: float, config: DubConfig) -> int:
     """Frames of the output."""
-    n = max(1, round(speech_s * video.rate))
-    return min(n, video.frames) if config.retime.length == "cut" else n
+    n, retime = max(1, round(speech_s * video.rate)), config.retime
+    if retime.length == "target" or (retime.length == "auto" and retime.timeline == "keep"):
+        return video.frames
+    return min(n, video.frames) if retime.length == "cut" else n
 
 
 def output_bytes(video: VideoFacts, rows: int, config: DubConfig) -> float:

@@ -85,7 +85,7 @@ def _speech(name: str, config: DubConfig) -> float:
     """Seconds."""
     from lipsync.store.preflight import check_speech
 
-    return check_speech(name, config.input_limits)
+    return float(check_speech(name, config.input_limits))
 
 
 def _encoder(name: str, config: DubConfig) -> None:

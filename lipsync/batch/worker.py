@@ -26,7 +26,7 @@ from lipsync.store.receipt import Receipt
 from media.atomic import this_host
 
 if TYPE_CHECKING:
-    from lipsync.pipelines.dub import Prepared
+    from lipsync.pipelines.output import Prepared
 
 
 @dataclass(frozen=True, slots=True)

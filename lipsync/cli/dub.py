@@ -42,9 +42,23 @@ TrainTexture = Annotated[
 ]
 Preview = Annotated[float | None, typer.Option(metavar="SECONDS", min=0.04, help="Only the first seconds.")]
 Length = Annotated[
-    str | None, typer.Option(metavar="speech|cut|loop|bounce|hold", help="How long, and from which frames.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="target: as long as the target; speech: as the speech; cut: as the shorter; loop, bounce, hold: as the "
+        "speech, and when the target runs out it starts over, runs backwards, stands still.",
+    ),
 ]
-NoRetime = Annotated[bool, typer.Option("--no-retime", help="Keep the target's own head motion.")]
+TimelineOf = Annotated[
+    str | None,
+    typer.Option(
+        "--timeline",
+        metavar="auto|keep|retime",
+        help="keep: the target's own time; retime: frames are chosen so that the head rests in pauses; auto: keep "
+        "where the speech is about as long as the target, or only parts are dubbed.",
+    ),
+]
+NoRetime = Annotated[bool, typer.Option("--no-retime", hidden=True)]
 
 
 @clear_errors
@@ -63,6 +77,7 @@ def dub(
     face_at: FaceAt = None,
     preview: Preview = None,
     length: Length = None,
+    timeline: TimelineOf = None,
     no_retime: NoRetime = False,
     config: ConfigFile = None,
     set_: Set = None,
@@ -73,10 +88,13 @@ def dub(
 ) -> None:
     """Dub TARGET: its person says SPEECH."""
     from lipsync.config.load import load
+    from lipsync.core.errors import UsageError
 
     named = {"texture": texture, "train_texture": train_texture or None, "texture_weights": text_of(texture_weights)}
     named |= {"device": device, "face.index": face, "lips.model": text_of(lips), "sandbox.enabled": sandbox or None}
-    named |= {"retime.length": length, "retime.enabled": False if no_retime else None}
+    named |= {"retime.length": length, "retime.timeline": timeline}
+    if no_retime:
+        raise UsageError("--no-retime is now called --timeline keep.")
     options = load(config, settings(set_, face_at), named)
     _dub(target, speech, out, options, tuple(footage or ()), lips, preview, force, quiet, as_json)
 
@@ -87,7 +105,7 @@ def _dub(target, speech, out, options, footage, lips, preview_s, force, quiet, a
 
     if lips is not None:
         check_readable(lips, "lip model")
-    check_paths(target, speech, out, footage, force)  # dub() does so too, but torch takes seconds to come
+    check_paths(target, [speech], out, footage, force)  # dub() does so too, but torch takes seconds to come
     sandboxed(options, [target, speech, *footage], [out, receipt_path(out)])
     with progress(quiet, as_json) as hook:
         from lipsync.pipelines.dub import dub as make

@@ -30,6 +30,7 @@ _NONE = ("", "none", "null")
 #: What an option of version 0.1 is called now; of a section, all its options.
 RENAMED = {
     "largest": "limits",
+    "retime.enabled": "retime.timeline",
     "retime.still": "retime.motion_cost",
     "retime.land_s": "retime.seek_landing_s",
     "appearance_map.still": "appearance_map.flat_axis",

@@ -32,7 +32,8 @@ from lipsync.config.textures import (
 from media.container import InputLimits
 
 Backend = Literal["mediapipe", "dlib"]
-LengthPolicy = Literal["speech", "cut", "loop", "bounce", "hold"]
+Timeline = Literal["auto", "keep", "retime"]
+LengthPolicy = Literal["auto", "target", "speech", "cut", "loop", "bounce", "hold"]
 LipNetwork = Literal["bidirectional", "causal", "paper"]
 BlendName = Literal["laplacian", "feather", "poisson", "seamless", "learned"]
 SpeechEncoderName = Literal["auto", "paper", "logmel", "whisper", "distilled", "joint"]
@@ -111,14 +112,17 @@ class LipsConfig:
 class RetimeConfig:
     """Choosing a target frame for every output row (lipsync/render/retime.py)."""
 
-    length: LengthPolicy = Field(
-        default="speech",
-        description='"speech": retimed, exactly as long as the speech; '
-        'or a fixed policy: "cut", "loop", "bounce", "hold"',
+    timeline: Timeline = Field(
+        default="auto",
+        description='"keep": the target plays from its start at its own pace; "retime": frames are chosen so that the '
+        'head rests in pauses; "auto": keep where the speech is as long as the target within 2 %, or only parts are '
+        "dubbed",
     )
-    enabled: bool = Field(
-        default=True,
-        description="False = play the target from its start at its own pace, back and forth when it runs out",
+    length: LengthPolicy = Field(
+        default="auto",
+        description='of the output: "target": as long as the target; "speech": as the speech; "cut": as the shorter; '
+        'or as the speech, and when the target runs out it starts over ("loop"), runs backwards ("bounce"), or stands '
+        'still ("hold"); "auto": "target" where the timeline is kept, else "speech"',
     )
     # Costs, per row of 1/25 s where a row is meant; motion 1 = a lively frame of the target (its 90th percentile)
     motion_cost: float = Field(default=1.0, description="a silent row that shows motion 1")

@@ -26,7 +26,7 @@ from lipsync.face.registry import get_backend
 from lipsync.learning.losses import Losses
 from lipsync.render.blends.base import Join
 from lipsync.render.blends.registry import get_blend
-from lipsync.render.loop import Scene, render
+from lipsync.render.loop import Role, Scene, render
 from media import MediaError
 from video.probe import VideoStream, probe
 from video.read import read_rows
@@ -171,7 +171,9 @@ class Comparison:
 
         blend = TimedBlend(get_blend(config.composite, self.device), spent)
         speech = self.speech_embedding[number]
-        return render(plan, scene, method, config, self.device, speech=speech, answer=answer, blend=blend)
+        return render(
+            [Role.of(plan, scene, method, config, speech=speech, answer=answer)], config, self.device, blend=blend
+        )
 
     def _writer(self, clip: HeldOutClip, path: Path) -> VideoWriter:
         stream, write = clip.footage.stream, self.config.write

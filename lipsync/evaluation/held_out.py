@@ -19,7 +19,7 @@ from lipsync.core.timebase import nominal_rate
 from lipsync.core.types import DubPlan, FaceTrack, Footage, LipTrack, MouthBank, TargetAnalysis
 from lipsync.evaluation.split import Block, Split
 from lipsync.render.jaw import jaw_move
-from lipsync.render.loop import Scene, composited
+from lipsync.render.loop import Role, Scene, render
 from lipsync.render.plan import PlannedFaces, faces_along
 from video.clock import FrameClock
 from video.probe import VideoStream, probe
@@ -170,7 +170,7 @@ def _write_swapped(
 
     width, height = footage.stream.width, footage.stream.height
     with VideoWriter(path, width=width, height=height, clock=plan.clock, codec="ffv1") as writer:
-        for _, frames in composited(plan, scene, paste, config, device):
+        for _, frames in render([Role(plan, scene, paste)], config, device):
             writer.write(frames)
     seen = plan.render[:, None, None]
     new, old = (torch.from_numpy(p.astype(np.float32)) for p in (bank.lips[pasted], faces.lips))

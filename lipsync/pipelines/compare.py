@@ -25,7 +25,7 @@ from lipsync.evaluation.held_out import HeldOutClip, make_held_out_clips
 from lipsync.evaluation.report import write_report
 from lipsync.evaluation.split import Split, learning_part, spread_blocks, whole_videos
 from lipsync.pipelines.models import lip_model_for, texture_facts, texture_for
-from lipsync.render.loop import Scene, render
+from lipsync.render.loop import Role, Scene, render
 from lipsync.render.plan import faces_along, make_plan
 from lipsync.speech.predict import Utterance, lips_for, predict_utterance, speech_embedding
 from lipsync.speech.voice import voice_activity
@@ -323,7 +323,8 @@ class _NewSpeech:
         path = self.folder / f"said-{len(list(self.folder.glob('said-*.mp4')))}.mp4"
         height, width = self.size
         config, device, method = prepared.config(self.stage.config), self.stage.device, prepared.method
-        drawn = render(self.plan, self.scene, method, config, device, speech=self.utterance.embedding)
+        one = Role.of(self.plan, self.scene, method, config, speech=self.utterance.embedding)
+        drawn = render([one], config, device)
         with VideoWriter(
             path,
             width=width,

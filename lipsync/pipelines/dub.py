@@ -1,85 +1,88 @@
-"""The page: a person in a target video says a given speech. Stages as in Suwajanakorn et al. 2017."""
+"""The page: the people in a target video say given speech. Stages as in Suwajanakorn et al. 2017."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
-
-import torch
 
 from lipsync.config.load import validate
 from lipsync.config.schema import DubConfig
+from lipsync.core.errors import UsageError
 from lipsync.core.progress import Hook, silent
 from lipsync.core.runtime import one_thread, pick_device
+from lipsync.core.segments import Segment
 from lipsync.core.texture import TextureMethod
-from lipsync.core.types import TargetAnalysis
 from lipsync.pipelines.doubt import DubDoubt
 from lipsync.pipelines.models import check_texture, lip_model_for, texture_for
-from lipsync.pipelines.output import Dub, finish, open_writer, receipt_of
-from lipsync.render.loop import Scene, render
+from lipsync.pipelines.output import Dub, Prepared, Speaker, finish, open_writer, receipt_of
+from lipsync.pipelines.script import Script, script_of
+from lipsync.render.loop import Role, Scene, render
 from lipsync.render.plan import faces_along, make_plan
-from lipsync.speech.lip_model import LipModel
-from lipsync.speech.predict import predict_utterance
+from lipsync.speech.predict import files_of
 from lipsync.store.cache import Cache
 from lipsync.store.preflight import check_encoder, check_paths, check_speech
 from lipsync.store.receipt import Receipt, Stopwatch
-from lipsync.target.analyse import analyse
-
-
-class Prepared(NamedTuple):
-    """A target that is ready to say anything: all that does not hang on the speech."""
-
-    subject: TargetAnalysis
-    model: LipModel
-    method: TextureMethod
-    device: torch.device
+from lipsync.target.analyse import analyse, probed
 
 
 @one_thread()
 def dub(
     target: str | Path,
-    speech: str | Path,
+    speech: str | Path | None,
     out: str | Path,
     config: DubConfig = DubConfig(),
     *,
     footage: Sequence[str | Path] = (),
+    segments: Sequence[Segment] = (),
     preview_s: float | None = None,
     cache: Cache | None = None,
     hook: Hook = silent,
     force: bool = False,
     prepared: Prepared | None = None,
 ) -> Receipt:
-    """Writes the video in which the person of `target` says `speech`, and its receipt beside it.
+    """Writes the video in which the people of `target` say what they are given, and its receipt beside it.
 
-    footage: more videos of the same person; preview_s: only the first seconds; force: overwrite `out`; prepared: what
-    `prepare` made of the same target, footage and configuration, for several speeches. A long dub that was stopped goes
-    on where it was. Raises UsageError for options, LipsyncError, MediaError for material that cannot be used; no half
-    video is left behind then."""
-    target, speech, out, more = Path(target), Path(speech), Path(out), tuple(map(Path, footage))
-    texture = _check(target, speech, out, more, config, force, prepared)
+    speech: a recording: all that is said, or what runs beside the target where a segment names no recording of its own;
+    footage: more videos of the same person; segments: who says what when, the target keeps its time; none = one person
+    says all of `speech`; preview_s: only the first seconds; force: overwrite `out`; prepared: what `prepare` made of
+    the same target, footage and configuration, for several speeches. A long dub that was stopped goes on where it was.
+    Raises UsageError for options, LipsyncError, MediaError for material that cannot be used; no half video is left
+    behind then."""
+    target, speech, out = Path(target), None if speech is None else Path(speech), Path(out)
+    more = tuple(map(Path, footage))
+    texture, script = _check(target, speech, out, more, segments, config, force, prepared, preview_s)
     cache, watch = cache or Cache(config.cache.folder or None), Stopwatch(hook)
 
-    subject, model, method, device = prepared or prepare(
-        target, config, footage=more, cache=cache, hook=watch, texture=texture
-    )
-    said = predict_utterance(
-        speech, model, subject.video.clock, config, embed="speech" in method.needs, preview_s=preview_s
-    )
-    plan = make_plan(said.lips, said.voiced, subject, config)
-    faces = faces_along(subject.track, plan, config.composite.fade_rows)
-    scene = Scene(subject.films[0].stream, faces, subject.bank.space, subject.teeth)
-    doubt = DubDoubt.of(subject, plan, faces, cache, config)
-    made = Dub(subject, speech, said, plan, out, more, config, preview_s)
+    speakers = []
+    for person in script.people:
+        ready = prepared or prepare(
+            target, of_person(config, person), footage=more, cache=cache, hook=watch, texture=texture
+        )
+        speakers.append(_speaker(person, ready, script, cache))
+        texture = None  # each person has one of his own
+    made = Dub(target, speech, out, more, config, script, tuple(speakers))
 
     with open_writer(made, cache) as writer:
-        for rows, frames in render(
-            plan, scene, method, config, device, speech=said.embedding, start=writer.n_done, watch=doubt.watch
-        ):
+        roles = [
+            Role.of(
+                one.plan,
+                Scene(
+                    one.ready.subject.films[0].stream, one.faces, one.ready.subject.bank.space, one.ready.subject.teeth
+                ),
+                one.ready.method,
+                config,
+                speech=one.said.embedding,
+                watch=one.doubt.watch,
+            )
+            for one in speakers
+        ]
+        for rows, frames in render(roles, config, speakers[0].ready.device, writer.todo):
             writer.write(frames)
-            watch("dub", rows.stop, len(plan))
+            watch("dub", rows.stop, len(made.plan))
         made.receipt_path.unlink(missing_ok=True)  # a receipt must never stand beside another video
-    receipt = receipt_of(made, model, method, writer.facts, doubt.report(), watch.seconds)
+    receipt = receipt_of(made, writer.facts, watch.seconds)
     finish(made, receipt, cache)
     return receipt
 
@@ -103,19 +106,41 @@ def prepare(
     return Prepared(subject, model, texture_for(subject, config, cache, device, hook, texture), device)
 
 
+def of_person(config: DubConfig, person: int | None) -> DubConfig:
+    """The configuration that chooses this person; None = as it is."""
+    return config if person is None else replace(config, face=replace(config.face, index=person, at=None))
+
+
+def _speaker(person: int | None, ready: Prepared, script: Script, cache: Cache) -> Speaker:
+    """One person, with what is drawn of him when."""
+    config, subject = script.config, ready.subject
+    said = script.said_by(person, ready.model, embed="speech" in ready.method.needs)
+    plan = make_plan(said.lips, said.voiced, subject, config, said.spoken)
+    faces = faces_along(subject.track, plan, config.composite.fade_rows)
+    return Speaker(person, ready, said, plan, faces, DubDoubt.of(subject, plan, faces, cache, config))
+
+
 def _check(
     target: Path,
-    speech: Path,
+    speech: Path | None,
     out: Path,
     footage: tuple[Path, ...],
+    segments: Sequence[Segment],
     config: DubConfig,
     force: bool,
     prepared: Prepared | None,
-) -> TextureMethod:
-    """The texture method, after all that can be refused before any work; what depends on the target alone is known good
-    where it is prepared."""
+    preview_s: float | None,
+) -> tuple[TextureMethod, Script]:
+    """The texture method and the script, after all that can be refused before any work; what depends on the target
+    alone is known good where it is prepared."""
     validate(config)
-    check_paths(target, speech, out, footage, force)
-    check_speech(speech, config.input_limits)
+    files = files_of(segments, speech) if segments else [speech] if speech is not None else []
+    if not files or (any(one.speech is None for one in segments) and speech is None):
+        raise UsageError("There is nothing to say. Name a speech, or one for each segment.")
+    check_paths(target, files, out, footage, force)
+    lengths = {path: check_speech(path, config.input_limits) for path in files}
     check_encoder(out, config.write)
-    return check_texture(config) if prepared is None else prepared.method
+    method = check_texture(config) if prepared is None else prepared.method
+    clock = probed(target, config).clock if prepared is None else prepared.subject.video.clock
+    whole_s = Fraction(0) if speech is None or segments else lengths[speech]
+    return method, script_of(speech, whole_s, clock, config, segments, preview_s)

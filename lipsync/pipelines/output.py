@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
 
 from lipsync.config.load import to_plain
 from lipsync.config.schema import DubConfig
+from lipsync.core.arrays import runs_of
 from lipsync.core.texture import TextureMethod
 from lipsync.core.types import DubPlan, TargetAnalysis
+from lipsync.pipelines.doubt import DubDoubt
 from lipsync.pipelines.models import texture_facts
-from lipsync.render.retime import pause_motion, retime
+from lipsync.pipelines.script import Script
+from lipsync.render.plan import PlannedFaces
+from lipsync.render.retime import pause_motion, played
 from lipsync.speech.lip_model import LipModel
 from lipsync.speech.predict import Utterance
 from lipsync.store.cache import Cache, content_hash, step_key
@@ -22,14 +30,16 @@ from lipsync.store.fingerprint import fingerprint
 from lipsync.store.preflight import receipt_path
 from lipsync.store.receipt import (
     MADE_BY,
-    Doubt,
     InputFile,
     Inputs,
     Output,
     PlannedRows,
     Receipt,
     Retiming,
+    SaidSegment,
+    SpeakerFacts,
     SpeechFile,
+    merged_doubt,
     own_version,
     spans_passed_through,
     versions,
@@ -38,18 +48,48 @@ from video.ranges import RangedWriter
 from video.write import VideoWriter, WrittenVideo
 
 
-@dataclass(frozen=True)
-class Dub:
-    """One dub under way: everything that its output and its receipt say."""
+class Prepared(NamedTuple):
+    """A person of a target who is ready to say anything: all that does not hang on the speech."""
 
     subject: TargetAnalysis
-    speech: Path
+    model: LipModel
+    method: TextureMethod
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """One person who speaks in a dub. person: as `face.index` counts, None = the one that the options choose."""
+
+    person: int | None
+    ready: Prepared
     said: Utterance
     plan: DubPlan
+    faces: PlannedFaces
+    doubt: DubDoubt
+
+
+@dataclass(frozen=True)
+class Dub:
+    """One dub under way: everything that its output and its receipt say. The speakers have plans of the same rows."""
+
+    target: Path
+    speech: Path | None
     out: Path
     footage: tuple[Path, ...]
     config: DubConfig
-    preview_s: float | None
+    script: Script
+    speakers: tuple[Speaker, ...]
+
+    @property
+    def subject(self) -> TargetAnalysis:
+        """Of the first speaker; what it says of the film holds for all."""
+        return self.speakers[0].ready.subject
+
+    @property
+    def plan(self) -> DubPlan:
+        """Of the first speaker; rows, frames and clock are those of all."""
+        return self.speakers[0].plan
 
     @property
     def receipt_path(self) -> Path:
@@ -59,7 +99,14 @@ class Dub:
     def fingerprint(self) -> str:
         """What it is made from, as one number."""
         footage = [content_hash(path) for path in self.footage]
-        return fingerprint(self.subject.video.sha256, self.said.sha256, footage, self.config, self.preview_s)
+        speech = "" if self.speech is None else content_hash(self.speech)
+        said = [
+            [str(one.start_s), str(one.end_s), str(one.person), one.speech and content_hash(one.speech)]
+            for one in ([] if self.script.whole else self.script.segments or ())
+        ]
+        return fingerprint(
+            self.subject.video.sha256, speech, footage, self.config, self.script.preview_s, segments=said
+        )
 
     @property
     def rows_of_range(self) -> int:
@@ -88,7 +135,7 @@ def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
         "preset": write.preset,
         "speech": dub.speech,
         "limits": dub.config.input_limits,
-        "audio_end_s": min(dub.said.length_s, plan.clock.duration_s + 1 / plan.clock.rate),
+        "audio_end_s": min(dub.speakers[0].said.length_s, plan.clock.duration_s + 1 / plan.clock.rate),
     }
     if dub.is_long:
         return RangedWriter(dub.out, _ranges_folder(dub, cache), dub.rows_of_range, **common)
@@ -97,10 +144,11 @@ def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
 
 def _metadata(dub: Dub) -> dict[str, str]:
     video, config = dub.subject.video, dub.config
+    heard = ", ".join(content_hash(path) for path in dict.fromkeys(p for one in dub.speakers for p in one.said.waves))
     return {
         "title": f"{video.path.stem} (AI-edited: lips re-synthesised to match other speech)",
         "comment": f"{MADE_BY} {own_version()} (texture: {config.texture}): the mouth in this video was synthesised. "
-        f"Made from target sha256 {video.sha256}, speech sha256 {dub.said.sha256}.",
+        f"Made from target sha256 {video.sha256}, speech sha256 {heard}.",
         "digital_source_type": "compositeWithTrainedAlgorithmicMedia",
     }
 
@@ -108,23 +156,20 @@ def _metadata(dub: Dub) -> dict[str, str]:
 def _ranges_folder(dub: Dub, cache: Cache) -> Path:
     """Where the ranges of a long dub wait to be joined: the same folder for the same dub by the same libraries."""
     plan = dub.plan
-    drawn = hashlib.sha256(plan.source.tobytes() + plan.half.tobytes() + plan.lips.points.tobytes()).hexdigest()
+    lips = b"".join(one.plan.lips.points.tobytes() for one in dub.speakers)
+    drawn = hashlib.sha256(plan.source.tobytes() + plan.half.tobytes() + lips).hexdigest()
     key = step_key("ranges", 1, versions() | {"suffix": dub.out.suffix}, [dub.fingerprint, drawn])
     return cache.unfinished("ranges", key, label=dub.out.name)
 
 
-def receipt_of(
-    dub: Dub,
-    model: LipModel,
-    method: TextureMethod,
-    written: WrittenVideo,
-    doubt: Doubt,
-    seconds: dict[str, float],
-) -> Receipt:
+def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float]) -> Receipt:
     """The receipt of a dub whose video is written."""
-    subject, plan = dub.subject, dub.plan
+    subject, plan, speakers = dub.subject, dub.plan, dub.speakers
     of_films = [note for film in subject.films for note in film.stream.notes]
-    of_model = filter(None, [model.report.get("warning")])
+    of_models = [one.ready.model.report["warning"] for one in speakers if one.ready.model.report.get("warning")]
+    of_speeches = [note for one in speakers for wave in one.said.waves.values() for note in wave.notes]
+    of_people = [note for one in speakers for note in one.ready.subject.notes]
+    notes = [*of_speeches, *dub.script.notes, *of_people, *of_films, *written.notes, *of_models]
     return Receipt(
         id=dub.fingerprint,
         made_by=versions(),
@@ -132,25 +177,61 @@ def receipt_of(
         inputs=_inputs(dub),
         config=to_plain(dub.config),
         output=_output(dub, written),
-        lips=model.report,
-        texture=texture_facts(method),
-        mouths=len(subject.bank),
+        speakers=[_facts_of(one) for one in speakers],
         retiming=_retiming(dub),
         plan=PlannedRows(source=plan.source.tolist(), half=plan.half.astype(int).tolist()),
-        rendered_share=float(plan.render.mean()),
-        passed_through=spans_passed_through(plan, subject.track),
-        doubt=doubt,
-        notes=[*dub.said.wave.notes, *subject.notes, *of_films, *written.notes, *of_model],
+        rendered_share=_rendered_share(speakers),
+        passed_through=[
+            span
+            for one in speakers
+            for span in spans_passed_through(one.plan, one.ready.subject.track, one.said.spoken)
+        ],
+        doubt=merged_doubt([one.doubt.report() for one in speakers], dub.config.doubt.spans),
+        notes=list(dict.fromkeys(notes)),
         seconds=seconds,
     )
 
 
+def _rendered_share(speakers: Sequence[Speaker]) -> float:
+    """Of the rows in which somebody is to be dubbed, those in which everybody was who was to be."""
+    n = len(speakers[0].plan)
+    asked = np.any([one.said.spoken[:n] for one in speakers], axis=0)
+    made = np.all([one.plan.render | ~one.said.spoken[:n] for one in speakers], axis=0)
+    return float(made[asked].mean()) if asked.any() else 0.0
+
+
+def _facts_of(one: Speaker) -> SpeakerFacts:
+    """What the receipt says of one speaker."""
+    spoken = one.said.spoken[: len(one.plan)]
+    ends = np.append(one.plan.clock.seconds, float(one.plan.clock.duration_s))
+    return SpeakerFacts(
+        person=one.person,
+        spans=[[round(float(ends[first]), 3), round(float(ends[after]), 3)] for first, after in runs_of(spoken)],
+        rendered_share=float(one.plan.render[spoken].mean()) if spoken.any() else 0.0,
+        lips=one.ready.model.report,
+        texture=texture_facts(one.ready.method),
+        mouths=len(one.ready.subject.bank),
+    )
+
+
 def _inputs(dub: Dub) -> Inputs:
-    video, wave = dub.subject.video, dub.said.wave
+    video = dub.subject.video
+    waves = {path: wave for one in dub.speakers for path, wave in one.said.waves.items()}
+
+    def speech_of(path: Path | None) -> SpeechFile:
+        if path is None or path not in waves:
+            return SpeechFile()
+        return SpeechFile(waves[path].name, content_hash(path), float(waves[path].duration_s))
+
+    segments = () if dub.script.whole else dub.script.segments or ()
     return Inputs(
         target=InputFile(str(video.path), video.sha256),
-        speech=SpeechFile(wave.name, dub.said.sha256, float(wave.duration_s)),
+        speech=speech_of(dub.speech),
         footage=[InputFile(str(film.video.path), film.video.sha256) for film in dub.subject.films[1:]],
+        segments=[
+            SaidSegment(float(one.start_s), float(one.end_s), one.person, speech_of(one.speech or dub.speech))
+            for one in segments
+        ],
     )
 
 
@@ -169,12 +250,12 @@ def _output(dub: Dub, written: WrittenVideo) -> Output:
 
 def _retiming(dub: Dub) -> Retiming:
     """How much the head moves in pauses, and how much it would if the target were played as it is."""
-    subject, plan, track, voiced = dub.subject, dub.plan, dub.subject.track, dub.said.voiced
-    rate = float(subject.video.clock.rate)
-    played = retime(voiced, subject.motion, track.valid, track.shot, rate, replace(dub.config.retime, enabled=False))
+    subject, plan, track, voiced = dub.subject, dub.plan, dub.subject.track, dub.speakers[0].said.voiced
+    plain = played(len(voiced), track.shot)
     return Retiming(
+        timeline=dub.script.config.retime.timeline,
         pause_motion=pause_motion(plan, voiced, subject.motion, track.valid),
-        pause_motion_without=pause_motion(played, voiced, subject.motion, track.valid),
+        pause_motion_without=pause_motion(plain, voiced, subject.motion, track.valid),
         seeks=plan.seeks.tolist(),
         half_steps=int(plan.half.sum()),
     )

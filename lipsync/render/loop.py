@@ -1,8 +1,8 @@
-"""The render loop: target frames along a plan, a mouth for each, put into place. All drawing goes through it."""
+"""The render loop: target frames along a plan, mouths for each, put into place. All drawing goes through it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,50 +34,59 @@ class Scene:
     teeth: TeethReference
 
 
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One person's mouth through a whole film. draw: makes it; watch: looks at what was drawn. The roles of a film have
+    plans of the same rows, frames and clock."""
+
+    plan: DubPlan
+    scene: Scene
+    draw: Draw
+    watch: Watch | None = None
+
+    @classmethod
+    def of(
+        cls,
+        plan: DubPlan,
+        scene: Scene,
+        method: TextureMethod,
+        config: DubConfig,
+        *,
+        speech: np.ndarray | None = None,
+        answer: Render | None = None,
+        watch: Watch | None = None,
+    ) -> Role:
+        """The plan's lips drawn by `method`. speech: (N,256) of all rows, for methods that need it; answer: asked
+        instead of `method.render`, to measure it."""
+        answer = answer or method.render
+
+        def draw(rows: slice, frames: torch.Tensor) -> tuple[MouthTexture, np.ndarray]:
+            lips = plan.lips.points[rows]
+            mouth = answer(build_query(plan, scene.faces, scene.space, rows, frames, method, speech))
+            return sharpen_teeth(mouth, scene.teeth, lips, scene.space, config.teeth), lips
+
+        return cls(plan, scene, draw, watch)
+
+
 def render(
-    plan: DubPlan,
-    scene: Scene,
-    method: TextureMethod,
+    roles: Sequence[Role],
     config: DubConfig,
     device: torch.device,
-    *,
-    speech: np.ndarray | None = None,
-    start: int = 0,
-    answer: Render | None = None,
+    todo: Sequence[slice] | None = None,
     blend: Join | None = None,
-    watch: Watch | None = None,
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """(rows, (B,3,H,W) uint8 frames) with the plan's lips drawn by `method`, from row `start` on. Any range of rows is
-    the same drawn alone.
-
-    speech: (N,256) of all rows, for methods that need it; answer, blend: asked instead of `method.render` and of the
-    config's blend, to measure them; watch: looks at what is drawn.
-    """
-    answer = answer or method.render
-
-    def draw(rows: slice, frames: torch.Tensor) -> tuple[MouthTexture, np.ndarray]:
-        lips = plan.lips.points[rows]
-        mouth = answer(build_query(plan, scene.faces, scene.space, rows, frames, method, speech))
-        return sharpen_teeth(mouth, scene.teeth, lips, scene.space, config.teeth), lips
-
-    return composited(plan, scene, draw, config, device, start, blend, watch)
-
-
-def composited(
-    plan: DubPlan,
-    scene: Scene,
-    draw: Draw,
-    config: DubConfig,
-    device: torch.device,
-    start: int = 0,
-    blend: Join | None = None,
-    watch: Watch | None = None,
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """(rows, (B,3,H,W) uint8 frames) with the mouths that `draw` gives in place."""
-    for rows, frames in frames_along(scene.stream, plan, config.batch, start):
-        frames = frames.to(device)
-        mouth, lips = draw(rows, frames)
-        drawn = composite(frames, mouth, lips, scene.faces, rows, scene.space, config.composite, blend)
-        if watch is not None:
-            watch(rows, frames, drawn)
-        yield rows, drawn
+    """(rows, (B,3,H,W) uint8 frames) with everybody's mouth in place, of the rows `todo` (None = all), in order. Any
+    range of rows is the same drawn alone. blend: asked instead of the config's, to measure it."""
+    plan, stream = roles[0].plan, roles[0].scene.stream
+    for part in [slice(0, len(plan))] if todo is None else todo:
+        for rows, frames in frames_along(stream, plan, config.batch, part.start, part.stop):
+            frames = frames.to(device)
+            for one in roles:
+                if not one.scene.faces.strength[rows].any():
+                    continue
+                mouth, lips = one.draw(rows, frames)
+                drawn = composite(frames, mouth, lips, one.scene.faces, rows, one.scene.space, config.composite, blend)
+                if one.watch is not None:
+                    one.watch(rows, frames, drawn)
+                frames = drawn
+            yield rows, frames

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lipsync.config.schema import DubConfig
+from lipsync.config.schema import DubConfig, RetimeConfig
 from lipsync.core.geometry import apply, warp
 from lipsync.core.graphics import Graphics
 from lipsync.core.texture import TextureMethod, TextureQuery
@@ -17,35 +17,42 @@ from lipsync.core.track import eye_distance_px, jaw_in_face
 from lipsync.core.types import DubPlan, FaceTrack, LipTrack, MouthSpace, TargetAnalysis
 from lipsync.render.doubt import known_mouths, softened
 from lipsync.render.jaw import chin_per_opening
-from lipsync.render.retime import Timing, retime
+from lipsync.render.retime import Timing, played, retime
 from video.clock import FrameClock
 from video.flow import half_step
 from video.probe import VideoStream
 from video.read import read_rows
 
 
-def make_plan(lips: LipTrack, voiced: np.ndarray, subject: TargetAnalysis, config: DubConfig) -> DubPlan:
-    """What every output row shows: a target frame chosen by `retime`, and the lips to draw there: the given ones, but
-    for those that the person's own mouths cannot show."""
+def make_plan(
+    lips: LipTrack,
+    voiced: np.ndarray,
+    subject: TargetAnalysis,
+    config: DubConfig,
+    spoken: np.ndarray | None = None,
+) -> DubPlan:
+    """What every output row shows: a target frame, chosen by `retime` or in the target's own order, and the lips to
+    draw there: the given ones, but for those that the person's own mouths cannot show. spoken: (N,) bool, the other
+    rows pass through; None = all."""
     track = subject.track
-    origin = track.pixel_from_face[:, :2, 2] / eye_distance_px(track)
-    timing = retime(
-        voiced,
-        subject.motion,
-        track.valid,
-        track.shot,
-        float(subject.video.clock.rate),
-        config.retime,
-        pose=track.pose,
-        origin=origin,
-    )
+    timing = _timing(voiced, subject, config.retime)
     n = len(timing)
     whole = lips.frames
     lips = softened(lips, known_mouths(subject.bank, float(subject.video.clock.rate)), config.doubt)
     clock = whole if n == len(lips) else FrameClock(whole.pts[:n], whole.base, int(whole.pts[n]))
     lips = LipTrack(lips.points[:n], lips.valid[:n], clock)
     render = track.valid[timing.source] & track.valid[_following(timing)]
+    if spoken is not None:
+        render &= spoken[:n]
     return DubPlan(timing.source, timing.half, lips, render, clock, timing.seeks)
+
+
+def _timing(voiced: np.ndarray, subject: TargetAnalysis, config: RetimeConfig) -> Timing:
+    track, fixed = subject.track, config.length not in ("auto", "speech", "target")
+    if fixed or config.timeline == "keep":
+        return played(len(voiced), track.shot, config.length if fixed else "bounce")
+    rate, origin = float(subject.video.clock.rate), track.pixel_from_face[:, :2, 2] / eye_distance_px(track)
+    return retime(voiced, subject.motion, track.valid, track.shot, rate, config, pose=track.pose, origin=origin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +110,11 @@ def fade(render: np.ndarray, seeks: np.ndarray, rows: int) -> np.ndarray:
 
 
 def frames_along(
-    stream: VideoStream, plan: DubPlan, batch: int, start: int = 0
+    stream: VideoStream, plan: DubPlan, batch: int, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """(rows, (B,3,H,W) uint8 frames) along the plan from row `start` on; half-steps are drawn by optical flow."""
-    for part, frames, following in read_rows(stream, plan.source[start:], batch, also_next=plan.half[start:]):
+    """(rows, (B,3,H,W) uint8 frames) along rows start..stop-1 of the plan; half-steps are drawn by optical flow."""
+    part_of_plan = slice(start, stop)
+    for part, frames, following in read_rows(stream, plan.source[part_of_plan], batch, plan.half[part_of_plan]):
         rows = slice(part.start + start, part.stop + start)
         rgb = frames.rgb
         if following is not None:

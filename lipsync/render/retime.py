@@ -52,23 +52,18 @@ def retime(
     pose: np.ndarray | None = None,
     origin: np.ndarray | None = None,
 ) -> Timing:
-    """The cheapest timing of N output rows over T target frames.
+    """The cheapest timing of N output rows over T target frames, by the dynamic programme.
 
     voiced: (N,) bool on the output clock. motion: (T,) head motion and blinks from frame t - 1 to t, eye distances.
     valid: (T,) bool. shot: (T,) int. frame_rate: frames per second. pose: (T,3) degrees and origin: (T,2) face position
-    in eye distances, for the cost of a jump; None = any jump is alike. N rows come back, but `length="cut"` gives
-    min(N, T): the caller shortens the clock.
-
-    length "speech" is the dynamic programme; with `enabled=False` it plays the target from its start at its own pace,
-    and back and forth when it runs out ("bounce"). "loop" starts over, "hold" keeps the last frame."""
+    in eye distances, for the cost of a jump; None = any jump is alike."""
     n, t = len(voiced), len(motion)
     if n == 0 or t == 0 or len(valid) != t or len(shot) != t:
         raise ValueError(
             f"retime: {n} rows from {t} frames of motion, {len(valid)} valid, {len(shot)} shot; 1 or more, alike"
         )
-    if config.length != "speech" or not config.enabled or t == 1:
-        policy = config.length if config.length != "speech" else "bounce"
-        return _played(n, t, policy, np.asarray(shot))
+    if t == 1:
+        return played(n, shot)
     costs = costs_of(np.asarray(voiced, bool), motion, valid, shot, frame_rate, config, pose, origin)
     return _cheapest(costs)
 
@@ -93,7 +88,10 @@ def pause_motion(
     return float(moved[silent].mean()) if silent.any() else 0.0
 
 
-def _played(n: int, t: int, policy: str, shot: np.ndarray) -> Timing:
+def played(n: int, shot: np.ndarray, policy: str = "bounce") -> Timing:
+    """N output rows that show the target of (T,) `shot` from its start at its own pace. policy, when it runs out:
+    "bounce" runs back and forth, "loop" starts over, "hold" keeps the last frame; "cut" gives min(N, T) rows."""
+    t, shot = len(shot), np.asarray(shot)
     row = np.arange(min(n, t) if policy == "cut" else n, dtype=np.int64)
     if policy == "loop":
         row = row % t

@@ -22,16 +22,23 @@ _FILES = ("texture", "texture_weights", "lips.model", "lips.prior", "face.dlib_p
 
 
 def fingerprint(
-    target: str, speech: str, footage: Sequence[str], config: DubConfig, preview_s: float | None = None
+    target: str,
+    speech: str,
+    footage: Sequence[str],
+    config: DubConfig,
+    preview_s: float | None = None,
+    segments: Sequence[object] = (),
 ) -> str:
-    """Hex. target, speech, footage: marks of their contents, such as SHA-256."""
+    """Hex. target, speech, footage: marks of their contents, such as SHA-256; segments: plain values, with marks in the
+    place of files."""
     plain = {name: value for name, value in asdict(config).items() if name not in _WITHOUT_EFFECT}
     for name in _FILES:
         section, _, key = name.rpartition(".")
         place = plain[section] if section else plain
         if place[key] and Path(str(place[key])).is_file():
             place[key] = content_hash(place[key])
-    return step_key("dub", program_hash(), {"config": plain, "preview_s": preview_s}, [target, speech, *footage])
+    about = {"config": plain, "preview_s": preview_s} | ({"segments": list(segments)} if segments else {})
+    return step_key("dub", program_hash(), about, [target, speech, *footage])
 
 
 @cache

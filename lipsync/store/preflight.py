@@ -117,11 +117,19 @@ def _refuse_pictures(path: Path, role: str) -> None:
 
 
 def check_paths(
-    target: str | Path, speech: str | Path, out: str | Path, footage: Sequence[str | Path] = (), force: bool = False
+    target: str | Path,
+    speeches: Sequence[str | Path],
+    out: str | Path,
+    footage: Sequence[str | Path] = (),
+    force: bool = False,
 ) -> None:
     """LipsyncError where an input cannot be read, or `out` (or its receipt) is an input, exists already, or cannot be
     written."""
-    inputs = [(target, "target video"), (speech, "speech file"), *((path, "footage") for path in footage)]
+    inputs = [
+        (target, "target video"),
+        *((path, "speech file") for path in speeches),
+        *((path, "footage") for path in footage),
+    ]
     check_files(inputs, [Path(out), receipt_path(out)], force)
 
 
@@ -158,7 +166,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         ) from error
 
 
-def check_speech(speech: str | Path, limits: InputLimits) -> float:
+def check_speech(speech: str | Path, limits: InputLimits) -> Fraction:
     """Its length in seconds, without decoding all of it. MediaError where it holds no sound that can be read, or more
     than is opened: known before the work."""
     from audio.duration import speech_length
@@ -166,7 +174,7 @@ def check_speech(speech: str | Path, limits: InputLimits) -> float:
 
     length_s = speech_length(speech, limits)
     check_length(round(length_s * 1000), 1000, speech, limits)
-    return float(length_s)
+    return length_s
 
 
 #: (ending, settings) of files that this process could write.

@@ -7,7 +7,7 @@ import functools
 import json
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
@@ -47,12 +47,37 @@ class SpeechFile(InputFile):
 
 
 @dataclass(frozen=True, slots=True)
+class SaidSegment:
+    """A stretch of the target, what was said there, and by whom: a person as `face.index` counts, None = the one that
+    the options chose."""
+
+    start_s: float = 0.0
+    end_s: float = 0.0
+    person: int | None = None
+    speech: SpeechFile = SpeechFile()
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a dub was made from."""
+    """What a dub was made from. segments: where only parts of the target were dubbed."""
 
     target: InputFile = InputFile()
     speech: SpeechFile = SpeechFile()
     footage: list[InputFile] = field(default_factory=list[InputFile])
+    segments: list[SaidSegment] = field(default_factory=list[SaidSegment])
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerFacts:
+    """One person who was dubbed. person: as in `SaidSegment`; spans: [from, to] in seconds; rendered_share: of their
+    rows; lips: of the lip model's training; texture: the method, and what it learned; mouths: in the bank."""
+
+    person: int | None = None
+    spans: list[list[float]] = field(default_factory=list[list[float]])
+    rendered_share: float = 0.0
+    lips: dict[str, Any] = field(default_factory=dict[str, Any])
+    texture: dict[str, Any] = field(default_factory=dict[str, Any])
+    mouths: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +95,11 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Retiming:
-    """What choosing other frames gained. pause_motion, pause_motion_without: how much the head moves in pauses, and
-    would if the target were played as it is; seeks: output rows; half_steps: rows between two frames."""
+    """What choosing other frames gained. timeline: "keep" or "retime"; pause_motion, pause_motion_without: how much the
+    head moves in pauses, and would if the target were played as it is; seeks: output rows; half_steps: rows between two
+    frames."""
 
+    timeline: str = ""
     pause_motion: float = 0.0
     pause_motion_without: float = 0.0
     seeks: list[int] = field(default_factory=list[int])
@@ -118,8 +145,8 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Exactly what the JSON file holds, in its order. id: of what it is made from; made_by: versions; lips: of the lip
-    model's training; texture: the method, and what it learned; mouths: in the bank; seconds: by step.
+    """Exactly what the JSON file holds, in its order. id: of what it is made from; made_by: versions;
+    rendered_share: of the rows that were to be dubbed; seconds: by step.
 
     A section that a file of another version lacks is empty."""
 
@@ -129,9 +156,7 @@ class Receipt:
     inputs: Inputs = field(default_factory=Inputs)
     config: dict[str, Any] = field(default_factory=dict[str, Any])
     output: Output = Output()
-    lips: dict[str, Any] = field(default_factory=dict[str, Any])
-    texture: dict[str, Any] = field(default_factory=dict[str, Any])
-    mouths: int = 0
+    speakers: list[SpeakerFacts] = field(default_factory=list[SpeakerFacts])
     retiming: Retiming = field(default_factory=Retiming)
     plan: PlannedRows = field(default_factory=PlannedRows)
     rendered_share: float = 0.0
@@ -178,7 +203,7 @@ class Receipt:
         return [
             f"{out.path}: {out.frames} frames, {out.duration_s:.2f} s, speech {out.speech}, "
             f"rendered in {self.seconds['total']:.0f} s.",
-            _of_lips(self.lips),
+            *(_of_lips(one.lips) for one in self.speakers),
             *(f"Passed through unchanged: {s.from_s:.2f}-{s.to_s:.2f} s ({s.reason})." for s in self.passed_through),
             *_of_doubt(self.doubt),
             *(f"Note: {note}" for note in self.notes),
@@ -219,10 +244,10 @@ class Stopwatch:
         return {name: round(s, 3) for name, s in (self._steps | {"total": time.perf_counter() - self._start}).items()}
 
 
-def spans_passed_through(plan: DubPlan, track: FaceTrack) -> list[Span]:
-    """Runs of output rows shown unchanged."""
+def spans_passed_through(plan: DubPlan, track: FaceTrack, spoken: np.ndarray) -> list[Span]:
+    """Runs of output rows shown unchanged, of those that were to be dubbed: (N,) bool `spoken`."""
     reason = np.maximum(track.reason[plan.source], track.reason[plan.source + plan.half])
-    state = np.where(plan.render, 0, reason)
+    state = np.where(plan.render | ~spoken[: len(plan)], 0, reason)
     edges = np.flatnonzero(np.diff(state, prepend=0, append=0))
     ends = np.append(plan.clock.seconds, float(plan.clock.duration_s))
     return [
@@ -236,6 +261,16 @@ def spans_passed_through(plan: DubPlan, track: FaceTrack) -> list[Span]:
         for start, stop in pairwise([*edges, len(state)])
         if start < len(state) and state[start]
     ]
+
+
+def merged_doubt(doubts: Sequence[Doubt], spans: int) -> Doubt:
+    """The doubt of several people in one film. spans: at most so many are kept, the worst."""
+    if len(doubts) == 1:
+        return doubts[0]
+    curve, limit = np.max([one.curve for one in doubts], axis=0), doubts[0].limit
+    worst = sorted((span for one in doubts for span in one.spans), key=lambda span: -span.value)[:spans]
+    worst.sort(key=lambda span: span.from_row)
+    return Doubt(limit, round(float((curve > limit).mean()), 3), worst, curve.tolist())
 
 
 def versions() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from lipsync.face.motion import head_motion
 from lipsync.face.track import FaceTracker, track_video
 from lipsync.store.cache import Cache, content_hash, save_arrays, step_key
 from lipsync.target.mouth_bank import collect_mouths, find_teeth
+from media.container import InputLimits
 from video.probe import VideoStream, probe
 
 #: Raise whenever the same inputs would give other numbers: old cache entries are then left alone.
@@ -106,7 +108,14 @@ def follow_face(path: Path, config: DubConfig, cache: Cache, hook: Hook = silent
 
 def probed(path: str | Path, config: DubConfig) -> VideoStream:
     """What is in a video no larger than the configuration has it."""
-    return probe(path, config.input_limits)
+    found = Path(path).stat() if Path(path).is_file() else None
+    return _probed(Path(path), found and (found.st_size, found.st_mtime_ns), config.input_limits)
+
+
+@lru_cache(8)
+def _probed(path: Path, _state: tuple[int, int] | None, limits: InputLimits) -> VideoStream:
+    """Listing the packets of a film takes seconds: once for each file in this state."""
+    return probe(path, limits)
 
 
 def track_key(sha256: str, config: DubConfig) -> str:

@@ -136,7 +136,7 @@ def make_settings(folder: Path) -> list[Path]:
         "face.at=[10, 20]",
         "texture=median",
         "lips.prior=none",
-        "retime.enabled=false",
+        "retime.timeline=keep",
         "median.fade=0.2,0.6,0.2",
         "batch=4",
     ]

@@ -25,7 +25,7 @@ def jittered(n=40):
 def write(out, folder, rgb, clock, rows=12, upto=None, **options):
     folder.mkdir(exist_ok=True)
     with RangedWriter(out, folder, rows, width=rgb.shape[3], height=rgb.shape[2], clock=clock, **options) as writer:
-        for k in range(writer.n_done, len(rgb), 7):
+        for k in range(writer.todo[0].start if writer.todo else len(rgb), len(rgb), 7):
             if upto is not None and k >= upto:
                 raise InterruptedError
             writer.write(rgb[k : k + 7])
@@ -77,7 +77,7 @@ def test_a_stopped_one_goes_on_and_is_the_same_file(tmp_path):
         assert not (tmp_path / "twice.mp4").exists() and not list((tmp_path / "b").glob(".*"))
     done = {file: file.stat().st_mtime_ns for file in ranges_in(tmp_path / "b")}
     assert len(done) == 2
-    assert write(tmp_path / "twice.mp4", tmp_path / "b", rgb, clock, rows=14).n_done == 28
+    assert write(tmp_path / "twice.mp4", tmp_path / "b", rgb, clock, rows=14).todo == [slice(28, 40)]
     assert all(file.stat().st_mtime_ns == at for file, at in done.items())
     assert (tmp_path / "twice.mp4").read_bytes() == (tmp_path / "once.mp4").read_bytes()
 
@@ -90,7 +90,7 @@ def test_a_damaged_range_is_written_again(tmp_path, harm):
     write(tmp_path / "a.mp4", tmp_path / "ranges", rgb, clock)
     file = ranges_in(tmp_path / "ranges")[1]
     file.write_bytes(harm(file.read_bytes()))
-    assert write(tmp_path / "b.mp4", tmp_path / "ranges", rgb, clock).n_done == 12
+    assert write(tmp_path / "b.mp4", tmp_path / "ranges", rgb, clock).todo == [slice(12, 40)]
     assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "a.mp4").read_bytes()
 
 

@@ -80,7 +80,8 @@ def test_every_option_reaches_the_dub(run, calls, tmp_path):
         2.5,
         "--length",
         "loop",
-        "--no-retime",
+        "--timeline",
+        "keep",
         "--config",
         "my.toml",
         "--set",
@@ -94,7 +95,7 @@ def test_every_option_reaches_the_dub(run, calls, tmp_path):
     assert (target, speech, out) == (Path("target.mp4"), Path("speech.wav"), Path("out.mp4"))
     assert (config.texture, config.device, config.batch, config.write.crf) == ("median", "cpu", 3, 12)
     assert (config.face.index, config.face.at, config.face.max_yaw_deg) == (2, (10.0, 20.5), 30.0)
-    assert (config.retime.length, config.retime.enabled) == ("loop", False)
+    assert (config.retime.length, config.retime.timeline) == ("loop", "keep")
     assert (
         options["footage"] == (Path("more 1.mp4"), Path("more 2.mp4"))
         and options["preview_s"] == 2.5

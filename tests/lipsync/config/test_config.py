@@ -37,7 +37,7 @@ def test_later_wins(tmp_path):
         ("face.at=10, 20.5", "face", "at", (10.0, 20.5)),
         ("face.at=[10,20]", "face", "at", (10.0, 20.0)),
         ("face.at=", "face", "at", None),
-        ("retime.enabled=False", "retime", "enabled", False),
+        ("sandbox.enabled=True", "sandbox", "enabled", True),
         ("face.dlib_predictor=a=b.dat", "face", "dlib_predictor", "a=b.dat"),
         ("median.fade=1,2,1", "median", "fade", (1.0, 2.0, 1.0)),
     ],
@@ -47,14 +47,21 @@ def test_settings_take_the_type_of_their_option(setting, section, name, value):
     assert got == value and type(got) is type(value)
 
 
-#: Of options with few values or bounds.
-OTHERS = {"mediapipe": "dlib", "speech": "bounce", "bidirectional": "paper", "auto": "logmel", "laplacian": "feather"}
+#: Of options with few values.
+OTHERS = {
+    "backend": "dlib",
+    "timeline": "keep",
+    "length": "bounce",
+    "network": "paper",
+    "encoder": "logmel",
+    "blend": "feather",
+}
 
 
-def unlike(value):
-    """Another value of the same type."""
-    if value in OTHERS:
-        return OTHERS[value]
+def unlike(name, value):
+    """Another value of the same type, for the option `name`."""
+    if name in OTHERS:
+        return OTHERS[name]
     if isinstance(value, bool):
         return not value
     if isinstance(value, (int, float)):
@@ -67,7 +74,10 @@ def unlike(value):
 def changed(config):
     return replace(
         config,
-        **{f.name: changed(v) if is_dataclass(v := getattr(config, f.name)) else unlike(v) for f in fields(config)},
+        **{
+            f.name: changed(value) if is_dataclass(value := getattr(config, f.name)) else unlike(f.name, value)
+            for f in fields(config)
+        },
     )
 
 
@@ -95,7 +105,7 @@ def test_toml_text_explains(tmp_path):
         ("face.max_yaw_deg=wide", "face.max_yaw_deg must be a number, not 'wide'"),
         ("face.max_yaw_deg=nan", "must be a number"),
         ("face.at=3", "face.at must be 2 numbers or none, not '3'"),
-        ("retime.enabled=yes", "retime.enabled must be true or false"),
+        ("sandbox.enabled=yes", "sandbox.enabled must be true or false"),
         ("retime.length=lop", "Did you mean 'loop'?"),
         ("face.backend=mediapip", "Did you mean 'mediapipe'?"),
         ("texture=medain", "Did you mean 'median'?"),

@@ -14,6 +14,7 @@ import torch
 from lipsync.config.schema import DubConfig, LipsConfig, RetimeConfig, WriteConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.runtime import pick_device
+from lipsync.core.segments import Segment
 from lipsync.pipelines.dub import dub, prepare
 from lipsync.store.cache import content_hash
 from lipsync.store.fingerprint import fingerprint
@@ -60,7 +61,11 @@ def test_the_receipt_says_what_was_made_and_how(dubbed):
     _, facts, _ = dubbed
     assert facts["config"]["lips"]["steps"] == 80 and facts["made_by"]["torch"]
     assert len(facts["inputs"]["target"]["sha256"]) == 64 and len(facts["plan"]["source"]) == facts["output"]["frames"]
-    assert 0 < facts["lips"]["lmd"] < 0.1 and facts["rendered_share"] == 1.0 and facts["passed_through"] == []
+    assert (
+        0 < facts["speakers"][0]["lips"]["lmd"] < 0.1
+        and facts["rendered_share"] == 1.0
+        and facts["passed_through"] == []
+    )
 
 
 def test_the_file_itself_says_that_it_is_ai_edited(dubbed):
@@ -91,9 +96,21 @@ def test_the_same_dub_twice_is_the_same(dubbed, small_target, short_speech, shar
 
 
 def test_preview_without_retiming_plays_the_target_from_its_start(small_target, short_speech, shared_cache, tmp_path):
-    config = replace(QUICK, retime=RetimeConfig(enabled=False))
+    config = replace(QUICK, retime=RetimeConfig(timeline="keep", length="speech"))
     facts = dub(small_target, short_speech, tmp_path / "p.mkv", config, cache=shared_cache, preview_s=0.6).to_plain()
     assert facts["plan"]["source"] == list(range(15)) and len(probe(tmp_path / "p.mkv")) == 15
+
+
+def test_only_a_part_is_dubbed_and_the_rest_is_the_target(small_target, short_speech, shared_cache, tmp_path):
+    frames, part = pictures(small_target), Segment(Fraction(1), Fraction(2))
+    out = tmp_path / "part.mkv"
+    receipt = dub(small_target, short_speech, out, QUICK, cache=shared_cache, segments=[part])
+    drawn = pictures(out)
+    changed = (drawn != frames).flatten(1).any(1)
+    assert len(drawn) == len(frames) and not changed[:25].any() and not changed[50:].any() and changed[26:49].all()
+    assert receipt.speakers[0].spans == [[1.0, 2.0]] and receipt.retiming.timeline == "keep"
+    assert receipt.rendered_share == 1.0 and receipt.passed_through == []
+    assert probe(out).clock.seconds.tolist() == probe(small_target).clock.seconds.tolist()
 
 
 def test_frames_without_a_face_pass_through_bit_for_bit(small_target, short_speech, shared_cache, tmp_path):
@@ -105,7 +122,7 @@ def test_frames_without_a_face_pass_through_bit_for_bit(small_target, short_spee
     broken = tmp_path / "broken.mkv"
     with VideoWriter(broken, width=480, height=270, clock=stream.clock, codec="ffv1", speech=small_target) as writer:
         writer.write(frames)
-    config = replace(QUICK, retime=RetimeConfig(enabled=False))
+    config = replace(QUICK, retime=RetimeConfig(timeline="keep", length="speech"))
     facts = dub(broken, short_speech, tmp_path / "out.mkv", config, cache=shared_cache).to_plain()
     out = pictures(tmp_path / "out.mkv")
     assert (out[20:26] == 17).all() and (out[10] != frames[10]).any() and (out[40] != frames[40]).any()

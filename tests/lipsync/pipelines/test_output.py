@@ -20,7 +20,7 @@ def test_the_output_is_written_within_the_limits_of_the_job(is_long, writer, mon
     dub = SimpleNamespace(
         subject=SimpleNamespace(films=[SimpleNamespace(stream=stream)], video=video),
         plan=SimpleNamespace(clock=SimpleNamespace(duration_s=2, rate=25)),
-        said=SimpleNamespace(length_s=2, sha256="0b"),
+        speakers=[SimpleNamespace(said=SimpleNamespace(length_s=2, waves={}))],
         config=config,
         speech=Path("a.wav"),
         out=Path("b.mp4"),

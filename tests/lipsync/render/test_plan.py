@@ -76,7 +76,7 @@ def test_frames_without_a_face_pass_through():
     subject = dataclasses.replace(subject, track=dataclasses.replace(subject.track, valid=valid))
     clock = FrameClock.constant(20, Fraction(25))
     lips = LipTrack(np.zeros((20, 18, 2), np.float32), np.ones(20, bool), clock)
-    config = dataclasses.replace(DubConfig(), retime=RetimeConfig(enabled=False))
+    config = dataclasses.replace(DubConfig(), retime=RetimeConfig(timeline="keep"))
     plan = make_plan(lips, np.ones(20, bool), subject, config)
     assert np.flatnonzero(~plan.render).tolist() == [8, 9, 10]
 

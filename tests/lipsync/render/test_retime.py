@@ -1,13 +1,11 @@
 """The retiming programme equals brute force on small cases, and keeps its promises on constructed ones."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from lipsync.config.schema import RetimeConfig
 from lipsync.render import retime as module
-from lipsync.render.retime import costs_of, pause_motion, retime
+from lipsync.render.retime import costs_of, pause_motion, played, retime
 from tests.support.retiming import SMALL, check_promises, cost_of_path
 
 
@@ -71,7 +69,7 @@ def test_head_rests_while_speech_pauses():
     motion, valid, shot = moving_target(400, ((0, 12), (90, 115), (225, 255)))
     timing = retime(voiced, motion, valid, shot, 25)
     check_promises(timing, shot, 250)
-    plain = retime(voiced, motion, valid, shot, 25, RetimeConfig(enabled=False))
+    plain = played(250, shot)
     assert pause_motion(timing, voiced, motion) < 0.4 * pause_motion(plain, voiced, motion)
     assert len(timing.seeks) == 0
 
@@ -181,21 +179,14 @@ def test_tiny(n, t):
 
 
 def test_fixed_policies():
-    motion, valid, shot = np.zeros(4, np.float32), np.ones(4, bool), np.array([0, 0, 1, 1])
-
-    def played(policy, n=9, **changes):
-        return retime(np.ones(n, bool), motion, valid, shot, 25, replace(RetimeConfig(), length=policy, **changes))
-
-    assert played("cut").source.tolist() == [0, 1, 2, 3]
-    assert played("cut", 3).source.tolist() == [0, 1, 2]
-    assert played("loop").source.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0]
-    assert played("loop").seeks.tolist() == [2, 4, 6, 8]
-    assert played("bounce").source.tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
-    assert played("bounce").seeks.tolist() == [2, 5, 8]
-    assert played("hold").source.tolist() == [0, 1, 2, 3, 3, 3, 3, 3, 3]
-    assert played("speech", enabled=False).source.tolist() == played("bounce").source.tolist()
-    with pytest.raises(ValueError, match="stretch"):
-        played("stretch")
+    shot = np.array([0, 0, 1, 1])
+    assert played(9, shot, "cut").source.tolist() == [0, 1, 2, 3]
+    assert played(3, shot, "cut").source.tolist() == [0, 1, 2]
+    assert played(9, shot, "loop").source.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0]
+    assert played(9, shot, "loop").seeks.tolist() == [2, 4, 6, 8]
+    assert played(9, shot, "bounce").source.tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
+    assert played(9, shot, "bounce").seeks.tolist() == [2, 5, 8]
+    assert played(9, shot, "hold").source.tolist() == [0, 1, 2, 3, 3, 3, 3, 3, 3]
 
 
 def test_pause_motion_is_the_motion_shown():

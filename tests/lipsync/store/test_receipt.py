@@ -15,9 +15,11 @@ from lipsync.store.receipt import (
     Receipt,
     Retiming,
     Span,
+    SpeakerFacts,
     SpeechFile,
 )
 
+LIPS = {"lmd": 0.02, "opening_r": 0.9, "articulation": 1.0, "curve": [[0, 1, 0.5]], "warning": None}
 RECEIPT = Receipt(
     id="ab",
     made_by={"lipsync": "0.2.0"},
@@ -25,10 +27,8 @@ RECEIPT = Receipt(
     inputs=Inputs(InputFile("t.mp4", "1"), SpeechFile("s.wav", "2", 2.4), [InputFile("é.mp4", "3")]),
     config={"batch": 8, "write": {"crf": 12}},
     output=Output("o.mp4", 60, 2.4, "25", 1000, "copied", "4"),
-    lips={"lmd": 0.02, "opening_r": 0.9, "articulation": 1.0, "curve": [[0, 1, 0.5]], "warning": None},
-    texture={"method": "median"},
-    mouths=300,
-    retiming=Retiming(0.01, 0.02, [5], 3),
+    speakers=[SpeakerFacts(1, [[0.0, 2.4]], 0.9, LIPS, {"method": "median"}, 300)],
+    retiming=Retiming("retime", 0.01, 0.02, [5], 3),
     plan=PlannedRows([0, 1], [0, 1]),
     rendered_share=0.9,
     passed_through=[Span(0, 4, 0.0, 0.2, "no face")],
@@ -48,8 +48,8 @@ def test_read_as_written(tmp_path):
 def test_the_file_has_the_keys_that_programs_read():
     plain = RECEIPT.to_plain()
     assert " ".join(plain) == (
-        "id made_by ai_edited inputs config output lips texture mouths retiming plan rendered_share passed_through "
-        "doubt notes seconds"
+        "id made_by ai_edited inputs config output speakers retiming plan rendered_share passed_through doubt notes "
+        "seconds"
     )
     assert plain["inputs"]["speech"] == {"path": "s.wav", "sha256": "2", "duration_s": 2.4}
     assert " ".join(plain["output"]) == "path frames duration_s rate bytes speech sha256"
@@ -69,7 +69,7 @@ def test_the_summary_is_for_people():
         "the receipt lists 1 span.",
         "Note: odd",
     ]
-    assert "not measured" in replace(RECEIPT, lips={"lips_from": "prior"}).summary()[1]
+    assert "not measured" in replace(RECEIPT, speakers=[SpeakerFacts(lips={"lips_from": "prior"})]).summary()[1]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""Who says what when: the stretches of a target's time in which its people speak."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+from lipsync.core.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One stretch of speech. start_s, end_s: on the target's clock, whose first frame is 0; person: as `face.index`
+    counts, None = the one that the options choose; speech: the file that is said, from its beginning; None = the dub's
+    own speech, which then runs beside the whole target; place: where the user wrote it, for messages."""
+
+    start_s: Fraction
+    end_s: Fraction
+    person: int | None = None
+    speech: Path | None = None
+    place: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if self.place else ""
+        return f"{where}{float(self.start_s):.2f}-{float(self.end_s):.2f} s"
+
+
+def checked(segments: Sequence[Segment], length_s: Fraction) -> tuple[Segment, ...]:
+    """The segments in order of time. UsageError, with the place, where one is empty, leaves a target of `length_s`, or
+    overlaps another of the same person."""
+    for one in segments:
+        if one.end_s <= one.start_s:
+            raise UsageError(f"{one}: a segment must end after it starts.")
+        if one.start_s < 0 or one.end_s > length_s + Fraction(1, 10):  # frames end a little off the times of an editor
+            raise UsageError(f"{one}: the target lasts from 0 to {float(length_s):.2f} s.")
+    ordered = sorted(segments, key=lambda one: (one.start_s, one.end_s))
+    for person in {one.person for one in ordered}:
+        for before, after in pairwise([one for one in ordered if one.person == person]):
+            if after.start_s < before.end_s:
+                raise UsageError(f"{after}: overlaps the segment of the same person at {before}.")
+    return tuple(ordered)
