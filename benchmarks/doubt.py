@@ -9,7 +9,7 @@ others that are more than 0.4 s away. The held-out frames are scored as they are
     ghost     half of another mouth of the clip over the mouth, its lips .05 eye distances away or more
     teeth     what is seen between the lips stays as it was for 12 frames while the opening goes on changing
               (counted where that is seen in every frame of the last 0.16 s)
-    under     what lies under the chin moved by .05 to .08 eye distances, where that changes edges
+    under     what lies under the chin, a collar painted there, moved by .05 to .08 eye distances, where that shows
     light     the lower face 12 to 20 % brighter, darker, redder or bluer
 
 Found: planted frames above the score that 5 % of all real frames exceed, one score for all clips ("found"), and above
@@ -69,11 +69,20 @@ def ghost(mouths: Mouths, i: int, others: MouthBank, rng: np.random.Generator) -
     return _over(mouths.crops[i], others.crops[rng.choice(far)].transpose(1, 2, 0), weight)
 
 
-def dragged(mouths: Mouths, i: int, jaw: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def collared(mouths: Mouths, i: int, jaw: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The mouth with a collar of a plain colour below the jaw."""
+    crop, space = mouths.crops[i], mouths.space
+    edge = apply(space.mouth_from_face, jaw[2:15] + np.array([0, 0.1]))
+    corners = [[crop.shape[1], crop.shape[0]], [0, crop.shape[0]]]
+    collar = _soft(_filled(np.concatenate([edge, corners]), crop), 0.006 * space.scale)
+    colour = rng.choice([30, 90, 225]) + rng.uniform(-15, 15, 3) * [1, 1, -1]
+    return _over(crop, np.broadcast_to(colour.clip(0, 255), crop.shape), collar)
+
+
+def dragged(crop: np.ndarray, space: MouthSpace, jaw: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """What lies under the jaw, moved as a jaw correction drags it."""
     import cv2
 
-    crop, space = mouths.crops[i], mouths.space
     x, y = _face(space)
     distance = np.min([np.hypot(x - px, y - py) for px, py in jaw[4:13]], axis=0)
     near = (1 - (distance / 0.22) ** 2).clip(0) ** 2
@@ -169,15 +178,19 @@ def _seen(
     joined_on = np.r_[False, (np.diff(held.source) == 1) & (np.diff(held.shot) == 0)]
     finder, clock = FlawFinder(model, rate), np.cumsum(1 + ~joined_on)
 
-    def flaws_of(finder: FlawFinder, i: int, thumb: np.ndarray):
-        return finder(int(clock[i]), thumb, thumbs[i], held.lips[i], held.lips[i], held.jaw[i])
+    def flaws_of(finder: FlawFinder, i: int, thumb: np.ndarray, beneath: np.ndarray | None = None):
+        beneath = thumbs[i] if beneath is None else beneath
+        return finder(int(clock[i]), thumb, beneath, held.lips[i], held.lips[i], held.jaw[i])
 
     for i in range(n):
         yield "real", i, flaws_of(finder, i, thumbs[i])
         made = {"torn": torn(mouths, i, rng), "ghost": ghost(mouths, i, learnt, rng), "light": lit(mouths, i, rng)}
-        moved = dragged(mouths, i, held.jaw[i], rng)
-        if np.quantile(np.abs(moved.astype(int) - mouths.crops[i]).max(2), 0.99) >= 25:  # an edge was there to move
-            made["under"] = moved
+        collar = collared(mouths, i, held.jaw[i], rng)
+        moved = dragged(collar, held.space, held.jaw[i], rng)
+        if (np.abs(moved.astype(int) - collar).max(2) >= 40).mean() >= 0.002:
+            look.setdefault("under", moved)
+            beneath = thumbnail(collar, place)
+            yield "under", i, flaws_of(FlawFinder(model, rate), i, thumbnail(moved, place), beneath)
         for name, crop in made.items():
             if crop is None:
                 continue

@@ -14,6 +14,7 @@ import numpy as np
 from lipsync.core.geometry import apply, warp_frame
 from lipsync.core.lips import INNER_EDGE, opening
 from lipsync.core.types import MouthBank
+from lipsync.render.skin import skin_colours, skin_likeness
 
 #: Thumbnail of the mouth: rows, columns, pixels per eye distance; x from -0.62 to 0.62, y from -0.34 to 0.72.
 ROWS, COLUMNS, _SCALE, _LEFT, _TOP = 68, 79, 64.0, -0.62, -0.34
@@ -24,7 +25,7 @@ LEARN_FROM, RUN, RANK, FOLDS, APART_S = 400, 20, 12, 8, 0.4
 #: How far around lip points a warp reaches, and how stiff it is.
 _REACH, _STIFF = 0.15, 1e-2
 #: Skin this near to lips counts as lips (thumbnail pixels), and what is this far outside of the jaw is not face.
-_LIP_EDGE, _JAW_EDGE = 4, 5
+_LIP_EDGE, _JAW_EDGE = 4, 3
 #: Share of the lips' pixels that is judged: the worst.
 _WORST = 0.04
 #: Teeth are asked for change over this long where the opening changes by this much a frame; least pixels, on average.
@@ -178,7 +179,7 @@ class FlawFinder:
         frozen = 0.0 if change is None else look.change / max(change, 0.1)
         differs = drawn.astype(np.float32) - under
         light = float((_skin_levels(differs, lips, own) / _LIGHT).max())
-        return Flaws(worst**2, self._pale(drawn, lips), frozen, moved_outside(differs[..., 0], jaw) / _UNDER, light)
+        return Flaws(worst**2, self._pale(drawn, lips), frozen, moved_outside(drawn, under, jaw) / _UNDER, light)
 
     def _pale(self, drawn: np.ndarray, lips: np.ndarray) -> float:
         first, per_gap, less = self._look.contrast.tolist()
@@ -197,15 +198,30 @@ class FlawFinder:
         return interior_change(np.stack(luma), np.stack(inside), np.array(gaps))
 
 
-def moved_outside(differs: np.ndarray, jaw: np.ndarray) -> float:
-    """Mean |difference| (grey levels) in the worst 5 x 5 pixels outside the face in a (68,79) thumbnail. jaw: (17,2)
-    face frame."""
+def moved_outside(drawn: np.ndarray, under: np.ndarray, jaw: np.ndarray) -> float:
+    """Mean |difference| (levels of Y, Cr or Cb) in the worst 5 x 5 pixels of what is neither face nor neck, of two (68,79,3)
+    thumbnails. jaw: (17,2) face frame. A neck may move: what shows skin in both does not count."""
     import cv2
 
     above = np.array([[2.0, -1.0], [-2.0, -1.0]])
     face = cv2.dilate(_filled(np.concatenate([jaw, above])), np.ones((3, 3)), iterations=_JAW_EDGE) > 0
-    changed = cv2.blur(np.where(face, 0, np.abs(differs)).astype(np.float32), (5, 5))
-    return float(changed.max())
+    differs = np.where(face, 0, cv2.absdiff(drawn, under).max(2)).astype(np.float32)
+    changed = cv2.blur(differs, (5, 5)).max()
+    if changed > _UNDER / 2:  # else whose skin it is makes no difference
+        changed = cv2.blur(np.where(_is_skin(drawn, under), 0, differs), (5, 5)).max()
+    return float(changed)
+
+
+def _is_skin(drawn: np.ndarray, under: np.ndarray) -> np.ndarray:
+    """(68,79) bool: both (68,79,3) thumbnails show the colours that skin has beside the filmed mouth."""
+    import cv2
+    import torch
+
+    both = np.stack([cv2.cvtColor(thumb, cv2.COLOR_YCrCb2RGB) for thumb in (drawn, under)])
+    rgb = torch.from_numpy(both).permute(0, 3, 1, 2).float() / 255
+    patches = torch.from_numpy(np.any(_SKIN, axis=0)).float()[None, None]
+    mean, spread = skin_colours(rgb[1:], patches)
+    return (skin_likeness(rgb, mean, spread) > 0.5).all(0)[0].numpy()
 
 
 def interior_change(luma: np.ndarray, inside: np.ndarray, gaps: np.ndarray) -> float | None:
