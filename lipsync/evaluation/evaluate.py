@@ -12,6 +12,7 @@ from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import opening
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import FaceTrack
+from lipsync.evaluation.untouched import untouched_measures
 from lipsync.face.track import FaceTracker, track_video
 from lipsync.metrics import lips as lip_metrics
 from lipsync.metrics import pictures as picture_metrics
@@ -71,6 +72,7 @@ def evaluate(real_path, dubbed_path, face: FaceConfig = FaceConfig(), batch: int
         "lips": lip_measures(real, dubbed, rows, usable),
         "silence": silence_measures(real, dubbed),
         "picture": picture_measures(real, dubbed, rows, usable, same_size, batch, hook),
+        "untouched": untouched_measures(real.stream, dubbed.track, dubbed.stream, batch),
         "sync": sync_facts(dubbed.stream),
     }
 

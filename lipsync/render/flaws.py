@@ -199,8 +199,8 @@ class FlawFinder:
 
 
 def moved_outside(drawn: np.ndarray, under: np.ndarray, jaw: np.ndarray) -> float:
-    """Mean |difference| (levels of Y, Cr or Cb) in the worst 5 x 5 pixels of what is neither face nor neck, of two (68,79,3)
-    thumbnails. jaw: (17,2) face frame. A neck may move: what shows skin in both does not count."""
+    """Mean |difference| (levels of Y, Cr or Cb) in the worst 5 x 5 pixels of what is neither face nor neck, of two
+    (68,79,3) thumbnails. jaw: (17,2) face frame. A neck may move: what shows skin in both does not count."""
     import cv2
 
     above = np.array([[2.0, -1.0], [-2.0, -1.0]])

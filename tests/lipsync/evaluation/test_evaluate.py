@@ -62,3 +62,18 @@ def test_evaluate_finds_what_was_done(frames, tmp_path):
     assert found["picture"]["psnr_whole"] == pytest.approx(20 * np.log10(255 / 3), abs=0.4)
     assert found["picture"]["flicker"] > 1.5 and found["picture"]["sharpness"] > 1.2
     assert found["silence"] is None and found["sync"]["audio_duration_s"] is None
+
+
+def test_what_a_dub_changes_outside_the_face_is_told(frames, tmp_path):
+    from lipsync.store.cache import content_hash
+    from lipsync.store.receipt import InputFile, Inputs, PlannedRows, Receipt
+
+    target, order = write(tmp_path / "target.mkv", frames), [3, 4, 5, 5, 4, 8]
+    lighter = [np.clip(frames[i].astype(int) + 2, 0, 255).astype(np.uint8) for i in order]
+    lighter[3] = frames[0]  # a half-step, which is not looked at
+    dubbed = write(tmp_path / "dubbed.mkv", lighter)
+    assert evaluate(target, dubbed)["untouched"] is None
+    plan = PlannedRows(order, [0, 0, 0, 1, 0, 0])
+    Receipt(inputs=Inputs(target=InputFile("t", content_hash(target))), plan=plan).save(tmp_path / "dubbed.mkv.json")
+    found = evaluate(target, dubbed)["untouched"]
+    assert found["luma_outside"] == pytest.approx(2, abs=0.3) and found["n_frames"] == 5
