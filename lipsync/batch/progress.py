@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from lipsync.batch.job import JobRecord, Outcome
 from lipsync.batch.stats import BatchStats, Running
-from lipsync.core.text import format_duration, printable, shortened
+from lipsync.core.text import counted, format_duration, printable, readable, shortened
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -42,7 +42,7 @@ def totals(stats: BatchStats, now_s: float) -> str:
     if n > stats.ended:
         became.append(f"{n - stats.ended} not ended")
     made = f"; {stats.frames} frames, {format_duration(stats.duration_s)} of video" if stats.frames else ""
-    jobs = f"{n} job{'' if n == 1 else 's'}: {', '.join(became) or 'nothing to do'}"
+    jobs = f"{counted(n, 'job')}: {', '.join(became) or 'nothing to do'}"
     return f"{jobs}{made}; took {format_duration(now_s - stats.began_s)}."
 
 
@@ -173,7 +173,7 @@ class BatchJsonLines(SilentObserver):
         self._write({"event": event, "job": number, "out": self.stats.records[number].job.out} | facts)
 
     def _write(self, facts: dict) -> None:
-        self.stream.write(json.dumps(facts) + "\n")
+        self.stream.write(json.dumps(readable(facts)) + "\n")
         self.stream.flush()
 
 

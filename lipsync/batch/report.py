@@ -11,7 +11,7 @@ from urllib.parse import quote
 from lipsync.batch.job import STATES, Job, Outcome, State
 from lipsync.batch.storage.address import redacted
 from lipsync.core.html import html_environment
-from lipsync.core.text import format_duration
+from lipsync.core.text import format_duration, readable
 from lipsync.store.preflight import receipt_path, written_whole
 from lipsync.store.receipt import Receipt, own_version
 
@@ -109,7 +109,7 @@ def _json_pieces(outcomes: Iterable[Outcome], page: _Page, about: Mapping) -> It
 
 def _plain(outcome: Outcome) -> dict:
     job = outcome.job
-    return {
+    facts = {
         "out": job.out,
         "target": redacted(job.target),
         "speech": redacted(job.speech),
@@ -123,6 +123,7 @@ def _plain(outcome: Outcome) -> dict:
         "duration_s": round(outcome.duration_s, 3),
         "seconds": round(outcome.seconds, 3),
     }
+    return readable(facts)
 
 
 def _about(about: Mapping, frames: int, duration_s: float) -> dict[str, str]:

@@ -16,6 +16,7 @@ import torch
 from lipsync.config.load import to_plain
 from lipsync.config.schema import DubConfig
 from lipsync.core.arrays import runs_of
+from lipsync.core.text import readable
 from lipsync.core.texture import TextureMethod
 from lipsync.core.types import DubPlan, TargetAnalysis
 from lipsync.pipelines.doubt import DubDoubt
@@ -146,7 +147,7 @@ def _metadata(dub: Dub) -> dict[str, str]:
     video, config = dub.subject.video, dub.config
     heard = ", ".join(content_hash(path) for path in dict.fromkeys(p for one in dub.speakers for p in one.said.waves))
     return {
-        "title": f"{video.path.stem} (AI-edited: lips re-synthesised to match other speech)",
+        "title": f"{readable(video.path.stem)} (AI-edited: lips re-synthesised to match other speech)",
         "comment": f"{MADE_BY} {own_version()} (texture: {config.texture}): the mouth in this video was synthesised. "
         f"Made from target sha256 {video.sha256}, speech sha256 {heard}.",
         "digital_source_type": "compositeWithTrainedAlgorithmicMedia",

@@ -18,6 +18,7 @@ import numpy as np
 
 import lipsync
 from lipsync.core.progress import Hook, note
+from lipsync.core.text import readable
 from lipsync.core.types import REASONS, DubPlan, FaceTrack
 from lipsync.store.preflight import written_whole
 
@@ -194,8 +195,8 @@ class Receipt:
             return None
 
     def to_plain(self) -> dict[str, Any]:
-        """Nested plain values, ready for JSON."""
-        return asdict(self)
+        """Nested plain values, ready for JSON in any encoding."""
+        return readable(asdict(self))
 
     def summary(self) -> list[str]:
         """A few lines for a person."""
