@@ -190,7 +190,7 @@ class _Checks:
         return Checked(
             "",
             rows,
-            rows / videos[0].rate,
+            estimate.seconds_of(videos[0], rows, speech_s, config) if rows else 0.0,
             round(estimate.output_bytes(videos[0], rows, config) * scale.n_bytes),
             round(kept_bytes),
             estimate.OPEN_S + first_s + estimate.draw_seconds(videos[0], rows) * scale.seconds,

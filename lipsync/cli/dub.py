@@ -58,6 +58,9 @@ TimelineOf = Annotated[
         "where the speech is about as long as the target, or only parts are dubbed.",
     ),
 ]
+AllowUndubbed = Annotated[
+    bool, typer.Option("--allow-undubbed", help="Write OUT also where no mouth can be drawn in it; else a failure.")
+]
 NoRetime = Annotated[bool, typer.Option("--no-retime", hidden=True)]
 
 
@@ -79,6 +82,7 @@ def dub(
     length: Length = None,
     timeline: TimelineOf = None,
     no_retime: NoRetime = False,
+    allow_undubbed: AllowUndubbed = False,
     config: ConfigFile = None,
     set_: Set = None,
     force: Force = False,
@@ -92,7 +96,7 @@ def dub(
 
     named = {"texture": texture, "train_texture": train_texture or None, "texture_weights": text_of(texture_weights)}
     named |= {"device": device, "face.index": face, "lips.model": text_of(lips), "sandbox.enabled": sandbox or None}
-    named |= {"retime.length": length, "retime.timeline": timeline}
+    named |= {"retime.length": length, "retime.timeline": timeline, "allow_undubbed": allow_undubbed or None}
     if no_retime:
         raise UsageError("--no-retime is now called --timeline keep.")
     options = load(config, settings(set_, face_at), named)

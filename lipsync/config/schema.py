@@ -261,6 +261,9 @@ class DubConfig:
         default=False, description="without such a file: learn from the target now, and keep the result"
     )
     device: str = "auto"
+    allow_undubbed: bool = Field(
+        default=False, description="write the video also where no mouth can be drawn in it; else that is a failure"
+    )
     batch: int = Field(default=8, ge=1, le=1024, description="output rows rendered together")
     face: FaceConfig = FaceConfig()
     analysis: AnalysisConfig = AnalysisConfig()

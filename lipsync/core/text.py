@@ -68,6 +68,11 @@ def counted(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
+def percent(share: float) -> str:
+    """A share of 1 in whole per cent; "100 %" and "0 %" only where it is just that."""
+    return f"{round(100 * share) if share in (0, 1) else min(99, max(1, round(100 * share)))} %"
+
+
 def nearest(name: str, known: Iterable[str], otherwise: str = "`lipsync config` prints all options.") -> str:
     """For a message: the known name that was perhaps meant."""
     known = list(known)

@@ -18,6 +18,7 @@ from lipsync.pipelines.doubt import DubDoubt
 from lipsync.pipelines.models import check_texture, lip_model_for, texture_for
 from lipsync.pipelines.output import Dub, Prepared, Speaker, finish, open_writer, receipt_of
 from lipsync.pipelines.script import Script, script_of
+from lipsync.pipelines.seen import refuse_undubbed
 from lipsync.render.loop import Role, Scene, render
 from lipsync.render.plan import faces_along, make_plan
 from lipsync.speech.predict import files_of
@@ -62,6 +63,8 @@ def dub(
         )
         speakers.append(_speaker(person, ready, script, cache))
         texture = None  # each person has one of his own
+    if not config.allow_undubbed:
+        refuse_undubbed([(one.plan, one.ready.subject.track, one.said.spoken) for one in speakers])
     made = Dub(target, speech, out, more, config, script, tuple(speakers))
 
     with open_writer(made, cache) as writer:

@@ -10,6 +10,7 @@ import numpy as np
 from lipsync.config.schema import DubConfig
 from lipsync.core.lips import uncrossed
 from lipsync.core.progress import Hook, silent
+from lipsync.core.timebase import nominal_rate
 from lipsync.core.track import eye_distance_px
 from lipsync.core.types import REASONS, TargetAnalysis
 from lipsync.learning.adaptation import Expectation, expectation
@@ -104,7 +105,7 @@ def inspect_target(
         path=str(target),
         duration_s=float(film.stream.clock.duration_s),
         frames=len(track),
-        rate=float(film.stream.clock.rate),
+        rate=float(nominal_rate(film.stream.clock)),
         width=film.stream.width,
         height=film.stream.height,
         people=film.people,
@@ -119,8 +120,8 @@ def inspect_target(
 
 def safe_of(subject: TargetAnalysis, prior: LipModel) -> float:
     """Share of typical mouths that this person's own can show (`lipsync.render.doubt.safe_share`)."""
-    bank = subject.bank
-    return round(safe_share(known_mouths(bank, float(subject.video.clock.rate)), typical_lips(prior, bank.lips)), 3)
+    bank, rate = subject.bank, float(nominal_rate(subject.video.clock))
+    return round(safe_share(known_mouths(bank, rate), typical_lips(prior, bank.lips)), 3)
 
 
 def typical_lips(prior: LipModel, own: np.ndarray, n: int = 300) -> np.ndarray:

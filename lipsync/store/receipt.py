@@ -18,7 +18,7 @@ import numpy as np
 
 import lipsync
 from lipsync.core.progress import Hook, note
-from lipsync.core.text import readable
+from lipsync.core.text import percent, readable
 from lipsync.core.types import REASONS, DubPlan, FaceTrack
 from lipsync.store.preflight import written_whole
 
@@ -83,7 +83,8 @@ class SpeakerFacts:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The video. rate: frames a second, a fraction as text; bytes: its size; speech: "copied", "encoded" or "none"."""
+    """The video. rate: frames a second, a fraction as text, the usual one where it varies; bytes: its size;
+    speech: "copied", "encoded" or "none"."""
 
     path: str = ""
     frames: int = 0
@@ -105,6 +106,7 @@ class Retiming:
     pause_motion_without: float = 0.0
     seeks: list[int] = field(default_factory=list[int])
     half_steps: int = 0
+    picture: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ class Doubt:
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """Exactly what the JSON file holds, in its order. id: of what it is made from; made_by: versions;
+    ai_edited: the label, empty where nothing was changed; changed: [from, to] seconds in which a mouth was drawn;
     rendered_share: of the rows that were to be dubbed; seconds: by step.
 
     A section that a file of another version lacks is empty."""
@@ -154,6 +157,7 @@ class Receipt:
     id: str = ""
     made_by: dict[str, str] = field(default_factory=dict[str, str])
     ai_edited: str = ""
+    changed: list[list[float]] = field(default_factory=list[list[float]])
     inputs: Inputs = field(default_factory=Inputs)
     config: dict[str, Any] = field(default_factory=dict[str, Any])
     output: Output = Output()
@@ -202,8 +206,9 @@ class Receipt:
         """A few lines for a person."""
         out = self.output
         return [
-            f"{out.path}: {out.frames} frames, {out.duration_s:.2f} s, speech {out.speech}, "
-            f"rendered in {self.seconds['total']:.0f} s.",
+            f"{out.path}: {out.frames} frames, {out.duration_s:.2f} s, {percent(self.rendered_share)} dubbed, "
+            f"speech {out.speech}, rendered in {self.seconds['total']:.0f} s.",
+            *([f"Picture: {self.retiming.picture}."] if self.retiming.picture else []),
             *(_of_lips(one.lips) for one in self.speakers),
             *(f"Passed through unchanged: {s.from_s:.2f}-{s.to_s:.2f} s ({s.reason})." for s in self.passed_through),
             *_of_doubt(self.doubt),
