@@ -26,7 +26,7 @@ from lipsync.core.progress import Hook, silent
 from lipsync.core.text import counted, format_duration
 from lipsync.sandbox.limits import Limits
 from lipsync.store.cache import Cache
-from lipsync.store.preflight import check_readable, receipt_path
+from lipsync.store.preflight import check_readable, receipt_path, refuse_photo
 
 #: Seconds after which a probe is given up: some files must be decoded whole to know their length.
 _PROBE_S = 1800.0
@@ -178,6 +178,7 @@ class _Checks:
         if any(map(is_url, (job.target, *job.footage))):
             return Checked(duration_s=speech_s)
         videos = [self._video(name, config) for name in (job.target, *job.footage)]
+        refuse_photo(job.target, videos[0].frames)
         at_least_px = config.face.min_eye_distance_px
         face = (job.target, config.face.backend, config.face.dlib_predictor, at_least_px, config.limits)
         eyes_px = self._probe("eyes", job.target, config, key=face)

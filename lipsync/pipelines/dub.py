@@ -15,6 +15,7 @@ from lipsync.core.runtime import one_thread, pick_device
 from lipsync.core.segments import Segment
 from lipsync.core.texture import TextureMethod
 from lipsync.pipelines.doubt import DubDoubt
+from lipsync.pipelines.mistakes import target_stream
 from lipsync.pipelines.models import check_texture, lip_model_for, texture_for
 from lipsync.pipelines.output import Dub, Prepared, Speaker, finish, open_writer, receipt_of
 from lipsync.pipelines.script import Script, script_of
@@ -25,7 +26,7 @@ from lipsync.speech.predict import files_of
 from lipsync.store.cache import Cache
 from lipsync.store.preflight import check_encoder, check_paths, check_speech
 from lipsync.store.receipt import Receipt, Stopwatch
-from lipsync.target.analyse import analyse, probed
+from lipsync.target.analyse import analyse
 
 
 @one_thread()
@@ -141,9 +142,9 @@ def _check(
     if not files or (any(one.speech is None for one in segments) and speech is None):
         raise UsageError("There is nothing to say. Name a speech, or one for each segment.")
     check_paths(target, files, out, footage, force)
+    clock = target_stream(target, files, config).clock if prepared is None else prepared.subject.video.clock
     lengths = {path: check_speech(path, config.input_limits) for path in files}
     check_encoder(out, config.write)
     method = check_texture(config) if prepared is None else prepared.method
-    clock = probed(target, config).clock if prepared is None else prepared.subject.video.clock
     whole_s = Fraction(0) if speech is None or segments else lengths[speech]
     return method, script_of(speech, whole_s, clock, config, segments, preview_s)
