@@ -74,7 +74,9 @@ class BatchStats:
     @property
     def slowest(self) -> list[tuple[float, str, float, float | None]]:
         """(seconds, name, seconds of video, share dubbed) of the slowest jobs done, slowest first."""
-        return [(seconds, out, *made) for seconds, _, out, *made in sorted(self._slow, reverse=True)]
+        return [
+            (seconds, out, length_s, dubbed) for seconds, _, out, length_s, dubbed in sorted(self._slow, reverse=True)
+        ]
 
     def start(self, number: int, worker: int, now_s: float) -> None:
         """A worker began a job, or began it again. What it was doing before, it lost."""
@@ -120,12 +122,10 @@ class BatchStats:
             self._by_job = self._by_job[0] + took_s, self._by_job[1] + 1
             if made_s := outcome.duration_s or length_s:
                 self._by_length = self._by_length[0] + took_s, self._by_length[1] + made_s
-            heapq.heappush(self._slow, self._row(number, outcome, outcome.seconds or took_s))
+            row = outcome.seconds or took_s, -number, outcome.job.out, outcome.duration_s, outcome.dubbed
+            heapq.heappush(self._slow, row)
             if len(self._slow) > _MOST_SLOW:
                 heapq.heappop(self._slow)
-
-    def _row(self, number: int, outcome: Outcome, took_s: float) -> tuple[float, int, str, float, float | None]:
-        return took_s, -number, outcome.job.out, outcome.duration_s, outcome.dubbed
 
     def frames_per_s(self, now_s: float) -> float | None:
         """Rows written over the last 30 s, by all workers; None before any was."""
