@@ -83,6 +83,7 @@ class Dub:
     config: DubConfig
     script: Script
     speakers: tuple[Speaker, ...]
+    lips_from: Path | None = None
 
     @property
     def subject(self) -> TargetAnalysis:
@@ -107,6 +108,8 @@ class Dub:
             [str(one.start_s), str(one.end_s), str(one.person), one.speech and content_hash(one.speech)]
             for one in ([] if self.script.whole else self.script.segments or ())
         ]
+        if self.lips_from is not None:
+            said.append(["lips", content_hash(self.lips_from)])
         return fingerprint(
             self.subject.video.sha256, speech, footage, self.config, self.script.preview_s, segments=said
         )
@@ -178,6 +181,7 @@ def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float]) -> Re
     of_films = [note for film in subject.films for note in film.stream.notes]
     of_models = [one.ready.model.report["warning"] for one in speakers if one.ready.model.report.get("warning")]
     of_speeches = [note for one in speakers for wave in one.said.waves.values() for note in wave.notes]
+    of_speeches += [note for one in speakers for note in one.said.notes]
     of_people = [note for one in speakers for note in one.ready.subject.notes]
     notes = [*of_speeches, *dub.script.notes, *of_people, *of_films, *written.notes, *of_models]
     return Receipt(
@@ -238,6 +242,7 @@ def _inputs(dub: Dub) -> Inputs:
     return Inputs(
         target=InputFile(str(video.path), video.sha256),
         speech=speech_of(dub.speech),
+        lips_from=InputFile() if dub.lips_from is None else InputFile(str(dub.lips_from), content_hash(dub.lips_from)),
         footage=[InputFile(str(film.video.path), film.video.sha256) for film in dub.subject.films[1:]],
         segments=[
             SaidSegment(float(one.start_s), float(one.end_s), one.person, speech_of(one.speech or dub.speech))

@@ -60,12 +60,14 @@ class SaidSegment:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a dub was made from. segments: where only parts of the target were dubbed."""
+    """What a dub was made from. segments: where only parts of the target were dubbed; lips_from: the film whose lips
+    are shown."""
 
     target: InputFile = InputFile()
     speech: SpeechFile = SpeechFile()
     footage: list[InputFile] = field(default_factory=list[InputFile])
     segments: list[SaidSegment] = field(default_factory=list[SaidSegment])
+    lips_from: InputFile = InputFile()
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +301,7 @@ def _of_lips(lips: Mapping[str, Any]) -> str:
     """Where the lips come from, and how good they are where that could be measured."""
     source = {
         "prior": "the bundled model in this person's style",
+        "performance": "the film of --lips-from, in this person's range",
         "prior and own speech": "the bundled model and the person's own speech",
     }
     text = "Lips from " + source.get(lips.get("lips_from", ""), "the person's own speech")
