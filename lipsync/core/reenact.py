@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lipsync.core.arrays import Array, runs_of
-from lipsync.core.lips import CLOSED_GAP, opening, soft_step, uncrossed
+from lipsync.core.lips import CLOSED_GAP, LOWER, opening, soft_step, uncrossed
 from lipsync.core.types import LipTrack
 
-#: Share of a person's speaking frames that open less than his range says.
-_WIDE = 0.9
+#: Shares of a person's speaking frames that open no more than his closed lips, and than his range says.
+_CLOSED, _WIDE = 0.03, 0.9
 #: Between these shares of them lie the widths that his range says.
 _NARROW_WIDTH, _BROAD_WIDTH = 0.1, 0.9
 #: Ranges smaller than these (eye distances) tell nothing; and how far one range may lie from the other.
@@ -25,37 +25,40 @@ BRIDGED_S, EASE_S = 0.24, 0.14
 
 @dataclass(frozen=True, slots=True)
 class LipRange:
-    """How a person moves the lips. rest: (18,2) closed, face frame; opens: above rest, hardly ever more; widens: from
-    narrow to broad mouths; both in eye distances."""
+    """How a person moves the lips. closed: (18,2) his rest with the lips met, face frame; opens: from there, hardly
+    ever more; widens: from narrow to broad mouths; both in eye distances."""
 
-    rest: Array
+    closed: Array
     opens: float
     widens: float
 
     @classmethod
     def of(cls, points: Array, rest: Array) -> LipRange:
-        """Of (N,18,2) lips while the person speaks."""
+        """Of (N,18,2) lips while the person speaks. rest: (18,2), which may be parted: of some the mouth is open while
+        they listen, and closes in speech only."""
         if len(points) == 0:
             return cls(rest, 0.0, 0.0)
-        wide = float(np.quantile(opening(points), _WIDE) - opening(rest))
+        gaps = opening(points)
+        closed = rest.copy()
+        closed[LOWER, 1] -= max(0.0, float(opening(rest) - np.quantile(gaps, _CLOSED)))
         narrow, broad = np.quantile(_width(points), [_NARROW_WIDTH, _BROAD_WIDTH])
-        return cls(rest, wide, float(broad - narrow))
+        return cls(closed, float(np.quantile(gaps, _WIDE) - opening(closed)), float(broad - narrow))
 
 
 def as_person(points: Array, actor: LipRange, person: LipRange) -> Array:
-    """(N,18,2) float32: the actor's lips as the person would make them: offsets from his rest, laid on the person's,
-    scaled down the face by how far each opens and across it by how far each widens; closed stays closed."""
+    """(N,18,2) float32: the actor's lips as the person would make them: offsets from his closed lips, laid on the
+    person's, scaled down the face by how far each opens and across it by how far each widens; closed stays closed."""
     down = _gain(actor.opens, person.opens, _LEAST_OPENING)
     across = _gain(actor.widens, person.widens, _LEAST_WIDTH)
-    offset = points - actor.rest
-    gap = opening(points) - opening(actor.rest)
+    offset = points - actor.closed
+    gap = opening(points) - opening(actor.closed)
     # up to CLOSED_GAP nothing is made wider; beyond it the rest of the range is spread so that both ends fit
     near = min(down, 1.0)
     beyond = (down * actor.opens - near * CLOSED_GAP) / (actor.opens - CLOSED_GAP) if down > 1 else down
     wanted = np.where(gap <= CLOSED_GAP, near * gap, near * CLOSED_GAP + beyond * (gap - CLOSED_GAP))
     scale = np.where(np.abs(gap) > 1e-4, wanted / np.where(np.abs(gap) > 1e-4, gap, 1), near)
     offset = offset * np.stack([np.full(len(gap), across), scale], -1)[:, None]
-    return uncrossed((person.rest + offset).astype(np.float32))
+    return uncrossed((person.closed + offset).astype(np.float32))
 
 
 def _gain(actor: float, person: float, least: float) -> float:

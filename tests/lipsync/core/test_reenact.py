@@ -104,3 +104,12 @@ def test_a_frame_that_is_held_stays():
     points = np.stack([mouth(g) for g in (0, 0, 0.1, 0.02, 0)])
     got, found = lips_at_moments(LipTrack(points, np.ones(5, bool), clock), np.array([2.0, 3.9, 4.0]), mouth(0))
     assert found.all() and opening(got) == pytest.approx([0.1, 0.1, 0.02])
+
+
+def test_lips_that_are_parted_at_rest_still_close():
+    gaps = 0.05 + 0.05 * np.sin(np.arange(200) / 3)
+    actor = np.stack([mouth(g) for g in gaps])
+    person = speaking()
+    got = as_person(actor, LipRange.of(actor, mouth(0.05)), LipRange.of(person, mouth(0)))
+    assert np.corrcoef(opening(got), gaps)[0, 1] > 0.99 and opening(got).min() < 0.003
+    assert np.abs(opening(got)[gaps < 0.02]).max() <= CLOSED_GAP + 1e-6
