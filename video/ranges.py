@@ -41,10 +41,11 @@ class RangedWriter:
         speech: str | Path | None = None,
         audio_end_s: Fraction | None = None,
         metadata: dict[str, str] | None = None,
+        rate: Fraction | None = None,
         limits: InputLimits = InputLimits(),
         **picture: Any,
     ) -> None:
-        self.path, self.clock = Path(path), clock
+        self.path, self.clock, self._rate = Path(path), clock, rate or clock.rate
         self._facts: WrittenVideo | None = None
         self._folder, self._picture = Path(folder), picture
         self._ranges = [(first, min(first + range_rows, len(clock))) for first in range(0, len(clock), range_rows)]
@@ -77,7 +78,7 @@ class RangedWriter:
             rows = next(r for r in self._ranges if r[0] <= self._row < r[1])
             if self._writer is None:
                 self._writer = VideoWriter(
-                    self._file(rows), clock=_part_of(self.clock, rows), rate=self.clock.rate, **self._picture
+                    self._file(rows), clock=_part_of(self.clock, rows), rate=self._rate, **self._picture
                 ).__enter__()
             n = min(len(rgb), rows[1] - self._row)
             self._writer.write(rgb[:n])

@@ -26,6 +26,7 @@ from lipsync.batch.storage.store import OutputStore
 from lipsync.batch.worker import BatchPaths
 from lipsync.config.schema import DubConfig
 from lipsync.core.progress import Bars, silent
+from lipsync.core.text import readable
 from lipsync.sandbox.limits import Limits
 from lipsync.store.cache import Cache
 from lipsync.store.receipt import own_version
@@ -70,7 +71,9 @@ def run_command(
     if options.dry_run:
         records = _checked(jobs, store, cache, limits, options, stderr)
         if options.show == "json":
-            stdout.writelines(json.dumps(_checked_event(n, record)) + "\n" for n, record in enumerate(records))
+            stdout.writelines(
+                json.dumps(readable(_checked_event(n, record))) + "\n" for n, record in enumerate(records)
+            )
         else:
             _show_summary(records, options, _worker_count(options, _n_open(records)), cache, stdout)
         is_failed = (r.checked.fault or (r.outcome and r.outcome.state == "failed") for r in records)

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from lipsync.config.schema import DubConfig
+from lipsync.core.segments import is_about_as_long
 from lipsync.store.receipt import Receipt
 
 # CPU seconds, measured with the median texture on targets of 480x270, 360x288 and 1280x720 (one thread, a busy
@@ -31,13 +32,19 @@ MOST_RECEIPTS = 30
 
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
-    """What matters here of a target or of footage. rate: frames a second; bits: per pixel, sound and all."""
+    """What matters here of a target or of footage. rate: frames a second, the usual one where it varies; bits: per
+    pixel, sound and all; length_s: 0 = as `frames` last at `rate`."""
 
     width: int
     height: int
     frames: int
     rate: float
     bits: float
+    length_s: float = 0.0
+
+    @property
+    def duration_s(self) -> float:
+        return self.length_s or self.frames / self.rate
 
     @property
     def mpx(self) -> float:
@@ -52,12 +59,26 @@ class Scale:
     n_bytes: float = 1.0
 
 
+def keeps_time(video: VideoFacts, speech_s: float, config: DubConfig) -> bool:
+    """Whether the output has the target's own frames and length."""
+    retime = config.retime
+    if retime.length == "target":
+        return True
+    about = is_about_as_long(speech_s, video.duration_s)
+    return retime.length == "auto" and (retime.timeline == "keep" or (retime.timeline == "auto" and about))
+
+
 def rows_of(video: VideoFacts, speech_s: float, config: DubConfig) -> int:
     """Frames of the output."""
-    n, retime = max(1, round(speech_s * video.rate)), config.retime
-    if retime.length == "target" or (retime.length == "auto" and retime.timeline == "keep"):
+    if keeps_time(video, speech_s, config):
         return video.frames
-    return min(n, video.frames) if retime.length == "cut" else n
+    n = max(1, round(speech_s * video.rate))
+    return min(n, video.frames) if config.retime.length == "cut" else n
+
+
+def seconds_of(video: VideoFacts, rows: int, speech_s: float, config: DubConfig) -> float:
+    """How long an output of so many rows lasts."""
+    return video.duration_s if keeps_time(video, speech_s, config) else rows / video.rate
 
 
 def output_bytes(video: VideoFacts, rows: int, config: DubConfig) -> float:
@@ -74,9 +95,7 @@ def draw_seconds(video: VideoFacts, rows: int) -> float:
 
 def follow_seconds(videos: Sequence[VideoFacts], config: DubConfig) -> float:
     """Of a target and its footage, before their first job."""
-    learn_s = (
-        0.0 if config.lips.model else min(MOST_LEARN_S, LEARN * sum(video.frames / video.rate for video in videos))
-    )
+    learn_s = 0.0 if config.lips.model else min(MOST_LEARN_S, LEARN * sum(video.duration_s for video in videos))
     return learn_s + sum(video.frames * (FOLLOW_S + FOLLOW_MPX_S * video.mpx) for video in videos)
 
 

@@ -58,7 +58,8 @@ class Checked:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a job. reason: the sentence of a failure; frames, duration_s: of its video; seconds: it took;
-    attempts: begun so many times; notes: what its receipt says the user should know."""
+    attempts: begun so many times; notes: what its receipt says the user should know; dubbed: share of the frames to be
+    dubbed that were, None = no video."""
 
     job: Job
     state: State
@@ -68,6 +69,7 @@ class Outcome:
     seconds: float = 0.0
     attempts: int = 1
     notes: tuple[str, ...] = ()
+    dubbed: float | None = None
 
     def __post_init__(self) -> None:
         if self.state not in STATES:

@@ -256,7 +256,7 @@ def _out(value: object) -> str:
         )
     if not parts or value.endswith(("/", "/.")):
         raise UsageError(f"out {value!r} is a folder. Name the file to write, for example dubbed.mp4.")
-    if max(len(part.encode()) for part in parts) > MAX_NAME_BYTES or len(value.encode()) > 1000:
+    if max(len(os.fsencode(part)) for part in parts) > MAX_NAME_BYTES or len(os.fsencode(value)) > 1000:
         raise UsageError(f"out is too long: a name may have {MAX_NAME_BYTES} bytes. Give the job a shorter out.")
     return "/".join(parts)
 
@@ -318,8 +318,9 @@ def _within(path: str, folder: str) -> bool:
 
 
 def _refuse_odd_characters(text: str, key: str) -> None:
-    if re.search("[\x00-\x1f\x7f\ud800-\udfff]", text):
-        raise UsageError(f"{key} {text[:80]!r} holds control characters, or is not UTF-8. Rename the file.")
+    if re.search("[\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff]", text):  # U+DC80.. is a byte of a name not in UTF-8
+        cure = "Write a path with slashes, or in TOML in single quotes; else rename the file."
+        raise UsageError(f"{key} {text[:80]!r} holds control characters, or is not UTF-8. {cure}")
 
 
 def _nested(own: Mapping[str, object]) -> dict:

@@ -23,10 +23,10 @@ from lipsync.config.load import to_plain
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.progress import Hook, silent
-from lipsync.core.text import format_duration
+from lipsync.core.text import counted, format_duration
 from lipsync.sandbox.limits import Limits
 from lipsync.store.cache import Cache
-from lipsync.store.preflight import check_readable, receipt_path
+from lipsync.store.preflight import check_readable, receipt_path, refuse_photo
 
 #: Seconds after which a probe is given up: some files must be decoded whole to know their length.
 _PROBE_S = 1800.0
@@ -178,6 +178,7 @@ class _Checks:
         if any(map(is_url, (job.target, *job.footage))):
             return Checked(duration_s=speech_s)
         videos = [self._video(name, config) for name in (job.target, *job.footage)]
+        refuse_photo(job.target, videos[0].frames)
         at_least_px = config.face.min_eye_distance_px
         face = (job.target, config.face.backend, config.face.dlib_predictor, at_least_px, config.limits)
         eyes_px = self._probe("eyes", job.target, config, key=face)
@@ -190,7 +191,7 @@ class _Checks:
         return Checked(
             "",
             rows,
-            rows / videos[0].rate,
+            estimate.seconds_of(videos[0], rows, speech_s, config) if rows else 0.0,
             round(estimate.output_bytes(videos[0], rows, config) * scale.n_bytes),
             round(kept_bytes),
             estimate.OPEN_S + first_s + estimate.draw_seconds(videos[0], rows) * scale.seconds,
@@ -236,19 +237,19 @@ def summary(
     """Lines for the terminal: counts, reasons (unless they are reported elsewhere), length, room and time."""
     faults, kept = [r.checked.fault for r in records if r.checked.fault], sum(r.is_kept for r in records)
     todo = [r.checked for r in records if not r.checked.fault and not r.is_kept]
-    lines = [f"{len(records)} jobs: {len(todo)} to do, {kept} done already, {len(faults)} that cannot be done."]
+    counts = f"{len(todo)} to do, {kept} done already, {len(faults)} that cannot be done"
+    lines = [f"{counted(len(records), 'job')}: {counts}."]
     lines += _first_few("Cannot be done", faults) if reasons else []
     lines += _first_few("Note", list(dict.fromkeys(text for one in todo for text in one.warnings)))
     if todo:
         unknown = sum(not one.frames for one in todo)
         lines.append(
             f"Output: {format_duration(sum(one.duration_s for one in todo))} of video"
-            + (f", and {unknown} jobs of unknown length." if unknown else ".")
+            + (f", and {counted(unknown, 'job')} of unknown length." if unknown else ".")
         )
         lines += [
             room(records, out_folder, cache)[1],
-            f"Time: about {format_duration(time_s(records, workers))} with {workers} worker{'s' * (workers != 1)}"
-            " (an estimate).",
+            f"Time: about {format_duration(time_s(records, workers))} with {counted(workers, 'worker')} (an estimate).",
         ]
     return lines
 

@@ -35,15 +35,18 @@ def perform(task: dict, hook: Hook = silent) -> dict:
 
 def _video(name: str, config: DubConfig) -> dict:
     """The fields of `estimate.VideoFacts`."""
+    from lipsync.core.timebase import nominal_rate
+
     stream = _probed(name, config)
-    n, length_s = len(stream), float(stream.clock.duration_s)
+    n = len(stream)
     bits = 8 * os.path.getsize(name) / (stream.width * stream.height * n)
     return {
         "width": stream.width,
         "height": stream.height,
         "frames": n,
-        "rate": n / length_s if length_s > 0 else 25.0,
+        "rate": float(nominal_rate(stream.clock)),
         "bits": bits,
+        "length_s": float(stream.clock.duration_s),
     }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from lipsync.batch.job import JobRecord, Outcome
 from lipsync.batch.stats import BatchStats, Running
-from lipsync.core.text import format_duration, printable, shortened
+from lipsync.core.text import counted, format_duration, percent, printable, readable, shortened
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -30,7 +30,7 @@ def summary(stats: BatchStats, now_s: float) -> list[str]:
     if unnamed := stats.counts["failed"] - len(stats.failures):
         lines.append(f"And {unnamed} more failed.")
     if len(stats.slowest) > 1:
-        slow = ", ".join(f"{printable(out)} ({format_duration(seconds)})" for seconds, out, _ in stats.slowest[:3])
+        slow = ", ".join(f"{printable(out)} ({format_duration(seconds)})" for seconds, out, *_ in stats.slowest[:3])
         lines.append(f"Slowest: {slow}.")
     return [*lines, totals(stats, now_s)]
 
@@ -41,8 +41,9 @@ def totals(stats: BatchStats, now_s: float) -> str:
     became = [f"{count} {state}" for state, count in stats.counts.items() if count]
     if n > stats.ended:
         became.append(f"{n - stats.ended} not ended")
-    made = f"; {stats.frames} frames, {format_duration(stats.duration_s)} of video" if stats.frames else ""
-    jobs = f"{n} job{'' if n == 1 else 's'}: {', '.join(became) or 'nothing to do'}"
+    dubbed = f", {percent(stats.dubbed / stats.counted)} dubbed" if stats.counted else ""
+    made = f"; {stats.frames} frames, {format_duration(stats.duration_s)} of video{dubbed}" if stats.frames else ""
+    jobs = f"{counted(n, 'job')}: {', '.join(became) or 'nothing to do'}"
     return f"{jobs}{made}; took {format_duration(now_s - stats.began_s)}."
 
 
@@ -101,7 +102,9 @@ class PlainLines(SilentObserver):
         if outcome.state == "stopped" and not outcome.attempts:
             return  # there may be many; the total says how many
         if outcome.state == "done":
-            how = f": {outcome.frames} frames, {outcome.duration_s:.2f} s, took {format_duration(outcome.seconds)}"
+            share = "" if outcome.dubbed is None else f"{percent(outcome.dubbed)} dubbed, "
+            made = f"{outcome.frames} frames, {outcome.duration_s:.2f} s, {share}"
+            how = f": {made}took {format_duration(outcome.seconds)}"
         else:
             how = f": {printable(outcome.reason)}" if outcome.reason else ""
         self._write(
@@ -166,6 +169,7 @@ class BatchJsonLines(SilentObserver):
             duration_s=round(outcome.duration_s, 3),
             seconds=round(outcome.seconds, 3),
             attempts=outcome.attempts,
+            dubbed=outcome.dubbed,
             notes=list(outcome.notes),
         )
 
@@ -173,7 +177,7 @@ class BatchJsonLines(SilentObserver):
         self._write({"event": event, "job": number, "out": self.stats.records[number].job.out} | facts)
 
     def _write(self, facts: dict) -> None:
-        self.stream.write(json.dumps(facts) + "\n")
+        self.stream.write(json.dumps(readable(facts)) + "\n")
         self.stream.flush()
 
 
@@ -305,12 +309,12 @@ def _final(stats: BatchStats, now_s: float, width: int) -> Group:
     parts: list[RenderableType] = []
     if stats.slowest:
         slow = _left_justified("Slowest jobs", "bold")
-        for name in ("took", "video"):
+        for name in ("took", "video", "dubbed"):
             slow.add_column(name, justify="right", no_wrap=True)
         slow.add_column("output", no_wrap=True)
-        for seconds, out, length_s in stats.slowest:
-            length = format_duration(length_s) if length_s else ""
-            slow.add_row(format_duration(seconds), length, Text(shortened(out, max(8, width - 30))))
+        for seconds, out, length_s, share in stats.slowest:
+            length, dubbed = format_duration(length_s) if length_s else "", "" if share is None else percent(share)
+            slow.add_row(format_duration(seconds), length, dubbed, Text(shortened(out, max(8, width - 38))))
         parts += [slow, Text()]
     if stats.failures:
         failed = _left_justified(f"Failed ({stats.counts['failed']})", "bold red")

@@ -4,21 +4,21 @@ is manifest.py's matter."""
 from __future__ import annotations
 
 import csv
+import difflib
 import glob
 import io
 import json
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from lipsync.batch.storage.address import is_url
-from lipsync.config.load import Text, option_names
+from lipsync.config.load import Text, option_names, toml_tables
 from lipsync.core.errors import UsageError
-from lipsync.core.text import nearest
+from lipsync.core.text import decoded, nearest, readable
 
 MAX_BYTES = 64 << 20
 #: The keys of a job beside those of the configuration.
@@ -46,7 +46,7 @@ def manifest_text(file: Path) -> str:
     if len(raw) > MAX_BYTES:
         raise UsageError(f"The manifest {file} is larger than {MAX_BYTES >> 20} MiB. Split it.")
     try:
-        text = raw.decode("utf-8-sig")
+        text = decoded(raw)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise UsageError(f"{file}, line {line}: this is not UTF-8 text. Save the manifest as UTF-8.") from error
@@ -58,7 +58,7 @@ def manifest_text(file: Path) -> str:
 def read_toml(text: str, file: Path) -> tuple[dict, list[Entry]]:
     """([defaults], every [[job]])."""
     try:
-        tree = tomllib.loads(text)
+        tree = toml_tables(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(one_line(f"The manifest {file} is not TOML: {sentence_of(error)}.")) from error
     for name in tree:
@@ -75,8 +75,13 @@ def read_toml(text: str, file: Path) -> tuple[dict, list[Entry]]:
 
 
 def read_csv(text: str, file: Path) -> tuple[dict, list[Entry]]:
-    """({}, every row); the first row names the columns."""
-    rows, entries, at = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True), [], 1
+    """({}, every row); the first row names the columns, parted by commas, or, as some spreadsheets do, by semicolons or
+    tabs."""
+    head = text.lstrip().partition("\n")[0]
+    rows = csv.reader(
+        io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True, skipinitialspace=True
+    )
+    entries, at = [], 1
     try:
         names = [name.strip() for name in next(rows, [])]
         _check_columns(names, file)
@@ -104,8 +109,10 @@ def _check_columns(names: list[str], file: Path) -> None:
     """UsageError where the head of a CSV file cannot be."""
     for name in ("target", "speech"):
         if name not in names:
-            cure = "Its columns are separated by commas, and the first row names them, such as target,speech,out."
-            raise UsageError(f"The manifest {file} has no column {name}. {cure}")
+            near = difflib.get_close_matches(name, names, 1)
+            meant = f"Did you mean the column {near[0]!r}? " if near else ""
+            cure = f"{meant}The first row names the columns, such as target,speech,out."
+            raise UsageError(one_line(f"The manifest {file} has no column {name}. {cure}"))
     twice = next((name for name in names if names.count(name) > 1), None) if len(names) <= 1000 else "of over 1000"
     if twice is not None:
         raise UsageError(one_line(f"The manifest {file} has the column {twice!r} twice. Leave one out."))
@@ -193,11 +200,12 @@ def sentence_of(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "the values are nested too deeply"
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg}, column {error.colno}"
+        cure = " (write a path with slashes, or with two backslashes for one)" if "\\" in error.msg else ""
+        return f"{error.msg}{cure}, column {error.colno}"
     return str(error)
 
 
 def one_line(text: str) -> str:
     """A message safe to print: no line breaks, no control or direction characters, not endless."""
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:1000])
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in readable(text[:1000]))
     return text if len(text) <= 500 else f"{text[:497]}..."

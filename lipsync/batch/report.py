@@ -10,13 +10,14 @@ from urllib.parse import quote
 
 from lipsync.batch.job import STATES, Job, Outcome, State
 from lipsync.batch.storage.address import redacted
+from lipsync.batch.worst import picture_of, worst_moment
 from lipsync.core.html import html_environment
-from lipsync.core.text import format_duration
+from lipsync.core.text import format_duration, percent, readable
 from lipsync.store.preflight import receipt_path, written_whole
 from lipsync.store.receipt import Receipt, own_version
 
 PAGE, FACTS = "report.html", "batch.json"
-_MOST_ROWS, _MOST_SPANS = 2000, 5
+_MOST_ROWS, _MOST_SPANS, _MOST_PICTURES = 2000, 5, 200
 
 
 def write_report(outcomes: Iterable[Outcome], folder: str | Path, about: Mapping) -> Path:
@@ -46,7 +47,8 @@ class LostRow:
 
 @dataclass(frozen=True, slots=True)
 class MadeRow:
-    """Of a job whose video is there. href: of the video, "" = no link; the others: as they are read."""
+    """Of a job whose video is there. href: of the video, "" = no link; picture: of its worst moment, a data
+    address, "" = none; picture_says: when and why; the others: as they are read."""
 
     out: str
     href: str
@@ -57,6 +59,9 @@ class MadeRow:
     took: str
     speed: str
     real_time: str
+    dubbed: str
+    picture: str
+    picture_says: str
     notes: list[str]
 
 
@@ -69,6 +74,7 @@ class _Page:
         self.frames, self.duration_s = 0, 0.0
         self._lost: dict[State, list[LostRow]] = {"failed": [], "stopped": []}
         self._made: list[MadeRow] = []
+        self._pictures_left = _MOST_PICTURES
 
     def add(self, outcome: Outcome) -> None:
         self.counts[outcome.state] += 1
@@ -79,7 +85,9 @@ class _Page:
         self.frames += outcome.frames
         self.duration_s += outcome.duration_s
         if len(self._made) < _MOST_ROWS:
-            self._made.append(_made_row(outcome, self._folder))
+            row = _made_row(outcome, self._folder, self._pictures_left > 0)
+            self._pictures_left -= bool(row.picture)
+            self._made.append(row)
 
     def pieces(self, about: Mapping) -> Iterator[str]:
         """The page's text, piece by piece."""
@@ -109,7 +117,7 @@ def _json_pieces(outcomes: Iterable[Outcome], page: _Page, about: Mapping) -> It
 
 def _plain(outcome: Outcome) -> dict:
     job = outcome.job
-    return {
+    facts = {
         "out": job.out,
         "target": redacted(job.target),
         "speech": redacted(job.speech),
@@ -121,8 +129,10 @@ def _plain(outcome: Outcome) -> dict:
         "notes": list(outcome.notes),
         "frames": outcome.frames,
         "duration_s": round(outcome.duration_s, 3),
+        "dubbed": outcome.dubbed,
         "seconds": round(outcome.seconds, 3),
     }
+    return readable(facts)
 
 
 def _about(about: Mapping, frames: int, duration_s: float) -> dict[str, str]:
@@ -142,12 +152,14 @@ def _lost_row(outcome: Outcome) -> LostRow:
     return LostRow(job.out, _inputs(job), job.line, outcome.state, reason, outcome.attempts)
 
 
-def _made_row(outcome: Outcome, folder: Path) -> MadeRow:
+def _made_row(outcome: Outcome, folder: Path, with_picture: bool) -> MadeRow:
     speed = real_time = ""
     if outcome.seconds > 0 and outcome.frames:
         speed = f"{outcome.frames / outcome.seconds:,.1f} f/s"
         real_time = f"{outcome.duration_s / outcome.seconds:.2g}x real time"
-    notes = [*outcome.notes, *_spans(outcome.job.out, folder)]
+    receipt = Receipt.read(receipt_path(folder / outcome.job.out))
+    worst = worst_moment(receipt) if receipt else None
+    notes = [*outcome.notes, *_spans(receipt)]
     if outcome.attempts > 1:
         notes.append(f"Begun {outcome.attempts} times.")
     return MadeRow(
@@ -160,6 +172,9 @@ def _made_row(outcome: Outcome, folder: Path) -> MadeRow:
         format_duration(outcome.seconds) if outcome.seconds else "",
         speed,
         real_time,
+        "" if outcome.dubbed is None else percent(outcome.dubbed),
+        picture_of(folder / outcome.job.out, worst.row) if worst and with_picture else "",
+        f"{worst.at_s:.2f} s, {worst.why}" if worst else "",
         notes,
     )
 
@@ -168,9 +183,8 @@ def _inputs(job: Job) -> str:
     return f"{redacted(job.target)} + {redacted(job.speech)}"
 
 
-def _spans(out: str, folder: Path) -> list[str]:
-    """Spans passed through unchanged, as the receipt has them; none where it cannot be read."""
-    receipt = Receipt.read(receipt_path(folder / out))
+def _spans(receipt: Receipt | None) -> list[str]:
+    """Spans passed through unchanged, as the receipt has them."""
     spans = receipt.passed_through if receipt else []
     lines = [f"Unchanged {span.from_s:.2f}-{span.to_s:.2f} s: {span.reason}." for span in spans[:_MOST_SPANS]]
     return lines + [f"Unchanged in {len(spans) - _MOST_SPANS} more places."] * (len(spans) > _MOST_SPANS)

@@ -88,7 +88,8 @@ class _Run:
             outcome = Outcome(record.job, "failed", fault, seconds=seconds, attempts=record.attempts)
         else:
             frames, duration_s, notes = message["frames"], message["duration_s"], tuple(message["notes"])
-            outcome = Outcome(record.job, "done", "", frames, duration_s, seconds, record.attempts, notes)
+            dubbed = message.get("dubbed")
+            outcome = Outcome(record.job, "done", "", frames, duration_s, seconds, record.attempts, notes, dubbed)
         return self._end(number, outcome)
 
     def _end(self, number: int, outcome: Outcome) -> None:
@@ -120,7 +121,8 @@ def already_done(job: Job, store: OutputStore, *, force: bool = False, verify: b
     try:
         if receipt := valid_receipt(job, store, verify):
             made = receipt.output
-            return Outcome(job, "kept", "", made.frames, made.duration_s, attempts=0, notes=tuple(receipt.notes))
+            notes, dubbed = tuple(receipt.notes), receipt.rendered_share
+            return Outcome(job, "kept", "", made.frames, made.duration_s, attempts=0, notes=notes, dubbed=dubbed)
         if not force:
             _refuse_foreign(job, store)
     except LipsyncError as error:

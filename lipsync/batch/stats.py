@@ -50,7 +50,9 @@ class BatchStats:
     duration_s: float = 0.0
     failures: list[tuple[str, str]] = field(default_factory=list)
     last_failures: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=3))
-    _slow: list[tuple[float, int, str, float]] = field(default_factory=list)
+    dubbed: float = 0.0  # frames' worth, of the `counted` frames of videos whose share is known
+    counted: int = 0
+    _slow: list[tuple[float, int, str, float, float | None]] = field(default_factory=list)
     _written: deque[list[float]] = field(default_factory=deque)
     _by_job: tuple[float, int] = (0.0, 0)  # seconds that a worker spent on finished jobs, and their number
     _by_length: tuple[float, float] = (0.0, 0.0)  # the same of those of known length, and the seconds of their videos
@@ -70,9 +72,11 @@ class BatchStats:
         return len(self.records) - self.ended - len(self.running)
 
     @property
-    def slowest(self) -> list[tuple[float, str, float]]:
-        """(seconds, name, seconds of video) of the slowest jobs done, slowest first."""
-        return [(seconds, out, length_s) for seconds, _, out, length_s in sorted(self._slow, reverse=True)]
+    def slowest(self) -> list[tuple[float, str, float, float | None]]:
+        """(seconds, name, seconds of video, share dubbed) of the slowest jobs done, slowest first."""
+        return [
+            (seconds, out, length_s, dubbed) for seconds, _, out, length_s, dubbed in sorted(self._slow, reverse=True)
+        ]
 
     def start(self, number: int, worker: int, now_s: float) -> None:
         """A worker began a job, or began it again. What it was doing before, it lost."""
@@ -106,6 +110,9 @@ class BatchStats:
         if outcome.state in ("done", "kept"):
             self.frames += outcome.frames
             self.duration_s += outcome.duration_s
+            if outcome.dubbed is not None:
+                self.dubbed += outcome.dubbed * outcome.frames
+                self.counted += outcome.frames
         if outcome.state == "failed":
             self.last_failures.append((outcome.job.name, outcome.reason))
             if len(self.failures) < _MOST_FAILURES:
@@ -115,7 +122,8 @@ class BatchStats:
             self._by_job = self._by_job[0] + took_s, self._by_job[1] + 1
             if made_s := outcome.duration_s or length_s:
                 self._by_length = self._by_length[0] + took_s, self._by_length[1] + made_s
-            heapq.heappush(self._slow, (outcome.seconds or took_s, -number, outcome.job.out, outcome.duration_s))
+            row = outcome.seconds or took_s, -number, outcome.job.out, outcome.duration_s, outcome.dubbed
+            heapq.heappush(self._slow, row)
             if len(self._slow) > _MOST_SLOW:
                 heapq.heappop(self._slow)
 

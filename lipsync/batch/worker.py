@@ -68,8 +68,8 @@ def _id(target: str, speech: str, footage: Sequence[str], config: DubConfig) -> 
 
 
 def perform(task: dict, hook: Hook = silent) -> dict:
-    """Does the job: {"frames", "duration_s", "seconds", "notes"}, or {"fault": one sentence}. Interrupts are passed on,
-    and leave nothing behind."""
+    """Does the job: {"frames", "duration_s", "seconds", "notes", "dubbed"}, or {"fault": one sentence}. Interrupts are
+    passed on, and leave nothing behind."""
     try:
         return _dubbed(task, hook)
     except Exception as error:
@@ -110,6 +110,7 @@ def _dubbed(task: dict, hook: Hook) -> dict:
         "duration_s": made.duration_s,
         "seconds": time.monotonic() - began_s,
         "notes": receipt.notes,
+        "dubbed": receipt.rendered_share,
     }
 
 

@@ -11,6 +11,7 @@ import typer
 import lipsync
 from lipsync.cli.batch import batch
 from lipsync.cli.cache import cache_app
+from lipsync.cli.common import escape_where_needed
 from lipsync.cli.config import config
 from lipsync.cli.doctor import doctor
 from lipsync.cli.dub import analyse, dub
@@ -46,6 +47,7 @@ for command in (dub, analyse, batch, lips, evaluate, compare, doctor, config):
 def main() -> None:
     """The console command."""
     prepare_environment()
+    escape_where_needed()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill tidies up like Ctrl-C
     app(_with_ray_address(sys.argv[1:]))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lipsync.cli.common import ConfigFile, Json, Set, Verbose, clear_errors, show
+from lipsync.core.text import counted
 
 if TYPE_CHECKING:
     from lipsync.store.cache import Cache, CacheEntry
@@ -39,8 +40,21 @@ def cache_clear(
     verbose: Verbose = False,
 ) -> None:
     """Remove what is kept; it is made again when needed."""
-    n, size_bytes = _cache(config, set_).clear(step, older_than_days * 24 * 3600)
-    typer.echo(f"{n} results removed, {_size(size_bytes)} freed")
+    cache = _cache(config, set_)
+    _refuse_unknown_step(step, {entry.step for entry in cache.entries()})
+    n, size_bytes = cache.clear(step, older_than_days * 24 * 3600)
+    typer.echo(f"{counted(n, 'result')} removed, {_size(size_bytes)} freed")
+
+
+def _refuse_unknown_step(step: str | None, kept: set[str]) -> None:
+    from lipsync.core.errors import UsageError
+    from lipsync.core.text import nearest
+    from lipsync.store.cache import STEPS
+
+    known = sorted(kept.union(STEPS))
+    if step is not None and step not in known:
+        meant = nearest(step, known, "Only these are kept.")
+        raise UsageError(f"There is no step {step!r}. {meant} Known: {', '.join(known)}.")
 
 
 def _cache(file: Path | None, settings: list[str] | None) -> Cache:
@@ -56,7 +70,12 @@ def _plain(e: CacheEntry) -> dict[str, object]:
 
 def _lines(cache: Cache, entries: list[CacheEntry]) -> list[str]:
     rows = [f"{e.step:<12} {_size(e.size_bytes):>9} {_age(e.age_s):>8}  {e.label}" for e in entries]
-    return [*rows, f"{len(entries)} results, {_size(sum(e.size_bytes for e in entries))} in {cache.folder}"]
+    head = [f"{'step':<12} {'size':>9} {'age':>8}  made from"] if rows else []
+    return [
+        *head,
+        *rows,
+        f"{counted(len(entries), 'result')}, {_size(sum(e.size_bytes for e in entries))} in {cache.folder}",
+    ]
 
 
 def _size(n_bytes: float) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from lipsync.core.errors import LipsyncError
+from lipsync.core.text import readable
 
 if TYPE_CHECKING:
     from lipsync.config.schema import DubConfig
@@ -64,7 +66,7 @@ def clear_errors(command: Callable[..., None]) -> Callable[..., None]:
                 import traceback
 
                 traceback.print_exc()
-            typer.echo(f"lipsync: {sentence}", err=True)
+            typer.echo(f"lipsync: {readable(sentence)}", err=True)
             raise typer.Exit(status) from None
 
     return run
@@ -123,9 +125,21 @@ def going_on():
 def show(plain: Mapping[str, object], lines: Callable[[], Iterable[str]], as_json: bool, quiet: bool = False) -> None:
     """The result: JSON where asked for, else lines for people."""
     if as_json:
-        typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(readable(plain), indent=2, ensure_ascii=not _is_unicode(sys.stdout)))
     elif not quiet:
-        typer.echo("\n".join(lines()))
+        typer.echo(readable("\n".join(lines())))
+
+
+def _is_unicode(stream: TextIO) -> bool:
+    return (stream.encoding or "").lower().replace("-", "").startswith("utf")
+
+
+def escape_where_needed() -> None:
+    """From now on standard output and error write as an escape what their encoding cannot say, in place of a
+    failure."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def notes(made: Mapping[str, Any]) -> list[str]:

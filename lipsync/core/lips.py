@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: Rows of the iBUG-68 layout that are lip points.
 LIPS_FROM_68 = np.array([48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 62, 63, 65, 66, 67])
 UPPER_INNER, LOWER_INNER = np.array([12, 13, 14]), np.array([17, 16, 15])
+#: The lower lip, both edges.
+LOWER = np.concatenate([np.arange(7, 12), LOWER_INNER])
 #: Inner edge of the lips as a closed line, from the left corner along the upper lip and back.
 INNER_EDGE = np.array([0, 12, 13, 14, 6, 15, 16, 17])
 #: Lip point that each becomes in a mirror.

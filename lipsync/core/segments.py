@@ -10,6 +10,14 @@ from pathlib import Path
 
 from lipsync.core.errors import UsageError
 
+#: A speech this much longer or shorter than the target, as a share of it, is about as long.
+ABOUT = Fraction(2, 100)
+
+
+def is_about_as_long(speech_s: Fraction | float, target_s: Fraction | float) -> bool:
+    """Whether a target keeps its own time for a speech without being asked to."""
+    return abs(speech_s - target_s) <= ABOUT * target_s
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:

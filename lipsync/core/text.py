@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
+import re
 from collections.abc import Iterable
+from typing import Any, cast
+
+#: Marks at the beginning of text files, and what they are written in.
+_BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 def printable(text: str) -> str:
     """`text` on one line, with nothing in it that a terminal would obey."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(
+        c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in readable(text)
+    )
+
+
+def readable(value: Any) -> Any:
+    """Plain values, nested ones too, whose text any UTF-8 file can hold: bytes of file names that are not UTF-8 are
+    written as \\xfc."""
+    if isinstance(value, str):
+        return re.sub("[\ud800-\udfff]", lambda found: _escape(ord(found[0])), value)
+    if isinstance(value, dict):
+        return {readable(key): readable(inner) for key, inner in cast(dict[Any, Any], value).items()}
+    return [readable(inner) for inner in cast(list[Any], value)] if isinstance(value, (list, tuple)) else value
+
+
+def _escape(surrogate: int) -> str:
+    """Python keeps the byte 0xfc of a name as U+DCFC."""
+    return f"\\x{surrogate - 0xDC00:02x}" if 0xDC80 <= surrogate <= 0xDCFF else f"\\u{surrogate:04x}"
+
+
+def decoded(raw: bytes) -> str:
+    """The text of a file: UTF-8, or what its byte order mark says, such as UTF-16 from Windows. UnicodeDecodeError:
+    neither."""
+    return raw.decode(next((name for mark, name in _BYTE_ORDER_MARKS.items() if raw.startswith(mark)), "utf-8"))
 
 
 def shortened(text: str, width: int) -> str:
@@ -34,10 +63,20 @@ def format_duration(seconds: float) -> str:
     return f"{round(seconds)} s"
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def counted(n: int, noun: str) -> str:
+    """ "1 job", "2 jobs"."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def percent(share: float) -> str:
+    """A share of 1 in whole per cent; "100 %" and "0 %" only where it is just that."""
+    return f"{round(100 * share) if share in (0, 1) else min(99, max(1, round(100 * share)))} %"
+
+
+def nearest(name: str, known: Iterable[str], otherwise: str = "`lipsync config` prints all options.") -> str:
     """For a message: the known name that was perhaps meant."""
     known = list(known)
     near = difflib.get_close_matches(name, known, 1, 0.5)
     if not near:  # a right key in the wrong section
         near = [k for k in known if k.rpartition(".")[2] == name.rpartition(".")[2]][:1]
-    return f"Did you mean {near[0]!r}?" if near else "`lipsync config` prints all options."
+    return f"Did you mean {near[0]!r}?" if near else otherwise

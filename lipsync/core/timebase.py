@@ -14,7 +14,7 @@ from itertools import chain
 import numpy as np
 
 from audio.features import FEATURE_RATE
-from lipsync.core.arrays import Array
+from lipsync.core.arrays import Array, runs_of
 from lipsync.core.types import LipTrack
 from video.clock import FrameClock
 
@@ -24,8 +24,8 @@ NOMINAL_RATES = tuple(Fraction(r) for r in (12, 15, 24, 25, 30, 48, 50, 60, 90, 
     Fraction(r * 1000, 1001) for r in (24, 30, 48, 60, 120)
 )
 SNAP_TICKS = 2
-#: A constant clock with frames left out: so many of its steps are the usual one, and the others are multiples of it.
-FEW_LEFT_OUT = 0.8
+#: A clock with holds, or frames left out: at least so many of its steps are the usual one, within this share of it.
+FEW_LEFT_OUT, JITTER = 0.8, 0.25
 
 
 def feature_position(clock: FrameClock) -> tuple[Array, Array]:
@@ -134,19 +134,37 @@ def output_clock(duration_s: Fraction, like: FrameClock) -> FrameClock:
 
 
 def nominal_rate(clock: FrameClock) -> Fraction:
-    """Frames per second: exact for a constant clock, also where frames were left out of it; else a standard rate if the
-    mean is one within rounding, else the mean."""
+    """Frames per second: exact where the usual step is; else a standard rate, if the usual steps are its own but for
+    rounding and jitter.
+
+    A step much longer or shorter than the usual one is a hold or frames left out, and tells nothing of the rate; a
+    clock without a usual step has its mean rate."""
     steps = np.diff(clock.pts)
     if len(steps) == 0:
         return clock.rate
-    if (steps == steps[0]).all():
-        return 1 / (int(steps[0]) * clock.base)
-    usual = int(np.median(steps))
-    if (steps == usual).mean() >= FEW_LEFT_OUT and not (steps % usual).any():
-        return 1 / (usual * clock.base)
-    n_steps, length_s = len(steps), int(clock.pts[-1] - clock.pts[0]) * clock.base
-    near = min(NOMINAL_RATES, key=lambda rate: abs(n_steps / rate - length_s))
-    jitter_only = steps.max() - steps.min() <= SNAP_TICKS
-    if jitter_only and abs(n_steps / near - length_s) <= SNAP_TICKS * clock.base:
-        return near
+    usual = float(np.median(steps))
+    near = np.abs(steps - usual) <= JITTER * usual
+    if near.mean() < FEW_LEFT_OUT:
+        near[:] = True
+    chosen = steps[near]
+    spread = int(chosen.max() - chosen.min())
+    if spread == 0:
+        return 1 / (int(chosen[0]) * clock.base)
+    n_steps, length_s = len(chosen), int(chosen.sum()) * clock.base
+    step_s = _steady_step(clock.pts, near) * float(clock.base)
+    standard = min(NOMINAL_RATES, key=lambda rate: abs(1 / float(rate) - step_s))
+    is_steady = spread <= max(SNAP_TICKS, 2 * JITTER * usual)
+    if is_steady and n_steps * abs(1 / float(standard) - step_s) <= max(SNAP_TICKS, spread) * clock.base:
+        return standard
     return (n_steps / length_s).limit_denominator(1001)
+
+
+def _steady_step(pts: Array, near: Array) -> float:
+    """The step of the line through (T,) stamps, least squares, that starts anew wherever a step is not `near` the usual
+    one, (T - 1,) bool: jitter of the first and last stamp alone would tell 30 from 29.97 only in a long film."""
+    over = under = 0.0
+    for first, after in runs_of(near):
+        row = np.arange(after - first + 1) - (after - first) / 2
+        over += float((row * (pts[first : after + 1] - pts[first])).sum())
+        under += float((row**2).sum())
+    return over / under

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lipsync.core.text import readable
 from lipsync.evaluation.comparison import Comparison
 from lipsync.evaluation.judge import MEASURES, PICTURE_WIDTH, Rows, summary
 from lipsync.evaluation.page import page
@@ -30,9 +31,9 @@ def write_report(out: Path, about: dict, split: Split, comparison: Comparison, t
     results.json's content. about: more facts."""
     results = results_of(about, split, comparison, tried)
     split.save(out / "split.json")
-    _write(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    _write(out / "results.json", json.dumps(readable(results), indent=1, ensure_ascii=False) + "\n")
     write_csv(out / "results.csv", results)
-    _write(out / "table.tex", latex(results))
+    _write(out / "table.tex", readable(latex(results)))
     _write(out / "index.html", page(results, _clips(comparison, tried), _mouths(comparison, tried)))
     return results
 

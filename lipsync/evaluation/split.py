@@ -13,6 +13,7 @@ import numpy as np
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LIPS_FROM_68
+from lipsync.core.text import readable
 from lipsync.core.types import FaceTrack, Footage, LipTrack, MouthBank, TargetAnalysis
 from lipsync.store.cache import Cache, step_key
 from lipsync.target.mouth_bank import BANK_COLUMNS, cached_bank, find_teeth, write_columns, write_crops
@@ -61,7 +62,9 @@ class Split:
 
     def save(self, path: Path) -> None:
         with atomic_write(path) as part:
-            part.write_text(json.dumps(self.to_plain(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            part.write_text(
+                json.dumps(readable(self.to_plain()), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
 
     @classmethod
     def load(cls, path: Path, footage: Sequence[Footage]) -> Split:

@@ -85,16 +85,18 @@ def _in_style(
         "style": round(float(style.mean()), 3),
         "speech_minutes": speech_s / 60,
         "sound_r": round(match.r, 3),
-        "warning": _why(speech_s, match),
+        "warning": _why(speech_s, match, bool(recordings)),
     }
     return model
 
 
-def _why(speech_s: float, match: Match) -> str:
+def _why(speech_s: float, match: Match, has_sound: bool) -> str:
     advice = (
         "Lips come from the bundled prior, fitted to this person's mouth; "
         "--footage with their own speech would be better."
     )
+    if not has_sound:
+        return f"The target has no sound track to learn its own lips from. {advice}"
     if speech_s < LEAST_SPEECH_S:
         return f"The target has {speech_s:.1f} s of speech with visible lips, too little to learn from. {advice}"
     return (

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from lipsync.config.schema import DoubtConfig, DubConfig
 from lipsync.core.lips import opening
+from lipsync.core.timebase import nominal_rate
 from lipsync.core.types import DubPlan, TargetAnalysis
 from lipsync.render.doubt import CAUSES, N_FORESEEN, TRUST, foreseen, known_mouths, scores, worst_spans
 from lipsync.render.flaws import FlawFinder, MouthLook, learn_look, thumbnail
@@ -25,7 +26,7 @@ LOOK_VERSION = 1
 
 def look_of(subject: TargetAnalysis, cache: Cache) -> MouthLook:
     """What the target's mouths look like (cached by content)."""
-    rate = float(subject.video.clock.rate)
+    rate = float(nominal_rate(subject.video.clock))
     key = step_key("look", LOOK_VERSION, {"rate": rate}, [subject.key])
 
     def make(folder) -> None:
@@ -53,7 +54,7 @@ class DubDoubt:
 
     @classmethod
     def of(cls, subject: TargetAnalysis, plan: DubPlan, faces: PlannedFaces, cache: Cache, config: DubConfig) -> Self:
-        rate = float(plan.clock.rate)
+        rate = float(nominal_rate(plan.clock))
         values = np.zeros((len(plan), len(CAUSES)), np.float32)
         values[:, :N_FORESEEN] = TRUST * foreseen(known_mouths(subject.bank, rate), plan.lips.points, faces.pose)
         wider = opening(plan.lips.points) - opening(faces.lips)

@@ -15,9 +15,12 @@ from lipsync.core.runtime import one_thread, pick_device
 from lipsync.core.segments import Segment
 from lipsync.core.texture import TextureMethod
 from lipsync.pipelines.doubt import DubDoubt
-from lipsync.pipelines.models import check_texture, lip_model_for, texture_for
+from lipsync.pipelines.mistakes import target_stream
+from lipsync.pipelines.models import check_texture, lip_model_for, resting_model, texture_for
 from lipsync.pipelines.output import Dub, Prepared, Speaker, finish, open_writer, receipt_of
+from lipsync.pipelines.reenact import Performance, follow_performance, performed, sound_of
 from lipsync.pipelines.script import Script, script_of
+from lipsync.pipelines.seen import refuse_undubbed
 from lipsync.render.loop import Role, Scene, render
 from lipsync.render.plan import faces_along, make_plan
 from lipsync.speech.predict import files_of
@@ -36,6 +39,7 @@ def dub(
     *,
     footage: Sequence[str | Path] = (),
     segments: Sequence[Segment] = (),
+    lips_from: str | Path | None = None,
     preview_s: float | None = None,
     cache: Cache | None = None,
     hook: Hook = silent,
@@ -46,23 +50,34 @@ def dub(
 
     speech: a recording: all that is said, or what runs beside the target where a segment names no recording of its own;
     footage: more videos of the same person; segments: who says what when, the target keeps its time; none = one person
-    says all of `speech`; preview_s: only the first seconds; force: overwrite `out`; prepared: what `prepare` made of
+    says all of `speech`; lips_from: a film of an actor, whose lips are shown, with its own sound where no speech is
+    named; preview_s: only the first seconds; force: overwrite `out`; prepared: what `prepare` made of
     the same target, footage and configuration, for several speeches. A long dub that was stopped goes on where it was.
     Raises UsageError for options, LipsyncError, MediaError for material that cannot be used; no half video is left
     behind then."""
-    target, speech, out = Path(target), None if speech is None else Path(speech), Path(out)
-    more = tuple(map(Path, footage))
-    texture, script = _check(target, speech, out, more, segments, config, force, prepared, preview_s)
+    target, out, more = Path(target), Path(out), tuple(map(Path, footage))
+    lips_from = None if lips_from is None else Path(lips_from)
+    speech = sound_of(lips_from, None if speech is None else Path(speech), config)
+    texture, script = _check(target, speech, out, more, segments, lips_from, config, force, prepared, preview_s)
     cache, watch = cache or Cache(config.cache.folder or None), Stopwatch(hook)
+    actor = None if lips_from is None else follow_performance(lips_from, speech, config, cache, watch)
 
     speakers = []
     for person in script.people:
         ready = prepared or prepare(
-            target, of_person(config, person), footage=more, cache=cache, hook=watch, texture=texture
+            target,
+            of_person(config, person),
+            footage=more,
+            cache=cache,
+            hook=watch,
+            texture=texture,
+            learn=actor is None,
         )
-        speakers.append(_speaker(person, ready, script, cache))
+        speakers.append(_speaker(person, ready, script, cache, actor))
         texture = None  # each person has one of his own
-    made = Dub(target, speech, out, more, config, script, tuple(speakers))
+    if not config.allow_undubbed:
+        refuse_undubbed([(one.plan, one.ready.subject.track, one.said.spoken) for one in speakers])
+    made = Dub(target, speech, out, more, config, script, tuple(speakers), lips_from)
 
     with open_writer(made, cache) as writer:
         roles = [
@@ -96,13 +111,15 @@ def prepare(
     cache: Cache | None = None,
     hook: Hook = silent,
     texture: TextureMethod | None = None,
+    learn: bool = True,
 ) -> Prepared:
     """What `dub` can use for several speeches of one target, with the same footage and configuration. texture: the
-    configured method where it was checked before. Raises as `dub` does."""
+    configured method where it was checked before; learn: a lip model, which a performance does not need. Raises as
+    `dub` does."""
     device = pick_device(config.device)
     cache = cache or Cache(config.cache.folder or None)
     subject = analyse(Path(target), config, cache, hook, tuple(map(Path, footage)))
-    model = lip_model_for(subject, config.lips, cache, device, hook)
+    model = lip_model_for(subject, config.lips, cache, device, hook) if learn else resting_model(subject, cache)
     return Prepared(subject, model, texture_for(subject, config, cache, device, hook, texture), device)
 
 
@@ -111,10 +128,13 @@ def of_person(config: DubConfig, person: int | None) -> DubConfig:
     return config if person is None else replace(config, face=replace(config.face, index=person, at=None))
 
 
-def _speaker(person: int | None, ready: Prepared, script: Script, cache: Cache) -> Speaker:
+def _speaker(person: int | None, ready: Prepared, script: Script, cache: Cache, actor: Performance | None) -> Speaker:
     """One person, with what is drawn of him when."""
-    config, subject = script.config, ready.subject
-    said = script.said_by(person, ready.model, embed="speech" in ready.method.needs)
+    config, subject, embed = script.config, ready.subject, "speech" in ready.method.needs
+    if actor is None:
+        said = script.said_by(person, ready.model, embed=embed)
+    else:
+        said = performed(actor, subject, ready.model.rest, script, cache, embed=embed)
     plan = make_plan(said.lips, said.voiced, subject, config, said.spoken)
     faces = faces_along(subject.track, plan, config.composite.fade_rows)
     return Speaker(person, ready, said, plan, faces, DubDoubt.of(subject, plan, faces, cache, config))
@@ -126,6 +146,7 @@ def _check(
     out: Path,
     footage: tuple[Path, ...],
     segments: Sequence[Segment],
+    lips_from: Path | None,
     config: DubConfig,
     force: bool,
     prepared: Prepared | None,
@@ -135,12 +156,17 @@ def _check(
     alone is known good where it is prepared."""
     validate(config)
     files = files_of(segments, speech) if segments else [speech] if speech is not None else []
-    if not files or (any(one.speech is None for one in segments) and speech is None):
-        raise UsageError("There is nothing to say. Name a speech, or one for each segment.")
-    check_paths(target, files, out, footage, force)
+    if lips_from is not None and segments:
+        raise UsageError("--lips-from drives a whole dub: leave out the segments.")
+    if not (files or lips_from) or (any(one.speech is None for one in segments) and speech is None):
+        raise UsageError("There is nothing to say. Name a SPEECH, or one for each segment, or --lips-from VIDEO.")
+    check_paths(target, files, out, footage if lips_from is None else (*footage, lips_from), force)
+    clock = target_stream(target, files, config).clock if prepared is None else prepared.subject.video.clock
     lengths = {path: check_speech(path, config.input_limits) for path in files}
     check_encoder(out, config.write)
     method = check_texture(config) if prepared is None else prepared.method
-    clock = probed(target, config).clock if prepared is None else prepared.subject.video.clock
-    whole_s = Fraction(0) if speech is None or segments else lengths[speech]
+    if speech is None:
+        whole_s = Fraction(0) if lips_from is None else probed(lips_from, config).clock.duration_s
+    else:
+        whole_s = lengths.get(speech, Fraction(0))
     return method, script_of(speech, whole_s, clock, config, segments, preview_s)

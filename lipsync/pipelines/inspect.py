@@ -10,6 +10,7 @@ import numpy as np
 from lipsync.config.schema import DubConfig
 from lipsync.core.lips import uncrossed
 from lipsync.core.progress import Hook, silent
+from lipsync.core.timebase import nominal_rate
 from lipsync.core.track import eye_distance_px
 from lipsync.core.types import REASONS, TargetAnalysis
 from lipsync.learning.adaptation import Expectation, expectation
@@ -29,9 +30,9 @@ _SHAPE_RADIUS = 0.02  # lips nearer than this (mean over points, eye distances) 
 class TargetReport:
     """What a target offers. usable_share: of frames; unusable: {reason: frames}; eye_distance_px: median; mouth_shapes:
     different ones (0.02 eye distances apart); sharpness: median variance of the Laplacian around the lips; speech_s:
-    seconds of speech with usable lips; safe_share: of typical mouths of speech, those near enough to the target's own
-    to be drawn without doubt, None without a lip model to start from; lips: how well that model's
-    follow that speech."""
+    seconds of speech with usable lips, None without a sound track; safe_share: of typical mouths of speech, those near
+    enough to the target's own to be drawn without doubt, None without a lip model to start from; lips: how well that
+    model's follow that speech."""
 
     path: str
     duration_s: float
@@ -46,7 +47,7 @@ class TargetReport:
     eye_distance_px: float
     mouth_shapes: int
     sharpness: float
-    speech_s: float
+    speech_s: float | None
     safe_share: float | None
     lips: Expectation | None
     verdict: str
@@ -63,9 +64,14 @@ class TargetReport:
             f"faces: {self.people}; usable frames: {100 * self.usable_share:.1f} %" + (f" (not: {why})" if why else ""),
             f"eye distance: {self.eye_distance_px:.0f} px; different mouth shapes: {self.mouth_shapes}; sharpness: "
             f"{self.sharpness:.0f}{self._safe()}",
-            f"speech with usable lips: {self.speech_s:.1f} s{self._lips()}",
+            self._speech(),
             self.verdict,
         ]
+
+    def _speech(self) -> str:
+        if self.speech_s is None:
+            return "no sound track"
+        return f"speech with usable lips: {self.speech_s:.1f} s{self._lips()}"
 
     def _safe(self) -> str:
         if self.safe_share is None:
@@ -91,7 +97,8 @@ def inspect_target(
     subject = analyse(Path(target), config, cache, hook)
     film, track = subject.films[0], subject.track
     counts = np.bincount(track.reason, minlength=len(REASONS))
-    speech_s = float((voiced_frames(film, cache) & track.valid).sum() / film.video.clock.rate)
+    voiced = voiced_frames(film, cache) & track.valid
+    speech_s = float(voiced.sum() / film.video.clock.rate) if film.stream.has_audio else None
     prior = prior_for(config.lips)
     found = {
         "usable_share": float(track.valid.mean()),
@@ -104,7 +111,7 @@ def inspect_target(
         path=str(target),
         duration_s=float(film.stream.clock.duration_s),
         frames=len(track),
-        rate=float(film.stream.clock.rate),
+        rate=float(nominal_rate(film.stream.clock)),
         width=film.stream.width,
         height=film.stream.height,
         people=film.people,
@@ -119,8 +126,8 @@ def inspect_target(
 
 def safe_of(subject: TargetAnalysis, prior: LipModel) -> float:
     """Share of typical mouths that this person's own can show (`lipsync.render.doubt.safe_share`)."""
-    bank = subject.bank
-    return round(safe_share(known_mouths(bank, float(subject.video.clock.rate)), typical_lips(prior, bank.lips)), 3)
+    bank, rate = subject.bank, float(nominal_rate(subject.video.clock))
+    return round(safe_share(known_mouths(bank, rate), typical_lips(prior, bank.lips)), 3)
 
 
 def typical_lips(prior: LipModel, own: np.ndarray, n: int = 300) -> np.ndarray:
@@ -148,7 +155,7 @@ def count_shapes(lips: np.ndarray, radius: float = _SHAPE_RADIUS) -> int:
 
 
 def _verdict(
-    usable_share: float, eye_distance_px: float, mouth_shapes: int, speech_s: float, safe_share: float | None
+    usable_share: float, eye_distance_px: float, mouth_shapes: int, speech_s: float | None, safe_share: float | None
 ) -> str:
     troubles = []
     if usable_share < 0.8:
@@ -159,12 +166,14 @@ def _verdict(
         troubles.append(f"it shows only {mouth_shapes} different mouth shapes")
     if safe_share is not None and safe_share < 0.6:
         troubles.append(f"{100 * (1 - safe_share):.0f} % of typical mouths are unlike any of its own")
-    if speech_s < 20:
+    if speech_s is None:
+        troubles.append("it has no sound track to learn its own lips from")
+    elif speech_s < 20:
         troubles.append(f"{speech_s:.0f} s of speech are little to learn lips from")
     if not troubles:
         return "Verdict: good material for a dub."
     return f"Verdict: usable with limits: {'; '.join(troubles)}." + (
         " More --footage of the same person helps."
-        if mouth_shapes < 15 or speech_s < 20 or (safe_share or 1) < 0.6
+        if mouth_shapes < 15 or speech_s is None or speech_s < 20 or (safe_share or 1) < 0.6
         else ""
     )

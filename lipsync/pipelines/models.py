@@ -18,7 +18,7 @@ from lipsync.learning.adaptation import adapt_lip_model
 from lipsync.learning.lip_examples import examples_of
 from lipsync.learning.textures import speech_at_mouths, train_texture
 from lipsync.speech.lip_model import LipModel
-from lipsync.speech.prior import prior_files, prior_for
+from lipsync.speech.prior import bundled_lip_model, prior_files, prior_for
 from lipsync.store.cache import Cache, content_hash, step_key
 from lipsync.target.rest import resting_lips
 from lipsync.textures.registry import get_method
@@ -56,6 +56,13 @@ def lip_model_for(
         return LipModel.load(folder / "model.safetensors", config.whisper_model)
 
     return cache.read("lips", key, make, load, label=subject.video.path.name).retarget(rest)
+
+
+def resting_model(subject: TargetAnalysis, cache: Cache) -> LipModel:
+    """A model with the subject's rest that has learnt nothing of him, for lips that come from a film."""
+    model = bundled_lip_model().retarget(resting_lips(subject, cache))
+    model.report = {"lips_from": "performance"}
+    return model
 
 
 def texture_for(

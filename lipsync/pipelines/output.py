@@ -16,11 +16,14 @@ import torch
 from lipsync.config.load import to_plain
 from lipsync.config.schema import DubConfig
 from lipsync.core.arrays import runs_of
+from lipsync.core.text import readable
 from lipsync.core.texture import TextureMethod
+from lipsync.core.timebase import nominal_rate
 from lipsync.core.types import DubPlan, TargetAnalysis
 from lipsync.pipelines.doubt import DubDoubt
 from lipsync.pipelines.models import texture_facts
 from lipsync.pipelines.script import Script
+from lipsync.pipelines.seen import changed_spans, picture_seen, spans_text
 from lipsync.render.plan import PlannedFaces
 from lipsync.render.retime import pause_motion, played
 from lipsync.speech.lip_model import LipModel
@@ -80,6 +83,7 @@ class Dub:
     config: DubConfig
     script: Script
     speakers: tuple[Speaker, ...]
+    lips_from: Path | None = None
 
     @property
     def subject(self) -> TargetAnalysis:
@@ -104,6 +108,8 @@ class Dub:
             [str(one.start_s), str(one.end_s), str(one.person), one.speech and content_hash(one.speech)]
             for one in ([] if self.script.whole else self.script.segments or ())
         ]
+        if self.lips_from is not None:
+            said.append(["lips", content_hash(self.lips_from)])
         return fingerprint(
             self.subject.video.sha256, speech, footage, self.config, self.script.preview_s, segments=said
         )
@@ -112,7 +118,7 @@ class Dub:
     def rows_of_range(self) -> int:
         """Rows written to one file; whole batches, so that a dub that goes on draws the same batches."""
         config = self.config
-        return max(1, round(config.write.range_s * self.plan.clock.rate / config.batch)) * config.batch
+        return max(1, round(config.write.range_s * nominal_rate(self.plan.clock) / config.batch)) * config.batch
 
     @property
     def is_long(self) -> bool:
@@ -123,8 +129,10 @@ class Dub:
 def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
     """The output file: the target's size, clock and colours, the speech, and metadata that say what this video is."""
     stream, plan, write = dub.subject.films[0].stream, dub.plan, dub.config.write
+    rate = nominal_rate(plan.clock)
     common: dict[str, Any] = {
         "clock": plan.clock,
+        "rate": rate,
         "metadata": _metadata(dub),
         "width": stream.width,
         "height": stream.height,
@@ -135,7 +143,7 @@ def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
         "preset": write.preset,
         "speech": dub.speech,
         "limits": dub.config.input_limits,
-        "audio_end_s": min(dub.speakers[0].said.length_s, plan.clock.duration_s + 1 / plan.clock.rate),
+        "audio_end_s": min(dub.speakers[0].said.length_s, plan.clock.duration_s + 1 / rate),
     }
     if dub.is_long:
         return RangedWriter(dub.out, _ranges_folder(dub, cache), dub.rows_of_range, **common)
@@ -144,11 +152,15 @@ def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
 
 def _metadata(dub: Dub) -> dict[str, str]:
     video, config = dub.subject.video, dub.config
+    spans = changed_spans([one.plan for one in dub.speakers])
     heard = ", ".join(content_hash(path) for path in dict.fromkeys(p for one in dub.speakers for p in one.said.waves))
+    made_from = f"Made from target sha256 {video.sha256}, speech sha256 {heard}."
+    if not spans:
+        return {"comment": f"Written by lipsync {own_version()}: no mouth was changed. {made_from}"}
     return {
-        "title": f"{video.path.stem} (AI-edited: lips re-synthesised to match other speech)",
-        "comment": f"{MADE_BY} {own_version()} (texture: {config.texture}): the mouth in this video was synthesised. "
-        f"Made from target sha256 {video.sha256}, speech sha256 {heard}.",
+        "title": f"{readable(video.path.stem)} (AI-edited: lips re-synthesised to match other speech)",
+        "comment": f"{MADE_BY} {own_version()} (texture: {config.texture}): the mouth in this video was synthesised "
+        f"at {spans_text(spans)}. {made_from}",
         "digital_source_type": "compositeWithTrainedAlgorithmicMedia",
     }
 
@@ -165,15 +177,18 @@ def _ranges_folder(dub: Dub, cache: Cache) -> Path:
 def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float]) -> Receipt:
     """The receipt of a dub whose video is written."""
     subject, plan, speakers = dub.subject, dub.plan, dub.speakers
+    changed = changed_spans([one.plan for one in speakers])
     of_films = [note for film in subject.films for note in film.stream.notes]
     of_models = [one.ready.model.report["warning"] for one in speakers if one.ready.model.report.get("warning")]
     of_speeches = [note for one in speakers for wave in one.said.waves.values() for note in wave.notes]
+    of_speeches += [note for one in speakers for note in one.said.notes]
     of_people = [note for one in speakers for note in one.ready.subject.notes]
     notes = [*of_speeches, *dub.script.notes, *of_people, *of_films, *written.notes, *of_models]
     return Receipt(
         id=dub.fingerprint,
         made_by=versions(),
-        ai_edited="the mouth in this video was synthesised to match other speech",
+        ai_edited=f"the mouth was synthesised to match other speech at {spans_text(changed)}" if changed else "",
+        changed=changed,
         inputs=_inputs(dub),
         config=to_plain(dub.config),
         output=_output(dub, written),
@@ -227,6 +242,7 @@ def _inputs(dub: Dub) -> Inputs:
     return Inputs(
         target=InputFile(str(video.path), video.sha256),
         speech=speech_of(dub.speech),
+        lips_from=InputFile() if dub.lips_from is None else InputFile(str(dub.lips_from), content_hash(dub.lips_from)),
         footage=[InputFile(str(film.video.path), film.video.sha256) for film in dub.subject.films[1:]],
         segments=[
             SaidSegment(float(one.start_s), float(one.end_s), one.person, speech_of(one.speech or dub.speech))
@@ -241,7 +257,7 @@ def _output(dub: Dub, written: WrittenVideo) -> Output:
         path=str(dub.out),
         frames=len(dub.plan),
         duration_s=float(clock.duration_s),
-        rate=str(clock.rate),
+        rate=str(nominal_rate(clock)),
         bytes=written.n_bytes,
         speech=written.audio,
         sha256=content_hash(dub.out),
@@ -254,6 +270,7 @@ def _retiming(dub: Dub) -> Retiming:
     plain = played(len(voiced), track.shot)
     return Retiming(
         timeline=dub.script.config.retime.timeline,
+        picture=picture_seen(plan, subject.video.clock, dub.script.config.retime.timeline),
         pause_motion=pause_motion(plan, voiced, subject.motion, track.valid),
         pause_motion_without=pause_motion(plain, voiced, subject.motion, track.valid),
         seeks=plan.seeks.tolist(),

@@ -11,13 +11,10 @@ import numpy as np
 
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import UsageError
-from lipsync.core.segments import Segment, checked
+from lipsync.core.segments import Segment, checked, is_about_as_long
 from lipsync.speech.lip_model import LipModel
 from lipsync.speech.predict import Utterance, predict_segments, predict_utterance
 from video.clock import FrameClock
-
-#: A speech this much longer or shorter than the target, as a share of it, is about as long.
-ABOUT = Fraction(2, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +78,12 @@ def script_of(
         return Script(speech, known, False, clock, _with(config, "keep"), preview_s)
     if retime.timeline == "retime" and retime.length == "target":
         raise UsageError("--length target keeps the target's time: leave out --timeline retime.")
-    about = abs(speech_s - length_s) <= ABOUT * length_s
+    about = is_about_as_long(speech_s, length_s)
     keeps = retime.timeline == "keep" or (retime.timeline == "auto" and (about or retime.length == "target"))
     if not keeps or retime.length not in ("auto", "target"):
-        return Script(speech, None, False, clock, _with(config, "keep" if keeps else "retime"), preview_s)
+        lost_s = speech_s - length_s if retime.length == "cut" else Fraction(0)
+        notes = (f"the last {float(lost_s):.2f} s of the speech are not heard: --length cut",) if lost_s > 0 else ()
+        return Script(speech, None, False, clock, _with(config, "keep" if keeps else "retime"), preview_s, notes)
     if speech_s > length_s and not about:
         raise UsageError(
             f"The speech lasts {float(speech_s):.2f} s, the target {float(length_s):.2f} s. Add --timeline retime to "

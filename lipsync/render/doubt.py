@@ -12,7 +12,7 @@ import numpy as np
 
 from lipsync.config.schema import DoubtConfig
 from lipsync.core.arrays import runs_of
-from lipsync.core.lips import LOWER_INNER, opening
+from lipsync.core.lips import LOWER, opening
 from lipsync.core.types import LipTrack, MouthBank
 from lipsync.render.flaws import APART_S
 
@@ -36,7 +36,6 @@ _CHUNK, _ASKED = 256, 400
 #: Least and greatest limit of lip distance (eye distances): few mouths are far from each other, and no safer for it.
 #: Limits of opening (eye distances), pose (degrees, the least) and share of the usual sharpness.
 _SHAPE, _LEAST_OPENING, _LEAST_POSE, _LEAST_SHARPNESS = (0.012, 0.018), 0.02, 10.0, 0.3
-_LOWER = np.concatenate([np.arange(7, 12), LOWER_INNER])
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ def softened(lips: LipTrack, known: KnownMouths, config: DoubtConfig) -> LipTrac
     if not (move.any() or (gap < opening(points)).any()):
         return lips
     moved = points + _smooth(move).reshape(points.shape)
-    moved[:, _LOWER, 1] += (gap - opening(moved))[:, None]
+    moved[:, LOWER, 1] += (gap - opening(moved))[:, None]
     return LipTrack(moved.astype(np.float32), lips.valid, lips.clock)
 
 

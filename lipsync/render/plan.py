@@ -13,6 +13,7 @@ from lipsync.config.schema import DubConfig, RetimeConfig
 from lipsync.core.geometry import apply, warp
 from lipsync.core.graphics import Graphics
 from lipsync.core.texture import TextureMethod, TextureQuery
+from lipsync.core.timebase import nominal_rate
 from lipsync.core.track import eye_distance_px, jaw_in_face
 from lipsync.core.types import DubPlan, FaceTrack, LipTrack, MouthSpace, TargetAnalysis
 from lipsync.render.doubt import known_mouths, softened
@@ -38,7 +39,7 @@ def make_plan(
     timing = _timing(voiced, subject, config.retime)
     n = len(timing)
     whole = lips.frames
-    lips = softened(lips, known_mouths(subject.bank, float(subject.video.clock.rate)), config.doubt)
+    lips = softened(lips, known_mouths(subject.bank, float(nominal_rate(subject.video.clock))), config.doubt)
     clock = whole if n == len(lips) else FrameClock(whole.pts[:n], whole.base, int(whole.pts[n]))
     lips = LipTrack(lips.points[:n], lips.valid[:n], clock)
     render = track.valid[timing.source] & track.valid[_following(timing)]
@@ -51,7 +52,7 @@ def _timing(voiced: np.ndarray, subject: TargetAnalysis, config: RetimeConfig) -
     track, fixed = subject.track, config.length not in ("auto", "speech", "target")
     if fixed or config.timeline == "keep":
         return played(len(voiced), track.shot, config.length if fixed else "bounce")
-    rate, origin = float(subject.video.clock.rate), track.pixel_from_face[:, :2, 2] / eye_distance_px(track)
+    rate, origin = float(nominal_rate(subject.video.clock)), track.pixel_from_face[:, :2, 2] / eye_distance_px(track)
     return retime(voiced, subject.motion, track.valid, track.shot, rate, config, pose=track.pose, origin=origin)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from lipsync.core.arrays import runs_of
 from lipsync.core.lips import CLOSED_GAP, opening
+from lipsync.core.text import readable
 from lipsync.core.types import LipTrack
 
 SHAPES = "ABCDEFGX"
@@ -148,7 +149,7 @@ def rhubarb_json(cues: Sequence[Cue], speech: Path) -> str:
     """The text of Rhubarb's JSON export."""
     lines = [f'    {{ "start": {_s(cue.start)}, "end": {_s(cue.end)}, "value": "{cue.shape}" }}' for cue in cues]
     return (
-        f'{{\n  "metadata": {{\n    "soundFile": {json.dumps(str(speech.resolve()), ensure_ascii=False)},\n'
+        f'{{\n  "metadata": {{\n    "soundFile": {json.dumps(readable(str(speech.resolve())), ensure_ascii=False)},\n'
         f'    "duration": {_s(cues[-1].end)}\n  }},\n  "mouthCues": [\n' + ",\n".join(lines) + "\n  ]\n}\n"
     )
 

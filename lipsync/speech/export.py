@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lipsync.core.lips import opening
+from lipsync.core.text import readable
 from lipsync.core.types import LipTrack
 
 FORMAT = "lipsync-lip-track-1"
@@ -41,7 +42,9 @@ def lips_json(lips: LipTrack, voiced: np.ndarray, rest: np.ndarray, about: Mappi
         "points_ibug68": list(IBUG_68),
     }
     arrays = {"rest": _rounded(rest), "voiced": voiced.astype(int).tolist()}
-    lines = [f'  "{name}": {json.dumps(value, ensure_ascii=False)}' for name, value in (head | arrays).items()]
+    lines = [
+        f'  "{name}": {json.dumps(readable(value), ensure_ascii=False)}' for name, value in (head | arrays).items()
+    ]
     rows = ",\n".join("    " + json.dumps(row, separators=(",", ":")) for row in _rounded(lips.points))
     return "{\n" + ",\n".join(lines) + ',\n  "lips": [\n' + rows + "\n  ]\n}\n"
 

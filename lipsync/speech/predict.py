@@ -30,7 +30,7 @@ _AROUND_S = Fraction(2)
 class Utterance:
     """What one person says, as lips on the output clock. waves: what is known of the recordings, without their samples,
     by path; length_s: of the output that has a sound; voiced: (N,) bool; spoken: (N,) bool, the rows whose mouth is
-    drawn; embedding: (N,256) float32 of `speech_embedding`, where a texture method needs it."""
+    drawn; embedding: (N,256) float32 of `speech_embedding`, where a texture method needs it; notes: for the user."""
 
     waves: dict[Path, Waveform]
     length_s: Fraction
@@ -38,6 +38,7 @@ class Utterance:
     voiced: np.ndarray
     spoken: np.ndarray
     embedding: np.ndarray | None
+    notes: tuple[str, ...] = ()
 
 
 def predict_utterance(

@@ -91,7 +91,7 @@ def _plain(value: object) -> object:
 def default_folder() -> Path:
     """`LIPSYNC_CACHE`, else the platform's folder for a user's caches."""
     if os.environ.get("LIPSYNC_CACHE"):
-        return Path(os.environ["LIPSYNC_CACHE"])
+        return Path(os.environ["LIPSYNC_CACHE"]).expanduser()
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
@@ -330,3 +330,5 @@ def _write(path: str | Path, content: bytes) -> None:
 
 #: Step of the cache under which interrupted trainings wait.
 UNFINISHED = "unfinished"
+#: All that results are kept of.
+STEPS = ("track", "voice", "mouths", "teeth", "look", "lips", "textures", "ranges", UNFINISHED)

@@ -15,7 +15,7 @@ from lipsync.store.cache import content_hash, step_key
 
 _PACKAGES = ("media", "audio", "video", "lipsync")
 #: Options that change where and how fast a dub is made, not what it shows.
-_WITHOUT_EFFECT = ("cache", "limits", "sandbox", "device", "batch")
+_WITHOUT_EFFECT = ("cache", "limits", "sandbox", "device", "batch", "allow_undubbed")
 #: Options that name a file, whose content counts, not its name; where they hold another word (a method's name), the
 #: word counts.
 _FILES = ("texture", "texture_weights", "lips.model", "lips.prior", "face.dlib_predictor")

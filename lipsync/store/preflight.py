@@ -166,6 +166,15 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         ) from error
 
 
+def refuse_photo(target: str | Path, n_frames: int) -> None:
+    """LipsyncError where a target is a single picture."""
+    if n_frames == 1:
+        raise LipsyncError(
+            f"The target {target} is one picture, and one picture has one mouth shape. "
+            "Give a video in which the person talks."
+        )
+
+
 def check_speech(speech: str | Path, limits: InputLimits) -> Fraction:
     """Its length in seconds, without decoding all of it. MediaError where it holds no sound that can be read, or more
     than is opened: known before the work."""

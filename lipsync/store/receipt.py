@@ -18,6 +18,7 @@ import numpy as np
 
 import lipsync
 from lipsync.core.progress import Hook, note
+from lipsync.core.text import percent, readable
 from lipsync.core.types import REASONS, DubPlan, FaceTrack
 from lipsync.store.preflight import written_whole
 
@@ -59,12 +60,14 @@ class SaidSegment:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a dub was made from. segments: where only parts of the target were dubbed."""
+    """What a dub was made from. segments: where only parts of the target were dubbed; lips_from: the film whose lips
+    are shown."""
 
     target: InputFile = InputFile()
     speech: SpeechFile = SpeechFile()
     footage: list[InputFile] = field(default_factory=list[InputFile])
     segments: list[SaidSegment] = field(default_factory=list[SaidSegment])
+    lips_from: InputFile = InputFile()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,8 @@ class SpeakerFacts:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The video. rate: frames a second, a fraction as text; bytes: its size; speech: "copied", "encoded" or "none"."""
+    """The video. rate: frames a second, a fraction as text, the usual one where it varies; bytes: its size;
+    speech: "copied", "encoded" or "none"."""
 
     path: str = ""
     frames: int = 0
@@ -104,6 +108,7 @@ class Retiming:
     pause_motion_without: float = 0.0
     seeks: list[int] = field(default_factory=list[int])
     half_steps: int = 0
+    picture: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,7 @@ class Doubt:
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """Exactly what the JSON file holds, in its order. id: of what it is made from; made_by: versions;
+    ai_edited: the label, empty where nothing was changed; changed: [from, to] seconds in which a mouth was drawn;
     rendered_share: of the rows that were to be dubbed; seconds: by step.
 
     A section that a file of another version lacks is empty."""
@@ -153,6 +159,7 @@ class Receipt:
     id: str = ""
     made_by: dict[str, str] = field(default_factory=dict[str, str])
     ai_edited: str = ""
+    changed: list[list[float]] = field(default_factory=list[list[float]])
     inputs: Inputs = field(default_factory=Inputs)
     config: dict[str, Any] = field(default_factory=dict[str, Any])
     output: Output = Output()
@@ -194,15 +201,16 @@ class Receipt:
             return None
 
     def to_plain(self) -> dict[str, Any]:
-        """Nested plain values, ready for JSON."""
-        return asdict(self)
+        """Nested plain values, ready for JSON in any encoding."""
+        return readable(asdict(self))
 
     def summary(self) -> list[str]:
         """A few lines for a person."""
         out = self.output
         return [
-            f"{out.path}: {out.frames} frames, {out.duration_s:.2f} s, speech {out.speech}, "
-            f"rendered in {self.seconds['total']:.0f} s.",
+            f"{out.path}: {out.frames} frames, {out.duration_s:.2f} s, {percent(self.rendered_share)} dubbed, "
+            f"speech {out.speech}, rendered in {self.seconds['total']:.0f} s.",
+            *([f"Picture: {self.retiming.picture}."] if self.retiming.picture else []),
             *(_of_lips(one.lips) for one in self.speakers),
             *(f"Passed through unchanged: {s.from_s:.2f}-{s.to_s:.2f} s ({s.reason})." for s in self.passed_through),
             *_of_doubt(self.doubt),
@@ -293,6 +301,7 @@ def _of_lips(lips: Mapping[str, Any]) -> str:
     """Where the lips come from, and how good they are where that could be measured."""
     source = {
         "prior": "the bundled model in this person's style",
+        "performance": "the film of --lips-from, in this person's range",
         "prior and own speech": "the bundled model and the person's own speech",
     }
     text = "Lips from " + source.get(lips.get("lips_from", ""), "the person's own speech")

@@ -21,6 +21,7 @@ from lipsync.core.types import REASONS, FaceTrack, Footage, LipTrack, TargetAnal
 from lipsync.face.motion import head_motion
 from lipsync.face.track import FaceTracker, track_video
 from lipsync.store.cache import Cache, content_hash, save_arrays, step_key
+from lipsync.store.preflight import refuse_photo
 from lipsync.target.mouth_bank import collect_mouths, find_teeth
 from media.container import InputLimits
 from video.probe import VideoStream, probe
@@ -37,6 +38,7 @@ def analyse(
 
     Raises MediaError for files that cannot be read and LipsyncError where no frame shows a usable face.
     """
+    refuse_photo(target, len(probed(target, config)))
     subject = follow_face(Path(target), config, cache, hook)
     if not subject.track.valid.any():
         raise LipsyncError(

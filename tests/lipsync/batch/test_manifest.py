@@ -242,7 +242,9 @@ def test_one_output_twice(tmp_path):
         ("j.toml", "[defaults]\nout = 'x'\n[[job]]\n", "each job's own"),
         ("j.toml", "a = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
         ("j.csv", "target,speech\n", "has no jobs"),
-        ("j.csv", "target;speech\na;b\n", "separated by commas"),
+        ("j.csv", "a:b\nc:d\n", "no column target. The first row names the columns"),
+        ("j.csv", "target,speach\na,b\n", "no column speech. Did you mean the column 'speach'"),
+        ("j.toml", '[[job]]\ntarget = "C:\\Users\\a.mp4"\n', "line 2: .* single quotes, or with slashes"),
         ("j.csv", "target,speech,target\n", "twice"),
         ("j.csv", "target,speech,write.cfr\na,b,\n", "line 1: .*write.crf"),
         ("j.csv", 'target,speech\na,b\nc,"d"e\n', "line 3: this is not CSV"),
@@ -506,3 +508,24 @@ def test_toml_lines_are_not_made_up(tmp_path):
     text = "[defaults]\ntarget = '''\n[[job]]\n'''\n[[job]]\nspeech = 'b'\n"
     assert tomllib.loads(text)["job"] == [{"speech": "b"}]
     assert read_manifest(written(tmp_path, "j.toml", text))[0].line == "j.toml, job 1"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("parted_by", [",", ";", "\t"])
+def test_spreadsheets_of_windows_are_read(tmp_path, encoding, parted_by):
+    lines = ["target,speech,footage", 'a.mp4,ü.wav,"b.mp4;c.mp4"', "d.mp4,e.wav,"]
+    text = "\r\n".join(line.replace(",", parted_by) for line in lines)
+    mark = "\ufeff" if encoding == "utf-16-le" else ""
+    file = tmp_path / "j.csv"
+    file.write_bytes((mark + text).encode(encoding))
+    first, second = read_manifest(file)
+    assert not first.fault and first.speech.endswith("/ü.wav") and first.target.endswith("/a.mp4")
+    assert [Path(name).name for name in first.footage] == ["b.mp4", "c.mp4"] and second.footage == ()
+
+
+def test_names_of_any_bytes_are_jobs(tmp_path):
+    name = os.fsdecode(b"gr\xfc\xdfe")
+    (tmp_path / f"{name}.mp4").touch()
+    (tmp_path / "s.wav").touch()
+    [job] = jobs_from_globs(str(tmp_path / "*.mp4"), str(tmp_path / "s.wav"))
+    assert not job.fault and job.out == f"{name}-s.mp4" and "\\xfc" in job.line

@@ -342,9 +342,7 @@ def test_summary(tmp_path, cache):
         and "line 20" not in "\n".join(lines)
     )
     assert lines[22] == "Output: 2 h of video." and lines[24] == "Time: about 2 h with 2 workers (an estimate)."
-    assert summary(records_of(kept=1), 1, tmp_path, cache) == [
-        "1 jobs: 0 to do, 1 done already, 0 that cannot be done."
-    ]
+    assert summary(records_of(kept=1), 1, tmp_path, cache) == ["1 job: 0 to do, 1 done already, 0 that cannot be done."]
 
 
 @settings(deadline=None, derandomize=True, database=None)

@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import re
 import tracemalloc
+from dataclasses import replace
+from fractions import Fraction
 from html import unescape
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
 
 from lipsync.batch.job import Job, Outcome
 from lipsync.batch.report import write_report
+from lipsync.batch.worst import WorstMoment, picture_of, worst_moment
 from lipsync.core.errors import LipsyncError
+from lipsync.core.text import readable
+from lipsync.store.receipt import Doubt, DoubtfulSpan, Receipt, Span
 
 NASTY = (
     *("<script>alert(1)</script>.mp4", '"><img src=x onerror=alert(1)>.mp4', "' onmouseover='alert(1).mp4"),
@@ -79,7 +85,7 @@ def test_nothing_that_a_job_says_becomes_markup_or_a_link_elsewhere(tmp_path):
         f"./{name}{end}" for name in NASTY if "\ud800" not in name for end in ("", ".json")
     }
     assert "\u202e" not in text and "\x1b" not in text and "<script>alert(1)</script>.mp4" in read.words
-    assert [job["out"] for job in facts["jobs"]] == [*NASTY, *NASTY]
+    assert [job["out"] for job in facts["jobs"]] == readable([*NASTY, *NASTY])
 
 
 @pytest.mark.parametrize("out", ["/etc/passwd", "../secret.mp4", "a/../../secret.mp4", "//host/share.mp4"])
@@ -147,6 +153,7 @@ def test_failures_come_first_with_reasons_then_videos_with_figures(tmp_path):
         "reason": "No face.",
         "attempts": 1,
         "notes": [],
+        "dubbed": None,
     }
 
 
@@ -228,3 +235,33 @@ def test_memory_does_not_grow_with_the_jobs(tmp_path):
     )
     facts = json.loads((tmp_path / "batch.json").read_text())
     assert len(facts["jobs"]) == n and facts["counts"] == {"done": 8000, "kept": 4000, "failed": 4000, "stopped": 0}
+
+
+def test_the_worst_moment_is_shown(tmp_path):
+    import base64
+
+    import cv2
+    import torch
+
+    from video.clock import FrameClock
+    from video.write import VideoWriter
+
+    frames = torch.zeros((10, 3, 48, 64), dtype=torch.uint8)
+    frames[6, 0] = 250  # red
+    clock = FrameClock.constant(10, Fraction(25))
+    with VideoWriter(tmp_path / "a.mkv", width=64, height=48, clock=clock, codec="ffv1") as video:
+        video.write(frames)
+    spans = [DoubtfulSpan(1, 2, 0.04, 0.12, "torn", 0.7), DoubtfulSpan(5, 7, 0.2, 0.32, "torn or doubled lips", 0.9)]
+    doubt = Doubt(0.5, 0.5, spans, [0, 0.7, 0.7, 0, 0, 0.6, 0.9, 0.6, 0, 0])
+    receipt = Receipt(doubt=doubt, rendered_share=0.97)
+    receipt.save(tmp_path / "a.mkv.json")
+    made = outcome("a.mkv", frames=10, duration_s=0.4, seconds=1.0, dubbed=0.97)
+    page = write_report([made], tmp_path, {}).read_text()
+    assert json.loads((tmp_path / "batch.json").read_text())["jobs"][0]["dubbed"] == 0.97
+    assert "97 %" in page and "worst: 0.24 s, doubtful: torn or doubled lips" in page and "img-src data:" in page
+    packed = base64.b64decode(re.search('data:image/jpeg;base64,([^"]+)', page)[1])
+    shown = cv2.imdecode(np.frombuffer(packed, np.uint8), cv2.IMREAD_COLOR)
+    assert shown.shape == (180, 240, 3) and shown[90, 120, 2] > 200 and shown[90, 120, 0] < 40
+    unchanged = replace(receipt, passed_through=[Span(0, 1, 0.0, 0.08, "no face")])
+    assert worst_moment(unchanged) == WorstMoment(0, 0.04, "unchanged: no face")
+    assert worst_moment(Receipt()) is None and picture_of(tmp_path / "none.mkv", 0) == ""

@@ -220,8 +220,14 @@ def test_cache_commands(run, tmp_path):
     Cache().get_or_make("faces", "k", lambda folder: (folder / "x").write_bytes(b"x" * 2000), label="my target.mp4")
     assert "my target.mp4" in run("cache", "list").stdout
     assert json.loads(run("cache", "list", "--json").stdout)["entries"][0]["step"] == "faces"
+    head, row, total = run("cache", "list").stdout.splitlines()
+    assert head.split() == ["step", "size", "age", "made", "from"] and head.index("made from") == row.index("my target")
+    assert total.startswith("1 result, ")
     assert run("cache", "clear", "--step", "lips").stdout.startswith("0 results")
-    assert run("cache", "clear").stdout.startswith("1 results removed, 2.")
+    wrong = run("cache", "clear", "--step", "mouth")
+    assert wrong.exit_code == 2 and "no step 'mouth'. Did you mean 'mouths'?" in wrong.stderr
+    assert "faces, lips, look" in wrong.stderr and "teeth" in wrong.stderr
+    assert run("cache", "clear").stdout.startswith("1 result removed, 2.")
     assert run("cache", "list", "--set", f"cache.folder={tmp_path / 'other'}").stdout.startswith("0 results")
 
 
@@ -331,3 +337,24 @@ def test_bars_count_every_step():
         bars("faces", 4, 4)
         bars("dub", 3, 7)
         assert [(t.description, t.completed, t.total) for t in bars.progress.tasks] == [("faces", 4, 4), ("dub", 3, 7)]
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"), [((), "\\u65e5\\u672c gr\\xfc"), (("--json",), "\\u65e5\\u672c gr\\\\xfc")]
+)
+def test_a_console_that_is_not_unicode_gets_escapes(tmp_path, options, shown):
+    folder = os.fsencode(tmp_path / "日本 gr") + b"\xfc"
+    env = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    command = [sys.executable, "-m", "lipsync", "cache", "list", *options, "--set", b"cache.folder=" + folder]
+    result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True)
+    assert result.returncode == 0 and not result.stderr and shown in result.stdout.decode("cp1252")
+    if options:
+        assert json.loads(result.stdout)["folder"].endswith("日本 gr\\xfc")
+
+
+def test_a_cache_at_home(monkeypatch, tmp_path):
+    from lipsync.store.cache import Cache
+
+    monkeypatch.setenv("LIPSYNC_CACHE", "~/kept")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Cache().folder == tmp_path / "kept"

@@ -138,6 +138,18 @@ def test_sound_as_target(place):
     dub(place, "speech.wav", "speech.wav", words=["speech.wav", "no picture"])
 
 
+def test_target_and_speech_swapped(place):
+    for film in ("target.mp4", "with sound.mp4"):
+        if film != "target.mp4":
+            write_video(place / "with sound.mp4")
+        dub(place, "speech.wav", film, words=["Did you mean", f"lipsync dub {film} speech.wav?"])
+
+
+def test_photo_as_target(place):
+    write_video(place / "photo.mp4", 1)
+    dub(place, "photo.mp4", words=["photo.mp4 is one picture", "one mouth shape"])
+
+
 def test_truncated_target(place):
     whole = (place / "target.mp4").read_bytes()
     (place / "cut.mp4").write_bytes(whole[: len(whole) // 2])

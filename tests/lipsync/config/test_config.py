@@ -177,3 +177,18 @@ def test_textures_are_known_without_importing_any():
         "assert not {'torch', 'numpy', 'lipsync.textures'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_of_windows_are_read(tmp_path, encoding):
+    file = tmp_path / "c.toml"
+    file.write_bytes("[write]\r\ncrf = 14\r\n".encode(encoding))
+    assert load(file).write.crf == 14
+
+
+@pytest.mark.parametrize("path", [r"C:\Users\me\lips.safetensors", r"D:\x", "C:\\dir\\"])
+def test_backslashes_get_their_sentence(tmp_path, path):
+    file = tmp_path / "c.toml"
+    file.write_text(f'[lips]\nmodel = "{path}"\n')
+    with pytest.raises(UsageError, match="line 2: within double quotes a backslash .* single quotes, or with slashes"):
+        load(file)

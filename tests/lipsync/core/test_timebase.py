@@ -127,3 +127,28 @@ def test_a_constant_clock_with_frames_left_out_keeps_its_rate():
     pts = np.delete(np.arange(40, dtype=np.int64), [1, 2, 20])
     assert nominal_rate(FrameClock(pts, Fraction(1, 25), 40)) == 25
     assert nominal_rate(FrameClock(pts * 3003, Fraction(1, 90000), 40 * 3003)) == NTSC
+
+
+def stamped(times_s, base=Fraction(1, 1000)):
+    """The clock of these moments, rounded to its base; the last frame lasts 1/30 s."""
+    pts = np.round(np.asarray(times_s) / float(base)).astype(np.int64)
+    return FrameClock(pts, base, int(pts[-1]) + round(Fraction(1, 30) / base))
+
+
+def test_holds_and_jitter_do_not_slow_the_rate():
+    even, rng = np.arange(180) / 30, np.random.default_rng(0)
+    hold = even + 4.987 * (np.arange(180) >= 90)
+    assert nominal_rate(stamped(hold)) == 30  # the mean is 16.4
+    assert nominal_rate(stamped(np.arange(180) * 1.001 / 30 + 2 * (np.arange(180) >= 50))) == NTSC
+    dropped = even[(even < 2) | (even >= 4) | (np.arange(180) % 4 == 0)]
+    assert nominal_rate(stamped(dropped)) == 30  # the mean is 22.4
+    for _ in range(20):
+        jitter = even + rng.uniform(-0.0015, 0.0015, 180) + 1.5 * (np.arange(180) >= 90)
+        assert nominal_rate(stamped(jitter, Fraction(1, 90000))) == 30
+    exact = FrameClock(np.r_[0:40, 57:90].astype(np.int64) * 3003 + 700, Fraction(1, 90000), 90 * 3003 + 700)
+    assert nominal_rate(exact) == NTSC
+
+
+def test_an_even_mixture_of_steps_has_its_mean_rate():
+    film_in_thirtieths = FrameClock(np.cumsum([0, *[1, 1, 1, 2] * 30]).astype(np.int64), Fraction(1, 30), 151)
+    assert nominal_rate(film_in_thirtieths) == 24

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from lipsync.config.schema import DubConfig, LimitsConfig
 from lipsync.pipelines import output
+from video.clock import FrameClock
 
 
 @pytest.mark.parametrize(("is_long", "writer"), [(False, "VideoWriter"), (True, "RangedWriter")])
@@ -17,10 +20,11 @@ def test_the_output_is_written_within_the_limits_of_the_job(is_long, writer, mon
     config = replace(DubConfig(), limits=LimitsConfig(megapixels=60))
     stream = SimpleNamespace(width=64, height=48, colour=None, sample_aspect=None)
     video = SimpleNamespace(path=Path("a.mp4"), sha256="0a")
+    plan = SimpleNamespace(clock=FrameClock.constant(50, Fraction(25)), render=np.ones(50, bool))
     dub = SimpleNamespace(
         subject=SimpleNamespace(films=[SimpleNamespace(stream=stream)], video=video),
-        plan=SimpleNamespace(clock=SimpleNamespace(duration_s=2, rate=25)),
-        speakers=[SimpleNamespace(said=SimpleNamespace(length_s=2, waves={}))],
+        plan=plan,
+        speakers=[SimpleNamespace(said=SimpleNamespace(length_s=2, waves={}), plan=plan)],
         config=config,
         speech=Path("a.wav"),
         out=Path("b.mp4"),

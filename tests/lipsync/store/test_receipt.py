@@ -24,11 +24,12 @@ RECEIPT = Receipt(
     id="ab",
     made_by={"lipsync": "0.2.0"},
     ai_edited="the mouth in this video was synthesised",
+    changed=[[0.2, 2.4]],
     inputs=Inputs(InputFile("t.mp4", "1"), SpeechFile("s.wav", "2", 2.4), [InputFile("é.mp4", "3")]),
     config={"batch": 8, "write": {"crf": 12}},
     output=Output("o.mp4", 60, 2.4, "25", 1000, "copied", "4"),
     speakers=[SpeakerFacts(1, [[0.0, 2.4]], 0.9, LIPS, {"method": "median"}, 300)],
-    retiming=Retiming("retime", 0.01, 0.02, [5], 3),
+    retiming=Retiming("retime", 0.01, 0.02, [5], 3, "1.0-3.4 s of the target, 1 jump"),
     plan=PlannedRows([0, 1], [0, 1]),
     rendered_share=0.9,
     passed_through=[Span(0, 4, 0.0, 0.2, "no face")],
@@ -48,8 +49,8 @@ def test_read_as_written(tmp_path):
 def test_the_file_has_the_keys_that_programs_read():
     plain = RECEIPT.to_plain()
     assert " ".join(plain) == (
-        "id made_by ai_edited inputs config output speakers retiming plan rendered_share passed_through doubt notes "
-        "seconds"
+        "id made_by ai_edited changed inputs config output speakers retiming plan rendered_share passed_through doubt "
+        "notes seconds"
     )
     assert plain["inputs"]["speech"] == {"path": "s.wav", "sha256": "2", "duration_s": 2.4}
     assert " ".join(plain["output"]) == "path frames duration_s rate bytes speech sha256"
@@ -61,7 +62,8 @@ def test_the_file_has_the_keys_that_programs_read():
 
 def test_the_summary_is_for_people():
     assert RECEIPT.summary() == [
-        "o.mp4: 60 frames, 2.40 s, speech copied, rendered in 3 s.",
+        "o.mp4: 60 frames, 2.40 s, 90 % dubbed, speech copied, rendered in 3 s.",
+        "Picture: 1.0-3.4 s of the target, 1 jump.",
         "Lips from the person's own speech; on held-out speech: error 0.0200 eye distances, opening r 0.90, "
         "articulation 1.00.",
         "Passed through unchanged: 0.00-0.20 s (no face).",
@@ -69,7 +71,7 @@ def test_the_summary_is_for_people():
         "the receipt lists 1 span.",
         "Note: odd",
     ]
-    assert "not measured" in replace(RECEIPT, speakers=[SpeakerFacts(lips={"lips_from": "prior"})]).summary()[1]
+    assert "not measured" in replace(RECEIPT, speakers=[SpeakerFacts(lips={"lips_from": "prior"})]).summary()[2]
 
 
 @pytest.mark.parametrize(
