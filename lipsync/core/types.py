@@ -213,13 +213,14 @@ class TargetVideo:
 @dataclass(frozen=True, slots=True)
 class Footage:
     """One video and the face followed through it. stream: `video.probe.VideoStream`; people: how many different ones
-    were seen; key: of the track in the cache."""
+    were seen; key: of what depends on this track, in the cache; person: which of them it is, as `face.index` counts."""
 
     video: TargetVideo
     stream: VideoStream
     track: FaceTrack
     people: int
     key: str
+    person: int = 0
 
 
 @dataclass(frozen=True, slots=True)
