@@ -213,7 +213,8 @@ class TargetVideo:
 @dataclass(frozen=True, slots=True)
 class Footage:
     """One video and the face followed through it. stream: `video.probe.VideoStream`; people: how many different ones
-    were seen; key: of what depends on this track, in the cache; person: which of them it is, as `face.index` counts."""
+    were seen; key: of what depends on this track, in the cache; person: which of them it is, as `face.index` counts;
+    speaks: (T,) bool, frames in which no other speaks, None = nobody else is seen, or there is no telling."""
 
     video: TargetVideo
     stream: VideoStream
@@ -221,6 +222,7 @@ class Footage:
     people: int
     key: str
     person: int = 0
+    speaks: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)

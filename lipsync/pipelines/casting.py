@@ -29,6 +29,9 @@ class Casting(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+NOBODY = Casting([])
+
+
 def segments_from(
     file: str | Path,
     target: str | Path,

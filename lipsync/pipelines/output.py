@@ -71,7 +71,8 @@ class Speaker:
 
 @dataclass(frozen=True)
 class Dub:
-    """One dub under way: everything that its output and its receipt say. The speakers have plans of the same rows."""
+    """One dub under way: everything that its output and its receipt say. The speakers have plans of the same rows.
+    resting: others, as `face.index` counts, whose lips rest meanwhile."""
 
     target: Path
     speech: Path | None
@@ -80,6 +81,7 @@ class Dub:
     config: DubConfig
     script: Script
     speakers: tuple[Speaker, ...]
+    resting: tuple[int, ...] = ()
 
     @property
     def subject(self) -> TargetAnalysis:
@@ -166,7 +168,11 @@ def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float]) -> Re
     """The receipt of a dub whose video is written."""
     subject, plan, speakers = dub.subject, dub.plan, dub.speakers
     of_films = [note for film in subject.films for note in film.stream.notes]
-    of_models = [one.ready.model.report["warning"] for one in speakers if one.ready.model.report.get("warning")]
+    of_models = [
+        f"face {one.ready.subject.films[0].person}: {warning}" if len(speakers) > 1 else warning
+        for one in speakers
+        if (warning := one.ready.model.report.get("warning"))
+    ]
     of_speeches = [note for one in speakers for wave in one.said.waves.values() for note in wave.notes]
     of_people = [note for one in speakers for note in one.ready.subject.notes]
     notes = [*of_speeches, *dub.script.notes, *of_people, *of_films, *written.notes, *of_models]
@@ -177,7 +183,9 @@ def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float]) -> Re
         inputs=_inputs(dub),
         config=to_plain(dub.config),
         output=_output(dub, written),
+        people=subject.films[0].people,
         speakers=[_facts_of(one) for one in speakers],
+        resting=list(dub.resting),
         retiming=_retiming(dub),
         plan=PlannedRows(source=plan.source.tolist(), half=plan.half.astype(int).tolist()),
         rendered_share=_rendered_share(speakers),
@@ -205,7 +213,7 @@ def _facts_of(one: Speaker) -> SpeakerFacts:
     spoken = one.said.spoken[: len(one.plan)]
     ends = np.append(one.plan.clock.seconds, float(one.plan.clock.duration_s))
     return SpeakerFacts(
-        person=one.person,
+        person=one.ready.subject.films[0].person,
         spans=[[round(float(ends[first]), 3), round(float(ends[after]), 3)] for first, after in runs_of(spoken)],
         rendered_share=float(one.plan.render[spoken].mean()) if spoken.any() else 0.0,
         lips=one.ready.model.report,

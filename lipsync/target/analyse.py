@@ -26,6 +26,7 @@ from lipsync.face.people import Met, chosen
 from lipsync.face.track import FaceTracker, check_position, track_everybody
 from lipsync.store.cache import Cache, content_hash, save_arrays, step_key
 from lipsync.target.mouth_bank import collect_mouths, find_teeth
+from lipsync.target.speakers import find_speakers
 from media.container import InputLimits
 from video.probe import VideoStream, probe
 
@@ -49,6 +50,8 @@ def analyse(
             f"No usable face in {target}: {unusable_reasons(subject.track)}. {_cure(subject.track)}"
             "Check with `lipsync analyse`, or choose another face with --face or --face-at."
         )
+    if subject.people > 1:
+        subject = replace(subject, speaks=_speaks(subject, config, cache, hook))
     more, notes = usable_footage(footage, config, cache, hook)
     films = (subject, *more)
     space = mouth_space(eye_distance_px(subject.track) * config.analysis.crop_scale)
@@ -56,6 +59,15 @@ def analyse(
     teeth = find_teeth(bank, key, config, cache)
     notes = (*_graphics_note(subject.track), *notes)
     return TargetAnalysis(subject.video, subject.track, bank, head_motion(subject.track), teeth, films, key, notes)
+
+
+def _speaks(film: Footage, config: DubConfig, cache: Cache, hook: Hook) -> np.ndarray | None:
+    """(T,) bool: frames in which nobody speaks but perhaps this person; None where the film has no sound."""
+    try:
+        speakers = find_speakers(follow_people(film.video.path, config, cache, hook), cache)
+    except LipsyncError:
+        return None
+    return speakers.free_for(film.person, film.video.clock)
 
 
 def _graphics_note(track: FaceTrack) -> tuple[str, ...]:

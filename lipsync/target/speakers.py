@@ -21,12 +21,13 @@ from lipsync.core.arrays import runs_of
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import opening
 from lipsync.core.segments import Segment
-from lipsync.core.timebase import shot_at_features, to_feature_clock
+from lipsync.core.timebase import shot_at_features, to_feature_clock, voiced_at
 from lipsync.core.types import REASONS, Footage, LipTrack
 from lipsync.speech.prior import bundled_lip_model
 from lipsync.speech.voice import voice_activity
 from lipsync.store.cache import Cache, save_arrays, step_key
 from media import MediaError
+from video.clock import FrameClock
 
 #: Raise whenever the same film would give other evidence.
 VERSION = 1
@@ -87,6 +88,10 @@ class Speakers:
             if end_s > Fraction(start, 100):
                 turns.append(Segment(Fraction(start, 100), end_s, person))
         return turns
+
+    def free_for(self, person: int, clock: FrameClock) -> np.ndarray:
+        """(N,) bool, frames of a clock in which nobody speaks, or this person does."""
+        return ~voiced_at(self.voice & (self.who() != person), clock)
 
     def total(self, start_s: Fraction, end_s: Fraction) -> np.ndarray:
         """(P,) evidence for each person over a stretch of time; rows in which one is not seen count for nothing."""
