@@ -72,6 +72,24 @@ TimelineOf = Annotated[
 AllowUndubbed = Annotated[
     bool, typer.Option("--allow-undubbed", help="Write OUT also where no mouth can be drawn in it; else a failure.")
 ]
+Segments = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|auto",
+        help="Who says what when: CSV (start,end,person,speech), SRT, WebVTT or RTTM; auto: whoever is seen to speak.",
+    ),
+]
+Cast = Annotated[
+    list[str] | None, typer.Option("--cast", metavar="LABEL=N", help="Which face a name in --segments is. Repeatable.")
+]
+OthersDo = Annotated[
+    str | None,
+    typer.Option(
+        "--others",
+        metavar="keep|rest",
+        help="People who are seen while another is dubbed: keep their mouths, or draw them at rest.",
+    ),
+]
 NoRetime = Annotated[bool, typer.Option("--no-retime", hidden=True)]
 
 
@@ -80,6 +98,9 @@ def dub(
     target: Target,
     out: Out,
     speech: SpeechIfAny = None,
+    segments: Segments = None,
+    cast: Cast = None,
+    others: OthersDo = None,
     texture: Texture = None,
     texture_weights: TextureWeights = None,
     train_texture: TrainTexture = False,
@@ -102,35 +123,49 @@ def dub(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Dub TARGET: its person says SPEECH."""
+    """Dub TARGET: its people say SPEECH, or what --segments gives each."""
     from lipsync.config.load import load
 
     named = {"texture": texture, "train_texture": train_texture or None, "texture_weights": text_of(texture_weights)}
     named |= {"device": device, "face.index": face, "lips.model": text_of(lips), "sandbox.enabled": sandbox or None}
-    named |= {"retime.length": length, "retime.timeline": timeline, "allow_undubbed": allow_undubbed or None}
+    named |= {"retime.length": length, "retime.timeline": timeline, "others": others}
+    named |= {"allow_undubbed": allow_undubbed or None}
     if no_retime:
         raise UsageError("--no-retime is now called --timeline keep.")
+    if segments is None and (cast or others):
+        raise UsageError("--cast and --others are for several people: add --segments FILE, or --segments auto.")
+    if speech is None and lips_from is None and segments is None:
+        raise UsageError("There is nothing to say. Name a SPEECH, --lips-from VIDEO, or --segments FILE.")
     options = load(config, settings(set_, face_at), named)
-    _dub(target, speech, out, options, tuple(footage or ()), lips_from, lips, preview, force, quiet, as_json)
+    more = tuple(footage or ())
+    _dub(target, speech, out, options, more, lips_from, lips, segments, cast, preview, force, quiet, as_json)
 
 
-def _dub(target, speech, out, options, footage, lips_from, lips, preview_s, force, quiet, as_json) -> None:
+def _dub(
+    target, speech, out, options, footage, lips_from, lips, segments, cast, preview_s, force, quiet, as_json
+) -> None:
     from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_paths, check_readable, receipt_path
+    from lipsync.store.segment_file import labels_of, read_cast, read_cues
 
     if lips is not None:
         check_readable(lips, "lip model")
-    if speech is None and lips_from is None:
-        raise UsageError("There is nothing to say. Name a SPEECH, or --lips-from VIDEO.")
     if lips_from is not None:
         check_readable(lips_from, "film of --lips-from")
-    named = [path for path in (speech, lips_from) if path is not None]
-    check_paths(target, named, out, footage, force)  # dub() does so too, but torch takes seconds to come
-    sandboxed(options, [target, *named, *footage], [out, receipt_path(out)])
+    casting = read_cast(cast or ())
+    cues = [] if segments is None or segments == "auto" else read_cues(segments)
+    labels_of(cues, casting)
+    said = [path for path in (speech, lips_from, *(cue.speech for cue in cues)) if path is not None]
+    files = list(dict.fromkeys(said))
+    check_paths(target, files, out, footage, force)  # dub() does so too, but torch takes seconds to come
+    read = [target, *files, *footage, *([Path(segments)] if segments is not None and cues else [])]
+    sandboxed(options, read, [out, receipt_path(out)])
     with progress(quiet, as_json) as hook:
+        from lipsync.pipelines.casting import NOBODY, segments_from
         from lipsync.pipelines.dub import dub as make
 
         cache = Cache(options.cache.folder)
+        found = NOBODY if segments is None else segments_from(segments, target, options, casting, cache, hook)
         receipt = make(
             target,
             speech,
@@ -138,6 +173,8 @@ def _dub(target, speech, out, options, footage, lips_from, lips, preview_s, forc
             options,
             footage=footage,
             lips_from=lips_from,
+            segments=found.segments,
+            notes=found.notes,
             preview_s=preview_s,
             cache=cache,
             hook=hook,

@@ -32,6 +32,7 @@ from lipsync.config.textures import (
 from media.container import InputLimits
 
 Backend = Literal["mediapipe", "dlib"]
+Others = Literal["keep", "rest"]
 Timeline = Literal["auto", "keep", "retime"]
 LengthPolicy = Literal["auto", "target", "speech", "cut", "loop", "bounce", "hold"]
 LipNetwork = Literal["bidirectional", "causal", "paper"]
@@ -265,6 +266,11 @@ class DubConfig:
         default=False, description="write the video also where no mouth can be drawn in it; else that is a failure"
     )
     batch: int = Field(default=8, ge=1, le=1024, description="output rows rendered together")
+    others: Others = Field(
+        default="keep",
+        description='where parts are dubbed, the mouths of people who are seen while another speaks: "keep" them, or '
+        'draw them at "rest"',
+    )
     face: FaceConfig = FaceConfig()
     analysis: AnalysisConfig = AnalysisConfig()
     lips: LipsConfig = LipsConfig()

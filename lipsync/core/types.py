@@ -213,13 +213,16 @@ class TargetVideo:
 @dataclass(frozen=True, slots=True)
 class Footage:
     """One video and the face followed through it. stream: `video.probe.VideoStream`; people: how many different ones
-    were seen; key: of the track in the cache."""
+    were seen; key: of what depends on this track, in the cache; person: which of them it is, as `face.index` counts;
+    speaks: (T,) bool, frames in which no other speaks, None = nobody else is seen, or there is no telling."""
 
     video: TargetVideo
     stream: VideoStream
     track: FaceTrack
     people: int
     key: str
+    person: int = 0
+    speaks: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from lipsync.core.canonical import RIGID_68, canonical_68
+from lipsync.core.errors import UsageError
 from lipsync.core.geometry import similarity_fit, warp_frame
 from lipsync.face.backend import DetectedFace, overlap
 from lipsync.face.occlusion import Thumbnails, mouth_thumbnail
@@ -170,19 +172,39 @@ class People:
         """Those seen for at least half a second's worth of frames (12), or everybody where nobody was."""
         return [p for p in self.persons if len(p.frames) >= POSITION_LASTS] or self.persons
 
-    def choose(self, index: int, at: tuple[float, float] | None) -> Person | None:
-        """The person asked for; by default the one with most presence. None where nobody was seen; IndexError names a
-        bad index."""
-        persons = self.lasting
-        if not persons:
-            return None
-        if at is not None:
-            return min(persons, key=lambda p: float(np.linalg.norm(p.landmarks[0].mean(0) - np.asarray(at))))
-        if index < 0:
-            return max(persons, key=lambda p: p.presence)
-        first = min(p.frames[0] for p in persons)
-        order = sorted(persons, key=lambda p: (p.frames[0] != first, p.frames[0], float(p.landmarks[0][:, 0].mean())))
-        return order[index]
+    @property
+    def in_order(self) -> list[Person]:
+        """The lasting ones as `face.index` counts them: those of the first frame with faces from the left, then the
+        others as they come."""
+        return sorted(self.lasting, key=lambda p: (p.frames[0], float(p.landmarks[0][:, 0].mean())))
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """How a person entered a film. at: (x, y) pixels, the face's middle when first seen; presence: of `Person`."""
+
+    at: tuple[float, float]
+    presence: float
+
+    @classmethod
+    def of(cls, person: Person) -> Met:
+        x, y = person.landmarks[0].mean(0)
+        return cls((float(x), float(y)), person.presence)
+
+
+def chosen(met: Sequence[Met], index: int, at: tuple[float, float] | None) -> int:
+    """Which of the people of a film, in the order of `People.in_order`, is asked for; by default the one with most
+    presence. UsageError where `index` names nobody."""
+    if at is not None:
+        return min(range(len(met)), key=lambda i: float(np.linalg.norm(np.subtract(met[i].at, at))))
+    if index < 0:
+        return max(range(len(met)), key=lambda i: met[i].presence)
+    if index >= len(met):
+        raise UsageError(
+            f"There is no face {index}: {len(met)} people were seen; count from 0, from the left (face.index). "
+            "`lipsync people` shows them."
+        )
+    return index
 
 
 def _record(person: Person, frame: int, face: Seen) -> None:

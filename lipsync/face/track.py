@@ -1,14 +1,15 @@
-"""One person's face through a video: frames are pushed as they come, the track is made at the end."""
+"""The faces of the people in a video: frames are pushed as they come, the tracks are made at the end."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from lipsync.config.schema import FaceConfig
+from lipsync.core.arrays import nearest
 from lipsync.core.canonical import RIGID_68
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.geometry import apply
@@ -20,7 +21,7 @@ from lipsync.face.backend import Backend
 from lipsync.face.graphics import GraphicsFinder
 from lipsync.face.identity import STEADY, other_person
 from lipsync.face.occlusion import behind, covered, mouth_outlines
-from lipsync.face.people import People, Person, Seen, rough_pixel_from_face
+from lipsync.face.people import Met, People, Person, Seen, chosen, rough_pixel_from_face
 from lipsync.face.pose import fit_pose, own_shape, pixel_from_face, smooth, yaw_pitch_roll
 from lipsync.face.registry import get_backend
 from video.clock import FrameClock
@@ -44,11 +45,7 @@ class FaceTracker:
     then."""
 
     def __init__(self, config: FaceConfig, width: int, height: int, backend: Backend | None = None) -> None:
-        if config.at is not None and not (0 <= config.at[0] <= width and 0 <= config.at[1] <= height):
-            raise UsageError(
-                f"The face position {config.at[0]:g},{config.at[1]:g} lies outside the picture of {width}x{height} "
-                "pixels (face.at)."
-            )
+        check_position(config.at, width, height)
         self._config = config
         self._backend = backend or get_backend(config.backend, config)
         if backend is None:  # MediaPipe keeps 50 MB that only closing frees
@@ -108,39 +105,67 @@ class FaceTracker:
     def finish(self, clock: FrameClock, settled: Iterable[Mark] = ()) -> FaceTrack:
         """The chosen person's track. settled: the marks of the last frames. LipsyncError where no face was seen at all,
         UsageError where `index` names nobody."""
+        persons = self._persons(clock, settled)
+        person = persons[chosen([Met.of(one) for one in persons], self._config.index, self._config.at)]
+        return _track(person, self._shown, self._graphics.finish(), self._size, clock, self._config)
+
+    def finish_everybody(self, clock: FrameClock, settled: Iterable[Mark] = ()) -> Iterator[tuple[Met, FaceTrack]]:
+        """Everybody's track, as `face.index` counts them, one made after the other. Raises as `finish` does."""
+        persons, graphics = self._persons(clock, settled), self._graphics.finish()
+        for person in persons:
+            yield Met.of(person), _track(person, self._shown, graphics, self._size, clock, self._config)
+
+    def _persons(self, clock: FrameClock, settled: Iterable[Mark]) -> list[Person]:
+        """The lasting ones, in order, when the last frame is settled."""
         self._settle(settled)
         if self._waiting or len(clock) != len(self._marks):
             raise ValueError(
                 f"FaceTracker.finish: {len(self._marks) + len(self._waiting)} frames were pushed, {len(self._marks)} "
                 f"are marked, the clock has {len(clock)}"
             )
-        config = self._config
-        try:
-            person = self._people.choose(config.index, config.at)
-        except IndexError as error:
-            raise UsageError(
-                f"There is no face {config.index}: {len(self._people.lasting)} people were seen; count from 0, from "
-                "the left (face.index)."
-            ) from error
-        if person is None:
+        persons = self._people.in_order
+        if not persons:
             raise LipsyncError(
                 f"No face was found in any of the {len(clock)} frames; the target must show a face from the front, "
-                f"at least {config.min_eye_distance_px:g} pixels from eye to eye."
+                f"at least {self._config.min_eye_distance_px:g} pixels from eye to eye."
             )
-        return _track(person, np.array(self._marks, np.int8), self._graphics.finish(), self._size, clock, config)
+        return persons
+
+    @property
+    def _shown(self) -> np.ndarray:
+        return np.array(self._marks, np.int8)
 
 
 def track_video(
     tracker: FaceTracker, stream: VideoStream, batch: int, hook: Hook = silent, step: str = "faces"
 ) -> FaceTrack:
-    """The face in every frame of a video, by a new tracker; one pass. step: its name for `hook`."""
+    """The chosen face in every frame of a video, by a new tracker; one pass. step: its name for `hook`."""
+    return tracker.finish(stream.clock, _watched(tracker, stream, batch, hook, step))
 
+
+def track_everybody(
+    tracker: FaceTracker, stream: VideoStream, batch: int, hook: Hook = silent
+) -> Iterator[tuple[Met, FaceTrack]]:
+    """Every face in every frame of a video, by a new tracker; one pass."""
+    return tracker.finish_everybody(stream.clock, _watched(tracker, stream, batch, hook, "faces"))
+
+
+def _watched(tracker: FaceTracker, stream: VideoStream, batch: int, hook: Hook, step: str) -> list[Mark]:
+    """Pushes all frames of a video; the marks of the last ones."""
     shots = ShotDetector()
     for part in read_frames(stream, batch):
         for planes in part.rgb.numpy():
             tracker.push(planes.transpose(1, 2, 0), shots.push(planes), shots.settled())
         hook(step, int(part.index[-1]) + 1, len(stream))
-    return tracker.finish(stream.clock, shots.finish())
+    return list(shots.finish())
+
+
+def check_position(at: tuple[float, float] | None, width: int, height: int) -> None:
+    """UsageError where a face is looked for outside the picture."""
+    if at is not None and not (0 <= at[0] <= width and 0 <= at[1] <= height):
+        raise UsageError(
+            f"The face position {at[0]:g},{at[1]:g} lies outside the picture of {width}x{height} pixels (face.at)."
+        )
 
 
 def _bridged(person: Person, shot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,10 +174,7 @@ def _bridged(person: Person, shot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n = len(shot)
     frames = np.array(person.frames)
     landmarks = np.stack(person.landmarks).astype(np.float64)
-    nearest = (
-        np.abs(np.arange(n)[:, None] - frames[None, :]).argmin(1) if n * len(frames) < 10**6 else _nearest(frames, n)
-    )
-    out = landmarks[nearest]
+    out = landmarks[nearest(frames, n)]
     gap = np.full(n, n + BRIDGE)
     gap[frames] = 0
     for i in np.flatnonzero((np.diff(frames) > 1) & (np.diff(frames) <= BRIDGE + 1)):
@@ -162,13 +184,6 @@ def _bridged(person: Person, shot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             out[a + 1 : b] = (1 - share) * landmarks[i] + share * landmarks[i + 1]
             gap[a + 1 : b] = b - a - 1
     return out, gap
-
-
-def _nearest(frames: np.ndarray, n: int) -> np.ndarray:
-    """(n,) index into the sorted `frames` of the one nearest to each of 0..n-1."""
-    after = np.searchsorted(frames, np.arange(n)).clip(0, len(frames) - 1)
-    before = (after - 1).clip(0)
-    return np.where(np.abs(frames[before] - np.arange(n)) <= np.abs(frames[after] - np.arange(n)), before, after)
 
 
 def _track(

@@ -208,5 +208,8 @@ def examples_of(videos: Sequence[Footage]) -> tuple[list[LipExample], list[str]]
         except MediaError as error:
             notes.append(f"Footage {video.video.path.name} is of no use: {error}")
         else:
-            examples.append(LipExample(wave, video.track.lips, video.track.shot))
+            lips = video.track.lips
+            if video.speaks is not None:  # these lips do not belong to what another says
+                lips = LipTrack(lips.points, lips.valid & video.speaks, lips.clock)
+            examples.append(LipExample(wave, lips, video.track.shot))
     return examples, notes

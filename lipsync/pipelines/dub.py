@@ -17,6 +17,7 @@ from lipsync.core.texture import TextureMethod
 from lipsync.pipelines.doubt import DubDoubt
 from lipsync.pipelines.mistakes import target_stream
 from lipsync.pipelines.models import check_texture, lip_model_for, resting_model, texture_for
+from lipsync.pipelines.others import of_person, resting_people
 from lipsync.pipelines.output import Dub, Prepared, Speaker, finish, open_writer, receipt_of
 from lipsync.pipelines.reenact import Performance, follow_performance, performed, sound_of
 from lipsync.pipelines.script import Script, script_of
@@ -27,7 +28,7 @@ from lipsync.speech.predict import files_of
 from lipsync.store.cache import Cache
 from lipsync.store.preflight import check_encoder, check_paths, check_speech
 from lipsync.store.receipt import Receipt, Stopwatch
-from lipsync.target.analyse import analyse, probed
+from lipsync.target.analyse import analyse, follow_face, probed
 
 
 @one_thread()
@@ -40,6 +41,7 @@ def dub(
     footage: Sequence[str | Path] = (),
     segments: Sequence[Segment] = (),
     lips_from: str | Path | None = None,
+    notes: Sequence[str] = (),
     preview_s: float | None = None,
     cache: Cache | None = None,
     hook: Hook = silent,
@@ -49,10 +51,11 @@ def dub(
     """Writes the video in which the people of `target` say what they are given, and its receipt beside it.
 
     speech: a recording: all that is said, or what runs beside the target where a segment names no recording of its own;
-    footage: more videos of the same person; segments: who says what when, the target keeps its time; none = one person
-    says all of `speech`; lips_from: a film of an actor, whose lips are shown, with its own sound where no speech is
-    named; preview_s: only the first seconds; force: overwrite `out`; prepared: what `prepare` made of
-    the same target, footage and configuration, for several speeches. A long dub that was stopped goes on where it was.
+    footage: more videos of the same person; segments: who says what when, as lipsync/pipelines/casting.py reads them
+    from files, the target keeps its time; none = one person says all of `speech`; lips_from: a film of an actor, whose
+    lips are shown, with its own sound where no speech is named; notes: more for the receipt; preview_s: only the first
+    seconds; force: overwrite `out`; prepared: what `prepare` made of the same target, footage and configuration, for
+    several speeches. A long dub that was stopped goes on where it was.
     Raises UsageError for options, LipsyncError, MediaError for material that cannot be used; no half video is left
     behind then."""
     target, out, more = Path(target), Path(out), tuple(map(Path, footage))
@@ -61,10 +64,15 @@ def dub(
     texture, script = _check(target, speech, out, more, segments, lips_from, config, force, prepared, preview_s)
     cache, watch = cache or Cache(config.cache.folder or None), Stopwatch(hook)
     actor = None if lips_from is None else follow_performance(lips_from, speech, config, cache, watch)
+    if segments:
+        main = prepared.subject.films[0] if prepared else follow_face(target, config, cache, watch)
+        script = script.cast(main.person, main.people)
+    script = replace(script, notes=(*notes, *script.notes))
 
     speakers = []
     for person in script.people:
-        ready = prepared or prepare(
+        ready = prepared if prepared and person in (None, prepared.subject.films[0].person) else None
+        ready = ready or prepare(
             target,
             of_person(config, person),
             footage=more,
@@ -77,7 +85,9 @@ def dub(
         texture = None  # each person has one of his own
     if not config.allow_undubbed:
         refuse_undubbed([(one.plan, one.ready.subject.track, one.said.spoken) for one in speakers])
-    made = Dub(target, speech, out, more, config, script, tuple(speakers), lips_from)
+    resting, unseen = resting_people(target, script, speakers[0].ready, cache, watch)
+    script = replace(script, notes=(*script.notes, *unseen))
+    made = Dub(target, speech, out, more, config, script, tuple(speakers), lips_from, tuple(resting))
 
     with open_writer(made, cache) as writer:
         roles = [
@@ -93,6 +103,7 @@ def dub(
             )
             for one in speakers
         ]
+        roles += resting.values()
         for rows, frames in render(roles, config, speakers[0].ready.device, writer.todo):
             writer.write(frames)
             watch("dub", rows.stop, len(made.plan))
@@ -123,11 +134,6 @@ def prepare(
     return Prepared(subject, model, texture_for(subject, config, cache, device, hook, texture), device)
 
 
-def of_person(config: DubConfig, person: int | None) -> DubConfig:
-    """The configuration that chooses this person; None = as it is."""
-    return config if person is None else replace(config, face=replace(config.face, index=person, at=None))
-
-
 def _speaker(person: int | None, ready: Prepared, script: Script, cache: Cache, actor: Performance | None) -> Speaker:
     """One person, with what is drawn of him when."""
     config, subject, embed = script.config, ready.subject, "speech" in ready.method.needs
@@ -135,7 +141,7 @@ def _speaker(person: int | None, ready: Prepared, script: Script, cache: Cache, 
         said = script.said_by(person, ready.model, embed=embed)
     else:
         said = performed(actor, subject, ready.model.rest, script, cache, embed=embed)
-    plan = make_plan(said.lips, said.voiced, subject, config, said.spoken)
+    plan = make_plan(said.lips, said.voiced, subject, config, script.drawn(person, said.spoken))
     faces = faces_along(subject.track, plan, config.composite.fade_rows)
     return Speaker(person, ready, said, plan, faces, DubDoubt.of(subject, plan, faces, cache, config))
 
@@ -165,6 +171,8 @@ def _check(
     lengths = {path: check_speech(path, config.input_limits) for path in files}
     check_encoder(out, config.write)
     method = check_texture(config) if prepared is None else prepared.method
+    if footage and len({one.person for one in segments}) > 1:
+        raise UsageError("--footage shows one person, and several are dubbed: leave it out, or dub them one by one.")
     if speech is None:
         whole_s = Fraction(0) if lips_from is None else probed(lips_from, config).clock.duration_s
     else:

@@ -74,7 +74,8 @@ class Speaker:
 
 @dataclass(frozen=True)
 class Dub:
-    """One dub under way: everything that its output and its receipt say. The speakers have plans of the same rows."""
+    """One dub under way: everything that its output and its receipt say. The speakers have plans of the same rows.
+    resting: others, as `face.index` counts, whose lips rest meanwhile."""
 
     target: Path
     speech: Path | None
@@ -84,6 +85,7 @@ class Dub:
     script: Script
     speakers: tuple[Speaker, ...]
     lips_from: Path | None = None
+    resting: tuple[int, ...] = ()
 
     @property
     def subject(self) -> TargetAnalysis:
@@ -179,7 +181,11 @@ def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float]) -> Re
     subject, plan, speakers = dub.subject, dub.plan, dub.speakers
     changed = changed_spans([one.plan for one in speakers])
     of_films = [note for film in subject.films for note in film.stream.notes]
-    of_models = [one.ready.model.report["warning"] for one in speakers if one.ready.model.report.get("warning")]
+    of_models = [
+        f"face {one.ready.subject.films[0].person}: {warning}" if len(speakers) > 1 else warning
+        for one in speakers
+        if (warning := one.ready.model.report.get("warning"))
+    ]
     of_speeches = [note for one in speakers for wave in one.said.waves.values() for note in wave.notes]
     of_speeches += [note for one in speakers for note in one.said.notes]
     of_people = [note for one in speakers for note in one.ready.subject.notes]
@@ -192,7 +198,9 @@ def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float]) -> Re
         inputs=_inputs(dub),
         config=to_plain(dub.config),
         output=_output(dub, written),
+        people=subject.films[0].people,
         speakers=[_facts_of(one) for one in speakers],
+        resting=list(dub.resting),
         retiming=_retiming(dub),
         plan=PlannedRows(source=plan.source.tolist(), half=plan.half.astype(int).tolist()),
         rendered_share=_rendered_share(speakers),
@@ -220,7 +228,7 @@ def _facts_of(one: Speaker) -> SpeakerFacts:
     spoken = one.said.spoken[: len(one.plan)]
     ends = np.append(one.plan.clock.seconds, float(one.plan.clock.duration_s))
     return SpeakerFacts(
-        person=one.person,
+        person=one.ready.subject.films[0].person,
         spans=[[round(float(ends[first]), 3), round(float(ends[after]), 3)] for first, after in runs_of(spoken)],
         rendered_share=float(one.plan.render[spoken].mean()) if spoken.any() else 0.0,
         lips=one.ready.model.report,

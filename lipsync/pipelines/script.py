@@ -13,7 +13,7 @@ from lipsync.config.schema import DubConfig
 from lipsync.core.errors import UsageError
 from lipsync.core.segments import Segment, checked, is_about_as_long
 from lipsync.speech.lip_model import LipModel
-from lipsync.speech.predict import Utterance, predict_segments, predict_utterance
+from lipsync.speech.predict import Utterance, predict_segments, predict_utterance, rows_of
 from video.clock import FrameClock
 
 
@@ -44,6 +44,27 @@ class Script:
             return predict_utterance(self.speech, model, self.clock, self.config, embed=embed, preview_s=self.preview_s)
         own = [one for one in self.segments if one.person == person]
         return predict_segments(own, self.speech, model, self.output_clock, self.config, embed=embed)
+
+    def cast(self, main: int, people: int) -> Script:
+        """The same where `main` says the segments that name nobody. people: how many are seen. UsageError, with the
+        place, where a segment names nobody of them, or two of one person overlap."""
+        named = []
+        for one in self.segments or ():
+            if one.person is not None and not 0 <= one.person < people:
+                seen = "only face 0 is" if people == 1 else f"faces 0 to {people - 1} are"
+                raise UsageError(f"{one}: there is no face {one.person}; {seen} seen. `lipsync people` shows them.")
+            named.append(replace(one, person=main if one.person is None else one.person))
+        return replace(self, segments=checked(named, self.clock.duration_s))
+
+    def drawn(self, person: int | None, spoken: np.ndarray) -> np.ndarray:
+        """(N,) bool: rows in which a person's mouth is drawn: where they speak, (N,) bool, and, where the others are to
+        rest, while somebody else does."""
+        out = spoken.copy()
+        if self.config.others == "rest" and self.segments and not self.whole:
+            for one in self.segments:
+                if one.person != person:
+                    out[rows_of(one, self.output_clock)] = True
+        return out
 
     @property
     def output_clock(self) -> FrameClock:

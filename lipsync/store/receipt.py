@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MADE_BY = "AI-edited by lipsync"
 #: Larger files are no receipts.
 LARGEST_BYTES = 64 << 20
+#: Spans that a line names.
+_MOST_SPANS = 4
 _PACKAGES = ("torch", "numpy", "opencv-contrib-python", "mediapipe", "av")
 
 
@@ -152,6 +154,7 @@ class Doubt:
 class Receipt:
     """Exactly what the JSON file holds, in its order. id: of what it is made from; made_by: versions;
     ai_edited: the label, empty where nothing was changed; changed: [from, to] seconds in which a mouth was drawn;
+    people: how many are seen in the target; resting: those whose lips were drawn at rest while others speak;
     rendered_share: of the rows that were to be dubbed; seconds: by step.
 
     A section that a file of another version lacks is empty."""
@@ -163,7 +166,9 @@ class Receipt:
     inputs: Inputs = field(default_factory=Inputs)
     config: dict[str, Any] = field(default_factory=dict[str, Any])
     output: Output = Output()
+    people: int = 0
     speakers: list[SpeakerFacts] = field(default_factory=list[SpeakerFacts])
+    resting: list[int] = field(default_factory=list[int])
     retiming: Retiming = field(default_factory=Retiming)
     plan: PlannedRows = field(default_factory=PlannedRows)
     rendered_share: float = 0.0
@@ -211,7 +216,8 @@ class Receipt:
             f"{out.path}: {out.frames} frames, {out.duration_s:.2f} s, {percent(self.rendered_share)} dubbed, "
             f"speech {out.speech}, rendered in {self.seconds['total']:.0f} s.",
             *([f"Picture: {self.retiming.picture}."] if self.retiming.picture else []),
-            *(_of_lips(one.lips) for one in self.speakers),
+            *_of_people(self),
+            *_of_all_lips(self.speakers),
             *(f"Passed through unchanged: {s.from_s:.2f}-{s.to_s:.2f} s ({s.reason})." for s in self.passed_through),
             *_of_doubt(self.doubt),
             *(f"Note: {note}" for note in self.notes),
@@ -295,6 +301,34 @@ def versions() -> dict[str, str]:
 def own_version() -> str:
     """Of this program."""
     return lipsync.__version__
+
+
+def _of_people(receipt: Receipt) -> list[str]:
+    """Who was dubbed, where, and who else was seen; nothing of a receipt that does not say."""
+    known = [one for one in receipt.speakers if one.person is not None]
+    if not known or not receipt.people:
+        return []
+    if receipt.people == 1:
+        return [f"Dubbed: the only person seen, {_of_spans(known[0].spans)}."]
+    told = "; ".join(f"face {one.person}, {_of_spans(one.spans)}" for one in known)
+    speak = {one.person for one in known}
+    others = [str(i) for i in range(receipt.people) if i not in speak and i not in receipt.resting]
+    kept = f" Seen too, with their mouths as they were: face {', '.join(others)}." if others else ""
+    rest = f" At rest meanwhile: face {', '.join(map(str, receipt.resting))}." if receipt.resting else ""
+    return [f"Dubbed: {told}.{kept}{rest}"]
+
+
+def _of_all_lips(speakers: Sequence[SpeakerFacts]) -> list[str]:
+    """A line for each speaker's lips, or one for those that are alike."""
+    faces: dict[str, list[str]] = {}
+    for one in speakers:
+        faces.setdefault(_of_lips(one.lips), []).append(str(one.person))
+    return list(faces) if len(faces) < 2 else [f"Face {', '.join(who)}: {text}" for text, who in faces.items()]
+
+
+def _of_spans(spans: Sequence[Sequence[float]]) -> str:
+    more = f" and {len(spans) - _MOST_SPANS} more" if len(spans) > _MOST_SPANS else ""
+    return f"{', '.join(f'{a:.2f}-{b:.2f}' for a, b in spans[:_MOST_SPANS])} s{more}"
 
 
 def _of_lips(lips: Mapping[str, Any]) -> str:

@@ -4,14 +4,17 @@ step, through the cache."""
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file
+from scipy.ndimage import binary_dilation
 
 from lipsync.config.schema import DubConfig
+from lipsync.core.arrays import nearest
 from lipsync.core.errors import LipsyncError
 from lipsync.core.geometry import mouth_space
 from lipsync.core.graphics import GRAPHICS_ARRAYS, Graphics
@@ -19,16 +22,20 @@ from lipsync.core.progress import Hook, silent
 from lipsync.core.track import behind_graphics, eye_distance_px, unusable_reasons
 from lipsync.core.types import REASONS, FaceTrack, Footage, LipTrack, TargetAnalysis, TargetVideo
 from lipsync.face.motion import head_motion
-from lipsync.face.track import FaceTracker, track_video
+from lipsync.face.people import Met, chosen
+from lipsync.face.track import FaceTracker, check_position, track_everybody
 from lipsync.store.cache import Cache, content_hash, save_arrays, step_key
 from lipsync.store.preflight import refuse_photo
 from lipsync.target.mouth_bank import collect_mouths, find_teeth
+from lipsync.target.speakers import find_speakers
 from media.container import InputLimits
 from video.probe import VideoStream, probe
 
 #: Raise whenever the same inputs would give other numbers: old cache entries are then left alone.
-TRACK_VERSION = 5
-_TRACK_ARRAYS = ("pixel_from_face", "landmarks", "pose", "eyes", "valid", "reason", "shot")
+TRACK_VERSION = 6
+#: Of a track, kept of the frames that show the face and of AROUND frames beside those; and of every frame.
+_WHERE_SEEN, AROUND = ("pixel_from_face", "landmarks", "pose", "eyes"), 3
+_EVERYWHERE = ("valid", "reason", "shot")
 
 
 def analyse(
@@ -45,6 +52,8 @@ def analyse(
             f"No usable face in {target}: {unusable_reasons(subject.track)}. {_cure(subject.track)}"
             "Check with `lipsync analyse`, or choose another face with --face or --face-at."
         )
+    if subject.people > 1:
+        subject = replace(subject, speaks=_speaks(subject, config, cache, hook))
     more, notes = usable_footage(footage, config, cache, hook)
     films = (subject, *more)
     space = mouth_space(eye_distance_px(subject.track) * config.analysis.crop_scale)
@@ -52,6 +61,15 @@ def analyse(
     teeth = find_teeth(bank, key, config, cache)
     notes = (*_graphics_note(subject.track), *notes)
     return TargetAnalysis(subject.video, subject.track, bank, head_motion(subject.track), teeth, films, key, notes)
+
+
+def _speaks(film: Footage, config: DubConfig, cache: Cache, hook: Hook) -> np.ndarray | None:
+    """(T,) bool: frames in which nobody speaks but perhaps this person; None where the film has no sound."""
+    try:
+        speakers = find_speakers(follow_people(film.video.path, config, cache, hook), cache)
+    except LipsyncError:
+        return None
+    return speakers.free_for(film.person, film.video.clock)
 
 
 def _graphics_note(track: FaceTrack) -> tuple[str, ...]:
@@ -86,26 +104,37 @@ def usable_footage(
 
 
 def follow_face(path: Path, config: DubConfig, cache: Cache, hook: Hook = silent) -> Footage:
-    """One person's face in every frame of a video (cached by content)."""
+    """The face of one person, the one that the configuration chooses, in every frame of a video (cached by content, all
+    people together). UsageError: it chooses nobody; LipsyncError: no face at all."""
     stream = probed(path, config)
-    sha256 = content_hash(path)
+    check_position(config.face.at, stream.width, stream.height)
+    films = _followed(stream, config, cache, hook, lambda met: [chosen(met, config.face.index, config.face.at)])
+    return films[0]
+
+
+def follow_people(path: Path, config: DubConfig, cache: Cache, hook: Hook = silent) -> list[Footage]:
+    """The same of everybody who lasts, as `face.index` counts them; after one pass."""
+    return _followed(probed(path, config), config, cache, hook, lambda met: range(len(met)))
+
+
+def _followed(
+    stream: VideoStream, config: DubConfig, cache: Cache, hook: Hook, choose: Callable[[list[Met]], Iterable[int]]
+) -> list[Footage]:
+    path, sha256 = Path(stream.path), content_hash(stream.path)
     key = track_key(sha256, config)
 
-    def load(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
-        return load_file(folder / "track.safetensors"), json.loads((folder / "facts.json").read_text())
+    def load(folder: Path) -> tuple[list[Met], dict[int, dict[str, np.ndarray]]]:
+        met = [Met(tuple(one["at"]), one["presence"]) for one in json.loads((folder / "people.json").read_text())]
+        return met, {i: load_file(folder / f"{i}.safetensors") for i in choose(met)}
 
-    arrays, facts = cache.read(
-        "track", key, lambda where: _make_track(stream, config, where, hook), load, label=path.name
+    met, arrays = cache.read(
+        "track", key, lambda where: _make_tracks(stream, config, where, hook), load, label=path.name
     )
-    lips = LipTrack(arrays["lips"], arrays["lips_valid"], stream.clock)
-    graphics = (
-        Graphics(**{name: arrays[f"graphics_{name}"] for name in GRAPHICS_ARRAYS})
-        if "graphics_begin" in arrays
-        else None
-    )
-    track = FaceTrack(lips=lips, graphics=graphics, **{name: arrays[name] for name in _TRACK_ARRAYS})
     video = TargetVideo(path, stream.clock, stream.width, stream.height, sha256)
-    return Footage(video, stream, track, facts["people"], key)
+    return [
+        Footage(video, stream, _unpacked(packed, stream), len(met), step_key("person", TRACK_VERSION, i, [key]), i)
+        for i, packed in arrays.items()
+    ]
 
 
 def probed(path: str | Path, config: DubConfig) -> VideoStream:
@@ -121,21 +150,45 @@ def _probed(path: Path, _state: tuple[int, int] | None, limits: InputLimits) -> 
 
 
 def track_key(sha256: str, config: DubConfig) -> str:
-    """In the cache, of the face track of the video with this content."""
-    return step_key("track", TRACK_VERSION, asdict(config.face), [sha256])
+    """In the cache, of the face tracks of the video with this content: the same whoever is chosen."""
+    everybody = replace(config.face, index=-1, at=None)
+    return step_key("track", TRACK_VERSION, asdict(everybody), [sha256])
 
 
-def _make_track(stream: VideoStream, config: DubConfig, where: Path, hook: Hook) -> None:
-    tracker = FaceTracker(config.face, stream.width, stream.height)
+def _make_tracks(stream: VideoStream, config: DubConfig, where: Path, hook: Hook) -> None:
+    """One file for each person, and one that says how they were met."""
+    tracker, everybody = FaceTracker(replace(config.face, index=-1, at=None), stream.width, stream.height), []
     try:
-        track = track_video(tracker, stream, config.batch, hook)
+        for met, track in track_everybody(tracker, stream, config.batch, hook):
+            save_arrays(where / f"{len(everybody)}.safetensors", _packed(track))
+            everybody.append(met)
     except LipsyncError as error:
         raise LipsyncError(f"{stream.path}: {error}") from error
-    arrays = {name: getattr(track, name) for name in _TRACK_ARRAYS}
+    (where / "people.json").write_text(json.dumps([asdict(one) for one in everybody]))
+
+
+def _packed(track: FaceTrack) -> dict[str, np.ndarray]:
+    """The arrays of a track; where the face was not seen for long, nothing is kept: there may be many people."""
+    seen = np.flatnonzero(binary_dilation(track.reason != REASONS.index("no face"), iterations=AROUND))
+    arrays = {"rows": seen.astype(np.int32)} | {name: getattr(track, name)[seen] for name in _WHERE_SEEN}
+    arrays |= {"lips": track.lips.points[seen]} | {name: getattr(track, name) for name in _EVERYWHERE}
     if track.graphics is not None:
         arrays |= {f"graphics_{name}": getattr(track.graphics, name) for name in GRAPHICS_ARRAYS}
-    save_arrays(where / "track.safetensors", arrays | {"lips": track.lips.points, "lips_valid": track.lips.valid})
-    (where / "facts.json").write_text(json.dumps({"people": tracker.people, "video": str(stream.path)}))
+    return arrays
+
+
+def _unpacked(arrays: dict[str, np.ndarray], stream: VideoStream) -> FaceTrack:
+    """The track; a frame of which nothing was kept has the face of the nearest one that has."""
+    row = nearest(arrays["rows"], len(stream.clock))
+    graphics = None
+    if "graphics_begin" in arrays:
+        graphics = Graphics(**{name: arrays[f"graphics_{name}"] for name in GRAPHICS_ARRAYS})
+    return FaceTrack(
+        lips=LipTrack(arrays["lips"][row], arrays["valid"], stream.clock),
+        graphics=graphics,
+        **{name: arrays[name][row] for name in _WHERE_SEEN},
+        **{name: arrays[name] for name in _EVERYWHERE},
+    )
 
 
 def _cure(track: FaceTrack) -> str:

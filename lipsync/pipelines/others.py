@@ -1,0 +1,61 @@
+"""People who are seen while somebody else is dubbed, and keep their lips at rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from audio.load import RATE, Waveform
+from lipsync.config.schema import DubConfig
+from lipsync.core.errors import LipsyncError
+from lipsync.core.progress import Hook, silent
+from lipsync.core.types import LipTrack
+from lipsync.pipelines.models import texture_for
+from lipsync.pipelines.output import Prepared
+from lipsync.pipelines.script import Script
+from lipsync.render.loop import Role, Scene
+from lipsync.render.plan import faces_along, make_plan
+from lipsync.speech.predict import speech_embedding
+from lipsync.store.cache import Cache
+from lipsync.target.analyse import analyse
+from lipsync.target.rest import resting_lips
+
+
+def of_person(config: DubConfig, person: int | None) -> DubConfig:
+    """The configuration that chooses this person; None = as it is."""
+    return config if person is None else replace(config, face=replace(config.face, index=person, at=None))
+
+
+def resting_people(
+    target: Path, script: Script, speaker: Prepared, cache: Cache, hook: Hook = silent
+) -> tuple[dict[int, Role], list[str]]:
+    """Those who say nothing in the script, by number as `face.index` counts, with their own resting lips while others
+    speak, and a note for each whose lips cannot be drawn; nobody where `others` is "keep". speaker: one of the same
+    film."""
+    if script.config.others == "keep" or not script.segments or script.whole:
+        return {}, []
+    resting, notes = {}, []
+    for person in range(speaker.subject.films[0].people):
+        if person in script.people:
+            continue
+        try:
+            resting[person] = _resting(target, person, script, speaker, cache, hook)
+        except LipsyncError as error:
+            notes.append(f"face {person} keeps its mouth: {error}")
+    return resting, notes
+
+
+def _resting(target: Path, person: int, script: Script, speaker: Prepared, cache: Cache, hook: Hook) -> Role:
+    config, clock = script.config, script.output_clock
+    subject = analyse(target, of_person(config, person), cache, hook)
+    method = texture_for(subject, config, cache, speaker.device, hook)
+    n, rest = len(clock), resting_lips(subject, cache)
+    lips, nothing = LipTrack(np.tile(rest, (n, 1, 1)), np.ones(n, bool), clock), np.zeros(n, bool)
+    plan = make_plan(lips, nothing, subject, config, script.drawn(person, nothing))
+    faces = faces_along(subject.track, plan, config.composite.fade_rows)
+    silence = Waveform.of(np.zeros(RATE, np.float32))
+    embedding = speech_embedding(silence, clock) if "speech" in method.needs else None
+    scene = Scene(subject.films[0].stream, faces, subject.bank.space, subject.teeth)
+    return Role.of(plan, scene, method, config, speech=embedding)
