@@ -19,6 +19,7 @@ import torch
 from media import MediaError
 from media.atomic import atomic_write
 from media.container import InputLimits, open_media
+from video.carry import Carry
 from video.clock import FrameClock
 from video.write import VideoWriter, WrittenVideo
 
@@ -42,6 +43,8 @@ class RangedWriter:
         audio_end_s: Fraction | None = None,
         metadata: dict[str, str] | None = None,
         limits: InputLimits = InputLimits(),
+        carry: Carry | None = None,
+        language: str = "",
         **picture: Any,
     ) -> None:
         self.path, self.clock = Path(path), clock
@@ -49,7 +52,15 @@ class RangedWriter:
         self._folder, self._picture = Path(folder), picture
         self._ranges = [(first, min(first + range_rows, len(clock))) for first in range(0, len(clock), range_rows)]
         self._joined = _Joined(
-            self.path, clock=clock, speech=speech, audio_end_s=audio_end_s, metadata=metadata, limits=limits, **picture
+            self.path,
+            clock=clock,
+            speech=speech,
+            audio_end_s=audio_end_s,
+            metadata=metadata,
+            limits=limits,
+            carry=carry,
+            language=language,
+            **picture,
         )
         self._writer: VideoWriter | None = None
         self._row, self.todo = 0, list[slice]()
@@ -147,10 +158,8 @@ class _Joined(VideoWriter):
             packet.dts = ticks[i - delay] if i >= delay else ticks[0] - (delay - i) * step
             packet.stream = self._video
             self._container.mux(packet)
-            if self._speech is not None:
-                self._speech.mux_until(ticks[row] * self.clock.base)
-        if self._speech is not None:
-            self._speech.mux_until(None)
+            self._mux_beside(ticks[row] * self.clock.base)
+        self._mux_beside(None)
 
     def _same_kind(self, file: Path) -> Iterator[av.Packet]:
         with _opened(file, self._limits) as container:

@@ -96,10 +96,10 @@ def dub(
     if no_retime:
         raise UsageError("--no-retime is now called --timeline keep.")
     options = load(config, settings(set_, face_at), named)
-    _dub(target, speech, out, options, tuple(footage or ()), lips, preview, force, quiet, as_json)
+    _dub(target, speech, out, options, tuple(footage or ()), lips, preview, force, quiet, as_json, verbose)
 
 
-def _dub(target, speech, out, options, footage, lips, preview_s, force, quiet, as_json) -> None:
+def _dub(target, speech, out, options, footage, lips, preview_s, force, quiet, as_json, verbose) -> None:
     from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_paths, check_readable, receipt_path
 
@@ -114,7 +114,7 @@ def _dub(target, speech, out, options, footage, lips, preview_s, force, quiet, a
         receipt = make(
             target, speech, out, options, footage=footage, preview_s=preview_s, cache=cache, hook=hook, force=force
         )
-    show(receipt.to_plain(), receipt.summary, as_json, quiet)
+    show(receipt.to_plain(), lambda: receipt.summary(verbose), as_json, quiet)
 
 
 @clear_errors

@@ -213,6 +213,10 @@ class WriteConfig:
     codec: str = "libx264"
     crf: int = Field(default=12, ge=0, le=63)
     preset: str = "fast"
+    language: str = Field(
+        default="",
+        description='of the speech, three letters ("deu"); empty: as its file says, else as the sound that it replaces',
+    )
     range_s: float = Field(
         default=120.0,
         ge=1,

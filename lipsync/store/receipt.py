@@ -146,7 +146,7 @@ class Doubt:
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """Exactly what the JSON file holds, in its order. id: of what it is made from; made_by: versions;
-    rendered_share: of the rows that were to be dubbed; seconds: by step.
+    rendered_share: of the rows that were to be dubbed; details: what the user need not know; seconds: by step.
 
     A section that a file of another version lacks is empty."""
 
@@ -163,6 +163,7 @@ class Receipt:
     passed_through: list[Span] = field(default_factory=list[Span])
     doubt: Doubt = field(default_factory=Doubt)
     notes: list[str] = field(default_factory=list[str])
+    details: list[str] = field(default_factory=list[str])
     seconds: dict[str, float] = field(default_factory=dict[str, float])
 
     @classmethod
@@ -197,8 +198,8 @@ class Receipt:
         """Nested plain values, ready for JSON."""
         return asdict(self)
 
-    def summary(self) -> list[str]:
-        """A few lines for a person."""
+    def summary(self, verbose: bool = False) -> list[str]:
+        """A few lines for a person. verbose: the details too."""
         out = self.output
         return [
             f"{out.path}: {out.frames} frames, {out.duration_s:.2f} s, speech {out.speech}, "
@@ -206,7 +207,7 @@ class Receipt:
             *(_of_lips(one.lips) for one in self.speakers),
             *(f"Passed through unchanged: {s.from_s:.2f}-{s.to_s:.2f} s ({s.reason})." for s in self.passed_through),
             *_of_doubt(self.doubt),
-            *(f"Note: {note}" for note in self.notes),
+            *(f"Note: {note}" for note in (*self.notes, *(self.details if verbose else ()))),
         ]
 
     def save(self, path: Path) -> None:
