@@ -18,7 +18,7 @@ from av.stream import Disposition
 
 from media.container import InputLimits
 from media.sound import interleaved
-from video.extras import Extras, Track, extras_of, own_tags
+from video.extras import Extras, Track, extras_of
 from video.languages import spelled
 from video.mux import cut, encoder_for, finite, padding_s, shortened, sound_encoder
 from video.probe import open_video
@@ -377,6 +377,3 @@ def _put_cover(path: Path, data: bytes, mime: str) -> None:
             file.write((14 if mime == "image/png" else 13).to_bytes(4, "big"))
             file.seek(at)
             file.write(data)
-
-
-__all__ = ["QUICKTIME", "Carried", "Carry", "name_speech", "own_tags"]

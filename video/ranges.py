@@ -142,7 +142,8 @@ class _Joined(VideoWriter):
         with _opened(self._files[0], self._limits) as first:
             template = first.streams.video[0]
             self._extradata, self._pix_fmt = template.codec_context.extradata, template.codec_context.pix_fmt
-            stream = self._container.add_stream_from_template(template)
+            no_encoder = template.codec_context.name == "libdav1d"  # has the name of its decoder only
+            stream = self._container.add_stream_from_template(template, opaque=no_encoder)
         stream.time_base = self.clock.base
         return stream
 

@@ -21,9 +21,11 @@ import torch
 from media import MediaError
 from media.atomic import commit, part_path, remove_part, remove_stale
 from media.container import InputLimits
-from video.carry import Carried, Carry, name_speech, own_tags
+from video.carry import QUICKTIME, Carried, Carry, name_speech
 from video.clock import FrameClock
+from video.codecs import encoder_of, failed, preset_options, unknown_codec, wrong_setting
 from video.colour import FULL, RGB, ColourTags, Converter
+from video.extras import own_tags
 from video.mux import SpeechTrack
 
 #: Encoder -> (pixel format, the same for odd sizes, name of its quality option, further options).
@@ -31,6 +33,7 @@ ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
     # Without this x264's fastest routines give the same frames other bytes now and then, and on another machine.
     "libx264": ("yuv420p", "yuv444p", "crf", {"x264-params": "cpu-independent=1"}),
     "libx265": ("yuv420p", "yuv444p", "crf", {"x265-params": "log-level=error"}),
+    "libsvtav1": ("yuv420p", "yuv420p", "crf", {}),
     "libvpx-vp9": ("yuv420p", "yuv420p", "crf", {"b": "0", "row-mt": "1"}),
     "h264_nvenc": ("yuv420p", "yuv444p", "cq", {"rc": "vbr"}),
     "hevc_nvenc": ("yuv420p", "yuv444p", "cq", {"rc": "vbr"}),
@@ -38,7 +41,6 @@ ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
     "ffv1": ("bgr0", "bgr0", None, {"level": "3", "slices": "4"}),
 }
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-_PRESET_ENCODERS = ("libx264", "libx265")
 _LEFT_ENCODERS = ("libx264", "libx265", "h264_nvenc", "hevc_nvenc")
 
 
@@ -82,7 +84,7 @@ class VideoWriter:
         height: int,
         clock: FrameClock,
         colour: ColourTags = ColourTags(),
-        codec: str = "libx264",
+        codec: str = "auto",
         crf: int = 16,
         preset: str = "veryfast",
         speech: str | Path | None = None,
@@ -98,7 +100,7 @@ class VideoWriter:
         self.width, self.height, self.clock = width, height, clock
         self.todo = [slice(0, len(clock))]  #: the rows that are to be written, in order
         self._facts: WrittenVideo | None = None
-        self._codec, self._crf, self._preset = codec, crf, preset
+        self._codec, self._crf, self._preset = encoder_of(codec, self.path.suffix), crf, preset
         self._colour = colour.resolved(width, height)
         self._speech_path = None if speech is None else Path(speech)
         self._audio_end_s, self._metadata, self._aspect = audio_end_s, dict(metadata or {}), sample_aspect
@@ -116,9 +118,9 @@ class VideoWriter:
         if not os.access(self.path.parent, os.W_OK):
             raise MediaError(f"{self.path}: the folder {self.path.parent} may not be written to. Choose another one.")
         if self._codec not in available_encoders():
-            raise MediaError(
-                f"Encoder {self._codec!r} is not available here. Choose one of: {', '.join(available_encoders())}."
-            )
+            raise MediaError(f"{self.path}: {unknown_codec(self._codec, available_encoders())}")
+        if sentence := wrong_setting(self._codec, self._crf, self._preset):
+            raise MediaError(f"{self.path}: {sentence}")
 
     def __enter__(self) -> VideoWriter:
         self._container: Any = None  # PyAV's streams have no common type
@@ -218,7 +220,7 @@ class VideoWriter:
         # Bit-exact: without a random number in each file.
         options = (
             {"movflags": "use_metadata_tags+faststart"}
-            if self.path.suffix.lower() in (".mp4", ".mov", ".m4v")
+            if self.path.suffix.lower() in QUICKTIME
             else {"fflags": "+bitexact"}
         )
         try:
@@ -230,6 +232,8 @@ class VideoWriter:
             ) from error
         try:
             self._video = self._add_picture()
+            if self.path.suffix.lower() in QUICKTIME and self._video.codec_context.codec.canonical_name == "hevc":
+                self._video.codec_context.codec_tag = "hvc1"  # Apple's players know no other
             if self._speech_path is not None:
                 self._speech = SpeechTrack(
                     self._speech_path, self._container, self.path.suffix.lower(), self._audio_end_s, self._limits
@@ -243,12 +247,8 @@ class VideoWriter:
             reason = getattr(error, "strerror", None) or str(error)
             if getattr(error, "errno", None) in _DISK:
                 raise MediaError(f"{self.path} could not be written ({reason}). Check free disk space.") from error
-            others = ", ".join(name for name in available_encoders() if name != self._codec)
-            raise MediaError(
-                f"{self.path}: encoder {self._codec} at {self.width}x{self.height} fails in a {self.path.suffix} file "
-                f"({reason}). "
-                f"Try .mp4 with libx264, or one of: {others}."
-            ) from error
+            size, others = (self.width, self.height), available_encoders()
+            raise MediaError(f"{self.path}: {failed(self._codec, size, self.path.suffix, reason, others)}") from error
 
     def _add_carried(self) -> None:
         """What is taken over from the target, and the name of the speech's track."""
@@ -275,8 +275,7 @@ class VideoWriter:
         options = dict(options)
         if quality:
             options[quality] = str(self._crf)
-        if self._codec in _PRESET_ENCODERS:
-            options["preset"] = self._preset
+        options |= preset_options(self._codec, self._preset)
         stream = self._container.add_stream(self._codec, rate=self._rate, options=options)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = self.width, self.height, self._pix_fmt

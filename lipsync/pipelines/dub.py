@@ -139,8 +139,8 @@ def _check(
         raise UsageError("There is nothing to say. Name a speech, or one for each segment.")
     check_paths(target, files, out, footage, force)
     lengths = {path: check_speech(path, config.input_limits) for path in files}
-    check_encoder(out, config.write)
     method = check_texture(config) if prepared is None else prepared.method
-    clock = probed(target, config).clock if prepared is None else prepared.subject.video.clock
+    film = probed(target, config) if prepared is None else prepared.subject.films[0].stream
+    check_encoder(out, config.write, (film.width, film.height))
     whole_s = Fraction(0) if speech is None or segments else lengths[speech]
-    return method, script_of(speech, whole_s, clock, config, segments, preview_s)
+    return method, script_of(speech, whole_s, film.clock, config, segments, preview_s)
