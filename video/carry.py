@@ -14,12 +14,12 @@ import av
 import av.container
 import av.error
 import av.stream
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 
 from media.container import InputLimits
 from media.sound import interleaved
 from video.extras import Extras, Track, extras_of
-from video.languages import spelled
+from video.languages import spelled, term_of
 from video.mux import cut, encoder_for, finite, padding_s, shortened, sound_encoder
 from video.probe import open_video
 from video.timed_text import TEXT, converted, text_encoder
@@ -62,6 +62,7 @@ class Carried:
         self, carry: Carry, output: av.container.OutputContainer, suffix: str, picture: Any, speech: Any, rate: Fraction
     ) -> None:
         self._carry, self._output, self._suffix = carry, output, suffix
+        self.details: list[str] = []  #: what was converted
         self._lost: dict[str, list[str]] = {}  # why -> what
         self._kept: list[Track] = []
         self._feeds: dict[int, _Feed] = {}
@@ -82,9 +83,11 @@ class Carried:
     @property
     def notes(self) -> list[str]:
         """One for each reason why something was left behind; complete once all was fed."""
-        ended = [note for feed in self._feeds.values() for note in feed.notes]
         left = [f"not taken over from the target: {', '.join(what)}: {why}" for why, what in self._lost.items()]
-        return [*self._carry.notes, *left, *ended]
+        sound = self._carry.extras.sound
+        others = sound and any(track.kind == "audio" and track is not sound for track in self._kept)
+        told = [f"the speech replaces the target's {sound}; its other sound is kept"] if others else []
+        return [*(told if sound not in self._kept else []), *self._carry.notes, *left]
 
     def mux_until(self, time_s: Fraction | None) -> None:
         """Muxes what is to be seen or heard up to this time; None = all that is left."""
@@ -108,7 +111,8 @@ class Carried:
 
     def _lose(self, why: str, *what: str) -> None:
         if what:
-            self._lost.setdefault(why, []).extend(what)
+            known = self._lost.setdefault(why, [])
+            known += [one for one in dict.fromkeys(what) if one not in known]
 
     def _add_tracks(self, with_sound: bool) -> None:
         extras = self._carry.extras
@@ -116,12 +120,15 @@ class Carried:
         if not wanted:
             return
         self._container = open_video(extras.path, self._carry.limits)
+        for stream in self._container.streams:
+            stream.discard = Discard.all  # so that MP4 reads no byte of the picture
         for track in wanted:
             stream = self._container.streams[track.index]
             if (feed := self._feed(track, stream)) is None:
                 continue
             feed.out.metadata.update(_tags_for(self._suffix, track.tags))
             feed.out.disposition = track.disposition & ~Disposition.default if not with_sound else track.disposition
+            stream.discard = Discard.default
             self._feeds[track.index] = feed
             self._kept.append(track)
         self._packets = self._fed()
@@ -141,9 +148,14 @@ class Carried:
             self._lose("there is no decoder for it", str(track))
         elif track.kind == "audio":
             out = sound_encoder(self._output, encoder_for(suffix), stream)
+            self.details.append(
+                f"{track} was encoded as {out.codec_context.name}, because {suffix} files do not take it"
+            )
             return _Feed(out, span, _encoding(out, stream, span))
         elif track.codec in TEXT:
             out = text_encoder(self._output, suffix, stream)
+            if track.codec == "ass":
+                self._lose(f"in {suffix} files they are {out.codec_context.name}", f"styles of {track}")
             return _Feed(out, span, lambda packet: converted(packet, stream, out))
         else:
             self._lose(f"{suffix} files do not take it", str(track))
@@ -210,7 +222,7 @@ class Carried:
         for was, now in zip(self._kept, made.tracks[-len(self._kept) :], strict=False):
             for key in ("title", "language"):
                 want = was.tags.get(key, "")
-                if want not in ("", "und") and spelled(want, "") != spelled(now.tags.get(key, ""), ""):
+                if want not in ("", "und", now.tags.get(key, "")):
                     self._lose(why, f"the {key} {want!r} of {was}")
             gone = was.disposition & ~now.disposition & ~Disposition.default
             self._lose(why, *(f"the mark {mark.name!r} of {was}" for mark in Disposition if mark & gone))
@@ -236,8 +248,8 @@ class _Feed:
     """One track on its way: packets of the target in, packets of the output out, in order and within the span."""
 
     def __init__(self, out: Any, span: _Span, make: Callable[[av.Packet | None], Iterator[av.Packet]]) -> None:
-        self.out, self.notes = out, list[str]()
-        self._span, self._make, self._last = span, make, None
+        self.out, self._span, self._make = out, span, make
+        self._last: int | None = None
 
     def of(self, packet: av.Packet) -> Iterator[av.Packet]:
         """What this packet of the target becomes."""
@@ -357,7 +369,7 @@ def name_speech(speech: Any, replaced: Track | None, own: dict[str, str], suffix
     language: as the user says; where either tells of another language, the title, which may name the old one, is the
     speech's own or none. The new speech is never marked as the original."""
     tags, said = dict(replaced.tags) if replaced else {}, language or own.get("language", "und")
-    if said != "und" and replaced is not None and spelled(said, "") != spelled(replaced.language, ""):
+    if said != "und" and replaced is not None and term_of(said) != replaced.language:
         tags.pop("title", None)
         tags.pop("handler_name", None)
     if said != "und":

@@ -16,6 +16,7 @@ from av.stream import Disposition
 from media import MediaError
 from media.container import InputLimits
 from media.credentials import Credentials, credentials_of
+from video.languages import term_of
 from video.probe import open_video, picture_track
 
 #: Said by every file of itself; FFmpeg or its container writes them anew.
@@ -39,7 +40,7 @@ class Track:
 
     @property
     def language(self) -> str:
-        """Three letters; empty = not said."""
+        """Its code of terminology (ISO 639-2/T); empty = not said."""
         language = self.tags.get("language", "")
         return "" if language == "und" else language
 
@@ -115,6 +116,8 @@ def track_of(stream: Any) -> Track:
     tags = own_tags(stream.metadata)
     if "title" not in tags and "name" in tags:  # MP4
         tags["title"] = tags.pop("name")
+    if "language" in tags:
+        tags["language"] = term_of(tags["language"])
     if stream.type == "data" and codec in (None, "bin_data"):
         codec = tags.get("handler_name", "unknown").strip()
     return Track(stream.index, stream.type, codec or "unknown", tags, int(stream.disposition))

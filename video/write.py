@@ -180,6 +180,7 @@ class VideoWriter:
             if carried is not None:
                 carried.complete(self._part)
                 self._notes += carried.notes
+                self._details += carried.details
             n_bytes = self._part.stat().st_size
             commit(self._part, self.path)
         except OSError as error:

@@ -220,6 +220,7 @@ class WriteConfig:
     )
     language: str = Field(
         default="",
+        pattern=r"^([a-z]{3})?$",
         description='of the speech, three letters ("deu"); empty: as its file says, else as the sound that it replaces',
     )
     range_s: float = Field(
