@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from media.mp4_tables import outer_boxes
 
 #: The first box of a C2PA manifest store (JUMBF, ISO 19566-5): a description box of the type "c2pa".
 _C2PA = b"jumdc2pa"
@@ -46,7 +47,7 @@ def credentials_of(path: str | Path) -> Credentials:
 def _parts(file: BinaryIO) -> Iterator[bytes]:
     """Where such marks may lie: the boxes of an MP4 file that hold no media, the two ends of any other."""
     n_bytes = os.fstat(file.fileno()).st_size
-    boxes = list(_boxes(file, n_bytes))
+    boxes = list(outer_boxes(file))
     if any(name == b"moov" for name, _, _ in boxes):
         places = [(at, size) for name, at, size in boxes if name not in _NO_PLACE]
     else:
@@ -54,21 +55,3 @@ def _parts(file: BinaryIO) -> Iterator[bytes]:
     for at, size in places:
         file.seek(at)
         yield file.read(min(size, _SEARCHED))
-
-
-def _boxes(file: BinaryIO, n_bytes: int) -> Iterator[tuple[bytes, int, int]]:
-    """(name, place, size) of the boxes of an MP4 file, the outermost; at most 4096, as fragments are many."""
-    at = 0
-    for _ in range(4096):
-        file.seek(at)
-        head = file.read(16)
-        if len(head) < 8:
-            return
-        size, name = struct.unpack(">I4s", head[:8])
-        if size == 1 and len(head) == 16:
-            (size,) = struct.unpack(">Q", head[8:])
-        size = min(size, n_bytes - at) if size else n_bytes - at
-        if size < 8:
-            return
-        yield name, at, size
-        at += size

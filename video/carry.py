@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,25 +16,23 @@ import av.error
 import av.stream
 from av.stream import Discard, Disposition
 
+from media import MediaError
 from media.container import InputLimits
-from media.sound import interleaved
+from media.mp4_tables import outer_boxes
 from video.extras import Extras, Track, extras_of
+from video.feed import PREROLL_S, Feed, Refused, Span, copied, encoding, is_taken
 from video.languages import spelled, term_of
-from video.mux import cut, encoder_for, finite, padding_s, shortened, sound_encoder
+from video.mux import encoder_for, sound_encoder
 from video.probe import open_video
 from video.timed_text import TEXT, converted, text_encoder
 
 QUICKTIME = (".mp4", ".m4v", ".mov")
 #: FFmpeg writes them itself.
 _USUAL_HANDLERS = {"VideoHandler", "SoundHandler", "SubtitleHandler", "DataHandler"}
-#: Sound kept before the first frame where the container can say that it is not heard: decoders need it.
-_PREROLL_S = Fraction(1, 10)
 _RATES = {24, 25, 30, 48, 50, 60, 100, 120, 150}  #: frames a second that have timecodes
 #: Key of cover art in the tags of QuickTime.
 ARTWORK = "com.apple.quicktime.artwork"
 _PLACEHOLDER = "\x01"
-
-Refused = (av.error.FFmpegError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,8 @@ class Carry:
 class Carried:
     """Adds to an open output container what it takes over, before its header is written, and feeds it on demand.
 
-    picture, speech: the output's streams; speech None = the target's own sound stays. language: of the speech, where
-    the user says so. Tracks that the container does not take are converted where they can be, else named in `notes`,
+    picture, speech: the output's streams; speech None = the target's own sound stays; rate: of the output's frames.
+    Tracks that the container does not take are converted where they can be, else named in `notes`,
     as is what it turns out not to keep."""
 
     def __init__(
@@ -65,7 +63,7 @@ class Carried:
         self.details: list[str] = []  #: what was converted
         self._lost: dict[str, list[str]] = {}  # why -> what
         self._kept: list[Track] = []
-        self._feeds: dict[int, _Feed] = {}
+        self._feeds: dict[int, Feed] = {}
         self._container: av.container.InputContainer | None = None
         self._held: av.Packet | None = None
         self._packets: Iterator[av.Packet] = iter(())
@@ -96,7 +94,10 @@ class Carried:
             if time_s is not None and (packet.pts or 0) * (packet.time_base or Fraction(1)) > time_s:
                 self._held = packet
                 return
-            self._output.mux(packet)
+            try:
+                self._output.mux(packet)
+            except (av.error.InvalidDataError, av.error.ArgumentError):  # a damaged packet costs no dub
+                self._lose("parts of it are damaged", f"{packet.stream.type} track {packet.stream.index}")
 
     def close(self) -> None:
         if self._container is not None:
@@ -107,7 +108,8 @@ class Carried:
         extras = self._carry.extras
         if self._suffix in QUICKTIME and extras.covers:
             _put_cover(path, extras.covers[0].data, extras.covers[0].mime)
-        self._compare(extras_of(path, self._carry.limits))
+        with suppress(MediaError):  # a kind of file that is written, but not read
+            self._compare(extras_of(path, self._carry.limits))
 
     def _lose(self, why: str, *what: str) -> None:
         if what:
@@ -124,42 +126,50 @@ class Carried:
             stream.discard = Discard.all  # so that MP4 reads no byte of the picture
         for track in wanted:
             stream = self._container.streams[track.index]
-            if (feed := self._feed(track, stream)) is None:
+            feed = None
+            with suppress(*Refused):
+                feed = self._feed(track, stream)
+            if feed is None:
+                self._lose(self._why_not(track, stream), str(track))
                 continue
             feed.out.metadata.update(_tags_for(self._suffix, track.tags))
-            feed.out.disposition = track.disposition & ~Disposition.default if not with_sound else track.disposition
+            is_second = track.kind == "audio" and not with_sound
+            feed.out.disposition = track.disposition & ~Disposition.default if is_second else track.disposition
             stream.discard = Discard.default
             self._feeds[track.index] = feed
             self._kept.append(track)
         self._packets = self._fed()
 
-    def _feed(self, track: Track, stream: Any) -> _Feed | None:
-        """How the track comes into the output; None, and what is lost is known, where it cannot."""
+    def _feed(self, track: Track, stream: Any) -> Feed | None:
+        """How the track comes into the output; None, or one of `Refused`, where it cannot."""
         carry, suffix = self._carry, self._suffix
         if track.kind not in ("audio", "subtitle"):
-            self._lose("tracks of this kind are not taken over", str(track))
             return None
-        taken, delay_s = _is_taken(carry, track, self._output.format.name)
-        span = _Span(carry.first_s, carry.end_s, -_PREROLL_S if suffix in QUICKTIME else -delay_s)
+        taken, delay_s = is_taken(carry.extras.path, carry.limits, track, self._output.format.name)
+        span = Span(carry.first_s, carry.end_s, -PREROLL_S if suffix in QUICKTIME else -delay_s)
         if taken:
             out = self._output.add_stream_from_template(stream, opaque=True)
-            return _Feed(out, span, lambda packet: _copied(packet, span, stream.codec_context))
-        elif stream.codec_context is None:
-            self._lose("there is no decoder for it", str(track))
-        elif track.kind == "audio":
+            return Feed(out, span, lambda packet: copied(packet, span, stream.codec_context))
+        if stream.codec_context is None:
+            return None
+        if track.kind == "audio":
             out = sound_encoder(self._output, encoder_for(suffix), stream)
             self.details.append(
                 f"{track} was encoded as {out.codec_context.name}, because {suffix} files do not take it"
             )
-            return _Feed(out, span, _encoding(out, stream, span))
-        elif track.codec in TEXT:
+            return Feed(out, span, encoding(out, stream, span))
+        if track.codec in TEXT:
             out = text_encoder(self._output, suffix, stream)
             if track.codec == "ass":
                 self._lose(f"in {suffix} files they are {out.codec_context.name}", f"styles of {track}")
-            return _Feed(out, span, lambda packet: converted(packet, stream, out))
-        else:
-            self._lose(f"{suffix} files do not take it", str(track))
+            return Feed(out, span, lambda packet: converted(packet, stream, out))
         return None
+
+    def _why_not(self, track: Track, stream: Any) -> str:
+        if track.kind not in ("audio", "subtitle"):
+            return "tracks of this kind are not taken over"
+        unknown = stream.codec_context is None
+        return f"{self._suffix} files do not take {'what has no decoder' if unknown else 'it'}"
 
     def _fed(self) -> Iterator[av.Packet]:
         container = self._container
@@ -170,7 +180,7 @@ class Carried:
             for packet in container.demux(streams):
                 if packet.size and packet.pts is not None:
                     yield from self._feeds[packet.stream.index].of(packet)
-        except (av.error.FFmpegError, OSError) as error:
+        except Refused as error:
             self._lose(f"the target is damaged ({getattr(error, 'strerror', None) or error})", "the rest of its tracks")
         for feed in self._feeds.values():
             yield from feed.rest()
@@ -192,7 +202,7 @@ class Carried:
             return
         if carry.lost:
             self._lose(carry.lost, f"timecode {timecode}")
-        elif not re.fullmatch(r"\d\d:\d\d:\d\d[:;.]\d\d", timecode) or round(rate) not in _RATES:
+        elif not _has_timecode(round(rate), timecode):
             self._lose(f"{float(rate):.5g} frames a second have no timecode", f"timecode {timecode}")
         else:
             picture.metadata["timecode"] = timecode
@@ -219,7 +229,8 @@ class Carried:
         self._lose(why, *(f"the tag {key}" for key in extras.tags if key.lower() not in tags))
         if self._carry.lost:
             return
-        for was, now in zip(self._kept, made.tracks[-len(self._kept) :], strict=False):
+        tracks = sorted((*made.tracks, *([made.sound] if made.sound else [])), key=lambda track: track.index)
+        for was, now in zip(self._kept, tracks[-len(self._kept) :], strict=False):
             for key in ("title", "language"):
                 want = was.tags.get(key, "")
                 if want not in ("", "und", now.tags.get(key, "")):
@@ -230,132 +241,21 @@ class Carried:
             self._lose(f"{self._suffix} files hold none", _chapters(extras))
 
 
+def _has_timecode(rate: int, timecode: str) -> bool:
+    """Whether frames at this rate can be counted so; drop-frame counting is for multiples of 30 only."""
+    parts = re.fullmatch(r"\d\d:\d\d:\d\d([:;.])\d\d", timecode)
+    return parts is not None and rate in _RATES and (parts[1] == ":" or rate % 30 == 0)
+
+
 def _chapters(extras: Extras) -> str:
     return f"{len(extras.chapters)} chapter{'s' if len(extras.chapters) > 1 else ''}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """The part of the target's time that is taken over: from `first_s`, which becomes 0, to `end_s` after it. floor_s:
-    what lies before this, after the shift, is left out."""
-
-    first_s: Fraction
-    end_s: Fraction | None
-    floor_s: Fraction
-
-
-class _Feed:
-    """One track on its way: packets of the target in, packets of the output out, in order and within the span."""
-
-    def __init__(self, out: Any, span: _Span, make: Callable[[av.Packet | None], Iterator[av.Packet]]) -> None:
-        self.out, self._span, self._make = out, span, make
-        self._last: int | None = None
-
-    def of(self, packet: av.Packet) -> Iterator[av.Packet]:
-        """What this packet of the target becomes."""
-        base, span = packet.time_base or Fraction(1), self._span
-        packet.pts = (packet.pts or 0) - round(span.first_s / base)
-        packet.dts = packet.pts if packet.dts is None else packet.dts - round(span.first_s / base)
-        start_s, length = packet.pts * base, packet.duration or 0
-        if start_s + length * base <= span.floor_s or (start_s < span.floor_s and self.out.type == "audio"):
-            return
-        if span.end_s is not None and start_s >= span.end_s:
-            return
-        yield from self._ordered(self._make(packet))
-
-    def rest(self) -> Iterator[av.Packet]:
-        """What is left when the target has ended."""
-        yield from self._ordered(self._make(None))
-
-    def _ordered(self, packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
-        """The packets with times that only rise, as containers want them."""
-        for packet in packets:
-            if packet.dts is not None and self._last is not None and packet.dts <= self._last:
-                if self.out.type == "audio":
-                    continue
-                packet.dts = packet.pts = self._last + 1
-            self._last = self._last if packet.dts is None else packet.dts
-            packet.stream = self.out
-            yield packet
-
-
-def _copied(packet: av.Packet | None, span: _Span, context: Any) -> Iterator[av.Packet]:
-    """The packet as it is, cut where the span ends."""
-    if packet is None or (packet.size <= 2 and context is not None and context.name == "mov_text"):
-        return  # the pauses between subtitles, which the writer puts in itself
-    base, is_sound = packet.time_base or Fraction(1), context is not None and context.type == "audio"
-    if packet.pts is not None and packet.pts < 0 and not is_sound:
-        packet.duration, packet.pts, packet.dts = (packet.duration or 0) + packet.pts, 0, 0
-    if is_sound:
-        packet.duration = max(1, (packet.duration or 0) - round(padding_s(packet) / base))
-    if span.end_s is not None:
-        left = int(span.end_s / base) - (packet.pts or 0)
-        if left < (packet.duration or 0):
-            packet = shortened(packet, max(1, left), context) if is_sound else _ending(packet, max(1, left))
-    yield packet
-
-
-def _ending(packet: av.Packet, length: int) -> av.Packet:
-    packet.duration = length
-    return packet
-
-
-def _encoding(out: Any, stream: Any, span: _Span) -> Callable[[av.Packet | None], Iterator[av.Packet]]:
-    """A way to encode a sound track anew, its samples at their times."""
-    rate = stream.codec_context.sample_rate
-
-    def make(packet: av.Packet | None) -> Iterator[av.Packet]:
-        try:
-            frames = stream.codec_context.decode(packet)
-        except av.error.FFmpegError:
-            frames = []  # damaged: a hole in the sound, as everywhere
-        for frame in frames:
-            if (kept := _within(frame, rate, span.end_s)) is not None:
-                yield from out.encode(kept)
-        if packet is None:
-            yield from out.encode(None)
-
-    return make
-
-
-def _within(frame: av.AudioFrame, rate: int, end_s: Fraction | None) -> av.AudioFrame | None:
-    """The samples from 0 up to the end, at their time in samples; None where there are none."""
-    if frame.pts is None or frame.time_base is None:
-        return None
-    at = round(frame.pts * frame.time_base * rate)
-    left = frame.samples if end_s is None else min(frame.samples, round(end_s * rate) - at)
-    kept = cut(finite(interleaved(frame)), max(0, -at), left)
-    if kept is not None:
-        kept.pts, kept.time_base = max(0, at), Fraction(1, rate)
-    return kept
-
-
-def _is_taken(carry: Carry, track: Track, form: str) -> tuple[bool, Fraction]:
-    """Whether files of this form take the track as it is, tried with its first packet, as some say so only then; and
-    the decoder's delay that its file states, in seconds: so much sound may lie before 0."""
-    delay_s = Fraction(0)
-    with open_video(carry.extras.path, carry.limits) as source:
-        stream: Any = source.streams[track.index]
-        try:
-            packet = next((packet for packet in source.demux(stream) if packet.size), None)
-            if packet is not None and packet.pts is not None:
-                if track.codec == "opus" or "matroska" in source.format.name:
-                    delay_s = min(_PREROLL_S, max(Fraction(0), -packet.pts * (packet.time_base or Fraction(1))))
-                packet.pts = packet.dts = 0
-            with av.open(io.BytesIO(), "w", format=form) as trial:
-                out = trial.add_stream_from_template(stream, opaque=True)
-                trial.start_encoding()
-                if packet is not None:
-                    packet.stream = out
-                    trial.mux(packet)
-        except Refused:
-            return False, Fraction(0)
-    return True, delay_s
 
 
 def _tags_for(suffix: str, tags: dict[str, str]) -> dict[str, str]:
     """A track's tags as the container spells them."""
     kept = {key: value for key, value in tags.items() if key not in ("creation_time", "handler_name")}
+    if kept.get("language") == "und":
+        del kept["language"]
     handler = tags.get("handler_name", "")
     if suffix in QUICKTIME and handler and handler not in _USUAL_HANDLERS:
         kept["handler_name"] = handler
@@ -382,10 +282,11 @@ def name_speech(speech: Any, replaced: Track | None, own: dict[str, str], suffix
 def _put_cover(path: Path, data: bytes, mime: str) -> None:
     """Writes the picture over its placeholder among the tags of an MP4 or MOV file, as a value of its type."""
     with path.open("r+b") as file:
-        head, at = file.read(1 << 26), -1
-        at = head.find(_PLACEHOLDER.encode() * len(data))
+        tables = next(((at, size) for name, at, size in outer_boxes(file) if name == b"moov"), (0, 0))
+        file.seek(tables[0])
+        at = file.read(tables[1]).find(_PLACEHOLDER.encode() * len(data))
         if at >= 8:
-            file.seek(at - 8)
+            file.seek(tables[0] + at - 8)
             file.write((14 if mime == "image/png" else 13).to_bytes(4, "big"))
-            file.seek(at)
+            file.seek(tables[0] + at)
             file.write(data)

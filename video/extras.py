@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,6 @@ import av.error
 import av.stream
 from av.stream import Disposition
 
-from media import MediaError
 from media.container import InputLimits
 from media.credentials import Credentials, credentials_of
 from video.languages import term_of
@@ -154,14 +154,12 @@ def _covers(container: av.container.InputContainer) -> tuple[Attachment, ...]:
     }
     if not covers:
         return ()
-    try:
+    with suppress(av.error.FFmpegError, OSError):  # a damaged cover costs no dub
         for packet in container.demux([container.streams[index] for index in covers]):
             if packet.size and covers[packet.stream.index] is None:
                 covers[packet.stream.index] = _cover(packet)
             if all(covers.values()):
                 break
-    except (av.error.FFmpegError, OSError) as error:
-        raise MediaError(f"{container.name} is damaged ({error}). Copy it again.") from error
     return tuple(cover for cover in covers.values() if cover)
 
 

@@ -12,16 +12,18 @@ import av.error
 
 #: Codecs that can be read as text, by FFmpeg's names.
 TEXT = ("mov_text", "subrip", "ass", "webvtt", "text")
-_ENCODER = {".mkv": "subrip", ".webm": "webvtt"}
+_ENCODER = {".mp4": "mov_text", ".m4v": "mov_text", ".mov": "mov_text", ".mkv": "subrip", ".webm": "webvtt"}
 _BASE = Fraction(1, 1000)
 
 
 def text_encoder(output: av.container.OutputContainer, suffix: str, source: Any) -> Any:
     """A stream of the text codec that files with this ending take, in the styles of `source`. ValueError, FFmpegError:
     there is none."""
+    if suffix not in _ENCODER:
+        raise ValueError(f"{suffix} files hold no text")
     if not source.codec_context.is_open:
         source.codec_context.open()  # only then are the styles known
-    out: Any = output.add_stream(_ENCODER.get(suffix, "mov_text"))
+    out: Any = output.add_stream(_ENCODER[suffix])
     out.codec_context.subtitle_header = source.codec_context.subtitle_header
     out.codec_context.time_base = out.time_base = _BASE
     return out

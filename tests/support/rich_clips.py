@@ -56,6 +56,7 @@ def rich_clip(
         sounds[0].disposition = Disposition.default
         sounds[1].disposition = Disposition.comment
         text = _add_text(out, subtitles or ("subrip" if mkv else "mov_text"))
+        text.disposition = Disposition.default | Disposition.forced
         cover = None if mkv else _add_cover(out)
         if mkv:
             out.add_attachment("cover.png", "image/png", PNG)

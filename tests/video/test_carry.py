@@ -11,9 +11,9 @@ from av.stream import Disposition
 
 from tests.support.rich_clips import CHAPTERS, CLICK_S, FONT, PNG, SUBTITLES, TAGS, click_of, rich_clip, shown_texts
 from tests.support.video_clips import click_file, pictures
-from video.carry import Carry
+from video.carry import Carry, name_speech
 from video.clock import FrameClock
-from video.extras import extras_of
+from video.extras import Track, extras_of
 from video.probe import probe
 from video.ranges import RangedWriter
 from video.write import VideoWriter
@@ -101,13 +101,27 @@ def test_what_webm_cannot_hold_is_converted_or_named(tmp_path):
 
 def test_marks_that_mov_cannot_say_are_named(tmp_path):
     facts = write(rich_clip(tmp_path / "t.mp4"), tmp_path / "o.mov")
-    assert any("the mark 'comment' of sound (deu, aac)" in note for note in facts.notes)
+    assert facts.notes == (
+        "not taken over from the target: the mark 'comment' of sound (deu, aac), the mark 'forced' of subtitles (eng, "
+        "mov_text): .mov files do not say it",
+    )
 
 
-def test_marks_are_kept_where_they_can_be(tmp_path):
-    write(rich_clip(tmp_path / "t.mp4"), tmp_path / "o.mp4", speech=click_file(tmp_path / "s.wav", "pcm_s16le"))
-    with av.open(str(tmp_path / "o.mp4")) as media:
-        assert [s.disposition for s in media.streams.audio] == [Disposition.default, Disposition.comment]
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_marks_are_kept_where_they_can_be(tmp_path, suffix):
+    speech, out = click_file(tmp_path / "s.wav", "pcm_s16le"), tmp_path / f"o{suffix}"
+    write(rich_clip(tmp_path / f"t{suffix}"), out, speech=speech)
+    with av.open(str(out)) as media:
+        assert [track.disposition for track in media.streams.audio] == [Disposition.default, Disposition.comment]
+        assert media.streams.subtitles[0].disposition == Disposition.default | Disposition.forced
+
+
+def test_a_recording_is_never_marked_as_the_original(tmp_path):
+    replaced = Track(1, "audio", "aac", {}, int(Disposition.original | Disposition.default | Disposition.forced))
+    with av.open(str(tmp_path / "o.mkv"), "w") as out:
+        speech = out.add_stream("aac", rate=48000)
+        name_speech(speech, replaced, {}, ".mkv")
+        assert speech.disposition == Disposition.default | Disposition.forced
 
 
 def test_without_speech_the_targets_own_sound_stays(tmp_path):
