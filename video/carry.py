@@ -229,7 +229,8 @@ class Carried:
         self._lose(why, *(f"the tag {key}" for key in extras.tags if key.lower() not in tags))
         if self._carry.lost:
             return
-        tracks = sorted((*made.tracks, *([made.sound] if made.sound else [])), key=lambda track: track.index)
+        found: list[Track] = [*made.tracks, *([made.sound] if made.sound else [])]
+        tracks = sorted(found, key=lambda track: track.index)
         for was, now in zip(self._kept, tracks[-len(self._kept) :], strict=False):
             for key in ("title", "language"):
                 want = was.tags.get(key, "")
