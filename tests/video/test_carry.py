@@ -99,6 +99,21 @@ def test_what_webm_cannot_hold_is_converted_or_named(tmp_path):
     assert "cover art cover.png, font.ttf: .webm" in facts.notes[0]
 
 
+@pytest.mark.parametrize("sound,suffix", [("libopus", ".mkv"), ("aac", ".mkv"), ("aac", ".mp4"), ("pcm_s16le", ".mov")])
+def test_a_copied_sound_loses_no_packet(tmp_path, sound, suffix):
+    target, out = rich_clip(tmp_path / f"t{suffix}", sound=sound), tmp_path / f"o{suffix}"
+    write(target, out)
+    for index in (1, 2):
+        was, now = packets(target, index), packets(out, index)
+        assert [data for data, _ in now] == [data for data, _ in was]
+        assert np.abs(np.subtract([time for _, time in now], [time for _, time in was])).max() < 0.001
+
+
+def packets(path, index):
+    with av.open(str(path)) as media:
+        return [(bytes(p), float(p.pts * p.time_base)) for p in media.demux(media.streams[index]) if p.size]
+
+
 def test_marks_that_mov_cannot_say_are_named(tmp_path):
     facts = write(rich_clip(tmp_path / "t.mp4"), tmp_path / "o.mov")
     assert facts.notes == (
