@@ -1,5 +1,5 @@
-"""What the tables of an MP4 file state, read before FFmpeg does: it takes memory for every sample that is stated,
-wherever it may lie."""
+"""The boxes of an MP4 file, and what its tables state, read before FFmpeg does: it takes memory for every sample that
+is stated, wherever it may lie."""
 
 from __future__ import annotations
 
@@ -43,3 +43,22 @@ def _counts(file: BinaryIO, at: int, end: int, depth: int = 0) -> Iterator[int]:
                 file.seek(body + _COUNT_AT[name])
                 yield struct.unpack(">I", file.read(4))[0]
             at += size
+
+
+def outer_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """(name, place, size) of the outermost boxes of an MP4 file, at most 4096 of them; of another file, nonsense or
+    none."""
+    at, n_bytes = 0, os.fstat(file.fileno()).st_size
+    for _ in range(4096):
+        file.seek(at)
+        head = file.read(16)
+        if len(head) < 8:
+            return
+        size, name = struct.unpack(">I4s", head[:8])
+        if size == 1 and len(head) == 16:
+            (size,) = struct.unpack(">Q", head[8:])
+        size = min(size, n_bytes - at) if size else n_bytes - at
+        if size < 8:
+            return
+        yield name, at, size
+        at += size

@@ -34,12 +34,13 @@ _BIT_RATE = 192_000  # of AAC, per channel up to two
 
 
 class SpeechTrack:
-    """Adds a sound track to an open output container and feeds it on demand. how: "copied" or "encoded"."""
+    """Adds a sound track to an open output container and feeds it on demand. how: "copied" or "encoded"; stream: in the
+    output; tags: those of the speech's own track; details: how it is written, for who asks."""
 
     def __init__(
         self, path: Path, output: av.container.OutputContainer, suffix: str, end_s: Fraction | None, limits: InputLimits
     ) -> None:
-        self.notes: list[str] = []
+        self.notes, self.details = list[str](), list[str]()
         self._output, self._end_s = output, end_s
         self._path = path
         self._container = open_speech(path, limits)
@@ -51,23 +52,22 @@ class SpeechTrack:
         codec = self._track.codec_context.name.removesuffix("float")
         self.how = "copied" if codec in COPIED.get(suffix, ()) else "encoded"
         self._held: av.Packet | None = None
-        self._stream: Any
+        self.tags: dict[str, str] = dict(self._track.metadata)
+        self.stream: Any
         if self.how == "copied":
             first = _first_sample_s(path, limits)
-            self._stream = output.add_stream_from_template(self._track)
+            self.stream = output.add_stream_from_template(self._track)
             self._shift = round(first / self._track.time_base)
             self._packets = self._copied()
         else:
-            name = "libopus" if suffix == ".webm" else "aac"
-            layout = self._track.codec_context.layout
-            self._stream = output.add_stream(name, rate=_supported_rate(name, self._track.codec_context.sample_rate))
-            # WAV files often do not say which channel is which.
-            self._stream.codec_context.layout = LAYOUTS.get(layout.nb_channels, "stereo")
-            if layout.nb_channels not in LAYOUTS:
-                self.notes.append(f"the {layout.nb_channels} channels of the speech were mixed down to stereo")
-            self._stream.codec_context.bit_rate = _BIT_RATE * min(2, layout.nb_channels)
+            name, n_channels = encoder_for(suffix), self._track.codec_context.layout.nb_channels
+            self.stream = sound_encoder(output, name, self._track)
+            if n_channels not in LAYOUTS:
+                self.notes.append(f"the {n_channels} channels of the speech were mixed down to stereo")
             self._packets = self._encoded()
-            self.notes.append(f"speech ({codec}) was encoded as {name}, because {suffix} files do not take it as it is")
+            self.details.append(
+                f"speech ({codec}) was encoded as {name}, because {suffix} files do not take it as it is"
+            )
 
     def mux_until(self, time_s: Fraction | None) -> None:
         """Muxes the sound up to this time; None = all that is left."""
@@ -90,29 +90,17 @@ class SpeechTrack:
                 continue
             packet.pts = None if packet.pts is None else packet.pts - self._shift
             packet.dts = None if packet.dts is None else packet.dts - self._shift
-            packet.duration = max(1, (packet.duration or 0) - round(_padding(packet) / self._track.time_base))
+            packet.duration = max(1, (packet.duration or 0) - round(padding_s(packet) / self._track.time_base))
             if self._end_s is not None and packet.pts is not None:
                 left = int(self._end_s / packet.time_base) - packet.pts
                 if left <= 0:
                     return
                 if left < packet.duration:
-                    packet = self._shortened(packet, left)
+                    packet = shortened(packet, left, self._track.codec_context)
             if self._track.codec_context.name == "pcm_f32le":
                 packet = _numbers_only(packet)
-            packet.stream = self._stream
+            packet.stream = self.stream
             yield packet
-
-    def _shortened(self, packet: av.Packet, left: int) -> av.Packet:
-        """The packet's first `left` ticks. Uncompressed sound is cut there; of other codecs only the duration says
-        so."""
-        if self._track.codec_context.name in _PCM:
-            whole = packet
-            n_bytes = packet.size * left // (packet.duration or 1)
-            frame_bytes = self._track.codec_context.format.bytes * self._track.codec_context.layout.nb_channels
-            packet = av.Packet(bytes(whole)[: n_bytes - n_bytes % frame_bytes])
-            packet.pts, packet.dts, packet.time_base = whole.pts, whole.dts, whole.time_base
-        packet.duration = left
-        return packet
 
     def _encoded(self) -> Iterator[av.Packet]:
         rate = self._track.codec_context.sample_rate
@@ -126,17 +114,44 @@ class SpeechTrack:
                     "WAV."
                 )
             if left is not None and n_done + frame.samples > left:
-                frame = _cut(frame, left - n_done)
+                frame = cut(frame, 0, left - n_done)
             if frame is None:
                 break
-            frame = _finite(frame)
+            frame = finite(frame)
             frame.pts, frame.time_base = n_done, Fraction(1, rate)
             n_done += frame.samples
-            yield from self._stream.encode(frame)
-        yield from self._stream.encode(None)
+            yield from self.stream.encode(frame)
+        yield from self.stream.encode(None)
 
 
-def _padding(packet: av.Packet) -> Fraction:
+def encoder_for(suffix: str) -> str:
+    """The encoder of sound that a file with this ending does not take as it is."""
+    return "libopus" if suffix == ".webm" else "aac"
+
+
+def sound_encoder(output: av.container.OutputContainer, name: str, track: Any) -> Any:
+    """A stream of this encoder at the rate and with the channels of `track`, or the nearest that it takes."""
+    n_channels = track.codec_context.layout.nb_channels
+    stream: Any = output.add_stream(name, rate=_supported_rate(name, track.codec_context.sample_rate))
+    # WAV files often do not say which channel is which.
+    stream.codec_context.layout = LAYOUTS.get(n_channels, "stereo")
+    stream.codec_context.bit_rate = _BIT_RATE * min(2, n_channels)
+    return stream
+
+
+def shortened(packet: av.Packet, left: int, context: Any) -> av.Packet:
+    """The packet's first `left` ticks. Uncompressed sound is cut there; of other codecs only the duration says so."""
+    if context.name in _PCM:
+        whole = packet
+        n_bytes = packet.size * left // (packet.duration or 1)
+        frame_bytes = context.format.bytes * context.layout.nb_channels
+        packet = av.Packet(bytes(whole)[: n_bytes - n_bytes % frame_bytes])
+        packet.pts, packet.dts, packet.time_base = whole.pts, whole.dts, whole.time_base
+    packet.duration = left
+    return packet
+
+
+def padding_s(packet: av.Packet) -> Fraction:
     """Seconds at the packet's end that its file says are not part of the recording."""
     for side in packet.iter_sidedata():
         if side.data_type == "skip_samples":
@@ -177,7 +192,7 @@ def _silenced(values: np.ndarray) -> np.ndarray | None:
     return None if good.all() else np.where(good, values, values.dtype.type(0))
 
 
-def _finite(frame: av.AudioFrame) -> av.AudioFrame:
+def finite(frame: av.AudioFrame) -> av.AudioFrame:
     """The frame with silence where a sample is not a number, or beyond all sound."""
     if frame.format.name[:3] not in ("flt", "dbl") or (values := _silenced(frame.to_ndarray())) is None:
         return frame
@@ -187,7 +202,7 @@ def _finite(frame: av.AudioFrame) -> av.AudioFrame:
 
 
 def _numbers_only(packet: av.Packet) -> av.Packet:
-    """`_finite` of an uncompressed packet of 32-bit floats."""
+    """`finite` of an uncompressed packet of 32-bit floats."""
     if (values := _silenced(np.frombuffer(bytes(packet)[: packet.size - packet.size % 4], "<f4"))) is None:
         return packet
     out = av.Packet(values.tobytes())
@@ -195,14 +210,15 @@ def _numbers_only(packet: av.Packet) -> av.Packet:
     return out
 
 
-def _cut(frame: av.AudioFrame, n: int) -> av.AudioFrame | None:
-    """The first n samples; None where there are none."""
-    if n <= 0:
+def cut(frame: av.AudioFrame, first: int, last: int) -> av.AudioFrame | None:
+    """The samples from `first` to before `last`; None where there are none."""
+    if last <= first:
         return None
-    width = n if frame.format.is_planar else n * frame.layout.nb_channels
-    out = av.AudioFrame.from_ndarray(
-        frame.to_ndarray()[:, :width].copy(), format=frame.format.name, layout=frame.layout.name
-    )
+    if first == 0 and last == frame.samples:
+        return frame
+    width = 1 if frame.format.is_planar else frame.layout.nb_channels
+    samples = frame.to_ndarray()[:, first * width : last * width].copy()
+    out = av.AudioFrame.from_ndarray(samples, format=frame.format.name, layout=frame.layout.name)
     out.sample_rate = frame.sample_rate
     return out
 

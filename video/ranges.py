@@ -19,6 +19,7 @@ import torch
 from media import MediaError
 from media.atomic import atomic_write
 from media.container import InputLimits, open_media
+from video.carry import Carry
 from video.clock import FrameClock
 from video.write import VideoWriter, WrittenVideo
 
@@ -43,6 +44,8 @@ class RangedWriter:
         metadata: dict[str, str] | None = None,
         rate: Fraction | None = None,
         limits: InputLimits = InputLimits(),
+        carry: Carry | None = None,
+        language: str = "",
         **picture: Any,
     ) -> None:
         self.path, self.clock, self._rate = Path(path), clock, rate or clock.rate
@@ -50,7 +53,15 @@ class RangedWriter:
         self._folder, self._picture = Path(folder), picture
         self._ranges = [(first, min(first + range_rows, len(clock))) for first in range(0, len(clock), range_rows)]
         self._joined = _Joined(
-            self.path, clock=clock, speech=speech, audio_end_s=audio_end_s, metadata=metadata, limits=limits, **picture
+            self.path,
+            clock=clock,
+            speech=speech,
+            audio_end_s=audio_end_s,
+            metadata=metadata,
+            limits=limits,
+            carry=carry,
+            language=language,
+            **picture,
         )
         self._writer: VideoWriter | None = None
         self._row, self.todo = 0, list[slice]()
@@ -132,7 +143,8 @@ class _Joined(VideoWriter):
         with _opened(self._files[0], self._limits) as first:
             template = first.streams.video[0]
             self._extradata, self._pix_fmt = template.codec_context.extradata, template.codec_context.pix_fmt
-            stream = self._container.add_stream_from_template(template)
+            no_encoder = template.codec_context.name == "libdav1d"  # has the name of its decoder only
+            stream = self._container.add_stream_from_template(template, opaque=no_encoder)
         stream.time_base = self.clock.base
         return stream
 
@@ -148,10 +160,8 @@ class _Joined(VideoWriter):
             packet.dts = ticks[i - delay] if i >= delay else ticks[0] - (delay - i) * step
             packet.stream = self._video
             self._container.mux(packet)
-            if self._speech is not None:
-                self._speech.mux_until(ticks[row] * self.clock.base)
-        if self._speech is not None:
-            self._speech.mux_until(None)
+            self._mux_beside(ticks[row] * self.clock.base)
+        self._mux_beside(None)
 
     def _same_kind(self, file: Path) -> Iterator[av.Packet]:
         with _opened(file, self._limits) as container:

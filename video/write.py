@@ -21,8 +21,11 @@ import torch
 from media import MediaError
 from media.atomic import commit, part_path, remove_part, remove_stale
 from media.container import InputLimits
+from video.carry import QUICKTIME, Carried, Carry, name_speech
 from video.clock import FrameClock
+from video.codecs import encoder_of, failed, preset_options, unknown_codec, wrong_setting
 from video.colour import FULL, RGB, ColourTags, Converter
+from video.extras import own_tags
 from video.mux import SpeechTrack
 
 #: Encoder -> (pixel format, the same for odd sizes, name of its quality option, further options).
@@ -30,6 +33,7 @@ ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
     # Without this x264's fastest routines give the same frames other bytes now and then, and on another machine.
     "libx264": ("yuv420p", "yuv444p", "crf", {"x264-params": "cpu-independent=1"}),
     "libx265": ("yuv420p", "yuv444p", "crf", {"x265-params": "log-level=error"}),
+    "libsvtav1": ("yuv420p", "yuv420p", "crf", {}),
     "libvpx-vp9": ("yuv420p", "yuv420p", "crf", {"b": "0", "row-mt": "1"}),
     "h264_nvenc": ("yuv420p", "yuv444p", "cq", {"rc": "vbr"}),
     "hevc_nvenc": ("yuv420p", "yuv444p", "cq", {"rc": "vbr"}),
@@ -37,7 +41,6 @@ ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
     "ffv1": ("bgr0", "bgr0", None, {"level": "3", "slices": "4"}),
 }
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-_PRESET_ENCODERS = ("libx264", "libx265")
 _LEFT_ENCODERS = ("libx264", "libx265", "h264_nvenc", "hevc_nvenc")
 
 
@@ -48,7 +51,8 @@ def available_encoders() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class WrittenVideo:
-    """What was written. audio: "copied", "encoded" or "none"; notes: what the user should know."""
+    """What was written. audio: "copied", "encoded" or "none"; notes: what the user should know; details: what who
+    asks may know."""
 
     path: Path
     n_frames: int
@@ -57,6 +61,7 @@ class WrittenVideo:
     colour: ColourTags
     audio: str
     notes: tuple[str, ...]
+    details: tuple[str, ...] = ()
 
 
 class VideoWriter:
@@ -68,7 +73,8 @@ class VideoWriter:
 
     colour: the target's tags; unsaid ones are filled in by size, and written. Speech is copied packet by packet where
     the container allows, otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the
-    encoder is told; None = the clock's. limits: of the speech's file."""
+    encoder is told; None = the clock's. limits: of the speech's file. carry: what is taken over from the target;
+    language: of the speech, three letters, empty = as its file says, else as the track that it replaces."""
 
     def __init__(
         self,
@@ -78,7 +84,7 @@ class VideoWriter:
         height: int,
         clock: FrameClock,
         colour: ColourTags = ColourTags(),
-        codec: str = "libx264",
+        codec: str = "auto",
         crf: int = 16,
         preset: str = "veryfast",
         speech: str | Path | None = None,
@@ -87,17 +93,20 @@ class VideoWriter:
         sample_aspect: Fraction | None = None,
         rate: Fraction | None = None,
         limits: InputLimits = InputLimits(),
+        carry: Carry | None = None,
+        language: str = "",
     ) -> None:
         self.path = Path(path)
         self.width, self.height, self.clock = width, height, clock
         self.todo = [slice(0, len(clock))]  #: the rows that are to be written, in order
         self._facts: WrittenVideo | None = None
-        self._codec, self._crf, self._preset = codec, crf, preset
+        self._codec, self._crf, self._preset = encoder_of(codec, self.path.suffix), crf, preset
         self._colour = colour.resolved(width, height)
         self._speech_path = None if speech is None else Path(speech)
         self._audio_end_s, self._metadata, self._aspect = audio_end_s, dict(metadata or {}), sample_aspect
         self._rate = (rate or clock.rate).limit_denominator(1001)
-        self._limits, self._notes = limits, list[str]()
+        self._limits, self._notes, self._details = limits, list[str](), list[str]()
+        self._carry, self._language = carry, language
         self._check()
         self._part = part_path(self.path)
 
@@ -109,13 +118,14 @@ class VideoWriter:
         if not os.access(self.path.parent, os.W_OK):
             raise MediaError(f"{self.path}: the folder {self.path.parent} may not be written to. Choose another one.")
         if self._codec not in available_encoders():
-            raise MediaError(
-                f"Encoder {self._codec!r} is not available here. Choose one of: {', '.join(available_encoders())}."
-            )
+            raise MediaError(f"{self.path}: {unknown_codec(self._codec, available_encoders())}")
+        if sentence := wrong_setting(self._codec, self._crf, self._preset):
+            raise MediaError(f"{self.path}: {sentence}")
 
     def __enter__(self) -> VideoWriter:
         self._container: Any = None  # PyAV's streams have no common type
         self._speech: SpeechTrack | None = None
+        self._carried: Carried | None = None
         self._queue: queue.Queue = queue.Queue(maxsize=3)
         self._failed: BaseException | None = None
         self._written = 0
@@ -164,8 +174,13 @@ class VideoWriter:
             self._thread.join()
         self._raise_failure()
         audio = "none" if self._speech is None else self._speech.how
+        carried = self._carried
         self._close()
         try:
+            if carried is not None:
+                carried.complete(self._part)
+                self._notes += carried.notes
+                self._details += carried.details
             n_bytes = self._part.stat().st_size
             commit(self._part, self.path)
         except OSError as error:
@@ -173,7 +188,14 @@ class VideoWriter:
                 f"{self.path} could not be completed ({error.strerror or error}). Check free disk space and the folder."
             ) from error
         self._facts = WrittenVideo(
-            self.path, self._written, n_bytes, self._pix_fmt, self._colour, audio, tuple(self._notes)
+            self.path,
+            self._written,
+            n_bytes,
+            self._pix_fmt,
+            self._colour,
+            audio,
+            tuple(self._notes),
+            tuple(self._details),
         )
 
     def _offer(self, item: np.ndarray | None) -> None:
@@ -199,7 +221,7 @@ class VideoWriter:
         # Bit-exact: without a random number in each file.
         options = (
             {"movflags": "use_metadata_tags+faststart"}
-            if self.path.suffix.lower() in (".mp4", ".mov", ".m4v")
+            if self.path.suffix.lower() in QUICKTIME
             else {"fflags": "+bitexact"}
         )
         try:
@@ -211,23 +233,33 @@ class VideoWriter:
             ) from error
         try:
             self._video = self._add_picture()
+            if self.path.suffix.lower() in QUICKTIME and self._video.codec_context.codec.canonical_name == "hevc":
+                self._video.codec_context.codec_tag = "hvc1"  # Apple's players know no other
             if self._speech_path is not None:
                 self._speech = SpeechTrack(
                     self._speech_path, self._container, self.path.suffix.lower(), self._audio_end_s, self._limits
                 )
                 self._notes += self._speech.notes
+                self._details += self._speech.details
             self._container.metadata.update(self._metadata)
+            self._add_carried()
             self._container.start_encoding()
         except (av.error.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             if getattr(error, "errno", None) in _DISK:
                 raise MediaError(f"{self.path} could not be written ({reason}). Check free disk space.") from error
-            others = ", ".join(name for name in available_encoders() if name != self._codec)
-            raise MediaError(
-                f"{self.path}: encoder {self._codec} at {self.width}x{self.height} fails in a {self.path.suffix} file "
-                f"({reason}). "
-                f"Try .mp4 with libx264, or one of: {others}."
-            ) from error
+            size, others = (self.width, self.height), available_encoders()
+            raise MediaError(f"{self.path}: {failed(self._codec, size, self.path.suffix, reason, others)}") from error
+
+    def _add_carried(self) -> None:
+        """What is taken over from the target, and the name of the speech's track."""
+        carry, suffix = self._carry, self.path.suffix.lower()
+        speech = None if self._speech is None else self._speech.stream
+        if self._speech is not None:
+            replaced = None if carry is None else carry.extras.sound
+            name_speech(speech, replaced, own_tags(self._speech.tags), suffix, self._language)
+        if carry is not None:
+            self._carried = Carried(carry, self._container, suffix, self._video, speech, self._rate)
 
     def _add_picture(self) -> av.video.stream.VideoStream:
         even, odd, quality, options = ENCODERS[self._codec]
@@ -244,8 +276,7 @@ class VideoWriter:
         options = dict(options)
         if quality:
             options[quality] = str(self._crf)
-        if self._codec in _PRESET_ENCODERS:
-            options["preset"] = self._preset
+        options |= preset_options(self._codec, self._preset)
         stream = self._container.add_stream(self._codec, rate=self._rate, options=options)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = self.width, self.height, self._pix_fmt
@@ -274,13 +305,17 @@ class VideoWriter:
                 frame = convert.frame(picture, self._pix_fmt)
                 frame.pts, frame.time_base = int(ticks[row]), self.clock.base
                 self._mux(self._video.encode(frame), durations)
-                if self._speech is not None:
-                    self._speech.mux_until(int(ticks[row]) * self.clock.base)
+                self._mux_beside(int(ticks[row]) * self.clock.base)
                 row += 1
         if row == len(self.clock):
             self._mux(self._video.encode(None), durations)
-            if self._speech is not None:
-                self._speech.mux_until(None)
+            self._mux_beside(None)
+
+    def _mux_beside(self, time_s: Fraction | None) -> None:
+        """Muxes all but the picture up to this time; None = all that is left."""
+        for track in (self._speech, self._carried):
+            if track is not None:
+                track.mux_until(time_s)
 
     def _mux(self, packets: list[av.Packet], durations: dict[int, int]) -> None:
         for packet in packets:
@@ -289,9 +324,10 @@ class VideoWriter:
 
     def _close(self) -> None:
         container, self._container = self._container, None
-        speech, self._speech = self._speech, None
-        if speech is not None:
-            speech.close()
+        speech, carried, self._speech, self._carried = self._speech, self._carried, None, None
+        for track in (speech, carried):
+            if track is not None:
+                track.close()
         if container is not None:
             try:
                 container.close()

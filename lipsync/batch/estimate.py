@@ -11,6 +11,7 @@ from statistics import median
 from lipsync.config.schema import DubConfig
 from lipsync.core.segments import is_about_as_long
 from lipsync.store.receipt import Receipt
+from video.codecs import encoder_of
 
 # CPU seconds, measured with the median texture on targets of 480x270, 360x288 and 1280x720 (one thread, a busy
 # machine): parts up to a fifth off.
@@ -24,7 +25,7 @@ OPEN_S = 1.0  # per job
 BITS_LIKE, LEAST_BITS, MOST_BITS = 1.1, 0.1, 0.8
 #: Of codecs that know no crf; and of the others as a share of libx264's.
 BITS_OF = {"prores_ks": 3.5, "ffv1": 9.0}
-SHARE_OF = {"libx265": 0.7, "hevc_nvenc": 0.9, "libvpx-vp9": 0.9}
+SHARE_OF = {"libx265": 0.7, "libsvtav1": 0.6, "hevc_nvenc": 0.9, "libvpx-vp9": 0.9}
 SOUND_BYTES_S = 24_000  # per second of speech
 #: Receipts that are read to learn from.
 MOST_RECEIPTS = 30
@@ -83,9 +84,9 @@ def seconds_of(video: VideoFacts, rows: int, speech_s: float, config: DubConfig)
 
 def output_bytes(video: VideoFacts, rows: int, config: DubConfig) -> float:
     """Of the video and its receipt."""
-    write = config.write
-    like = min(max(BITS_LIKE * video.bits, LEAST_BITS), MOST_BITS) * SHARE_OF.get(write.codec, 1.0)
-    bits = BITS_OF.get(write.codec) or like * 2 ** ((12 - write.crf) / 6)
+    write, encoder = config.write, encoder_of(config.write.codec, ".mp4")
+    like = min(max(BITS_LIKE * video.bits, LEAST_BITS), MOST_BITS) * SHARE_OF.get(encoder, 1.0)
+    bits = BITS_OF.get(encoder) or like * 2 ** ((12 - write.crf) / 6)
     return rows * (video.mpx * 1e6 * bits / 8 + 16) + rows / video.rate * SOUND_BYTES_S + 8192
 
 

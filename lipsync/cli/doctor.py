@@ -173,6 +173,8 @@ def _codecs() -> Iterator[Finding]:
         ("libx264", True),
         ("aac", True),
         ("libx265", False),
+        ("libvpx-vp9", False),
+        ("libsvtav1", False),
         ("prores_ks", False),
         ("ffv1", False),
         ("h264_nvenc", False),

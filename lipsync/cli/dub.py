@@ -138,11 +138,11 @@ def dub(
         raise UsageError("There is nothing to say. Name a SPEECH, --lips-from VIDEO, or --segments FILE.")
     options = load(config, settings(set_, face_at), named)
     more = tuple(footage or ())
-    _dub(target, speech, out, options, more, lips_from, lips, segments, cast, preview, force, quiet, as_json)
+    _dub(target, speech, out, options, more, lips_from, lips, segments, cast, preview, force, quiet, as_json, verbose)
 
 
 def _dub(
-    target, speech, out, options, footage, lips_from, lips, segments, cast, preview_s, force, quiet, as_json
+    target, speech, out, options, footage, lips_from, lips, segments, cast, preview_s, force, quiet, as_json, verbose
 ) -> None:
     from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_paths, check_readable, receipt_path
@@ -180,7 +180,7 @@ def _dub(
             hook=hook,
             force=force,
         )
-    show(receipt.to_plain(), receipt.summary, as_json, quiet)
+    show(receipt.to_plain(), lambda: receipt.summary(verbose), as_json, quiet)
 
 
 @clear_errors

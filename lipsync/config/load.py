@@ -215,6 +215,8 @@ def _wrong_value(name: str, where: str, value: object, fault: str, info: FieldIn
     if fault in ("greater_than_equal", "less_than_equal"):
         low, high = (next(getattr(m, end) for m in info.metadata if hasattr(m, end)) for end in ("ge", "le"))
         return f"{name}{where} must be from {low} to {high}, not {_shown(value)}."
+    if fault == "string_pattern_mismatch":
+        return f"{name}{where} cannot be {_shown(value)!r}: {info.description}."
     return f"{name}{where} must be {_describe(info.annotation)}, not {_shown(value)!r}."
 
 

@@ -211,9 +211,19 @@ class DoubtConfig:
 class WriteConfig:
     """The output file (video/write.py)."""
 
-    codec: str = "libx264"
-    crf: int = Field(default=12, ge=0, le=63)
-    preset: str = "fast"
+    codec: str = Field(
+        default="auto",
+        description='"h264", "hevc", "vp9", "av1", "prores", "ffv1", or an FFmpeg encoder; "auto" = h264, in WebM vp9',
+    )
+    crf: int = Field(default=12, ge=0, le=63, description="quality, 0 = best; of h264 and hevc up to 51")
+    preset: str = Field(
+        default="fast", description='of h264, hevc and av1: "ultrafast" (large files) to "veryslow" (small)'
+    )
+    language: str = Field(
+        default="",
+        pattern=r"^([a-z]{3})?$",
+        description='of the speech, three letters ("deu"); empty: as its file says, else as the sound that it replaces',
+    )
     range_s: float = Field(
         default=120.0,
         ge=1,

@@ -11,6 +11,8 @@ _VARIABLES = {
     # MediaPipe's own C++ notices would surround our one sentence.
     "GLOG_minloglevel": "2",
     "TF_CPP_MIN_LOG_LEVEL": "3",
+    # And so would the AV1 encoder's.
+    "SVT_LOG": "1",
 }
 #: How many threads libraries take; one each where several processes share the cores.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")

@@ -167,9 +167,8 @@ def _check(
     if not (files or lips_from) or (any(one.speech is None for one in segments) and speech is None):
         raise UsageError("There is nothing to say. Name a SPEECH, or one for each segment, or --lips-from VIDEO.")
     check_paths(target, files, out, footage if lips_from is None else (*footage, lips_from), force)
-    clock = target_stream(target, files, config).clock if prepared is None else prepared.subject.video.clock
+    film = target_stream(target, files, config) if prepared is None else prepared.subject.films[0].stream
     lengths = {path: check_speech(path, config.input_limits) for path in files}
-    check_encoder(out, config.write)
     method = check_texture(config) if prepared is None else prepared.method
     if footage and len({one.person for one in segments}) > 1:
         raise UsageError("--footage shows one person, and several are dubbed: leave it out, or dub them one by one.")
@@ -177,4 +176,5 @@ def _check(
         whole_s = Fraction(0) if lips_from is None else probed(lips_from, config).clock.duration_s
     else:
         whole_s = lengths.get(speech, Fraction(0))
-    return method, script_of(speech, whole_s, clock, config, segments, preview_s)
+    check_encoder(out, config.write, (film.width, film.height))
+    return method, script_of(speech, whole_s, film.clock, config, segments, preview_s)

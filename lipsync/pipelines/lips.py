@@ -100,7 +100,7 @@ def _check(
     kind = lips_format(out, kind, rate)
     check_files([(speech, "speech file"), *([(target, "target video")] if target else [])], [out], force)
     if kind == "mp4":
-        check_encoder(out, config.write)
+        check_encoder(out, config.write, (WIDTH, HEIGHT))
     return kind
 
 

@@ -20,6 +20,7 @@ from lipsync.core.text import readable
 from lipsync.core.texture import TextureMethod
 from lipsync.core.timebase import nominal_rate
 from lipsync.core.types import DubPlan, TargetAnalysis
+from lipsync.pipelines.carried import carry_of, with_targets
 from lipsync.pipelines.doubt import DubDoubt
 from lipsync.pipelines.models import texture_facts
 from lipsync.pipelines.script import Script
@@ -132,10 +133,13 @@ def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
     """The output file: the target's size, clock and colours, the speech, and metadata that say what this video is."""
     stream, plan, write = dub.subject.films[0].stream, dub.plan, dub.config.write
     rate = nominal_rate(plan.clock)
+    metadata, carry = with_targets(_metadata(dub), carry_of(stream, plan, dub.script.config.retime.timeline))
     common: dict[str, Any] = {
         "clock": plan.clock,
         "rate": rate,
-        "metadata": _metadata(dub),
+        "metadata": metadata,
+        "carry": carry,
+        "language": write.language,
         "width": stream.width,
         "height": stream.height,
         "colour": stream.colour,
@@ -211,6 +215,7 @@ def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float]) -> Re
         ],
         doubt=merged_doubt([one.doubt.report() for one in speakers], dub.config.doubt.spans),
         notes=list(dict.fromkeys(notes)),
+        details=list(written.details),
         seconds=seconds,
     )
 

@@ -186,20 +186,20 @@ def check_speech(speech: str | Path, limits: InputLimits) -> Fraction:
     return length_s
 
 
-#: (ending, settings) of files that this process could write.
-_ENCODER_WORKS: set[tuple[str, WriteConfig]] = set()
+#: (ending, settings, size) of files that this process could write.
+_ENCODER_WORKS: set[tuple[str, WriteConfig, tuple[int, int]]] = set()
 
 
-def check_encoder(out: str | Path, write: WriteConfig) -> None:
+def check_encoder(out: str | Path, write: WriteConfig, size: tuple[int, int] = (256, 256)) -> None:
     """MediaError where a file named like `out` cannot be written with these settings: known before the work, not after
-    it. Tried once for each ending and settings."""
-    tried = Path(out).suffix.lower(), write
+    it. Tried once for each ending, settings and size. size: width and height, where they are known."""
+    tried = Path(out).suffix.lower(), write, size
     if tried not in _ENCODER_WORKS:
-        _trial_encode(Path(out), write)
+        _trial_encode(Path(out), write, size)
         _ENCODER_WORKS.add(tried)
 
 
-def _trial_encode(out: Path, write: WriteConfig) -> None:
+def _trial_encode(out: Path, write: WriteConfig, size: tuple[int, int]) -> None:
     import torch
 
     from media import MediaError
@@ -210,10 +210,9 @@ def _trial_encode(out: Path, write: WriteConfig) -> None:
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / out.name
         try:
-            with VideoWriter(
-                trial, width=256, height=256, clock=clock, codec=write.codec, crf=write.crf, preset=write.preset
-            ) as writer:
-                writer.write(torch.zeros((1, 3, 256, 256), dtype=torch.uint8))
+            how = {"codec": write.codec, "crf": write.crf, "preset": write.preset}
+            with VideoWriter(trial, width=size[0], height=size[1], clock=clock, **how) as writer:
+                writer.write(torch.zeros((1, 3, size[1], size[0]), dtype=torch.uint8))
         except MediaError as error:
             raise MediaError(str(error).replace(str(trial), str(out))) from error
 

@@ -155,7 +155,7 @@ class Receipt:
     """Exactly what the JSON file holds, in its order. id: of what it is made from; made_by: versions;
     ai_edited: the label, empty where nothing was changed; changed: [from, to] seconds in which a mouth was drawn;
     people: how many are seen in the target; resting: those whose lips were drawn at rest while others speak;
-    rendered_share: of the rows that were to be dubbed; seconds: by step.
+    rendered_share: of the rows that were to be dubbed; details: what the user need not know; seconds: by step.
 
     A section that a file of another version lacks is empty."""
 
@@ -175,6 +175,7 @@ class Receipt:
     passed_through: list[Span] = field(default_factory=list[Span])
     doubt: Doubt = field(default_factory=Doubt)
     notes: list[str] = field(default_factory=list[str])
+    details: list[str] = field(default_factory=list[str])
     seconds: dict[str, float] = field(default_factory=dict[str, float])
 
     @classmethod
@@ -209,8 +210,8 @@ class Receipt:
         """Nested plain values, ready for JSON in any encoding."""
         return readable(asdict(self))
 
-    def summary(self) -> list[str]:
-        """A few lines for a person."""
+    def summary(self, verbose: bool = False) -> list[str]:
+        """A few lines for a person. verbose: the details too."""
         out = self.output
         return [
             f"{out.path}: {out.frames} frames, {out.duration_s:.2f} s, {percent(self.rendered_share)} dubbed, "
@@ -220,7 +221,7 @@ class Receipt:
             *_of_all_lips(self.speakers),
             *(f"Passed through unchanged: {s.from_s:.2f}-{s.to_s:.2f} s ({s.reason})." for s in self.passed_through),
             *_of_doubt(self.doubt),
-            *(f"Note: {note}" for note in self.notes),
+            *(f"Note: {note}" for note in (*self.notes, *(self.details if verbose else ()))),
         ]
 
     def save(self, path: Path) -> None:

@@ -197,7 +197,7 @@ def test_a_failing_encoder_is_reported_and_leaves_nothing(tmp_path, monkeypatch)
     [
         ("no/such/folder/out.mp4", {}, "does not exist"),
         ("", {}, "is a folder"),
-        ("out.mp4", {"codec": "libx666"}, "Choose one of: .*libx264"),
+        ("out.mp4", {"codec": "libx666"}, "Known: .*libx264"),
         ("out.xyz", {}, "out.xyz"),
         ("out.webm", {"codec": "libx264"}, "libx264"),
         ("out.mp4", {"speech": "/nowhere/s.wav"}, "no such speech file"),

@@ -162,7 +162,7 @@ def test_what_cannot_be_done_is_said_with_its_line(ten_frames, faceless, short_s
         (job(speech, speech), "no picture"),
         (replace(job(good, speech), footage=(str(tmp_path / "text.mp4"),)), "text.mp4"),
         (job(good, speech, "x.xyz"), r"line 2: x\.xyz .*Use .mp4"),
-        (job(good, speech, "x.mp4", write=WriteConfig(codec="libx999")), "Encoder 'libx999' is not available"),
+        (job(good, speech, "x.mp4", write=WriteConfig(codec="libx999")), "no encoder 'libx999'"),
         (job(good, speech, "folder.mp4"), "is a folder"),
         (job(good, speech, "file/x.mp4"), "is no folder"),
         (job(good, speech, "away/x.mp4"), "through a link"),

@@ -35,8 +35,8 @@ class Receipt:
     def to_plain(self):
         return {"made": "é"}
 
-    def summary(self):
-        return ["out.mp4: 10 frames", "all well"]
+    def summary(self, verbose=False):
+        return ["out.mp4: 10 frames", "all well", *(["as aac"] if verbose else [])]
 
 
 @pytest.fixture
@@ -112,6 +112,7 @@ def test_no_option_is_the_default(run, calls):
 def test_summary_on_standard_output_progress_on_standard_error(run, calls):
     result = run("dub", "target.mp4", "speech.wav", "-o", "out.mp4")
     assert result.stdout == "out.mp4: 10 frames\nall well\n" and "dub  10/10" in result.stderr
+    assert run("dub", "target.mp4", "speech.wav", "-o", "2.mp4", "-v").stdout.endswith("all well\nas aac\n")
 
 
 def test_quiet_is_silent(run, calls):

@@ -55,6 +55,7 @@ OTHERS = {
     "network": "paper",
     "encoder": "logmel",
     "blend": "feather",
+    "language": "deu",
 }
 
 
@@ -101,6 +102,7 @@ def test_toml_text_explains(tmp_path):
         ("writ.crf=3", "Did you mean 'write'?"),
         ("zzzzzz=3", "`lipsync config` prints all options"),
         ("write=3", "'write' is a section"),
+        ("write.language=en", "write.language cannot be 'en': of the speech, three letters"),
         ("write.crf=1.5", "write.crf must be a whole number, not '1.5'"),
         ("face.max_yaw_deg=wide", "face.max_yaw_deg must be a number, not 'wide'"),
         ("face.max_yaw_deg=nan", "must be a number"),

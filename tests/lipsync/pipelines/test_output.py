@@ -6,33 +6,63 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from lipsync.config.schema import DubConfig, LimitsConfig
+from lipsync.config.schema import DubConfig, LimitsConfig, WriteConfig
+from lipsync.core.types import DubPlan, LipTrack
 from lipsync.pipelines import output
+from tests.support.rich_clips import CHAPTERS, rich_clip
+from tests.support.video_clips import click_file, pictures
+from video.carry import Carry
 from video.clock import FrameClock
+from video.extras import Extras, extras_of
+from video.probe import probe
+
+
+def dub_of(stream, plan, config, timeline="keep", **more) -> Any:
+    """As much of a dub as `open_writer` asks for."""
+    return SimpleNamespace(
+        subject=SimpleNamespace(
+            films=[SimpleNamespace(stream=stream)], video=SimpleNamespace(path=stream.path, sha256="0a")
+        ),
+        plan=plan,
+        speakers=[SimpleNamespace(said=SimpleNamespace(length_s=Fraction(2), waves={}), plan=plan)],
+        config=config,
+        script=SimpleNamespace(config=SimpleNamespace(retime=SimpleNamespace(timeline=timeline))),
+        **more,
+    )
 
 
 @pytest.mark.parametrize(("is_long", "writer"), [(False, "VideoWriter"), (True, "RangedWriter")])
 def test_the_output_is_written_within_the_limits_of_the_job(is_long, writer, monkeypatch):
     config = replace(DubConfig(), limits=LimitsConfig(megapixels=60))
-    stream = SimpleNamespace(width=64, height=48, colour=None, sample_aspect=None)
-    video = SimpleNamespace(path=Path("a.mp4"), sha256="0a")
+    stream = SimpleNamespace(path=Path("a.mp4"), width=64, height=48, colour=None, sample_aspect=None)
     plan = SimpleNamespace(clock=FrameClock.constant(50, Fraction(25)), render=np.ones(50, bool))
-    dub = SimpleNamespace(
-        subject=SimpleNamespace(films=[SimpleNamespace(stream=stream)], video=video),
-        plan=plan,
-        speakers=[SimpleNamespace(said=SimpleNamespace(length_s=2, waves={}), plan=plan)],
-        config=config,
-        speech=Path("a.wav"),
-        out=Path("b.mp4"),
-        is_long=is_long,
-        rows_of_range=8,
-    )
+    dub = dub_of(stream, plan, config, speech=Path("a.wav"), out=Path("b.mp4"), is_long=is_long, rows_of_range=8)
     opened = []
     monkeypatch.setattr(output, writer, lambda *_, **options: opened.append(options))
     monkeypatch.setattr(output, "_ranges_folder", lambda *_: Path("ranges"))
+    monkeypatch.setattr(output, "carry_of", lambda *_: Carry(Extras(Path("a.mp4"))))
     output.open_writer(dub, None)
     assert opened[0]["limits"] == config.input_limits and opened[0]["limits"].megapixels == 60
+
+
+@pytest.mark.parametrize("timeline", ["keep", "retime"])
+def test_the_output_holds_what_its_target_holds(tmp_path, timeline):
+    stream, speech = probe(rich_clip(tmp_path / "t.mkv")), click_file(tmp_path / "s.wav", "pcm_s16le")
+    clock, config = FrameClock.constant(50, Fraction(25)), replace(DubConfig(), write=WriteConfig(language="ita"))
+    lips = LipTrack(np.zeros((50, 18, 2), np.float32), np.ones(50, bool), clock)
+    plan = DubPlan(np.arange(50), np.zeros(50, bool), lips, np.ones(50, bool), clock, np.zeros(0, np.int64))
+    dub = dub_of(stream, plan, config, timeline, speech=speech, out=tmp_path / "o.mp4", is_long=False)
+    with output.open_writer(dub, None) as writer:
+        writer.write(pictures(50))
+    got = extras_of(tmp_path / "o.mp4")
+    assert got.tags["AIGC"] == '{"Label":"1"}' and got.tags["artist"] == "Nobody" and len(got.covers) == 1
+    assert got.tags["title"].startswith("My film (AI-edited") and got.tags["comment"].endswith("a test")
+    assert got.sound is not None and got.sound.language == "ita"
+    assert [one.tags["title"] for one in got.chapters] == [name for name, _, _ in CHAPTERS if timeline == "keep"]
+    assert len(got.tracks) == (2 if timeline == "keep" else 0)
+    assert ("--timeline keep" in " ".join(writer.facts.notes)) == (timeline == "retime")

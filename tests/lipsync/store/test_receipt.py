@@ -35,6 +35,7 @@ RECEIPT = Receipt(
     passed_through=[Span(0, 4, 0.0, 0.2, "no face")],
     doubt=Doubt(0.5, 0.05, [DoubtfulSpan(5, 6, 0.2, 0.28, "torn or doubled lips", 0.8)], [0.0, 0.8]),
     notes=["odd"],
+    details=["encoded"],
     seconds={"total": 3.0},
 )
 
@@ -49,8 +50,8 @@ def test_read_as_written(tmp_path):
 def test_the_file_has_the_keys_that_programs_read():
     plain = RECEIPT.to_plain()
     assert " ".join(plain) == (
-        "id made_by ai_edited changed inputs config output speakers retiming plan rendered_share passed_through doubt "
-        "notes seconds"
+        "id made_by ai_edited changed inputs config output people speakers resting retiming plan rendered_share "
+        "passed_through doubt notes details seconds"
     )
     assert plain["inputs"]["speech"] == {"path": "s.wav", "sha256": "2", "duration_s": 2.4}
     assert " ".join(plain["output"]) == "path frames duration_s rate bytes speech sha256"
@@ -71,6 +72,7 @@ def test_the_summary_is_for_people():
         "the receipt lists 1 span.",
         "Note: odd",
     ]
+    assert RECEIPT.summary(verbose=True)[-2:] == ["Note: odd", "Note: encoded"]
     assert "not measured" in replace(RECEIPT, speakers=[SpeakerFacts(lips={"lips_from": "prior"})]).summary()[2]
 
 
