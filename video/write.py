@@ -38,7 +38,7 @@ ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
 }
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _PRESET_ENCODERS = ("libx264", "libx265")
-_LEFT_ENCODERS = ("libx264", "libx265", "h264_nvenc", "hevc_nvenc")
+LEFT_ENCODERS = ("libx264", "libx265", "h264_nvenc", "hevc_nvenc")
 
 
 def available_encoders() -> list[str]:
@@ -137,6 +137,10 @@ class VideoWriter:
             raise RuntimeError("VideoWriter: not finished")
         return self._facts
 
+    @property
+    def _wanted(self) -> int:
+        return sum(part.stop - part.start for part in self.todo)
+
     def write(self, rgb: torch.Tensor) -> None:
         """Appends (B,3,H,W) uint8 frames. The tensor must not be changed afterwards."""
         if rgb.dtype != torch.uint8 or rgb.ndim != 4 or tuple(rgb.shape[1:]) != (3, self.height, self.width):
@@ -144,8 +148,8 @@ class VideoWriter:
                 f"VideoWriter.write wants (B,3,{self.height},{self.width}) uint8, got {tuple(rgb.shape)} {rgb.dtype}"
             )
         self._written += len(rgb)
-        if self._written > len(self.clock):
-            raise ValueError(f"VideoWriter: {self._written} frames for a clock of {len(self.clock)}")
+        if self._written > self._wanted:
+            raise ValueError(f"VideoWriter: {self._written} frames for a clock of {self._wanted}")
         self._offer(rgb.cpu().numpy())
 
     def __exit__(self, kind, error, trace) -> None:
@@ -157,8 +161,8 @@ class VideoWriter:
                 self._discard()
 
     def _finish(self) -> None:
-        if self._written != len(self.clock):
-            raise ValueError(f"VideoWriter: {self._written} frames written for a clock of {len(self.clock)}")
+        if self._written != self._wanted:
+            raise ValueError(f"VideoWriter: {self._written} frames written for a clock of {self._wanted}")
         self._offer(None)
         if self._thread is not None:
             self._thread.join()
@@ -173,7 +177,7 @@ class VideoWriter:
                 f"{self.path} could not be completed ({error.strerror or error}). Check free disk space and the folder."
             ) from error
         self._facts = WrittenVideo(
-            self.path, self._written, n_bytes, self._pix_fmt, self._colour, audio, tuple(self._notes)
+            self.path, len(self.clock), n_bytes, self._pix_fmt, self._colour, audio, tuple(self._notes)
         )
 
     def _offer(self, item: np.ndarray | None) -> None:
@@ -264,7 +268,7 @@ class VideoWriter:
             self._failed = error
 
     def _encode_all(self) -> None:
-        left = self._codec in _LEFT_ENCODERS and self._pix_fmt == "yuv420p"
+        left = self._codec in LEFT_ENCODERS and self._pix_fmt == "yuv420p"
         convert = Converter(self._colour, self.width, self.height, left)
         ticks = self.clock.pts - self.clock.pts[0]
         durations = dict(zip(ticks.tolist(), np.diff(self.clock.pts, append=self.clock.end).tolist(), strict=True))
