@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ from video.write import ENCODERS, LEFT_ENCODERS, VideoWriter, available_encoders
 
 #: Containers whose packets are copied into each other as they are.
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
+#: FFmpeg's name of a codec that is copied -> the encoder of what lies between.
+ENCODER_OF = {codec: units.encoder for codec, units in UNITS.items()}
 #: FFmpeg's names of H.264's profiles -> x264's.
 _PROFILES = {
     "Baseline": "baseline",
@@ -40,17 +41,17 @@ _MOST_SAID = 5
 
 
 class CannotSplice(Exception):
-    """Why a target's packets cannot be copied, as the end of "..., because"."""
+    """Why a target's packets cannot be copied, a clause."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Splice:
     """What is encoded and what is copied. Packets are in the order of decoding.
 
-    ranges: of rows, encoded, in order; row: (N,) of every packet; dts: (N,) of the output's packets, ticks of the
-    clock from its first frame; duration: (N,) of every packet; after: of each range, the kind of picture with which
-    copying goes on, None at the end; keyint: the longest distance of key frames; units: NAL units of the codec; profile:
-    of the encoder, "" = its own choice."""
+    ranges: of rows, encoded, in order; after: of each range, the kind of picture with which copying goes on, None at
+    the end; row, duration: (N,) of every packet; dts: (N,) of the output's packets, ticks of the clock from its first
+    frame; keyint: the longest distance of key frames; units: NAL units of the codec; profile: of the encoder, "" = its
+    own choice."""
 
     stream: VideoStream
     ranges: tuple[slice, ...]

@@ -7,6 +7,7 @@ import errno
 import os
 import queue
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -68,7 +69,7 @@ class VideoWriter:
 
     colour: the target's tags; unsaid ones are filled in by size, and written. Speech is copied packet by packet where
     the container allows, otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the
-    encoder is told; None = the clock's. limits: of the speech's file."""
+    encoder is told; None = the clock's. limits: of the speech's file. notes: begin those of `facts`."""
 
     def __init__(
         self,
@@ -87,6 +88,7 @@ class VideoWriter:
         sample_aspect: Fraction | None = None,
         rate: Fraction | None = None,
         limits: InputLimits = InputLimits(),
+        notes: Sequence[str] = (),
     ) -> None:
         self.path = Path(path)
         self.width, self.height, self.clock = width, height, clock
@@ -97,7 +99,7 @@ class VideoWriter:
         self._speech_path = None if speech is None else Path(speech)
         self._audio_end_s, self._metadata, self._aspect = audio_end_s, dict(metadata or {}), sample_aspect
         self._rate = (rate or clock.rate).limit_denominator(1001)
-        self._limits, self._notes = limits, list[str]()
+        self._limits, self._notes = limits, list(notes)
         self._check()
         self._part = part_path(self.path)
 

@@ -58,6 +58,16 @@ TimelineOf = Annotated[
         "where the speech is about as long as the target, or only parts are dubbed.",
     ),
 ]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="TIME",
+        help="With --to: only this part of TARGET says SPEECH, from its beginning; all else stays. Seconds or "
+        "[[hh:]mm:]ss[.fff].",
+    ),
+]
+To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Where that part ends.")]
 NoRetime = Annotated[bool, typer.Option("--no-retime", hidden=True)]
 
 
@@ -78,6 +88,8 @@ def dub(
     preview: Preview = None,
     length: Length = None,
     timeline: TimelineOf = None,
+    from_: From = None,
+    to: To = None,
     no_retime: NoRetime = False,
     config: ConfigFile = None,
     set_: Set = None,
@@ -95,16 +107,22 @@ def dub(
     named |= {"retime.length": length, "retime.timeline": timeline}
     if no_retime:
         raise UsageError("--no-retime is now called --timeline keep.")
+    if (from_ is None) != (to is None):
+        raise UsageError("A part of a film has two ends: name both --from and --to.")
+    span = None if from_ is None or to is None else (from_, to)
     options = load(config, settings(set_, face_at), named)
-    _dub(target, speech, out, options, tuple(footage or ()), lips, preview, force, quiet, as_json)
+    _dub(target, speech, out, options, tuple(footage or ()), lips, span, preview, force, quiet, as_json)
 
 
-def _dub(target, speech, out, options, footage, lips, preview_s, force, quiet, as_json) -> None:
+def _dub(target, speech, out, options, footage, lips, span, preview_s, force, quiet, as_json) -> None:
+    from lipsync.core.segments import part_of
     from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_paths, check_readable, receipt_path
 
     if lips is not None:
         check_readable(lips, "lip model")
+    if span is not None:
+        part_of(span, speech)
     check_paths(target, [speech], out, footage, force)  # dub() does so too, but torch takes seconds to come
     sandboxed(options, [target, speech, *footage], [out, receipt_path(out)])
     with progress(quiet, as_json) as hook:
@@ -112,7 +130,16 @@ def _dub(target, speech, out, options, footage, lips, preview_s, force, quiet, a
 
         cache = Cache(options.cache.folder)
         receipt = make(
-            target, speech, out, options, footage=footage, preview_s=preview_s, cache=cache, hook=hook, force=force
+            target,
+            speech,
+            out,
+            options,
+            footage=footage,
+            span=span,
+            preview_s=preview_s,
+            cache=cache,
+            hook=hook,
+            force=force,
         )
     show(receipt.to_plain(), receipt.summary, as_json, quiet)
 

@@ -12,7 +12,7 @@ from lipsync.config.schema import DubConfig
 from lipsync.core.errors import UsageError
 from lipsync.core.progress import Hook, silent
 from lipsync.core.runtime import one_thread, pick_device
-from lipsync.core.segments import Segment
+from lipsync.core.segments import Segment, part_of
 from lipsync.core.texture import TextureMethod
 from lipsync.pipelines.doubt import DubDoubt
 from lipsync.pipelines.models import check_texture, lip_model_for, texture_for
@@ -36,6 +36,7 @@ def dub(
     *,
     footage: Sequence[str | Path] = (),
     segments: Sequence[Segment] = (),
+    span: tuple[str | float | Fraction, str | float | Fraction] | None = None,
     preview_s: float | None = None,
     cache: Cache | None = None,
     hook: Hook = silent,
@@ -46,12 +47,15 @@ def dub(
 
     speech: a recording: all that is said, or what runs beside the target where a segment names no recording of its own;
     footage: more videos of the same person; segments: who says what when, the target keeps its time; none = one person
-    says all of `speech`; preview_s: only the first seconds; force: overwrite `out`; prepared: what `prepare` made of
+    says all of `speech`; span: (from, to) in seconds or as [[hh:]mm:]ss[.fff], only there `speech` is said, from its
+    beginning; preview_s: only the first seconds; force: overwrite `out`; prepared: what `prepare` made of
     the same target, footage and configuration, for several speeches. A long dub that was stopped goes on where it was.
     Raises UsageError for options, LipsyncError, MediaError for material that cannot be used; no half video is left
     behind then."""
     target, speech, out = Path(target), None if speech is None else Path(speech), Path(out)
     more = tuple(map(Path, footage))
+    if span is not None:
+        segments, speech = _only_in(span, speech, segments), None
     texture, script = _check(target, speech, out, more, segments, config, force, prepared, preview_s)
     cache, watch = cache or Cache(config.cache.folder or None), Stopwatch(hook)
 
@@ -104,6 +108,17 @@ def prepare(
     subject = analyse(Path(target), config, cache, hook, tuple(map(Path, footage)))
     model = lip_model_for(subject, config.lips, cache, device, hook)
     return Prepared(subject, model, texture_for(subject, config, cache, device, hook, texture), device)
+
+
+def _only_in(
+    span: tuple[str | float | Fraction, str | float | Fraction], speech: Path | None, segments: Sequence[Segment]
+) -> list[Segment]:
+    """The span as the only segment. UsageError: there are others, or nothing to say."""
+    if segments:
+        raise UsageError("Name a span or segments, not both.")
+    if speech is None:
+        raise UsageError("There is nothing to say. Name a speech.")
+    return [part_of(span, speech)]
 
 
 def of_person(config: DubConfig, person: int | None) -> DubConfig:
