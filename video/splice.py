@@ -51,7 +51,7 @@ class Splice:
     ranges: of rows, encoded, in order; after: of each range, the kind of picture with which copying goes on, None at
     the end; row, duration: (N,) of every packet; dts: (N,) of the output's packets, ticks of the clock from its first
     frame; keyint: the longest distance of key frames; units: NAL units of the codec; profile: of the encoder, "" = its
-    own choice."""
+    own choice; in_band: packets hold parameter sets, too."""
 
     stream: VideoStream
     ranges: tuple[slice, ...]
@@ -62,6 +62,7 @@ class Splice:
     keyint: int
     units: Units
     profile: str
+    in_band: bool
 
 
 def plan_splice(stream: VideoStream, touched: np.ndarray, suffix: str) -> Splice:
@@ -80,7 +81,9 @@ def plan_splice(stream: VideoStream, touched: np.ndarray, suffix: str) -> Splice
     packets = _packets_of(stream, units)
     row = np.argsort(np.argsort(packets.pts, kind="stable"), kind="stable")
     if not np.array_equal(np.sort(packets.pts), stream.clock.pts):
-        raise CannotSplice("some of its packets are not shown")
+        raise CannotSplice("the times of its packets are not those of its frames")
+    if packets.trimmed:  # the first frames are decoded from packets that are not shown, and are not kept
+        touched = np.append(True, touched[1:])
     ranges, after = _ranges(row, packets.start, touched)
     if sum(part.stop - part.start for part in ranges) == len(touched):
         raise CannotSplice("no key frame lies outside the parts that are dubbed")
@@ -88,18 +91,21 @@ def plan_splice(stream: VideoStream, touched: np.ndarray, suffix: str) -> Splice
     keyint = int(np.diff([*keys, len(row)]).max())
     return Splice(
         stream, ranges, after, row, _dts(packets.dts, stream.clock, row), packets.duration, min(keyint, _LONGEST_GOP),
-        units, profile,
+        units, profile, packets.in_band,
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Packets:
-    """(N,) of every packet: pts; dts, None where one is not known; duration; start: IDR, CRA or None."""
+    """(N,) of every packet that is shown: pts; dts, None where one is not known; duration; start: IDR, CRA or None.
+    in_band: some hold parameter sets; trimmed: the first are preceded by others, which are not shown."""
 
     pts: np.ndarray
     dts: np.ndarray | None
     duration: np.ndarray
     start: list[str | None]
+    in_band: bool
+    trimmed: bool
 
 
 def _coding(stream: VideoStream) -> tuple[Units, str]:
@@ -122,23 +128,30 @@ def _coding(stream: VideoStream) -> tuple[Units, str]:
 
 
 def _packets_of(stream: VideoStream, units: Units) -> _Packets:
-    """All packets of the picture. CannotSplice: their parameter sets change on the way."""
-    listed, starts = [], []
+    """All packets of the picture. CannotSplice: their parameter sets change on the way, or some in the middle are not
+    shown."""
+    listed, starts, in_band, trimmed = [], [], False, False
     for packet in _packets(stream):
         try:
             own = list(sample_units(bytes(packet)))
         except ValueError as error:
             raise CannotSplice(f"a packet is damaged ({error})") from error
-        changed = any(units.is_set(unit) and unit not in units.sets for unit in own)
-        if changed or packet.has_sidedata("new_extradata"):
+        sets = [unit for unit in own if units.is_set(unit)]
+        if packet.has_sidedata("new_extradata") or any(unit not in units.sets for unit in sets):
             raise CannotSplice("its coding changes on the way")
+        in_band = in_band or bool(sets)
+        if packet.is_discard:
+            if listed:
+                raise CannotSplice("some of its packets are not shown")
+            trimmed = True
+            continue
         listed.append((packet.pts, packet.dts, packet.duration or 0))
         starts.append(next((units.start_of(unit) for unit in own if units.is_slice(unit)), None))
     pts, dts, duration = zip(*listed, strict=True)
     if None in pts:
         raise CannotSplice("some of its packets have no time")
     known = None if None in dts else np.array(dts, np.int64)
-    return _Packets(np.array(pts, np.int64), known, np.array(duration, np.int64), starts)
+    return _Packets(np.array(pts, np.int64), known, np.array(duration, np.int64), starts, in_band, trimmed)
 
 
 def _packets(stream: VideoStream) -> Iterator[av.Packet]:
@@ -230,6 +243,8 @@ class SplicedWriter(VideoWriter):
         with open_video(source.path, source.limits) as container:
             stream = self._container.add_stream_from_template(picture_track(container, source.path, source.limits))
         stream.codec_context.extradata = self._splice.units.with_sets_of(self._encoder().extradata or b"")
+        if self._codec == "libx265" and self.path.suffix.lower() != ".mkv":
+            stream.codec_context.codec_tag = "hev1" if self._splice.in_band else "hvc1"
         stream.time_base = self.clock.base
         return stream
 
@@ -266,7 +281,7 @@ class SplicedWriter(VideoWriter):
             drawn[part] = True
         begins = {part.start: k for k, part in enumerate(plan.ranges)}
         pictures = self._pictures()
-        for i, packet in enumerate(_packets(plan.stream)):
+        for i, packet in enumerate(packet for packet in _packets(plan.stream) if not packet.is_discard):
             if self._given_up or (i in begins and not self._encode_range(begins[i], ticks, pictures)):
                 return
             if not drawn[row := int(plan.row[i])]:

@@ -222,8 +222,8 @@ class WriteConfig:
     )
     smart_cut: bool = Field(
         default=True,
-        description="where only parts of a target in H.264 or HEVC are dubbed, they are encoded in its codec and the rest of "
-        "its picture is copied; false: everything is encoded with `codec`",
+        description="where only parts of a target in H.264 or HEVC are dubbed, they are encoded in its codec and the "
+        "rest of its picture is copied; false: everything is encoded with `codec`",
     )
 
 

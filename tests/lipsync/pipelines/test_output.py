@@ -22,6 +22,7 @@ def test_the_output_is_written_within_the_limits_of_the_job(is_long, writer, mon
         plan=SimpleNamespace(clock=SimpleNamespace(duration_s=2, rate=25)),
         speakers=[SimpleNamespace(said=SimpleNamespace(length_s=2, waves={}))],
         config=config,
+        script=SimpleNamespace(segments=None),
         speech=Path("a.wav"),
         out=Path("b.mp4"),
         is_long=is_long,
