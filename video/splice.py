@@ -51,7 +51,8 @@ class Splice:
     ranges: of rows, encoded, in order; after: of each range, the kind of picture with which copying goes on, None at
     the end; row, duration: (N,) of every packet; dts: (N,) of the output's packets, ticks of the clock from its first
     frame; keyint: the longest distance of key frames; units: NAL units of the codec; profile: of the encoder, "" = its
-    own choice; in_band: packets hold parameter sets, too."""
+    own choice; in_band: packets hold parameter sets, too; passed:
+    key frames in the ranges at which copying cannot go on."""
 
     stream: VideoStream
     ranges: tuple[slice, ...]
@@ -63,6 +64,7 @@ class Splice:
     units: Units
     profile: str
     in_band: bool
+    passed: bool
 
 
 def plan_splice(stream: VideoStream, touched: np.ndarray, suffix: str) -> Splice:
@@ -89,21 +91,24 @@ def plan_splice(stream: VideoStream, touched: np.ndarray, suffix: str) -> Splice
         raise CannotSplice("no key frame lies outside the parts that are dubbed")
     keys = [i for i, start in enumerate(packets.start) if start]
     keyint = int(np.diff([*keys, len(row)]).max())
+    passed = any(part.start < at < part.stop for part in ranges for at in row[packets.open])
     return Splice(
         stream, ranges, after, row, _dts(packets.dts, stream.clock, row), packets.duration, min(keyint, _LONGEST_GOP),
-        units, profile, packets.in_band,
+        units, profile, packets.in_band, passed,
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Packets:
-    """(N,) of every packet that is shown: pts; dts, None where one is not known; duration; start: IDR, CRA or None.
-    in_band: some hold parameter sets; trimmed: the first are preceded by others, which are not shown."""
+    """(N,) of every packet that is shown: pts; dts, None where one is not known; duration; start: IDR, CRA or None;
+    open: other key frames, whose GOPs refer to the one before. in_band: some hold parameter sets; trimmed: the first
+    are preceded by others, which are not shown."""
 
     pts: np.ndarray
     dts: np.ndarray | None
     duration: np.ndarray
     start: list[str | None]
+    open: np.ndarray
     in_band: bool
     trimmed: bool
 
@@ -130,7 +135,7 @@ def _coding(stream: VideoStream) -> tuple[Units, str]:
 def _packets_of(stream: VideoStream, units: Units) -> _Packets:
     """All packets of the picture. CannotSplice: their parameter sets change on the way, or some in the middle are not
     shown."""
-    listed, starts, in_band, trimmed = [], [], False, False
+    listed, starts, keys, in_band, trimmed = [], [], [], False, False
     for packet in _packets(stream):
         try:
             own = list(sample_units(bytes(packet)))
@@ -145,13 +150,15 @@ def _packets_of(stream: VideoStream, units: Units) -> _Packets:
                 raise CannotSplice("some of its packets are not shown")
             trimmed = True
             continue
+        keys.append(packet.is_keyframe)
         listed.append((packet.pts, packet.dts, packet.duration or 0))
         starts.append(next((units.start_of(unit) for unit in own if units.is_slice(unit)), None))
     pts, dts, duration = zip(*listed, strict=True)
     if None in pts:
         raise CannotSplice("some of its packets have no time")
+    others = np.array(keys) & np.array([start is None for start in starts])
     known = None if None in dts else np.array(dts, np.int64)
-    return _Packets(np.array(pts, np.int64), known, np.array(duration, np.int64), starts, in_band, trimmed)
+    return _Packets(np.array(pts, np.int64), known, np.array(duration, np.int64), starts, others, in_band, trimmed)
 
 
 def _packets(stream: VideoStream) -> Iterator[av.Packet]:
@@ -236,6 +243,8 @@ class SplicedWriter(VideoWriter):
             said += f" and {len(spans) - _MOST_SAID} more parts"
         if not spans:
             return "nothing was re-encoded; the picture was copied"
+        if self._splice.passed:
+            said += ", up to the next IDR picture, because its GOPs are open"
         return f"re-encoded {said}; the rest of the picture was copied"
 
     def _add_picture(self) -> av.video.stream.VideoStream:

@@ -113,13 +113,14 @@ def check(target, out, plan, n):
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_only_the_touched_part_is_encoded(tmp_path, codec, params, suffix):
     target = clip(tmp_path / f"target{suffix}", codec, params)
-    _, plan = splice(target, tmp_path / f"out{suffix}", rows(N, (FROM, TO)))
+    writer, plan = splice(target, tmp_path / f"out{suffix}", rows(N, (FROM, TO)))
     (part,) = plan.ranges
     assert FROM - 4 <= part.start <= FROM, "from the last frame before which nothing is needed of later ones"
     if (codec, params) == ("libx264", OPEN):  # its only IDR picture is the first
-        assert part.stop == N
+        assert part.stop == N and "because its GOPs are open" in writer.facts.notes[0]
     else:
         assert part.stop == 80, "to the next key frame"
+        assert writer.facts.notes == (f"re-encoded {part.start / 10:.2f}-8.00 s; the rest of the picture was copied",)
     check(target, tmp_path / f"out{suffix}", plan, N)
 
 
@@ -146,6 +147,17 @@ def test_several_parts_that_lie_close_are_one(tmp_path):
         "picture was copied",
     )
     check(target, out, plan, N)
+
+
+def test_decoding_starts_anew_at_a_copied_cra_picture(tmp_path):
+    """Its number in order counts from an IDR picture 16 s before; after others than its own it means nothing."""
+    target, out = clip(tmp_path / "target.mp4", "libx265", OPEN, n=200), tmp_path / "out.mp4"
+    _, plan = splice(target, out, rows(200, (150, 152)))
+    assert plan.ranges[0].start > 128 and plan.ranges[0].stop == 160
+    check(target, out, plan, 200)
+    kinds = [[unit[0] >> 1 & 63 for unit in sample_units(p[0])] for p in packets(out)]
+    assert kinds[159][-1] == 36 and kinds[160][-1] == 21, "an end of sequence, then the CRA picture"
+    assert sum(36 in kind for kind in kinds) == 1
 
 
 def test_a_preview_ends_where_it_is_asked_to(tmp_path):

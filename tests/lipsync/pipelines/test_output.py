@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from lipsync.config.schema import DubConfig, LimitsConfig
+from lipsync.config.schema import DubConfig, LimitsConfig, WriteConfig
 from lipsync.pipelines import output
 
 
@@ -33,3 +34,40 @@ def test_the_output_is_written_within_the_limits_of_the_job(is_long, writer, mon
     monkeypatch.setattr(output, "_ranges_folder", lambda *_: Path("ranges"))
     output.open_writer(dub, None)
     assert opened[0]["limits"] == config.input_limits and opened[0]["limits"].megapixels == 60
+
+
+@pytest.mark.parametrize(
+    "write,whole,codec,spliced,said",
+    [
+        ({}, False, "h264", True, False),
+        ({}, False, "hevc", True, False),
+        ({}, True, "h264", False, False),
+        ({"smart_cut": False}, False, "h264", False, False),
+        ({"codec": "ffv1"}, False, "h264", False, False),
+        ({"codec": "libx265"}, False, "hevc", True, False),
+        ({"codec": "libx265"}, False, "h264", False, False),
+        ({}, False, "vp9", False, True),
+    ],
+)
+def test_parts_are_spliced_unless_another_codec_was_asked_for(write, whole, codec, spliced, said, monkeypatch):
+    stream = SimpleNamespace(codec=codec)
+    plans = []
+
+    def plan_splice(stream, touched, suffix):
+        if stream.codec == "vp9":
+            raise output.CannotSplice("its codec is vp9")
+        plans.append((touched.tolist(), suffix))
+        return "plan"
+
+    monkeypatch.setattr(output, "plan_splice", plan_splice)
+    people = [SimpleNamespace(faces=SimpleNamespace(strength=np.array(s))) for s in ([0, 0.2, 0, 0], [0, 0, 0, 1])]
+    dub = SimpleNamespace(
+        script=SimpleNamespace(segments=(1,), whole=whole),
+        config=replace(DubConfig(), write=WriteConfig(**write)),
+        subject=SimpleNamespace(films=[SimpleNamespace(stream=stream)]),
+        speakers=people,
+        out=Path("b.MP4"),
+    )
+    plan, notes = output._splice_of(dub)
+    assert (plan is not None) == spliced and plans == [([False, True, False, True], ".mp4")] * spliced
+    assert bool(notes) == said
