@@ -7,6 +7,7 @@ import errno
 import os
 import queue
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -41,7 +42,7 @@ ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
     "ffv1": ("bgr0", "bgr0", None, {"level": "3", "slices": "4"}),
 }
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-_LEFT_ENCODERS = ("libx264", "libx265", "h264_nvenc", "hevc_nvenc")
+LEFT_ENCODERS = ("libx264", "libx265", "h264_nvenc", "hevc_nvenc")
 
 
 def available_encoders() -> list[str]:
@@ -74,7 +75,8 @@ class VideoWriter:
     colour: the target's tags; unsaid ones are filled in by size, and written. Speech is copied packet by packet where
     the container allows, otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the
     encoder is told; None = the clock's. limits: of the speech's file. carry: what is taken over from the target;
-    language: of the speech, three letters, empty = as its file says, else as the track that it replaces."""
+    language: of the speech, three letters, empty = as its file says, else as the track that it replaces. notes: begin
+    those of `facts`."""
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class VideoWriter:
         limits: InputLimits = InputLimits(),
         carry: Carry | None = None,
         language: str = "",
+        notes: Sequence[str] = (),
     ) -> None:
         self.path = Path(path)
         self.width, self.height, self.clock = width, height, clock
@@ -105,7 +108,7 @@ class VideoWriter:
         self._speech_path = None if speech is None else Path(speech)
         self._audio_end_s, self._metadata, self._aspect = audio_end_s, dict(metadata or {}), sample_aspect
         self._rate = (rate or clock.rate).limit_denominator(1001)
-        self._limits, self._notes, self._details = limits, list[str](), list[str]()
+        self._limits, self._notes, self._details = limits, list(notes), list[str]()
         self._carry, self._language = carry, language
         self._check()
         self._part = part_path(self.path)
@@ -147,6 +150,10 @@ class VideoWriter:
             raise RuntimeError("VideoWriter: not finished")
         return self._facts
 
+    @property
+    def _wanted(self) -> int:
+        return sum(part.stop - part.start for part in self.todo)
+
     def write(self, rgb: torch.Tensor) -> None:
         """Appends (B,3,H,W) uint8 frames. The tensor must not be changed afterwards."""
         if rgb.dtype != torch.uint8 or rgb.ndim != 4 or tuple(rgb.shape[1:]) != (3, self.height, self.width):
@@ -154,8 +161,8 @@ class VideoWriter:
                 f"VideoWriter.write wants (B,3,{self.height},{self.width}) uint8, got {tuple(rgb.shape)} {rgb.dtype}"
             )
         self._written += len(rgb)
-        if self._written > len(self.clock):
-            raise ValueError(f"VideoWriter: {self._written} frames for a clock of {len(self.clock)}")
+        if self._written > self._wanted:
+            raise ValueError(f"VideoWriter: {self._written} frames for a clock of {self._wanted}")
         self._offer(rgb.cpu().numpy())
 
     def __exit__(self, kind, error, trace) -> None:
@@ -167,8 +174,8 @@ class VideoWriter:
                 self._discard()
 
     def _finish(self) -> None:
-        if self._written != len(self.clock):
-            raise ValueError(f"VideoWriter: {self._written} frames written for a clock of {len(self.clock)}")
+        if self._written != self._wanted:
+            raise ValueError(f"VideoWriter: {self._written} frames written for a clock of {self._wanted}")
         self._offer(None)
         if self._thread is not None:
             self._thread.join()
@@ -189,7 +196,7 @@ class VideoWriter:
             ) from error
         self._facts = WrittenVideo(
             self.path,
-            self._written,
+            len(self.clock),
             n_bytes,
             self._pix_fmt,
             self._colour,
@@ -295,7 +302,7 @@ class VideoWriter:
             self._failed = error
 
     def _encode_all(self) -> None:
-        left = self._codec in _LEFT_ENCODERS and self._pix_fmt == "yuv420p"
+        left = self._codec in LEFT_ENCODERS and self._pix_fmt == "yuv420p"
         convert = Converter(self._colour, self.width, self.height, left)
         ticks = self.clock.pts - self.clock.pts[0]
         durations = dict(zip(ticks.tolist(), np.diff(self.clock.pts, append=self.clock.end).tolist(), strict=True))

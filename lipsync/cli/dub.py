@@ -90,6 +90,16 @@ OthersDo = Annotated[
         help="People who are seen while another is dubbed: keep their mouths, or draw them at rest.",
     ),
 ]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="TIME",
+        help="With --to: only this part of TARGET says SPEECH, from its beginning; all else stays. Seconds or "
+        "[[hh:]mm:]ss[.fff].",
+    ),
+]
+To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Where that part ends.")]
 NoRetime = Annotated[bool, typer.Option("--no-retime", hidden=True)]
 
 
@@ -114,6 +124,8 @@ def dub(
     preview: Preview = None,
     length: Length = None,
     timeline: TimelineOf = None,
+    from_: From = None,
+    to: To = None,
     no_retime: NoRetime = False,
     allow_undubbed: AllowUndubbed = False,
     config: ConfigFile = None,
@@ -136,14 +148,48 @@ def dub(
         raise UsageError("--cast and --others are for several people: add --segments FILE, or --segments auto.")
     if speech is None and lips_from is None and segments is None:
         raise UsageError("There is nothing to say. Name a SPEECH, --lips-from VIDEO, or --segments FILE.")
+    if (from_ is None) != (to is None):
+        raise UsageError("A part of a film has two ends: name both --from and --to.")
+    span = None if from_ is None or to is None else (from_, to)
     options = load(config, settings(set_, face_at), named)
     more = tuple(footage or ())
-    _dub(target, speech, out, options, more, lips_from, lips, segments, cast, preview, force, quiet, as_json, verbose)
+    _dub(
+        target,
+        speech,
+        out,
+        options,
+        more,
+        lips_from,
+        lips,
+        span,
+        segments,
+        cast,
+        preview,
+        force,
+        quiet,
+        as_json,
+        verbose,
+    )
 
 
 def _dub(
-    target, speech, out, options, footage, lips_from, lips, segments, cast, preview_s, force, quiet, as_json, verbose
+    target,
+    speech,
+    out,
+    options,
+    footage,
+    lips_from,
+    lips,
+    span,
+    segments,
+    cast,
+    preview_s,
+    force,
+    quiet,
+    as_json,
+    verbose,
 ) -> None:
+    from lipsync.core.segments import part_of
     from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_paths, check_readable, receipt_path
     from lipsync.store.segment_file import labels_of, read_cast, read_cues
@@ -152,6 +198,8 @@ def _dub(
         check_readable(lips, "lip model")
     if lips_from is not None:
         check_readable(lips_from, "film of --lips-from")
+    if span is not None and speech is not None:
+        part_of(span, speech)
     casting = read_cast(cast or ())
     cues = [] if segments is None or segments == "auto" else read_cues(segments)
     labels_of(cues, casting)
@@ -175,6 +223,7 @@ def _dub(
             lips_from=lips_from,
             segments=found.segments,
             notes=found.notes,
+            span=span,
             preview_s=preview_s,
             cache=cache,
             hook=hook,

@@ -231,6 +231,11 @@ class WriteConfig:
         description="longer videos are written in ranges of about this length, so that a stopped dub goes on from the "
         "last whole one",
     )
+    smart_cut: bool = Field(
+        default=True,
+        description="where only parts of a target in H.264 or HEVC are dubbed, they are encoded in its codec and the "
+        "rest of its picture is copied; false: everything is encoded with `codec`",
+    )
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 
 from lipsync.core.errors import UsageError
 
 #: A speech this much longer or shorter than the target, as a share of it, is about as long.
 ABOUT = Fraction(2, 100)
+_TIME = re.compile(r"(?:(?:(?P<h>\d{1,4}):)?(?P<m>\d{1,4}):)?(?P<s>\d{1,7}(?:[.,]\d{1,9})?)", re.ASCII)
 
 
 def is_about_as_long(speech_s: Fraction | float, target_s: Fraction | float) -> bool:
@@ -34,6 +37,28 @@ class Segment:
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""
         return f"{where}{float(self.start_s):.2f}-{float(self.end_s):.2f} s"
+
+
+def seconds_of(time: str | float | Fraction) -> Fraction:
+    """Seconds of a time as people write it: seconds or [[hh:]mm:]ss[.fff]; a number of seconds stays what it is.
+    UsageError: neither."""
+    if not isinstance(time, str):
+        if not isfinite(time):
+            raise UsageError(f"{time} is no time.")
+        return Fraction(time).limit_denominator(1_000_000)
+    known = _TIME.fullmatch(time.strip())
+    if known is None:
+        raise UsageError(f"{time!r} is no time: write seconds, such as 83.5, or [[hh:]mm:]ss[.fff], such as 1:23.5.")
+    hours, minutes, seconds = known["h"], known["m"], Fraction(known["s"].replace(",", "."))
+    if known["m"] is not None and (seconds >= 60 or (hours is not None and int(minutes) >= 60)):
+        raise UsageError(f"{time!r} is no time: after a colon, minutes and seconds end at 59.")
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + seconds
+
+
+def part_of(span: tuple[str | float | Fraction, str | float | Fraction], speech: Path) -> Segment:
+    """The segment from one time to another in which `speech` is said from its beginning. UsageError: no times."""
+    start, end = span
+    return Segment(seconds_of(start), seconds_of(end), speech=speech, place="--from/--to")
 
 
 def checked(segments: Sequence[Segment], length_s: Fraction) -> tuple[Segment, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from lipsync.config.load import to_plain
-from lipsync.config.schema import DubConfig
+from lipsync.config.schema import DubConfig, WriteConfig
 from lipsync.core.arrays import runs_of
 from lipsync.core.text import readable
 from lipsync.core.texture import TextureMethod
@@ -49,6 +49,7 @@ from lipsync.store.receipt import (
     versions,
 )
 from video.ranges import RangedWriter
+from video.splice import ENCODER_OF, CannotSplice, Splice, SplicedWriter, plan_splice
 from video.write import VideoWriter, WrittenVideo
 
 
@@ -130,7 +131,9 @@ class Dub:
 
 
 def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
-    """The output file: the target's size, clock and colours, the speech, and metadata that say what this video is."""
+    """The output file: the target's size, clock and colours, the speech, and metadata that say what this video is. Its
+    picture is copied from the target where only parts are drawn and that can be done."""
+    splice, notes = _splice_of(dub)
     stream, plan, write = dub.subject.films[0].stream, dub.plan, dub.config.write
     rate = nominal_rate(plan.clock)
     metadata, carry = with_targets(_metadata(dub), carry_of(stream, plan, dub.script.config.retime.timeline))
@@ -144,16 +147,33 @@ def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
         "height": stream.height,
         "colour": stream.colour,
         "sample_aspect": stream.sample_aspect,
-        "codec": write.codec,
         "crf": write.crf,
         "preset": write.preset,
         "speech": dub.speech,
         "limits": dub.config.input_limits,
+        "notes": notes,
         "audio_end_s": min(dub.speakers[0].said.length_s, plan.clock.duration_s + 1 / rate),
     }
+    if splice is not None:
+        return SplicedWriter(dub.out, splice, **common)
     if dub.is_long:
-        return RangedWriter(dub.out, _ranges_folder(dub, cache), dub.rows_of_range, **common)
-    return VideoWriter(dub.out, **common)
+        return RangedWriter(dub.out, _ranges_folder(dub, cache), dub.rows_of_range, codec=write.codec, **common)
+    return VideoWriter(dub.out, codec=write.codec, **common)
+
+
+def _splice_of(dub: Dub) -> tuple[Splice | None, list[str]]:
+    """How the target's packets are copied around what is drawn; None where they are not, and why, where that was to be
+    expected."""
+    script, write, stream = dub.script, dub.config.write, dub.subject.films[0].stream
+    if not script.segments or script.whole or not write.smart_cut:
+        return None, []
+    if write.codec not in (WriteConfig().codec, ENCODER_OF.get(stream.codec)):
+        return None, []
+    touched = np.any([one.faces.strength > 0 for one in dub.speakers], axis=0)
+    try:
+        return plan_splice(stream, touched, dub.out.suffix.lower()), []
+    except CannotSplice as why:
+        return None, [f"the whole picture was encoded again, not only the parts that are dubbed: {why}"]
 
 
 def _metadata(dub: Dub) -> dict[str, str]:

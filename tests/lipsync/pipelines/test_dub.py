@@ -6,7 +6,9 @@ import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -111,6 +113,41 @@ def test_only_a_part_is_dubbed_and_the_rest_is_the_target(small_target, short_sp
     assert receipt.speakers[0].spans == [[1.0, 2.0]] and receipt.retiming.timeline == "keep"
     assert receipt.rendered_share == 1.0 and receipt.passed_through == []
     assert probe(out).clock.seconds.tolist() == probe(small_target).clock.seconds.tolist()
+
+
+def test_a_part_of_an_h264_film_is_spliced_into_it(dubbed, small_target, short_speech, shared_cache, tmp_path):
+    """The whole way: packets outside are the film's own, frames inside have new mouths, at the film's times."""
+    film, out = tmp_path / "film.mp4", tmp_path / "part.mp4"
+    params = {"x264-params": "keyint=24:min-keyint=24:scenecut=0:bframes=2"}
+    with av.open(str(film), "w") as written:
+        track: Any = written.add_stream("libx264", rate=25, options={"preset": "veryfast", "crf": "12", **params})
+        track.width, track.height, track.pix_fmt = 480, 270, "yuv420p"
+        for i, rgb in enumerate(pictures(small_target)[:125].permute(0, 2, 3, 1).numpy()):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            written.mux(track.encode(frame))
+        written.mux(track.encode(None))
+    trained = next(shared_cache.folder.glob("lips/*/model.safetensors"))
+    config = DubConfig(lips=LipsConfig(model=str(trained)))
+    receipt = dub(film, short_speech, out, config, cache=shared_cache, span=("0:02", 3.5))
+    told = next(note for note in receipt.notes if "re-encoded" in note)
+    assert told.endswith("-3.84 s; the rest of the picture was copied") and receipt.speakers[0].spans == [[2.0, 3.52]]
+    before, after = pictures(film), pictures(out)
+    changed = (before != after).flatten(1).any(1)
+    assert not changed[:48].any() and not changed[96:].any() and changed[50:88].all()
+    mouth = (before[50:88].int() - after[50:88].int()).abs().amax((0, 1)) > 24
+    assert mouth.any() and mouth.float().mean() < 0.08, "inside, only the mouth is new"
+    assert probe(out).clock.seconds.tolist() == probe(film).clock.seconds.tolist()
+
+
+def test_a_span_and_what_it_lacks(small_target, short_speech, tmp_path):
+    out = tmp_path / "out.mp4"
+    with pytest.raises(LipsyncError, match="not both"):
+        dub(small_target, short_speech, out, segments=[Segment(Fraction(1), Fraction(2))], span=(1, 2))
+    with pytest.raises(LipsyncError, match="nothing to say"):
+        dub(small_target, None, out, span=(1, 2))
+    with pytest.raises(LipsyncError, match="lasts from 0 to 10.00 s"):
+        dub(small_target, short_speech, out, span=("9", "1:12"))
 
 
 def test_frames_without_a_face_pass_through_bit_for_bit(small_target, short_speech, shared_cache, tmp_path):

@@ -31,7 +31,7 @@ def dub_of(stream, plan, config, timeline="keep", **more) -> Any:
         plan=plan,
         speakers=[SimpleNamespace(said=SimpleNamespace(length_s=Fraction(2), waves={}), plan=plan)],
         config=config,
-        script=SimpleNamespace(config=SimpleNamespace(retime=SimpleNamespace(timeline=timeline))),
+        script=SimpleNamespace(config=SimpleNamespace(retime=SimpleNamespace(timeline=timeline)), segments=None),
         **more,
     )
 
@@ -66,3 +66,40 @@ def test_the_output_holds_what_its_target_holds(tmp_path, timeline):
     assert [one.tags["title"] for one in got.chapters] == [name for name, _, _ in CHAPTERS if timeline == "keep"]
     assert len(got.tracks) == (2 if timeline == "keep" else 0)
     assert ("--timeline keep" in " ".join(writer.facts.notes)) == (timeline == "retime")
+
+
+@pytest.mark.parametrize(
+    "write,whole,codec,spliced,said",
+    [
+        ({}, False, "h264", True, False),
+        ({}, False, "hevc", True, False),
+        ({}, True, "h264", False, False),
+        ({"smart_cut": False}, False, "h264", False, False),
+        ({"codec": "ffv1"}, False, "h264", False, False),
+        ({"codec": "libx265"}, False, "hevc", True, False),
+        ({"codec": "libx265"}, False, "h264", False, False),
+        ({}, False, "vp9", False, True),
+    ],
+)
+def test_parts_are_spliced_unless_another_codec_was_asked_for(write, whole, codec, spliced, said, monkeypatch):
+    stream = SimpleNamespace(codec=codec)
+    plans = []
+
+    def plan_splice(stream, touched, suffix):
+        if stream.codec == "vp9":
+            raise output.CannotSplice("its codec is vp9")
+        plans.append((touched.tolist(), suffix))
+        return "plan"
+
+    monkeypatch.setattr(output, "plan_splice", plan_splice)
+    people = [SimpleNamespace(faces=SimpleNamespace(strength=np.array(s))) for s in ([0, 0.2, 0, 0], [0, 0, 0, 1])]
+    dub = SimpleNamespace(
+        script=SimpleNamespace(segments=(1,), whole=whole),
+        config=replace(DubConfig(), write=WriteConfig(**write)),
+        subject=SimpleNamespace(films=[SimpleNamespace(stream=stream)]),
+        speakers=people,
+        out=Path("b.MP4"),
+    )
+    plan, notes = output._splice_of(dub)
+    assert (plan is not None) == spliced and plans == [([False, True, False, True], ".mp4")] * spliced
+    assert bool(notes) == said
