@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from lipsync.config.load import to_plain
-from lipsync.config.schema import DubConfig, WriteConfig
+from lipsync.config.schema import DubConfig
 from lipsync.core.arrays import runs_of
 from lipsync.core.text import readable
 from lipsync.core.texture import TextureMethod
@@ -48,6 +48,7 @@ from lipsync.store.receipt import (
     spans_passed_through,
     versions,
 )
+from video.codecs import encoder_of
 from video.ranges import RangedWriter
 from video.splice import ENCODER_OF, CannotSplice, Splice, SplicedWriter, plan_splice
 from video.write import VideoWriter, WrittenVideo
@@ -167,7 +168,7 @@ def _splice_of(dub: Dub) -> tuple[Splice | None, list[str]]:
     script, write, stream = dub.script, dub.config.write, dub.subject.films[0].stream
     if not script.segments or script.whole or not write.smart_cut:
         return None, []
-    if write.codec not in (WriteConfig().codec, ENCODER_OF.get(stream.codec)):
+    if write.codec != "auto" and encoder_of(write.codec, dub.out.suffix) != ENCODER_OF.get(stream.codec):
         return None, []
     touched = np.any([one.faces.strength > 0 for one in dub.speakers], axis=0)
     try:
