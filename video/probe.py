@@ -20,7 +20,8 @@ from media import MediaError
 from media.container import InputLimits, check_frames, check_size, open_media, too_large
 from media.demux import decoded
 from video.clock import FrameClock
-from video.colour import FULL, ColourTags
+from video.colour import FULL, ColourTags, siting_of
+from video.hdr import NO_HDR, HdrData, hdr_data
 
 #: Packet times are stored there, not guessed.
 _EXACT_CONTAINERS = {"mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm"}
@@ -54,6 +55,9 @@ class VideoStream:
     by_count: bool
     notes: tuple[str, ...]
     limits: InputLimits = InputLimits()
+    siting: str = "left"
+    hdr: HdrData = NO_HDR
+    transparent: bool = False
 
     def __len__(self) -> int:
         return len(self.clock)
@@ -79,7 +83,8 @@ def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
         exact = not _EXACT_CONTAINERS.isdisjoint(container.format.name.split(","))
         fallback_rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     colour, (orientation, rotation) = _tags(first), _orientation(first)
-    notes = _oddities(first, colour)
+    notes = _oddities(first)
+    look = {"siting": siting_of(first), "hdr": hdr_data(first), "transparent": _is_transparent(first)}
     listed = _listed_times(path, limits) if exact else None
     pts, end, keys, by_count = listed if listed else _decoded_times(path, base, fallback_rate, notes, limits)
     clock = _believable(path, FrameClock(pts, base, end), limits)
@@ -89,7 +94,7 @@ def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
     aspect = 1 / aspect if orientation[2] else aspect
     return VideoStream(
         path, clock, width, height, orientation, rotation, aspect, colour, first.format.name, codec,
-        sound_s is not None, audio_start_s, keys, by_count, tuple(notes), limits,
+        sound_s is not None, audio_start_s, keys, by_count, tuple(notes), limits, **look,
     )  # fmt: skip
 
 
@@ -102,19 +107,14 @@ def _tags(frame: av.VideoFrame) -> ColourTags:
     return ColourTags(0, tags.primaries, tags.transfer, FULL) if frame.format.is_rgb else tags
 
 
-def _oddities(frame: av.VideoFrame, colour: ColourTags) -> list[str]:
+def _oddities(frame: av.VideoFrame) -> list[str]:
     """What the user should know of how these pictures are handled."""
-    notes = []
-    if colour.high_dynamic_range:
-        notes.append("high dynamic range picture is handled in eight bits: fine gradients may band")
-    if any(part.is_alpha for part in frame.format.components) and frame.to_ndarray(format="rgba")[..., 3].min() < 255:
-        notes.append(
-            "transparency is not kept: the picture is shown with the colours beneath it. "
-            "Lay it over a background first to keep its look"
-        )
-    if frame.interlaced_frame:
-        notes.append("interlaced picture is handled as whole frames: moving edges stay combed")
-    return notes
+    return ["interlaced picture is handled as whole frames: moving edges stay combed"] if frame.interlaced_frame else []
+
+
+def _is_transparent(frame: av.VideoFrame) -> bool:
+    has_alpha = any(part.is_alpha for part in frame.format.components)
+    return has_alpha and int(frame.to_ndarray(format="rgba")[..., 3].min()) < 255
 
 
 def open_video(path: Path, limits: InputLimits) -> av.container.InputContainer:

@@ -7,7 +7,7 @@ import errno
 import os
 import queue
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,12 @@ import torch
 from media import MediaError
 from media.atomic import commit, part_path, remove_part, remove_stale
 from media.container import InputLimits
-from video.clock import FrameClock
-from video.colour import FULL, RGB, ColourTags, Converter
+from video.clock import FrameBatch, FrameClock
+from video.colour import FULL, LIMITED, RGB, ColourTags, Converter
+from video.hdr import encoder_options
 from video.mux import SpeechTrack
+from video.probe import VideoStream
+from video.samples import Drawn, Painter, best_format, drawn_over, format_notes, has_alpha, writable_formats
 
 #: Encoder -> (pixel format, the same for odd sizes, name of its quality option, further options).
 ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
@@ -66,7 +69,9 @@ class VideoWriter:
     exception nothing is left. Frame i is shown at clock.pts[i] - clock.pts[0] (Matroska rounds to milliseconds). Raises
     MediaError.
 
-    colour: the target's tags; unsaid ones are filled in by size, and written. Speech is copied packet by packet where
+    colour: the target's tags; unsaid ones are filled in by size, and written. like: the target, whose pixel format,
+    place of colour samples and HDR data the output gets where the encoder can; notes say where not. pix_fmt: instead of
+    that, or of the encoder's usual one. Speech is copied packet by packet where
     the container allows, otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the
     encoder is told; None = the clock's. limits: of the speech's file."""
 
@@ -87,6 +92,8 @@ class VideoWriter:
         sample_aspect: Fraction | None = None,
         rate: Fraction | None = None,
         limits: InputLimits = InputLimits(),
+        like: VideoStream | None = None,
+        pix_fmt: str = "",
     ) -> None:
         self.path = Path(path)
         self.width, self.height, self.clock = width, height, clock
@@ -98,6 +105,7 @@ class VideoWriter:
         self._audio_end_s, self._metadata, self._aspect = audio_end_s, dict(metadata or {}), sample_aspect
         self._rate = (rate or clock.rate).limit_denominator(1001)
         self._limits, self._notes = limits, list[str]()
+        self._like, self._wanted_format = like, pix_fmt
         self._check()
         self._part = part_path(self.path)
 
@@ -112,11 +120,16 @@ class VideoWriter:
             raise MediaError(
                 f"Encoder {self._codec!r} is not available here. Choose one of: {', '.join(available_encoders())}."
             )
+        if self._wanted_format and self._wanted_format not in (known := writable_formats(self._codec)):
+            raise MediaError(
+                f"{self._codec} cannot write the pixel format {self._wanted_format!r} (--set write.pix_fmt). Choose "
+                f"one of: {', '.join(known)}."
+            )
 
     def __enter__(self) -> VideoWriter:
         self._container: Any = None  # PyAV's streams have no common type
         self._speech: SpeechTrack | None = None
-        self._queue: queue.Queue = queue.Queue(maxsize=3)
+        self._queue: queue.Queue = queue.Queue(maxsize=8)
         self._failed: BaseException | None = None
         self._written = 0
         self._thread: threading.Thread | None = None
@@ -137,8 +150,9 @@ class VideoWriter:
             raise RuntimeError("VideoWriter: not finished")
         return self._facts
 
-    def write(self, rgb: torch.Tensor) -> None:
-        """Appends (B,3,H,W) uint8 frames. The tensor must not be changed afterwards."""
+    def write(self, rgb: torch.Tensor, beneath: FrameBatch | None = None) -> None:
+        """Appends (B,3,H,W) uint8 frames. The tensor must not be changed afterwards. beneath: the frames of `like` that
+        they were drawn over, with their pictures: where they are the same, the decoded samples are written."""
         if rgb.dtype != torch.uint8 or rgb.ndim != 4 or tuple(rgb.shape[1:]) != (3, self.height, self.width):
             raise ValueError(
                 f"VideoWriter.write wants (B,3,{self.height},{self.width}) uint8, got {tuple(rgb.shape)} {rgb.dtype}"
@@ -146,7 +160,20 @@ class VideoWriter:
         self._written += len(rgb)
         if self._written > len(self.clock):
             raise ValueError(f"VideoWriter: {self._written} frames for a clock of {len(self.clock)}")
-        self._offer(rgb.cpu().numpy())
+        for k, picture in enumerate(rgb.cpu().numpy()):
+            self._offer(self._drawn(picture, beneath, k))
+
+    def _drawn(self, rgb: np.ndarray, beneath: FrameBatch | None, k: int) -> Drawn | np.ndarray:
+        """Row k of a batch, (3,H,W) uint8, as a drawing over a decoded frame where the output can hold its samples."""
+        like = self._like
+        if beneath is None or not beneath.pictures or like is None or any(like.orientation):
+            return rgb
+        under, frame = beneath.rgb[k].numpy(), beneath.pictures[k]
+        from_rgb, to_rgb = frame.format.is_rgb, av.VideoFormat(self._pix_fmt).is_rgb
+        if (frame.width, frame.height) != (self.width, self.height) or (to_rgb and not from_rgb):
+            return rgb
+        same = rgb.__array_interface__["data"] == under.__array_interface__["data"]
+        return Drawn(frame) if same else drawn_over(frame, under, rgb)
 
     def __exit__(self, kind, error, trace) -> None:
         try:
@@ -176,7 +203,7 @@ class VideoWriter:
             self.path, self._written, n_bytes, self._pix_fmt, self._colour, audio, tuple(self._notes)
         )
 
-    def _offer(self, item: np.ndarray | None) -> None:
+    def _offer(self, item: Drawn | np.ndarray | None) -> None:
         while True:
             self._raise_failure()
             try:
@@ -229,23 +256,52 @@ class VideoWriter:
                 f"Try .mp4 with libx264, or one of: {others}."
             ) from error
 
-    def _add_picture(self) -> av.video.stream.VideoStream:
-        even, odd, quality, options = ENCODERS[self._codec]
-        is_odd = self.width % 2 or self.height % 2
-        self._pix_fmt = odd if is_odd else even
-        if is_odd and odd != even:
+    def _choose_format(self) -> None:
+        """Sets the pixel format, and the colours that go with it, with notes on what is lost."""
+        even, odd, _, _ = ENCODERS[self._codec]
+        is_odd, like = bool(self.width % 2 or self.height % 2), self._like
+        usual = odd if is_odd else even
+        if self._wanted_format:
+            self._pix_fmt = self._wanted_format
+        else:
+            self._pix_fmt = usual if like is None else best_format(like.pix_fmt, self._codec, is_odd and odd != even)
+        if is_odd and odd != even and self._pix_fmt == odd:
             self._notes.append(
                 f"odd size {self.width}x{self.height} is kept by writing {odd}; some players only play {even}"
             )
-        if self._pix_fmt == "bgr0":
+        elif like is not None:
+            self._notes += format_notes(like, self._codec, self._pix_fmt)
+        if av.VideoFormat(self._pix_fmt).is_rgb:
             self._colour = ColourTags(RGB, self._colour.primaries, self._colour.transfer, FULL)
         elif self._colour.matrix == RGB:
             self._colour = ColourTags(range=self._colour.range).resolved(self.width, self.height)
-        options = dict(options)
+        if self._codec == "prores_ks":  # its files cannot say that the range is full
+            self._colour = replace(self._colour, range=LIMITED)
+
+    def _options(self) -> dict[str, str]:
+        """What the encoder is told besides size and colours."""
+        _, _, quality, options = ENCODERS[self._codec]
+        options, like = dict(options), self._like
         if quality:
             options[quality] = str(self._crf)
         if self._codec in _PRESET_ENCODERS:
             options["preset"] = self._preset
+        if self._codec == "prores_ks" and "444" in self._pix_fmt:
+            options["profile"] = "4"
+        if self._codec == "libvpx-vp9" and has_alpha(self._pix_fmt):
+            options["auto-alt-ref"] = "0"
+        if like is not None:
+            for name, value in encoder_options(self._codec, like.hdr).items():
+                options[name] = ":".join(filter(None, [options.get(name), value]))
+            if "420" in self._pix_fmt:
+                options["chroma_sample_location"] = self._siting
+        return options
+
+    def _add_picture(self) -> av.video.stream.VideoStream:
+        self._choose_format()
+        left = self._codec in _LEFT_ENCODERS and self._pix_fmt.startswith("yuv420p")
+        self._siting = self._like.siting if self._like is not None else "left" if left else "center"
+        options = self._options()
         stream = self._container.add_stream(self._codec, rate=self._rate, options=options)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = self.width, self.height, self._pix_fmt
@@ -264,19 +320,19 @@ class VideoWriter:
             self._failed = error
 
     def _encode_all(self) -> None:
-        left = self._codec in _LEFT_ENCODERS and self._pix_fmt == "yuv420p"
-        convert = Converter(self._colour, self.width, self.height, left)
+        convert = Converter(self._colour, self.width, self.height, self._siting)
+        source = self._colour if self._like is None else self._like.colour.resolved(self.width, self.height)
+        painter = Painter(self._colour, self._pix_fmt, self._siting, source)
         ticks = self.clock.pts - self.clock.pts[0]
         durations = dict(zip(ticks.tolist(), np.diff(self.clock.pts, append=self.clock.end).tolist(), strict=True))
         row = 0
-        while (rgb := self._queue.get()) is not None:
-            for picture in rgb:
-                frame = convert.frame(picture, self._pix_fmt)
-                frame.pts, frame.time_base = int(ticks[row]), self.clock.base
-                self._mux(self._video.encode(frame), durations)
-                if self._speech is not None:
-                    self._speech.mux_until(int(ticks[row]) * self.clock.base)
-                row += 1
+        while (item := self._queue.get()) is not None:
+            frame = painter.frame(item) if isinstance(item, Drawn) else convert.frame(item, self._pix_fmt)
+            frame.pts, frame.time_base = int(ticks[row]), self.clock.base
+            self._mux(self._video.encode(frame), durations)
+            if self._speech is not None:
+                self._speech.mux_until(int(ticks[row]) * self.clock.base)
+            row += 1
         if row == len(self.clock):
             self._mux(self._video.encode(None), durations)
             if self._speech is not None:

@@ -211,6 +211,11 @@ class WriteConfig:
     """The output file (video/write.py)."""
 
     codec: str = "libx264"
+    pix_fmt: str = Field(
+        default="",
+        description="pixel format as FFmpeg names it; yuv420p is played everywhere; empty = the target's, or the "
+        "nearest that the codec has",
+    )
     crf: int = Field(default=12, ge=0, le=63)
     preset: str = "fast"
     range_s: float = Field(

@@ -130,7 +130,9 @@ def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
         "height": stream.height,
         "colour": stream.colour,
         "sample_aspect": stream.sample_aspect,
+        "like": stream,
         "codec": write.codec,
+        "pix_fmt": write.pix_fmt,
         "crf": write.crf,
         "preset": write.preset,
         "speech": dub.speech,
@@ -158,7 +160,7 @@ def _ranges_folder(dub: Dub, cache: Cache) -> Path:
     plan = dub.plan
     lips = b"".join(one.plan.lips.points.tobytes() for one in dub.speakers)
     drawn = hashlib.sha256(plan.source.tobytes() + plan.half.tobytes() + lips).hexdigest()
-    key = step_key("ranges", 1, versions() | {"suffix": dub.out.suffix}, [dub.fingerprint, drawn])
+    key = step_key("ranges", 2, versions() | {"suffix": dub.out.suffix}, [dub.fingerprint, drawn])
     return cache.unfinished("ranges", key, label=dub.out.name)
 
 

@@ -201,9 +201,8 @@ def _trial_encode(out: Path, write: WriteConfig) -> None:
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / out.name
         try:
-            with VideoWriter(
-                trial, width=256, height=256, clock=clock, codec=write.codec, crf=write.crf, preset=write.preset
-            ) as writer:
+            how = {"codec": write.codec, "crf": write.crf, "preset": write.preset, "pix_fmt": write.pix_fmt}
+            with VideoWriter(trial, width=256, height=256, clock=clock, **how) as writer:
                 writer.write(torch.zeros((1, 3, 256, 256), dtype=torch.uint8))
         except MediaError as error:
             raise MediaError(str(error).replace(str(trial), str(out))) from error

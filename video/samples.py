@@ -1,0 +1,205 @@
+"""Drawn RGB put into decoded frames: every sample that nothing was drawn over stays as decoded, at its full depth.
+
+The drawing is in eight bits of RGB. What it changed, and only that, is added to the frame's own samples; their fine
+grain, less than a level of eight bits, stays in what was drawn."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.codec.codec import PixFmtLoss, find_best_pix_fmt_of_list
+from av.video.reformatter import VideoReformatter
+
+from video.colour import FULL, SCALING, SITINGS, ColourTags, passing, rows_of, to_yuv
+from video.hdr import hdr_losses
+from video.probe import VideoStream
+
+#: Samples are added to in these: planar YUV of any depth, with or without alpha, and the RGB of lossless encoders.
+_YUV, _RGB = re.compile(r"yuva?4\d\dp(\d+le)?"), re.compile(r"gbra?p(\d+le)?|bgr0|bgra")
+#: These keep RGB targets as finely as they come; of the others most players want half the colour resolution.
+_MASTERS = ("prores_ks", "ffv1")
+#: Grey levels of eight bits: grain below `_GRAIN` stays whatever was drawn; the rest of what RGB could not tell of a
+#: sample (whiter than white, finer colour) goes as what was drawn differs by up to `_REPLACED`.
+_GRAIN, _REPLACED = 1.0, 16.0
+_MARGIN = 4  # pixels around the changed ones that filters of colour samples reach
+_LOST = {
+    PixFmtLoss.DEPTH: "its depth",
+    PixFmtLoss.RESOLUTION: "its colour resolution",
+    PixFmtLoss.ALPHA: "its transparency",
+}
+
+
+def writable_formats(encoder: str) -> list[str]:
+    """The pixel formats of an encoder that can be drawn into, as FFmpeg names them."""
+    names = [one.name for one in av.Codec(encoder, "w").video_formats or []]
+    alpha = encoder in (*_MASTERS, "libvpx-vp9")  # others write it in ways that few players know
+    return [
+        name
+        for name in names
+        if (_YUV.fullmatch(name) and (alpha or not name.startswith("yuva")))
+        or (_RGB.fullmatch(name) and encoder == "ffv1")
+    ]
+
+
+def best_format(source: str, encoder: str, odd: bool) -> str:
+    """The encoder's pixel format that holds most of `source`. odd: the size has an odd side, and the encoder cannot
+    halve that."""
+    source = source.replace("yuvj", "yuv")  # the range is a tag of its own
+    is_rgb = av.VideoFormat(source).is_rgb
+    choice = [name for name in writable_formats(encoder) if is_rgb or not _RGB.fullmatch(name)]
+    if odd:
+        choice = [name for name in choice if re.match("yuva?444p", name)] or choice
+    elif is_rgb and encoder not in _MASTERS:
+        choice = [name for name in choice if name.startswith("yuv420p")] or choice
+    best, _ = find_best_pix_fmt_of_list(choice, source, has_alpha(source))
+    return source if best is None else best.name
+
+
+def format_notes(like: VideoStream, encoder: str, pix_fmt: str) -> list[str]:
+    """What of the target's picture an output in this pixel format loses, and who may not play it."""
+    loss = _lost(like, pix_fmt)
+    lost = [word for kind, word in _LOST.items() if loss & kind]
+    notes = hdr_losses(encoder, like.hdr)
+    if lost:
+        bands = " (HDR may band)" if like.colour.high_dynamic_range and loss & PixFmtLoss.DEPTH else ""
+        notes.append(
+            f"written as {pix_fmt}: less than the target's {like.pix_fmt} in {' and '.join(lost)}{bands}; "
+            f"--set write.codec={_keeper(like)} keeps all"
+        )
+    elif encoder == "libx264" and pix_fmt != "yuv420p":
+        notes.append(
+            f"written as {pix_fmt}, as the target; players that only know yuv420p need --set write.pix_fmt=yuv420p"
+        )
+    return notes
+
+
+def _keeper(like: VideoStream) -> str:
+    """An encoder that loses nothing of the target's picture, and the file for it."""
+    for encoder, where in (("libx265", ""), ("prores_ks", " with .mov"), ("ffv1", " with .mkv")):
+        written = best_format(like.pix_fmt, encoder, False)
+        if encoder in av.codecs_available and not _lost(like, written):
+            return encoder + where
+    return "ffv1 with .mkv"
+
+
+def _lost(like: VideoStream, pix_fmt: str) -> PixFmtLoss:
+    _, loss = find_best_pix_fmt_of_list([pix_fmt], like.pix_fmt.replace("yuvj", "yuv"), like.transparent)
+    return PixFmtLoss(loss & (PixFmtLoss.DEPTH | PixFmtLoss.RESOLUTION | PixFmtLoss.ALPHA))
+
+
+def has_alpha(pix_fmt: str) -> bool:
+    return any(part.is_alpha for part in av.VideoFormat(pix_fmt).components)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A decoded frame and what was drawn over it. before, after: (3,h,w) uint8 RGB of the box that holds all changes,
+    whose first pixel is (x, y); None where nothing was drawn."""
+
+    frame: av.VideoFrame
+    x: int = 0
+    y: int = 0
+    before: np.ndarray | None = None
+    after: np.ndarray | None = None
+
+
+def drawn_over(frame: av.VideoFrame, before: np.ndarray, after: np.ndarray) -> Drawn:
+    """The box of (3,H,W) uint8 in which `after` differs from `before`, the RGB of `frame`, copied."""
+    changed = np.zeros(before.shape[1:], np.uint8)
+    for a, b in zip(before, after, strict=True):
+        cv2.bitwise_or(changed, cv2.compare(a, b, cv2.CMP_NE), changed)
+    x, y, width, height = cv2.boundingRect(changed)
+    if not width:
+        return Drawn(frame)
+    x0, y0 = max(0, x - _MARGIN) // 4 * 4, max(0, y - _MARGIN) // 4 * 4
+    box = (slice(None), slice(y0, y + height + _MARGIN), slice(x0, x + width + _MARGIN))
+    return Drawn(frame, x0, y0, before[box].copy(), after[box].copy())
+
+
+class Painter:
+    """Frames of `pix_fmt` from decoded ones with drawings. tags: of what is written, source: of what is decoded, both
+    resolved; siting: FFmpeg's name of where the colour samples lie. Not for two threads at once."""
+
+    def __init__(self, tags: ColourTags, pix_fmt: str, siting: str, source: ColourTags) -> None:
+        self._tags, self._pix_fmt, self._siting, self._source = tags, pix_fmt, siting, source
+        self._scale = VideoReformatter()
+        self._kind: tuple[str, int, int] | None = None
+        self._own: Any = None
+
+    def frame(self, drawn: Drawn) -> av.VideoFrame:
+        """The picture, tagged, with the side data of the decoded one, which stays as it is."""
+        frame = self._with_tags(self._converted(self._owned(drawn.frame)))
+        if drawn.before is not None and drawn.after is not None:
+            frame.make_writable()  # a copy where others hold the same memory
+            self._add(frame, drawn.x, drawn.y, drawn.before, drawn.after)
+        return frame
+
+    def _owned(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """Another frame object on the same memory."""
+        kind = frame.format.name, frame.width, frame.height
+        if kind != self._kind:
+            by = f"setparams=chroma_location={self._siting}" if frame.format.is_rgb else "null"
+            self._own, self._kind = passing(*kind, by), kind
+        return self._own(frame)
+
+    def _converted(self, frame: av.VideoFrame) -> av.VideoFrame:
+        coefficients, extent = self._tags.coefficients, FULL if frame.format.is_rgb else self._source.range
+        if (frame.format.name, extent) == (self._pix_fmt, self._tags.range):
+            return frame
+        return self._scale.reformat(
+            frame, format=self._pix_fmt, interpolation=SCALING, src_colorspace=coefficients,
+            dst_colorspace=coefficients, src_color_range=extent, dst_color_range=self._tags.range,
+        )  # fmt: skip
+
+    def _with_tags(self, frame: av.VideoFrame) -> av.VideoFrame:
+        tags = self._tags
+        frame.colorspace, frame.color_range = tags.matrix, tags.range
+        frame.color_primaries, frame.color_trc = tags.primaries, tags.transfer
+        frame.pict_type = 0  # the decoded one's would be an order to the encoder
+        return frame
+
+    def _add(self, frame: av.VideoFrame, x: int, y: int, before: np.ndarray, after: np.ndarray) -> None:
+        """The change from `before` to `after`, (3,h,w) uint8 RGB at (x, y), into the samples of a writable frame."""
+        depth, offset = frame.format.components[0].bits, SITINGS[self._siting]
+        matrix = to_yuv(self._tags, depth)
+        pair = [cv2.transform(np.moveaxis(a, 0, 2).astype(np.float32), matrix) for a in (before, after)]
+        moved = cv2.absdiff(before, after).max(0) * np.float32(1 / _REPLACED)
+        level = np.float32(2.0 ** (depth - 8))
+        for k, samples in enumerate(_samples(frame)):
+            fx, fy = round(frame.width / samples.shape[1]), round(frame.height / samples.shape[0])
+            was, now, gone = (_subsampled(a, fx, fy, offset) for a in (pair[0][..., k], pair[1][..., k], moved))
+            here = samples[y // fy : y // fy + was.shape[0], x // fx : x // fx + was.shape[1]]
+            rest = here - was
+            coarse = rest - rest.clip(-_GRAIN * level, _GRAIN * level)
+            made = here + (now - was) - coarse * np.minimum(gone, 1)
+            here[:] = np.rint(made).clip(0, 2**depth - 1)
+
+
+def _samples(frame: av.VideoFrame) -> list[np.ndarray]:
+    """Views of the samples of a frame without alpha: Y, Cb, Cr, or R, G, B."""
+    name, width = frame.format.name, frame.width
+    if name in ("bgr0", "bgra"):
+        pixels = rows_of(frame, 0)[:, : 4 * width].reshape(frame.height, width, 4)
+        return [pixels[..., k] for k in (2, 1, 0)]
+    deep = np.uint8 if frame.format.components[0].bits == 8 else np.uint16
+    order = (2, 0, 1) if frame.format.is_rgb else range(min(3, len(frame.format.components)))
+    return [rows_of(frame, k, deep)[:, : frame.planes[k].width] for k in order]
+
+
+def _subsampled(full: np.ndarray, fx: int, fy: int, offset: tuple[float, float]) -> np.ndarray:
+    """(h,w) float32 at colour samples of `fx` by `fy` pixels, that lie `offset` pixels from the first of each."""
+    for axis, factor, at in ((1, fx, offset[0]), (0, fy, offset[1])):
+        if factor == 1:
+            continue
+        full = np.moveaxis(full, axis, 0)
+        full = np.pad(full, ((1, -len(full) % factor + 1), (0, 0)), "edge")
+        steps = [full[k : k + len(full) - 2 : factor] for k in range(factor + 1)]
+        centred = np.add.reduce(steps[1:]) / np.float32(factor)
+        mixed = (steps[0] + 2 * steps[1] + steps[2]) / np.float32(4) if factor == 2 and at == 0 else centred
+        full = np.moveaxis(mixed, 0, axis)
+    return full
