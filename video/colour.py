@@ -6,6 +6,7 @@ Code numbers are those of ITU-T H.273, which FFmpeg uses too.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -142,13 +143,16 @@ def siting_of(frame: av.VideoFrame) -> str:
     """FFmpeg's name of where a frame's colour samples lie, as its scaler takes it. PyAV does not tell: found by
     converting a ramp of colour."""
     planes = frame.format.components
-    if frame.format.is_rgb or len(planes) < 3 or not frame.format.is_planar or planes[0].bits > 16:
+    if not re.fullmatch(r"yuv[aj]?4\d\dp(\d+le)?", frame.format.name) or min(frame.width, frame.height) < 16:
         return "left"
     step = [round(full / part) for full, part in ((frame.width, planes[1].width), (frame.height, planes[1].height))]
     if 2 not in step:
         return "left"
     size = [min(side, 64) // 2 * 2 for side in (frame.width, frame.height)]
-    found = [_ramp_offset(frame, size, axis) if step[axis] == 2 and size[axis] >= 16 else 0.5 for axis in (0, 1)]
+    try:
+        found = [_ramp_offset(frame, size, axis) if step[axis] == 2 else 0.5 for axis in (0, 1)]
+    except (av.error.FFmpegError, ValueError):  # no such filter
+        return "left"
     return min(SITINGS, key=lambda name: np.hypot(*np.subtract(SITINGS[name], found)))
 
 
@@ -158,8 +162,8 @@ def _ramp_offset(frame: av.VideoFrame, size: list[int], axis: int) -> float:
     part.make_writable()
     depth = part.format.components[0].bits
     kind, level = (np.uint8 if depth == 8 else np.uint16), 2 ** (depth - 8)
-    for k, value in enumerate((128, 128, 128)):
-        rows_of(part, k, kind)[:] = value * level
+    for k in range(3):
+        rows_of(part, k, kind)[:] = 128 * level
     blue = rows_of(part, 1, kind)[:, : part.planes[1].width]
     ramp = 80 + 3 * np.arange(blue.shape[1 - axis])
     blue[:] = (ramp if axis == 0 else ramp[:, None]) * level

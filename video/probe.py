@@ -37,7 +37,8 @@ class VideoStream:
     width of an upright pixel over its height; colour: tags as in the file; audio_start_s: first audible sample minus
     first frame; keyframes: (K,) int64 frame numbers where decoding can start, only 0 where the file cannot be sought;
     by_count: frames are numbered from the start because times are unusable; notes: what was repaired, for the user;
-    limits: the most that is opened of it."""
+    limits: the most that is opened of it; siting: FFmpeg's name of where its colour samples lie; hdr: of the screen
+    that it was graded on; transparent: some of its first frame is; matrix: FFmpeg's display matrix."""
 
     path: Path
     clock: FrameClock
@@ -58,6 +59,7 @@ class VideoStream:
     siting: str = "left"
     hdr: HdrData = NO_HDR
     transparent: bool = False
+    matrix: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.clock)
@@ -82,9 +84,9 @@ def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
         aspect = Fraction(context.sample_aspect_ratio or 1)
         exact = not _EXACT_CONTAINERS.isdisjoint(container.format.name.split(","))
         fallback_rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    colour, (orientation, rotation) = _tags(first), _orientation(first)
-    notes = _oddities(first)
-    look = {"siting": siting_of(first), "hdr": hdr_data(first), "transparent": _is_transparent(first)}
+    colour, matrix, notes = _tags(first), _display_matrix(first), _oddities(first)
+    orientation, rotation = _orientation(matrix)
+    look = (siting_of(first), hdr_data(first), _is_transparent(first), matrix)
     listed = _listed_times(path, limits) if exact else None
     pts, end, keys, by_count = listed if listed else _decoded_times(path, base, fallback_rate, notes, limits)
     clock = _believable(path, FrameClock(pts, base, end), limits)
@@ -94,7 +96,7 @@ def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
     aspect = 1 / aspect if orientation[2] else aspect
     return VideoStream(
         path, clock, width, height, orientation, rotation, aspect, colour, first.format.name, codec,
-        sound_s is not None, audio_start_s, keys, by_count, tuple(notes), limits, **look,
+        sound_s is not None, audio_start_s, keys, by_count, tuple(notes), limits, *look,
     )  # fmt: skip
 
 
@@ -160,12 +162,16 @@ def decode(container: av.container.InputContainer, stream: av.video.stream.Video
     return (frame for frame in decoded(container, stream, flush_damaged=True) if frame is not None)
 
 
-def _orientation(frame: av.VideoFrame) -> tuple[tuple[bool, bool, bool], int]:
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
+    found: Any = next((s for s in cast(Any, frame.side_data) if s.type.name == "DISPLAYMATRIX"), None)
+    return None if found is None else tuple(np.frombuffer(bytes(found), np.int32, 9).tolist())
+
+
+def _orientation(matrix: tuple[int, ...] | None) -> tuple[tuple[bool, bool, bool], int]:
     """(flip_x, flip_y, transpose) and degrees clockwise, from the display matrix: x' = a x + c y, y' = b x + d y."""
-    matrix: Any = next((s for s in cast(Any, frame.side_data) if s.type.name == "DISPLAYMATRIX"), None)
     if matrix is None:
         return (False, False, False), 0
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    a, b, _, c, d = matrix[:5]
     transpose = abs(b) + abs(c) > abs(a) + abs(d)
     flips = (c < 0, b < 0) if transpose else (a < 0, d < 0)
     rotation = round(np.degrees(np.arctan2(b, a)) / 90) * 90 % 360

@@ -23,10 +23,10 @@ from media.atomic import commit, part_path, remove_part, remove_stale
 from media.container import InputLimits
 from video.clock import FrameBatch, FrameClock
 from video.colour import FULL, LIMITED, RGB, ColourTags, Converter
-from video.hdr import encoder_options
+from video.formats import best_format, format_notes, keeps_turned, picture_options, writable_formats
 from video.mux import SpeechTrack
 from video.probe import VideoStream
-from video.samples import Drawn, Painter, best_format, drawn_over, format_notes, has_alpha, writable_formats
+from video.samples import Drawn, Painter, drawn_over
 
 #: Encoder -> (pixel format, the same for odd sizes, name of its quality option, further options).
 ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
@@ -70,10 +70,10 @@ class VideoWriter:
     MediaError.
 
     colour: the target's tags; unsaid ones are filled in by size, and written. like: the target, whose pixel format,
-    place of colour samples and HDR data the output gets where the encoder can; notes say where not. pix_fmt: instead of
-    that, or of the encoder's usual one. Speech is copied packet by packet where
-    the container allows, otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the
-    encoder is told; None = the clock's. limits: of the speech's file."""
+    place of colour samples, HDR data and turn the output gets where the encoder can; notes say where not. pix_fmt:
+    instead of that, or of the encoder's usual one. Speech is copied packet by packet where the container allows,
+    otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the encoder is told; None
+    = the clock's. limits: of the speech's file."""
 
     def __init__(
         self,
@@ -106,6 +106,8 @@ class VideoWriter:
         self._rate = (rate or clock.rate).limit_denominator(1001)
         self._limits, self._notes = limits, list[str]()
         self._like, self._wanted_format = like, pix_fmt
+        self._turned = keeps_turned(like, self.path.suffix.lower())
+        self._size = (height, width) if self._turned and like and like.orientation[2] else (width, height)
         self._check()
         self._part = part_path(self.path)
 
@@ -165,15 +167,23 @@ class VideoWriter:
 
     def _drawn(self, rgb: np.ndarray, beneath: FrameBatch | None, k: int) -> Drawn | np.ndarray:
         """Row k of a batch, (3,H,W) uint8, as a drawing over a decoded frame where the output can hold its samples."""
-        like = self._like
-        if beneath is None or not beneath.pictures or like is None or any(like.orientation):
-            return rgb
+        if beneath is None or not beneath.pictures or self._like is None:
+            return self._as_stored(rgb)
         under, frame = beneath.rgb[k].numpy(), beneath.pictures[k]
         from_rgb, to_rgb = frame.format.is_rgb, av.VideoFormat(self._pix_fmt).is_rgb
-        if (frame.width, frame.height) != (self.width, self.height) or (to_rgb and not from_rgb):
-            return rgb
+        turned = any(self._like.orientation) and not self._turned
+        if (frame.width, frame.height) != self._size or (to_rgb and not from_rgb) or turned:
+            return self._as_stored(rgb)
         same = rgb.__array_interface__["data"] == under.__array_interface__["data"]
-        return Drawn(frame) if same else drawn_over(frame, under, rgb)
+        return Drawn(frame) if same else drawn_over(frame, self._as_stored(under), self._as_stored(rgb))
+
+    def _as_stored(self, upright: np.ndarray) -> np.ndarray:
+        """(3,H,W) as the output stores it."""
+        if not self._turned or self._like is None:
+            return upright
+        flip_x, flip_y, transpose = self._like.orientation
+        stored = upright[:, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
+        return np.ascontiguousarray(stored.swapaxes(1, 2) if transpose else stored)
 
     def __exit__(self, kind, error, trace) -> None:
         try:
@@ -281,20 +291,13 @@ class VideoWriter:
     def _options(self) -> dict[str, str]:
         """What the encoder is told besides size and colours."""
         _, _, quality, options = ENCODERS[self._codec]
-        options, like = dict(options), self._like
+        options = dict(options)
         if quality:
             options[quality] = str(self._crf)
         if self._codec in _PRESET_ENCODERS:
             options["preset"] = self._preset
-        if self._codec == "prores_ks" and "444" in self._pix_fmt:
-            options["profile"] = "4"
-        if self._codec == "libvpx-vp9" and has_alpha(self._pix_fmt):
-            options["auto-alt-ref"] = "0"
-        if like is not None:
-            for name, value in encoder_options(self._codec, like.hdr).items():
-                options[name] = ":".join(filter(None, [options.get(name), value]))
-            if "420" in self._pix_fmt:
-                options["chroma_sample_location"] = self._siting
+        for name, value in picture_options(self._codec, self._pix_fmt, self._like).items():
+            options[name] = f"{options[name]}:{value}" if name.endswith("-params") and name in options else value
         return options
 
     def _add_picture(self) -> av.video.stream.VideoStream:
@@ -304,13 +307,15 @@ class VideoWriter:
         options = self._options()
         stream = self._container.add_stream(self._codec, rate=self._rate, options=options)
         context = stream.codec_context
-        context.width, context.height, context.pix_fmt = self.width, self.height, self._pix_fmt
+        context.width, context.height, context.pix_fmt = *self._size, self._pix_fmt
+        if self._turned and self._like is not None:
+            stream.set_display_matrix(self._like.matrix)
         context.time_base = stream.time_base = self.clock.base
         context.thread_type = "AUTO"
         context.colorspace, context.color_range = self._colour.matrix, self._colour.range
         context.color_primaries, context.color_trc = self._colour.primaries, self._colour.transfer
         if self._aspect:
-            context.sample_aspect_ratio = self._aspect
+            context.sample_aspect_ratio = self._aspect if self._size[0] == self.width else 1 / self._aspect
         return stream
 
     def _work(self) -> None:
@@ -320,8 +325,8 @@ class VideoWriter:
             self._failed = error
 
     def _encode_all(self) -> None:
-        convert = Converter(self._colour, self.width, self.height, self._siting)
-        source = self._colour if self._like is None else self._like.colour.resolved(self.width, self.height)
+        convert = Converter(self._colour, *self._size, self._siting)
+        source = self._colour if self._like is None else self._like.colour.resolved(*self._size)
         painter = Painter(self._colour, self._pix_fmt, self._siting, source)
         ticks = self.clock.pts - self.clock.pts[0]
         durations = dict(zip(ticks.tolist(), np.diff(self.clock.pts, append=self.clock.end).tolist(), strict=True))
