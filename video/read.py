@@ -26,6 +26,7 @@ from video.probe import VideoStream, decode, open_video, picture_track
 
 _HELD_AT_END = 5  # frames that may be missing at the very end before it is an error
 _PAST = 16  # decoded frames kept, so that a small step back is not a new start at the keyframe
+_MUCH = 32_000_000  # pixels: of larger batches but one waits, a second would cost half a gigabyte
 _SEEK_GAP = 24  # frames: decoding this many costs about as much as a seek with frame threads
 
 
@@ -56,7 +57,8 @@ def read_rows(
         raise ValueError(f"read_rows: frames {source.min()}..{source.max()} asked of a video of {len(stream)}")
     if batch < 1 or wanted.shape != source.shape:
         raise ValueError(f"read_rows: batch {batch}, source {source.shape}, also_next {wanted.shape}")
-    yield from ahead(_batches(stream, source, batch, wanted, pictures), depth=2)
+    depth = 1 if batch * stream.width * stream.height > _MUCH else 2
+    yield from ahead(_batches(stream, source, batch, wanted, pictures), depth)
 
 
 def decoded_pictures(stream: VideoStream) -> Iterator[av.VideoFrame]:

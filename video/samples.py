@@ -91,17 +91,15 @@ class Painter:
     def _add(self, frame: av.VideoFrame, x: int, y: int, before: np.ndarray, after: np.ndarray) -> None:
         """The change from `before` to `after`, (3,h,w) uint8 RGB at (x, y), into the samples of a writable frame."""
         depth, offset = frame.format.components[0].bits, SITINGS[self._siting]
-        matrix = to_yuv(self._tags, depth)
-        pair = [cv2.transform(np.moveaxis(a, 0, 2).astype(np.float32), matrix) for a in (before, after)]
-        moved = cv2.absdiff(before, after).max(0) * np.float32(1 / _REPLACED)
-        level = np.float32(2.0 ** (depth - 8))
-        for k, samples in enumerate(_samples(frame)):
+        matrix, grain = to_yuv(self._tags, depth), _GRAIN * 2.0 ** (depth - 8)
+        moved = cv2.absdiff(before, after).max(0).astype(np.float32) / _REPLACED
+        for samples, row in zip(_samples(frame), matrix, strict=True):
             fx, fy = round(frame.width / samples.shape[1]), round(frame.height / samples.shape[0])
-            was, now, gone = (_subsampled(a, fx, fy, offset) for a in (pair[0][..., k], pair[1][..., k], moved))
-            here = samples[y // fy : y // fy + was.shape[0], x // fx : x // fx + was.shape[1]]
-            rest = here - was
-            coarse = rest - rest.clip(-_GRAIN * level, _GRAIN * level)
-            made = here + (now - was) - coarse * np.minimum(gone, 1)
+            old, new, gone = (_subsampled(a, fx, fy, offset) for a in (_mixed(before, row), _mixed(after, row), moved))
+            here = samples[y // fy : y // fy + old.shape[0], x // fx : x // fx + old.shape[1]]
+            rest = here - old
+            coarse = rest - rest.clip(-grain, grain)
+            made = here + (new - old) - coarse * gone.clip(max=1)
             here[:] = np.rint(made).clip(0, 2**depth - 1)
 
 
@@ -116,15 +114,24 @@ def _samples(frame: av.VideoFrame) -> list[np.ndarray]:
     return [rows_of(frame, k, deep)[:, : frame.planes[k].width] for k in order]
 
 
+def _mixed(rgb: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """(h,w) float32: a row of `to_yuv` times (3,h,w) uint8."""
+    red, green, blue, offset = row.tolist()
+    mixed = cv2.addWeighted(rgb[0], red, rgb[1], green, offset, dtype=cv2.CV_32F)
+    return cv2.scaleAdd(rgb[2].astype(np.float32), blue, mixed)
+
+
 def _subsampled(full: np.ndarray, fx: int, fy: int, offset: tuple[float, float]) -> np.ndarray:
     """(h,w) float32 at colour samples of `fx` by `fy` pixels, that lie `offset` pixels from the first of each."""
-    for axis, factor, at in ((1, fx, offset[0]), (0, fy, offset[1])):
-        if factor == 1:
-            continue
-        full = np.moveaxis(full, axis, 0)
-        full = np.pad(full, ((1, -len(full) % factor + 1), (0, 0)), "edge")
-        steps = [full[k : k + len(full) - 2 : factor] for k in range(factor + 1)]
-        centred = np.add.reduce(steps[1:]) / np.float32(factor)
-        mixed = (steps[0] + 2 * steps[1] + steps[2]) / np.float32(4) if factor == 2 and at == 0 else centred
-        full = np.moveaxis(mixed, 0, axis)
-    return full
+    if fx == fy == 1:
+        return full
+    height, width = full.shape
+    full = cv2.copyMakeBorder(full, 0, -height % fy, 0, -width % fx, cv2.BORDER_REPLICATE)
+    sharing = [
+        [0.25, 0.5, 0.25] if factor == 2 and at == 0 else [1 / factor] * factor
+        for factor, at in ((fx, offset[0]), (fy, offset[1]))
+    ]
+    kernels = [np.array(weights, np.float32) for weights in sharing]
+    anchor = (1 if fx == 2 and offset[0] == 0 else 0, 1 if fy == 2 and offset[1] == 0 else 0)
+    border = cv2.BORDER_REPLICATE
+    return cv2.sepFilter2D(full, cv2.CV_32F, *kernels, anchor=anchor, borderType=border)[::fy, ::fx]
