@@ -346,6 +346,8 @@ class VideoWriter:
     def _mux(self, packets: list[av.Packet], durations: dict[int, int]) -> None:
         for packet in packets:
             packet.duration = durations[packet.pts or 0]
+            if len(durations) <= 2:  # x265 leaves it unset in so short a video
+                packet.dts = packet.pts
             self._container.mux(packet)
 
     def _close(self) -> None:
