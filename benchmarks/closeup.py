@@ -54,7 +54,8 @@ class Dubbed:
     def frames(self, drawn: bool) -> Iterator[tuple[int, np.ndarray]]:
         """(row, (H,W,3) uint8) of the dub, or of the target as it is shown."""
         n = np.arange(len(self.plan))
-        shown = frames_along(self.ready.subject.films[0].stream, self.plan, 8)
+        along = frames_along(self.ready.subject.films[0].stream, self.plan, 8)
+        shown = ((part, frames) for part, frames, _ in along)
         rows = ((part, frames.rgb) for part, frames, _ in read_rows(self.out, n, 8)) if drawn else shown
         for part, rgb in rows:
             yield from zip(range(part.start, part.stop), rgb.permute(0, 2, 3, 1).numpy(), strict=True)

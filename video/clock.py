@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    import av
     from torch import Tensor
 
 
@@ -63,13 +64,19 @@ class FrameClock:
 
 @dataclass(frozen=True, slots=True)
 class FrameBatch:
-    """Decoded frames. rgb: (B,3,H,W) uint8 torch tensor; index: (B,) int64 numpy, frame numbers in the video."""
+    """Decoded frames. rgb: (B,3,H,W) uint8 torch tensor; index: (B,) int64 numpy, frame numbers in the video; pictures:
+    the same B frames as the decoder gave them, where they were asked for; not to be changed."""
 
     rgb: Tensor
     index: NDArray[np.int64]
+    pictures: tuple[av.VideoFrame, ...] = ()
 
     def __post_init__(self) -> None:
         if self.rgb.ndim != 4 or self.rgb.shape[1] != 3 or len(self.index) != len(self.rgb):
             raise ValueError(
                 f"FrameBatch: rgb {tuple(self.rgb.shape)} and index {self.index.shape} do not fit (B,3,H,W) and (B,)"
             )
+
+    def part(self, rows: slice) -> FrameBatch:
+        """Some of them."""
+        return FrameBatch(self.rgb[rows], self.index[rows], self.pictures[rows])

@@ -20,7 +20,8 @@ from media import MediaError
 from media.container import InputLimits, check_frames, check_size, open_media, too_large
 from media.demux import decoded
 from video.clock import FrameClock
-from video.colour import FULL, ColourTags
+from video.colour import FULL, ColourTags, siting_of
+from video.hdr import NO_HDR, HdrData, hdr_data
 
 #: Packet times are stored there, not guessed.
 _EXACT_CONTAINERS = {"mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm"}
@@ -36,7 +37,8 @@ class VideoStream:
     width of an upright pixel over its height; colour: tags as in the file; audio_start_s: first audible sample minus
     first frame; keyframes: (K,) int64 frame numbers where decoding can start, only 0 where the file cannot be sought;
     by_count: frames are numbered from the start because times are unusable; notes: what was repaired, for the user;
-    limits: the most that is opened of it."""
+    limits: the most that is opened of it; siting: FFmpeg's name of where its colour samples lie; hdr: of the screen
+    that it was graded on; transparent: some of its first frame is; matrix: FFmpeg's display matrix."""
 
     path: Path
     clock: FrameClock
@@ -54,6 +56,10 @@ class VideoStream:
     by_count: bool
     notes: tuple[str, ...]
     limits: InputLimits = InputLimits()
+    siting: str = "left"
+    hdr: HdrData = NO_HDR
+    transparent: bool = False
+    matrix: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.clock)
@@ -78,8 +84,9 @@ def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
         aspect = Fraction(context.sample_aspect_ratio or 1)
         exact = not _EXACT_CONTAINERS.isdisjoint(container.format.name.split(","))
         fallback_rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    colour, (orientation, rotation) = _tags(first), _orientation(first)
-    notes = _oddities(first, colour)
+    colour, matrix, notes = _tags(first), _display_matrix(first), _oddities(first)
+    orientation, rotation = _orientation(matrix)
+    look = (siting_of(first), hdr_data(first), _is_transparent(first), matrix)
     listed = _listed_times(path, limits) if exact else None
     pts, end, keys, by_count = listed if listed else _decoded_times(path, base, fallback_rate, notes, limits)
     clock = _believable(path, FrameClock(pts, base, end), limits)
@@ -89,7 +96,7 @@ def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
     aspect = 1 / aspect if orientation[2] else aspect
     return VideoStream(
         path, clock, width, height, orientation, rotation, aspect, colour, first.format.name, codec,
-        sound_s is not None, audio_start_s, keys, by_count, tuple(notes), limits,
+        sound_s is not None, audio_start_s, keys, by_count, tuple(notes), limits, *look,
     )  # fmt: skip
 
 
@@ -102,19 +109,14 @@ def _tags(frame: av.VideoFrame) -> ColourTags:
     return ColourTags(0, tags.primaries, tags.transfer, FULL) if frame.format.is_rgb else tags
 
 
-def _oddities(frame: av.VideoFrame, colour: ColourTags) -> list[str]:
+def _oddities(frame: av.VideoFrame) -> list[str]:
     """What the user should know of how these pictures are handled."""
-    notes = []
-    if colour.high_dynamic_range:
-        notes.append("high dynamic range picture is handled in eight bits: fine gradients may band")
-    if any(part.is_alpha for part in frame.format.components) and frame.to_ndarray(format="rgba")[..., 3].min() < 255:
-        notes.append(
-            "transparency is not kept: the picture is shown with the colours beneath it. "
-            "Lay it over a background first to keep its look"
-        )
-    if frame.interlaced_frame:
-        notes.append("interlaced picture is handled as whole frames: moving edges stay combed")
-    return notes
+    return ["interlaced picture is handled as whole frames: moving edges stay combed"] if frame.interlaced_frame else []
+
+
+def _is_transparent(frame: av.VideoFrame) -> bool:
+    has_alpha = any(part.is_alpha for part in frame.format.components)
+    return has_alpha and int(frame.to_ndarray(format="rgba")[..., 3].min()) < 255
 
 
 def open_video(path: Path, limits: InputLimits) -> av.container.InputContainer:
@@ -160,12 +162,16 @@ def decode(container: av.container.InputContainer, stream: av.video.stream.Video
     return (frame for frame in decoded(container, stream, flush_damaged=True) if frame is not None)
 
 
-def _orientation(frame: av.VideoFrame) -> tuple[tuple[bool, bool, bool], int]:
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
+    found: Any = next((s for s in cast(Any, frame.side_data) if s.type.name == "DISPLAYMATRIX"), None)
+    return None if found is None else tuple(np.frombuffer(bytes(found), np.int32, 9).tolist())
+
+
+def _orientation(matrix: tuple[int, ...] | None) -> tuple[tuple[bool, bool, bool], int]:
     """(flip_x, flip_y, transpose) and degrees clockwise, from the display matrix: x' = a x + c y, y' = b x + d y."""
-    matrix: Any = next((s for s in cast(Any, frame.side_data) if s.type.name == "DISPLAYMATRIX"), None)
     if matrix is None:
         return (False, False, False), 0
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    a, b, _, c, d = matrix[:5]
     transpose = abs(b) + abs(c) > abs(a) + abs(d)
     flips = (c < 0, b < 0) if transpose else (a < 0, d < 0)
     rotation = round(np.degrees(np.arctan2(b, a)) / 90) * 90 % 360

@@ -20,7 +20,7 @@ from media import MediaError
 from media.atomic import atomic_write
 from media.container import InputLimits, open_media
 from video.carry import Carry
-from video.clock import FrameClock
+from video.clock import FrameBatch, FrameClock
 from video.write import VideoWriter, WrittenVideo
 
 
@@ -81,8 +81,8 @@ class RangedWriter:
             raise RuntimeError("RangedWriter: not finished")
         return self._facts
 
-    def write(self, rgb: torch.Tensor) -> None:
-        """Appends (B,3,H,W) uint8 frames. The tensor must not be changed afterwards."""
+    def write(self, rgb: torch.Tensor, beneath: FrameBatch | None = None) -> None:
+        """Appends (B,3,H,W) uint8 frames, as `VideoWriter.write`."""
         while len(rgb):
             if self._row >= len(self.clock):
                 raise ValueError(f"RangedWriter: {self._row + len(rgb)} frames for a clock of {len(self.clock)}")
@@ -92,8 +92,8 @@ class RangedWriter:
                     self._file(rows), clock=_part_of(self.clock, rows), rate=self._rate, **self._picture
                 ).__enter__()
             n = min(len(rgb), rows[1] - self._row)
-            self._writer.write(rgb[:n])
-            self._row, rgb = self._row + n, rgb[n:]
+            self._writer.write(rgb[:n], beneath and beneath.part(slice(n)))
+            self._row, rgb, beneath = self._row + n, rgb[n:], beneath and beneath.part(slice(n, None))
             if self._row == rows[1]:
                 self._end_range(None, None, None)
 
@@ -140,6 +140,7 @@ class _Joined(VideoWriter):
         return self.facts
 
     def _add_picture(self) -> av.video.stream.VideoStream:
+        self._choose_format()  # with its notes
         with _opened(self._files[0], self._limits) as first:
             template = first.streams.video[0]
             self._extradata, self._pix_fmt = template.codec_context.extradata, template.codec_context.pix_fmt

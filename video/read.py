@@ -26,6 +26,7 @@ from video.probe import VideoStream, decode, open_video, picture_track
 
 _HELD_AT_END = 5  # frames that may be missing at the very end before it is an error
 _PAST = 16  # decoded frames kept, so that a small step back is not a new start at the keyframe
+_MUCH = 32_000_000  # pixels: of larger batches but one waits, a second would cost half a gigabyte
 _SEEK_GAP = 24  # frames: decoding this many costs about as much as a seek with frame threads
 
 
@@ -38,21 +39,26 @@ def read_frames(stream: VideoStream, batch: int = 8, start: int = 0, stop: int |
 
 
 def read_rows(
-    stream: VideoStream, source: np.ndarray, batch: int = 8, also_next: np.ndarray | None = None
+    stream: VideoStream,
+    source: np.ndarray,
+    batch: int = 8,
+    also_next: np.ndarray | None = None,
+    pictures: bool = False,
 ) -> Iterator[tuple[slice, FrameBatch, torch.Tensor | None]]:
     """Frames in a planned order: (rows, frames with index == source[rows], following frames).
 
     source: (N,) int64 frame numbers, any order; cheap where they stay, step or skip a little. The following frames are
     a (B,3,H,W) uint8 tensor holding frame source + 1 (the last frame again at the end) where also_next is set and zeros
-    elsewhere; None where no row of the batch asks. Decoded ahead in a thread with a short queue; closing the iterator
-    ends the thread. Raises MediaError."""
+    elsewhere; None where no row of the batch asks. pictures: the batches hold the decoded frames, too. Decoded ahead in
+    a thread with a short queue; closing the iterator ends the thread. Raises MediaError."""
     source = np.asarray(source, np.int64)
     wanted = np.zeros(len(source), bool) if also_next is None else np.asarray(also_next, bool)
     if len(source) and not (source.min() >= 0 and source.max() < len(stream)):
         raise ValueError(f"read_rows: frames {source.min()}..{source.max()} asked of a video of {len(stream)}")
     if batch < 1 or wanted.shape != source.shape:
         raise ValueError(f"read_rows: batch {batch}, source {source.shape}, also_next {wanted.shape}")
-    yield from ahead(_batches(stream, source, batch, wanted), depth=2)
+    depth = 1 if batch * stream.width * stream.height > _MUCH else 2
+    yield from ahead(_batches(stream, source, batch, wanted, pictures), depth)
 
 
 def decoded_pictures(stream: VideoStream) -> Iterator[av.VideoFrame]:
@@ -61,18 +67,21 @@ def decoded_pictures(stream: VideoStream) -> Iterator[av.VideoFrame]:
         yield from decode(container, picture_track(container, stream.path, stream.limits))
 
 
-def _batches(stream: VideoStream, source: np.ndarray, batch: int, wanted: np.ndarray) -> Generator[Any]:
+def _batches(stream: VideoStream, source: np.ndarray, batch: int, wanted: np.ndarray, pictures: bool) -> Generator[Any]:
     with _Reel(stream) as reel:
         for begin in range(0, len(source), batch):
             rows = slice(begin, min(begin + batch, len(source)))
             shape = (rows.stop - begin, 3, stream.height, stream.width)
             rgb = torch.empty(shape, dtype=torch.uint8)
             following = torch.zeros(shape, dtype=torch.uint8) if wanted[rows].any() else None
+            shown = []
             for k, row in enumerate(range(rows.start, rows.stop)):
-                reel.copy(int(source[row]), rgb[k])
+                picture = reel.copy(int(source[row]), rgb[k])
+                if pictures:
+                    shown.append(picture)
                 if following is not None and wanted[row]:
                     reel.copy(min(int(source[row]) + 1, len(stream) - 1), following[k])
-            yield rows, FrameBatch(rgb, source[rows].copy()), following
+            yield rows, FrameBatch(rgb, source[rows].copy(), tuple(shown)), following
 
 
 class _Reel:
@@ -85,7 +94,7 @@ class _Reel:
         self._convert = Converter(stream.colour.resolved(*stored), *stored)
         self._pts = stream.clock.pts.tolist()
         self._keys = stream.keyframes.tolist()
-        self._recent: dict[int, tuple[np.ndarray, ...]] = {}  # planes of the last frames
+        self._recent: dict[int, tuple[tuple[np.ndarray, ...], av.VideoFrame]] = {}  # the last frames and their planes
         self._container: av.container.InputContainer | None = None
         self._may_seek = not stream.by_count and len(self._keys) > 1
         self._restart()
@@ -99,17 +108,20 @@ class _Reel:
         if self._container is not None:
             self._container.close()
 
-    def copy(self, i: int, out: torch.Tensor) -> None:
-        """Fills out, (3,H,W) uint8, with frame i."""
+    def copy(self, i: int, out: torch.Tensor) -> av.VideoFrame:
+        """Fills out, (3,H,W) uint8, with frame i; the frame as decoded."""
         if i not in self._recent:
-            planes = self._convert.planes(self._frame(i))
+            picture = self._frame(i)
+            planes = self._convert.planes(picture)
             # Two are enough for a repeated source and for a frame with its follower.
             self._recent = {j: old for j, old in self._recent.items() if abs(j - i) == 1}
-            self._recent[i] = planes
+            self._recent[i] = planes, picture
         flip_x, flip_y, transpose = self.stream.orientation
-        for plane, target in zip(self._recent[i], out.numpy(), strict=True):
+        planes, picture = self._recent[i]
+        for plane, target in zip(planes, out.numpy(), strict=True):
             plane = plane.T if transpose else plane
             target[:] = plane[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+        return picture
 
     def _restart(self) -> None:
         if self._container is not None:

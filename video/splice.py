@@ -16,10 +16,9 @@ import numpy as np
 
 from media import MediaError
 from video.clock import FrameClock
-from video.colour import Converter
 from video.nal_units import CRA, IDR, UNITS, Units, annexb_units, as_sample, sample_units
 from video.probe import VideoStream, open_video, picture_track
-from video.write import ENCODERS, LEFT_ENCODERS, VideoWriter, available_encoders
+from video.write import VideoWriter, available_encoders
 
 #: Containers whose packets are copied into each other as they are.
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
@@ -228,9 +227,13 @@ class SplicedWriter(VideoWriter):
     end-of-sequence NAL unit lets decoding start anew. Further options as for `VideoWriter`."""
 
     def __init__(self, path: str | Path, splice: Splice, *, clock: FrameClock, **options: Any) -> None:
+        options["like"] = splice.stream
         super().__init__(path, clock=clock, codec=splice.units.encoder, **options)
         self.todo = list(splice.ranges)
         self._splice, self._pix_fmt = splice, splice.stream.pix_fmt
+        self._turned = any(splice.stream.orientation)
+        self._size = (self.height, self.width) if splice.stream.orientation[2] else (self.width, self.height)
+        self._choose_siting()
         self._muxed, self._given_up = 0, False
         self._notes.append(self._told())
 
@@ -259,17 +262,13 @@ class SplicedWriter(VideoWriter):
 
     def _encoder(self) -> Any:
         source, units = self._splice.stream, self._splice.units
-        _, _, quality, known = ENCODERS[self._codec]
-        name = f"{self._codec.removeprefix('lib')}-params"
-        params = [known.get(name, ""), "bframes=0", "open-gop=0", f"keyint={self._splice.keyint}", units.options]
-        options = {**known, name: ":".join(filter(None, params)), "preset": self._preset}
-        if quality:
-            options[quality] = str(self._crf)
+        options, name = self._options(), f"{self._codec.removeprefix('lib')}-params"
+        params = [options.get(name, ""), "bframes=0", "open-gop=0", f"keyint={self._splice.keyint}", units.options]
+        options[name] = ":".join(filter(None, params))
         if self._splice.profile:
             options["profile"] = self._splice.profile
         context: Any = av.CodecContext.create(self._codec, "w")
-        width, height = self.width, self.height
-        context.width, context.height = (height, width) if source.orientation[2] else (width, height)
+        context.width, context.height = self._size
         context.pix_fmt, context.time_base, context.framerate = source.pix_fmt, self.clock.base, self._rate
         tags = source.colour
         context.colorspace, context.color_range = tags.matrix, tags.range
@@ -289,32 +288,25 @@ class SplicedWriter(VideoWriter):
         for part in plan.ranges:
             drawn[part] = True
         begins = {part.start: k for k, part in enumerate(plan.ranges)}
-        pictures = self._pictures()
+        pictures = self._frames()
         for i, packet in enumerate(packet for packet in _packets(plan.stream) if not packet.is_discard):
             if self._given_up or (i in begins and not self._encode_range(begins[i], ticks, pictures)):
                 return
             if not drawn[row := int(plan.row[i])]:
                 packet.pts = ticks[row]
                 self._mux_next(packet, int(plan.duration[i]) or self._duration(row))
-        if self._speech is not None:
-            self._speech.mux_until(None)
+        self._mux_beside(None)
 
-    def _encode_range(self, k: int, ticks: list[int], pictures: Iterator[np.ndarray]) -> bool:
+    def _encode_range(self, k: int, ticks: list[int], pictures: Iterator[av.VideoFrame]) -> bool:
         """Whether its pictures came; False: the writer was given up."""
-        part, source = self.todo[k], self._splice.stream
+        part = self.todo[k]
         context, end = self._encoder(), self._splice.after[k] == CRA
-        convert = Converter(
-            self._colour, context.width, context.height, left=self._codec in LEFT_ENCODERS and "420" in source.pix_fmt
-        )
-        flip_x, flip_y, transpose = source.orientation
         made = part.start
         for row in [*range(part.start, part.stop), None]:
             frame = None
             if row is not None:
-                if (picture := next(pictures, None)) is None:
+                if (frame := next(pictures, None)) is None:
                     return False
-                picture = picture[:, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
-                frame = convert.frame(picture.swapaxes(1, 2) if transpose else picture, source.pix_fmt)
                 frame.pts, frame.time_base = ticks[row], self.clock.base
             for packet in context.encode(frame):
                 units = [self._splice.units.renumbered(unit) for unit in annexb_units(bytes(packet))]
@@ -325,10 +317,6 @@ class SplicedWriter(VideoWriter):
                 copy.pts, copy.is_keyframe = packet.pts, packet.is_keyframe
                 self._mux_next(copy, self._duration(made - 1))
         return True
-
-    def _pictures(self) -> Iterator[np.ndarray]:
-        while (batch := self._queue.get()) is not None:
-            yield from batch
 
     def _duration(self, row: int) -> int:
         """Of a frame, in ticks."""
@@ -341,8 +329,7 @@ class SplicedWriter(VideoWriter):
         self._muxed += 1
         at = (packet.pts or 0) * self.clock.base
         self._container.mux(packet)
-        if self._speech is not None:
-            self._speech.mux_until(at)
+        self._mux_beside(at)
 
     def _discard(self) -> None:
         self._given_up = True

@@ -7,8 +7,8 @@ import errno
 import os
 import queue
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,14 @@ from media import MediaError
 from media.atomic import commit, part_path, remove_part, remove_stale
 from media.container import InputLimits
 from video.carry import QUICKTIME, Carried, Carry, name_speech
-from video.clock import FrameClock
+from video.clock import FrameBatch, FrameClock
 from video.codecs import encoder_of, failed, preset_options, unknown_codec, wrong_setting
-from video.colour import FULL, RGB, ColourTags, Converter
+from video.colour import FULL, LIMITED, RGB, ColourTags, Converter
 from video.extras import own_tags
+from video.formats import best_format, format_notes, keeps_turned, picture_options, writable_formats
 from video.mux import SpeechTrack
+from video.probe import VideoStream
+from video.samples import Drawn, Painter, drawn_over
 
 #: Encoder -> (pixel format, the same for odd sizes, name of its quality option, further options).
 ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
@@ -42,7 +45,7 @@ ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
     "ffv1": ("bgr0", "bgr0", None, {"level": "3", "slices": "4"}),
 }
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-LEFT_ENCODERS = ("libx264", "libx265", "h264_nvenc", "hevc_nvenc")
+_LEFT_ENCODERS = ("libx264", "libx265", "h264_nvenc", "hevc_nvenc")
 
 
 def available_encoders() -> list[str]:
@@ -72,11 +75,12 @@ class VideoWriter:
     exception nothing is left. Frame i is shown at clock.pts[i] - clock.pts[0] (Matroska rounds to milliseconds). Raises
     MediaError.
 
-    colour: the target's tags; unsaid ones are filled in by size, and written. Speech is copied packet by packet where
-    the container allows, otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the
-    encoder is told; None = the clock's. limits: of the speech's file. carry: what is taken over from the target;
-    language: of the speech, three letters, empty = as its file says, else as the track that it replaces. notes: begin
-    those of `facts`."""
+    colour: the target's tags; unsaid ones are filled in by size, and written. like: the target, whose pixel format,
+    place of colour samples, HDR data and turn the output gets where the encoder can; notes say where not. pix_fmt:
+    instead of that, or of the encoder's usual one. Speech is copied packet by packet where the container allows,
+    otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the encoder is told; None
+    = the clock's. limits: of the speech's file. carry: what is taken over from the target; language: of the speech,
+    three letters, empty = as its file says, else as the track that it replaces. notes: begin those of `facts`."""
 
     def __init__(
         self,
@@ -98,6 +102,8 @@ class VideoWriter:
         carry: Carry | None = None,
         language: str = "",
         notes: Sequence[str] = (),
+        like: VideoStream | None = None,
+        pix_fmt: str = "",
     ) -> None:
         self.path = Path(path)
         self.width, self.height, self.clock = width, height, clock
@@ -110,6 +116,9 @@ class VideoWriter:
         self._rate = (rate or clock.rate).limit_denominator(1001)
         self._limits, self._notes, self._details = limits, list(notes), list[str]()
         self._carry, self._language = carry, language
+        self._like, self._wanted_format = like, pix_fmt
+        self._turned = keeps_turned(like, self.path.suffix.lower())
+        self._size = (height, width) if self._turned and like and like.orientation[2] else (width, height)
         self._check()
         self._part = part_path(self.path)
 
@@ -124,12 +133,17 @@ class VideoWriter:
             raise MediaError(f"{self.path}: {unknown_codec(self._codec, available_encoders())}")
         if sentence := wrong_setting(self._codec, self._crf, self._preset):
             raise MediaError(f"{self.path}: {sentence}")
+        if self._wanted_format and self._wanted_format not in (known := writable_formats(self._codec)):
+            raise MediaError(
+                f"{self._codec} cannot write the pixel format {self._wanted_format!r} (--set write.pix_fmt). Choose "
+                f"one of: {', '.join(known)}."
+            )
 
     def __enter__(self) -> VideoWriter:
         self._container: Any = None  # PyAV's streams have no common type
         self._speech: SpeechTrack | None = None
         self._carried: Carried | None = None
-        self._queue: queue.Queue = queue.Queue(maxsize=3)
+        self._queue: queue.Queue = queue.Queue(maxsize=8)
         self._failed: BaseException | None = None
         self._written = 0
         self._thread: threading.Thread | None = None
@@ -154,8 +168,9 @@ class VideoWriter:
     def _wanted(self) -> int:
         return sum(part.stop - part.start for part in self.todo)
 
-    def write(self, rgb: torch.Tensor) -> None:
-        """Appends (B,3,H,W) uint8 frames. The tensor must not be changed afterwards."""
+    def write(self, rgb: torch.Tensor, beneath: FrameBatch | None = None) -> None:
+        """Appends (B,3,H,W) uint8 frames. The tensor must not be changed afterwards. beneath: the frames of `like` that
+        they were drawn over, with their pictures: where they are the same, the decoded samples are written."""
         if rgb.dtype != torch.uint8 or rgb.ndim != 4 or tuple(rgb.shape[1:]) != (3, self.height, self.width):
             raise ValueError(
                 f"VideoWriter.write wants (B,3,{self.height},{self.width}) uint8, got {tuple(rgb.shape)} {rgb.dtype}"
@@ -163,7 +178,28 @@ class VideoWriter:
         self._written += len(rgb)
         if self._written > self._wanted:
             raise ValueError(f"VideoWriter: {self._written} frames for a clock of {self._wanted}")
-        self._offer(rgb.cpu().numpy())
+        for k, picture in enumerate(rgb.cpu().numpy()):
+            self._offer(self._drawn(picture, beneath, k))
+
+    def _drawn(self, rgb: np.ndarray, beneath: FrameBatch | None, k: int) -> Drawn | np.ndarray:
+        """Row k of a batch, (3,H,W) uint8, as a drawing over a decoded frame where the output can hold its samples."""
+        if beneath is None or not beneath.pictures or self._like is None:
+            return self._as_stored(rgb)
+        under, frame = beneath.rgb[k].numpy(), beneath.pictures[k]
+        from_rgb, to_rgb = frame.format.is_rgb, av.VideoFormat(self._pix_fmt).is_rgb
+        turned = any(self._like.orientation) and not self._turned
+        if (frame.width, frame.height) != self._size or (to_rgb and not from_rgb) or turned:
+            return self._as_stored(rgb)
+        same = rgb.__array_interface__["data"] == under.__array_interface__["data"]
+        return Drawn(frame) if same else drawn_over(frame, self._as_stored(under), self._as_stored(rgb))
+
+    def _as_stored(self, upright: np.ndarray) -> np.ndarray:
+        """(3,H,W) as the output stores it."""
+        if not self._turned or self._like is None:
+            return upright
+        flip_x, flip_y, transpose = self._like.orientation
+        stored = upright[:, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
+        return np.ascontiguousarray(stored.swapaxes(1, 2) if transpose else stored)
 
     def __exit__(self, kind, error, trace) -> None:
         try:
@@ -205,7 +241,7 @@ class VideoWriter:
             tuple(self._details),
         )
 
-    def _offer(self, item: np.ndarray | None) -> None:
+    def _offer(self, item: Drawn | np.ndarray | None) -> None:
         while True:
             self._raise_failure()
             try:
@@ -268,31 +304,59 @@ class VideoWriter:
         if carry is not None:
             self._carried = Carried(carry, self._container, suffix, self._video, speech, self._rate)
 
-    def _add_picture(self) -> av.video.stream.VideoStream:
-        even, odd, quality, options = ENCODERS[self._codec]
-        is_odd = self.width % 2 or self.height % 2
-        self._pix_fmt = odd if is_odd else even
-        if is_odd and odd != even:
+    def _choose_format(self) -> None:
+        """Sets the pixel format, and the colours that go with it, with notes on what is lost."""
+        even, odd, _, _ = ENCODERS[self._codec]
+        is_odd, like = bool(self.width % 2 or self.height % 2), self._like
+        usual = odd if is_odd else even
+        if self._wanted_format:
+            self._pix_fmt = self._wanted_format
+        else:
+            self._pix_fmt = usual if like is None else best_format(like.pix_fmt, self._codec, is_odd and odd != even)
+        if is_odd and odd != even and self._pix_fmt == odd:
             self._notes.append(
                 f"odd size {self.width}x{self.height} is kept by writing {odd}; some players only play {even}"
             )
-        if self._pix_fmt == "bgr0":
+        elif like is not None:
+            self._notes += format_notes(like, self._codec, self._pix_fmt)
+        if av.VideoFormat(self._pix_fmt).is_rgb:
             self._colour = ColourTags(RGB, self._colour.primaries, self._colour.transfer, FULL)
         elif self._colour.matrix == RGB:
             self._colour = ColourTags(range=self._colour.range).resolved(self.width, self.height)
+        if self._codec == "prores_ks":  # its files cannot say that the range is full
+            self._colour = replace(self._colour, range=LIMITED)
+
+    def _options(self) -> dict[str, str]:
+        """What the encoder is told besides size and colours."""
+        _, _, quality, options = ENCODERS[self._codec]
         options = dict(options)
         if quality:
             options[quality] = str(self._crf)
         options |= preset_options(self._codec, self._preset)
+        for name, value in picture_options(self._codec, self._pix_fmt, self._like).items():
+            options[name] = f"{options[name]}:{value}" if name.endswith("-params") and name in options else value
+        return options
+
+    def _choose_siting(self) -> None:
+        """Sets where the colour samples lie."""
+        left = self._codec in _LEFT_ENCODERS and self._pix_fmt.startswith("yuv420p")
+        self._siting = self._like.siting if self._like is not None else "left" if left else "center"
+
+    def _add_picture(self) -> av.video.stream.VideoStream:
+        self._choose_format()
+        self._choose_siting()
+        options = self._options()
         stream = self._container.add_stream(self._codec, rate=self._rate, options=options)
         context = stream.codec_context
-        context.width, context.height, context.pix_fmt = self.width, self.height, self._pix_fmt
+        context.width, context.height, context.pix_fmt = *self._size, self._pix_fmt
+        if self._turned and self._like is not None:
+            stream.set_display_matrix(self._like.matrix)
         context.time_base = stream.time_base = self.clock.base
         context.thread_type = "AUTO"
         context.colorspace, context.color_range = self._colour.matrix, self._colour.range
         context.color_primaries, context.color_trc = self._colour.primaries, self._colour.transfer
         if self._aspect:
-            context.sample_aspect_ratio = self._aspect
+            context.sample_aspect_ratio = self._aspect if self._size[0] == self.width else 1 / self._aspect
         return stream
 
     def _work(self) -> None:
@@ -302,21 +366,25 @@ class VideoWriter:
             self._failed = error
 
     def _encode_all(self) -> None:
-        left = self._codec in LEFT_ENCODERS and self._pix_fmt == "yuv420p"
-        convert = Converter(self._colour, self.width, self.height, left)
         ticks = self.clock.pts - self.clock.pts[0]
         durations = dict(zip(ticks.tolist(), np.diff(self.clock.pts, append=self.clock.end).tolist(), strict=True))
         row = 0
-        while (rgb := self._queue.get()) is not None:
-            for picture in rgb:
-                frame = convert.frame(picture, self._pix_fmt)
-                frame.pts, frame.time_base = int(ticks[row]), self.clock.base
-                self._mux(self._video.encode(frame), durations)
-                self._mux_beside(int(ticks[row]) * self.clock.base)
-                row += 1
+        for frame in self._frames():
+            frame.pts, frame.time_base = int(ticks[row]), self.clock.base
+            self._mux(self._video.encode(frame), durations)
+            self._mux_beside(int(ticks[row]) * self.clock.base)
+            row += 1
         if row == len(self.clock):
             self._mux(self._video.encode(None), durations)
             self._mux_beside(None)
+
+    def _frames(self) -> Iterator[av.VideoFrame]:
+        """The written pictures, as the encoder takes them; fewer where the writer is given up."""
+        convert = Converter(self._colour, *self._size, self._siting)
+        source = self._colour if self._like is None else self._like.colour.resolved(*self._size)
+        painter = Painter(self._colour, self._pix_fmt, self._siting, source)
+        while (item := self._queue.get()) is not None:
+            yield painter.frame(item) if isinstance(item, Drawn) else convert.frame(item, self._pix_fmt)
 
     def _mux_beside(self, time_s: Fraction | None) -> None:
         """Muxes all but the picture up to this time; None = all that is left."""
@@ -327,6 +395,8 @@ class VideoWriter:
     def _mux(self, packets: list[av.Packet], durations: dict[int, int]) -> None:
         for packet in packets:
             packet.duration = durations[packet.pts or 0]
+            if len(durations) <= 2:  # x265 leaves it unset in so short a video
+                packet.dts = packet.pts
             self._container.mux(packet)
 
     def _close(self) -> None:

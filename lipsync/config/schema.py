@@ -215,6 +215,11 @@ class WriteConfig:
         default="auto",
         description='"h264", "hevc", "vp9", "av1", "prores", "ffv1", or an FFmpeg encoder; "auto" = h264, in WebM vp9',
     )
+    pix_fmt: str = Field(
+        default="",
+        description="pixel format as FFmpeg names it; yuv420p is played everywhere; empty = the target's, or the "
+        "nearest that the codec has",
+    )
     crf: int = Field(default=12, ge=0, le=63, description="quality, 0 = best; of h264 and hevc up to 51")
     preset: str = Field(
         default="fast", description='of h264, hevc and av1: "ultrafast" (large files) to "veryslow" (small)'

@@ -170,7 +170,7 @@ def _write_swapped(
 
     width, height = footage.stream.width, footage.stream.height
     with VideoWriter(path, width=width, height=height, clock=plan.clock, codec="ffv1") as writer:
-        for _, frames in render([Role(plan, scene, paste)], config, device):
+        for _, frames, _ in render([Role(plan, scene, paste)], config, device):
             writer.write(frames)
     seen = plan.render[:, None, None]
     new, old = (torch.from_numpy(p.astype(np.float32)) for p in (bank.lips[pasted], faces.lips))

@@ -108,8 +108,8 @@ def dub(
             for one in speakers
         ]
         roles += resting.values()
-        for rows, frames in render(roles, config, speakers[0].ready.device, writer.todo):
-            writer.write(frames)
+        for rows, frames, beneath in render(roles, config, speakers[0].ready.device, writer.todo):
+            writer.write(frames, beneath)
             watch("dub", rows.stop, len(made.plan))
         made.receipt_path.unlink(missing_ok=True)  # a receipt must never stand beside another video
     receipt = receipt_of(made, writer.facts, watch.seconds)

@@ -148,6 +148,7 @@ def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
         "height": stream.height,
         "colour": stream.colour,
         "sample_aspect": stream.sample_aspect,
+        "like": stream,
         "crf": write.crf,
         "preset": write.preset,
         "speech": dub.speech,
@@ -157,9 +158,10 @@ def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
     }
     if splice is not None:
         return SplicedWriter(dub.out, splice, **common)
+    common |= {"codec": write.codec, "pix_fmt": write.pix_fmt}
     if dub.is_long:
-        return RangedWriter(dub.out, _ranges_folder(dub, cache), dub.rows_of_range, codec=write.codec, **common)
-    return VideoWriter(dub.out, codec=write.codec, **common)
+        return RangedWriter(dub.out, _ranges_folder(dub, cache), dub.rows_of_range, **common)
+    return VideoWriter(dub.out, **common)
 
 
 def _splice_of(dub: Dub) -> tuple[Splice | None, list[str]]:
@@ -197,7 +199,7 @@ def _ranges_folder(dub: Dub, cache: Cache) -> Path:
     plan = dub.plan
     lips = b"".join(one.plan.lips.points.tobytes() for one in dub.speakers)
     drawn = hashlib.sha256(plan.source.tobytes() + plan.half.tobytes() + lips).hexdigest()
-    key = step_key("ranges", 1, versions() | {"suffix": dub.out.suffix}, [dub.fingerprint, drawn])
+    key = step_key("ranges", 2, versions() | {"suffix": dub.out.suffix}, [dub.fingerprint, drawn])
     return cache.unfinished("ranges", key, label=dub.out.name)
 
 

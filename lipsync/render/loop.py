@@ -15,6 +15,7 @@ from lipsync.render.blends.base import Join
 from lipsync.render.composite import composite
 from lipsync.render.plan import PlannedFaces, build_query, frames_along
 from lipsync.render.teeth import sharpen_teeth
+from video.clock import FrameBatch
 from video.probe import VideoStream
 
 #: (rows, (B,3,H,W) uint8 frames) -> their mouths and the (B,18,2) lips these show.
@@ -74,12 +75,13 @@ def render(
     device: torch.device,
     todo: Sequence[slice] | None = None,
     blend: Join | None = None,
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """(rows, (B,3,H,W) uint8 frames) with everybody's mouth in place, of the rows `todo` (None = all), in order. Any
-    range of rows is the same drawn alone. blend: asked instead of the config's, to measure it."""
+) -> Iterator[tuple[slice, torch.Tensor, FrameBatch]]:
+    """(rows, (B,3,H,W) uint8 frames with everybody's mouth in place, the target's frames beneath) of the rows `todo`
+    (None = all), in order. Any range of rows is the same drawn alone. blend: asked instead of the config's, to measure
+    it."""
     plan, stream = roles[0].plan, roles[0].scene.stream
     for part in [slice(0, len(plan))] if todo is None else todo:
-        for rows, frames in frames_along(stream, plan, config.batch, part.start, part.stop):
+        for rows, frames, beneath in frames_along(stream, plan, config.batch, part.start, part.stop):
             frames = frames.to(device)
             for one in roles:
                 if not one.scene.faces.strength[rows].any():
@@ -89,4 +91,4 @@ def render(
                 if one.watch is not None:
                     one.watch(rows, frames, drawn)
                 frames = drawn
-            yield rows, frames
+            yield rows, frames, beneath

@@ -210,7 +210,7 @@ def _trial_encode(out: Path, write: WriteConfig, size: tuple[int, int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / out.name
         try:
-            how = {"codec": write.codec, "crf": write.crf, "preset": write.preset}
+            how = {"codec": write.codec, "crf": write.crf, "preset": write.preset, "pix_fmt": write.pix_fmt}
             with VideoWriter(trial, width=size[0], height=size[1], clock=clock, **how) as writer:
                 writer.write(torch.zeros((1, 3, size[1], size[0]), dtype=torch.uint8))
         except MediaError as error:
