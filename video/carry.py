@@ -227,11 +227,19 @@ class Carried:
         extras, why = self._carry.extras, f"{self._suffix} files do not say it"
         tags = {key.lower() for key in made.tags}
         self._lose(why, *(f"the tag {key}" for key in extras.tags if key.lower() not in tags))
+        lost = {what for known in self._lost.values() for what in known}
+        if extras.covers and not made.covers:
+            self._lose(why, *({f"cover art {one.name}" for one in extras.covers} - lost))
+        if extras.timecode and not made.timecode:
+            self._lose(why, *({f"timecode {extras.timecode}"} - lost))
         if self._carry.lost:
             return
         found: list[Track] = [*made.tracks, *([made.sound] if made.sound else [])]
         tracks = sorted(found, key=lambda track: track.index)
         for was, now in zip(self._kept, tracks[-len(self._kept) :], strict=False):
+            if now.kind != was.kind:  # MPEG-TS takes anything, as data that no player knows
+                self._lose(f"{self._suffix} files do not take it", str(was))
+                continue
             for key in ("title", "language"):
                 want = was.tags.get(key, "")
                 if want not in ("", "und", now.tags.get(key, "")):

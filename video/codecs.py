@@ -63,6 +63,6 @@ def failed(encoder: str, size: tuple[int, int], suffix: str, reason: str, others
         cure = "Leave the option out for VP9" if suffix == ".webm" else f"Choose one of: {', '.join(others)}"
         return f"write.codec: a {suffix} file cannot hold {encoder}. {cure}, or end the output in .mp4 or .mkv."
     return (
-        f"write.codec: {encoder} cannot be opened for pictures of {size[0]}x{size[1]} ({reason}). "
-        f"Choose one of: {', '.join(others)}."
+        f"write.codec: {encoder} at {size[0]}x{size[1]} fails in a {suffix} file ({reason}). "
+        f"Choose one of: {', '.join(others)}; or end the output in .mp4 or .mkv."
     )

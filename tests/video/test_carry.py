@@ -131,6 +131,13 @@ def test_marks_are_kept_where_they_can_be(tmp_path, suffix):
         assert media.streams.subtitles[0].disposition == Disposition.default | Disposition.forced
 
 
+def test_what_a_container_takes_but_no_player_finds_is_named(tmp_path):
+    facts = write(rich_clip(tmp_path / "t.mkv"), tmp_path / "o.ts")
+    assert any("subtitles (eng, subrip): .ts files do not take it" in note for note in facts.notes)
+    assert any("timecode 01:00:00:00" in note and "the tag AIGC" in note for note in facts.notes)
+    assert any("2 chapters: .ts files hold none" in note for note in facts.notes)
+
+
 def test_a_recording_is_never_marked_as_the_original(tmp_path):
     replaced = Track(1, "audio", "aac", {}, int(Disposition.original | Disposition.default | Disposition.forced))
     with av.open(str(tmp_path / "o.mkv"), "w") as out:

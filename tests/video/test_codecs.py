@@ -83,5 +83,5 @@ def test_the_sentence_names_the_option_at_fault(tmp_path, name, options, words):
 
 
 def test_the_sentence_names_the_real_size(tmp_path):
-    with pytest.raises(MediaError, match=r"write\.codec: libx265 cannot be opened for pictures of 12x8 \("):
+    with pytest.raises(MediaError, match=r"write\.codec: libx265 at 12x8 fails in a .mp4 file \("):
         write(tmp_path / "o.mp4", size=(8, 12), codec="hevc")
