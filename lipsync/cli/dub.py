@@ -63,11 +63,11 @@ From = Annotated[
     typer.Option(
         "--from",
         metavar="TIME",
-        help="With --to: only this part of TARGET says SPEECH, from its beginning; all else stays. Seconds or "
+        help="Only from here on TARGET says SPEECH, from SPEECH's beginning; all before stays. Seconds or "
         "[[hh:]mm:]ss[.fff].",
     ),
 ]
-To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Where that part ends.")]
+To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only up to here; all after stays.")]
 NoRetime = Annotated[bool, typer.Option("--no-retime", hidden=True)]
 
 
@@ -107,22 +107,21 @@ def dub(
     named |= {"retime.length": length, "retime.timeline": timeline}
     if no_retime:
         raise UsageError("--no-retime is now called --timeline keep.")
-    if (from_ is None) != (to is None):
-        raise UsageError("A part of a film has two ends: name both --from and --to.")
-    span = None if from_ is None or to is None else (from_, to)
+    span = None if from_ is None and to is None else (from_, to)
     options = load(config, settings(set_, face_at), named)
     _dub(target, speech, out, options, tuple(footage or ()), lips, span, preview, force, quiet, as_json)
 
 
 def _dub(target, speech, out, options, footage, lips, span, preview_s, force, quiet, as_json) -> None:
-    from lipsync.core.segments import part_of
+    from lipsync.core.segments import seconds_of
     from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_paths, check_readable, receipt_path
 
     if lips is not None:
         check_readable(lips, "lip model")
-    if span is not None:
-        part_of(span, speech)
+    for time in span or ():
+        if time is not None:
+            seconds_of(time)
     check_paths(target, [speech], out, footage, force)  # dub() does so too, but torch takes seconds to come
     sandboxed(options, [target, speech, *footage], [out, receipt_path(out)])
     with progress(quiet, as_json) as hook:
