@@ -19,7 +19,7 @@ from video.clock import FrameClock
 from video.colour import Converter
 from video.nal_units import CRA, IDR, UNITS, Units, annexb_units, as_sample, sample_units
 from video.probe import VideoStream, open_video, picture_track
-from video.write import ENCODERS, LEFT_ENCODERS, VideoWriter, available_encoders
+from video.write import ENCODERS, VideoWriter, available_encoders
 
 #: Containers whose packets are copied into each other as they are.
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
@@ -289,9 +289,9 @@ class SplicedWriter(VideoWriter):
         for part in plan.ranges:
             drawn[part] = True
         begins = {part.start: k for k, part in enumerate(plan.ranges)}
-        pictures = self._pictures()
+        frames = self._frames()
         for i, packet in enumerate(packet for packet in _packets(plan.stream) if not packet.is_discard):
-            if self._given_up or (i in begins and not self._encode_range(begins[i], ticks, pictures)):
+            if self._given_up or (i in begins and not self._encode_range(begins[i], ticks, frames)):
                 return
             if not drawn[row := int(plan.row[i])]:
                 packet.pts = ticks[row]
@@ -299,22 +299,15 @@ class SplicedWriter(VideoWriter):
         if self._speech is not None:
             self._speech.mux_until(None)
 
-    def _encode_range(self, k: int, ticks: list[int], pictures: Iterator[np.ndarray]) -> bool:
-        """Whether its pictures came; False: the writer was given up."""
-        part, source = self.todo[k], self._splice.stream
-        context, end = self._encoder(), self._splice.after[k] == CRA
-        convert = Converter(
-            self._colour, context.width, context.height, left=self._codec in LEFT_ENCODERS and "420" in source.pix_fmt
-        )
-        flip_x, flip_y, transpose = source.orientation
+    def _encode_range(self, k: int, ticks: list[int], frames: Iterator[av.VideoFrame]) -> bool:
+        """Whether its frames came; False: the writer was given up."""
+        part, context, end = self.todo[k], self._encoder(), self._splice.after[k] == CRA
         made = part.start
         for row in [*range(part.start, part.stop), None]:
             frame = None
             if row is not None:
-                if (picture := next(pictures, None)) is None:
+                if (frame := next(frames, None)) is None:
                     return False
-                picture = picture[:, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
-                frame = convert.frame(picture.swapaxes(1, 2) if transpose else picture, source.pix_fmt)
                 frame.pts, frame.time_base = ticks[row], self.clock.base
             for packet in context.encode(frame):
                 units = [self._splice.units.renumbered(unit) for unit in annexb_units(bytes(packet))]
@@ -326,9 +319,15 @@ class SplicedWriter(VideoWriter):
                 self._mux_next(copy, self._duration(made - 1))
         return True
 
-    def _pictures(self) -> Iterator[np.ndarray]:
-        while (batch := self._queue.get()) is not None:
-            yield from batch
+    def _frames(self) -> Iterator[av.VideoFrame]:
+        """The pictures turned as they are stored, in the target's format."""
+        flip_x, flip_y, transpose = self._splice.stream.orientation
+        width, height = (self.height, self.width) if transpose else (self.width, self.height)
+        convert = Converter(self._colour, width, height, left="420" in self._pix_fmt)
+        while (rgb := self._queue.get()) is not None:
+            for picture in rgb:
+                stored = picture[:, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
+                yield convert.frame(stored.swapaxes(1, 2) if transpose else stored, self._pix_fmt)
 
     def _duration(self, row: int) -> int:
         """Of a frame, in ticks."""

@@ -7,7 +7,7 @@ import errno
 import os
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -39,7 +39,7 @@ ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
 }
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _PRESET_ENCODERS = ("libx264", "libx265")
-LEFT_ENCODERS = ("libx264", "libx265", "h264_nvenc", "hevc_nvenc")
+_LEFT_ENCODERS = ("libx264", "libx265", "h264_nvenc", "hevc_nvenc")
 
 
 def available_encoders() -> list[str]:
@@ -269,20 +269,24 @@ class VideoWriter:
         except BaseException as error:
             self._failed = error
 
-    def _encode_all(self) -> None:
-        left = self._codec in LEFT_ENCODERS and self._pix_fmt == "yuv420p"
+    def _frames(self) -> Iterator[av.VideoFrame]:
+        """The pictures as they come, ready to encode but for their times."""
+        left = self._codec in _LEFT_ENCODERS and self._pix_fmt == "yuv420p"
         convert = Converter(self._colour, self.width, self.height, left)
+        while (rgb := self._queue.get()) is not None:
+            for picture in rgb:
+                yield convert.frame(picture, self._pix_fmt)
+
+    def _encode_all(self) -> None:
         ticks = self.clock.pts - self.clock.pts[0]
         durations = dict(zip(ticks.tolist(), np.diff(self.clock.pts, append=self.clock.end).tolist(), strict=True))
         row = 0
-        while (rgb := self._queue.get()) is not None:
-            for picture in rgb:
-                frame = convert.frame(picture, self._pix_fmt)
-                frame.pts, frame.time_base = int(ticks[row]), self.clock.base
-                self._mux(self._video.encode(frame), durations)
-                if self._speech is not None:
-                    self._speech.mux_until(int(ticks[row]) * self.clock.base)
-                row += 1
+        for frame in self._frames():
+            frame.pts, frame.time_base = int(ticks[row]), self.clock.base
+            self._mux(self._video.encode(frame), durations)
+            if self._speech is not None:
+                self._speech.mux_until(int(ticks[row]) * self.clock.base)
+            row += 1
         if row == len(self.clock):
             self._mux(self._video.encode(None), durations)
             if self._speech is not None:
