@@ -288,24 +288,23 @@ class SplicedWriter(VideoWriter):
         for part in plan.ranges:
             drawn[part] = True
         begins = {part.start: k for k, part in enumerate(plan.ranges)}
-        pictures = self._frames()
+        frames = self._frames()
         for i, packet in enumerate(packet for packet in _packets(plan.stream) if not packet.is_discard):
-            if self._given_up or (i in begins and not self._encode_range(begins[i], ticks, pictures)):
+            if self._given_up or (i in begins and not self._encode_range(begins[i], ticks, frames)):
                 return
             if not drawn[row := int(plan.row[i])]:
                 packet.pts = ticks[row]
                 self._mux_next(packet, int(plan.duration[i]) or self._duration(row))
         self._mux_beside(None)
 
-    def _encode_range(self, k: int, ticks: list[int], pictures: Iterator[av.VideoFrame]) -> bool:
-        """Whether its pictures came; False: the writer was given up."""
-        part = self.todo[k]
-        context, end = self._encoder(), self._splice.after[k] == CRA
+    def _encode_range(self, k: int, ticks: list[int], frames: Iterator[av.VideoFrame]) -> bool:
+        """Whether its frames came; False: the writer was given up."""
+        part, context, end = self.todo[k], self._encoder(), self._splice.after[k] == CRA
         made = part.start
         for row in [*range(part.start, part.stop), None]:
             frame = None
             if row is not None:
-                if (frame := next(pictures, None)) is None:
+                if (frame := next(frames, None)) is None:
                     return False
                 frame.pts, frame.time_base = ticks[row], self.clock.base
             for packet in context.encode(frame):

@@ -95,11 +95,11 @@ From = Annotated[
     typer.Option(
         "--from",
         metavar="TIME",
-        help="With --to: only this part of TARGET says SPEECH, from its beginning; all else stays. Seconds or "
+        help="Only from here on TARGET says SPEECH, from SPEECH's beginning; all before stays. Seconds or "
         "[[hh:]mm:]ss[.fff].",
     ),
 ]
-To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Where that part ends.")]
+To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only up to here; all after stays.")]
 NoRetime = Annotated[bool, typer.Option("--no-retime", hidden=True)]
 
 
@@ -148,9 +148,7 @@ def dub(
         raise UsageError("--cast and --others are for several people: add --segments FILE, or --segments auto.")
     if speech is None and lips_from is None and segments is None:
         raise UsageError("There is nothing to say. Name a SPEECH, --lips-from VIDEO, or --segments FILE.")
-    if (from_ is None) != (to is None):
-        raise UsageError("A part of a film has two ends: name both --from and --to.")
-    span = None if from_ is None or to is None else (from_, to)
+    span = None if from_ is None and to is None else (from_, to)
     options = load(config, settings(set_, face_at), named)
     more = tuple(footage or ())
     _dub(
@@ -189,7 +187,7 @@ def _dub(
     as_json,
     verbose,
 ) -> None:
-    from lipsync.core.segments import part_of
+    from lipsync.core.segments import seconds_of
     from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_paths, check_readable, receipt_path
     from lipsync.store.segment_file import labels_of, read_cast, read_cues
@@ -198,8 +196,9 @@ def _dub(
         check_readable(lips, "lip model")
     if lips_from is not None:
         check_readable(lips_from, "film of --lips-from")
-    if span is not None and speech is not None:
-        part_of(span, speech)
+    for time in span or ():
+        if time is not None:
+            seconds_of(time)
     casting = read_cast(cast or ())
     cues = [] if segments is None or segments == "auto" else read_cues(segments)
     labels_of(cues, casting)

@@ -14,6 +14,9 @@ from lipsync.core.errors import UsageError
 
 #: A speech this much longer or shorter than the target, as a share of it, is about as long.
 ABOUT = Fraction(2, 100)
+Time = str | float | Fraction
+#: From and to; None: from the target's beginning, to its end.
+Span = tuple[Time | None, Time | None]
 _TIME = re.compile(r"(?:(?:(?P<h>\d{1,4}):)?(?P<m>\d{1,4}):)?(?P<s>\d{1,7}(?:[.,]\d{1,9})?)", re.ASCII)
 
 
@@ -39,7 +42,7 @@ class Segment:
         return f"{where}{float(self.start_s):.2f}-{float(self.end_s):.2f} s"
 
 
-def seconds_of(time: str | float | Fraction) -> Fraction:
+def seconds_of(time: Time) -> Fraction:
     """Seconds of a time as people write it: seconds or [[hh:]mm:]ss[.fff]; a number of seconds stays what it is.
     UsageError: neither."""
     if not isinstance(time, str):
@@ -55,10 +58,12 @@ def seconds_of(time: str | float | Fraction) -> Fraction:
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + seconds
 
 
-def part_of(span: tuple[str | float | Fraction, str | float | Fraction], speech: Path) -> Segment:
-    """The segment from one time to another in which `speech` is said from its beginning. UsageError: no times."""
+def part_of(span: Span, speech: Path, length_s: Fraction) -> Segment:
+    """The segment from one time to another of a target of `length_s` in which `speech` is said from its beginning.
+    UsageError: no times."""
     start, end = span
-    return Segment(seconds_of(start), seconds_of(end), speech=speech, place="--from/--to")
+    start_s = Fraction(0) if start is None else seconds_of(start)
+    return Segment(start_s, length_s if end is None else seconds_of(end), speech=speech, place="--from/--to")
 
 
 def checked(segments: Sequence[Segment], length_s: Fraction) -> tuple[Segment, ...]:

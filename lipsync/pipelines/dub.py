@@ -12,7 +12,7 @@ from lipsync.config.schema import DubConfig
 from lipsync.core.errors import UsageError
 from lipsync.core.progress import Hook, silent
 from lipsync.core.runtime import one_thread, pick_device
-from lipsync.core.segments import Segment, part_of
+from lipsync.core.segments import Segment, Span, part_of
 from lipsync.core.texture import TextureMethod
 from lipsync.pipelines.doubt import DubDoubt
 from lipsync.pipelines.mistakes import target_stream
@@ -40,7 +40,7 @@ def dub(
     *,
     footage: Sequence[str | Path] = (),
     segments: Sequence[Segment] = (),
-    span: tuple[str | float | Fraction, str | float | Fraction] | None = None,
+    span: Span | None = None,
     lips_from: str | Path | None = None,
     notes: Sequence[str] = (),
     preview_s: float | None = None,
@@ -54,17 +54,17 @@ def dub(
     speech: a recording: all that is said, or what runs beside the target where a segment names no recording of its own;
     footage: more videos of the same person; segments: who says what when, as lipsync/pipelines/casting.py reads them
     from files, the target keeps its time; none = one person says all of `speech`; span: (from, to) in seconds or as
-    [[hh:]mm:]ss[.fff], only there `speech` is said, from its beginning; lips_from: a film of an actor, whose lips are
-    shown, with its own sound where no speech is named; notes: more for the receipt; preview_s: only the first seconds;
-    force: overwrite `out`; prepared: what `prepare` made of the same target, footage and configuration, for several
-    speeches. A long dub that was stopped goes on where it was.
-    Raises UsageError for options, LipsyncError, MediaError for material that cannot be used; no half video is left
-    behind then."""
+    [[hh:]mm:]ss[.fff], only there `speech` is said, from its beginning; None = from the target's beginning, to its end;
+    lips_from: a film of an actor, whose lips are shown, with its own sound where no speech is named; notes: more for
+    the receipt; preview_s: only the first seconds; force: overwrite `out`; prepared: what `prepare` made of the same
+    target, footage and configuration, for several speeches. A long dub that was stopped goes on where it was. Raises
+    UsageError for options, LipsyncError, MediaError for material that cannot be used; no half video is left behind
+    then."""
     target, out, more = Path(target), Path(out), tuple(map(Path, footage))
     lips_from = None if lips_from is None else Path(lips_from)
     speech = sound_of(lips_from, None if speech is None else Path(speech), config)
     if span is not None:
-        segments, speech = _only_in(span, speech, segments), None
+        segments, speech = _only_in(span, target, speech, segments, config), None
     texture, script = _check(target, speech, out, more, segments, lips_from, config, force, prepared, preview_s)
     cache, watch = cache or Cache(config.cache.folder or None), Stopwatch(hook)
     actor = None if lips_from is None else follow_performance(lips_from, speech, config, cache, watch)
@@ -139,14 +139,15 @@ def prepare(
 
 
 def _only_in(
-    span: tuple[str | float | Fraction, str | float | Fraction], speech: Path | None, segments: Sequence[Segment]
+    span: Span, target: Path, speech: Path | None, segments: Sequence[Segment], config: DubConfig
 ) -> list[Segment]:
     """The span as the only segment. UsageError: there are others, or nothing to say."""
     if segments:
         raise UsageError("Name a span or segments, not both.")
     if speech is None:
         raise UsageError("There is nothing to say. Name a speech.")
-    return [part_of(span, speech)]
+    length_s = probed(target, config).clock.duration_s if span[1] is None else Fraction(0)
+    return [part_of(span, speech, length_s)]
 
 
 def _speaker(person: int | None, ready: Prepared, script: Script, cache: Cache, actor: Performance | None) -> Speaker:

@@ -37,5 +37,11 @@ def test_what_is_no_time_is_told(time):
 
 
 def test_a_part_names_its_options_in_messages():
-    part = part_of(("0:04", 7), Path("new.wav"))
+    part = part_of(("0:04", 7), Path("new.wav"), Fraction(12))
     assert (part.start_s, part.end_s, part.speech, str(part)) == (4, 7, Path("new.wav"), "--from/--to: 4.00-7.00 s")
+
+
+@pytest.mark.parametrize("span,ends", [((None, 7), (0, 7)), ((7.5, None), (Fraction(15, 2), 12))])
+def test_a_part_with_one_end_reaches_to_the_films_other(span, ends):
+    part = part_of(span, Path("new.wav"), Fraction(12))
+    assert (part.start_s, part.end_s) == ends
