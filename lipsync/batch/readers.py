@@ -22,7 +22,7 @@ from lipsync.core.text import nearest
 
 MAX_BYTES = 64 << 20
 #: The keys of a job beside those of the configuration.
-KEYS = ("target", "speech", "out", "footage")
+KEYS = ("target", "speech", "out", "footage", "segments", "cast", "from", "to")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def _row(line: str, names: list[str], cells: list[str]) -> Entry:
 def _check_columns(names: list[str], file: Path) -> None:
     """UsageError where the head of a CSV file cannot be."""
     for name in ("target", "speech"):
-        if name not in names:
+        if name not in names and not (name == "speech" and "segments" in names):
             cure = "Its columns are separated by commas, and the first row names them, such as target,speech,out."
             raise UsageError(f"The manifest {file} has no column {name}. {cure}")
     twice = next((name for name in names if names.count(name) > 1), None) if len(names) <= 1000 else "of over 1000"

@@ -165,7 +165,7 @@ def _made_row(outcome: Outcome, folder: Path) -> MadeRow:
 
 
 def _inputs(job: Job) -> str:
-    return f"{redacted(job.target)} + {redacted(job.speech)}"
+    return " + ".join(redacted(name) for name in (job.target, job.parts.segments, job.speech) if name)
 
 
 def _spans(out: str, folder: Path) -> list[str]:

@@ -133,12 +133,12 @@ def dub(
 def _dub(target, speech, out, options, footage, lips, segments, cast, preview_s, force, quiet, as_json) -> None:
     from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_paths, check_readable, receipt_path
-    from lipsync.store.segment_file import labels_of, read_cast, read_cues
+    from lipsync.store.segment_file import AUTO, labels_of, read_cast, read_cues
 
     if lips is not None:
         check_readable(lips, "lip model")
     casting = read_cast(cast or ())
-    cues = [] if segments is None or segments == "auto" else read_cues(segments)
+    cues = [] if segments is None or segments == AUTO else read_cues(segments)
     labels_of(cues, casting)
     files = list(dict.fromkeys(path for path in (speech, *(cue.speech for cue in cues)) if path is not None))
     check_paths(target, files, out, footage, force)  # dub() does so too, but torch takes seconds to come
