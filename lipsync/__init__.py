@@ -9,6 +9,8 @@ __version__ = "0.2.0"
 #: Public name -> module that has it; nothing is imported before it is asked for.
 _HOME = {
     "dub": "lipsync.pipelines.dub",
+    "segments_from": "lipsync.pipelines.casting",
+    "Segment": "lipsync.core.segments",
     "analyse": "lipsync.target.analyse",
     "Cache": "lipsync.store.cache",
     "DubConfig": "lipsync.config.schema",

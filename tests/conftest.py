@@ -75,6 +75,20 @@ def _make_small_target(path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def people_film(run_folder) -> Path:
+    """Three people in five shots, of tests.support.people.SHOTS; who speaks says the words of samples/target.mp4."""
+    from filelock import FileLock
+
+    from tests.support.people import make_film
+
+    path = run_folder / "people.mkv"
+    with FileLock(run_folder / "people.lock"):
+        if not path.exists():
+            make_film(path.with_stem("unfinished"), start_s=0.32).rename(path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def short_speech(tmp_path_factory) -> Path:
     """2.41 s of samples/speech.wav."""
     import soundfile

@@ -13,12 +13,24 @@ STATES: tuple[State, ...] = get_args(State)
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """Which parts of a target are dubbed; all where everything is empty. segments: a file, or "auto"; cast: LABEL=N of
+    its names; start, end: times, instead of a file."""
+
+    segments: str = ""
+    cast: tuple[str, ...] = ()
+    start: str = ""
+    end: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """What one line of a manifest asks for.
 
-    target, speech, footage: paths or URLs; out: the video to write, relative to the batch's folder, with forward
-    slashes; config: of this job, wholly resolved; line: where it was asked for, for messages, such as "jobs.csv, row
-    3"; fault: why it cannot be done, known from the manifest alone ("" = none known)."""
+    target, speech, footage: paths or URLs, speech "" where the segments name their own; out: the video to write,
+    relative to the batch's folder, with forward slashes; config: of this job, wholly resolved; line: where it was asked
+    for, for messages, such as "jobs.csv, row 3"; fault: why it cannot be done, known from the manifest alone ("" = none
+    known); parts: of the target, that are dubbed."""
 
     target: str
     speech: str
@@ -27,6 +39,7 @@ class Job:
     config: DubConfig = field(default_factory=DubConfig)
     line: str = ""
     fault: str = ""
+    parts: Parts = Parts()
 
     @property
     def name(self) -> str:

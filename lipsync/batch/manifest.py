@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lipsync.batch.job import Job
+from lipsync.batch.parts import files_of, parts_of
 from lipsync.batch.readers import (
     KEYS,
     Entry,
@@ -163,7 +164,13 @@ class _JobBuilder:
             if fault:
                 raise UsageError(fault)
             refuse_unknown(values)
-            got["target"], got["speech"] = self._file(values, "target"), self._file(values, "speech")
+            got["target"] = self._file(values, "target")
+            got["parts"] = parts_of(values, self._path)
+            if values.get("speech") or not got["parts"].segments:
+                got["speech"] = self._file(values, "speech")
+            if self._path_rules.root:
+                for name in files_of(got["parts"]):
+                    self._path(name, "speech of segments")
             got["footage"] = tuple(self._path(name, "footage") for name in _names(values.get("footage")))
             got["out"] = _out(
                 values["out"] if values.get("out") is not None else _default_out(got["target"], got["speech"])
@@ -262,7 +269,7 @@ def _out(value: object) -> str:
 
 
 def _default_out(target: str, speech: str) -> str:
-    return f"{stem_of(target)}-{stem_of(speech)}.mp4"
+    return f"{stem_of(target)}-{stem_of(speech) if speech else 'dubbed'}.mp4"
 
 
 def _each_its_own_out(jobs: Iterable[Job]) -> list[Job]:

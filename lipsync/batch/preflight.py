@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 from lipsync.batch import estimate
 from lipsync.batch.estimate import Scale, VideoFacts
-from lipsync.batch.job import Checked, Job, JobRecord
+from lipsync.batch.job import Checked, Job, JobRecord, Parts
 from lipsync.batch.manifest import out_path
+from lipsync.batch.parts import files_of
 from lipsync.batch.pool import LocalWorkers, Workers
 from lipsync.batch.probe import PICTURES
 from lipsync.batch.readers import one_line
@@ -145,7 +146,7 @@ class _Checks:
         """Raises LipsyncError where an input cannot be read or the output not written."""
         roles = [
             (job.target, "target video"),
-            (job.speech, "speech file"),
+            *((name, "speech file") for name in (job.speech, *self._said(job)) if name),
             *((name, "footage") for name in job.footage),
         ]
         for name, role in roles:
@@ -163,10 +164,14 @@ class _Checks:
                     f"The output {file} is an input of this batch. Choose another out, or another folder with -o."
                 )
 
+    def _said(self, job: Job) -> list[str]:
+        """What the segments of a job name."""
+        return self._once("segments", job.parts, lambda: files_of(job.parts))
+
     def _all_inputs(self) -> frozenset[str]:
         if self._inputs is None:
             jobs = [record.job for record in self._records]
-            names = {name for job in jobs for name in (job.target, job.speech, *job.footage)}
+            names = {name for job in jobs for name in (job.target, job.speech, *job.footage, job.parts.segments)}
             self._inputs = frozenset(os.path.realpath(name) for name in names if name and not is_url(name))
         return self._inputs
 
@@ -174,7 +179,8 @@ class _Checks:
         """What the files hold, and what the job will cost. LipsyncError: it cannot be done."""
         self._settings(job)
         config = job.config
-        speech_s = 0.0 if is_url(job.speech) else self._probe("speech", job.speech, config, ["limits"])
+        said = [name for name in (job.speech, *self._said(job)) if name and not is_url(name)]
+        speech_s = sum(self._probe("speech", name, config, ["limits"]) for name in said)
         if any(map(is_url, (job.target, *job.footage))):
             return Checked(duration_s=speech_s)
         videos = [self._video(name, config) for name in (job.target, *job.footage)]
@@ -184,6 +190,7 @@ class _Checks:
         eyes_px = self._probe("eyes", job.target, config, key=face)
         first_s, kept_bytes = self._first(job, videos, eyes_px)
         rows = estimate.rows_of(videos[0], speech_s, config) if speech_s else 0
+        rows = rows if job.parts == Parts() else videos[0].frames
         warning = (
             f"No face of at least {at_least_px:g} pixels from eye to eye was found in {PICTURES} "
             f"pictures of {job.target}."

@@ -180,7 +180,7 @@ def _made_row(outcome: Outcome, folder: Path, with_picture: bool) -> MadeRow:
 
 
 def _inputs(job: Job) -> str:
-    return f"{redacted(job.target)} + {redacted(job.speech)}"
+    return " + ".join(redacted(name) for name in (job.target, job.parts.segments, job.speech) if name)
 
 
 def _spans(receipt: Receipt | None) -> list[str]:

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lipsync.batch.job import Job
+from lipsync.batch.job import Job, Parts
+from lipsync.batch.parts import casting_of, marks_of
 from lipsync.batch.storage.address import content_id, fetched, is_url, redacted
 from lipsync.batch.storage.shared_cache import cache_for
 from lipsync.batch.storage.store import OutputStore
@@ -44,7 +45,8 @@ def task_of(job: Job, paths: BatchPaths, device: str = "") -> dict:
     config = replace(job.config, device=device) if device and job.config.device == "auto" else job.config
     return {
         "target": _absolute(job.target),
-        "speech": _absolute(job.speech),
+        "speech": job.speech and _absolute(job.speech),
+        "parts": asdict(job.parts),
         "footage": [_absolute(name) for name in job.footage],
         "out": job.out,
         "config": to_plain(config),
@@ -60,11 +62,12 @@ def _absolute(name: str) -> str:
 def job_id(job: Job) -> str:
     """What `Receipt` calls "id" once the job is done; inputs are hashed. Raises LipsyncError for one that cannot be
     read."""
-    return _id(job.target, job.speech, job.footage, job.config)
+    return _id(job.target, job.speech, job.footage, job.config, job.parts)
 
 
-def _id(target: str, speech: str, footage: Sequence[str], config: DubConfig) -> str:
-    return fingerprint(content_id(target), content_id(speech), [content_id(name) for name in footage], config)
+def _id(target: str, speech: str, footage: Sequence[str], config: DubConfig, parts: Parts) -> str:
+    said, more = speech and content_id(speech), [content_id(name) for name in footage]
+    return fingerprint(content_id(target), said, more, config, segments=marks_of(parts))
 
 
 def perform(task: dict, hook: Hook = silent) -> dict:
@@ -94,11 +97,23 @@ def _dubbed(task: dict, hook: Hook) -> dict:
     inputs = cache.folder / "inputs"
     target, *footage = (fetched(name, inputs) for name in (task["target"], *task["footage"]))
     once = inputs / f"speech.{this_host()}.{os.getpid()}"
-    speech, out = fetched(task["speech"], once), store.workfile(task["out"])
+    speech, out = task["speech"] and fetched(task["speech"], once), store.workfile(task["out"])
+    parts = _parts(task)
     try:
-        ready = _prepared(target, tuple(footage), config, cache, hook)
+        said = casting_of(parts, target, config, cache, hook)
+        ready = None if parts.segments else _prepared(target, tuple(footage), config, cache, hook)
         receipt = dub(
-            target, speech, out, config, footage=tuple(footage), cache=cache, hook=hook, force=True, prepared=ready
+            target,
+            speech or None,
+            out,
+            config,
+            footage=tuple(footage),
+            segments=said.segments,
+            notes=said.notes,
+            cache=cache,
+            hook=hook,
+            force=True,
+            prepared=ready,
         )
         receipt = _of_addresses(receipt, task, dict(zip(map(str, footage), task["footage"], strict=True)), out)
         store.keep(out, task["out"])
@@ -114,6 +129,10 @@ def _dubbed(task: dict, hook: Hook) -> dict:
     }
 
 
+def _parts(task: dict) -> Parts:
+    return Parts(**task["parts"] | {"cast": tuple(task["parts"]["cast"])})
+
+
 #: The target that this process has ready, by what it was prepared from.
 _ready: tuple[tuple, Prepared] | None = None
 
@@ -124,7 +143,7 @@ def _prepared(target: Path, footage: tuple[Path, ...], config: DubConfig, cache:
     from lipsync.pipelines.dub import prepare
 
     default = DubConfig()
-    shared = replace(config, write=default.write, retime=default.retime, composite=default.composite)
+    shared = replace(config, write=default.write, retime=default.retime, composite=default.composite, others="keep")
     key = (
         target,
         footage,
@@ -138,14 +157,16 @@ def _prepared(target: Path, footage: tuple[Path, ...], config: DubConfig, cache:
 
 
 def _of_addresses(receipt: Receipt, task: dict, footage: dict[str, str], out: Path) -> Receipt:
-    """The receipt; where an input has an address, written anew with the addresses and with the id that a later
-    run can know without fetching them. footage: names by the local files that were used for them."""
+    """The receipt; where an input has an address, or parts are dubbed, written anew with the addresses and with the id
+    that a later run can know without fetching them or looking for faces. footage: names by the local files that were
+    used for them."""
     names = [task["target"], task["speech"], *task["footage"]]
-    if any(map(is_url, names)):
+    parts = _parts(task)
+    if any(map(is_url, names)) or parts != Parts():
         inputs = receipt.inputs
         receipt = replace(
             receipt,
-            id=_id(task["target"], task["speech"], task["footage"], from_plain(task["config"])),
+            id=_id(task["target"], task["speech"], task["footage"], from_plain(task["config"]), parts),
             inputs=replace(
                 inputs,
                 target=replace(inputs.target, path=redacted(names[0])),

@@ -19,7 +19,7 @@ from lipsync.core.text import readable
 if TYPE_CHECKING:
     from lipsync.config.schema import DubConfig
 
-Target = Annotated[Path, typer.Argument(metavar="TARGET", help="Video of one person talking.")]
+Target = Annotated[Path, typer.Argument(metavar="TARGET", help="Video of people talking.")]
 Speech = Annotated[Path, typer.Argument(metavar="SPEECH", help="What to say: an audio file, or a video with sound.")]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="TOML file; `lipsync config` prints one.")

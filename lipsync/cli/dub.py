@@ -190,7 +190,7 @@ def _dub(
     from lipsync.core.segments import seconds_of
     from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_paths, check_readable, receipt_path
-    from lipsync.store.segment_file import labels_of, read_cast, read_cues
+    from lipsync.store.segment_file import AUTO, labels_of, read_cast, read_cues
 
     if lips is not None:
         check_readable(lips, "lip model")
@@ -200,7 +200,7 @@ def _dub(
         if time is not None:
             seconds_of(time)
     casting = read_cast(cast or ())
-    cues = [] if segments is None or segments == "auto" else read_cues(segments)
+    cues = [] if segments is None or segments == AUTO else read_cues(segments)
     labels_of(cues, casting)
     said = [path for path in (speech, lips_from, *(cue.speech for cue in cues)) if path is not None]
     files = list(dict.fromkeys(said))

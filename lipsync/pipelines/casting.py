@@ -14,12 +14,9 @@ from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.progress import Hook, silent
 from lipsync.core.segments import Segment
 from lipsync.store.cache import Cache
-from lipsync.store.segment_file import Cue, labels_of, read_cues, segments_of
+from lipsync.store.segment_file import AUTO, Cue, labels_of, read_cues, segments_of
 from lipsync.target.analyse import follow_people, probed
 from lipsync.target.speakers import Speakers, find_speakers
-
-#: Instead of a file: whoever is seen to speak in the target says what runs beside it.
-AUTO = "auto"
 
 
 class Casting(NamedTuple):

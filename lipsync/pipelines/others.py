@@ -19,7 +19,7 @@ from lipsync.render.loop import Role, Scene
 from lipsync.render.plan import faces_along, make_plan
 from lipsync.speech.predict import speech_embedding
 from lipsync.store.cache import Cache
-from lipsync.target.analyse import analyse
+from lipsync.target.analyse import analyse, follow_people
 from lipsync.target.rest import resting_lips
 
 
@@ -37,8 +37,9 @@ def resting_people(
     if script.config.others == "keep" or not script.segments or script.whole:
         return {}, []
     resting, notes = {}, []
-    for person in range(speaker.subject.films[0].people):
-        if person in script.people:
+    for film in follow_people(target, script.config, cache, hook):
+        person, n = film.person, len(script.output_clock)
+        if person in script.people or not film.track.valid[:n][script.drawn(person, np.zeros(n, bool))].any():
             continue
         try:
             resting[person] = _resting(target, person, script, speaker, cache, hook)

@@ -231,11 +231,13 @@ def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float]) -> Re
         retiming=_retiming(dub),
         plan=PlannedRows(source=plan.source.tolist(), half=plan.half.astype(int).tolist()),
         rendered_share=_rendered_share(speakers),
-        passed_through=[
-            span
-            for one in speakers
-            for span in spans_passed_through(one.plan, one.ready.subject.track, one.said.spoken)
-        ],
+        passed_through=list(
+            dict.fromkeys(
+                span
+                for one in speakers
+                for span in spans_passed_through(one.plan, one.ready.subject.track, one.said.spoken)
+            )
+        ),
         doubt=merged_doubt([one.doubt.report() for one in speakers], dub.config.doubt.spans),
         notes=list(dict.fromkeys(notes)),
         details=list(written.details),

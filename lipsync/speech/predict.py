@@ -102,6 +102,8 @@ def rows_of(segment: Segment, clock: FrameClock) -> slice:
     its end."""
     ticks = clock.pts - clock.pts[0]
     start, end = floor(segment.start_s / clock.base), ceil(segment.end_s / clock.base)
+    if start >= clock.end - clock.pts[0]:  # beyond the end of a preview
+        return slice(len(clock), len(clock))
     return slice(max(0, int(np.searchsorted(ticks, start, "right")) - 1), int(np.searchsorted(ticks, end, "left")))
 
 
@@ -109,7 +111,7 @@ def _rows_around(segments: Sequence[Segment], clock: FrameClock) -> tuple[int, i
     """First and one past the last frame from a little before the first segment to a little after the last."""
     start, end = min(one.start_s for one in segments) - _AROUND_S, max(one.end_s for one in segments) + _AROUND_S
     rows = rows_of(Segment(max(start, Fraction(0)), end), clock)
-    return rows.start, rows.stop
+    return min(rows.start, len(clock) - 1), len(clock) if rows.start == rows.stop else rows.stop
 
 
 def _placed(

@@ -15,6 +15,8 @@ from lipsync.core.errors import UsageError
 from lipsync.core.segments import Segment
 from lipsync.core.text import nearest, printable, shortened
 
+#: Instead of a file: whoever is seen to speak in the target says what runs beside it.
+AUTO = "auto"
 LARGEST_BYTES = 16 << 20
 COLUMNS = ("start", "end", "person", "speech")
 _SECONDS = re.compile(r"\d+(?:[.,]\d+)?")
@@ -199,13 +201,21 @@ def _rttm(lines: list[str], path: Path) -> Iterator[Cue]:
 
 
 def _time(text: str, place: str, name: str) -> Fraction:
-    """Seconds. UsageError: not a time."""
+    """The same, with the place in the message."""
+    try:
+        return seconds_of(text, name)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from None
+
+
+def seconds_of(text: str, name: str) -> Fraction:
+    """Seconds, exactly, of 12.5 or 0:00:12.5. UsageError: not a time; name: what it is to the user."""
     if _SECONDS.fullmatch(text):
         return Fraction(text.replace(",", "."))
     clock = _CLOCK.fullmatch(text)
     if clock is None:
         what = f"{shortened(text, 40)!r} is no {name}" if text else f"the {name} is missing"
-        raise UsageError(f"{place}: {what}. Write seconds (12.5) or hours:minutes:seconds (0:00:12.5).")
+        raise UsageError(f"{what}. Write seconds (12.5) or hours:minutes:seconds (0:00:12.5).")
     hours, minutes, seconds = clock.groups()
     return int(hours or 0) * 3600 + int(minutes) * 60 + Fraction(seconds.replace(",", "."))
 

@@ -31,9 +31,9 @@ class Shot:
 SHOTS = (Shot(30, (0,), 0), Shot(30, (1,), 1), Shot(30, (0, 1), 0), Shot(30, (2,), 2), Shot(30, (0, 2), 2))
 
 
-def make_film(path: Path, shots: Sequence[Shot] = SHOTS, start_s: float = 0.0) -> list[np.ndarray]:
-    """Frames (H,W,3) uint8 of the film written to `path` (ffv1, with sound): the words of samples/target.mp4 from
-    `start_s` on, said by whoever speaks; the others rest."""
+def make_film(path: Path, shots: Sequence[Shot] = SHOTS, start_s: float = 0.0) -> Path:
+    """`path`, to which the film is written (ffv1, with sound): the words of samples/target.mp4 from `start_s` on, said
+    by whoever speaks; the others rest."""
     import soundfile
     import torch
 
@@ -55,7 +55,7 @@ def make_film(path: Path, shots: Sequence[Shot] = SHOTS, start_s: float = 0.0) -
     clock = FrameClock.constant(n, Fraction(RATE))
     with VideoWriter(path, width=2 * PLATE_WIDTH, height=HEIGHT, clock=clock, codec="ffv1", speech=sound) as writer:
         writer.write(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous())
-    return pictures
+    return path
 
 
 def _silent_rows() -> tuple[int, int]:

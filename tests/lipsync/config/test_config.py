@@ -50,6 +50,7 @@ def test_settings_take_the_type_of_their_option(setting, section, name, value):
 #: Of options with few values.
 OTHERS = {
     "backend": "dlib",
+    "others": "rest",
     "timeline": "keep",
     "length": "bounce",
     "network": "paper",

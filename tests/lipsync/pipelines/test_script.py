@@ -77,5 +77,6 @@ def test_segments_are_checked_against_the_target_and_each_other():
 def test_a_segment_has_the_frames_seen_in_its_time():
     at = lambda a, b: rows_of(Segment(Fraction(a), Fraction(b)), CLOCK)
     assert at(1, 2) == slice(25, 50) and at("0.99", "2.01") == slice(24, 51) and at(0, 4) == slice(0, 100)
+    assert at(4, 5) == slice(100, 100) and at("3.99", 5) == slice(99, 100), "beyond the end of a preview is nothing"
     uneven = FrameClock(np.array([0, 10, 11, 40], np.int64), Fraction(1, 10), 50)
     assert rows_of(Segment(Fraction(1), Fraction(4)), uneven) == slice(1, 3)

@@ -61,6 +61,17 @@ def test_the_file_has_the_keys_that_programs_read():
     assert plain["passed_through"] == [{"from_row": 0, "to_row": 4, "from_s": 0.0, "to_s": 0.2, "reason": "no face"}]
 
 
+def test_the_summary_says_who_was_dubbed_and_who_was_not():
+    spans = [[float(s), s + 0.5] for s in range(6)]
+    two = [SpeakerFacts(person=0, spans=spans[:1]), SpeakerFacts(person=2, spans=spans)]
+    line = replace(RECEIPT, people=5, speakers=two, resting=[1]).summary()[2]
+    assert line == (
+        "Dubbed: face 0, 0.00-0.50 s; face 2, 0.00-0.50, 1.00-1.50, 2.00-2.50, 3.00-3.50 s and 2 more. Seen too, with "
+        "their mouths as they were: face 3, 4. At rest meanwhile: face 1."
+    )
+    assert replace(RECEIPT, people=1, speakers=two[:1]).summary()[2] == "Dubbed: the only person seen, 0.00-0.50 s."
+
+
 def test_the_summary_is_for_people():
     assert RECEIPT.summary() == [
         "o.mp4: 60 frames, 2.40 s, 90 % dubbed, speech copied, rendered in 3 s.",

@@ -1,0 +1,88 @@
+"""Jobs that dub parts of a target: what the manifest says, what the dub is asked, and what the job's identity is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from lipsync.batch.job import Parts
+from lipsync.batch.manifest import read_manifest
+from lipsync.batch.parts import files_of
+from lipsync.batch.worker import BatchPaths, job_id, perform, task_of
+from lipsync.core.errors import LipsyncError
+
+
+def jobs(tmp_path, name, text, **options):
+    (tmp_path / name).write_text(text)
+    return read_manifest(tmp_path / name, **options)
+
+
+def test_every_kind_of_manifest_says_the_same(tmp_path):
+    want = Parts(str(tmp_path / "who.csv"), ("Anna=1", "Ben=0"))
+    toml = '[[job]]\ntarget = "a.mp4"\nsegments = "who.csv"\ncast = {Anna = 1, Ben = 0}\n'
+    lines = '{"target": "a.mp4", "segments": "who.csv", "cast": ["Anna=1", "Ben=0"]}\n'
+    cells = "target,segments,cast\na.mp4,who.csv,Anna=1; Ben=0\n"
+    for name, text in (("a.toml", toml), ("a.jsonl", lines), ("a.csv", cells)):
+        (job,) = jobs(tmp_path, name, text)
+        assert (job.parts, job.speech, job.fault, job.out) == (want, "", "", "a-dubbed.mp4"), name
+    (job,) = jobs(tmp_path, "b.toml", '[[job]]\ntarget = "a.mp4"\nspeech = "b.wav"\nfrom = 4\nto = "0:07.5"\n')
+    assert job.parts == Parts(start="4", end="0:07.5") and job.out == "a-b.mp4"
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ('segments = "who.csv"\nfrom = 4', "either segments or from and to"),
+        ('speech = "b.wav"\ncast = ["A=1"]', "cast says which faces"),
+        ('segments = "who.csv"\ncast = ["A"]', "must be LABEL=N"),
+        ('segments = "who.csv"\ncast = 3', "cast must be a list"),
+        ('speech = "b.wav"\nfrom = "four"', "'four' is no from. Write seconds"),
+        ('speech = "b.wav"\nfrom = true', "from must be a time"),
+        ("from = 4", "The speech is missing"),
+    ],
+)
+def test_what_contradicts_itself_is_that_jobs_fault(tmp_path, keys, fault):
+    (job,) = jobs(tmp_path, "a.toml", f'[[job]]\ntarget = "a.mp4"\n{keys}\n')
+    assert "line 1" in job.fault and fault in job.fault
+
+
+def test_recordings_named_by_segments_stay_in_the_root(tmp_path):
+    inside = tmp_path / "in"
+    inside.mkdir()
+    (inside / "who.csv").write_text("start,end,speech\n1,2,../out.wav\n")
+    (job,) = jobs(inside, "a.toml", '[[job]]\ntarget = "a.mp4"\nsegments = "who.csv"\n', root=inside)
+    assert "lies outside" in job.fault
+    (job,) = jobs(inside, "a.toml", '[[job]]\ntarget = "a.mp4"\nsegments = "who.csv"\n')
+    assert not job.fault and files_of(job.parts) == [str(inside / "../out.wav")]
+
+
+def test_the_dub_is_asked_for_the_parts(tmp_path, small_target, short_speech, shared_cache, monkeypatch):
+    asked = []
+
+    def dub(*args, segments, prepared, **options):
+        asked.append((args[1], [(one.start_s, one.end_s, one.person) for one in segments], prepared))
+        raise LipsyncError("enough")
+
+    monkeypatch.setattr("lipsync.pipelines.dub.dub", dub)
+    monkeypatch.setattr("lipsync.batch.worker._prepared", lambda *_: "ready")
+    paths = BatchPaths(str(tmp_path), str(shared_cache.folder))
+    (tmp_path / "who.csv").write_text(f"start,end,person,speech\n1,2,Anna,{short_speech}\n")
+    for keys in (f'speech = "{short_speech}"\nfrom = 4', 'segments = "who.csv"\ncast = {Anna = 0}'):
+        (job,) = jobs(tmp_path, "a.toml", f'[[job]]\ntarget = "{small_target}"\n{keys}\n')
+        assert perform(task_of(job, paths)) == {"fault": "enough"}
+    assert asked == [
+        (short_speech, [(Fraction(4), Fraction(10), None)], "ready"),
+        (None, [(Fraction(1), Fraction(2), 0)], None),
+    ]
+
+
+def test_a_job_is_another_when_its_parts_are(tmp_path, small_target, short_speech):
+    file = tmp_path / "who.csv"
+    file.write_text(f"start,end,person,speech\n1,2,0,{short_speech}\n")
+    (job,) = jobs(tmp_path, "a.toml", f'[[job]]\ntarget = "{small_target}"\nsegments = "who.csv"\n')
+    ids = [job_id(job), job_id(replace(job, parts=Parts("auto"))), job_id(replace(job, parts=Parts()))]
+    file.write_text(f"start,end,person,speech\n1,3,0,{short_speech}\n")
+    ids += [job_id(job), job_id(replace(job, parts=Parts(start="1"))), job_id(replace(job, parts=Parts(end="1")))]
+    assert len(set(ids)) == 6
