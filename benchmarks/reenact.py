@@ -2,7 +2,8 @@
 [--speakers 3]
 
 The presenter by a rendered clip of himself, and GRID s1 by clips of other speakers. Landmarks are found again in the
-dub; lips are aligned on eyes and nose. Between two people only the course of the opening can be compared, not LMD."""
+dub; lips are aligned on eyes and nose. "same_head": against the presenter rendered with the head of the dub's own plan,
+so that nothing but the mouth differs. Between two people only the course of the opening can be compared, not LMD."""
 
 from __future__ import annotations
 
@@ -36,7 +37,11 @@ def main() -> None:
     config, found = config_of(args), {}
     if args.seconds:
         actor = _performance(args.work / f"presenter-{args.seconds:g}.mp4", args.seconds)
-        found["presenter_by_himself"] = _measured(sample_target(), actor, args.work / "reenact-presenter.mp4", config)
+        out = args.work / "reenact-presenter.mp4"
+        _dub(sample_target(), actor, out, config)
+        truth = _performance(args.work / "reenact-presenter-truth.mp4", args.seconds, plan=Path(f"{out}.json"))
+        found["presenter_by_himself"] = {"same_head": _compared(truth, out, config)}
+        found["presenter_by_himself"] |= {"performance": _compared(actor, out, config)}
     actors = [next(iter(sorted(folder.glob("*.mpg")))) for folder in sorted((DATA / "grid" / "others").iterdir())]
     if args.speakers:
         target = joined(grid_clips("train")[: args.target_clips], args.work / f"grid-{args.target_clips}.mkv")
@@ -48,9 +53,9 @@ def main() -> None:
     report("reenact", found)
 
 
-def _performance(out: Path, seconds: float) -> Path:
-    """The presenter saying the sample's speech, rendered once."""
-    if not out.exists():
+def _performance(out: Path, seconds: float, plan: Path | None = None) -> Path:
+    """The presenter saying the sample's speech; plan: with the head as in the dub of this receipt, rendered anew."""
+    if plan is not None or not out.exists():
         clip = [
             "clip",
             "--speech",
@@ -62,16 +67,26 @@ def _performance(out: Path, seconds: float) -> Path:
             "-o",
             str(out),
         ]
+        clip += [] if plan is None else ["--plan", str(plan)]
         subprocess.run([sys.executable, "-m", "samples.presenter", *clip], cwd=ROOT, check=True)
     return out
 
 
 def _measured(target: Path, actor: Path, out: Path, config: DubConfig) -> dict:
-    """Lips of the dub, found again, against the actor's."""
+    """Lips of a dub against the actor's."""
+    _dub(target, actor, out, config)
+    return _compared(actor, out, config)
+
+
+def _dub(target: Path, actor: Path, out: Path, config: DubConfig) -> None:
     from lipsync.pipelines.dub import dub
 
     dub(target, None, out, config, lips_from=actor, cache=Cache(config.cache.folder), force=True)
-    real, made = (follow(path, name, config.face, config.batch) for path, name in ((actor, "real"), (out, "dubbed")))
+
+
+def _compared(right: Path, out: Path, config: DubConfig) -> dict:
+    """Lips of both, found anew."""
+    real, made = (follow(path, name, config.face, config.batch) for path, name in ((right, "real"), (out, "dubbed")))
     rows = paired(real.stream.clock, made.stream.clock)
     return lip_measures(real, made, rows, real.track.valid[rows] & made.track.valid[: len(rows)])
 

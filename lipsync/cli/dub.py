@@ -31,7 +31,7 @@ from lipsync.cli.common import (
 from lipsync.core.errors import UsageError
 
 SpeechIfAny = Annotated[
-    Path | None, typer.Argument(metavar="[SPEECH]", help="What to say: an audio file, or a video with sound.")
+    Path | None, typer.Argument(metavar="SPEECH", help="What to say: an audio file, or a video with sound.")
 ]
 LipsFrom = Annotated[
     Path | None,
@@ -56,8 +56,14 @@ Length = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="target: as long as the target; speech: as the speech; cut: as the shorter; loop, bounce, hold: as the "
-        "speech, and when the target runs out it starts over, runs backwards, stands still.",
+        help="How long OUT is:\n\n\b\n"
+        "target  as the target\n"
+        "speech  as the speech\n"
+        "cut     as the shorter of both\n"
+        "loop    as the speech; TARGET starts over\n"
+        "bounce  as the speech; TARGET runs backwards\n"
+        "hold    as the speech; TARGET stands still\n"
+        "auto    target if its time is kept, else speech",
     ),
 ]
 TimelineOf = Annotated[

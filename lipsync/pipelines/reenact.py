@@ -14,7 +14,7 @@ from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.lips import CLOSED_GAP, opening, rest_shape, with_every_closure
 from lipsync.core.progress import Hook
 from lipsync.core.reenact import LipRange, as_person, lips_at_moments, lost_spans
-from lipsync.core.timebase import output_clock, to_feature_clock, voiced_at
+from lipsync.core.timebase import nominal_rate, output_clock, to_feature_clock, voiced_at
 from lipsync.core.track import unusable_reasons
 from lipsync.core.types import Footage, LipTrack, TargetAnalysis
 from lipsync.pipelines.script import Script
@@ -70,7 +70,8 @@ def lip_range(film: Footage, cache: Cache, rest: np.ndarray | None = None) -> Li
     valid = lips.valid & film.track.valid
     if rest is None:
         rest = rest_shape(lips.points, valid, voiced)
-    return LipRange.of(lips.points[valid & voiced if (valid & voiced).any() else valid], rest)
+    rows = valid & voiced if (valid & voiced).any() else valid
+    return LipRange.of(lips.points[rows], rest, float(rows.sum() / nominal_rate(film.video.clock)))
 
 
 def performed(

@@ -277,6 +277,10 @@ HD = VideoFacts(1280, 720, 1000, 25.0, 0.5)
 
 def test_rows():
     assert estimate.rows_of(HD, 2.41, DubConfig()) == 60 and estimate.rows_of(HD, 0.001, DubConfig()) == 1
+    held = replace(HD, rate=30.0, length_s=45.0)  # the mean of its clock is 22.2
+    assert estimate.rows_of(held, 45.5, DubConfig()) == 1000 and estimate.rows_of(held, 40.0, DubConfig()) == 1200
+    assert estimate.seconds_of(held, 1000, 45.5, DubConfig()) == 45.0
+    assert estimate.seconds_of(held, 1200, 40.0, DubConfig()) == 40.0
     assert estimate.rows_of(HD, 100.0, DubConfig(retime=RetimeConfig(length="cut"))) == 1000
 
 

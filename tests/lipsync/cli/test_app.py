@@ -367,3 +367,22 @@ def test_a_cache_at_home(monkeypatch, tmp_path):
     monkeypatch.setenv("LIPSYNC_CACHE", "~/kept")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Cache().folder == tmp_path / "kept"
+
+
+def test_a_film_can_give_the_lips(run, calls, tmp_path):
+    result = run("dub", "target.mp4", "--lips-from", "more 1.mp4", "-o", "out.mp4", "--allow-undubbed")
+    assert result.exit_code == 0, result.output
+    [(_, speech, _, config, options)] = calls
+    assert speech is None and options["lips_from"] == Path("more 1.mp4") and config.allow_undubbed
+    assert run("dub", "target.mp4", "speech.wav", "--lips-from", "more 1.mp4", "-o", "o.mp4").exit_code == 0
+    assert calls[1][1] == Path("speech.wav")
+    nothing = run("dub", "target.mp4", "-o", "out.mp4")
+    assert nothing.exit_code == 2 and "Name a SPEECH, or --lips-from VIDEO" in nothing.stderr
+    missing = run("dub", "target.mp4", "--lips-from", "none.mp4", "-o", "out.mp4")
+    assert missing.exit_code == 3 and "film of --lips-from none.mp4 does not exist" in missing.stderr
+
+
+def test_each_length_has_its_line_in_the_help(run):
+    lines = [line.strip() for line in run("dub", "--help").stdout.splitlines()]
+    for name in ("target", "speech", "cut", "loop", "bounce", "hold", "auto"):
+        assert any(line.startswith(f"{name}  ") and len(line) <= 50 for line in lines), name

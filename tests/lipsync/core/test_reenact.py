@@ -29,16 +29,20 @@ def speaking(scale=1.0, n=200, **how):
     return np.stack([mouth(g, w, **how) for g, w in zip(gaps, wide, strict=True)]).astype(np.float32)
 
 
+def range_of(points, rest, seen_s=1e6):
+    return LipRange.of(points, rest, seen_s)
+
+
 def test_the_same_person_is_left_alone():
     lips = speaking()
-    own = LipRange.of(lips, mouth(0))
+    own = range_of(lips, mouth(0))
     np.testing.assert_allclose(as_person(lips, own, own), lips, atol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [0.6, 1.5])
 def test_rest_and_range_become_the_persons(scale):
     actor, person = speaking(), speaking(scale, width=0.7, lift=0.1)
-    got = as_person(actor, LipRange.of(actor, mouth(0)), LipRange.of(person, mouth(0, width=0.7, lift=0.1)))
+    got = as_person(actor, range_of(actor, mouth(0)), range_of(person, mouth(0, width=0.7, lift=0.1)))
     np.testing.assert_allclose(got[0], mouth(0, width=0.7, lift=0.1), atol=1e-6)
     assert np.abs(np.quantile(opening(got), 0.9) - np.quantile(opening(person), 0.9)) < 0.004
     assert np.corrcoef(opening(got), opening(actor))[0, 1] > 0.99
@@ -49,18 +53,16 @@ def test_rest_and_range_become_the_persons(scale):
 def test_closed_stays_closed_and_wider_is_never_narrower():
     actor, wide_talker = speaking(), speaking(1.9)
     gaps = np.linspace(-0.01, 0.12, 100)
-    got = as_person(
-        np.stack([mouth(g) for g in gaps]), LipRange.of(actor, mouth(0)), LipRange.of(wide_talker, mouth(0.0))
-    )
+    got = as_person(np.stack([mouth(g) for g in gaps]), range_of(actor, mouth(0)), range_of(wide_talker, mouth(0.0)))
     assert (opening(got)[gaps <= CLOSED_GAP] <= CLOSED_GAP + 1e-6).all() and opening(got)[-1] > 0.18
     assert (np.diff(opening(got)) >= -1e-6).all()
 
 
 def test_a_face_that_hardly_moves_tells_no_range():
     lips, still = speaking(), speaking(0.05)
-    got = as_person(lips, LipRange.of(lips, mouth(0)), LipRange.of(still, mouth(0)))
+    got = as_person(lips, range_of(lips, mouth(0)), range_of(still, mouth(0)))
     np.testing.assert_allclose(got, lips, atol=1e-6)
-    assert LipRange.of(lips[:0], mouth(0)).opens == 0
+    assert range_of(lips[:0], mouth(0)).opens == 0
 
 
 def track(points, valid=None, rate=25):
@@ -110,6 +112,15 @@ def test_lips_that_are_parted_at_rest_still_close():
     gaps = 0.05 + 0.05 * np.sin(np.arange(200) / 3)
     actor = np.stack([mouth(g) for g in gaps])
     person = speaking()
-    got = as_person(actor, LipRange.of(actor, mouth(0.05)), LipRange.of(person, mouth(0)))
+    got = as_person(actor, range_of(actor, mouth(0.05)), range_of(person, mouth(0)))
     assert np.corrcoef(opening(got), gaps)[0, 1] > 0.99 and opening(got).min() < 0.003
     assert np.abs(opening(got)[gaps < 0.02]).max() <= CLOSED_GAP + 1e-6
+
+
+def test_a_few_seconds_tell_little_of_a_range():
+    actor, person = speaking(), speaking(1.8)
+    opens = lambda seen_s: opening(
+        as_person(actor, range_of(actor, mouth(0), seen_s), range_of(person, mouth(0)))
+    ).max()
+    assert opening(actor).max() < opens(1) < opens(10) < opens(1000) and opens(1) < 1.1 * opening(actor).max()
+    assert opens(1e6) == pytest.approx(opening(person).max(), rel=0.03)
