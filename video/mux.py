@@ -1,5 +1,5 @@
 """The sound of a written video: a speech file, copied or encoded, whose first audible sample falls on the first
-frame."""
+frame, or sound that is made meanwhile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ import numpy as np
 from media import MediaError
 from media.container import InputLimits, open_media
 from media.demux import decoded
-from media.sound import RATES, interleaved, is_believable
+from media.holes import HOLE_S, silences
+from media.sound import LAYOUTS, RATES, Sound, interleaved, is_believable, time_of
+from media.tracks import sound_track
 
 _PCM = {"pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le"}
 #: Codecs each container takes as they are. Codecs with decoder delay (AAC, MP3) need the edit list of MP4 to start
@@ -28,46 +30,85 @@ COPIED = {
     ".mov": {"aac", "mp3", "alac"} | _PCM,
     ".mkv": {"flac", "alac"} | _PCM,
 }
-#: Layouts that the encoders of all containers take, by number of channels.
-LAYOUTS = {1: "mono", 2: "stereo", 5: "5.0", 6: "5.1"}
+#: Encoders of sound that is made here; "aac" in all other containers.
+MADE = {".webm": ("libopus", "flt"), ".mkv": ("flac", "s32"), ".mov": ("pcm_s24le", "s32")}
 _BIT_RATE = 192_000  # of AAC, per channel up to two
+_PIECE = 4096  # samples of silence encoded together
 
 
 class SpeechTrack:
-    """Adds a sound track to an open output container and feeds it on demand. how: "copied" or "encoded"."""
+    """Adds a sound track to an open output container and feeds it on demand. sound: a file, or sound that is made
+    meanwhile; how: "copied" or "encoded"; notes: complete at the end."""
 
     def __init__(
-        self, path: Path, output: av.container.OutputContainer, suffix: str, end_s: Fraction | None, limits: InputLimits
+        self,
+        sound: Path | Sound,
+        output: av.container.OutputContainer,
+        suffix: str,
+        end_s: Fraction | None,
+        limits: InputLimits,
     ) -> None:
         self.notes: list[str] = []
         self._output, self._end_s = output, end_s
-        self._path = path
-        self._container = open_speech(path, limits)
-        try:
-            self._track: Any = _sound(self._container, path)
-        except MediaError:
-            self._container.close()
-            raise
-        codec = self._track.codec_context.name.removesuffix("float")
-        self.how = "copied" if codec in COPIED.get(suffix, ()) else "encoded"
+        self._container: av.container.InputContainer | None = None
         self._held: av.Packet | None = None
         self._stream: Any
+        if isinstance(sound, Path):
+            self._path = sound
+            self._container = open_speech(sound, limits)
+            try:
+                self._open_file(suffix, limits)
+            except MediaError:
+                self._container.close()
+                raise
+        else:
+            self.how = "encoded"
+            name, kind = MADE.get(suffix, ("aac", "fltp"))
+            self._add_encoder(name, sound.rate, sound.n_channels)
+            self._stream.codec_context.format = kind
+            self._packets = self._made(sound)
+
+    def _open_file(self, suffix: str, limits: InputLimits) -> None:
+        self._track: Any = self._best_track(limits)
+        context = self._track.codec_context
+        codec = context.name.removesuffix("float")
+        self.how = "copied" if codec in COPIED.get(suffix, ()) else "encoded"
         if self.how == "copied":
-            first = _first_sample_s(path, limits)
-            self._stream = output.add_stream_from_template(self._track)
+            first = _first_sample_s(self._path, self._track.index, limits)
+            self._stream = self._output.add_stream_from_template(self._track)
             self._shift = round(first / self._track.time_base)
             self._packets = self._copied()
-        else:
-            name = "libopus" if suffix == ".webm" else "aac"
-            layout = self._track.codec_context.layout
-            self._stream = output.add_stream(name, rate=_supported_rate(name, self._track.codec_context.sample_rate))
-            # WAV files often do not say which channel is which.
-            self._stream.codec_context.layout = LAYOUTS.get(layout.nb_channels, "stereo")
-            if layout.nb_channels not in LAYOUTS:
-                self.notes.append(f"the {layout.nb_channels} channels of the speech were mixed down to stereo")
-            self._stream.codec_context.bit_rate = _BIT_RATE * min(2, layout.nb_channels)
-            self._packets = self._encoded()
-            self.notes.append(f"speech ({codec}) was encoded as {name}, because {suffix} files do not take it as it is")
+            return
+        name = "libopus" if suffix == ".webm" else "aac"
+        n_channels = context.layout.nb_channels
+        self._add_encoder(name, context.sample_rate, n_channels)
+        if n_channels not in LAYOUTS:
+            self.notes.append(f"the {n_channels} channels of the speech were mixed down to stereo")
+        self._packets = self._encoded()
+        self.notes.append(f"speech ({codec}) was encoded as {name}, because {suffix} files do not take it as it is")
+
+    def _add_encoder(self, name: str, rate: int, n_channels: int) -> None:
+        self._stream = self._output.add_stream(name, rate=_supported_rate(name, rate))
+        # WAV files often do not say which channel is which.
+        self._stream.codec_context.layout = LAYOUTS.get(n_channels, "stereo")
+        if name in ("aac", "libopus"):
+            self._stream.codec_context.bit_rate = _BIT_RATE * min(2, n_channels)
+
+    def _best_track(self, limits: InputLimits) -> av.audio.stream.AudioStream:
+        """The track that is heard: the same as `audio.load` takes."""
+        assert self._container is not None  # noqa: S101
+        track, notes = sound_track(self._container, self._path, limits)
+        self.notes += notes
+        if track is None:
+            raise MediaError(f"{self._path} has no sound track. Name a speech recording.")
+        if track.codec_context is None:
+            raise MediaError(f"{self._path}: its sound is of a kind that cannot be decoded. Convert it to WAV.")
+        if not RATES[0] <= track.codec_context.sample_rate <= RATES[1]:
+            raise MediaError(
+                f"{self._path} states {track.codec_context.sample_rate} samples a second of sound. Convert it to WAV "
+                "with 8,000 to 192,000."
+            )
+        return track
 
     def mux_until(self, time_s: Fraction | None) -> None:
         """Muxes the sound up to this time; None = all that is left."""
@@ -82,14 +123,14 @@ class SpeechTrack:
             self._output.mux(packet)
 
     def close(self) -> None:
-        self._container.close()
+        if self._container is not None:
+            self._container.close()
 
     def _copied(self) -> Iterator[av.Packet]:
-        for packet in self._container.demux(self._track):
-            if not packet.size:
-                continue
-            packet.pts = None if packet.pts is None else packet.pts - self._shift
-            packet.dts = None if packet.dts is None else packet.dts - self._shift
+        for packet, broken in self._believed():
+            shift = self._shift + broken
+            packet.pts = None if packet.pts is None else packet.pts - shift
+            packet.dts = None if packet.dts is None else packet.dts - shift
             packet.duration = max(1, (packet.duration or 0) - round(_padding(packet) / self._track.time_base))
             if self._end_s is not None and packet.pts is not None:
                 left = int(self._end_s / packet.time_base) - packet.pts
@@ -101,6 +142,29 @@ class SpeechTrack:
                 packet = _numbers_only(packet)
             packet.stream = self._stream
             yield packet
+
+    def _believed(self) -> Iterator[tuple[av.Packet, int]]:
+        """Every packet, and the ticks by which its time is wrong: holes that are silence are kept, broken times not."""
+        base, end_s, wrong_s = self._track.time_base, None, Fraction(0)
+        for hole_s, packet in silences(self._spans()):
+            start_s = None if packet.pts is None else packet.pts * base
+            if start_s is not None and end_s is not None and abs(start_s - end_s - hole_s) > HOLE_S:
+                wrong_s += start_s - end_s - hole_s
+            end_s = None if start_s is None else start_s + self._length_s(packet)
+            yield packet, round(wrong_s / base)
+
+    def _spans(self) -> Iterator[tuple[Fraction | None, Fraction, av.Packet]]:
+        packets = self._container.demux(self._track) if self._container is not None else ()
+        for packet in packets:
+            if packet.size:
+                start_s = None if packet.pts is None else packet.pts * self._track.time_base
+                yield start_s, self._length_s(packet), packet
+
+    def _length_s(self, packet: av.Packet) -> Fraction:
+        """Of the sound in it. In MP4 the duration of a packet before a hole spans the hole."""
+        context, stated_s = self._track.codec_context, (packet.duration or 0) * self._track.time_base
+        coded_s = Fraction(context.frame_size or 0, context.sample_rate)
+        return coded_s if 0 < coded_s < stated_s - HOLE_S else stated_s
 
     def _shortened(self, packet: av.Packet, left: int) -> av.Packet:
         """The packet's first `left` ticks. Uncompressed sound is cut there; of other codecs only the duration says
@@ -118,7 +182,7 @@ class SpeechTrack:
         rate = self._track.codec_context.sample_rate
         left = None if self._end_s is None else round(self._end_s * rate)
         n_done, kind = 0, None
-        for frame in _decoded(self._container, self._track):
+        for frame in self._without_holes(rate):
             was, kind = kind, (frame.format.name, frame.layout.name, frame.sample_rate)
             if was not in (None, kind):
                 raise MediaError(
@@ -134,6 +198,27 @@ class SpeechTrack:
             n_done += frame.samples
             yield from self._stream.encode(frame)
         yield from self._stream.encode(None)
+
+    def _without_holes(self, rate: int) -> Iterator[av.AudioFrame]:
+        """Every frame that can be decoded, and frames of silence in the holes of their times."""
+        frames = _decoded(self._container, self._track)
+        for hole_s, frame in silences((time_of(frame), Fraction(frame.samples, rate), frame) for frame in frames):
+            n = round(hole_s * rate)
+            yield from (_silent(frame, min(_PIECE, n - i)) for i in range(0, n, _PIECE))
+            yield frame
+
+    def _made(self, sound: Sound) -> Iterator[av.Packet]:
+        n_done, base, layout = 0, Fraction(1, sound.rate), LAYOUTS[sound.n_channels]
+        left = None if self._end_s is None else round(self._end_s * sound.rate)
+        for block in sound.blocks():
+            block = block if left is None else block[:, : max(0, left - n_done)]
+            if block.shape[1]:
+                frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout=layout)
+                frame.sample_rate, frame.pts, frame.time_base = sound.rate, n_done, base
+                n_done += frame.samples
+                yield from self._stream.encode(frame)
+        yield from self._stream.encode(None)
+        self.notes += sound.notes
 
 
 def _padding(packet: av.Packet) -> Fraction:
@@ -153,21 +238,6 @@ def _supported_rate(encoder: str, rate: int) -> int:
 def _decoded(container: Any, track: Any) -> Iterator[av.AudioFrame]:
     """Every frame that can be decoded; damaged packets are stepped over."""
     return (interleaved(frame) for frame in decoded(container, track) if frame is not None)
-
-
-def _sound(container: av.container.InputContainer, path: Path) -> av.audio.stream.AudioStream:
-    """The track that is heard: the same as `audio.load` takes."""
-    track: Any = container.streams.best("audio")
-    if track is None:
-        raise MediaError(f"{path} has no sound track. Name a speech recording.")
-    if track.codec_context is None:
-        raise MediaError(f"{path}: its sound is of a kind that cannot be decoded. Convert it to WAV.")
-    if not RATES[0] <= track.codec_context.sample_rate <= RATES[1]:
-        raise MediaError(
-            f"{path} states {track.codec_context.sample_rate} samples a second of sound. Convert it to WAV with 8,000 "
-            "to 192,000."
-        )
-    return track
 
 
 def _silenced(values: np.ndarray) -> np.ndarray | None:
@@ -192,6 +262,16 @@ def _numbers_only(packet: av.Packet) -> av.Packet:
         return packet
     out = av.Packet(values.tobytes())
     out.pts, out.dts, out.time_base, out.duration = packet.pts, packet.dts, packet.time_base, packet.duration
+    return out
+
+
+def _silent(like: av.AudioFrame, n: int) -> av.AudioFrame:
+    """n samples of silence of the same kind."""
+    values: Any = like.to_ndarray()
+    width = n if like.format.is_planar else n * like.layout.nb_channels
+    quiet = np.full((values.shape[0], width), 128 if values.dtype == np.uint8 else 0, values.dtype)
+    out = av.AudioFrame.from_ndarray(quiet, format=like.format.name, layout=like.layout.name)
+    out.sample_rate = like.sample_rate
     return out
 
 
@@ -221,10 +301,10 @@ def open_speech(path: Path, limits: InputLimits = InputLimits()) -> av.container
         ) from error
 
 
-def _first_sample_s(path: Path, limits: InputLimits) -> Fraction:
-    """Time on the file's own clock of the first sample a player lets sound."""
+def _first_sample_s(path: Path, index: int, limits: InputLimits) -> Fraction:
+    """Time on the file's own clock of the first sample of a track that a player lets sound."""
     with open_speech(path, limits) as container:
-        for frame in _decoded(container, _sound(container, path)):
-            if frame.pts is not None and frame.time_base is not None:
-                return frame.pts * frame.time_base
+        for frame in _decoded(container, container.streams[index]):
+            if (start_s := time_of(frame)) is not None:
+                return start_s
     raise MediaError(f"{path}: its sound cannot be decoded. Convert it to WAV.")

@@ -21,6 +21,7 @@ import torch
 from media import MediaError
 from media.atomic import commit, part_path, remove_part, remove_stale
 from media.container import InputLimits
+from media.sound import Sound
 from video.clock import FrameClock
 from video.colour import FULL, RGB, ColourTags, Converter
 from video.mux import SpeechTrack
@@ -66,9 +67,9 @@ class VideoWriter:
     exception nothing is left. Frame i is shown at clock.pts[i] - clock.pts[0] (Matroska rounds to milliseconds). Raises
     MediaError.
 
-    colour: the target's tags; unsaid ones are filled in by size, and written. Speech is copied packet by packet where
-    the container allows, otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the
-    encoder is told; None = the clock's. limits: of the speech's file."""
+    colour: the target's tags; unsaid ones are filled in by size, and written. speech: a file, copied packet by packet
+    where the container allows, otherwise encoded as AAC; or sound that is made meanwhile. audio_end_s: cut it there;
+    None = all of it. rate: that the encoder is told; None = the clock's. limits: of the speech's file."""
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class VideoWriter:
         codec: str = "libx264",
         crf: int = 16,
         preset: str = "veryfast",
-        speech: str | Path | None = None,
+        speech: str | Path | Sound | None = None,
         audio_end_s: Fraction | None = None,
         metadata: dict[str, str] | None = None,
         sample_aspect: Fraction | None = None,
@@ -94,7 +95,7 @@ class VideoWriter:
         self._facts: WrittenVideo | None = None
         self._codec, self._crf, self._preset = codec, crf, preset
         self._colour = colour.resolved(width, height)
-        self._speech_path = None if speech is None else Path(speech)
+        self._sound = Path(speech) if isinstance(speech, str) else speech
         self._audio_end_s, self._metadata, self._aspect = audio_end_s, dict(metadata or {}), sample_aspect
         self._rate = (rate or clock.rate).limit_denominator(1001)
         self._limits, self._notes = limits, list[str]()
@@ -164,6 +165,7 @@ class VideoWriter:
             self._thread.join()
         self._raise_failure()
         audio = "none" if self._speech is None else self._speech.how
+        self._notes += [] if self._speech is None else self._speech.notes
         self._close()
         try:
             n_bytes = self._part.stat().st_size
@@ -211,11 +213,10 @@ class VideoWriter:
             ) from error
         try:
             self._video = self._add_picture()
-            if self._speech_path is not None:
+            if self._sound is not None:
                 self._speech = SpeechTrack(
-                    self._speech_path, self._container, self.path.suffix.lower(), self._audio_end_s, self._limits
+                    self._sound, self._container, self.path.suffix.lower(), self._audio_end_s, self._limits
                 )
-                self._notes += self._speech.notes
             self._container.metadata.update(self._metadata)
             self._container.start_encoding()
         except (av.error.FFmpegError, OSError, ValueError) as error:
