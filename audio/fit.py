@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import av.error
+import av.filter
 import numpy as np
 
 from audio.soundtrack import samples_of, sound_kind

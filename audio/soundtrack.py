@@ -3,7 +3,7 @@ faded into each other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -173,7 +173,7 @@ class _Feed:
         self._pieces.close()
 
 
-def samples_of(path: Path, rate: int, n_channels: int, limits: InputLimits = InputLimits()) -> Iterator[Any]:
+def samples_of(path: Path, rate: int, n_channels: int, limits: InputLimits = InputLimits()) -> Generator[np.ndarray]:
     """(C,n) float32 blocks of a file's sound from its first audible sample on, holes in its timestamps filled with
     silence, at a rate and a number of channels of LAYOUTS no smaller than its own. MediaError: no sound in it that can
     be read."""

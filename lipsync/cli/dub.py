@@ -58,6 +58,24 @@ TimelineOf = Annotated[
         "where the speech is about as long as the target, or only parts are dubbed.",
     ),
 ]
+Mix = Annotated[
+    Path | None,
+    typer.Option(
+        "--mix", metavar="FILE", help="Finished sound that OUT gets instead of SPEECH, which still moves the lips."
+    ),
+]
+Background = Annotated[
+    str | None,
+    typer.Option(metavar="FILE|original", help="Music and effects under the speech; original: the target's own sound."),
+]
+BackgroundDb = Annotated[float | None, typer.Option(metavar="DB", help="How much louder the background is made.")]
+Loudness = Annotated[
+    float | None,
+    typer.Option(metavar="LUFS", help="Make OUT so loud, such as -16 (EBU R128); else loudness is left alone."),
+]
+Fit = Annotated[
+    bool, typer.Option("--fit", help="Speed up speech that is up to 10 % longer than its slot; its pitch stays.")
+]
 NoRetime = Annotated[bool, typer.Option("--no-retime", hidden=True)]
 
 
@@ -79,6 +97,11 @@ def dub(
     length: Length = None,
     timeline: TimelineOf = None,
     no_retime: NoRetime = False,
+    mix: Mix = None,
+    background: Background = None,
+    background_db: BackgroundDb = None,
+    loudness: Loudness = None,
+    fit: Fit = False,
     config: ConfigFile = None,
     set_: Set = None,
     force: Force = False,
@@ -93,26 +116,38 @@ def dub(
     named = {"texture": texture, "train_texture": train_texture or None, "texture_weights": text_of(texture_weights)}
     named |= {"device": device, "face.index": face, "lips.model": text_of(lips), "sandbox.enabled": sandbox or None}
     named |= {"retime.length": length, "retime.timeline": timeline}
+    named |= {"sound.background_db": background_db, "sound.loudness": loudness, "sound.fit": fit or None}
     if no_retime:
         raise UsageError("--no-retime is now called --timeline keep.")
     options = load(config, settings(set_, face_at), named)
-    _dub(target, speech, out, options, tuple(footage or ()), lips, preview, force, quiet, as_json)
+    sounds = {"mix": mix, "background": background}
+    _dub(target, speech, out, options, tuple(footage or ()), lips, preview, sounds, force, quiet, as_json)
 
 
-def _dub(target, speech, out, options, footage, lips, preview_s, force, quiet, as_json) -> None:
+def _dub(target, speech, out, options, footage, lips, preview_s, sounds, force, quiet, as_json) -> None:
     from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_paths, check_readable, receipt_path
 
     if lips is not None:
         check_readable(lips, "lip model")
     check_paths(target, [speech], out, footage, force)  # dub() does so too, but torch takes seconds to come
-    sandboxed(options, [target, speech, *footage], [out, receipt_path(out)])
+    more = [Path(name) for name in sounds.values() if name and str(name) != "original"]
+    sandboxed(options, [target, speech, *footage, *more], [out, receipt_path(out)])
     with progress(quiet, as_json) as hook:
         from lipsync.pipelines.dub import dub as make
 
         cache = Cache(options.cache.folder)
         receipt = make(
-            target, speech, out, options, footage=footage, preview_s=preview_s, cache=cache, hook=hook, force=force
+            target,
+            speech,
+            out,
+            options,
+            footage=footage,
+            preview_s=preview_s,
+            cache=cache,
+            hook=hook,
+            force=force,
+            **sounds,
         )
     show(receipt.to_plain(), receipt.summary, as_json, quiet)
 

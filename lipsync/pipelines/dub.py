@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 from lipsync.config.load import validate
 from lipsync.config.schema import DubConfig
@@ -18,6 +19,7 @@ from lipsync.pipelines.doubt import DubDoubt
 from lipsync.pipelines.models import check_texture, lip_model_for, texture_for
 from lipsync.pipelines.output import Dub, Prepared, Speaker, finish, open_writer, receipt_of
 from lipsync.pipelines.script import Script, script_of
+from lipsync.pipelines.sound import DubSound, fitted_segments, fitted_whole
 from lipsync.render.loop import Role, Scene, render
 from lipsync.render.plan import faces_along, make_plan
 from lipsync.speech.predict import files_of
@@ -36,6 +38,8 @@ def dub(
     *,
     footage: Sequence[str | Path] = (),
     segments: Sequence[Segment] = (),
+    mix: str | Path | None = None,
+    background: str | Path | None = None,
     preview_s: float | None = None,
     cache: Cache | None = None,
     hook: Hook = silent,
@@ -46,14 +50,16 @@ def dub(
 
     speech: a recording: all that is said, or what runs beside the target where a segment names no recording of its own;
     footage: more videos of the same person; segments: who says what when, the target keeps its time; none = one person
-    says all of `speech`; preview_s: only the first seconds; force: overwrite `out`; prepared: what `prepare` made of
-    the same target, footage and configuration, for several speeches. A long dub that was stopped goes on where it was.
-    Raises UsageError for options, LipsyncError, MediaError for material that cannot be used; no half video is left
-    behind then."""
+    says all of `speech`; mix: the finished sound, which goes into `out` instead of the speech; background: what lies
+    under the speech, "original" = the target's own sound; preview_s: only the first seconds; force: overwrite `out`;
+    prepared: what `prepare` made of the same target, footage and configuration, for several speeches. A long dub that
+    was stopped goes on where it was. Raises UsageError for options, LipsyncError, MediaError for material that cannot
+    be used; no half video is left behind then."""
     target, speech, out = Path(target), None if speech is None else Path(speech), Path(out)
     more = tuple(map(Path, footage))
-    texture, script = _check(target, speech, out, more, segments, config, force, prepared, preview_s)
     cache, watch = cache or Cache(config.cache.folder or None), Stopwatch(hook)
+    asked = Asked(target, speech, out, more, tuple(segments), DubSound.of(mix, background), preview_s)
+    texture, script, sound = _check(asked, config, force, prepared, cache)
 
     speakers = []
     for person in script.people:
@@ -62,7 +68,7 @@ def dub(
         )
         speakers.append(_speaker(person, ready, script, cache))
         texture = None  # each person has one of his own
-    made = Dub(target, speech, out, more, config, script, tuple(speakers))
+    made = Dub(target, script.speech, out, more, config, script, sound, tuple(speakers))
 
     with open_writer(made, cache) as writer:
         roles = [
@@ -120,27 +126,39 @@ def _speaker(person: int | None, ready: Prepared, script: Script, cache: Cache) 
     return Speaker(person, ready, said, plan, faces, DubDoubt.of(subject, plan, faces, cache, config))
 
 
+class Asked(NamedTuple):
+    """What `dub` was asked to make of what."""
+
+    target: Path
+    speech: Path | None
+    out: Path
+    footage: tuple[Path, ...]
+    segments: tuple[Segment, ...]
+    sound: DubSound
+    preview_s: float | None
+
+
 def _check(
-    target: Path,
-    speech: Path | None,
-    out: Path,
-    footage: tuple[Path, ...],
-    segments: Sequence[Segment],
-    config: DubConfig,
-    force: bool,
-    prepared: Prepared | None,
-    preview_s: float | None,
-) -> tuple[TextureMethod, Script]:
-    """The texture method and the script, after all that can be refused before any work; what depends on the target
-    alone is known good where it is prepared."""
+    asked: Asked, config: DubConfig, force: bool, prepared: Prepared | None, cache: Cache
+) -> tuple[TextureMethod, Script, DubSound]:
+    """The texture method, the script and the sound, after all that can be refused before any work; what depends on the
+    target alone is known good where it is prepared."""
     validate(config)
+    speech, segments, sound = asked.speech, asked.segments, asked.sound
     files = files_of(segments, speech) if segments else [speech] if speech is not None else []
     if not files or (any(one.speech is None for one in segments) and speech is None):
         raise UsageError("There is nothing to say. Name a speech, or one for each segment.")
-    check_paths(target, files, out, footage, force)
-    lengths = {path: check_speech(path, config.input_limits) for path in files}
-    check_encoder(out, config.write)
+    sound.check(config.sound)
+    check_paths(asked.target, files, asked.out, asked.footage, force, sounds=sound.files)
+    lengths = {path: check_speech(path, config.input_limits) for path in (*files, *sound.files)}
+    check_encoder(asked.out, config.write)
     method = check_texture(config) if prepared is None else prepared.method
-    clock = probed(target, config).clock if prepared is None else prepared.subject.video.clock
-    whole_s = Fraction(0) if speech is None or segments else lengths[speech]
-    return method, script_of(speech, whole_s, clock, config, segments, preview_s)
+    stream = probed(asked.target, config) if prepared is None else prepared.subject.films[0].stream
+    whole_s = Fraction(0)
+    if segments:
+        segments, sound = fitted_segments(segments, lengths, sound, config, cache)
+    elif speech is not None:
+        speech, whole_s, sound = fitted_whole(speech, lengths[speech], stream.clock.duration_s, sound, config, cache)
+    script = script_of(speech, whole_s, stream.clock, config, segments, asked.preview_s)
+    sound.check_original(stream, script.config.retime.timeline, config.retime.length)
+    return method, script, sound

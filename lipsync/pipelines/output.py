@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from audio.soundtrack import Soundtrack
 from lipsync.config.load import to_plain
 from lipsync.config.schema import DubConfig
 from lipsync.core.arrays import runs_of
@@ -21,6 +23,7 @@ from lipsync.core.types import DubPlan, TargetAnalysis
 from lipsync.pipelines.doubt import DubDoubt
 from lipsync.pipelines.models import texture_facts
 from lipsync.pipelines.script import Script
+from lipsync.pipelines.sound import DubSound, sound_of
 from lipsync.render.plan import PlannedFaces
 from lipsync.render.retime import pause_motion, played
 from lipsync.speech.lip_model import LipModel
@@ -79,6 +82,7 @@ class Dub:
     footage: tuple[Path, ...]
     config: DubConfig
     script: Script
+    sound: DubSound
     speakers: tuple[Speaker, ...]
 
     @property
@@ -104,9 +108,45 @@ class Dub:
             [str(one.start_s), str(one.end_s), str(one.person), one.speech and content_hash(one.speech)]
             for one in ([] if self.script.whole else self.script.segments or ())
         ]
+        other = [content_hash(one) if isinstance(one, Path) else one for one in (self.sound.mix, self.sound.background)]
         return fingerprint(
-            self.subject.video.sha256, speech, footage, self.config, self.script.preview_s, segments=said
+            self.subject.video.sha256,
+            speech,
+            footage,
+            self.config,
+            self.script.preview_s,
+            segments=said,
+            sounds=other if any(other) else (),
         )
+
+    @property
+    def audio_end_s(self) -> Fraction:
+        """Where the sound is cut: with the speech, and about where the picture ends."""
+        clock, said_s = self.plan.clock, self.speakers[0].said.length_s
+        picture_s = clock.duration_s + 1 / clock.rate
+        return picture_s if self.sound.mix is not None else min(said_s, picture_s)
+
+    @cached_property
+    def heard(self) -> tuple[Path | Soundtrack | None, list[str]]:
+        """What goes into the output, and notes on it."""
+        segments = None if self.script.whole else self.script.segments
+        sound, notes = sound_of(
+            self.sound, self.speech, segments, self.subject.films[0].stream, self.audio_end_s, self.config
+        )
+        return sound, [*self.sound.notes, *notes, *self._lost_sound]
+
+    @property
+    def _lost_sound(self) -> list[str]:
+        """A note on sound that is longer than the picture."""
+        if self.script.preview_s is not None or self.script.segments is not None:
+            return []  # the script tells of it
+        lost_s = self.speakers[0].said.length_s - self.plan.clock.duration_s
+        if self.sound.mix is not None or lost_s <= 1 / self.plan.clock.rate:
+            return []
+        return [
+            f"the last {float(lost_s):.2f} s of the speech lie beyond the end of the picture and are cut; --length "
+            "speech keeps them"
+        ]
 
     @property
     def rows_of_range(self) -> int:
@@ -133,9 +173,9 @@ def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
         "codec": write.codec,
         "crf": write.crf,
         "preset": write.preset,
-        "speech": dub.speech,
+        "speech": dub.heard[0],
         "limits": dub.config.input_limits,
-        "audio_end_s": min(dub.speakers[0].said.length_s, plan.clock.duration_s + 1 / plan.clock.rate),
+        "audio_end_s": dub.audio_end_s,
     }
     if dub.is_long:
         return RangedWriter(dub.out, _ranges_folder(dub, cache), dub.rows_of_range, **common)
@@ -144,7 +184,8 @@ def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
 
 def _metadata(dub: Dub) -> dict[str, str]:
     video, config = dub.subject.video, dub.config
-    heard = ", ".join(content_hash(path) for path in dict.fromkeys(p for one in dub.speakers for p in one.said.waves))
+    said = dict.fromkeys(dub.sound.made_from(path)[0] for one in dub.speakers for path in one.said.waves)
+    heard = ", ".join(map(content_hash, said))
     return {
         "title": f"{video.path.stem} (AI-edited: lips re-synthesised to match other speech)",
         "comment": f"{MADE_BY} {own_version()} (texture: {config.texture}): the mouth in this video was synthesised. "
@@ -169,7 +210,7 @@ def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float]) -> Re
     of_models = [one.ready.model.report["warning"] for one in speakers if one.ready.model.report.get("warning")]
     of_speeches = [note for one in speakers for wave in one.said.waves.values() for note in wave.notes]
     of_people = [note for one in speakers for note in one.ready.subject.notes]
-    notes = [*of_speeches, *dub.script.notes, *of_people, *of_films, *written.notes, *of_models]
+    notes = [*of_speeches, *dub.script.notes, *dub.heard[1], *of_people, *of_films, *written.notes, *of_models]
     return Receipt(
         id=dub.fingerprint,
         made_by=versions(),
@@ -221,7 +262,11 @@ def _inputs(dub: Dub) -> Inputs:
     def speech_of(path: Path | None) -> SpeechFile:
         if path is None or path not in waves:
             return SpeechFile()
-        return SpeechFile(waves[path].name, content_hash(path), float(waves[path].duration_s))
+        own, tempo = dub.sound.made_from(path)
+        return SpeechFile(own.name, content_hash(own), float(waves[path].duration_s * tempo), float(tempo))
+
+    def file_of(path: Path | str | None) -> InputFile:
+        return InputFile(str(path), content_hash(path)) if isinstance(path, Path) else InputFile(path or "")
 
     segments = () if dub.script.whole else dub.script.segments or ()
     return Inputs(
@@ -232,6 +277,8 @@ def _inputs(dub: Dub) -> Inputs:
             SaidSegment(float(one.start_s), float(one.end_s), one.person, speech_of(one.speech or dub.speech))
             for one in segments
         ],
+        mix=file_of(dub.sound.mix),
+        background=file_of(dub.sound.background),
     )
 
 

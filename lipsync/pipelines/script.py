@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from audio.fit import MOST
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import UsageError
 from lipsync.core.segments import Segment, checked
@@ -86,9 +87,10 @@ def script_of(
     if not keeps or retime.length not in ("auto", "target"):
         return Script(speech, None, False, clock, _with(config, "keep" if keeps else "retime"), preview_s)
     if speech_s > length_s and not about:
+        fit = "--fit to have it sped up, " if speech_s <= MOST * length_s else ""
         raise UsageError(
-            f"The speech lasts {float(speech_s):.2f} s, the target {float(length_s):.2f} s. Add --timeline retime to "
-            "have the target made longer, or --length cut, loop, bounce or hold."
+            f"The speech lasts {float(speech_s):.2f} s, the target {float(length_s):.2f} s. Add {fit}--timeline retime "
+            "to have the target made longer, or --length cut, loop, bounce or hold."
         )
     notes = []
     if speech_s > length_s:

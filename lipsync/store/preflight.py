@@ -122,6 +122,7 @@ def check_paths(
     out: str | Path,
     footage: Sequence[str | Path] = (),
     force: bool = False,
+    sounds: Sequence[str | Path] = (),
 ) -> None:
     """LipsyncError where an input cannot be read, or `out` (or its receipt) is an input, exists already, or cannot be
     written."""
@@ -129,6 +130,7 @@ def check_paths(
         (target, "target video"),
         *((path, "speech file") for path in speeches),
         *((path, "footage") for path in footage),
+        *((path, "sound file") for path in sounds),
     ]
     check_files(inputs, [Path(out), receipt_path(out)], force)
 

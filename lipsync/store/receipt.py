@@ -41,9 +41,10 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class SpeechFile(InputFile):
-    """What was said."""
+    """What was said. tempo: how much faster than it was recorded."""
 
     duration_s: float = 0.0
+    tempo: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,15 @@ class SaidSegment:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a dub was made from. segments: where only parts of the target were dubbed."""
+    """What a dub was made from. segments: where only parts of the target were dubbed; mix: what is heard instead of the
+    speech; background: what is heard under it, path "original" = the target's own sound."""
 
     target: InputFile = InputFile()
     speech: SpeechFile = SpeechFile()
     footage: list[InputFile] = field(default_factory=list[InputFile])
     segments: list[SaidSegment] = field(default_factory=list[SaidSegment])
+    mix: InputFile = InputFile()
+    background: InputFile = InputFile()
 
 
 @dataclass(frozen=True, slots=True)
