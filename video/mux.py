@@ -21,14 +21,15 @@ from media.holes import HOLE_S, silences
 from media.sound import LAYOUTS, RATES, Sound, interleaved, is_believable, time_of
 from media.tracks import sound_track
 
-_PCM = {"pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le"}
+#: Uncompressed codecs, with the bytes of a sample.
+_PCM = {"pcm_s16le": 2, "pcm_s24le": 3, "pcm_s32le": 4, "pcm_f32le": 4}
 #: Codecs each container takes as they are. Codecs with decoder delay (AAC, MP3) need the edit list of MP4 to start
 #: exactly.
 COPIED = {
     ".mp4": {"aac", "mp3", "alac"},
     ".m4v": {"aac", "mp3", "alac"},
-    ".mov": {"aac", "mp3", "alac"} | _PCM,
-    ".mkv": {"flac", "alac"} | _PCM,
+    ".mov": {"aac", "mp3", "alac", *_PCM},
+    ".mkv": {"flac", "alac", *_PCM},
 }
 #: Encoders of sound that is made here; "aac" in all other containers.
 MADE = {".webm": ("libopus", "flt"), ".mkv": ("flac", "s32"), ".mov": ("pcm_s24le", "s32")}
@@ -127,10 +128,7 @@ class SpeechTrack:
             self._container.close()
 
     def _copied(self) -> Iterator[av.Packet]:
-        for packet, broken in self._believed():
-            shift = self._shift + broken
-            packet.pts = None if packet.pts is None else packet.pts - shift
-            packet.dts = None if packet.dts is None else packet.dts - shift
+        for packet in self._believed():
             packet.duration = max(1, (packet.duration or 0) - round(_padding(packet) / self._track.time_base))
             if self._end_s is not None and packet.pts is not None:
                 left = int(self._end_s / packet.time_base) - packet.pts
@@ -143,15 +141,30 @@ class SpeechTrack:
             packet.stream = self._stream
             yield packet
 
-    def _believed(self) -> Iterator[tuple[av.Packet, int]]:
-        """Every packet, and the ticks by which its time is wrong: holes that are silence are kept, broken times not."""
-        base, end_s, wrong_s = self._track.time_base, None, Fraction(0)
+    def _believed(self) -> Iterator[av.Packet]:
+        """Every packet at its time in the output: holes that are silence are kept, broken times are not."""
+        base, end_s, shift_s = self._track.time_base, None, self._shift * self._track.time_base
         for hole_s, packet in silences(self._spans()):
-            start_s = None if packet.pts is None else packet.pts * base
+            start_s, length_s = None if packet.pts is None else packet.pts * base, self._length_s(packet)
             if start_s is not None and end_s is not None and abs(start_s - end_s - hole_s) > HOLE_S:
-                wrong_s += start_s - end_s - hole_s
-            end_s = None if start_s is None else start_s + self._length_s(packet)
-            yield packet, round(wrong_s / base)
+                shift_s += start_s - end_s - hole_s
+            end_s = None if start_s is None else start_s + length_s
+            packet.pts = None if packet.pts is None else packet.pts - round(shift_s / base)
+            packet.dts = None if packet.dts is None else packet.dts - round(shift_s / base)
+            if hole_s and packet.pts is not None and self._track.codec_context.name in _PCM:
+                yield from self._quiet(packet.pts * base - hole_s, hole_s)  # MOV holds uncompressed sound without times
+            yield packet
+
+    def _quiet(self, start_s: Fraction, length_s: Fraction) -> Iterator[av.Packet]:
+        """Uncompressed silence, a second a packet."""
+        context, base = self._track.codec_context, self._track.time_base
+        rate, n_bytes = context.sample_rate, _PCM[context.name] * context.layout.nb_channels
+        n = round(length_s * rate)
+        for i in range(0, n, rate):
+            packet = av.Packet(bytes(min(rate, n - i) * n_bytes))
+            packet.pts = packet.dts = round((start_s + Fraction(i, rate)) / base)
+            packet.time_base, packet.duration = base, round(Fraction(min(rate, n - i), rate) / base)
+            yield packet
 
     def _spans(self) -> Iterator[tuple[Fraction | None, Fraction, av.Packet]]:
         packets = self._container.demux(self._track) if self._container is not None else ()
@@ -172,7 +185,7 @@ class SpeechTrack:
         if self._track.codec_context.name in _PCM:
             whole = packet
             n_bytes = packet.size * left // (packet.duration or 1)
-            frame_bytes = self._track.codec_context.format.bytes * self._track.codec_context.layout.nb_channels
+            frame_bytes = _PCM[self._track.codec_context.name] * self._track.codec_context.layout.nb_channels
             packet = av.Packet(bytes(whole)[: n_bytes - n_bytes % frame_bytes])
             packet.pts, packet.dts, packet.time_base = whole.pts, whole.dts, whole.time_base
         packet.duration = left

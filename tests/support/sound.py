@@ -14,10 +14,12 @@ from media.sound import LAYOUTS, planes_of, time_of
 TONE_HZ, TONE, CLICK = 220.0, 0.1, 0.8
 
 
-def tone_with_clicks(length_s: float, rate: int, clicks_s: list[float], from_s: float = 0.0) -> np.ndarray:
+def tone_with_clicks(
+    length_s: float, rate: int, clicks_s: list[float], from_s: float = 0.0, tone: float = TONE
+) -> np.ndarray:
     """(S,) a tone as if it had begun `from_s` earlier, and clicks of 2 ms around their times."""
     t = np.arange(round(length_s * rate)) / rate
-    out = TONE * np.sin(2 * np.pi * TONE_HZ * (t + from_s))
+    out = tone * np.sin(2 * np.pi * TONE_HZ * (t + from_s))
     for at in clicks_s:
         near = np.abs(t - at) < 0.001
         out[near] += CLICK * np.cos(np.pi * (t[near] - at) / 0.002) ** 2 * np.cos(2 * np.pi * 3000 * (t[near] - at))
@@ -32,11 +34,11 @@ def write_sound(path: Path, channels: np.ndarray, rate: int, codec: str, kind: s
         track.codec_context.format = kind
         if codec in ("aac", "libopus"):
             track.codec_context.bit_rate = 192_000
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(channels, np.float32), format="fltp", layout=LAYOUTS[len(channels)]
-        )
-        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
-        out.mux(track.encode(frame))
+        for at in range(0, channels.shape[1], 1024):
+            piece = np.ascontiguousarray(channels[:, at : at + 1024], np.float32)
+            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=LAYOUTS[len(channels)])
+            frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
+            out.mux(track.encode(frame))
         out.mux(track.encode(None))
     return path
 
