@@ -87,10 +87,12 @@ def script_of(
     if not keeps or retime.length not in ("auto", "target"):
         return Script(speech, None, False, clock, _with(config, "keep" if keeps else "retime"), preview_s)
     if speech_s > length_s and not about:
-        fit = "--fit to have it sped up, " if speech_s <= MOST * length_s else ""
+        fits = speech_s <= MOST * length_s
+        beyond = "" if fits or not config.sound.fit else ": more than the 10 % that --fit takes in"
         raise UsageError(
-            f"The speech lasts {float(speech_s):.2f} s, the target {float(length_s):.2f} s. Add {fit}--timeline retime "
-            "to have the target made longer, or --length cut, loop, bounce or hold."
+            f"The speech lasts {float(speech_s):.2f} s, the target {float(length_s):.2f} s{beyond}. Add "
+            f"{'--fit to have it sped up, ' if fits else ''}--timeline retime to have the target made longer, or "
+            "--length cut, loop, bounce or hold."
         )
     notes = []
     if speech_s > length_s:

@@ -44,9 +44,10 @@ class DubSound:
         return cls(None if mix is None else Path(mix), under)
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """Those that are read."""
-        return tuple(path for path in (self.mix, self.background) if isinstance(path, Path))
+    def files(self) -> dict[Path, str]:
+        """Those that are read, and what they are."""
+        known = (self.mix, "file of --mix"), (self.background, "file of --background")
+        return {path: role for path, role in known if isinstance(path, Path)}
 
     def made_from(self, path: Path) -> tuple[Path, Fraction]:
         """The user's own file, and how much faster it is said."""
