@@ -23,7 +23,7 @@ from lipsync.core.types import DubPlan, TargetAnalysis
 from lipsync.pipelines.doubt import DubDoubt
 from lipsync.pipelines.models import texture_facts
 from lipsync.pipelines.script import Script
-from lipsync.pipelines.sound import DubSound, sound_of
+from lipsync.pipelines.sound import DubSound, lost_sound, sound_of
 from lipsync.render.plan import PlannedFaces
 from lipsync.render.retime import pause_motion, played
 from lipsync.speech.lip_model import LipModel
@@ -133,20 +133,9 @@ class Dub:
         sound, notes = sound_of(
             self.sound, self.speech, segments, self.subject.films[0].stream, self.audio_end_s, self.config
         )
-        return sound, [*self.sound.notes, *notes, *self._lost_sound]
-
-    @property
-    def _lost_sound(self) -> list[str]:
-        """A note on sound that is longer than the picture."""
-        if self.script.preview_s is not None or self.script.segments is not None:
-            return []  # the script tells of it
-        lost_s = self.speakers[0].said.length_s - self.plan.clock.duration_s
-        if self.sound.mix is not None or lost_s <= 1 / self.plan.clock.rate:
-            return []
-        return [
-            f"the last {float(lost_s):.2f} s of the speech lie beyond the end of the picture and are cut; --length "
-            "speech keeps them"
-        ]
+        whole = self.script.segments is None and self.script.preview_s is None  # else the script tells of it
+        lost = lost_sound(self.speakers[0].said.length_s, self.plan.clock) if whole and self.sound.mix is None else []
+        return sound, [*self.sound.notes, *notes, *lost]
 
     @property
     def rows_of_range(self) -> int:

@@ -17,6 +17,7 @@ from lipsync.config.schema import DubConfig, SoundConfig
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.segments import Segment
 from lipsync.store.cache import Cache, content_hash, step_key
+from video.clock import FrameClock
 from video.probe import VideoStream
 
 #: In the place of a background file: the target's own sound.
@@ -201,6 +202,17 @@ def _of_segments(
         if one.speech is not None:
             layers.append(Layer(one.speech, one.start_s, [(one.start_s, one.end_s)]))
     return layers
+
+
+def lost_sound(said_s: Fraction, clock: FrameClock) -> list[str]:
+    """A note where speech goes on beyond the end of the picture."""
+    lost_s = said_s - clock.duration_s
+    if lost_s <= 1 / clock.rate:
+        return []
+    return [
+        f"the last {float(lost_s):.2f} s of the speech lie beyond the end of the picture and are cut; --length speech "
+        "keeps them"
+    ]
 
 
 def _made_loud(track: Soundtrack, wanted: float) -> list[str]:

@@ -55,6 +55,7 @@ OTHERS = {
     "network": "paper",
     "encoder": "logmel",
     "blend": "feather",
+    "loudness": -16.0,
 }
 
 

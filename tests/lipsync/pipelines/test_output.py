@@ -10,6 +10,7 @@ import pytest
 
 from lipsync.config.schema import DubConfig, LimitsConfig
 from lipsync.pipelines import output
+from lipsync.pipelines.sound import DubSound
 
 
 @pytest.mark.parametrize(("is_long", "writer"), [(False, "VideoWriter"), (True, "RangedWriter")])
@@ -22,7 +23,9 @@ def test_the_output_is_written_within_the_limits_of_the_job(is_long, writer, mon
         plan=SimpleNamespace(clock=SimpleNamespace(duration_s=2, rate=25)),
         speakers=[SimpleNamespace(said=SimpleNamespace(length_s=2, waves={}))],
         config=config,
-        speech=Path("a.wav"),
+        sound=DubSound(),
+        heard=(Path("a.wav"), []),
+        audio_end_s=2,
         out=Path("b.mp4"),
         is_long=is_long,
         rows_of_range=8,

@@ -14,7 +14,7 @@ from audio.soundtrack import Soundtrack
 from lipsync.config.schema import DubConfig, RetimeConfig, SoundConfig
 from lipsync.core.errors import UsageError
 from lipsync.core.segments import Segment
-from lipsync.pipelines.sound import DubSound, fitted_segments, fitted_whole, sound_of
+from lipsync.pipelines.sound import DubSound, fitted_segments, fitted_whole, lost_sound, sound_of
 from lipsync.store.cache import Cache
 from tests.support.sound import TONE, clicks_in, heard_in, step_db, tone_with_clicks, write_sound
 from video.clock import FrameClock
@@ -249,3 +249,9 @@ def test_contradictions_are_refused(material, tmp_path):
         original.check_original(probe(tmp_path / "mute.mp4"), "keep", "auto")
     with pytest.raises(UsageError, match="--timeline keep"):
         original.check_original(material[0], "retime", "auto")
+
+
+def test_sound_that_the_end_of_the_picture_cuts_is_told_of():
+    clock = FrameClock.constant(100, Fraction(25))
+    assert lost_sound(Fraction("4.03"), clock) == []
+    assert "last 0.50 s" in lost_sound(Fraction("4.5"), clock)[0]
