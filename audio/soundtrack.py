@@ -7,10 +7,12 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import av
+import av.error
 import numpy as np
 
 from media import MediaError
@@ -177,10 +179,11 @@ def samples_of(path: Path, rate: int, n_channels: int, limits: InputLimits = Inp
     """(C,n) float32 blocks of a file's sound from its first audible sample on, holes in its timestamps filled with
     silence, at a rate and a number of channels of LAYOUTS no smaller than its own. MediaError: no sound in it that can
     be read."""
-    with _opened(path, limits) as (container, track):
-        own = track.codec_context.sample_rate
+    with _opened(path, limits) as frames:
+        first = next(frames)
+        own = first.sample_rate
         same = _SameKind(path, own)
-        frames = (same(frame) for frame in decoded(container, track) if frame is not None)
+        frames = (same(frame) for frame in chain([first], frames))
         parts = silences((time_of(frame), Fraction(frame.samples, own), frame) for frame in frames)
         pieces = (piece for hole_s, frame in parts for piece in _planes(frame, round(hole_s * own)))
         for piece in pieces if own == rate else _resampled(pieces, own, rate):
@@ -244,10 +247,8 @@ def _spread(piece: np.ndarray, n_channels: int) -> np.ndarray:
 
 
 @contextmanager
-def _opened(path: Path, limits: InputLimits) -> Iterator[tuple[Any, Any]]:
-    """The opened file and the track that is heard."""
-    import av.error
-
+def _opened(path: Path, limits: InputLimits) -> Iterator[Iterator[Any]]:
+    """The frames of the track that is heard; at least one."""
     try:
         container = open_media(path, limits)
     except MemoryError:
@@ -257,16 +258,21 @@ def _opened(path: Path, limits: InputLimits) -> Iterator[tuple[Any, Any]]:
         raise MediaError(f"{path} is not a sound file that can be opened ({reason}). Convert it to WAV.") from error
     with container:
         track, _ = sound_track(container, path, limits)
-        if track is None or track.codec_context is None:
+        none: Iterator[Any] = iter(())
+        frames = none if track is None or track.codec_context is None else decoded(container, track)
+        frames = (frame for frame in frames if frame is not None)
+        if (first := next(frames, None)) is None:
             raise MediaError(f"{path} has no sound that can be decoded. Convert it to WAV.")
-        yield container, track
+        yield chain([first], frames)
 
 
 def sound_kind(path: Path, limits: InputLimits) -> tuple[int, int]:
-    """Rate, and number of channels as they are mixed."""
-    with _opened(path, limits) as (_, track):
-        context = track.codec_context
-        check_channels(context.channels, path)
-        if not RATES[0] <= context.sample_rate <= RATES[1]:
-            raise MediaError(f"{path} states {context.sample_rate} samples a second of sound. Convert it to WAV.")
-        return context.sample_rate, context.channels if context.channels in LAYOUTS else 2
+    """Rate, and number of channels as they are mixed: of what is decoded, which headers of AAC may state at half.
+    MediaError: no sound in it that can be read."""
+    with _opened(path, limits) as frames:
+        first = next(frames)
+    rate, n_channels = first.sample_rate, first.layout.nb_channels
+    check_channels(n_channels, path)
+    if not RATES[0] <= rate <= RATES[1]:
+        raise MediaError(f"{path} states {rate} samples a second of sound. Convert it to WAV.")
+    return rate, n_channels if n_channels in LAYOUTS else 2
