@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 from audio.load import _decoded, _existing, _Unreadable
 from media import MediaError
 from media.container import InputLimits, open_media
+from media.holes import HOLE_S, silences
+from media.tracks import sound_track
 
 
 def speech_length(path: str | Path, limits: InputLimits = InputLimits()) -> Fraction:
@@ -18,7 +22,7 @@ def speech_length(path: str | Path, limits: InputLimits = InputLimits()) -> Frac
     """
     path = _existing(path)
     try:
-        with _decoded(path, [], limits, fill_gaps=False):
+        with _decoded(path, [], limits):
             pass
         length_s = _by_packets(path, limits)
     except _Unreadable as trouble:
@@ -29,22 +33,32 @@ def speech_length(path: str | Path, limits: InputLimits = InputLimits()) -> Frac
 
 
 def _by_packets(path: Path, limits: InputLimits) -> Fraction:
-    import av
-    import av.error
-
+    """Holes in the timestamps are silence, as `load_speech` has it."""
     with open_media(path, limits) as container:
-        track: Any = container.streams.best("audio")  # found by `_decoded` before
-        if track.duration:
-            return track.duration * track.time_base
-        first = last = None
-        try:
-            for packet in container.demux(track):
-                if packet.pts is not None:
-                    first = packet.pts if first is None else first
-                    last = packet.pts + (packet.duration or 0)
-        except av.error.FFmpegError:  # damage near the end: what came before counts
-            pass
-        return Fraction(0) if first is None else (last - first) * track.time_base
+        track, _ = sound_track(container, path, limits)
+        if track is None or track.duration:
+            return Fraction(0) if track is None else track.duration * track.time_base
+        parts = silences(_spans(container, track))
+        return sum((hole_s + length_s for hole_s, length_s in parts), Fraction(0))
+
+
+def _spans(container: Any, track: Any) -> Iterator[tuple[Fraction | None, Fraction, Fraction]]:
+    """Start, length, and length again of every packet; one that states none lasts until the next."""
+    for packet, after in pairwise(chain(_packets(container, track), [None])):
+        start, ticks = packet.pts, packet.duration or 0
+        if not ticks and None not in (start, after and after.pts):
+            ticks = after.pts - start if 0 < (after.pts - start) * packet.time_base <= HOLE_S else 0
+        length_s = ticks * packet.time_base
+        yield None if start is None else start * packet.time_base, length_s, length_s
+
+
+def _packets(container: Any, track: Any) -> Iterator[Any]:
+    from av.error import FFmpegError
+
+    try:
+        yield from (packet for packet in container.demux(track) if packet.size)
+    except FFmpegError:  # damage near the end: what came before counts
+        return
 
 
 def _by_soundfile(path: Path, trouble: _Unreadable) -> Fraction:

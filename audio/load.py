@@ -16,13 +16,11 @@ import torch
 from media import MediaError
 from media.container import InputLimits, check_channels, check_length, open_media
 from media.demux import decoded
-from media.sound import RATES, interleaved, is_believable
+from media.holes import HOLE_S, MAX_HOLE_S, silences
+from media.sound import RATES, is_believable, planes_of, time_of
+from media.tracks import sound_track
 
 RATE = 16000
-#: A hole in the timestamps of a track longer than this is silence; shorter ones are rounding.
-GAP_S = Fraction(1, 20)
-#: Holes longer than this are broken timestamps, not silence.
-MAX_GAP_S = 600
 #: Samples handled together.
 PIECE = 1 << 16
 #: Below this peak (-60 dBFS) there is nothing to hear.
@@ -59,14 +57,15 @@ class Waveform:
 
 
 def load_speech(path: str | Path, limits: InputLimits = InputLimits()) -> Waveform:
-    """The sound of an audio file, or of a video's audio track; sample 0 is the first that a player would play.
+    """The sound of an audio file, or of a video's audio track; sample 0 is the first that a player would play, holes in
+    the timestamps are silence.
 
     limits: the most that is opened. MediaError: no such file, a folder, empty, no audio track, unreadable, longer.
     """
     path = _existing(path)
     notes: list[str] = []
     try:
-        with _decoded(path, notes, limits, fill_gaps=False) as sound:
+        with _decoded(path, notes, limits) as sound:
             return _waveform(sound.blocks, sound.rate, path, notes, limits)
     except _Unreadable as trouble:
         return _through_soundfile(path, trouble, notes, limits)
@@ -80,10 +79,10 @@ def load_track(path: str | Path, limits: InputLimits = InputLimits()) -> Wavefor
     path = _existing(path)
     notes: list[str] = []
     try:
-        with _decoded(path, notes, limits, fill_gaps=True) as sound:
+        with _decoded(path, notes, limits, on_clock=True) as sound:
             shift = round((sound.start_s - _first_picture_s(path, limits)) * sound.rate)
             return _waveform(
-                _shifted(sound.blocks, min(shift, MAX_GAP_S * sound.rate)), sound.rate, path, notes, limits
+                _shifted(sound.blocks, min(shift, round(MAX_HOLE_S * sound.rate))), sound.rate, path, notes, limits
             )
     except _Unreadable as trouble:
         raise MediaError(f"{path} {trouble}. Copy it again, or convert it to MP4.") from None
@@ -115,9 +114,10 @@ class _Sound:
 
 
 @contextmanager
-def _decoded(path: Path, notes: list[str], limits: InputLimits, fill_gaps: bool) -> Iterator[_Sound]:
-    """The best audio track; encoder delay is already skipped by the decoder. A note on damage comes when all blocks
-    have been read."""
+def _decoded(path: Path, notes: list[str], limits: InputLimits, on_clock: bool = False) -> Iterator[_Sound]:
+    """The best audio track that can be decoded, with silence in the holes of its timestamps; encoder delay is already
+    skipped by the decoder. on_clock: every block lies where its time says, also where that drifts from the number of
+    samples. A note on damage comes when all blocks have been read."""
     import av
     import av.error
 
@@ -128,7 +128,8 @@ def _decoded(path: Path, notes: list[str], limits: InputLimits, fill_gaps: bool)
     except (av.error.FFmpegError, OSError) as trouble:
         raise _Unreadable(f"is not an audio or video file that can be read ({trouble.__class__.__name__})") from None
     with container:
-        stream: Any = container.streams.best("audio")
+        stream, left = sound_track(container, path, limits)
+        notes += left
         if stream is None:
             if container.streams.video:
                 raise MediaError(f"{path} has no audio track. Give a file with speech.")
@@ -143,8 +144,8 @@ def _decoded(path: Path, notes: list[str], limits: InputLimits, fill_gaps: bool)
             n_bad += 1
         if first is _END:
             raise _Unreadable("holds no sound that can be decoded; it is empty or damaged")
-        start_s = first.pts * first.time_base if first.pts is not None else Fraction(0)
-        blocks = _blocks(itertools.chain([None] * n_bad, [first], frames), path, notes, start_s if fill_gaps else None)
+        start_s = time_of(first) or Fraction(0)
+        blocks = _blocks(itertools.chain([None] * n_bad, [first], frames), path, notes, start_s if on_clock else None)
         yield _Sound(first.sample_rate, start_s, _without_padding(blocks, first.sample_rate, stream))
 
 
@@ -152,21 +153,28 @@ _END = object()
 
 
 def _blocks(frames: Iterable[Any], path: Path, notes: list[str], start_s: Fraction | None) -> Iterator[np.ndarray]:
-    """Mono blocks of decoded frames (None: a damaged one); holes in their times after `start_s` are filled, where that
-    is given."""
+    """Mono blocks of decoded frames (None: a damaged one), and silence in the holes of their times: after `start_s`
+    where they are counted from there, else from frame to frame."""
     rate, n, n_bad = 0, 0, 0
-    for frame in frames:
-        if frame is None:
-            n_bad += 1
-            continue
-        rate = rate or frame.sample_rate
-        if frame.sample_rate != rate:
-            raise MediaError(f"{path} changes its sample rate at {n / rate:.2f} s; convert it to one rate first.")
-        if start_s is not None and frame.pts is not None:
-            gap_s = frame.pts * frame.time_base - start_s - Fraction(n, rate)
-            if GAP_S < gap_s < MAX_GAP_S:
-                n += round(gap_s * rate)
-                yield from _silence(round(gap_s * rate))
+
+    def sound() -> Iterator[tuple[Fraction | None, Fraction, Any]]:
+        nonlocal rate, n_bad
+        for frame in frames:
+            if frame is None:
+                n_bad += 1
+                continue
+            rate = rate or frame.sample_rate
+            if frame.sample_rate != rate:
+                raise MediaError(f"{path} changes its sample rate at {n / rate:.2f} s; convert it to one rate first.")
+            yield time_of(frame), Fraction(frame.samples, rate), frame
+
+    for hole_s, frame in silences(sound()):
+        at_s = time_of(frame)
+        if start_s is not None and at_s is not None:
+            hole_s = at_s - start_s - Fraction(n, rate)
+            hole_s = hole_s if HOLE_S < hole_s < MAX_HOLE_S else Fraction(0)
+        n += round(hole_s * rate)
+        yield from _silence(round(hole_s * rate))
         block = _mono(frame)
         n += len(block)
         yield block
@@ -200,15 +208,7 @@ def _without_padding(blocks: Iterator[np.ndarray], rate: int, stream) -> Iterato
 
 def _mono(frame) -> np.ndarray:
     """(S,) float32: the mean of the channels, full scale = 1."""
-    frame = interleaved(frame)
-    values = frame.to_ndarray()
-    n_channels = frame.layout.nb_channels
-    channels = values if frame.format.is_planar else values.reshape(-1, n_channels).T
-    if values.dtype == np.uint8:
-        return ((channels.astype(np.float32) - 128) / 128).mean(0)
-    if values.dtype.kind == "i":
-        return (channels.astype(np.float64).mean(0) / -float(np.iinfo(values.dtype.name).min)).astype(np.float32)
-    return channels.mean(0).astype(np.float32)
+    return planes_of(frame).mean(0).astype(np.float32)
 
 
 def _through_soundfile(path: Path, trouble: _Unreadable, notes: list[str], limits: InputLimits) -> Waveform:

@@ -27,7 +27,7 @@ from lipsync.config.schema import DubConfig
 from lipsync.store.cache import Cache
 
 if TYPE_CHECKING:
-    from lipsync.pipelines.output import Prepared
+    from lipsync.pipelines.models import Prepared
 
 
 class ProcessorTime:

@@ -31,7 +31,7 @@ from lipsync.core.types import DubPlan
 from lipsync.evaluation.evaluate import follow
 from lipsync.metrics.pictures import flicker, region_box, sharpness
 from lipsync.pipelines.dub import dub, prepare
-from lipsync.pipelines.output import Prepared
+from lipsync.pipelines.models import Prepared
 from lipsync.render.plan import PlannedFaces, faces_along, frames_along, make_plan
 from lipsync.render.teeth import inner_mouth, whiteness
 from lipsync.speech.predict import predict_utterance

@@ -153,7 +153,12 @@ class Carried:
         if stream.codec_context is None:
             return None
         if track.kind == "audio":
-            out = sound_encoder(self._output, encoder_for(suffix), stream)
+            out = sound_encoder(
+                self._output,
+                encoder_for(suffix),
+                stream.codec_context.sample_rate,
+                stream.codec_context.layout.nb_channels,
+            )
             self.details.append(
                 f"{track} was encoded as {out.codec_context.name}, because {suffix} files do not take it"
             )

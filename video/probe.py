@@ -19,6 +19,8 @@ import numpy as np
 from media import MediaError
 from media.container import InputLimits, check_frames, check_size, open_media, too_large
 from media.demux import decoded
+from media.sound import time_of
+from media.tracks import sound_track
 from video.clock import FrameClock
 from video.colour import FULL, ColourTags, siting_of
 from video.hdr import NO_HDR, HdrData, hdr_data
@@ -90,7 +92,7 @@ def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
     listed = _listed_times(path, limits) if exact else None
     pts, end, keys, by_count = listed if listed else _decoded_times(path, base, fallback_rate, notes, limits)
     clock = _believable(path, FrameClock(pts, base, end), limits)
-    sound_s = _audio_start(path, limits)
+    sound_s = _audio_start(path, notes, limits)
     audio_start_s = None if sound_s is None else sound_s - int(pts[0]) * base
     width, height = (first.height, first.width) if orientation[2] else (first.width, first.height)
     aspect = 1 / aspect if orientation[2] else aspect
@@ -289,16 +291,18 @@ def _end(pts: np.ndarray, last_duration: int, step: int) -> int:
     return int(pts[-1]) + (last_duration if last_duration > 0 else usual)
 
 
-def _audio_start(path: Path, limits: InputLimits) -> Fraction | None:
-    """Seconds on the file's own clock at which the first audible sample sounds; None without audio."""
+def _audio_start(path: Path, notes: list[str], limits: InputLimits) -> Fraction | None:
+    """Seconds on the file's own clock at which the first audible sample sounds; None without audio that can be
+    decoded."""
     with open_video(path, limits) as container:
-        track = container.streams.best("audio")
+        track, left = sound_track(container, path, limits)
+        notes += left
         if track is None:
             return None
-        try:
-            for frame in cast(Iterator[av.AudioFrame], container.decode(track)):
-                if frame.pts is not None and frame.time_base is not None:
-                    return frame.pts * frame.time_base
-        except av.error.FFmpegError:
-            pass
+        if track.codec_context is None:
+            notes.append(f"{path.name}: its sound is of a kind that cannot be decoded, and counts as none")
+            return None
+        for frame in filter(None, decoded(container, track)):
+            if (start_s := time_of(frame)) is not None:
+                return start_s
         return Fraction(0) if track.start_time is None else track.start_time * (track.time_base or Fraction(1))

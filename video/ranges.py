@@ -19,6 +19,7 @@ import torch
 from media import MediaError
 from media.atomic import atomic_write
 from media.container import InputLimits, open_media
+from media.sound import Sound
 from video.carry import Carry
 from video.clock import FrameBatch, FrameClock
 from video.write import VideoWriter, WrittenVideo
@@ -39,7 +40,7 @@ class RangedWriter:
         range_rows: int,
         *,
         clock: FrameClock,
-        speech: str | Path | None = None,
+        speech: str | Path | Sound | None = None,
         audio_end_s: Fraction | None = None,
         metadata: dict[str, str] | None = None,
         rate: Fraction | None = None,

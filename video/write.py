@@ -22,6 +22,7 @@ import torch
 from media import MediaError
 from media.atomic import commit, part_path, remove_part, remove_stale
 from media.container import InputLimits
+from media.sound import Sound
 from video.carry import QUICKTIME, Carried, Carry, name_speech
 from video.clock import FrameBatch, FrameClock
 from video.codecs import encoder_of, failed, preset_options, unknown_codec, wrong_setting
@@ -77,10 +78,11 @@ class VideoWriter:
 
     colour: the target's tags; unsaid ones are filled in by size, and written. like: the target, whose pixel format,
     place of colour samples, HDR data and turn the output gets where the encoder can; notes say where not. pix_fmt:
-    instead of that, or of the encoder's usual one. Speech is copied packet by packet where the container allows,
-    otherwise encoded as AAC. audio_end_s: cut the speech there; None = all of it. rate: that the encoder is told; None
-    = the clock's. limits: of the speech's file. carry: what is taken over from the target; language: of the speech,
-    three letters, empty = as its file says, else as the track that it replaces. notes: begin those of `facts`."""
+    instead of that, or of the encoder's usual one. speech: a file, copied packet by packet where the container allows,
+    otherwise encoded as AAC; or sound that is made meanwhile. audio_end_s: cut it there; None = all of it. rate: that
+    the encoder is told; None = the clock's. limits: of the speech's file. carry: what is taken over from the target;
+    language: of the speech, three letters, empty = as its file says, else as the track that it replaces. notes: begin
+    those of `facts`."""
 
     def __init__(
         self,
@@ -93,7 +95,7 @@ class VideoWriter:
         codec: str = "auto",
         crf: int = 16,
         preset: str = "veryfast",
-        speech: str | Path | None = None,
+        speech: str | Path | Sound | None = None,
         audio_end_s: Fraction | None = None,
         metadata: dict[str, str] | None = None,
         sample_aspect: Fraction | None = None,
@@ -111,7 +113,7 @@ class VideoWriter:
         self._facts: WrittenVideo | None = None
         self._codec, self._crf, self._preset = encoder_of(codec, self.path.suffix), crf, preset
         self._colour = colour.resolved(width, height)
-        self._speech_path = None if speech is None else Path(speech)
+        self._sound = Path(speech) if isinstance(speech, str) else speech
         self._audio_end_s, self._metadata, self._aspect = audio_end_s, dict(metadata or {}), sample_aspect
         self._rate = (rate or clock.rate).limit_denominator(1001)
         self._limits, self._notes, self._details = limits, list(notes), list[str]()
@@ -218,6 +220,9 @@ class VideoWriter:
         self._raise_failure()
         audio = "none" if self._speech is None else self._speech.how
         carried = self._carried
+        if self._speech is not None:
+            self._notes += self._speech.notes
+            self._details += self._speech.details
         self._close()
         try:
             if carried is not None:
@@ -278,12 +283,10 @@ class VideoWriter:
             self._video = self._add_picture()
             if self.path.suffix.lower() in QUICKTIME and self._video.codec_context.codec.canonical_name == "hevc":
                 self._video.codec_context.codec_tag = "hvc1"  # Apple's players know no other
-            if self._speech_path is not None:
+            if self._sound is not None:
                 self._speech = SpeechTrack(
-                    self._speech_path, self._container, self.path.suffix.lower(), self._audio_end_s, self._limits
+                    self._sound, self._container, self.path.suffix.lower(), self._audio_end_s, self._limits
                 )
-                self._notes += self._speech.notes
-                self._details += self._speech.details
             self._container.metadata.update(self._metadata)
             self._add_carried()
             self._container.start_encoding()

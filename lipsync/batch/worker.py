@@ -27,7 +27,7 @@ from lipsync.store.receipt import Receipt
 from media.atomic import this_host
 
 if TYPE_CHECKING:
-    from lipsync.pipelines.output import Prepared
+    from lipsync.pipelines.models import Prepared
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -106,6 +106,24 @@ From = Annotated[
     ),
 ]
 To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only up to here; all after stays.")]
+Mix = Annotated[
+    Path | None,
+    typer.Option(
+        "--mix", metavar="FILE", help="Finished sound that OUT gets instead of SPEECH, which still moves the lips."
+    ),
+]
+Background = Annotated[
+    str | None,
+    typer.Option(metavar="FILE|original", help="Music and effects under the speech; original: the target's own sound."),
+]
+BackgroundDb = Annotated[float | None, typer.Option(metavar="DB", help="How much louder the background is made.")]
+Loudness = Annotated[
+    float | None,
+    typer.Option(metavar="LUFS", help="Make OUT so loud, such as -16 (EBU R128); else loudness is left alone."),
+]
+Fit = Annotated[
+    bool, typer.Option("--fit", help="Speed up speech that is up to 10 % longer than its slot; its pitch stays.")
+]
 NoRetime = Annotated[bool, typer.Option("--no-retime", hidden=True)]
 
 
@@ -133,6 +151,11 @@ def dub(
     from_: From = None,
     to: To = None,
     no_retime: NoRetime = False,
+    mix: Mix = None,
+    background: Background = None,
+    background_db: BackgroundDb = None,
+    loudness: Loudness = None,
+    fit: Fit = False,
     allow_undubbed: AllowUndubbed = False,
     config: ConfigFile = None,
     set_: Set = None,
@@ -143,98 +166,63 @@ def dub(
 ) -> None:
     """Dub TARGET: its people say SPEECH, or what --segments gives each."""
     from lipsync.config.load import load
+    from lipsync.store.cache import Cache
+    from lipsync.store.preflight import check_readable, receipt_path
+    from lipsync.store.segment_file import read_cast
 
     named = {"texture": texture, "train_texture": train_texture or None, "texture_weights": text_of(texture_weights)}
     named |= {"device": device, "face.index": face, "lips.model": text_of(lips), "sandbox.enabled": sandbox or None}
     named |= {"retime.length": length, "retime.timeline": timeline, "others": others}
     named |= {"allow_undubbed": allow_undubbed or None}
+    named |= {"sound.background_db": background_db, "sound.loudness": loudness, "sound.fit": fit or None}
     if no_retime:
         raise UsageError("--no-retime is now called --timeline keep.")
-    if segments is None and (cast or others):
-        raise UsageError("--cast and --others are for several people: add --segments FILE, or --segments auto.")
+    if segments is None and cast:
+        raise UsageError("--cast names the people of a script: add --segments FILE.")
+    if segments is None and others and from_ is None and to is None:
+        raise UsageError("--others is for several people: add --segments FILE, --segments auto, or --from and --to.")
     if speech is None and lips_from is None and segments is None:
         raise UsageError("There is nothing to say. Name a SPEECH, --lips-from VIDEO, or --segments FILE.")
-    span = None if from_ is None and to is None else (from_, to)
     options = load(config, settings(set_, face_at), named)
-    more = tuple(footage or ())
-    _dub(
-        target,
-        speech,
-        out,
-        options,
-        more,
-        lips_from,
-        lips,
-        span,
-        segments,
-        cast,
-        preview,
-        force,
-        quiet,
-        as_json,
-        verbose,
-    )
-
-
-def _dub(
-    target,
-    speech,
-    out,
-    options,
-    footage,
-    lips_from,
-    lips,
-    span,
-    segments,
-    cast,
-    preview_s,
-    force,
-    quiet,
-    as_json,
-    verbose,
-) -> None:
-    from lipsync.core.segments import seconds_of
-    from lipsync.store.cache import Cache
-    from lipsync.store.preflight import check_paths, check_readable, receipt_path
-    from lipsync.store.segment_file import AUTO, labels_of, read_cast, read_cues
-
+    asked = {"footage": tuple(footage or ()), "lips_from": lips_from, "mix": mix, "background": background}
+    asked |= {"span": None if from_ is None and to is None else (from_, to), "preview_s": preview, "force": force}
     if lips is not None:
         check_readable(lips, "lip model")
-    if lips_from is not None:
-        check_readable(lips_from, "film of --lips-from")
-    for time in span or ():
-        if time is not None:
-            seconds_of(time)
     casting = read_cast(cast or ())
-    cues = [] if segments is None or segments == AUTO else read_cues(segments)
-    labels_of(cues, casting)
-    said = [path for path in (speech, lips_from, *(cue.speech for cue in cues)) if path is not None]
-    files = list(dict.fromkeys(said))
-    check_paths(target, files, out, footage, force)  # dub() does so too, but torch takes seconds to come
-    read = [target, *files, *footage, *([Path(segments)] if segments is not None and cues else [])]
-    sandboxed(options, read, [out, receipt_path(out)])
+    files = _check_files(target, speech, out, segments, casting, asked)
+    sandboxed(options, [target, *files], [out, receipt_path(out)])
     with progress(quiet, as_json) as hook:
         from lipsync.pipelines.casting import NOBODY, segments_from
         from lipsync.pipelines.dub import dub as make
 
         cache = Cache(options.cache.folder)
         found = NOBODY if segments is None else segments_from(segments, target, options, casting, cache, hook)
-        receipt = make(
-            target,
-            speech,
-            out,
-            options,
-            footage=footage,
-            lips_from=lips_from,
-            segments=found.segments,
-            notes=found.notes,
-            span=span,
-            preview_s=preview_s,
-            cache=cache,
-            hook=hook,
-            force=force,
-        )
+        asked |= {"segments": found.segments, "notes": found.notes}
+        receipt = make(target, speech, out, options, cache=cache, hook=hook, **asked)
     show(receipt.to_plain(), lambda: receipt.summary(verbose), as_json, quiet)
+
+
+def _check_files(
+    target: Path, speech: Path | None, out: Path, segments: str | None, casting: Any, asked: dict[str, Any]
+) -> list[Path]:
+    """The files that are read beside the target. `dub` checks them, too, but torch takes seconds to come."""
+    from lipsync.core.segments import seconds_of
+    from lipsync.store.preflight import check_paths, check_readable
+    from lipsync.store.segment_file import AUTO, labels_of, read_cues
+
+    for time in asked["span"] or ():
+        if time is not None:
+            seconds_of(time)
+    if asked["lips_from"] is not None:
+        check_readable(asked["lips_from"], "film of --lips-from")
+    script = None if segments in (None, AUTO) else Path(segments)
+    cues = [] if script is None else read_cues(script)
+    labels_of(cues, casting)
+    said = [path for path in (speech, asked["lips_from"], *(cue.speech for cue in cues)) if path is not None]
+    files = list(dict.fromkeys(said))
+    check_paths(target, files, out, asked["footage"], asked["force"])
+    sounds = [Path(name) for name in (asked["mix"], asked["background"]) if name and str(name) != "original"]
+    return [*files, *asked["footage"], *sounds, *([] if script is None else [script])]
 
 
 @clear_errors

@@ -208,6 +208,24 @@ class DoubtConfig:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
+class SoundConfig:
+    """The output's sound (lipsync/pipelines/sound.py)."""
+
+    background_db: float = Field(default=0.0, ge=-80, le=20, description="gain of the background under the speech")
+    loudness: float | None = Field(
+        default=None,
+        ge=-70,
+        le=-5,
+        description="of the whole sound in LUFS (EBU R128), such as -16; none = as it is; needs the extra loudness",
+    )
+    fit: bool = Field(
+        default=False,
+        description="speech up to 10 % longer than its slot (a segment, or a target that keeps its time) is sped up, "
+        "its pitch kept",
+    )
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class WriteConfig:
     """The output file (video/write.py)."""
 
@@ -310,6 +328,7 @@ class DubConfig:
     teeth: TeethConfig = TeethConfig()
     composite: CompositeConfig = CompositeConfig()
     doubt: DoubtConfig = DoubtConfig()
+    sound: SoundConfig = SoundConfig()
     write: WriteConfig = WriteConfig()
     cache: CacheConfig = CacheConfig()
     limits: LimitsConfig = LimitsConfig()

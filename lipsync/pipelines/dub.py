@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
-from lipsync.config.load import validate
 from lipsync.config.schema import DubConfig
-from lipsync.core.errors import UsageError
 from lipsync.core.progress import Hook, silent
 from lipsync.core.runtime import one_thread, pick_device
-from lipsync.core.segments import Segment, Span, part_of
+from lipsync.core.segments import Segment, Span
 from lipsync.core.texture import TextureMethod
+from lipsync.pipelines.asked import Asked, with_notes
 from lipsync.pipelines.doubt import DubDoubt
-from lipsync.pipelines.mistakes import target_stream
-from lipsync.pipelines.models import check_texture, lip_model_for, resting_model, texture_for
+from lipsync.pipelines.models import Prepared, lip_model_for, resting_model, texture_for
 from lipsync.pipelines.others import of_person, resting_people
-from lipsync.pipelines.output import Dub, Prepared, Speaker, finish, open_writer, receipt_of
-from lipsync.pipelines.reenact import Performance, follow_performance, performed, sound_of
-from lipsync.pipelines.script import Script, script_of
+from lipsync.pipelines.output import Dub, Speaker, finish, open_writer, receipt_of
+from lipsync.pipelines.reenact import Performance, follow_performance, performed
+from lipsync.pipelines.script import Script
 from lipsync.pipelines.seen import refuse_undubbed
+from lipsync.pipelines.sound import DubSound
 from lipsync.render.loop import Role, Scene, render
 from lipsync.render.plan import faces_along, make_plan
-from lipsync.speech.predict import files_of
 from lipsync.store.cache import Cache
-from lipsync.store.preflight import check_encoder, check_paths, check_speech
 from lipsync.store.receipt import Receipt, Stopwatch
-from lipsync.target.analyse import analyse, follow_face, probed
+from lipsync.target.analyse import analyse, follow_face
 
 
 @one_thread()
@@ -42,6 +37,8 @@ def dub(
     segments: Sequence[Segment] = (),
     span: Span | None = None,
     lips_from: str | Path | None = None,
+    mix: str | Path | None = None,
+    background: str | Path | None = None,
     notes: Sequence[str] = (),
     preview_s: float | None = None,
     cache: Cache | None = None,
@@ -55,23 +52,21 @@ def dub(
     footage: more videos of the same person; segments: who says what when, as lipsync/pipelines/casting.py reads them
     from files, the target keeps its time; none = one person says all of `speech`; span: (from, to) in seconds or as
     [[hh:]mm:]ss[.fff], only there `speech` is said, from its beginning; None = from the target's beginning, to its end;
-    lips_from: a film of an actor, whose lips are shown, with its own sound where no speech is named; notes: more for
-    the receipt; preview_s: only the first seconds; force: overwrite `out`; prepared: what `prepare` made of the same
-    target, footage and configuration, for several speeches. A long dub that was stopped goes on where it was. Raises
-    UsageError for options, LipsyncError, MediaError for material that cannot be used; no half video is left behind
-    then."""
-    target, out, more = Path(target), Path(out), tuple(map(Path, footage))
-    lips_from = None if lips_from is None else Path(lips_from)
-    speech = sound_of(lips_from, None if speech is None else Path(speech), config)
-    if span is not None:
-        segments, speech = _only_in(span, target, speech, segments, config), None
-    texture, script = _check(target, speech, out, more, segments, lips_from, config, force, prepared, preview_s)
+    lips_from: a film of an actor, whose lips are shown, with its own sound where no speech is named; mix: the finished
+    sound, which goes into `out` instead of the speech; background: what lies under the speech, "original" = the
+    target's own sound; notes: more for the receipt; preview_s: only the first seconds; force: overwrite `out`;
+    prepared: what `prepare` made of the same target, footage and configuration, for several speeches. A long dub that
+    was stopped goes on where it was. Raises UsageError for options, LipsyncError, MediaError for material that cannot
+    be used; no half video is left behind then."""
     cache, watch = cache or Cache(config.cache.folder or None), Stopwatch(hook)
-    actor = None if lips_from is None else follow_performance(lips_from, speech, config, cache, watch)
-    if segments:
+    sound = DubSound.of(mix, background)
+    asked = Asked.of(target, speech, out, config, footage, segments, span, lips_from, sound, preview_s)
+    texture, script, sound = asked.checked(config, force, prepared, cache)
+    target, film = asked.target, asked.lips_from
+    actor = None if film is None else follow_performance(film, asked.speech, config, cache, watch)
+    if asked.segments:
         main = prepared.subject.films[0] if prepared else follow_face(target, config, cache, watch)
         script = script.cast(main.person, main.people)
-    script = replace(script, notes=(*notes, *script.notes))
 
     speakers = []
     for person in script.people:
@@ -79,7 +74,7 @@ def dub(
         ready = ready or prepare(
             target,
             of_person(config, person),
-            footage=more,
+            footage=asked.footage,
             cache=cache,
             hook=watch,
             texture=texture,
@@ -90,8 +85,7 @@ def dub(
     if not config.allow_undubbed:
         refuse_undubbed([(one.plan, one.ready.subject.track, one.said.spoken) for one in speakers])
     resting, unseen = resting_people(target, script, speakers[0].ready, cache, watch)
-    script = replace(script, notes=(*script.notes, *unseen))
-    made = Dub(target, speech, out, more, config, script, tuple(speakers), lips_from, tuple(resting))
+    made = Dub(asked, config, with_notes(script, (*notes, *unseen)), sound, tuple(speakers), tuple(resting))
 
     with open_writer(made, cache) as writer:
         roles = [
@@ -138,18 +132,6 @@ def prepare(
     return Prepared(subject, model, texture_for(subject, config, cache, device, hook, texture), device)
 
 
-def _only_in(
-    span: Span, target: Path, speech: Path | None, segments: Sequence[Segment], config: DubConfig
-) -> list[Segment]:
-    """The span as the only segment. UsageError: there are others, or nothing to say."""
-    if segments:
-        raise UsageError("Name a span or segments, not both.")
-    if speech is None:
-        raise UsageError("There is nothing to say. Name a speech.")
-    length_s = probed(target, config).clock.duration_s if span[1] is None else Fraction(0)
-    return [part_of(span, speech, length_s)]
-
-
 def _speaker(person: int | None, ready: Prepared, script: Script, cache: Cache, actor: Performance | None) -> Speaker:
     """One person, with what is drawn of him when."""
     config, subject, embed = script.config, ready.subject, "speech" in ready.method.needs
@@ -160,37 +142,3 @@ def _speaker(person: int | None, ready: Prepared, script: Script, cache: Cache, 
     plan = make_plan(said.lips, said.voiced, subject, config, script.drawn(person, said.spoken))
     faces = faces_along(subject.track, plan, config.composite.fade_rows)
     return Speaker(person, ready, said, plan, faces, DubDoubt.of(subject, plan, faces, cache, config))
-
-
-def _check(
-    target: Path,
-    speech: Path | None,
-    out: Path,
-    footage: tuple[Path, ...],
-    segments: Sequence[Segment],
-    lips_from: Path | None,
-    config: DubConfig,
-    force: bool,
-    prepared: Prepared | None,
-    preview_s: float | None,
-) -> tuple[TextureMethod, Script]:
-    """The texture method and the script, after all that can be refused before any work; what depends on the target
-    alone is known good where it is prepared."""
-    validate(config)
-    files = files_of(segments, speech) if segments else [speech] if speech is not None else []
-    if lips_from is not None and segments:
-        raise UsageError("--lips-from drives a whole dub: leave out the segments.")
-    if not (files or lips_from) or (any(one.speech is None for one in segments) and speech is None):
-        raise UsageError("There is nothing to say. Name a SPEECH, or one for each segment, or --lips-from VIDEO.")
-    check_paths(target, files, out, footage if lips_from is None else (*footage, lips_from), force)
-    film = target_stream(target, files, config) if prepared is None else prepared.subject.films[0].stream
-    lengths = {path: check_speech(path, config.input_limits) for path in files}
-    method = check_texture(config) if prepared is None else prepared.method
-    if footage and len({one.person for one in segments}) > 1:
-        raise UsageError("--footage shows one person, and several are dubbed: leave it out, or dub them one by one.")
-    if speech is None:
-        whole_s = Fraction(0) if lips_from is None else probed(lips_from, config).clock.duration_s
-    else:
-        whole_s = lengths.get(speech, Fraction(0))
-    check_encoder(out, config.write, (film.width, film.height))
-    return method, script_of(speech, whole_s, film.clock, config, segments, preview_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -26,6 +27,15 @@ from lipsync.textures.trainable import TrainableTexture, as_trainable
 
 #: Raise whenever the same footage would train another model.
 VERSION = 8
+
+
+class Prepared(NamedTuple):
+    """A person of a target who is ready to say anything: all that does not hang on the speech."""
+
+    subject: TargetAnalysis
+    model: LipModel
+    method: TextureMethod
+    device: torch.device
 
 
 def lip_model_for(

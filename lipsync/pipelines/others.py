@@ -12,8 +12,7 @@ from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import LipTrack
-from lipsync.pipelines.models import texture_for
-from lipsync.pipelines.output import Prepared
+from lipsync.pipelines.models import Prepared, texture_for
 from lipsync.pipelines.script import Script
 from lipsync.render.loop import Role, Scene
 from lipsync.render.plan import faces_along, make_plan

@@ -6,28 +6,29 @@ import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 
+from audio.soundtrack import Soundtrack
 from lipsync.config.load import to_plain
 from lipsync.config.schema import DubConfig
 from lipsync.core.arrays import runs_of
 from lipsync.core.text import readable
-from lipsync.core.texture import TextureMethod
 from lipsync.core.timebase import nominal_rate
 from lipsync.core.types import DubPlan, TargetAnalysis
+from lipsync.pipelines.asked import Asked
 from lipsync.pipelines.carried import carry_of, with_targets
 from lipsync.pipelines.doubt import DubDoubt
-from lipsync.pipelines.models import texture_facts
+from lipsync.pipelines.models import Prepared, texture_facts
 from lipsync.pipelines.script import Script
 from lipsync.pipelines.seen import changed_spans, picture_seen, spans_text
+from lipsync.pipelines.sound import DubSound, lost_sound, sound_of
 from lipsync.render.plan import PlannedFaces
 from lipsync.render.retime import pause_motion, played
-from lipsync.speech.lip_model import LipModel
 from lipsync.speech.predict import Utterance
 from lipsync.store.cache import Cache, content_hash, step_key
 from lipsync.store.fingerprint import fingerprint
@@ -54,15 +55,6 @@ from video.splice import ENCODER_OF, CannotSplice, Splice, SplicedWriter, plan_s
 from video.write import VideoWriter, WrittenVideo
 
 
-class Prepared(NamedTuple):
-    """A person of a target who is ready to say anything: all that does not hang on the speech."""
-
-    subject: TargetAnalysis
-    model: LipModel
-    method: TextureMethod
-    device: torch.device
-
-
 @dataclass(frozen=True)
 class Speaker:
     """One person who speaks in a dub. person: as `face.index` counts, None = the one that the options choose."""
@@ -77,18 +69,19 @@ class Speaker:
 
 @dataclass(frozen=True)
 class Dub:
-    """One dub under way: everything that its output and its receipt say. The speakers have plans of the same rows.
-    resting: others, as `face.index` counts, whose lips rest meanwhile."""
+    """One dub under way: everything that its output and its receipt say. The speakers have plans of the same rows;
+    resting: others, whose lips are drawn at rest."""
 
-    target: Path
-    speech: Path | None
-    out: Path
-    footage: tuple[Path, ...]
+    asked: Asked
     config: DubConfig
     script: Script
+    sound: DubSound
     speakers: tuple[Speaker, ...]
-    lips_from: Path | None = None
     resting: tuple[int, ...] = ()
+
+    @property
+    def out(self) -> Path:
+        return self.asked.out
 
     @property
     def subject(self) -> TargetAnalysis:
@@ -107,17 +100,42 @@ class Dub:
     @cached_property
     def fingerprint(self) -> str:
         """What it is made from, as one number."""
-        footage = [content_hash(path) for path in self.footage]
-        speech = "" if self.speech is None else content_hash(self.speech)
+        footage = [content_hash(path) for path in self.asked.footage]
+        speech = "" if self.script.speech is None else content_hash(self.script.speech)
         said = [
             [str(one.start_s), str(one.end_s), str(one.person), one.speech and content_hash(one.speech)]
             for one in ([] if self.script.whole else self.script.segments or ())
         ]
-        if self.lips_from is not None:
-            said.append(["lips", content_hash(self.lips_from)])
+        if self.asked.lips_from is not None:
+            said.append(["lips", content_hash(self.asked.lips_from)])
+        other = [content_hash(one) if isinstance(one, Path) else one for one in (self.sound.mix, self.sound.background)]
         return fingerprint(
-            self.subject.video.sha256, speech, footage, self.config, self.script.preview_s, segments=said
+            self.subject.video.sha256,
+            speech,
+            footage,
+            self.config,
+            self.script.preview_s,
+            segments=said,
+            sounds=other if any(other) else (),
         )
+
+    @property
+    def audio_end_s(self) -> Fraction:
+        """Where the sound is cut: with the speech, and about where the picture ends."""
+        clock, said_s = self.plan.clock, self.speakers[0].said.length_s
+        picture_s = clock.duration_s + 1 / nominal_rate(clock)
+        return picture_s if self.sound.mix is not None else min(said_s, picture_s)
+
+    @cached_property
+    def heard(self) -> tuple[Path | Soundtrack | None, list[str]]:
+        """What goes into the output, and notes on it."""
+        segments = None if self.script.whole else self.script.segments
+        sound, notes = sound_of(
+            self.sound, self.script.speech, segments, self.subject.films[0].stream, self.audio_end_s, self.config
+        )
+        whole = self.script.segments is None and self.script.preview_s is None  # else the script tells of it
+        lost = lost_sound(self.speakers[0].said.length_s, self.plan.clock) if whole and self.sound.mix is None else []
+        return sound, [*self.sound.notes, *notes, *lost]
 
     @property
     def rows_of_range(self) -> int:
@@ -151,10 +169,10 @@ def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
         "like": stream,
         "crf": write.crf,
         "preset": write.preset,
-        "speech": dub.speech,
+        "speech": dub.heard[0],
         "limits": dub.config.input_limits,
         "notes": notes,
-        "audio_end_s": min(dub.speakers[0].said.length_s, plan.clock.duration_s + 1 / rate),
+        "audio_end_s": dub.audio_end_s,
     }
     if splice is not None:
         return SplicedWriter(dub.out, splice, **common)
@@ -182,8 +200,8 @@ def _splice_of(dub: Dub) -> tuple[Splice | None, list[str]]:
 def _metadata(dub: Dub) -> dict[str, str]:
     video, config = dub.subject.video, dub.config
     spans = changed_spans([one.plan for one in dub.speakers])
-    heard = ", ".join(content_hash(path) for path in dict.fromkeys(p for one in dub.speakers for p in one.said.waves))
-    made_from = f"Made from target sha256 {video.sha256}, speech sha256 {heard}."
+    said = dict.fromkeys(dub.sound.made_from(path)[0] for one in dub.speakers for path in one.said.waves)
+    made_from = f"Made from target sha256 {video.sha256}, speech sha256 {', '.join(map(content_hash, said))}."
     if not spans:
         return {"comment": f"Written by lipsync {own_version()}: no mouth was changed. {made_from}"}
     return {
@@ -216,7 +234,7 @@ def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float]) -> Re
     of_speeches = [note for one in speakers for wave in one.said.waves.values() for note in wave.notes]
     of_speeches += [note for one in speakers for note in one.said.notes]
     of_people = [note for one in speakers for note in one.ready.subject.notes]
-    notes = [*of_speeches, *dub.script.notes, *of_people, *of_films, *written.notes, *of_models]
+    notes = [*of_speeches, *dub.script.notes, *dub.heard[1], *of_people, *of_films, *written.notes, *of_models]
     return Receipt(
         id=dub.fingerprint,
         made_by=versions(),
@@ -274,18 +292,26 @@ def _inputs(dub: Dub) -> Inputs:
     def speech_of(path: Path | None) -> SpeechFile:
         if path is None or path not in waves:
             return SpeechFile()
-        return SpeechFile(waves[path].name, content_hash(path), float(waves[path].duration_s))
+        own, tempo = dub.sound.made_from(path)
+        return SpeechFile(own.name, content_hash(own), float(waves[path].duration_s * tempo), float(tempo))
+
+    def file_of(path: Path | str | None) -> InputFile:
+        return InputFile(str(path), content_hash(path)) if isinstance(path, Path) else InputFile(path or "")
 
     segments = () if dub.script.whole else dub.script.segments or ()
     return Inputs(
         target=InputFile(str(video.path), video.sha256),
-        speech=speech_of(dub.speech),
-        lips_from=InputFile() if dub.lips_from is None else InputFile(str(dub.lips_from), content_hash(dub.lips_from)),
+        speech=speech_of(dub.script.speech),
+        lips_from=InputFile()
+        if dub.asked.lips_from is None
+        else InputFile(str(dub.asked.lips_from), content_hash(dub.asked.lips_from)),
         footage=[InputFile(str(film.video.path), film.video.sha256) for film in dub.subject.films[1:]],
         segments=[
-            SaidSegment(float(one.start_s), float(one.end_s), one.person, speech_of(one.speech or dub.speech))
+            SaidSegment(float(one.start_s), float(one.end_s), one.person, speech_of(one.speech or dub.script.speech))
             for one in segments
         ],
+        mix=file_of(dub.sound.mix),
+        background=file_of(dub.sound.background),
     )
 
 

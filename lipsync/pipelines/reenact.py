@@ -38,7 +38,7 @@ class Performance:
     starts_s: float
 
 
-def sound_of(lips_from: Path | None, speech: Path | None, config: DubConfig) -> Path | None:
+def sound_of_film(lips_from: Path | None, speech: Path | None, config: DubConfig) -> Path | None:
     """The sound of a dub: what was named, else the performance's own; None = neither has any."""
     if lips_from is not None:
         check_readable(lips_from, "film of --lips-from")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from audio.fit import MOST
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import UsageError
 from lipsync.core.segments import Segment, checked, is_about_as_long
@@ -106,9 +107,12 @@ def script_of(
         notes = (f"the last {float(lost_s):.2f} s of the speech are not heard: --length cut",) if lost_s > 0 else ()
         return Script(speech, None, False, clock, _with(config, "keep" if keeps else "retime"), preview_s, notes)
     if speech_s > length_s and not about:
+        fits = speech_s <= MOST * length_s
+        beyond = "" if fits or not config.sound.fit else ": more than the 10 % that --fit takes in"
         raise UsageError(
-            f"The speech lasts {float(speech_s):.2f} s, the target {float(length_s):.2f} s. Add --timeline retime to "
-            "have the target made longer, or --length cut, loop, bounce or hold."
+            f"The speech lasts {float(speech_s):.2f} s, the target {float(length_s):.2f} s{beyond}. Add "
+            f"{'--fit to have it sped up, ' if fits else ''}--timeline retime to have the target made longer, or "
+            "--length cut, loop, bounce or hold."
         )
     notes = []
     if speech_s > length_s:

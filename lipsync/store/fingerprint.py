@@ -28,9 +28,10 @@ def fingerprint(
     config: DubConfig,
     preview_s: float | None = None,
     segments: Sequence[object] = (),
+    sounds: Sequence[object] = (),
 ) -> str:
-    """Hex. target, speech, footage: marks of their contents, such as SHA-256; segments: plain values, with marks in the
-    place of files."""
+    """Hex. target, speech, footage: marks of their contents, such as SHA-256; segments, sounds: plain values, with
+    marks in the place of files."""
     plain = {name: value for name, value in asdict(config).items() if name not in _WITHOUT_EFFECT}
     for name in _FILES:
         section, _, key = name.rpartition(".")
@@ -38,6 +39,7 @@ def fingerprint(
         if place[key] and Path(str(place[key])).is_file():
             place[key] = content_hash(place[key])
     about = {"config": plain, "preview_s": preview_s} | ({"segments": list(segments)} if segments else {})
+    about |= {"sounds": list(sounds)} if sounds else {}
     return step_key("dub", program_hash(), about, [target, speech, *footage])
 
 

@@ -6,10 +6,11 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from lipsync.config.schema import WriteConfig
@@ -122,6 +123,7 @@ def check_paths(
     out: str | Path,
     footage: Sequence[str | Path] = (),
     force: bool = False,
+    sounds: Mapping[Path, str] = MappingProxyType({}),
 ) -> None:
     """LipsyncError where an input cannot be read, or `out` (or its receipt) is an input, exists already, or cannot be
     written."""
@@ -129,6 +131,7 @@ def check_paths(
         (target, "target video"),
         *((path, "speech file") for path in speeches),
         *((path, "footage") for path in footage),
+        *sounds.items(),
     ]
     check_files(inputs, [Path(out), receipt_path(out)], force)
 

@@ -44,9 +44,10 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class SpeechFile(InputFile):
-    """What was said."""
+    """What was said. tempo: how much faster than it was recorded."""
 
     duration_s: float = 0.0
+    tempo: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,16 @@ class SaidSegment:
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """What a dub was made from. segments: where only parts of the target were dubbed; lips_from: the film whose lips
-    are shown."""
+    are shown; mix: what is heard instead of the speech; background: what is heard under it, path "original" = the
+    target's own sound."""
 
     target: InputFile = InputFile()
     speech: SpeechFile = SpeechFile()
     footage: list[InputFile] = field(default_factory=list[InputFile])
     segments: list[SaidSegment] = field(default_factory=list[SaidSegment])
     lips_from: InputFile = InputFile()
+    mix: InputFile = InputFile()
+    background: InputFile = InputFile()
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ OTHERS = {
     "encoder": "logmel",
     "blend": "feather",
     "language": "deu",
+    "loudness": -16.0,
 }
 
 

@@ -20,6 +20,7 @@ from lipsync.core.segments import Segment
 from lipsync.pipelines.dub import dub, prepare
 from lipsync.store.cache import content_hash
 from lipsync.store.fingerprint import fingerprint
+from tests.support.sound import heard_in
 from video.clock import FrameClock
 from video.probe import probe
 from video.read import read_frames
@@ -148,6 +149,19 @@ def test_a_span_and_what_it_lacks(small_target, short_speech, tmp_path):
         dub(small_target, None, out, span=(1, 2))
     with pytest.raises(LipsyncError, match="lasts from 0 to 10.00 s"):
         dub(small_target, short_speech, out, span=("9", "1:12"))
+
+
+def test_a_part_says_its_own_recording_in_the_targets_own_sound(small_target, short_speech, shared_cache, tmp_path):
+    part = Segment(Fraction(4), Fraction("6.5"), speech=short_speech, place="s.csv line 2")
+    out = tmp_path / "part.mkv"
+    receipt = dub(small_target, None, out, QUICK, cache=shared_cache, segments=[part])
+    (heard, rate), (own, _), (said, _) = (heard_in(path, 10) for path in (out, small_target, short_speech))
+    inside, edge = slice(4 * rate, 4 * rate + round(2.41 * rate)), rate // 50
+    assert np.abs(heard[:, : inside.start] - own[:, : inside.start]).max() < 1e-4
+    assert np.abs(heard[:, round(6.5 * rate) :] - own[:, round(6.5 * rate) :]).max() < 1e-4
+    new = said[:, : inside.stop - inside.start]
+    assert np.abs(heard[:, inside] - new)[:, edge:-edge].max() < 1e-4 and np.abs(new).max() > 0.1
+    assert receipt.inputs.segments[0].speech.path == short_speech.name and receipt.output.speech == "encoded"
 
 
 def test_frames_without_a_face_pass_through_bit_for_bit(small_target, short_speech, shared_cache, tmp_path):

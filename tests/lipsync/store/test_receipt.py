@@ -53,7 +53,7 @@ def test_the_file_has_the_keys_that_programs_read():
         "id made_by ai_edited changed inputs config output people speakers resting retiming plan rendered_share "
         "passed_through doubt notes details seconds"
     )
-    assert plain["inputs"]["speech"] == {"path": "s.wav", "sha256": "2", "duration_s": 2.4}
+    assert plain["inputs"]["speech"] == {"path": "s.wav", "sha256": "2", "duration_s": 2.4, "tempo": 1.0}
     assert " ".join(plain["output"]) == "path frames duration_s rate bytes speech sha256"
     assert plain["doubt"]["curve"] == [0.0, 0.8] and plain["doubt"]["spans"][0] == {
         "from_row": 5, "to_row": 6, "from_s": 0.2, "to_s": 0.28, "reason": "torn or doubled lips", "value": 0.8
