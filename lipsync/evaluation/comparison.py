@@ -28,6 +28,7 @@ from lipsync.render.blends.base import Join
 from lipsync.render.blends.registry import get_blend
 from lipsync.render.loop import Role, Scene, render
 from media import MediaError
+from video.clock import FrameBatch
 from video.probe import VideoStream, probe
 from video.read import read_rows
 from video.write import VideoWriter
@@ -146,14 +147,14 @@ class Comparison:
         """Writes the clip dubbed with these lips."""
         start, clip = time.perf_counter(), self.clips[number]
         with self._writer(clip, path) as writer:
-            for _, frames in self._render(prepared, number, points, spent):
+            for _, frames, _ in self._render(prepared, number, points, spent):
                 writer.write(frames)
         spent.whole_s += time.perf_counter() - start
         spent.n_rows += len(clip)
 
     def _render(
         self, prepared: PreparedMethod, number: int, points: np.ndarray, spent: Spent
-    ) -> Iterator[tuple[slice, torch.Tensor]]:
+    ) -> Iterator[tuple[slice, torch.Tensor, FrameBatch]]:
         """The clip with these lips drawn by the method, timed and checked."""
         clip, learning, n = self.clips[number], self.learning, len(points)
         method, config = prepared.method, prepared.config(self.config)

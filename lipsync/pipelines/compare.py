@@ -336,7 +336,7 @@ class _NewSpeech:
             speech=self.speech,
             audio_end_s=self.utterance.length_s,
         ) as writer:
-            for rows, frames in drawn:
+            for rows, frames, _ in drawn:
                 face = frames[:, :, self.part[0], self.part[1]].float()
                 small = torch.nn.functional.interpolate(face, self.size, mode="bilinear", antialias=True)
                 writer.write(small.round().clamp(0, 255).to(torch.uint8))
