@@ -126,7 +126,7 @@ def _check_output(outcome: Outcome, out: Path, target: Path, speech: Path) -> No
         "size": (pictures.shape[2:0:-1], shown[0].shape[1::-1]),
         "name in the receipt": (receipt["output"]["path"], str(out)),
         "bytes in the receipt": (receipt["output"]["bytes"], out.stat().st_size),
-        "rotation": (made.rotation, 0),
+        "rotation": (made.rotation, probe(target).rotation),  # the order to turn it is kept
         "shape of pixels": (made.sample_aspect, item.sar),
     }
     faults += [f"{name}: {got}, not {want}" for name, (got, want) in expect.items() if got != want]
