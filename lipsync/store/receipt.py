@@ -310,7 +310,7 @@ def own_version() -> str:
 
 def _of_people(receipt: Receipt) -> list[str]:
     """Who was dubbed, where, and who else was seen; nothing of a receipt that does not say."""
-    known = [one for one in receipt.speakers if one.person is not None]
+    known = [one for one in receipt.speakers if one.person is not None and one.spans]
     if not known or not receipt.people:
         return []
     if receipt.people == 1:
