@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,9 @@ from lipsync.config.load import Text
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import UsageError
 from lipsync.core.progress import Hook
-from lipsync.core.segments import Segment
+from lipsync.core.segments import Span, seconds_of
 from lipsync.store.cache import Cache, content_hash
-from lipsync.store.segment_file import AUTO, labels_of, read_cast, read_cues, seconds_of
+from lipsync.store.segment_file import AUTO, labels_of, read_cast, read_cues
 
 if TYPE_CHECKING:
     from lipsync.pipelines.casting import Casting
@@ -59,16 +58,16 @@ def marks_of(parts: Parts) -> list[object]:
 
 def casting_of(parts: Parts, target: Path, config: DubConfig, cache: Cache, hook: Hook) -> Casting:
     """Who says what when, in a target that is here."""
-    from lipsync.pipelines.casting import Casting, segments_from
-    from lipsync.target.analyse import probed
+    from lipsync.pipelines.casting import NOBODY, segments_from
 
     if parts.segments:
         return segments_from(parts.segments, target, config, read_cast(parts.cast), cache, hook)
-    if not parts.start and not parts.end:
-        return Casting([])
-    start_s = seconds_of(parts.start, "from") if parts.start else Fraction(0)
-    end_s = seconds_of(parts.end, "to") if parts.end else probed(target, config).clock.duration_s
-    return Casting([Segment(start_s, end_s, place="from and to")])
+    return NOBODY
+
+
+def span_of(parts: Parts) -> Span | None:
+    """The only part in which the speech is said."""
+    return (parts.start or None, parts.end or None) if parts.start or parts.end else None
 
 
 def _text(values: Mapping[str, object], key: str) -> str:

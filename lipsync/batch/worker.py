@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lipsync.batch.job import Job, Parts
-from lipsync.batch.parts import casting_of, marks_of
+from lipsync.batch.parts import casting_of, marks_of, span_of
 from lipsync.batch.storage.address import content_id, fetched, is_url, redacted
 from lipsync.batch.storage.shared_cache import cache_for
 from lipsync.batch.storage.store import OutputStore
@@ -109,6 +109,7 @@ def _dubbed(task: dict, hook: Hook) -> dict:
             config,
             footage=tuple(footage),
             segments=said.segments,
+            span=span_of(parts),
             notes=said.notes,
             cache=cache,
             hook=hook,

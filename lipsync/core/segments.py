@@ -11,6 +11,7 @@ from math import isfinite
 from pathlib import Path
 
 from lipsync.core.errors import UsageError
+from lipsync.core.text import shortened
 
 #: A speech this much longer or shorter than the target, as a share of it, is about as long.
 ABOUT = Fraction(2, 100)
@@ -42,19 +43,20 @@ class Segment:
         return f"{where}{float(self.start_s):.2f}-{float(self.end_s):.2f} s"
 
 
-def seconds_of(time: Time) -> Fraction:
+def seconds_of(time: Time, name: str = "time") -> Fraction:
     """Seconds of a time as people write it: seconds or [[hh:]mm:]ss[.fff]; a number of seconds stays what it is.
-    UsageError: neither."""
+    UsageError: neither. name: what it is to the user."""
     if not isinstance(time, str):
         if not isfinite(time):
-            raise UsageError(f"{time} is no time.")
+            raise UsageError(f"{time} is no {name}.")
         return Fraction(time).limit_denominator(1_000_000)
     known = _TIME.fullmatch(time.strip())
     if known is None:
-        raise UsageError(f"{time!r} is no time: write seconds, such as 83.5, or [[hh:]mm:]ss[.fff], such as 1:23.5.")
+        what = f"{shortened(time, 40)!r} is no {name}" if time.strip() else f"the {name} is missing"
+        raise UsageError(f"{what}: write seconds, such as 83.5, or [[hh:]mm:]ss[.fff], such as 1:23.5.")
     hours, minutes, seconds = known["h"], known["m"], Fraction(known["s"].replace(",", "."))
     if known["m"] is not None and (seconds >= 60 or (hours is not None and int(minutes) >= 60)):
-        raise UsageError(f"{time!r} is no time: after a colon, minutes and seconds end at 59.")
+        raise UsageError(f"{time!r} is no {name}: after a colon, minutes and seconds end at 59.")
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + seconds
 
 

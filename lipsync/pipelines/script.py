@@ -103,9 +103,7 @@ def script_of(
     about = is_about_as_long(speech_s, length_s)
     keeps = retime.timeline == "keep" or (retime.timeline == "auto" and (about or retime.length == "target"))
     if not keeps or retime.length not in ("auto", "target"):
-        lost_s = speech_s - length_s if retime.length == "cut" else Fraction(0)
-        notes = (f"the last {float(lost_s):.2f} s of the speech are not heard: --length cut",) if lost_s > 0 else ()
-        return Script(speech, None, False, clock, _with(config, "keep" if keeps else "retime"), preview_s, notes)
+        return Script(speech, None, False, clock, _with(config, "keep" if keeps else "retime"), preview_s)
     if speech_s > length_s and not about:
         fits = speech_s <= MOST * length_s
         beyond = "" if fits or not config.sound.fit else ": more than the 10 % that --fit takes in"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import re
@@ -12,15 +11,13 @@ from fractions import Fraction
 from pathlib import Path
 
 from lipsync.core.errors import UsageError
-from lipsync.core.segments import Segment
-from lipsync.core.text import nearest, printable, shortened
+from lipsync.core.segments import Segment, seconds_of
+from lipsync.core.text import decoded, nearest, printable, shortened
 
 #: Instead of a file: whoever is seen to speak in the target says what runs beside it.
 AUTO = "auto"
 LARGEST_BYTES = 16 << 20
 COLUMNS = ("start", "end", "person", "speech")
-_SECONDS = re.compile(r"\d+(?:[.,]\d+)?")
-_CLOCK = re.compile(r"(?:(\d+):)?([0-5]?\d):([0-5]?\d(?:[.,]\d+)?)")
 _ARROW = re.compile(r"\s*(\S+)\s+-->\s+(\S+)(?:\s.*)?")
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")
 #: A name before the words: at most three words, as in "2: words" or "- ANNA: words".
@@ -110,9 +107,8 @@ def _lines(path: Path) -> list[str]:
         raise UsageError(f"The segments {path} cannot be read: {error.strerror or error}. Check the name.") from error
     if len(raw) > LARGEST_BYTES:
         raise UsageError(f"The segments {path} are larger than {LARGEST_BYTES >> 20} MiB. Split the file.")
-    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = raw.decode("utf-16" if wide else "utf-8-sig")
+        text = decoded(raw)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise UsageError(f"{path}, line {line}: this is not UTF-8 text. Save the file as UTF-8.") from error
@@ -206,18 +202,6 @@ def _time(text: str, place: str, name: str) -> Fraction:
         return seconds_of(text, name)
     except UsageError as error:
         raise UsageError(f"{place}: {error}") from None
-
-
-def seconds_of(text: str, name: str) -> Fraction:
-    """Seconds, exactly, of 12.5 or 0:00:12.5. UsageError: not a time; name: what it is to the user."""
-    if _SECONDS.fullmatch(text):
-        return Fraction(text.replace(",", "."))
-    clock = _CLOCK.fullmatch(text)
-    if clock is None:
-        what = f"{shortened(text, 40)!r} is no {name}" if text else f"the {name} is missing"
-        raise UsageError(f"{what}. Write seconds (12.5) or hours:minutes:seconds (0:00:12.5).")
-    hours, minutes, seconds = clock.groups()
-    return int(hours or 0) * 3600 + int(minutes) * 60 + Fraction(seconds.replace(",", "."))
 
 
 def _bounded(text: str) -> str:

@@ -38,7 +38,7 @@ def test_every_kind_of_manifest_says_the_same(tmp_path):
         ('speech = "b.wav"\ncast = ["A=1"]', "cast says which faces"),
         ('segments = "who.csv"\ncast = ["A"]', "must be LABEL=N"),
         ('segments = "who.csv"\ncast = 3', "cast must be a list"),
-        ('speech = "b.wav"\nfrom = "four"', "'four' is no from. Write seconds"),
+        ('speech = "b.wav"\nfrom = "four"', "'four' is no from: write seconds"),
         ('speech = "b.wav"\nfrom = true', "from must be a time"),
         ("from = 4", "The speech is missing"),
     ],
