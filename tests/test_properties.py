@@ -317,6 +317,9 @@ plain = st.recursive(
 def values_of(kind, name):
     """Values that an option may have."""
     info = kind.__pydantic_fields__[name]
+    pattern = next((m.pattern for m in info.metadata if getattr(m, "pattern", None)), None)
+    if pattern:
+        return st.from_regex(pattern, fullmatch=True)
     low, high = (next((getattr(m, end) for m in info.metadata if hasattr(m, end)), None) for end in ("ge", "le"))
     return values_of_type(info.annotation, low, high)
 
@@ -329,7 +332,7 @@ def values_of_type(hint, low=None, high=None):
     if origin is typing.Literal:
         return st.sampled_from(args)
     if origin is not None:
-        return st.none() | values_of_type(next(a for a in args if a is not type(None)))
+        return st.none() | values_of_type(next(a for a in args if a is not type(None)), low, high)
     return {
         bool: st.booleans(),
         int: st.integers(-(10**12) if low is None else low, 10**12 if high is None else high),

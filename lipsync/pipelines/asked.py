@@ -65,11 +65,11 @@ class Asked:
         validate(config)
         files = self._recordings()
         self.sound.check(config.sound)
+        method = check_texture(config) if prepared is None else prepared.method
         seen = self.footage if self.lips_from is None else (*self.footage, self.lips_from)
         check_paths(self.target, files, self.out, seen, force, sounds=self.sound.files)
         film = target_stream(self.target, files, config) if prepared is None else prepared.subject.films[0].stream
         lengths = {path: check_speech(path, config.input_limits) for path in (*files, *self.sound.files)}
-        method = check_texture(config) if prepared is None else prepared.method
         check_encoder(self.out, config.write, (film.width, film.height))
         speech, segments, sound, whole_s = self.speech, self.segments, self.sound, Fraction(0)
         if segments:

@@ -331,4 +331,16 @@ def _write(path: str | Path, content: bytes) -> None:
 #: Step of the cache under which interrupted trainings wait.
 UNFINISHED = "unfinished"
 #: All that results are kept of.
-STEPS = ("track", "voice", "mouths", "teeth", "look", "lips", "textures", "speakers", "fitted speech", "ranges", UNFINISHED)
+STEPS = (
+    "track",
+    "voice",
+    "mouths",
+    "teeth",
+    "look",
+    "lips",
+    "textures",
+    "speakers",
+    "fitted speech",
+    "ranges",
+    UNFINISHED,
+)

@@ -95,7 +95,7 @@ def tagged(name: str, pix_fmt: str, tags: tuple[int, int, int, int], **how) -> C
 
 
 #: The target played from its start, so that it is known which row shows what.
-IN_ORDER = ("--set", "retime.timeline=keep")
+IN_ORDER = ("--set", "retime.timeline=keep", "--set", "retime.length=speech")
 PCM, MUTE = (Track(codec="pcm_s16le"),), ()
 X264 = {"preset": "veryfast", "crf": "16", "g": "12", "bf": "2"}
 X265 = {"x265-params": "log-level=none", "preset": "ultrafast", "crf": "8"}

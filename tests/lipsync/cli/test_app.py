@@ -235,7 +235,7 @@ def test_cache_commands(run, tmp_path):
     assert run("cache", "clear", "--step", "lips").stdout.startswith("0 results")
     wrong = run("cache", "clear", "--step", "mouth")
     assert wrong.exit_code == 2 and "no step 'mouth'. Did you mean 'mouths'?" in wrong.stderr
-    assert "faces, lips, look" in wrong.stderr and "teeth" in wrong.stderr
+    assert "faces, fitted speech, lips, look" in wrong.stderr and "teeth" in wrong.stderr
     assert run("cache", "clear").stdout.startswith("1 result removed, 2.")
     assert run("cache", "list", "--set", f"cache.folder={tmp_path / 'other'}").stdout.startswith("0 results")
 
@@ -377,7 +377,7 @@ def test_a_film_can_give_the_lips(run, calls, tmp_path):
     assert run("dub", "target.mp4", "speech.wav", "--lips-from", "more 1.mp4", "-o", "o.mp4").exit_code == 0
     assert calls[1][1] == Path("speech.wav")
     nothing = run("dub", "target.mp4", "-o", "out.mp4")
-    assert nothing.exit_code == 2 and "Name a SPEECH, or --lips-from VIDEO" in nothing.stderr
+    assert nothing.exit_code == 2 and "Name a SPEECH, --lips-from VIDEO" in nothing.stderr
     missing = run("dub", "target.mp4", "--lips-from", "none.mp4", "-o", "out.mp4")
     assert missing.exit_code == 3 and "film of --lips-from none.mp4 does not exist" in missing.stderr
 

@@ -52,7 +52,9 @@ def run(tmp_path, monkeypatch):
         track = types.SimpleNamespace(lips=lips, shot=np.zeros(10, int))
         stream = types.SimpleNamespace(limits=InputLimits())
         return [
-            types.SimpleNamespace(video=types.SimpleNamespace(path=p), track=track, key=p.name, stream=stream)
+            types.SimpleNamespace(
+                video=types.SimpleNamespace(path=p), track=track, key=p.name, stream=stream, speaks=None
+            )
             for p in paths
             if p.name != "two.mp4"
         ], ("no face in two",)
@@ -169,7 +171,7 @@ def test_what_cannot_be_done_is_one_sentence(run, calls, tmp_path, args, status,
 def test_dub_takes_the_model(run, monkeypatch, tmp_path):
     got = []
     module = types.ModuleType("lipsync.pipelines.dub")
-    receipt = types.SimpleNamespace(summary=lambda: [], to_plain=dict)
+    receipt = types.SimpleNamespace(summary=lambda verbose: [], to_plain=dict)
     module.dub = lambda target, speech, out, config, **options: got.append(config) or receipt
     monkeypatch.setitem(__import__("sys").modules, "lipsync.pipelines.dub", module)
     (tmp_path / "m.safetensors").write_text("x")

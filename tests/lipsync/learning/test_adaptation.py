@@ -93,7 +93,9 @@ def test_a_silent_face_gets_the_prior_on_its_own_rest(prior):
     rest = still.points[0]
     model = adapt_lip_model([], [still], rest, QUICK, prior)
     assert (
-        model.report["lips_from"] == "prior" and "too little" in model.report["warning"] and model.report["style"] == 1
+        model.report["lips_from"] == "prior"
+        and "no sound track" in model.report["warning"]
+        and model.report["style"] == 1
     )
     wave = talk(5, 2).wave
     moved = prior.predict(wave).points - prior.rest

@@ -14,6 +14,7 @@ import pytest
 from lipsync.config.schema import DubConfig, LimitsConfig, WriteConfig
 from lipsync.core.types import DubPlan, LipTrack
 from lipsync.pipelines import output
+from lipsync.pipelines.sound import DubSound
 from tests.support.rich_clips import CHAPTERS, rich_clip
 from tests.support.video_clips import click_file, pictures
 from video.carry import Carry
@@ -22,7 +23,7 @@ from video.extras import Extras, extras_of
 from video.probe import probe
 
 
-def dub_of(stream, plan, config, timeline="keep", **more) -> Any:
+def dub_of(stream, plan, config, timeline="keep", speech=None, **more) -> Any:
     """As much of a dub as `open_writer` asks for."""
     return SimpleNamespace(
         subject=SimpleNamespace(
@@ -31,6 +32,9 @@ def dub_of(stream, plan, config, timeline="keep", **more) -> Any:
         plan=plan,
         speakers=[SimpleNamespace(said=SimpleNamespace(length_s=Fraction(2), waves={}), plan=plan)],
         config=config,
+        heard=(speech, []),
+        audio_end_s=Fraction(2),
+        sound=DubSound(),
         script=SimpleNamespace(config=SimpleNamespace(retime=SimpleNamespace(timeline=timeline)), segments=None),
         **more,
     )

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from lipsync.config.schema import DubConfig, WriteConfig
@@ -84,8 +85,10 @@ def test_names_are_matched_by_lips_and_the_rest_is_said(people_film, shared_cach
 
 
 def test_each_stretch_changes_the_right_face_and_nothing_else(people_film, short_speech, shared_cache, tmp_path):
-    out, frames = tmp_path / "out.mkv", pictures(people_film)
-    said = [part("0.2", "0.6", 0), part("2.6", "3", 1), part("2.8", "3.2", 0), part("5", "5.4", 2, short_speech)]
+    out, frames, word = tmp_path / "out.mkv", pictures(people_film), tmp_path / "word.wav"
+    samples, rate = soundfile.read(short_speech)
+    soundfile.write(word, samples[: int(0.4 * rate)], rate)
+    said = [part("0.2", "0.6", 0), part("2.6", "3", 1), part("2.8", "3.2", 0), part("5", "5.4", 2, word)]
     receipt = dub(people_film, short_speech, out, LOSSLESS, cache=shared_cache, segments=said, notes=["told"])
     changed = (pictures(out) != frames).any(1)
     left, right = changed[..., :PLATE_WIDTH].flatten(1).any(1), changed[..., PLATE_WIDTH:].flatten(1).any(1)
