@@ -61,8 +61,8 @@ def test_recordings_named_by_segments_stay_in_the_root(tmp_path):
 def test_the_dub_is_asked_for_the_parts(tmp_path, small_target, short_speech, shared_cache, monkeypatch):
     asked = []
 
-    def dub(*args, segments, prepared, **options):
-        asked.append((args[1], [(one.start_s, one.end_s, one.person) for one in segments], prepared))
+    def dub(*args, segments, span, prepared, **options):
+        asked.append((args[1], [(one.start_s, one.end_s, one.person) for one in segments], span, prepared))
         raise LipsyncError("enough")
 
     monkeypatch.setattr("lipsync.pipelines.dub.dub", dub)
@@ -73,8 +73,8 @@ def test_the_dub_is_asked_for_the_parts(tmp_path, small_target, short_speech, sh
         (job,) = jobs(tmp_path, "a.toml", f'[[job]]\ntarget = "{small_target}"\n{keys}\n')
         assert perform(task_of(job, paths)) == {"fault": "enough"}
     assert asked == [
-        (short_speech, [(Fraction(4), Fraction(10), None)], "ready"),
-        (None, [(Fraction(1), Fraction(2), 0)], None),
+        (short_speech, [], ("4", None), "ready"),
+        (None, [(Fraction(1), Fraction(2), 0)], None, None),
     ]
 
 

@@ -116,6 +116,7 @@ def test_only_a_part_is_dubbed_and_the_rest_is_the_target(small_target, short_sp
     assert probe(out).clock.seconds.tolist() == probe(small_target).clock.seconds.tolist()
 
 
+@pytest.mark.slow
 def test_a_part_of_an_h264_film_is_spliced_into_it(dubbed, small_target, short_speech, shared_cache, tmp_path):
     """The whole way: packets outside are the film's own, frames inside have new mouths, at the film's times."""
     film, out = tmp_path / "film.mp4", tmp_path / "part.mp4"

@@ -110,6 +110,7 @@ def test_each_stretch_changes_the_right_face_and_nothing_else(people_film, short
     assert told == "Dubbed: face 0, 0.20-0.60, 2.80-3.20 s; face 1, 2.60-3.00 s; face 2, 5.00-5.40 s."
 
 
+@pytest.mark.slow
 def test_others_rest_their_lips_where_asked(people_film, short_speech, shared_cache, tmp_path):
     """While face 1 says something, face 0, who spoke, closes her mouth."""
     out = tmp_path / "out.mkv"
