@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from lipsync.config.load import Text
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import UsageError
 from lipsync.core.progress import Hook
-from lipsync.core.segments import Span, seconds_of
+from lipsync.core.segments import Span, checked, part_of, seconds_of
 from lipsync.store.cache import Cache, content_hash
 from lipsync.store.segment_file import AUTO, labels_of, read_cast, read_cues
 
@@ -68,6 +70,18 @@ def casting_of(parts: Parts, target: Path, config: DubConfig, cache: Cache, hook
 def span_of(parts: Parts) -> Span | None:
     """The only part in which the speech is said."""
     return (parts.start or None, parts.end or None) if parts.start or parts.end else None
+
+
+def check_span(parts: Parts, speech: str, speech_s: float, target_s: float, fit: bool) -> None:
+    """UsageError where `from` and `to` leave the target, or the speech does not fit between them."""
+    from lipsync.pipelines.sound import refuse_too_long
+
+    span = span_of(parts)
+    if span is None:
+        return
+    one = replace(part_of(span, Path(speech), Fraction(target_s)), place="from and to")
+    checked([one], Fraction(target_s))
+    refuse_too_long(Path(speech), Fraction(speech_s), one.end_s - one.start_s, one, fit)
 
 
 def _text(values: Mapping[str, object], key: str) -> str:

@@ -15,7 +15,7 @@ from lipsync.batch import estimate
 from lipsync.batch.estimate import Scale, VideoFacts
 from lipsync.batch.job import Checked, Job, JobRecord, Parts
 from lipsync.batch.manifest import out_path
-from lipsync.batch.parts import files_of
+from lipsync.batch.parts import check_span, files_of
 from lipsync.batch.pool import LocalWorkers, Workers
 from lipsync.batch.probe import PICTURES
 from lipsync.batch.readers import one_line
@@ -185,6 +185,7 @@ class _Checks:
             return Checked(duration_s=speech_s)
         videos = [self._video(name, config) for name in (job.target, *job.footage)]
         refuse_photo(job.target, videos[0].frames)
+        check_span(job.parts, job.speech, speech_s, videos[0].frames / videos[0].rate, config.sound.fit)
         at_least_px = config.face.min_eye_distance_px
         face = (job.target, config.face.backend, config.face.dlib_predictor, at_least_px, config.limits)
         eyes_px = self._probe("eyes", job.target, config, key=face)

@@ -51,7 +51,14 @@ TextureWeights = Annotated[
 TrainTexture = Annotated[
     bool, typer.Option("--train-texture", help="Let a learned texture learn from TARGET now; kept for next time.")
 ]
-Preview = Annotated[float | None, typer.Option(metavar="SECONDS", min=0.04, help="Only the first seconds.")]
+Preview = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        min=0.04,
+        help="Only the first seconds; with --from or --segments, up to so many seconds into the first part.",
+    ),
+]
 Length = Annotated[
     str | None,
     typer.Option(

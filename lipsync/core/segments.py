@@ -72,10 +72,11 @@ def checked(segments: Sequence[Segment], length_s: Fraction) -> tuple[Segment, .
     """The segments in order of time. UsageError, with the place, where one is empty, leaves a target of `length_s`, or
     overlaps another of the same person."""
     for one in segments:
+        # frames end a little off the times of an editor
+        if one.start_s < 0 or one.start_s >= length_s or one.end_s > length_s + Fraction(1, 10):
+            raise UsageError(f"{one}: the target lasts from 0 to {float(length_s):.2f} s.")
         if one.end_s <= one.start_s:
             raise UsageError(f"{one}: a segment must end after it starts.")
-        if one.start_s < 0 or one.end_s > length_s + Fraction(1, 10):  # frames end a little off the times of an editor
-            raise UsageError(f"{one}: the target lasts from 0 to {float(length_s):.2f} s.")
     ordered = sorted(segments, key=lambda one: (one.start_s, one.end_s))
     for person in {one.person for one in ordered}:
         for before, after in pairwise([one for one in ordered if one.person == person]):

@@ -16,8 +16,9 @@ AHEAD, STEADY = 44, 8
 #: (One person turning within 44 frames: 0.71 and more on film, 0.46 on the drawn presenter; GRID speakers who turn into
 #: others: 0.17 to 0.29.)
 OTHER_LOOK, STEADY_LOOK, SAME_POSE = 0.4, 0.93, 0.25
-#: A frame shows one of the two where it correlates this well with that one's look.
-PLAIN = 0.96
+#: A frame shows one of the two where it correlates this well with that one's look, and nothing of one where it
+#: correlates no better than both do, by a little.
+PLAIN, GONE = 0.96, 0.08
 
 
 def other_person(before: Sequence[Seen], ahead: Sequence[list[Seen]]) -> tuple[int, int] | None:
@@ -34,11 +35,15 @@ def other_person(before: Sequence[Seen], ahead: Sequence[list[Seen]]) -> tuple[i
         return None
     if not _steady(before) or not _steady(way[-STEADY:]):
         return None
-    like_old = np.array([float(old @ s.portrait) for s in way]) >= PLAIN
-    like_new = np.array([float(new @ s.portrait) for s in way]) >= PLAIN
-    last_old = int(np.flatnonzero(like_old)[-1]) if like_old.any() else -1
-    first_new = last_old + 1 + int(np.flatnonzero(like_new[last_old + 1 :])[0])
-    return last_old + 1, first_new
+    to_old, to_new = (np.array([float(look @ s.portrait) for s in way]) for look in (old, new))
+    # somebody who moves is soon unlike his own other looks: then, as long as nothing of the other one shows, it is he
+    nothing = (1 - GONE) * float(old @ new) + GONE
+    stays, gone = to_new <= nothing, to_old <= nothing
+    stays, gone = np.logical_and.accumulate(stays), np.logical_and.accumulate(gone[::-1])[::-1]
+    shows_old = np.flatnonzero((to_old >= PLAIN) | stays)
+    last_old = int(shows_old[-1]) if len(shows_old) else -1
+    shows_new = np.flatnonzero((to_new >= PLAIN) | gone)
+    return last_old + 1, int(shows_new[shows_new > last_old][0])
 
 
 def _followed(face: Seen, ahead: Sequence[list[Seen]]) -> list[Seen]:

@@ -114,15 +114,21 @@ def _fitted(
     config: DubConfig,
     cache: Cache,
 ) -> tuple[Path, DubSound]:
-    over_s, tempo = length_s - slot_s, length_s / slot_s
-    if over_s <= (ROUNDING_S if place else 0):
+    if length_s - slot_s <= (ROUNDING_S if place else 0):
         return speech, sound
-    if not config.sound.fit or tempo > MOST:
-        raise UsageError(_too_long(speech, length_s, slot_s, place, config.sound.fit))
+    refuse_too_long(speech, length_s, slot_s, place, config.sound.fit)
+    tempo = length_s / slot_s
     made = _faster(speech, tempo, config, cache)
     where = f" to fit into {float(place.start_s):.2f}-{float(place.end_s):.2f} s" if place else " to fit the target"
     note = f"{speech.name} was sped up by {100 * float(tempo - 1):.1f} %{where}"
     return made, replace(sound, fitted=sound.fitted | {made: (speech, tempo)}, notes=(*sound.notes, note))
+
+
+def refuse_too_long(speech: Path, length_s: Fraction, slot_s: Fraction, place: Segment | None, fit: bool) -> None:
+    """UsageError where a speech does not fit into its slot, not even faster where that is allowed."""
+    over_s = length_s - slot_s
+    if over_s > (ROUNDING_S if place else 0) and (not fit or length_s > MOST * slot_s):
+        raise UsageError(_too_long(speech, length_s, slot_s, place, fit))
 
 
 def _too_long(speech: Path, length_s: Fraction, slot_s: Fraction, place: Segment | None, fit: bool) -> str:

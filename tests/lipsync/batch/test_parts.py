@@ -9,9 +9,9 @@ import pytest
 
 from lipsync.batch.job import Parts
 from lipsync.batch.manifest import read_manifest
-from lipsync.batch.parts import files_of
+from lipsync.batch.parts import check_span, files_of
 from lipsync.batch.worker import BatchPaths, job_id, perform, task_of
-from lipsync.core.errors import LipsyncError
+from lipsync.core.errors import LipsyncError, UsageError
 
 
 def jobs(tmp_path, name, text, **options):
@@ -86,3 +86,23 @@ def test_a_job_is_another_when_its_parts_are(tmp_path, small_target, short_speec
     file.write_text(f"start,end,person,speech\n1,3,0,{short_speech}\n")
     ids += [job_id(job), job_id(replace(job, parts=Parts(start="1"))), job_id(replace(job, parts=Parts(end="1")))]
     assert len(set(ids)) == 6
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "fit", "says"),
+    [
+        ("6", "3", False, "must end after it starts"),
+        ("7:00", "", False, "from 0 to 8.00 s"),
+        ("7", "", False, "2.00 s longer than its slot of 1.00 s"),
+        ("5.2", "", False, "Add --fit"),
+        ("5.2", "", True, ""),
+        ("5", "", False, ""),
+        ("", "", False, ""),
+    ],
+)
+def test_times_and_lengths_are_checked_before_the_first_job(start, end, fit, says):
+    if not says:
+        check_span(Parts(start=start, end=end), "a.wav", 3.0, 8.0, fit)
+        return
+    with pytest.raises(UsageError, match=says):
+        check_span(Parts(start=start, end=end), "a.wav", 3.0, 8.0, fit)
