@@ -234,6 +234,7 @@ class SplicedWriter(VideoWriter):
         self._turned = any(splice.stream.orientation)
         self._size = (self.height, self.width) if splice.stream.orientation[2] else (self.width, self.height)
         self._choose_siting()
+        self._hevc_tag = "hev1" if splice.in_band else "hvc1"
         self._muxed, self._given_up = 0, False
         self._notes.append(self._told())
 
@@ -255,8 +256,6 @@ class SplicedWriter(VideoWriter):
         with open_video(source.path, source.limits) as container:
             stream = self._container.add_stream_from_template(picture_track(container, source.path, source.limits))
         stream.codec_context.extradata = self._splice.units.with_sets_of(self._encoder().extradata or b"")
-        if self._codec == "libx265" and self.path.suffix.lower() != ".mkv":
-            stream.codec_context.codec_tag = "hev1" if self._splice.in_band else "hvc1"
         stream.time_base = self.clock.base
         return stream
 

@@ -84,6 +84,8 @@ class VideoWriter:
     language: of the speech, three letters, empty = as its file says, else as the track that it replaces. notes: begin
     those of `facts`."""
 
+    _hevc_tag = "hvc1"  # in MP4 and MOV: Apple's players know no other
+
     def __init__(
         self,
         path: str | Path,
@@ -282,7 +284,7 @@ class VideoWriter:
         try:
             self._video = self._add_picture()
             if self.path.suffix.lower() in QUICKTIME and self._video.codec_context.codec.canonical_name == "hevc":
-                self._video.codec_context.codec_tag = "hvc1"  # Apple's players know no other
+                self._video.codec_context.codec_tag = self._hevc_tag
             if self._sound is not None:
                 self._speech = SpeechTrack(
                     self._sound, self._container, self.path.suffix.lower(), self._audio_end_s, self._limits

@@ -325,3 +325,13 @@ def test_damaged_records_and_packets_are_told():
     with pytest.raises(ValueError, match="leaves its packet"):
         list(sample_units(b"\0\0\0\7abc"))
     assert annexb_units(b"\0\0\0\1ab\0\0\1c\0\0") == [b"ab", b"c"]
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_files_say_whether_packets_hold_parameter_sets(tmp_path, repeats):
+    """hev1 where packets do; hvc1, which Apple's players ask for, where they do not."""
+    target = clip(tmp_path / "target.mp4", "libx265", f"{CLOSED}:repeat-headers={int(repeats)}", n=60)
+    _, plan = splice(target, tmp_path / "out.mp4", rows(60, (25, 30)))
+    with av.open(str(tmp_path / "out.mp4")) as media:
+        tag = media.streams.video[0].codec_context.codec_tag
+    assert plan.in_band == repeats and tag == ("hev1" if repeats else "hvc1")
