@@ -18,7 +18,7 @@ from pathlib import Path
 from lipsync.batch.storage.address import is_url
 from lipsync.config.load import Text, option_names, toml_tables
 from lipsync.core.errors import UsageError
-from lipsync.core.text import decoded, nearest, readable
+from lipsync.core.text import nearest, readable, text_of_file
 
 MAX_BYTES = 64 << 20
 #: The keys of a job beside those of the configuration.
@@ -36,20 +36,7 @@ class Entry:
 
 def manifest_text(file: Path) -> str:
     """What a manifest holds, or UsageError."""
-    try:
-        with file.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"The manifest {file} cannot be read: {getattr(error, 'strerror', None) or error}. Check the name."
-        ) from error
-    if len(raw) > MAX_BYTES:
-        raise UsageError(f"The manifest {file} is larger than {MAX_BYTES >> 20} MiB. Split it.")
-    try:
-        text = decoded(raw)
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{file}, line {line}: this is not UTF-8 text. Save the manifest as UTF-8.") from error
+    text = text_of_file(file, "manifest", MAX_BYTES)
     if not text.strip():
         raise UsageError(f"The manifest {file} is empty. Give every job a target and a speech.")
     return text

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from pathlib import Path
 
+from lipsync.core.html import jpeg_text
 from lipsync.store.receipt import Receipt
 
 #: Pixels across a picture.
@@ -54,5 +54,4 @@ def picture_of(video: Path, row: int) -> str:
     rgb = frames.rgb[0].permute(1, 2, 0).numpy()
     size = _WIDTH, max(1, round(_WIDTH * rgb.shape[0] / rgb.shape[1]))
     small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    packed = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
-    return "data:image/jpeg;base64," + base64.b64encode(packed.tobytes()).decode()
+    return "data:image/jpeg;base64," + jpeg_text(small, 80)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 from lipsync.core.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+    from lipsync.core.arrays import Array
 
 
 def html_environment(package: str) -> Environment:
@@ -26,6 +29,15 @@ def html_environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def jpeg_text(rgb: Array, quality: int) -> str:
+    """An (H,W,3) uint8 picture as JPEG in base64, for a page's data address."""
+    import cv2
+    import numpy as np
+
+    _, packed = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return base64.b64encode(packed.tobytes()).decode()
 
 
 def _plain(value: object) -> object:

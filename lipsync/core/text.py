@@ -5,11 +5,16 @@ from __future__ import annotations
 import codecs
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, cast
+
+from lipsync.core.errors import UsageError
 
 #: Marks at the beginning of text files, and what they are written in.
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+#: Spans that a line names.
+_MOST_SPANS = 4
 
 
 def printable(text: str) -> str:
@@ -40,6 +45,24 @@ def decoded(raw: bytes) -> str:
     return raw.decode(next((name for mark, name in _BYTE_ORDER_MARKS.items() if raw.startswith(mark)), "utf-8"))
 
 
+def text_of_file(path: Path, what: str, largest: int) -> str:
+    """The text of a user's file, as `decoded`. UsageError, with the line, where it cannot be read, holds more than
+    `largest` bytes, or is no text. what: it is to the user, such as "manifest"."""
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(largest + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"The {what} {path} cannot be read: {why}. Check the name.") from error
+    if len(raw) > largest:
+        raise UsageError(f"The {what} {path} is larger than {largest >> 20} MiB. Split it.")
+    try:
+        return decoded(raw)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{path}, line {line}: this is not UTF-8 text. Save the {what} as UTF-8.") from error
+
+
 def shortened(text: str, width: int) -> str:
     """`text`, cleaned, in at most `width` cells: the middle goes, more of the end stays, where names differ."""
     from rich.cells import cell_len, set_cell_size
@@ -61,6 +84,12 @@ def format_duration(seconds: float) -> str:
         if whole:
             return f"{whole} {name} {rest} {part_name}" if rest else f"{whole} {name}"
     return f"{round(seconds)} s"
+
+
+def few_spans(spans: Sequence[Sequence[float]], digits: int = 2) -> str:
+    """[from, to] seconds as "0.00-2.40, 3.10-4.00 s"; of very many the first."""
+    shown = ", ".join(f"{a:.{digits}f}-{b:.{digits}f}" for a, b in spans[:_MOST_SPANS])
+    return f"{shown} s" + (f" and {len(spans) - _MOST_SPANS} more" if len(spans) > _MOST_SPANS else "")
 
 
 def counted(n: int, noun: str) -> str:

@@ -160,7 +160,7 @@ class Comparison:
         method, config = prepared.method, prepared.config(self.config)
         lips = LipTrack(points, np.ones(n, bool), clip.plan.clock)
         plan = replace(clip.plan, lips=lips, source=np.arange(n), half=np.zeros(n, bool))  # its frames stand in a file
-        scene = Scene(clip.mouth_swapped, clip.faces, learning.bank.space, learning.teeth)
+        scene = Scene.of(clip.mouth_swapped, clip.faces, learning)
 
         def answer(query: TextureQuery) -> MouthTexture:
             drawing = time.perf_counter()

@@ -160,7 +160,7 @@ def _write_swapped(
     """Writes the frames with swapped mouths; returns the faces in them. Usable rows are covered fully, whatever lies
     beside them."""
     bank, faces = learning.bank, faces_along(footage.track, plan, 0)
-    scene = Scene(footage.stream, faces, bank.space, learning.teeth)
+    scene = Scene.of(footage.stream, faces, learning)
     pasted_jaw = bank.jaw[pasted].astype(np.float32)
 
     def paste(rows: slice, frames: torch.Tensor) -> tuple[MouthTexture, np.ndarray]:

@@ -144,7 +144,7 @@ class Judge:
             "seam_colour": colour,
             "seam_gradient": gradient,
             "colour_step": picture_metrics.colour_step(real[part], drawn[part], border),
-            "outside": _outside(real[part], drawn[part], border),
+            "outside": picture_metrics.luma_change(real[part], drawn[part], ~border),
             "perceptual": self._perceptual(real[box], drawn[box]),
         }
 
@@ -201,12 +201,6 @@ class Judge:
             np.diag([zoom, zoom, 1]) @ self.space.mouth_from_face @ np.linalg.inv(self.track.pixel_from_face[row])
         )
         return warp_frame(rgb, picture_from_pixel, *self.picture_size)
-
-
-def _outside(real: np.ndarray, drawn: np.ndarray, region: np.ndarray) -> float:
-    """Mean absolute difference of the luma beyond the (h,w) bool region, grey levels."""
-    change = np.abs(picture_metrics.luma(drawn) - picture_metrics.luma(real))[~region]
-    return float(change.mean()) if change.size else 0.0
 
 
 def summary(rows: Sequence[Rows], real: Sequence[Rows]) -> dict:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lipsync.core.html import html_environment
+from lipsync.core.html import html_environment, jpeg_text
 from lipsync.evaluation import plots
 from lipsync.evaluation.judge import PERCEPTUAL_WIDTH
 from lipsync.evaluation.table import COSTS, REAL, best_names, kinds_of, mean_text, table_rows
@@ -123,10 +123,7 @@ def _videos(clips: Sequence[tuple[str, bytes]]) -> list[tuple[str, str]]:
 
 
 def _jpeg(rgb: np.ndarray) -> str:
-    import cv2
-
-    _, packed = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 92])
-    return "data:image/jpeg;base64," + base64.b64encode(packed.tobytes()).decode()
+    return "data:image/jpeg;base64," + jpeg_text(rgb, 92)
 
 
 def _lips_source(about: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lipsync.core.types import FaceTrack
-from lipsync.metrics.pictures import face_box, luma
+from lipsync.metrics.pictures import face_box, luma_change
 from lipsync.store.cache import content_hash
 from lipsync.store.preflight import receipt_path
 from lipsync.store.receipt import Receipt
@@ -29,9 +29,8 @@ def untouched_measures(target: VideoStream, track: FaceTrack, dubbed: VideoStrea
     for (rows, shown, _), (_, made, _) in zip(read_rows(target, source, batch), ours, strict=True):
         for k, row in enumerate(range(rows.start, rows.stop)):
             if not half[row]:
-                pair = (x.rgb[k].permute(1, 2, 0).numpy() for x in (shown, made))
-                change = np.abs(np.subtract(*map(luma, pair)))
-                outside = np.ones(change.shape, bool)
-                outside[face_box(track.landmarks[row], *change.shape)] = False
-                found.append(float(change[outside].mean()) if outside.any() else 0.0)
+                was, now = (x.rgb[k].permute(1, 2, 0).numpy() for x in (shown, made))
+                outside = np.ones(was.shape[:2], bool)
+                outside[face_box(track.landmarks[row], *outside.shape)] = False
+                found.append(luma_change(was, now, outside))
     return {"luma_outside": float(np.mean(found)), "n_frames": len(found)} if found else None

@@ -46,6 +46,13 @@ def luma(rgb: np.ndarray) -> np.ndarray:
     return rgb.astype(np.float32) @ _LUMA
 
 
+def luma_change(real: np.ndarray, ours: np.ndarray, where: np.ndarray) -> float:
+    """Mean absolute difference of the luma of two (H,W,3) pictures where (H,W) bool `where` is, grey levels; 0 where it
+    is nowhere."""
+    change = np.abs(luma(ours) - luma(real))[where]
+    return float(change.mean()) if change.size else 0.0
+
+
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     """Peak signal-to-noise ratio over all channels of two uint8 pictures, dB, at most PSNR_CAP."""
     error = float(((a.astype(np.float32) - b.astype(np.float32)) ** 2).mean())

@@ -10,7 +10,7 @@ from pathlib import Path
 from lipsync.config.load import validate
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import UsageError
-from lipsync.core.segments import Segment, Span, checked, part_of
+from lipsync.core.segments import Segment, Span, part_of
 from lipsync.core.texture import TextureMethod
 from lipsync.pipelines.mistakes import target_stream
 from lipsync.pipelines.models import Prepared, check_texture
@@ -70,16 +70,16 @@ class Asked:
         check_paths(self.target, files, self.out, seen, force, sounds=self.sound.files)
         film = target_stream(self.target, files, config) if prepared is None else prepared.subject.films[0].stream
         lengths = {path: check_speech(path, config.input_limits) for path in (*files, *self.sound.files)}
-        checked(self.segments, film.clock.duration_s)  # wrong times make any length wrong
         check_encoder(self.out, config.write, (film.width, film.height))
-        speech, segments, sound, whole_s = self.speech, self.segments, self.sound, Fraction(0)
-        if segments:
-            segments, sound = fitted_segments(segments, lengths, sound, config, cache)
-        elif self.lips_from is not None:
+        speech, sound, whole_s = self.speech, self.sound, Fraction(0)
+        if self.lips_from is not None:
             whole_s = lengths[speech] if speech is not None else probed(self.lips_from, config).clock.duration_s
-        elif speech is not None:
+        elif speech is not None and not self.segments:
             speech, whole_s, sound = fitted_whole(speech, lengths[speech], film.clock.duration_s, sound, config, cache)
-        script = script_of(speech, whole_s, film.clock, config, segments, self.preview_s)
+        script = script_of(speech, whole_s, film.clock, config, self.segments, self.preview_s)
+        if script.segments and not script.whole:
+            fitting, sound = fitted_segments(script.segments, lengths, sound, config, cache)
+            script = replace(script, segments=fitting)
         lacks_s = script.output_clock.duration_s - lengths[sound.mix] if sound.mix is not None else Fraction(0)
         if script.config.retime.timeline == "keep" and self.preview_s is None and lacks_s > 1:
             sound = replace(sound, notes=(*sound.notes, f"the mix ends {float(lacks_s):.1f} s before the picture"))

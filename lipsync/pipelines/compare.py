@@ -33,7 +33,7 @@ from lipsync.store.cache import Cache, content_hash
 from lipsync.store.preflight import check_encoder, check_files, check_readable
 from lipsync.store.receipt import versions
 from lipsync.store.registry import trained_on
-from lipsync.target.analyse import analyse, follow_face
+from lipsync.target.analyse import analyse, follow_face, of_person
 from lipsync.textures import get_method, texture_names
 from media import MediaError
 from video.write import VideoWriter
@@ -214,8 +214,7 @@ def _truth(subject: TargetAnalysis, held_out: Sequence[Path], stage: _Stage) -> 
     if not held_out:
         return [subject.films[0]]
     # which face of the target is meant says nothing of another video
-    free = replace(stage.config, face=replace(stage.config.face, index=-1, at=None))
-    return [follow_face(path, free, stage.cache, stage.hook) for path in held_out]
+    return [follow_face(path, of_person(stage.config, -1), stage.cache, stage.hook) for path in held_out]
 
 
 def _split(files: _Files, truth: Sequence[Footage]) -> Split:
@@ -315,7 +314,7 @@ class _NewSpeech:
         utterance = predict_utterance(speech, model, subject.video.clock, config, embed=True, preview_s=NEW_SPEECH_S)
         plan = make_plan(utterance.lips, utterance.voiced, subject, config)
         faces = faces_along(subject.track, plan, config.composite.fade_rows)
-        scene = Scene(subject.films[0].stream, faces, learning.bank.space, learning.teeth)
+        scene = Scene.of(subject.films[0].stream, faces, learning)
         return cls(speech, stage, folder, utterance, plan, scene, *_face_part(subject, plan))
 
     def dub(self, prepared: PreparedMethod) -> dict[str, str]:

@@ -13,7 +13,7 @@ from lipsync.core.texture import TextureMethod
 from lipsync.pipelines.asked import Asked, with_notes
 from lipsync.pipelines.doubt import DubDoubt
 from lipsync.pipelines.models import Prepared, lip_model_for, resting_model, texture_for
-from lipsync.pipelines.others import of_person, resting_people
+from lipsync.pipelines.others import resting_people
 from lipsync.pipelines.output import Dub, Speaker, finish, open_writer, receipt_of
 from lipsync.pipelines.reenact import Performance, follow_performance, performed
 from lipsync.pipelines.script import Script
@@ -23,7 +23,7 @@ from lipsync.render.loop import Role, Scene, render
 from lipsync.render.plan import faces_along, make_plan
 from lipsync.store.cache import Cache
 from lipsync.store.receipt import Receipt, Stopwatch
-from lipsync.target.analyse import analyse, follow_face
+from lipsync.target.analyse import analyse, follow_face, of_person
 
 
 @one_thread()
@@ -85,23 +85,10 @@ def dub(
     if not config.allow_undubbed:
         refuse_undubbed([(one.plan, one.ready.subject.track, one.said.spoken) for one in speakers])
     resting, unseen = resting_people(target, script, speakers[0].ready, cache, watch)
-    made = Dub(asked, config, with_notes(script, (*notes, *unseen)), sound, tuple(speakers), tuple(resting))
+    made = Dub(asked, config, with_notes(script, (*notes, *unseen)), sound, tuple(speakers), resting)
 
     with open_writer(made, cache) as writer:
-        roles = [
-            Role.of(
-                one.plan,
-                Scene(
-                    one.ready.subject.films[0].stream, one.faces, one.ready.subject.bank.space, one.ready.subject.teeth
-                ),
-                one.ready.method,
-                config,
-                speech=one.said.embedding,
-                watch=one.doubt.watch,
-            )
-            for one in speakers
-        ]
-        roles += resting.values()
+        roles = [*(_role(one, config) for one in speakers), *resting.values()]
         for rows, frames, beneath in render(roles, config, speakers[0].ready.device, writer.todo):
             writer.write(frames, beneath)
             watch("dub", rows.stop, len(made.plan))
@@ -130,6 +117,13 @@ def prepare(
     subject = analyse(Path(target), config, cache, hook, tuple(map(Path, footage)))
     model = lip_model_for(subject, config.lips, cache, device, hook) if learn else resting_model(subject, cache)
     return Prepared(subject, model, texture_for(subject, config, cache, device, hook, texture), device)
+
+
+def _role(one: Speaker, config: DubConfig) -> Role:
+    """What is drawn of a speaker."""
+    subject, method = one.ready.subject, one.ready.method
+    scene = Scene.of(subject.films[0].stream, one.faces, subject)
+    return Role.of(one.plan, scene, method, config, speech=one.said.embedding, watch=one.doubt.watch)
 
 
 def _speaker(person: int | None, ready: Prepared, script: Script, cache: Cache, actor: Performance | None) -> Speaker:

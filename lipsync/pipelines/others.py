@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from audio.load import RATE, Waveform
-from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import LipTrack
@@ -18,13 +16,8 @@ from lipsync.render.loop import Role, Scene
 from lipsync.render.plan import faces_along, make_plan
 from lipsync.speech.predict import speech_embedding
 from lipsync.store.cache import Cache
-from lipsync.target.analyse import analyse, follow_people
+from lipsync.target.analyse import analyse, follow_people, of_person
 from lipsync.target.rest import resting_lips
-
-
-def of_person(config: DubConfig, person: int | None) -> DubConfig:
-    """The configuration that chooses this person; None = as it is."""
-    return config if person is None else replace(config, face=replace(config.face, index=person, at=None))
 
 
 def resting_people(
@@ -57,5 +50,5 @@ def _resting(target: Path, person: int, script: Script, speaker: Prepared, cache
     faces = faces_along(subject.track, plan, config.composite.fade_rows)
     silence = Waveform.of(np.zeros(RATE, np.float32))
     embedding = speech_embedding(silence, clock) if "speech" in method.needs else None
-    scene = Scene(subject.films[0].stream, faces, subject.bank.space, subject.teeth)
+    scene = Scene.of(subject.films[0].stream, faces, subject)
     return Role.of(plan, scene, method, config, speech=embedding)

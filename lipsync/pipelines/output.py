@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from lipsync.pipelines.models import Prepared, texture_facts
 from lipsync.pipelines.script import Script
 from lipsync.pipelines.seen import changed_spans, picture_seen, spans_text
 from lipsync.pipelines.sound import DubSound, lost_sound, sound_of
+from lipsync.render.loop import Role
 from lipsync.render.plan import PlannedFaces
 from lipsync.render.retime import pause_motion, played
 from lipsync.speech.predict import Utterance
@@ -70,14 +71,20 @@ class Speaker:
 @dataclass(frozen=True)
 class Dub:
     """One dub under way: everything that its output and its receipt say. The speakers have plans of the same rows;
-    resting: others, whose lips are drawn at rest."""
+    resting: others, by number as `face.index` counts, whose lips are drawn at rest."""
 
     asked: Asked
     config: DubConfig
     script: Script
     sound: DubSound
     speakers: tuple[Speaker, ...]
-    resting: tuple[int, ...] = ()
+    resting: Mapping[int, Role] = field(default_factory=dict[int, Role])
+
+    @property
+    def drawn(self) -> list[tuple[DubPlan, PlannedFaces]]:
+        """Of everybody whose mouth is drawn."""
+        speakers = [(one.plan, one.faces) for one in self.speakers]
+        return speakers + [(role.plan, role.scene.faces) for role in self.resting.values()]
 
     @property
     def out(self) -> Path:
@@ -190,7 +197,7 @@ def _splice_of(dub: Dub) -> tuple[Splice | None, list[str]]:
         return None, []
     if write.codec != "auto" and encoder_of(write.codec, dub.out.suffix) != ENCODER_OF.get(stream.codec):
         return None, []
-    touched = np.any([one.faces.strength > 0 for one in dub.speakers], axis=0)
+    touched = np.any([faces.strength > 0 for _, faces in dub.drawn], axis=0)
     try:
         return plan_splice(stream, touched, dub.out.suffix.lower()), []
     except CannotSplice as why:
@@ -199,7 +206,7 @@ def _splice_of(dub: Dub) -> tuple[Splice | None, list[str]]:
 
 def _metadata(dub: Dub) -> dict[str, str]:
     video, config = dub.subject.video, dub.config
-    spans = changed_spans([one.plan for one in dub.speakers])
+    spans = changed_spans([plan for plan, _ in dub.drawn])
     said = dict.fromkeys(dub.sound.made_from(path)[0] for one in dub.speakers for path in one.said.waves)
     made_from = f"Made from target sha256 {video.sha256}, speech sha256 {', '.join(map(content_hash, said))}."
     if not spans:
@@ -215,7 +222,7 @@ def _metadata(dub: Dub) -> dict[str, str]:
 def _ranges_folder(dub: Dub, cache: Cache) -> Path:
     """Where the ranges of a long dub wait to be joined: the same folder for the same dub by the same libraries."""
     plan = dub.plan
-    lips = b"".join(one.plan.lips.points.tobytes() for one in dub.speakers)
+    lips = b"".join(one.lips.points.tobytes() for one, _ in dub.drawn)
     drawn = hashlib.sha256(plan.source.tobytes() + plan.half.tobytes() + lips).hexdigest()
     key = step_key("ranges", 2, versions() | {"suffix": dub.out.suffix}, [dub.fingerprint, drawn])
     return cache.unfinished("ranges", key, label=dub.out.name)
@@ -224,7 +231,7 @@ def _ranges_folder(dub: Dub, cache: Cache) -> Path:
 def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float]) -> Receipt:
     """The receipt of a dub whose video is written."""
     subject, plan, speakers = dub.subject, dub.plan, dub.speakers
-    changed = changed_spans([one.plan for one in speakers])
+    changed = changed_spans([plan for plan, _ in dub.drawn])
     of_films = [note for film in subject.films for note in film.stream.notes]
     of_models = [
         f"face {one.ready.subject.films[0].person}: {warning}" if len(speakers) > 1 else warning
@@ -302,9 +309,7 @@ def _inputs(dub: Dub) -> Inputs:
     return Inputs(
         target=InputFile(str(video.path), video.sha256),
         speech=speech_of(dub.script.speech),
-        lips_from=InputFile()
-        if dub.asked.lips_from is None
-        else InputFile(str(dub.asked.lips_from), content_hash(dub.asked.lips_from)),
+        lips_from=file_of(dub.asked.lips_from),
         footage=[InputFile(str(film.video.path), film.video.sha256) for film in dub.subject.films[1:]],
         segments=[
             SaidSegment(float(one.start_s), float(one.end_s), one.person, speech_of(one.speech or dub.script.speech))

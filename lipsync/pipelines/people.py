@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,10 +12,10 @@ import numpy as np
 from lipsync.config.schema import DubConfig
 from lipsync.core.arrays import runs_of
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.core.html import html_environment
+from lipsync.core.html import html_environment, jpeg_text
 from lipsync.core.progress import Hook, silent
 from lipsync.core.segments import Segment
-from lipsync.core.text import format_duration
+from lipsync.core.text import few_spans, format_duration
 from lipsync.core.track import eye_distance_px
 from lipsync.core.types import REASONS, Footage
 from lipsync.store.cache import Cache
@@ -31,8 +30,6 @@ THUMBNAIL_PX, THUMBNAIL_EYES = 160, 2.8
 _NO_FACE = REASONS.index("no face")
 #: A face lost for less is seen all the time (seconds).
 _GAP_S = 0.5
-#: Spans that a line for the terminal names.
-_MOST_SPANS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +80,10 @@ class PeopleSheet:
             mark = "*" if one.index == self.main and n > 1 else " "
             table.append(
                 f"{one.index:>3}{mark} {100 * one.share:>9.0f} % {100 * one.usable_share:>5.0f} % {speaks:>8}  "
-                f"{spans_text(one.spans)}"
+                f"{few_spans(one.spans, 1)}"
             )
         more = [f"Nobody who is seen says {self.unseen_s:.1f} s of it."] if (self.unseen_s or 0) >= 0.5 else []
         return [head, *table, *more, *(["* is dubbed where nobody is named."] if n > 1 else [])]
-
-
-def spans_text(spans: list[list[float]]) -> str:
-    """Some spans in seconds, the first few."""
-    shown = ", ".join(f"{a:.1f}-{b:.1f}" for a, b in spans[:_MOST_SPANS])
-    more = f" and {len(spans) - _MOST_SPANS} more" if len(spans) > _MOST_SPANS else ""
-    return f"{shown} s{more}"
 
 
 def look_at_people(
@@ -128,7 +118,7 @@ def write_sheet(sheet: PeopleSheet, path: Path) -> None:
     else:
         check_sheet(path)
         template = html_environment("lipsync.pipelines").get_template("people.html")
-        rows = [(one, spans_text(one.spans), _why(one)) for one in sheet.people]
+        rows = [(one, few_spans(one.spans, 1), _why(one)) for one in sheet.people]
         text = template.render(
             sheet=sheet, rows=rows, length=format_duration(sheet.duration_s), turns=sheet.turns, version=own_version()
         )
@@ -208,5 +198,4 @@ def _jpeg(rgb: np.ndarray, landmarks: np.ndarray) -> str:
     small_from_pixel = np.array([[scale, 0, THUMBNAIL_PX / 2 - scale * x], [0, scale, THUMBNAIL_PX / 2 - scale * y]])
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     picture = cv2.warpAffine(rgb, small_from_pixel, (THUMBNAIL_PX, THUMBNAIL_PX), flags=how)
-    _, packed = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 88])
-    return base64.b64encode(packed.tobytes()).decode()
+    return jpeg_text(picture, 88)

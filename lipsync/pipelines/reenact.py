@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from lipsync.speech.predict import Utterance, speech_embedding
 from lipsync.speech.voice import voice_activity
 from lipsync.store.cache import Cache
 from lipsync.store.preflight import check_readable
-from lipsync.target.analyse import follow_face, probed
+from lipsync.target.analyse import follow_face, of_person, probed
 from lipsync.target.rest import voiced_frames
 from video.clock import FrameClock
 
@@ -51,8 +51,7 @@ def follow_performance(
     lips_from: Path, speech: Path | None, config: DubConfig, cache: Cache, hook: Hook
 ) -> Performance:
     """The face that is seen most in the film. LipsyncError: none is usable."""
-    of_film = replace(config, face=replace(config.face, index=-1, at=None))
-    film = follow_face(lips_from, of_film, cache, hook)
+    film = follow_face(lips_from, of_person(config, -1), cache, hook)
     if not film.track.valid.any():
         raise LipsyncError(
             f"--lips-from {lips_from} shows no usable face: {unusable_reasons(film.track)}. "

@@ -10,7 +10,7 @@ import torch
 
 from lipsync.config.schema import DubConfig
 from lipsync.core.texture import MouthTexture, TextureMethod, TextureQuery
-from lipsync.core.types import DubPlan, MouthSpace, TeethReference
+from lipsync.core.types import DubPlan, MouthSpace, TargetAnalysis, TeethReference
 from lipsync.render.blends.base import Join
 from lipsync.render.composite import composite
 from lipsync.render.plan import PlannedFaces, build_query, frames_along
@@ -33,6 +33,11 @@ class Scene:
     faces: PlannedFaces
     space: MouthSpace
     teeth: TeethReference
+
+    @classmethod
+    def of(cls, stream: VideoStream, faces: PlannedFaces, known: TargetAnalysis) -> Scene:
+        """With the mouths and teeth of a person that is known."""
+        return cls(stream, faces, known.bank.space, known.teeth)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import numpy as np
 
 import lipsync
 from lipsync.core.progress import Hook, note
-from lipsync.core.text import percent, readable
+from lipsync.core.text import few_spans, percent, readable
 from lipsync.core.types import REASONS, DubPlan, FaceTrack
 from lipsync.store.preflight import written_whole
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 MADE_BY = "AI-edited by lipsync"
 #: Larger files are no receipts.
 LARGEST_BYTES = 64 << 20
-#: Spans that a line names.
-_MOST_SPANS = 4
 _PACKAGES = ("torch", "numpy", "opencv-contrib-python", "mediapipe", "av")
 
 
@@ -314,8 +312,8 @@ def _of_people(receipt: Receipt) -> list[str]:
     if not known or not receipt.people:
         return []
     if receipt.people == 1:
-        return [f"Dubbed: the only person seen, {_of_spans(known[0].spans)}."]
-    told = "; ".join(f"face {one.person}, {_of_spans(one.spans)}" for one in known)
+        return [f"Dubbed: the only person seen, {few_spans(known[0].spans)}."]
+    told = "; ".join(f"face {one.person}, {few_spans(one.spans)}" for one in known)
     speak = {one.person for one in known}
     others = [str(i) for i in range(receipt.people) if i not in speak and i not in receipt.resting]
     kept = f" Seen too, with their mouths as they were: face {', '.join(others)}." if others else ""
@@ -329,11 +327,6 @@ def _of_all_lips(speakers: Sequence[SpeakerFacts]) -> list[str]:
     for one in speakers:
         faces.setdefault(_of_lips(one.lips), []).append(str(one.person))
     return list(faces) if len(faces) < 2 else [f"Face {', '.join(who)}: {text}" for text, who in faces.items()]
-
-
-def _of_spans(spans: Sequence[Sequence[float]]) -> str:
-    more = f" and {len(spans) - _MOST_SPANS} more" if len(spans) > _MOST_SPANS else ""
-    return f"{', '.join(f'{a:.2f}-{b:.2f}' for a, b in spans[:_MOST_SPANS])} s{more}"
 
 
 def _of_lips(lips: Mapping[str, Any]) -> str:

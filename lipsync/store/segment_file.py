@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lipsync.core.errors import UsageError
 from lipsync.core.segments import Segment, seconds_of
-from lipsync.core.text import decoded, nearest, printable, shortened
+from lipsync.core.text import nearest, printable, shortened, text_of_file
 
 #: Instead of a file: whoever is seen to speak in the target says what runs beside it.
 AUTO = "auto"
@@ -100,18 +100,7 @@ def write_segments(path: Path, segments: Sequence[Segment]) -> None:
 
 def _lines(path: Path) -> list[str]:
     """Its lines; UTF-8 or UTF-16, as Windows writes them too. UsageError: unreadable."""
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(LARGEST_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"The segments {path} cannot be read: {error.strerror or error}. Check the name.") from error
-    if len(raw) > LARGEST_BYTES:
-        raise UsageError(f"The segments {path} are larger than {LARGEST_BYTES >> 20} MiB. Split the file.")
-    try:
-        text = decoded(raw)
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{path}, line {line}: this is not UTF-8 text. Save the file as UTF-8.") from error
+    text = text_of_file(path, "segment file", LARGEST_BYTES)
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 

@@ -83,12 +83,17 @@ def _graphics_note(track: FaceTrack) -> tuple[str, ...]:
     )
 
 
+def of_person(config: DubConfig, person: int | None) -> DubConfig:
+    """The configuration that chooses this person, as `face.index` counts; None = as it is."""
+    return config if person is None else replace(config, face=replace(config.face, index=person, at=None))
+
+
 def usable_footage(
     paths: tuple[Path, ...], config: DubConfig, cache: Cache, hook: Hook
 ) -> tuple[list[Footage], tuple[str, ...]]:
     """The other films that show a usable face, and a note for each that does not. In footage the most present face is
     followed: which face of the target is meant (`face.index`, `face.at`) says nothing about another film."""
-    config = replace(config, face=replace(config.face, index=-1, at=None))
+    config = of_person(config, -1)
     films, notes = [], []
     for path in map(Path, paths):
         try:
@@ -151,13 +156,12 @@ def _probed(path: Path, _state: tuple[int, int] | None, limits: InputLimits) -> 
 
 def track_key(sha256: str, config: DubConfig) -> str:
     """In the cache, of the face tracks of the video with this content: the same whoever is chosen."""
-    everybody = replace(config.face, index=-1, at=None)
-    return step_key("track", TRACK_VERSION, asdict(everybody), [sha256])
+    return step_key("track", TRACK_VERSION, asdict(of_person(config, -1).face), [sha256])
 
 
 def _make_tracks(stream: VideoStream, config: DubConfig, where: Path, hook: Hook) -> None:
     """One file for each person, and one that says how they were met."""
-    tracker, everybody = FaceTracker(replace(config.face, index=-1, at=None), stream.width, stream.height), []
+    tracker, everybody = FaceTracker(of_person(config, -1).face, stream.width, stream.height), []
     try:
         for met, track in track_everybody(tracker, stream, config.batch, hook):
             save_arrays(where / f"{len(everybody)}.safetensors", _packed(track))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -31,6 +31,7 @@ def dub_of(stream, plan, config, timeline="keep", speech=None, **more) -> Any:
         ),
         plan=plan,
         speakers=[SimpleNamespace(said=SimpleNamespace(length_s=Fraction(2), waves={}), plan=plan)],
+        drawn=[(plan, None)],
         config=config,
         heard=(speech, []),
         audio_end_s=Fraction(2),
@@ -101,9 +102,18 @@ def test_parts_are_spliced_unless_another_codec_was_asked_for(write, whole, code
         script=SimpleNamespace(segments=(1,), whole=whole),
         config=replace(DubConfig(), write=WriteConfig(**write)),
         subject=SimpleNamespace(films=[SimpleNamespace(stream=stream)]),
-        speakers=people,
+        drawn=[(None, one.faces) for one in people],
         out=Path("b.MP4"),
     )
     plan, notes = output._splice_of(dub)
     assert (plan is not None) == spliced and plans == [([False, True, False, True], ".mp4")] * spliced
     assert bool(notes) == said
+
+
+def test_whoever_rests_is_drawn_too():
+    """What is copied, and what the label says, know of listeners whose lips are drawn while a speaker's cannot be."""
+    plan, other = SimpleNamespace(render=np.zeros(4, bool)), SimpleNamespace(render=np.ones(4, bool))
+    speaker = SimpleNamespace(plan=plan, faces="one")
+    resting = {1: SimpleNamespace(plan=other, scene=SimpleNamespace(faces="two"))}
+    made = output.Dub(*[cast(Any, None)] * 4, cast(Any, (speaker,)), cast(Any, resting))
+    assert made.drawn == [(plan, "one"), (other, "two")]
