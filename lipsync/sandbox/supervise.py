@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -75,19 +76,21 @@ def _run(
         str(os.getpid()),
         *argv,
     ]
-    # A group of its own: Ctrl-C reaches this process, which passes it on once.
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, env=environment)
-    watched = _Watched(process, limits, [Path(p).resolve() for p in inputs])
+    watched = None
     try:
+        with _InterruptsHeld():  # between its start and the watch, nobody would stop it
+            watched = _Watched(command, environment, limits, [Path(p).resolve() for p in inputs])
         watched.wait()
     except KeyboardInterrupt:
-        watched.stop()
-        if watched.status < 0:
+        if watched:
+            watched.stop()
+        if not watched or watched.status < 0:
             raise
     finally:
-        watched.stop()
-        for path in written if watched.status else ():
-            remove_stale(path)
+        if watched:
+            watched.stop()
+            for path in written if watched.status else ():
+                remove_stale(path)
     if watched.sentence:
         raise LipsyncError(watched.sentence)
     return watched.status
@@ -110,14 +113,38 @@ def _end_of_time(*_: object) -> None:
     raise _TimeIsUp
 
 
+class _InterruptsHeld:
+    """SIGINT and SIGTERM that arrive within act when it ends. A started program does not inherit this."""
+
+    def __enter__(self) -> None:
+        self._arrived: list[int] = []
+        # Only the main thread is interrupted, and may say how.
+        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        self._before = {number: signal.getsignal(number) for number in numbers}
+        for number, handler in self._before.items():
+            if callable(handler):
+                signal.signal(number, lambda number, _: self._arrived.append(number))
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        for number in self._arrived[:1]:
+            signal.raise_signal(number)
+
+
 class _Watched:
     """A child process, what it has used, and the sentence about how it ended if that was not its own doing."""
 
-    def __init__(self, process: subprocess.Popen, limits: Limits, inputs: Sequence[Path]) -> None:
-        self.process, self.limits, self.inputs = process, limits, inputs
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], limits: Limits, inputs: Sequence[Path]
+    ) -> None:
+        self.limits, self.inputs = limits, inputs
         self.read: list[Path] = []  # of the inputs, those that were open when last looked
         self.peak_gib = 0.0
         self.sentence = ""
+
+        # A group of its own: Ctrl-C reaches this process, which passes it on once.
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, env=environment)
 
     @property
     def status(self) -> int:

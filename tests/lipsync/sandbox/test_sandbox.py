@@ -158,9 +158,7 @@ def told(code, tmp_path, limits=Limits(0, 30)):
     for path in (clip, speech):
         path.write_bytes(b"x")
     start = f"import os, signal, sys, time\nfile = open({str(clip)!r}, 'rb')\ntime.sleep(0.3)\n"
-    watched = supervise._Watched(
-        subprocess.Popen([sys.executable, "-c", start + code], stderr=subprocess.DEVNULL), limits, [clip, speech]
-    )
+    watched = supervise._Watched([sys.executable, "-c", start + code], os.environ, limits, [clip, speech])
     watched.wait()
     assert watched.process.poll() is not None
     return watched.sentence
@@ -256,6 +254,26 @@ def test_the_child_ends_with_its_parent(signal_number, status, short_speech, tmp
     said = parent.stderr.read()  # until the child has closed it too
     assert parent.wait(60) == status and not list(tmp_path.iterdir())
     assert signal_number == signal.SIGKILL or (said.count("\n") == 1 and "interrupted" in said), said
+
+
+def test_an_interrupt_while_the_child_is_started_stops_it(monkeypatch, tmp_path):
+    """Else the child, told by its parent's death, would say so a second time."""
+    started, start = [], subprocess.Popen
+
+    def popen(*args, **options):
+        started.append(start([sys.executable, "-c", "import time; time.sleep(60)"], **options))
+        signal.raise_signal(signal.SIGINT)
+        return started[0]
+
+    monkeypatch.setattr(supervise.subprocess, "Popen", popen)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            supervise.run_sandboxed(["lips"], Limits(1, 60), [], [], tmp_path)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert started[0].poll() == -signal.SIGTERM
 
 
 def test_where_there_is_no_sandbox_it_is_said(monkeypatch):
