@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Self
 
 from lipsync.core.errors import LipsyncError
 from lipsync.sandbox.limits import (
@@ -76,18 +77,16 @@ def _run(
         str(os.getpid()),
         *argv,
     ]
-    watched = None
-    try:
-        with _InterruptsHeld():  # between its start and the watch, nobody would stop it
-            watched = _Watched(command, environment, limits, [Path(p).resolve() for p in inputs])
-        watched.wait()
-    except KeyboardInterrupt:
-        if watched:
+    with _InterruptsHeld() as held:  # between its start and the watch, nobody would stop it
+        watched = _Watched(command, environment, limits, [Path(p).resolve() for p in inputs])
+        try:
+            held.let_go()
+            watched.wait()
+        except KeyboardInterrupt:
             watched.stop()
-        if not watched or watched.status < 0:
-            raise
-    finally:
-        if watched:
+            if watched.status < 0:
+                raise
+        finally:
             watched.stop()
             for path in written if watched.status else ():
                 remove_stale(path)
@@ -114,9 +113,9 @@ def _end_of_time(*_: object) -> None:
 
 
 class _InterruptsHeld:
-    """SIGINT and SIGTERM that arrive within act when it ends. A started program does not inherit this."""
+    """SIGINT and SIGTERM that arrive within act when they are let go. A started program does not inherit this."""
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._arrived: list[int] = []
         # Only the main thread is interrupted, and may say how.
         numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
@@ -124,12 +123,17 @@ class _InterruptsHeld:
         for number, handler in self._before.items():
             if callable(handler):
                 signal.signal(number, lambda number, _: self._arrived.append(number))
+        return self
 
     def __exit__(self, *_: object) -> None:
+        self.let_go()
+
+    def let_go(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        for number in self._arrived[:1]:
-            signal.raise_signal(number)
+        self._before = {}
+        if self._arrived:
+            signal.raise_signal(self._arrived.pop())
 
 
 class _Watched:
