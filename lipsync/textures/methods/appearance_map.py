@@ -10,7 +10,7 @@ import torch
 from lipsync.config.textures import AppearanceMapConfig
 from lipsync.core.texture import MouthTexture, Need, TextureQuery
 from lipsync.core.types import TargetAnalysis
-from lipsync.textures.candidates import CandidateWarp, Mouths, resampling_loss, resharpened
+from lipsync.textures.candidates import CandidateWarp, Mouths, around_lips, resampling_loss, resharpened
 from lipsync.textures.views import Views
 
 
@@ -46,6 +46,12 @@ class Method:
         crops, weight = self.mouths.crops(index[shown]).float(), weight[shown]
         rgb = (self.warp.apply(crops, field[shown]) * (weight / weight.sum())[:, None, None, None]).sum(0)
         rgb = resharpened(
-            rgb, crops, weight / weight.sum(), lips, self.space, self.resampling_loss, self.config.resharpen
+            rgb,
+            around_lips(crops, lips, self.space),
+            weight / weight.sum(),
+            lips,
+            self.space,
+            self.resampling_loss,
+            self.config.resharpen,
         )
         return (rgb / 255).clamp(0, 1)

@@ -27,7 +27,7 @@ from lipsync.core.runtime import channels_last
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import N_LIPS, MouthSpace, TargetAnalysis
 from lipsync.textures.augmentation import covered
-from lipsync.textures.candidates import CandidateWarp, Mouths, resampling_loss, resharpened
+from lipsync.textures.candidates import CandidateWarp, Mouths, around_lips, resampling_loss, resharpened
 from lipsync.textures.nets import drawn_lips, heatmaps, lip_parts, lower_face, near_lips, net_size, resized
 from lipsync.textures.trainable import LossTerms, Objective, TextureBatch, TrainableTexture
 from lipsync.textures.translation import Discriminators, ResUNet, signed
@@ -198,7 +198,7 @@ class Method(TrainableTexture[FsganConfig]):
             mean = (views.mouths[mine] * weight[:, None, None, None]).sum(0, keepdim=True)
             rgb = rgb + (strength[b] * (mean - resized(resized(mean, self.size), full)))[0]
             given = (weight, query.lips[b], self.space, self.resampling_loss, self.config.resharpen)
-            drawn.append(resharpened(rgb, filmed, *given))
+            drawn.append(resharpened(rgb, around_lips(filmed, query.lips[b], self.space), *given))
         return torch.stack(drawn)
 
     # --- learning ---

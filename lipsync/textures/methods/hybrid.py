@@ -19,7 +19,7 @@ from lipsync.config.textures import HybridConfig
 from lipsync.core.geometry import sample_pixels
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthSpace, TargetAnalysis
-from lipsync.textures.candidates import Candidates, CandidateWarp, radius, resampling_loss, resharpened
+from lipsync.textures.candidates import Candidates, CandidateWarp, around_lips, radius, resampling_loss, resharpened
 from lipsync.textures.nets import Residual, blanked, conv, drawn_lips, from_nothing, lower_face, net_size, resized
 from lipsync.textures.trainable import LossTerms, Objective, TextureBatch, TrainableTexture
 
@@ -88,7 +88,12 @@ class Method(TrainableTexture[HybridConfig]):
             rows = zip(rgb, real, weight, lips, strict=True)
             wanted_loss, limit = self.resampling_loss * self.config.sharpness_gain, self.config.resharpen
             rgb = torch.stack(
-                [resharpened(one, each, w, wanted, self.space, wanted_loss, limit, 1) for one, each, w, wanted in rows]
+                [
+                    resharpened(
+                        one, around_lips(each, wanted, self.space), w, wanted, self.space, wanted_loss, limit, 1
+                    )
+                    for one, each, w, wanted in rows
+                ]
             )
             return torch.lerp(crop, rgb.clamp(0, 1), self.region)
 

@@ -9,15 +9,17 @@ as the mouths it was made of."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numba import njit, prange
 
 from lipsync.config.textures import MedianConfig
 from lipsync.core.runtime import start_numba
 from lipsync.core.texture import MouthTexture, Need, TextureQuery
 from lipsync.core.types import TargetAnalysis
-from lipsync.textures.candidates import NODE_STEP, Candidates, CandidateWarp, radius, resampling_loss, resharpened
+from lipsync.textures.candidates import Candidates, CandidateWarp, around_lips, radius, resampling_loss, resharpened
+from lipsync.textures.warped_median import warped_medians
+
+#: Pixels of candidates that are looked at together: rows share most of theirs, but memory has to stay small.
+_AT_ONCE = 10_000_000
 
 
 class Method:
@@ -45,20 +47,30 @@ class Method:
         lips = query.lips[self.radius : self.radius + len(index)].to(self.device)
         jaw = (self.candidates.jaw[index] * weight[..., None, None]).sum(1)
         field = self.warp.fields(lips, jaw, self.candidates.lips[index], self.candidates.jaw[index])
-        rgb = torch.stack([self._draw(*row) for row in zip(index, weight, field, lips, strict=True)])
+        at_once = max(1, _AT_ONCE // (index.shape[1] * self.space.height * self.space.width))
+        parts = zip(*(each.split(at_once) for each in (index, weight, field, lips)), strict=True)
+        rgb = torch.cat([self._draw(*part) for part in parts])
         return MouthTexture(rgb=rgb, alpha=torch.ones_like(rgb[:, :1]), jaw=jaw)
 
     def _draw(self, index: torch.Tensor, weight: torch.Tensor, field: torch.Tensor, lips: torch.Tensor) -> torch.Tensor:
-        """(3,Hm,Wm) one mouth: the median of the warped candidates, as sharp around the lips as they are on average."""
-        crops = self.candidates.crops(index)
+        """(B,3,Hm,Wm) mouths: medians of the warped candidates, as sharp around the lips as these are on average."""
+        rows, which = index.unique(return_inverse=True)
+        crops = self.candidates.crops(rows)
         if self.device.type == "cpu":
-            out = np.empty(crops.shape[1:], np.uint8)
-            _warped_median(crops.numpy(), field.numpy(), weight.numpy(), out, NODE_STEP)
-            rgb = torch.from_numpy(out).float()
+            fused = warped_medians(crops, which, field, weight).float()
         else:
-            rgb = weighted_median(self.warp.apply(crops.float(), field).round(), weight)
-        rgb = resharpened(rgb, crops.float(), weight, lips, self.space, self.resampling_loss, self.config.resharpen)
-        return (rgb / 255).clamp(0, 1)
+            fused = torch.stack(
+                [
+                    weighted_median(self.warp.apply(crops[some].float(), each).round(), share)
+                    for some, each, share in zip(which, field, weight, strict=True)
+                ]
+            )
+        given = (self.space, self.resampling_loss, self.config.resharpen)
+        sharp = [
+            resharpened(rgb, around_lips(crops, wanted, self.space)[some], share, wanted, *given)
+            for rgb, some, share, wanted in zip(fused, which, weight, lips, strict=True)
+        ]
+        return (torch.stack(sharp) / 255).clamp(0, 1)
 
 
 def weighted_median(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -67,46 +79,3 @@ def weighted_median(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor
     ordered, order = values.sort(0)
     reached = weights[order].cumsum(0) >= 0.5 * weights.sum()
     return ordered.gather(0, reached.int().argmax(0, keepdim=True))[0]
-
-
-@njit(parallel=True, fastmath=True, cache=True)
-def _warped_median(crops, field, weights, out, step):  # pragma: no cover - compiled
-    """`CandidateWarp.apply` and `weighted_median` in one pass: 256 bins per channel, found through 16 coarse ones."""
-    (n, _, height, width), half = crops.shape, 0.5 * weights.sum()
-    for y in prange(height):
-        fine, coarse = np.zeros((3, 256), np.float32), np.zeros((3, 16), np.float32)
-        seen = np.empty((3, n), np.uint8)
-        ny, fy = y // step, (y % step) / step
-        for x in range(width):
-            nx, fx = x // step, (x % step) / step
-            a, b, c, d = (1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx
-            for k in range(n):
-                f = field[k]
-                sx = x + a * f[ny, nx, 0] + b * f[ny, nx + 1, 0] + c * f[ny + 1, nx, 0] + d * f[ny + 1, nx + 1, 0]
-                sy = y + a * f[ny, nx, 1] + b * f[ny, nx + 1, 1] + c * f[ny + 1, nx, 1] + d * f[ny + 1, nx + 1, 1]
-                sx = min(max(sx, 0.0), width - 1.001)
-                sy = min(max(sy, 0.0), height - 1.001)
-                x0, y0 = int(sx), int(sy)
-                u, v = sx - x0, sy - y0
-                for ch in range(3):
-                    p = crops[k, ch]
-                    value = (1 - v) * ((1 - u) * p[y0, x0] + u * p[y0, x0 + 1]) + v * (
-                        (1 - u) * p[y0 + 1, x0] + u * p[y0 + 1, x0 + 1]
-                    )
-                    q = np.uint8(value + 0.5)
-                    seen[ch, k] = q
-                    fine[ch, q] += weights[k]
-                    coarse[ch, q >> 4] += weights[k]
-            for ch in range(3):
-                total, i = np.float32(0), 0
-                while i < 15 and total + coarse[ch, i] < half:
-                    total += coarse[ch, i]
-                    i += 1
-                j = i * 16
-                while j < i * 16 + 15 and total + fine[ch, j] < half:
-                    total += fine[ch, j]
-                    j += 1
-                out[ch, y, x] = j
-                for k in range(n):
-                    fine[ch, seen[ch, k]] = 0
-                    coarse[ch, seen[ch, k] >> 4] = 0

@@ -15,6 +15,7 @@ from lipsync.core.types import MouthBank, TargetAnalysis
 from lipsync.textures.candidates import (
     CandidateWarp,
     Mouths,
+    around_lips,
     describe_query,
     following,
     kernel_weights,
@@ -59,7 +60,10 @@ class Method:
         moved = self.warp.apply(crops, field)
         given = (self.space, self.resampling_loss, self.config.resharpen)
         rgb = torch.stack(
-            [resharpened(m, c[None], m.new_ones(1), p, *given) for m, c, p in zip(moved, crops, lips, strict=True)]
+            [
+                resharpened(m, around_lips(c[None], p, self.space), m.new_ones(1), p, *given)
+                for m, c, p in zip(moved, crops, lips, strict=True)
+            ]
         )
         return MouthTexture(rgb=(rgb / 255).clamp(0, 1), alpha=torch.ones_like(rgb[:, :1]), jaw=jaw)
 
