@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -52,16 +53,16 @@ def pull_push(weighted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 def gaussian_blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
     """`x` (B,C,H,W) float, blurred by a Gaussian of `sigma` pixels; edges replicated; the same size. sigma 0 returns
     `x`."""
-    return _filtered(x, _gaussian(sigma), stride=1) if sigma > 0 else x
+    return _filtered(x, half_gaussian(sigma), stride=1) if sigma > 0 else x
 
 
 def blur_along(x: torch.Tensor, sigma: float, dim: int) -> torch.Tensor:
     """`gaussian_blur` along height (dim 2) or width (dim 3) alone."""
-    return _filtered(x, _gaussian(sigma), stride=1, dims=(dim,)) if sigma > 0 else x
+    return _filtered(x, half_gaussian(sigma), stride=1, dims=(dim,)) if sigma > 0 else x
 
 
-def _gaussian(sigma: float) -> list[float]:
-    """The half kernel, centre first, out to 3 sigma."""
+def half_gaussian(sigma: float) -> list[float]:
+    """The half kernel of a Gaussian of `sigma` pixels, centre first, out to 3 sigma."""
     radius = max(1, round(3 * sigma))
     half = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(radius + 1)]
     total = half[0] + 2 * sum(half[1:])
@@ -82,6 +83,15 @@ def _filtered(x: torch.Tensor, half: list[float], stride: int, dims: tuple[int, 
         for k in range(1, r + 1):
             x.add_(shifted[r - k] + shifted[r + k], alpha=half[k])
     return x
+
+
+def symmetric_filter(picture: np.ndarray, half: list[float], axes: tuple[int, ...] = (0, 1)) -> np.ndarray:
+    """(h,w) or (h,w,C) float32 filtered as `_filtered` does it, by OpenCV. axes: 0 = along columns, 1 = along rows."""
+    import cv2
+
+    full, one = np.array([*half[:0:-1], *half], np.float32), np.ones(1, np.float32)
+    along, down = (full if axis in axes else one for axis in (1, 0))
+    return cv2.sepFilter2D(picture, -1, along, down, borderType=cv2.BORDER_REPLICATE)
 
 
 def _down(x: torch.Tensor) -> torch.Tensor:

@@ -22,13 +22,8 @@ from lipsync.render.jaw import Spread, bend_jaw, jaw_move
 from lipsync.render.match import matched
 from lipsync.render.overlays import filled, graphics_in
 from lipsync.render.plan import PlannedFaces
-from lipsync.render.region import CHIN, blend_region, depth_inside, off_lips
+from lipsync.render.region import BELOW_NOSE, CHIN, LIPS_STAY, blend_region, depth_inside, off_lips
 from lipsync.render.sharpness import as_sharp
-
-#: Skin colours are learnt from what lies lower than this (face frame): nostrils are dark.
-BELOW_NOSE = -0.28
-#: Over this much (eye distances) beside the drawn lips the drawn skin begins to go with the jaw.
-LIPS_STAY = 0.2
 
 
 def composite(
@@ -40,18 +35,24 @@ def composite(
     space: MouthSpace,
     config: CompositeConfig,
     blend: Join | None = None,
+    *,
+    compiled: bool | None = None,
 ) -> torch.Tensor:
     """(B,3,H,W) uint8 frames with the mouths in place. frames: (B,3,H,W) uint8; lips: (B,18,2) drawn, face frame;
-    faces: the plan's faces; blend: asked instead of the config's, to measure it.
+    faces: the plan's faces; blend: asked instead of the config's, to measure it; compiled: by `lipsync.render.cpu`, which
+    gives the same within a grey level; None = on a CPU.
 
     Row by row, each in its own box, so that a row is the same in any batch.
     """
     out, blend = frames.clone(), blend or get_blend(config, frames.device)
+    draw_over = _draw_over
+    if frames.device.type == "cpu" if compiled is None else compiled:
+        from lipsync.render.cpu.row import draw_over
     for b, row in enumerate(range(rows.start, rows.stop)):
         if faces.strength[row] > 0:
             here = slice(b, b + 1)
             one = MouthTexture(mouth.rgb[here], mouth.alpha[here], mouth.jaw[here])
-            _draw_over(out[here], one, lips[here], faces, slice(row, row + 1), space, config, blend)
+            draw_over(out[here], one, lips[here], faces, slice(row, row + 1), space, config, blend)
     return out
 
 

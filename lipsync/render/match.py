@@ -11,7 +11,7 @@ from lipsync.render.box import STEP, Box
 from video.pyramid import gaussian_blur
 
 #: Detail up to so many times its mean strength on skin is grain.
-_GRAIN_LIMIT = 3.0
+GRAIN_LIMIT = 3.0
 
 
 def matched(
@@ -37,7 +37,7 @@ def matched(
     # but not the creases and the lip edges of the mouth that was filmed: they stand out of the grain
     some = skin[:, :, : (box.height - 1) // STEP + 1, : (box.width - 1) // STEP + 1]
     strength = (grain[..., ::STEP, ::STEP].abs() * some).sum((1, 2, 3), keepdim=True)
-    usual = _GRAIN_LIMIT * strength / (3 * some.sum((1, 2, 3), keepdim=True)).clamp_min(1)
+    usual = GRAIN_LIMIT * strength / (3 * some.sum((1, 2, 3), keepdim=True)).clamp_min(1)
     return over + box.fine(soft_step(beyond / config.lip_margin)) * torch.minimum(torch.maximum(grain, -usual), usual)
 
 

@@ -1,0 +1,158 @@
+"""What varies slowly, at every node of the coarse grid in one pass: `region`, `jaw.Spread` and the jaw's moves."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from lipsync.config.schema import CompositeConfig
+from lipsync.core.types import MouthSpace
+from lipsync.render.jaw import SMOOTH
+from lipsync.render.region import BELOW_NOSE, CHIN, LIP_EDGE, LIPS_STAY, OUTER_LIPS
+
+_ZERO, _ONE, _TWO, _THREE = (np.float32(n) for n in range(4))
+
+
+class Fields(NamedTuple):
+    """(h,w) float32 each. depth: how far inside the moved jaw line, eye distances; down: the skin's move, eye
+    distances; at: (h,w,2) pixels of the mouth texture; mask, support: the blend region; beyond: how far outside both
+    mouths and their margin; beside: 1 where skin colours may be learnt; drawn, filmed: where the two mouths are."""
+
+    depth: np.ndarray
+    down: np.ndarray
+    at: np.ndarray
+    mask: np.ndarray
+    support: np.ndarray
+    beyond: np.ndarray
+    beside: np.ndarray
+    drawn: np.ndarray
+    filmed: np.ndarray
+
+
+def fields_of(
+    shape: tuple[int, int],
+    face_from_node: np.ndarray,
+    jaw: np.ndarray,
+    region: np.ndarray,
+    lips: tuple[np.ndarray, np.ndarray],
+    moved: np.ndarray,
+    to_jaw: np.ndarray,
+    space: MouthSpace,
+    config: CompositeConfig,
+) -> Fields:
+    """At (h,w) nodes. face_from_node: (3,3), of (column, row); jaw: (17,2) where it goes; region: (N,2) the mask's
+    polygon; lips: (18,2) drawn and filmed; moved, to_jaw: (17,2) by how much the jaw and the drawn chin move; all face
+    frame."""
+    planes, at = np.empty((8, *shape), np.float32), np.empty((*shape, 2), np.float32)
+    edges = [_edges(p) for p in (jaw, lips[0][OUTER_LIPS], lips[1][OUTER_LIPS], region)]
+    numbers = (
+        config.lip_margin,
+        LIP_EDGE,
+        config.softness,
+        config.jaw_inward,
+        config.jaw_reach,
+        1 / (2 * SMOOTH**2),
+        LIPS_STAY,
+        BELOW_NOSE,
+        space.scale,
+        space.left,
+        space.top,
+    )
+    points = np.ascontiguousarray(np.concatenate([jaw[CHIN], moved[CHIN], to_jaw[CHIN]], 1), np.float32)
+    _fill(planes, at, np.asarray(face_from_node[:2], np.float32), *edges, points, np.array(numbers, np.float32))
+    depth, down, mask, support, beyond, beside, drawn, filmed = planes
+    return Fields(depth, down, at, mask, support, beyond, beside, drawn, filmed)
+
+
+def _edges(polygon: np.ndarray) -> np.ndarray:
+    """(N,6) float32 of an (N,2) polygon: start, way to the next, its inverse squared length, the next one's y."""
+    start = np.asarray(polygon, np.float32)
+    after = np.roll(start, -1, 0)
+    way = after - start
+    return np.column_stack([start, way, 1 / np.maximum((way**2).sum(1), 1e-12), after[:, 1]]).astype(np.float32)
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _inside(edges, x, y, out):  # pragma: no cover - compiled
+    """Writes the signed distance of points (n,) to the edges of a polygon, positive inside."""
+    n = len(x)
+    sign = np.empty(n, np.float32)
+    for k in range(n):
+        out[k], sign[k] = np.float32(1e12), -_ONE
+    for e in range(len(edges)):
+        ax, ay, ex, ey, inverse, by = edges[e]
+        for k in range(n):
+            rx, ry = x[k] - ax, y[k] - ay
+            t = min(max((rx * ex + ry * ey) * inverse, _ZERO), _ONE)
+            dx, dy = rx - t * ex, ry - t * ey
+            out[k] = min(out[k], dx * dx + dy * dy)
+            crosses = ((ay > y[k]) != (by > y[k])) & ((rx * ey < ex * ry) != (ey < _ZERO))
+            sign[k] = -sign[k] if crosses else sign[k]
+    for k in range(n):
+        out[k] = sign[k] * np.sqrt(out[k])
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def soft_step(x):  # pragma: no cover - compiled
+    """As `lipsync.core.lips.soft_step`."""
+    x = min(max(x, _ZERO), _ONE)
+    return x * x * (_THREE - _TWO * x)
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _fill(planes, at, face, jaw, new, old, region, points, numbers):  # pragma: no cover - compiled
+    margin, lip_edge, softness, inward, reach, narrow, stay, nose, scale, left, top = numbers
+    rows, columns = planes.shape[1:]
+    x, y = np.empty(columns, np.float32), np.empty(columns, np.float32)
+    share = np.empty(len(points), np.float32)
+    off = np.empty((3, columns), np.float32)
+    half = softness / _TWO
+    for i in range(rows):
+        for j in range(columns):
+            x[j] = face[0, 0] * np.float32(j) + face[0, 1] * np.float32(i) + face[0, 2]
+            y[j] = face[1, 0] * np.float32(j) + face[1, 1] * np.float32(i) + face[1, 2]
+        depth = planes[0, i]
+        _inside(jaw, x, y, depth)
+        _inside(new, x, y, off[0])
+        _inside(old, x, y, off[1])
+        _inside(region, x, y, off[2])
+        for j in range(columns):
+            far = depth[j] / inward if depth[j] > _ZERO else depth[j] / reach
+            fade = max(_ONE - far * far, _ZERO)
+            down = along_x = along_y = _ZERO
+            if fade > _ZERO:
+                down, along_x, along_y = _spread(points, share, x[j], y[j], narrow)
+                fade *= fade
+                down, along_x, along_y = fade * down, fade * along_x, fade * along_y
+            off_new, off_old, side = -off[0, j], -off[1, j], off[2, j]
+            beyond = min(off_new, off_old) - margin
+            free = soft_step(off_new / stay)
+            at[i, j, 0] = scale * (x[j] - along_x * free - left)
+            at[i, j, 1] = scale * (y[j] - along_y * free - top)
+            planes[1, i, j] = down
+            planes[2, i, j] = max(soft_step(side / softness), soft_step(_ONE - beyond / lip_edge))
+            planes[3, i, j] = max(soft_step(_ONE + side / half), soft_step(_ONE - (beyond - lip_edge) / half))
+            planes[4, i, j] = beyond
+            planes[5, i, j] = _ONE if (beyond > _ZERO) & (y[j] > nose) else _ZERO
+            planes[6, i, j] = soft_step(np.float32(1.5) - off_new / (_TWO * margin))
+            planes[7, i, j] = soft_step(np.float32(1.5) - off_old / (_TWO * margin))
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _spread(points, share, x, y, narrow):  # pragma: no cover - compiled
+    """How far down the skin here goes, and (x, y) of the drawn chin's move: means over the jaw's points."""
+    nearest, total = np.float32(1e12), _ZERO
+    for k in range(len(points)):
+        dx, dy = x - points[k, 0], y - points[k, 1]
+        share[k] = (dx * dx + dy * dy) * narrow
+        nearest = min(nearest, share[k])
+    down = along_x = along_y = _ZERO
+    for k in range(len(points)):
+        weight = np.exp(nearest - share[k])
+        total += weight
+        down += weight * points[k, 3]
+        along_x += weight * points[k, 4]
+        along_y += weight * points[k, 5]
+    return down / total, along_x / total, along_y / total

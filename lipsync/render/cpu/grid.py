@@ -1,0 +1,137 @@
+"""Between pixels and the coarse grid: means, bilinear fields, planes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numba import njit
+
+from lipsync.render.box import STEP
+
+_ZERO, _HALF, _ONE, _LEVELS = (np.float32(v) for v in (0, 0.5, 1, 255))
+
+
+class Zone(NamedTuple):
+    """A part of a box. nodes: (rows, columns) of the coarse grid; pixels: of the fine one."""
+
+    nodes: tuple[slice, slice]
+    pixels: tuple[slice, slice]
+
+    def cut(self, picture: np.ndarray) -> np.ndarray:
+        """The part of a (H,W,C) picture, a copy."""
+        return np.ascontiguousarray(picture[self.pixels])
+
+    def fine(self, nodes: np.ndarray) -> np.ndarray:
+        """(h,w) at the part's pixels, of coarse values (H,W) of the whole box."""
+        y, x = self.pixels
+        return fine(np.ascontiguousarray(nodes[self.nodes])[..., None], STEP, y.stop - y.start, x.stop - x.start)[..., 0]
+
+
+def zone_of(values: np.ndarray, shape: tuple[int, ...]) -> Zone | None:
+    """As `Box.around_zone`: the smallest part that holds all of the coarse (h,w) values above 0; shape: the box's."""
+    left, top, width, height = cv2.boundingRect((values > 0).astype(np.uint8))
+    if not width:
+        return None
+    rows = slice(max(0, top - 1), min(top + height + 1, values.shape[0]))
+    columns = slice(max(0, left - 1), min(left + width + 1, values.shape[1]))
+    y, x = (slice(s.start * STEP, min((s.stop - 1) * STEP + 1, n)) for s, n in zip((rows, columns), shape, strict=False))
+    return Zone((rows, columns), (y, x))
+
+
+def at_nodes(cells: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(height,width,C) of (h,w,C) cell means, the nearest cell for each node (torch's `interpolate`)."""
+    h, w = cells.shape[:2]
+    if (h, w) == (height, width):
+        return cells
+    return cells[(np.arange(height) * h // height)[:, None], np.arange(width) * w // width]
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def cut(frame, top, left, height, width):  # pragma: no cover - compiled
+    """(height,width,3) float32 in [0,1] of the box in a (3,H,W) uint8 frame."""
+    out = np.empty((height, width, 3), np.float32)
+    for y in range(height):
+        for c in range(3):
+            line = frame[c, top + y]
+            for x in range(width):
+                out[y, x, c] = np.float32(line[left + x]) / _LEVELS
+    return out
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def paste(frame, top, left, under, drawn, strength):  # pragma: no cover - compiled
+    """Writes (h,w,3) pictures in [0,1], `drawn` over `under` as strong as `strength`, into the (3,H,W) uint8 frame."""
+    height, width = under.shape[:2]
+    for y in range(height):
+        for c in range(3):
+            line = frame[c, top + y]
+            for x in range(width):
+                a = under[y, x, c]
+                value = (a + strength * (drawn[y, x, c] - a)) * _LEVELS + _HALF
+                line[left + x] = np.uint8(min(max(value, np.float32(0)), _LEVELS))
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def means(picture, step):  # pragma: no cover - compiled
+    """(ceil(h/step),ceil(w/step),C) means of (h,w,C) float32 over squares of `step`, those at the edges smaller."""
+    height, width, channels = picture.shape
+    rows, columns = (height + step - 1) // step, (width + step - 1) // step
+    out = np.zeros((rows, columns, channels), np.float32)
+    for i in range(rows):
+        end = min((i + 1) * step, height)
+        for y in range(i * step, end):
+            for j in range(columns):
+                for x in range(j * step, min((j + 1) * step, width)):
+                    for c in range(channels):
+                        out[i, j, c] += picture[y, x, c]
+        for j in range(columns):
+            share = np.float32(1) / np.float32((end - i * step) * (min((j + 1) * step, width) - j * step))
+            for c in range(channels):
+                out[i, j, c] *= share
+    return out
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def fine(nodes, step, height, width):  # pragma: no cover - compiled
+    """(height,width,C) float32, bilinear between (h,w,C) nodes `step` pixels apart."""
+    rows, columns, channels = nodes.shape
+    out = np.empty((height, width, channels), np.float32)
+    line = np.empty((columns, channels), np.float32)
+    for y in range(height):
+        i = y // step
+        below, part = min(i + 1, rows - 1), np.float32(y - i * step) / np.float32(step)
+        for j in range(columns):
+            for c in range(channels):
+                line[j, c] = nodes[i, j, c] + part * (nodes[below, j, c] - nodes[i, j, c])
+        for j in range((width + step - 1) // step):
+            right = min(j + 1, columns - 1)
+            for c in range(channels):
+                first, slope = line[j, c], (line[right, c] - line[j, c]) / np.float32(step)
+                for x in range(min(step, width - j * step)):
+                    out[y, j * step + x, c] = first + np.float32(x) * slope
+    return out
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def corners_of(picture, x, y, corner, weight):  # pragma: no cover - compiled
+    """Writes the four pixels around a position (pixel centres at whole numbers; edges repeated), and their weights."""
+    height, width, _ = picture.shape
+    x, y = min(max(np.float32(x), _ZERO), np.float32(width - 1)), min(max(np.float32(y), _ZERO), np.float32(height - 1))
+    left, top = int(x), int(y)
+    u, v = x - np.float32(left), y - np.float32(top)
+    right, below = min(left + 1, width - 1), min(top + 1, height - 1)
+    corner[0, 0], corner[0, 1], corner[1, 0], corner[1, 1] = top, left, top, right
+    corner[2, 0], corner[2, 1], corner[3, 0], corner[3, 1] = below, left, below, right
+    weight[0], weight[1] = (_ONE - u) * (_ONE - v), u * (_ONE - v)
+    weight[2], weight[3] = (_ONE - u) * v, u * v
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def blended(picture, c, corner, weight):  # pragma: no cover - compiled
+    """The value there in channel c."""
+    total = _ZERO
+    for k in range(4):
+        total += weight[k] * picture[corner[k, 0], corner[k, 1], c]
+    return total
