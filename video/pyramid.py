@@ -24,8 +24,14 @@ def blend(under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor, levels: i
     # Pyramids are linear, so that only the difference needs one: result = under + blended difference, and no difference
     # stays exactly none.
     change = over - under
-    weights = [mask]
-    bands = []
+    if change.device.type == "cpu" and not change.requires_grad:
+        return under + torch.stack([_let_through_by_opencv(*row, levels) for row in zip(change, mask, strict=True)])
+    return under + _let_through(change, mask, levels)
+
+
+def _let_through(change: torch.Tensor, mask: torch.Tensor, levels: int) -> torch.Tensor:
+    """(B,3,H,W) the part of a change that the (B,1,H,W) mask lets through."""
+    weights, bands = [mask], []
     for _ in range(levels):
         if min(change.shape[-2:]) < 4:
             break
@@ -36,7 +42,34 @@ def blend(under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor, levels: i
     out = change * weights[-1]
     for band, weight in zip(reversed(bands), reversed(weights[:-1]), strict=True):
         out = _up(out, (band.shape[-2], band.shape[-1])) + band * weight
-    return under + out
+    return out
+
+
+def _let_through_by_opencv(change: torch.Tensor, mask: torch.Tensor, levels: int) -> torch.Tensor:
+    """`_let_through` of one row, (3,H,W) and (1,H,W), on a CPU."""
+    import cv2
+
+    pictures = [np.ascontiguousarray(change.permute(1, 2, 0).numpy())]
+    weights = [np.ascontiguousarray(mask[0].numpy())]
+    for _ in range(levels):
+        if min(pictures[-1].shape[:2]) < 4:
+            break
+        for layers in (pictures, weights):
+            layers.append(cv2.pyrDown(layers[-1], borderType=cv2.BORDER_REPLICATE))
+    out = pictures[-1] * weights[-1][..., None]
+    for k in range(len(pictures) - 2, -1, -1):
+        band = pictures[k] - _up_by_opencv(pictures[k + 1], pictures[k].shape[:2])
+        band *= weights[k][..., None]
+        out = band + _up_by_opencv(out, band.shape[:2])
+    return torch.from_numpy(out).permute(2, 0, 1)
+
+
+def _up_by_opencv(picture: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """`_up`; OpenCV mirrors edges, so the outermost pixels are repeated first."""
+    import cv2
+
+    wide = cv2.copyMakeBorder(picture, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    return cv2.pyrUp(wide)[2 : 2 + size[0], 2 : 2 + size[1]]
 
 
 def pull_push(weighted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

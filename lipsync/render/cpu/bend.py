@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numba import njit
 
 from lipsync.config.schema import CompositeConfig
 from lipsync.core.lips import soft_step
 from lipsync.render.box import STEP
 from lipsync.render.cpu.fields import Fields
+from lipsync.render.cpu.compiled import compiled
 from lipsync.render.cpu.grid import at_nodes, blended, corners_of, fine, means
 from lipsync.render.jaw import EDGE
 from lipsync.render.skin import BRIGHTER, DARKER, HUE, LEAST_SPREAD, SHADOW
@@ -57,7 +57,7 @@ def clearance(skin: np.ndarray, n_nodes: int) -> np.ndarray:
     return smooth * (distance > 1)
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def _other_than_skin(cells, learn, sure):  # pragma: no cover - compiled
     """((h,w) uint8, 1 = another colour, and (2,3) mean and spread of the skin's `log_colours`) of (h,w,3) means."""
     rows, columns, _ = cells.shape
@@ -90,13 +90,13 @@ def _other_than_skin(cells, learn, sure):  # pragma: no cover - compiled
     return out, found
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def _log_colours(rgb, out):  # pragma: no cover - compiled
     red, green, blue = np.log(rgb[0] + _DARK), np.log(rgb[1] + _DARK), np.log(rgb[2] + _DARK)
     out[0], out[1], out[2] = (red + green + blue) / np.float32(3), red - green, green - blue
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def _likeness(logs, colours):  # pragma: no cover - compiled
     """As `lipsync.render.skin.skin_likeness` of one colour."""
     light = logs[0] - colours[0, 0]
@@ -109,7 +109,7 @@ def _likeness(logs, colours):  # pragma: no cover - compiled
     return x * x * (np.float32(3) - _TWO * x)
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def _bent(under, planes, way, colours):  # pragma: no cover - compiled
     """(H,W,3) `under` moved `way` (2,), pixels per unit. planes: (H,W,4) units where skin is free, units everywhere,
     the chin's edge, sure skin."""

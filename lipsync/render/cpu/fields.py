@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from lipsync.config.schema import CompositeConfig
 from lipsync.core.types import MouthSpace
+from lipsync.render.cpu.compiled import compiled
 from lipsync.render.jaw import SMOOTH
 from lipsync.render.region import BELOW_NOSE, CHIN, LIP_EDGE, LIPS_STAY, OUTER_LIPS
 
@@ -74,7 +74,7 @@ def _edges(polygon: np.ndarray) -> np.ndarray:
     return np.column_stack([start, way, 1 / np.maximum((way**2).sum(1), 1e-12), after[:, 1]]).astype(np.float32)
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def _inside(edges, x, y, out):  # pragma: no cover - compiled
     """Writes the signed distance of points (n,) to the edges of a polygon, positive inside."""
     n = len(x)
@@ -94,14 +94,14 @@ def _inside(edges, x, y, out):  # pragma: no cover - compiled
         out[k] = sign[k] * np.sqrt(out[k])
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def soft_step(x):  # pragma: no cover - compiled
     """As `lipsync.core.lips.soft_step`."""
     x = min(max(x, _ZERO), _ONE)
     return x * x * (_THREE - _TWO * x)
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def _fill(planes, at, face, jaw, new, old, region, points, numbers):  # pragma: no cover - compiled
     margin, lip_edge, softness, inward, reach, narrow, stay, nose, scale, left, top = numbers
     rows, columns = planes.shape[1:]
@@ -140,7 +140,7 @@ def _fill(planes, at, face, jaw, new, old, region, points, numbers):  # pragma: 
             planes[7, i, j] = soft_step(np.float32(1.5) - off_old / (_TWO * margin))
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def _spread(points, share, x, y, narrow):  # pragma: no cover - compiled
     """How far down the skin here goes, and (x, y) of the drawn chin's move: means over the jaw's points."""
     nearest, total = np.float32(1e12), _ZERO

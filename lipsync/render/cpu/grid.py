@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numba import njit
 
 from lipsync.render.box import STEP
+from lipsync.render.cpu.compiled import compiled
 
 _ZERO, _HALF, _ONE, _LEVELS = (np.float32(v) for v in (0, 0.5, 1, 255))
 
@@ -48,7 +48,7 @@ def at_nodes(cells: np.ndarray, height: int, width: int) -> np.ndarray:
     return cells[(np.arange(height) * h // height)[:, None], np.arange(width) * w // width]
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def cut(frame, top, left, height, width):  # pragma: no cover - compiled
     """(height,width,3) float32 in [0,1] of the box in a (3,H,W) uint8 frame."""
     out = np.empty((height, width, 3), np.float32)
@@ -60,7 +60,7 @@ def cut(frame, top, left, height, width):  # pragma: no cover - compiled
     return out
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def paste(frame, top, left, under, drawn, strength):  # pragma: no cover - compiled
     """Writes (h,w,3) pictures in [0,1], `drawn` over `under` as strong as `strength`, into the (3,H,W) uint8 frame."""
     height, width = under.shape[:2]
@@ -73,7 +73,7 @@ def paste(frame, top, left, under, drawn, strength):  # pragma: no cover - compi
                 line[left + x] = np.uint8(min(max(value, np.float32(0)), _LEVELS))
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def means(picture, step):  # pragma: no cover - compiled
     """(ceil(h/step),ceil(w/step),C) means of (h,w,C) float32 over squares of `step`, those at the edges smaller."""
     height, width, channels = picture.shape
@@ -93,7 +93,7 @@ def means(picture, step):  # pragma: no cover - compiled
     return out
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def fine(nodes, step, height, width):  # pragma: no cover - compiled
     """(height,width,C) float32, bilinear between (h,w,C) nodes `step` pixels apart."""
     rows, columns, channels = nodes.shape
@@ -114,7 +114,7 @@ def fine(nodes, step, height, width):  # pragma: no cover - compiled
     return out
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def corners_of(picture, x, y, corner, weight):  # pragma: no cover - compiled
     """Writes the four pixels around a position (pixel centres at whole numbers; edges repeated), and their weights."""
     height, width, _ = picture.shape
@@ -128,7 +128,7 @@ def corners_of(picture, x, y, corner, weight):  # pragma: no cover - compiled
     weight[2], weight[3] = (_ONE - u) * v, u * v
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def blended(picture, c, corner, weight):  # pragma: no cover - compiled
     """The value there in channel c."""
     total = _ZERO

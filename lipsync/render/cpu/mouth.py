@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numba import njit
 
 from lipsync.config.schema import CompositeConfig
 from lipsync.core.lips import soft_step
 from lipsync.render.box import STEP
+from lipsync.render.cpu.compiled import compiled
 from lipsync.render.cpu.grid import at_nodes, blended, corners_of, fine, means
 from lipsync.render.match import GRAIN_LIMIT
 from video.pyramid import half_gaussian, symmetric_filter
@@ -17,7 +17,7 @@ _A = np.float32(-0.75)  # torch's and OpenCV's cubic
 _ZERO, _ONE, _TWO, _HALF, _LEAST = (np.float32(v) for v in (0, 1, 2, 0.5, 0.05))
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def sampled(texture, at):  # pragma: no cover - compiled
     """(h,w,3) bicubic values of a (3,H,W) texture at (h,w,2) positions in pixels, edges repeated."""
     rows, columns = at.shape[:2]
@@ -48,7 +48,7 @@ def sampled(texture, at):  # pragma: no cover - compiled
     return out
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def _cubic(t, weights):  # pragma: no cover - compiled
     """Writes the four weights of cubic convolution (Keys 1981)."""
     s, n, m = _ONE - t, _ONE + t, _TWO - t
@@ -58,7 +58,7 @@ def _cubic(t, weights):  # pragma: no cover - compiled
     weights[3] = ((_A * m - np.float32(5) * _A) * m + np.float32(8) * _A) * m - np.float32(4) * _A
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def alpha_at(alpha, at):  # pragma: no cover - compiled
     """(h,w) bilinear values of (H,W,1) at (h,w,2) positions in pixels, edges repeated."""
     out = np.empty(at.shape[:2], np.float32)
@@ -103,7 +103,7 @@ def _blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
     return symmetric_filter(picture, half_gaussian(sigma)) if sigma > 0 else picture
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def _lit(over, bent, planes):  # pragma: no cover - compiled
     """Writes the frame's light into `over`; (H,W,3) what it lacks then. planes: (H,W,6) light and level."""
     missing = np.empty_like(over)
@@ -118,7 +118,7 @@ def _lit(over, bent, planes):  # pragma: no cover - compiled
     return missing
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def _add_grain(over, missing, blurred, share, usual):  # pragma: no cover - compiled
     for y in range(over.shape[0]):
         for x in range(over.shape[1]):

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
-from numba import njit
 
+from lipsync.render.cpu.compiled import compiled
 from lipsync.render.cpu.grid import zone_of
 from lipsync.render.sharpness import BLURS, DETAILS, FINEST, LUMA, REBLUR, WIDEST
 from video.pyramid import half_gaussian, symmetric_filter
@@ -65,7 +65,7 @@ def _sharpness(grey: np.ndarray, weight: np.ndarray, axes: tuple[int, ...]) -> f
     return 1 - (after / max(before, 1e-9)) ** 0.5
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def _edges(grey, weight):  # pragma: no cover - compiled
     """Weighted squares of the differences along columns and along rows, summed."""
     height, width = grey.shape
