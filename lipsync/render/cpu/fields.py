@@ -46,7 +46,9 @@ def fields_of(
     polygon; lips: (18,2) drawn and filmed; moved, to_jaw: (17,2) by how much the jaw and the drawn chin move; all face
     frame."""
     planes, at = np.empty((8, *shape), np.float32), np.empty((*shape, 2), np.float32)
-    edges = [_edges(p) for p in (jaw, lips[0][OUTER_LIPS], lips[1][OUTER_LIPS], region)]
+    polygons, counts = np.zeros((4, len(jaw), 2), np.float32), np.empty(4, np.int64)
+    for k, polygon in enumerate((jaw, lips[0][OUTER_LIPS], lips[1][OUTER_LIPS], region)):
+        polygons[k, : len(polygon)], counts[k] = polygon, len(polygon)
     numbers = (
         config.lip_margin,
         LIP_EDGE,
@@ -61,28 +63,23 @@ def fields_of(
         space.top,
     )
     points = np.ascontiguousarray(np.concatenate([jaw[CHIN], moved[CHIN], to_jaw[CHIN]], 1), np.float32)
-    _fill(planes, at, np.asarray(face_from_node[:2], np.float32), *edges, points, np.array(numbers, np.float32))
+    place = np.asarray(face_from_node[:2], np.float32)
+    _fill(planes, at, place, polygons, counts, points, np.array(numbers, np.float32))
     depth, down, mask, support, beyond, beside, drawn, filmed = planes
     return Fields(depth, down, at, mask, support, beyond, beside, drawn, filmed)
 
 
-def _edges(polygon: np.ndarray) -> np.ndarray:
-    """(N,6) float32 of an (N,2) polygon: start, way to the next, its inverse squared length, the next one's y."""
-    start = np.asarray(polygon, np.float32)
-    after = np.roll(start, -1, 0)
-    way = after - start
-    return np.column_stack([start, way, 1 / np.maximum((way**2).sum(1), 1e-12), after[:, 1]]).astype(np.float32)
-
-
 @compiled
-def _inside(edges, x, y, out):  # pragma: no cover - compiled
-    """Writes the signed distance of points (n,) to the edges of a polygon, positive inside."""
+def _inside(polygon, x, y, out):  # pragma: no cover - compiled
+    """Writes the signed distance of points (n,) to the edge of a polygon (N,2), positive inside."""
     n = len(x)
     sign = np.empty(n, np.float32)
     for k in range(n):
         out[k], sign[k] = np.float32(1e12), -_ONE
-    for e in range(len(edges)):
-        ax, ay, ex, ey, inverse, by = edges[e]
+    for e in range(len(polygon)):
+        (ax, ay), (bx, by) = polygon[e], polygon[(e + 1) % len(polygon)]
+        ex, ey = bx - ax, by - ay
+        inverse = _ONE / max(ex * ex + ey * ey, np.float32(1e-12))
         for k in range(n):
             rx, ry = x[k] - ax, y[k] - ay
             t = min(max((rx * ex + ry * ey) * inverse, _ZERO), _ONE)
@@ -102,35 +99,33 @@ def soft_step(x):  # pragma: no cover - compiled
 
 
 @compiled
-def _fill(planes, at, face, jaw, new, old, region, points, numbers):  # pragma: no cover - compiled
+def _fill(planes, at, face, polygons, counts, points, numbers):  # pragma: no cover - compiled
     margin, lip_edge, softness, inward, reach, narrow, stay, nose, scale, left, top = numbers
     rows, columns = planes.shape[1:]
     x, y = np.empty(columns, np.float32), np.empty(columns, np.float32)
     share = np.empty(len(points), np.float32)
-    off = np.empty((3, columns), np.float32)
+    off = np.empty((4, columns), np.float32)
     half = softness / _TWO
     for i in range(rows):
         for j in range(columns):
             x[j] = face[0, 0] * np.float32(j) + face[0, 1] * np.float32(i) + face[0, 2]
             y[j] = face[1, 0] * np.float32(j) + face[1, 1] * np.float32(i) + face[1, 2]
-        depth = planes[0, i]
-        _inside(jaw, x, y, depth)
-        _inside(new, x, y, off[0])
-        _inside(old, x, y, off[1])
-        _inside(region, x, y, off[2])
+        for p in range(4):
+            _inside(polygons[p, : counts[p]], x, y, off[p])
         for j in range(columns):
-            far = depth[j] / inward if depth[j] > _ZERO else depth[j] / reach
+            depth, off_new, off_old, side = off[0, j], -off[1, j], -off[2, j], off[3, j]
+            far = depth / inward if depth > _ZERO else depth / reach
             fade = max(_ONE - far * far, _ZERO)
             down = along_x = along_y = _ZERO
             if fade > _ZERO:
                 down, along_x, along_y = _spread(points, share, x[j], y[j], narrow)
                 fade *= fade
                 down, along_x, along_y = fade * down, fade * along_x, fade * along_y
-            off_new, off_old, side = -off[0, j], -off[1, j], off[2, j]
             beyond = min(off_new, off_old) - margin
             free = soft_step(off_new / stay)
             at[i, j, 0] = scale * (x[j] - along_x * free - left)
             at[i, j, 1] = scale * (y[j] - along_y * free - top)
+            planes[0, i, j] = depth
             planes[1, i, j] = down
             planes[2, i, j] = max(soft_step(side / softness), soft_step(_ONE - beyond / lip_edge))
             planes[3, i, j] = max(soft_step(_ONE + side / half), soft_step(_ONE - (beyond - lip_edge) / half))

@@ -115,23 +115,16 @@ def fine(nodes, step, height, width):  # pragma: no cover - compiled
 
 
 @compiled
-def corners_of(picture, x, y, corner, weight):  # pragma: no cover - compiled
-    """Writes the four pixels around a position (pixel centres at whole numbers; edges repeated), and their weights."""
-    height, width, _ = picture.shape
-    x, y = min(max(np.float32(x), _ZERO), np.float32(width - 1)), min(max(np.float32(y), _ZERO), np.float32(height - 1))
+def around(x, y, width, height):  # pragma: no cover - compiled
+    """(column, row, next column, next row, part, part): the four pixels around a position (pixel centres at whole
+    numbers; edges repeated), and how far it lies towards the next ones."""
+    x, y = min(max(x, _ZERO), np.float32(width - 1)), min(max(y, _ZERO), np.float32(height - 1))
     left, top = int(x), int(y)
-    u, v = x - np.float32(left), y - np.float32(top)
-    right, below = min(left + 1, width - 1), min(top + 1, height - 1)
-    corner[0, 0], corner[0, 1], corner[1, 0], corner[1, 1] = top, left, top, right
-    corner[2, 0], corner[2, 1], corner[3, 0], corner[3, 1] = below, left, below, right
-    weight[0], weight[1] = (_ONE - u) * (_ONE - v), u * (_ONE - v)
-    weight[2], weight[3] = (_ONE - u) * v, u * v
+    return left, top, min(left + 1, width - 1), min(top + 1, height - 1), x - np.float32(left), y - np.float32(top)
 
 
 @compiled
-def blended(picture, c, corner, weight):  # pragma: no cover - compiled
-    """The value there in channel c."""
-    total = _ZERO
-    for k in range(4):
-        total += weight[k] * picture[corner[k, 0], corner[k, 1], c]
-    return total
+def bilinear(a, b, c, d, u, v):  # pragma: no cover - compiled
+    """Between four values: left and right above, left and right below."""
+    above, below = a + u * (b - a), c + u * (d - c)
+    return above + v * (below - above)

@@ -9,7 +9,7 @@ from lipsync.config.schema import CompositeConfig
 from lipsync.core.lips import soft_step
 from lipsync.render.box import STEP
 from lipsync.render.cpu.compiled import compiled
-from lipsync.render.cpu.grid import at_nodes, blended, corners_of, fine, means
+from lipsync.render.cpu.grid import around, at_nodes, bilinear, fine, means
 from lipsync.render.match import GRAIN_LIMIT
 from video.pyramid import half_gaussian, symmetric_filter
 
@@ -60,13 +60,13 @@ def _cubic(t, weights):  # pragma: no cover - compiled
 
 @compiled
 def alpha_at(alpha, at):  # pragma: no cover - compiled
-    """(h,w) bilinear values of (H,W,1) at (h,w,2) positions in pixels, edges repeated."""
+    """(h,w) bilinear values of (H,W) at (h,w,2) positions in pixels, edges repeated."""
     out = np.empty(at.shape[:2], np.float32)
-    corner, weight = np.empty((4, 2), np.int64), np.empty(4, np.float32)
+    height, width = alpha.shape
     for i in range(at.shape[0]):
         for j in range(at.shape[1]):
-            corners_of(alpha, at[i, j, 0] - _HALF, at[i, j, 1] - _HALF, corner, weight)
-            out[i, j] = blended(alpha, 0, corner, weight)
+            x, y, right, below, u, v = around(at[i, j, 0] - _HALF, at[i, j, 1] - _HALF, width, height)
+            out[i, j] = bilinear(alpha[y, x], alpha[y, right], alpha[below, x], alpha[below, right], u, v)
     return out
 
 

@@ -88,7 +88,7 @@ def _draw(
     at, beyond, region = (np.ascontiguousarray(a[zone.nodes]) for a in (fields.at, fields.beyond, mask))
     over = matched(sampled(mouth.rgb[0].numpy(), fine(at, STEP, *here.shape[:2])), here, beyond, region, scale, config)
     over = as_sharp(over, here, fields.drawn[zone.nodes], fields.filmed[zone.nodes], scale, config.sharpness_slack)
-    weights = np.stack([region * alpha_at(_hwc(mouth.alpha), at) * strength, support[zone.nodes]], -1)
+    weights = np.stack([region * alpha_at(mouth.alpha[0, 0].numpy(), at) * strength, support[zone.nodes]], -1)
     weights = fine(weights.astype(np.float32), STEP, *here.shape[:2])
     blended = _hwc(blend(_bchw(here), _bchw(over), _bchw(weights[..., :1])))
     # a blend spreads a little beyond the mask: the wider support fades that out and bounds what changes
