@@ -29,8 +29,7 @@ FOLD = torch.tensor([1, 0.8, 0.5, 0.2, 0, 0, 0, -0.2, -0.5, -0.8, -1])[:, None] 
 
 
 def blend_region(
-    jaw: torch.Tensor,
-    lips: torch.Tensor,
+    polygon: torch.Tensor,
     face: torch.Tensor,
     beyond: torch.Tensor,
     config: CompositeConfig,
@@ -40,9 +39,9 @@ def blend_region(
     The mask is the lower face from under the nose to the jaw line, softened inwards, and 1 on all mouths, the drawn and
     the filmed one, and `lip_margin` around them. The support is 1 wherever the mask is not 0.
 
-    jaw: (B,17,2); lips: (B,M,18,2) of M mouths; face: (B,h,w,2) positions; all face frame; beyond: (B,1,h,w) how far
-    these lie outside all mouths and their margin."""
-    depth = depth_inside(region_polygon(jaw, lips), face)
+    polygon: (B,16,2) of `region_polygon`; face: (B,h,w,2) positions; all face frame; beyond: (B,1,h,w) how far these lie
+    outside all mouths and their margin."""
+    depth = depth_inside(polygon, face)
     mask = torch.maximum(soft_step(depth / config.softness), soft_step(1 - beyond / LIP_EDGE))
     edge = 0.5 * config.softness
     support = torch.maximum(soft_step(1 + depth / edge), soft_step(1 - (beyond - LIP_EDGE) / edge))

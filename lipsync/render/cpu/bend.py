@@ -9,7 +9,7 @@ import numpy as np
 
 from lipsync.config.schema import CompositeConfig
 from lipsync.core.lips import soft_step
-from lipsync.render.box import STEP
+from lipsync.render.box import Box
 from lipsync.render.cpu.fields import Fields
 from lipsync.render.cpu.compiled import compiled
 from lipsync.render.cpu.grid import around, at_nodes, bilinear, fine, means
@@ -26,24 +26,21 @@ class Bent(NamedTuple):
     open: np.ndarray
 
 
-def bend_jaw(
-    under: np.ndarray, fields: Fields, pixel_from_face: np.ndarray, scale: float, config: CompositeConfig
-) -> Bent:
-    """As `lipsync.render.jaw.bend_jaw`. under: (H,W,3) in [0,1]; pixel_from_face: (2,2); scale: pixels per eye
-    distance."""
+def bend_jaw(under: np.ndarray, fields: Fields, pixel_from_face: np.ndarray, box: Box, config: CompositeConfig) -> Bent:
+    """As `lipsync.render.jaw.bend_jaw`. under: (H,W,3) in [0,1]; pixel_from_face: (2,2)."""
     depth, down = fields.depth, fields.down
     sure = (depth - np.maximum(down, 0) > 0.05).astype(np.float32)
-    cells = at_nodes(means(under, STEP), *depth.shape)
+    cells = at_nodes(means(under, box.step), *depth.shape)
     colours = skin_colours(cells, fields.beside * sure)
     other = (skin_likeness(cells, colours) < 0.5) & (sure == 0)
     specks = cv2.boxFilter(other.astype(np.uint8), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
     skin = (specks < 5).astype(np.uint8)
-    free = clearance(skin, max(2, round(config.jaw_clearance * scale / STEP)))
+    free = clearance(skin, max(2, round(config.jaw_clearance * box.scale / box.step)))
     opened = np.maximum(skin, depth > 0).astype(np.float32)
     if not down.any():
         return Bent(under.copy(), opened)
     edge = soft_step(1 + depth / EDGE) * ((down > 0) & (free < 1))
-    planes = fine(np.stack([down * free, down, edge, sure], -1), STEP, *under.shape[:2])
+    planes = fine(np.stack([down * free, down, edge, sure], -1), box.step, *under.shape[:2])
     out = under.copy()
     _bent(under, planes, np.float32(pixel_from_face[:, 1]), colours, out)
     return Bent(out, opened)
@@ -73,5 +70,7 @@ def _bent(under, planes, way, colours, out):  # pragma: no cover - compiled
                         like += part * max(skin, planes[yy, xx, 3])
                     weight = edge * like
                 for c in range(3):
-                    value = bilinear(under[y, x, c], under[y, right, c], under[below, x, c], under[below, right, c], u, v)
+                    value = bilinear(
+                        under[y, x, c], under[y, right, c], under[below, x, c], under[below, right, c], u, v
+                    )
                     out[row, column, c] += weight * (value - out[row, column, c])

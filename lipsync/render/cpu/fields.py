@@ -8,9 +8,11 @@ import numpy as np
 
 from lipsync.config.schema import CompositeConfig
 from lipsync.core.types import MouthSpace
+from lipsync.render.box import Box
 from lipsync.render.cpu.compiled import compiled
 from lipsync.render.jaw import SMOOTH
 from lipsync.render.region import BELOW_NOSE, CHIN, LIP_EDGE, LIPS_STAY, OUTER_LIPS
+from lipsync.render.shapes import Shapes
 
 _ZERO, _ONE, _TWO, _THREE = (np.float32(n) for n in range(4))
 
@@ -31,23 +33,19 @@ class Fields(NamedTuple):
     filmed: np.ndarray
 
 
-def fields_of(
-    shape: tuple[int, int],
-    face_from_node: np.ndarray,
-    jaw: np.ndarray,
-    region: np.ndarray,
-    lips: tuple[np.ndarray, np.ndarray],
-    moved: np.ndarray,
-    to_jaw: np.ndarray,
-    space: MouthSpace,
-    config: CompositeConfig,
-) -> Fields:
-    """At (h,w) nodes. face_from_node: (3,3), of (column, row); jaw: (17,2) where it goes; region: (N,2) the mask's
-    polygon; lips: (18,2) drawn and filmed; moved, to_jaw: (17,2) by how much the jaw and the drawn chin move; all face
-    frame."""
+def fields_of(box: Box, shapes: Shapes, drawn_jaw: np.ndarray, space: MouthSpace, config: CompositeConfig) -> Fields:
+    """At the box's nodes, of one row's shapes. drawn_jaw: (17,2) of the mouth texture, face frame."""
+    jaw, moved, lips, own, region = (
+        a[0].numpy() for a in (shapes.jaw, shapes.moved, shapes.lips, shapes.own_lips, shapes.region)
+    )
+    to_jaw = (jaw - drawn_jaw).clip(-config.jaw_limit, config.jaw_limit)
+    place, step = box.face_from_pixel[0].numpy().astype(np.float64), box.step
+    corner = [[step, 0, float(box.left[0]) + 0.5], [0, step, float(box.top[0]) + 0.5], [0, 0, 1]]
+    place = (place @ corner)[:2].astype(np.float32)
+    shape = (-(-box.height // step) + 1, -(-box.width // step) + 1)
     planes, at = np.empty((8, *shape), np.float32), np.empty((*shape, 2), np.float32)
     polygons, counts = np.zeros((4, len(jaw), 2), np.float32), np.empty(4, np.int64)
-    for k, polygon in enumerate((jaw, lips[0][OUTER_LIPS], lips[1][OUTER_LIPS], region)):
+    for k, polygon in enumerate((jaw, lips[OUTER_LIPS], own[OUTER_LIPS], region)):
         polygons[k, : len(polygon)], counts[k] = polygon, len(polygon)
     numbers = (
         config.lip_margin,
@@ -63,7 +61,6 @@ def fields_of(
         space.top,
     )
     points = np.ascontiguousarray(np.concatenate([jaw[CHIN], moved[CHIN], to_jaw[CHIN]], 1), np.float32)
-    place = np.asarray(face_from_node[:2], np.float32)
     _fill(planes, at, place, polygons, counts, points, np.array(numbers, np.float32))
     depth, down, mask, support, beyond, beside, drawn, filmed = planes
     return Fields(depth, down, at, mask, support, beyond, beside, drawn, filmed)

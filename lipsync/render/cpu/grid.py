@@ -7,17 +7,18 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lipsync.render.box import STEP
 from lipsync.render.cpu.compiled import compiled
 
 _ZERO, _HALF, _ONE, _LEVELS = (np.float32(v) for v in (0, 0.5, 1, 255))
 
 
 class Zone(NamedTuple):
-    """A part of a box. nodes: (rows, columns) of the coarse grid; pixels: of the fine one."""
+    """A part of a box. nodes: (rows, columns) of the coarse grid; pixels: of the fine one; step: pixels between
+    nodes."""
 
     nodes: tuple[slice, slice]
     pixels: tuple[slice, slice]
+    step: int
 
     def cut(self, picture: np.ndarray) -> np.ndarray:
         """The part of a (H,W,C) picture, a copy."""
@@ -26,18 +27,21 @@ class Zone(NamedTuple):
     def fine(self, nodes: np.ndarray) -> np.ndarray:
         """(h,w) at the part's pixels, of coarse values (H,W) of the whole box."""
         y, x = self.pixels
-        return fine(np.ascontiguousarray(nodes[self.nodes])[..., None], STEP, y.stop - y.start, x.stop - x.start)[..., 0]
+        part = np.ascontiguousarray(nodes[self.nodes])[..., None]
+        return fine(part, self.step, y.stop - y.start, x.stop - x.start)[..., 0]
 
 
-def zone_of(values: np.ndarray, shape: tuple[int, ...]) -> Zone | None:
+def zone_of(values: np.ndarray, shape: tuple[int, ...], step: int) -> Zone | None:
     """As `Box.around_zone`: the smallest part that holds all of the coarse (h,w) values above 0; shape: the box's."""
     left, top, width, height = cv2.boundingRect((values > 0).astype(np.uint8))
     if not width:
         return None
     rows = slice(max(0, top - 1), min(top + height + 1, values.shape[0]))
     columns = slice(max(0, left - 1), min(left + width + 1, values.shape[1]))
-    y, x = (slice(s.start * STEP, min((s.stop - 1) * STEP + 1, n)) for s, n in zip((rows, columns), shape, strict=False))
-    return Zone((rows, columns), (y, x))
+    y, x = (
+        slice(s.start * step, min((s.stop - 1) * step + 1, n)) for s, n in zip((rows, columns), shape[:2], strict=True)
+    )
+    return Zone((rows, columns), (y, x), step)
 
 
 def at_nodes(cells: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from lipsync.render.box import Box
 from lipsync.render.cpu.compiled import compiled
 from lipsync.render.cpu.grid import zone_of
 from lipsync.render.sharpness import BLURS, DETAILS, FINEST, LUMA, REBLUR, WIDEST
@@ -16,11 +17,10 @@ _LUMA = np.array([LUMA], np.float32)
 
 
 def as_sharp(
-    over: np.ndarray, frame: np.ndarray, drawn: np.ndarray, filmed: np.ndarray, scale: float, slack: float
+    over: np.ndarray, frame: np.ndarray, drawn: np.ndarray, filmed: np.ndarray, box: Box, slack: float
 ) -> np.ndarray:
-    """As `lipsync.render.sharpness.as_sharp`, written into `over`. over, frame: (H,W,3); drawn, filmed: (h,w) coarse;
-    scale: pixels per eye distance."""
-    ours, theirs = zone_of(drawn, over.shape), zone_of(filmed, over.shape)
+    """As `lipsync.render.sharpness.as_sharp`, written into `over`. over, frame: (H,W,3); drawn, filmed: (h,w) coarse."""
+    ours, theirs = (zone_of(m, over.shape, box.step) for m in (drawn, filmed))
     if ours is None or theirs is None:
         return over
     weight, their_weight = ours.fine(drawn), theirs.fine(filmed)
@@ -29,7 +29,7 @@ def as_sharp(
     for axes in ((1,), (0,), (0, 1)):
         wanted = _sharpness(grey, their_weight, axes)
         luma = cv2.transform(picture, _LUMA)
-        picture = _filtered(picture, _amount(luma, weight, axes, wanted, slack, WIDEST * scale), axes)
+        picture = _filtered(picture, _amount(luma, weight, axes, wanted, slack, WIDEST * box.scale), axes)
     if picture is not here:
         over[ours.pixels] = here + weight[..., None] * (picture - here)
     return over
@@ -59,9 +59,7 @@ def _amount(
 
 
 def _sharpness(grey: np.ndarray, weight: np.ndarray, axes: tuple[int, ...]) -> float:
-    before, after = (
-        sum(_edges(x, weight)[a] for a in axes) for x in (grey, _filtered(grey, REBLUR, axes))
-    )
+    before, after = (sum(_edges(x, weight)[a] for a in axes) for x in (grey, _filtered(grey, REBLUR, axes)))
     return 1 - (after / max(before, 1e-9)) ** 0.5
 
 

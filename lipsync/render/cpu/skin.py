@@ -50,7 +50,10 @@ def likeness(red, green, blue, colours):  # pragma: no cover - compiled
     light -= colours[0, 0]
     wider = _HUE * (_ONE + _SHADOW * max(-light, _ZERO))
     bright = light / max(_THREE * colours[1, 0], _BRIGHTER) if light > 0 else light / _DARKER
-    first, second = (first - colours[0, 1]) / (wider * colours[1, 1]), (second - colours[0, 2]) / (wider * colours[1, 2])
+    first, second = (
+        (first - colours[0, 1]) / (wider * colours[1, 1]),
+        (second - colours[0, 2]) / (wider * colours[1, 2]),
+    )
     square = bright * bright
     x = min(max(_EDGE - _TWO * np.sqrt(square * square + first * first + second * second), _ZERO), _ONE)
     return x * x * (_THREE - _TWO * x)
