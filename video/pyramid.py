@@ -50,17 +50,18 @@ def _let_through_by_opencv(change: torch.Tensor, mask: torch.Tensor, levels: int
     import cv2
 
     pictures = [np.ascontiguousarray(change.permute(1, 2, 0).numpy())]
-    weights = [np.ascontiguousarray(mask[0].numpy())]
+    weights = [cv2.merge([mask[0].numpy()] * len(change))]
     for _ in range(levels):
         if min(pictures[-1].shape[:2]) < 4:
             break
         for layers in (pictures, weights):
             layers.append(cv2.pyrDown(layers[-1], borderType=cv2.BORDER_REPLICATE))
-    out = pictures[-1] * weights[-1][..., None]
+    out = pictures[-1] * weights[-1]
     for k in range(len(pictures) - 2, -1, -1):
         band = pictures[k] - _up_by_opencv(pictures[k + 1], pictures[k].shape[:2])
-        band *= weights[k][..., None]
-        out = band + _up_by_opencv(out, band.shape[:2])
+        band *= weights[k]
+        band += _up_by_opencv(out, band.shape[:2])
+        out = band
     return torch.from_numpy(out).permute(2, 0, 1)
 
 

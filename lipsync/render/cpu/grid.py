@@ -9,7 +9,7 @@ import numpy as np
 
 from lipsync.render.cpu.compiled import compiled
 
-_ZERO, _HALF, _ONE, _LEVELS = (np.float32(v) for v in (0, 0.5, 1, 255))
+_ZERO, _LEVEL = np.float32(0), np.float32(1 / 255)
 
 
 class Zone(NamedTuple):
@@ -52,29 +52,27 @@ def at_nodes(cells: np.ndarray, height: int, width: int) -> np.ndarray:
     return cells[(np.arange(height) * h // height)[:, None], np.arange(width) * w // width]
 
 
-@compiled
-def cut(frame, top, left, height, width):  # pragma: no cover - compiled
+def cut(frame: np.ndarray, left: int, top: int, width: int, height: int) -> np.ndarray:
     """(height,width,3) float32 in [0,1] of the box in a (3,H,W) uint8 frame."""
-    out = np.empty((height, width, 3), np.float32)
-    for y in range(height):
-        for c in range(3):
-            line = frame[c, top + y]
-            for x in range(width):
-                out[y, x, c] = np.float32(line[left + x]) / _LEVELS
-    return out
+    planes = frame[:, top : top + height, left : left + width]
+    return np.multiply(cv2.merge(list(planes)), _LEVEL, dtype=np.float32)
 
 
-@compiled
-def paste(frame, top, left, under, drawn, strength):  # pragma: no cover - compiled
+def paste(frame: np.ndarray, left: int, top: int, under: np.ndarray, drawn: np.ndarray, strength: float) -> None:
     """Writes (h,w,3) pictures in [0,1], `drawn` over `under` as strong as `strength`, into the (3,H,W) uint8 frame."""
     height, width = under.shape[:2]
-    for y in range(height):
-        for c in range(3):
-            line = frame[c, top + y]
-            for x in range(width):
-                a = under[y, x, c]
-                value = (a + strength * (drawn[y, x, c] - a)) * _LEVELS + _HALF
-                line[left + x] = np.uint8(min(max(value, np.float32(0)), _LEVELS))
+    levels = cv2.addWeighted(drawn, 255 * strength, under, 255 * (1 - strength), 0, dtype=cv2.CV_8U)
+    for plane, drawn_plane in zip(frame, cv2.split(levels), strict=True):
+        plane[top : top + height, left : left + width] = drawn_plane
+
+
+@compiled
+def mix(under, over, weight):  # pragma: no cover - compiled
+    """Brings (h,w,C) `under` nearer to `over` by the (h,w) weight."""
+    for y in range(under.shape[0]):
+        for x in range(under.shape[1]):
+            for c in range(under.shape[2]):
+                under[y, x, c] += weight[y, x] * (over[y, x, c] - under[y, x, c])
 
 
 @compiled
@@ -101,20 +99,19 @@ def means(picture, step):  # pragma: no cover - compiled
 def fine(nodes, step, height, width):  # pragma: no cover - compiled
     """(height,width,C) float32, bilinear between (h,w,C) nodes `step` pixels apart."""
     rows, columns, channels = nodes.shape
-    out = np.empty((height, width, channels), np.float32)
-    line = np.empty((columns, channels), np.float32)
+    out, lines = np.empty((height, width, channels), np.float32), np.empty((rows, width, channels), np.float32)
+    for i in range(rows):
+        for x in range(width):
+            j = x // step
+            right, part = min(j + 1, columns - 1), np.float32(x - j * step) / np.float32(step)
+            for c in range(channels):
+                lines[i, x, c] = nodes[i, j, c] + part * (nodes[i, right, c] - nodes[i, j, c])
     for y in range(height):
         i = y // step
-        below, part = min(i + 1, rows - 1), np.float32(y - i * step) / np.float32(step)
-        for j in range(columns):
-            for c in range(channels):
-                line[j, c] = nodes[i, j, c] + part * (nodes[below, j, c] - nodes[i, j, c])
-        for j in range((width + step - 1) // step):
-            right = min(j + 1, columns - 1)
-            for c in range(channels):
-                first, slope = line[j, c], (line[right, c] - line[j, c]) / np.float32(step)
-                for x in range(min(step, width - j * step)):
-                    out[y, j * step + x, c] = first + np.float32(x) * slope
+        part = np.float32(y - i * step) / np.float32(step)
+        here, below, line = lines[i].ravel(), lines[min(i + 1, rows - 1)].ravel(), out[y].ravel()
+        for k in range(len(line)):
+            line[k] = here[k] + part * (below[k] - here[k])
     return out
 
 

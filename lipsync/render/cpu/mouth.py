@@ -91,8 +91,8 @@ def _slow(over: np.ndarray, bent: np.ndarray, weight: np.ndarray, sigma: float, 
     """(h,w,6) coarse: what `over` lacks, and `over`, averaged over Gaussians of `sigma` nodes with the (h,w) weight."""
     level = at_nodes(means(over, step), *weight.shape)
     light = at_nodes(means(bent, step), *weight.shape) - level
-    some = weight[..., None]
-    half = means(np.concatenate([light * some, level * some, some], 2), 2)
+    layers = np.concatenate([light, level, np.ones_like(light[..., :1])], 2)
+    half = means(layers * weight[..., None], 2)
     soft = symmetric_filter(half, half_gaussian(sigma / 2))
     smooth = cv2.resize(soft, weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return smooth[..., :6] / (smooth[..., 6:] + np.float32(1e-3))

@@ -12,7 +12,7 @@ from lipsync.render.blends.base import Join
 from lipsync.render.box import Box
 from lipsync.render.cpu.bend import bend_jaw
 from lipsync.render.cpu.fields import Fields, fields_of
-from lipsync.render.cpu.grid import Zone, cut, fine, paste, zone_of
+from lipsync.render.cpu.grid import Zone, cut, fine, mix, paste, zone_of
 from lipsync.render.cpu.mouth import alpha_at, matched, sampled
 from lipsync.render.cpu.sharpness import as_sharp
 from lipsync.render.overlays import filled
@@ -31,8 +31,8 @@ def draw_over(
 ) -> None:
     """`lipsync.render.composite.composite` of one row, written into its frame (1,3,H,W). graphics: (1,1,h,w) of the
     box."""
-    frame, left, top = frames[0].numpy(), int(box.left[0]), int(box.top[0])
-    filmed = under = cut(frame, top, left, box.height, box.width)
+    frame, place = frames[0].numpy(), (int(box.left[0]), int(box.top[0]))
+    filmed = under = cut(frame, *place, box.width, box.height)
     if graphics is not None:
         under = _hwc(filled(_bchw(filmed), graphics))
     fields = fields_of(box, shapes, mouth.jaw[0].numpy(), space, config)
@@ -42,13 +42,12 @@ def draw_over(
     zone = zone_of(support, result.shape, box.step)
     if zone is not None:
         drawn = _drawn(result, zone, mouth, fields, fields.mask * bent.open, strength, box, config, blend)
-        weight = zone.fine(support * strength)[..., None]
         # a blend spreads a little beyond the mask: the wider support fades that out and bounds what changes
-        result[zone.pixels] += weight * (drawn - result[zone.pixels])
+        mix(result[zone.pixels], drawn, zone.fine(support * strength))
     if graphics is not None:
-        over = _hwc(graphics)
-        result, under = result + over * (filmed - result), under + over * (filmed - under)
-    paste(frame, top, left, under, result, strength.clip(0, 1))
+        for picture in (result, under):
+            mix(picture, filmed, graphics[0, 0].numpy())
+    paste(frame, *place, under, result, float(strength.clip(0, 1)))
 
 
 def _drawn(

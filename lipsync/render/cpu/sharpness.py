@@ -9,7 +9,7 @@ import numpy as np
 
 from lipsync.render.box import Box
 from lipsync.render.cpu.compiled import compiled
-from lipsync.render.cpu.grid import zone_of
+from lipsync.render.cpu.grid import mix, zone_of
 from lipsync.render.sharpness import BLURS, DETAILS, FINEST, LUMA, REBLUR, WIDEST
 from video.pyramid import half_gaussian, symmetric_filter
 
@@ -31,7 +31,7 @@ def as_sharp(
         luma = cv2.transform(picture, _LUMA)
         picture = _filtered(picture, _amount(luma, weight, axes, wanted, slack, WIDEST * box.scale), axes)
     if picture is not here:
-        over[ours.pixels] = here + weight[..., None] * (picture - here)
+        mix(over[ours.pixels], picture, weight)
     return over
 
 
