@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-_TAPS = [6 / 16, 4 / 16, 1 / 16]  # centre, then outwards
+_TAPS = (6 / 16, 4 / 16, 1 / 16)  # centre, then outwards
 
 
 def blend(under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor, levels: int) -> torch.Tensor:
@@ -95,15 +96,16 @@ def blur_along(x: torch.Tensor, sigma: float, dim: int) -> torch.Tensor:
     return _filtered(x, half_gaussian(sigma), stride=1, dims=(dim,)) if sigma > 0 else x
 
 
-def half_gaussian(sigma: float) -> list[float]:
+@functools.lru_cache(256)
+def half_gaussian(sigma: float) -> tuple[float, ...]:
     """The half kernel of a Gaussian of `sigma` pixels, centre first, out to 3 sigma."""
     radius = max(1, round(3 * sigma))
     half = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(radius + 1)]
     total = half[0] + 2 * sum(half[1:])
-    return [tap / total for tap in half]
+    return tuple(tap / total for tap in half)
 
 
-def _filtered(x: torch.Tensor, half: list[float], stride: int, dims: tuple[int, ...] = (2, 3)) -> torch.Tensor:
+def _filtered(x: torch.Tensor, half: tuple[float, ...], stride: int, dims: tuple[int, ...] = (2, 3)) -> torch.Tensor:
     """x filtered by the symmetric kernel half[r]..half[0]..half[r] along `dims` (height and width); edges replicated.
 
     Sums of shifted slices: on a CPU ten times faster than torch's convolution of one channel.
@@ -119,7 +121,7 @@ def _filtered(x: torch.Tensor, half: list[float], stride: int, dims: tuple[int, 
     return x
 
 
-def symmetric_filter(picture: np.ndarray, half: list[float], axes: tuple[int, ...] = (0, 1)) -> np.ndarray:
+def symmetric_filter(picture: np.ndarray, half: tuple[float, ...], axes: tuple[int, ...] = (0, 1)) -> np.ndarray:
     """(h,w) or (h,w,C) float32 filtered as `_filtered` does it, by OpenCV. axes: 0 = along columns, 1 = along rows."""
     import cv2
 

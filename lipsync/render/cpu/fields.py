@@ -53,17 +53,27 @@ def fields_of(box: Box, shapes: Shapes, drawn_jaw: np.ndarray, space: MouthSpace
         config.softness,
         config.jaw_inward,
         config.jaw_reach,
-        1 / (2 * SMOOTH**2),
         LIPS_STAY,
         BELOW_NOSE,
         space.scale,
         space.left,
         space.top,
     )
-    points = np.ascontiguousarray(np.concatenate([jaw[CHIN], moved[CHIN], to_jaw[CHIN]], 1), np.float32)
-    _fill(planes, at, place, polygons, counts, points, np.array(numbers, np.float32))
+    moves = np.column_stack([moved[CHIN, 1], to_jaw[CHIN]])
+    _fill(planes, at, place, polygons, counts, *_shares(jaw[CHIN], place, shape), moves, np.array(numbers, np.float32))
     depth, down, mask, support, beyond, beside, drawn, filmed = planes
     return Fields(depth, down, at, mask, support, beyond, beside, drawn, filmed)
+
+
+def _shares(jaw: np.ndarray, face_from_node: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(P,h) and (P,w) float64 whose products are how much each of P jaw points counts at each node (`jaw.Spread`): a
+    Gaussian of the distance, but for a factor that all points share, has no term of row and column together."""
+    jaw, place = jaw.astype(np.float64), face_from_node.astype(np.float64)
+    across, down, first = (jaw @ place).T / SMOOTH**2
+    middle = [(n - 1) / 2 for n in shape]
+    first = first + down * middle[0] + across * middle[1] - (jaw**2).sum(1) / (2 * SMOOTH**2)
+    rows, columns = (np.arange(n) - m for n, m in zip(shape, middle, strict=True))
+    return np.exp(first[:, None] + down[:, None] * rows), np.exp(across[:, None] * columns)
 
 
 @compiled
@@ -96,12 +106,11 @@ def soft_step(x):  # pragma: no cover - compiled
 
 
 @compiled
-def _fill(planes, at, face, polygons, counts, points, numbers):  # pragma: no cover - compiled
-    margin, lip_edge, softness, inward, reach, narrow, stay, nose, scale, left, top = numbers
+def _fill(planes, at, face, polygons, counts, by_row, by_column, moves, numbers):  # pragma: no cover - compiled
+    margin, lip_edge, softness, inward, reach, stay, nose, scale, left, top = numbers
     rows, columns = planes.shape[1:]
     x, y = np.empty(columns, np.float32), np.empty(columns, np.float32)
-    share = np.empty(len(points), np.float32)
-    off = np.empty((4, columns), np.float32)
+    off, spread = np.empty((4, columns), np.float32), np.empty((4, columns))
     half = softness / _TWO
     for i in range(rows):
         for j in range(columns):
@@ -109,42 +118,27 @@ def _fill(planes, at, face, polygons, counts, points, numbers):  # pragma: no co
             y[j] = face[1, 0] * np.float32(j) + face[1, 1] * np.float32(i) + face[1, 2]
         for p in range(4):
             _inside(polygons[p, : counts[p]], x, y, off[p])
+        spread[:] = 0
+        for p in range(len(moves)):
+            for j in range(columns):
+                weight = by_row[p, i] * by_column[p, j]
+                spread[0, j] += weight
+                for k in range(3):
+                    spread[k + 1, j] += weight * moves[p, k]
         for j in range(columns):
             depth, off_new, off_old, side = off[0, j], -off[1, j], -off[2, j], off[3, j]
             far = depth / inward if depth > _ZERO else depth / reach
             fade = max(_ONE - far * far, _ZERO)
-            down = along_x = along_y = _ZERO
-            if fade > _ZERO:
-                down, along_x, along_y = _spread(points, share, x[j], y[j], narrow)
-                fade *= fade
-                down, along_x, along_y = fade * down, fade * along_x, fade * along_y
+            share = fade * fade / spread[0, j]  # in double precision: the weights' range is wide
             beyond = min(off_new, off_old) - margin
             free = soft_step(off_new / stay)
-            at[i, j, 0] = scale * (x[j] - along_x * free - left)
-            at[i, j, 1] = scale * (y[j] - along_y * free - top)
+            at[i, j, 0] = scale * (x[j] - np.float32(share * spread[2, j]) * free - left)
+            at[i, j, 1] = scale * (y[j] - np.float32(share * spread[3, j]) * free - top)
             planes[0, i, j] = depth
-            planes[1, i, j] = down
+            planes[1, i, j] = share * spread[1, j]
             planes[2, i, j] = max(soft_step(side / softness), soft_step(_ONE - beyond / lip_edge))
             planes[3, i, j] = max(soft_step(_ONE + side / half), soft_step(_ONE - (beyond - lip_edge) / half))
             planes[4, i, j] = beyond
             planes[5, i, j] = _ONE if (beyond > _ZERO) & (y[j] > nose) else _ZERO
             planes[6, i, j] = soft_step(np.float32(1.5) - off_new / (_TWO * margin))
             planes[7, i, j] = soft_step(np.float32(1.5) - off_old / (_TWO * margin))
-
-
-@compiled
-def _spread(points, share, x, y, narrow):  # pragma: no cover - compiled
-    """How far down the skin here goes, and (x, y) of the drawn chin's move: means over the jaw's points."""
-    nearest, total = np.float32(1e12), _ZERO
-    for k in range(len(points)):
-        dx, dy = x - points[k, 0], y - points[k, 1]
-        share[k] = (dx * dx + dy * dy) * narrow
-        nearest = min(nearest, share[k])
-    down = along_x = along_y = _ZERO
-    for k in range(len(points)):
-        weight = np.exp(nearest - share[k])
-        total += weight
-        down += weight * points[k, 3]
-        along_x += weight * points[k, 4]
-        along_y += weight * points[k, 5]
-    return down / total, along_x / total, along_y / total

@@ -25,10 +25,9 @@ class Zone(NamedTuple):
         return np.ascontiguousarray(picture[self.pixels])
 
     def fine(self, nodes: np.ndarray) -> np.ndarray:
-        """(h,w) at the part's pixels, of coarse values (H,W) of the whole box."""
+        """(h,w,C) at the part's pixels, of coarse values (H,W,C) of the whole box."""
         y, x = self.pixels
-        part = np.ascontiguousarray(nodes[self.nodes])[..., None]
-        return fine(part, self.step, y.stop - y.start, x.stop - x.start)[..., 0]
+        return fine(np.ascontiguousarray(nodes[self.nodes]), self.step, y.stop - y.start, x.stop - x.start)
 
 
 def zone_of(values: np.ndarray, shape: tuple[int, ...], step: int) -> Zone | None:
@@ -80,18 +79,20 @@ def means(picture, step):  # pragma: no cover - compiled
     """(ceil(h/step),ceil(w/step),C) means of (h,w,C) float32 over squares of `step`, those at the edges smaller."""
     height, width, channels = picture.shape
     rows, columns = (height + step - 1) // step, (width + step - 1) // step
-    out = np.zeros((rows, columns, channels), np.float32)
+    out, sums = np.zeros((rows, columns, channels), np.float32), np.empty(width * channels, np.float32)
     for i in range(rows):
         end = min((i + 1) * step, height)
+        sums[:] = 0
         for y in range(i * step, end):
-            for j in range(columns):
-                for x in range(j * step, min((j + 1) * step, width)):
-                    for c in range(channels):
-                        out[i, j, c] += picture[y, x, c]
+            line = picture[y].ravel()
+            for k in range(len(line)):
+                sums[k] += line[k]
         for j in range(columns):
-            share = np.float32(1) / np.float32((end - i * step) * (min((j + 1) * step, width) - j * step))
-            for c in range(channels):
-                out[i, j, c] *= share
+            first, last = j * step, min((j + 1) * step, width)
+            share = np.float32(1) / np.float32((end - i * step) * (last - first))
+            for x in range(first, last):
+                for c in range(channels):
+                    out[i, j, c] += share * sums[x * channels + c]
     return out
 
 

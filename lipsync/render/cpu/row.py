@@ -43,7 +43,7 @@ def draw_over(
     if zone is not None:
         drawn = _drawn(result, zone, mouth, fields, fields.mask * bent.open, strength, box, config, blend)
         # a blend spreads a little beyond the mask: the wider support fades that out and bounds what changes
-        mix(result[zone.pixels], drawn, zone.fine(support * strength))
+        mix(result[zone.pixels], drawn, zone.fine((support * strength)[..., None])[..., 0])
     if graphics is not None:
         for picture in (result, under):
             mix(picture, filmed, graphics[0, 0].numpy())

@@ -23,7 +23,7 @@ def as_sharp(
     ours, theirs = (zone_of(m, over.shape, box.step) for m in (drawn, filmed))
     if ours is None or theirs is None:
         return over
-    weight, their_weight = ours.fine(drawn), theirs.fine(filmed)
+    weight, their_weight = (z.fine(m[..., None])[..., 0] for z, m in ((ours, drawn), (theirs, filmed)))
     picture, grey = ours.cut(over), cv2.transform(theirs.cut(frame), _LUMA)
     here = picture
     for axes in ((1,), (0,), (0, 1)):
