@@ -27,7 +27,7 @@ from lipsync.learning.losses import Losses
 from lipsync.render.blends.base import around
 from lipsync.render.blends.learned import MARGIN, BlendNet, seen_small
 from lipsync.render.blends.poisson import membrane
-from lipsync.render.region import blend_region, off_lips
+from lipsync.render.region import blend_region, off_lips, region_polygon
 from lipsync.textures.nets import PatchDiscriminator
 from media.atomic import atomic_write
 from training.distortions import Material
@@ -123,7 +123,7 @@ def _pair(material: Material, rng: np.random.Generator) -> tuple[Tensor, ...]:
     jaw = torch.from_numpy(bank.jaw[rows[1:]]).float()
     both, config = torch.from_numpy(bank.lips[rows]).float()[None], CompositeConfig(softness=rng.uniform(0.06, 0.2))
     beyond = off_lips(both, face).amin(1, keepdim=True) - config.lip_margin
-    mask, _ = blend_region(jaw, both, face, beyond, config)
+    mask, _ = blend_region(region_polygon(jaw, both), face, beyond, config)
     part = around(mask > 0, MARGIN)
     low, high, soft = seen_small(under[part], over[part], mask[part])
     if rng.random() < 0.5:

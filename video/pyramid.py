@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
-_TAPS = [6 / 16, 4 / 16, 1 / 16]  # centre, then outwards
+_TAPS = (6 / 16, 4 / 16, 1 / 16)  # centre, then outwards
 
 
 def blend(under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor, levels: int) -> torch.Tensor:
@@ -23,8 +25,14 @@ def blend(under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor, levels: i
     # Pyramids are linear, so that only the difference needs one: result = under + blended difference, and no difference
     # stays exactly none.
     change = over - under
-    weights = [mask]
-    bands = []
+    if change.device.type == "cpu" and not change.requires_grad:
+        return under + torch.stack([_let_through_by_opencv(*row, levels) for row in zip(change, mask, strict=True)])
+    return under + _let_through(change, mask, levels)
+
+
+def _let_through(change: torch.Tensor, mask: torch.Tensor, levels: int) -> torch.Tensor:
+    """(B,3,H,W) the part of a change that the (B,1,H,W) mask lets through."""
+    weights, bands = [mask], []
     for _ in range(levels):
         if min(change.shape[-2:]) < 4:
             break
@@ -35,7 +43,35 @@ def blend(under: torch.Tensor, over: torch.Tensor, mask: torch.Tensor, levels: i
     out = change * weights[-1]
     for band, weight in zip(reversed(bands), reversed(weights[:-1]), strict=True):
         out = _up(out, (band.shape[-2], band.shape[-1])) + band * weight
-    return under + out
+    return out
+
+
+def _let_through_by_opencv(change: torch.Tensor, mask: torch.Tensor, levels: int) -> torch.Tensor:
+    """`_let_through` of one row, (3,H,W) and (1,H,W), on a CPU."""
+    import cv2
+
+    pictures = [np.ascontiguousarray(change.permute(1, 2, 0).numpy())]
+    weights = [cv2.merge([mask[0].numpy()] * len(change))]
+    for _ in range(levels):
+        if min(pictures[-1].shape[:2]) < 4:
+            break
+        for layers in (pictures, weights):
+            layers.append(cv2.pyrDown(layers[-1], borderType=cv2.BORDER_REPLICATE))
+    out = pictures[-1] * weights[-1]
+    for k in range(len(pictures) - 2, -1, -1):
+        band = pictures[k] - _up_by_opencv(pictures[k + 1], pictures[k].shape[:2])
+        band *= weights[k]
+        band += _up_by_opencv(out, band.shape[:2])
+        out = band
+    return torch.from_numpy(out).permute(2, 0, 1)
+
+
+def _up_by_opencv(picture: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """`_up`; OpenCV mirrors edges, so the outermost pixels are repeated first."""
+    import cv2
+
+    wide = cv2.copyMakeBorder(picture, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    return cv2.pyrUp(wide)[2 : 2 + size[0], 2 : 2 + size[1]]
 
 
 def pull_push(weighted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -52,23 +88,24 @@ def pull_push(weighted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 def gaussian_blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
     """`x` (B,C,H,W) float, blurred by a Gaussian of `sigma` pixels; edges replicated; the same size. sigma 0 returns
     `x`."""
-    return _filtered(x, _gaussian(sigma), stride=1) if sigma > 0 else x
+    return _filtered(x, half_gaussian(sigma), stride=1) if sigma > 0 else x
 
 
 def blur_along(x: torch.Tensor, sigma: float, dim: int) -> torch.Tensor:
     """`gaussian_blur` along height (dim 2) or width (dim 3) alone."""
-    return _filtered(x, _gaussian(sigma), stride=1, dims=(dim,)) if sigma > 0 else x
+    return _filtered(x, half_gaussian(sigma), stride=1, dims=(dim,)) if sigma > 0 else x
 
 
-def _gaussian(sigma: float) -> list[float]:
-    """The half kernel, centre first, out to 3 sigma."""
+@functools.lru_cache(256)
+def half_gaussian(sigma: float) -> tuple[float, ...]:
+    """The half kernel of a Gaussian of `sigma` pixels, centre first, out to 3 sigma."""
     radius = max(1, round(3 * sigma))
     half = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(radius + 1)]
     total = half[0] + 2 * sum(half[1:])
-    return [tap / total for tap in half]
+    return tuple(tap / total for tap in half)
 
 
-def _filtered(x: torch.Tensor, half: list[float], stride: int, dims: tuple[int, ...] = (2, 3)) -> torch.Tensor:
+def _filtered(x: torch.Tensor, half: tuple[float, ...], stride: int, dims: tuple[int, ...] = (2, 3)) -> torch.Tensor:
     """x filtered by the symmetric kernel half[r]..half[0]..half[r] along `dims` (height and width); edges replicated.
 
     Sums of shifted slices: on a CPU ten times faster than torch's convolution of one channel.
@@ -82,6 +119,15 @@ def _filtered(x: torch.Tensor, half: list[float], stride: int, dims: tuple[int, 
         for k in range(1, r + 1):
             x.add_(shifted[r - k] + shifted[r + k], alpha=half[k])
     return x
+
+
+def symmetric_filter(picture: np.ndarray, half: tuple[float, ...], axes: tuple[int, ...] = (0, 1)) -> np.ndarray:
+    """(h,w) or (h,w,C) float32 filtered as `_filtered` does it, by OpenCV. axes: 0 = along columns, 1 = along rows."""
+    import cv2
+
+    full, one = np.array([*half[:0:-1], *half], np.float32), np.ones(1, np.float32)
+    along, down = (full if axis in axes else one for axis in (1, 0))
+    return cv2.sepFilter2D(picture, -1, along, down, borderType=cv2.BORDER_REPLICATE)
 
 
 def _down(x: torch.Tensor) -> torch.Tensor:

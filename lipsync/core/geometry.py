@@ -105,7 +105,9 @@ def warp_frame(rgb: Array, out_from_frame: Array, height: int, width: int) -> Ar
     pad = 2 + 2 * math.ceil(1 / max(float(magnification(out_from_frame)), 1e-3))
     x0, y0 = np.clip(np.floor(corners.min(0)).astype(int) - pad, 0, [rgb.shape[1] - 1, rgb.shape[0] - 1])
     x1, y1 = np.clip(np.ceil(corners.max(0)).astype(int) + pad, [x0 + 1, y0 + 1], [rgb.shape[1], rgb.shape[0]])
-    part = np.ascontiguousarray(rgb[y0:y1, x0:x1])
+    part = rgb[y0:y1, x0:x1]
+    planar = rgb.strides[1] == rgb.itemsize
+    part = cv2.merge(list(part.transpose(2, 0, 1))) if planar else np.ascontiguousarray(part)
     out_from_part = out_from_frame @ np.array([[1, 0, x0], [0, 1, y0], [0, 0, 1.0]])
     shrink = 1 / max(float(magnification(out_from_frame)), 1e-6)
     if shrink > 1.5:

@@ -1,24 +1,28 @@
-"""The part of a frame that is drawn over: a box around the lower face, fine (every pixel) and coarse (every 4th)."""
+"""The part of a frame that is drawn over: a box around the lower face, fine (every pixel) and coarse (every `step`-th,
+4th in most)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from lipsync.config.schema import CompositeConfig
-from lipsync.core.geometry import apply
+from lipsync.core.geometry import apply, magnification
 from lipsync.render.region import CHEEKS
 
-STEP = 4  # pixels between nodes of the coarse grid
+#: Pixels between nodes of the coarse grid, and for how many pixels of eye distance they lie apart once more as far: what
+#: varies slowly over a face needs no more nodes in a larger picture.
+STEP, _STEP_FOR = 4, 128
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
     """Equal pixel boxes around B lower faces. left, top: (B,) int64; face_from_pixel: (B,3,3); scale: pixels per eye
-    distance."""
+    distance; step: pixels between coarse nodes."""
 
     left: torch.Tensor
     top: torch.Tensor
@@ -26,6 +30,7 @@ class Box:
     width: int
     face_from_pixel: torch.Tensor
     scale: float
+    step: int = STEP
 
     @classmethod
     def around(
@@ -33,20 +38,19 @@ class Box:
     ) -> Box:
         """Boxes that hold (B,P,2) jaw points, the cheeks and everything that may change around them, inside a frame of
         (height, width) `size`."""
-        points = apply(pixel_from_face, torch.cat([jaws, CHEEKS.to(jaws).expand(len(jaws), -1, -1)], 1))
-        scale = float(torch.linalg.det(pixel_from_face[:, :2, :2]).abs().sqrt().mean())
+        # numpy's small sums start faster than torch's
+        place, edge = pixel_from_face.cpu().numpy(), jaws.cpu().numpy()
+        points = apply(place, np.concatenate([edge, np.broadcast_to(CHEEKS.numpy(), (len(edge), *CHEEKS.shape))], 1))
+        scale = float(magnification(place).mean())
         margin = scale * (config.jaw_reach + 0.02) + STEP
-        low = (points.amin(1) - margin).floor().long()
-        span = ((points.amax(1) + margin).ceil().long() - low).amax(0)
+        low = np.floor(points.min(1) - margin).astype(np.int64)
+        span = (np.ceil(points.max(1) + margin).astype(np.int64) - low).max(0)
         width, height = min(int(span[0]), size[1]), min(int(span[1]), size[0])
-        return cls(
-            low[:, 0].clamp(0, size[1] - width),
-            low[:, 1].clamp(0, size[0] - height),
-            height,
-            width,
-            torch.linalg.inv(pixel_from_face),
-            scale,
+        left, top = (
+            torch.from_numpy(low[:, k].clip(0, size[1 - k] - n)).to(jaws.device) for k, n in ((0, width), (1, height))
         )
+        step = STEP * max(1, int(scale // _STEP_FOR))
+        return cls(left, top, height, width, torch.linalg.inv(pixel_from_face), scale, step)
 
     def cut(self, frames: torch.Tensor) -> torch.Tensor:
         """(B,3,h,w) float32 in [0,1]."""
@@ -76,7 +80,7 @@ class Box:
 
     def fine(self, coarse: torch.Tensor) -> torch.Tensor:
         """(B,C,height,width) bilinear between the nodes of (B,C,h,w) `coarse`."""
-        size = [(n - 1) * STEP + 1 for n in coarse.shape[2:]]
+        size = [(n - 1) * self.step + 1 for n in coarse.shape[2:]]
         return F.interpolate(coarse, size=size, mode="bilinear", align_corners=True)[:, :, : self.height, : self.width]
 
     def around_zone(self, zone: torch.Tensor) -> Part | None:
@@ -89,9 +93,9 @@ class Box:
         rows, columns = (
             slice(max(0, found[0] - 1), min(found[-1] + 2, n)) for found, n in zip(at, zone.shape[2:], strict=True)
         )
-        y, x = (slice(s.start * STEP, (s.stop - 1) * STEP + 1) for s in (rows, columns))
+        y, x = (slice(s.start * self.step, (s.stop - 1) * self.step + 1) for s in (rows, columns))
         height, width = min(y.stop, self.height) - y.start, min(x.stop, self.width) - x.start
-        inner = Box(self.left + x.start, self.top + y.start, height, width, self.face_from_pixel, self.scale)
+        inner = Box(self.left + x.start, self.top + y.start, height, width, self.face_from_pixel, self.scale, self.step)
         return Part((rows, columns), (y, x), inner)
 
 

@@ -2,8 +2,7 @@
 compositing). Works on the tensor's device, inside a box around the lower face; every pixel outside the blend region
 stays as decoded.
 
-Everything that varies slowly (masks, displacements, colour differences) is computed on a coarse grid of every 4th
-pixel."""
+Everything that varies slowly (masks, displacements, colour differences) is computed on the box's coarse grid."""
 
 from __future__ import annotations
 
@@ -17,18 +16,14 @@ from lipsync.core.texture import MouthTexture
 from lipsync.core.types import MouthSpace
 from lipsync.render.blends.base import Join
 from lipsync.render.blends.registry import get_blend
-from lipsync.render.box import STEP, Box
-from lipsync.render.jaw import Spread, bend_jaw, jaw_move
+from lipsync.render.box import Box
+from lipsync.render.jaw import Spread, bend_jaw
 from lipsync.render.match import matched
 from lipsync.render.overlays import filled, graphics_in
 from lipsync.render.plan import PlannedFaces
-from lipsync.render.region import CHIN, blend_region, depth_inside, off_lips
+from lipsync.render.region import BELOW_NOSE, LIPS_STAY, blend_region, depth_inside, off_lips
+from lipsync.render.shapes import Shapes
 from lipsync.render.sharpness import as_sharp
-
-#: Skin colours are learnt from what lies lower than this (face frame): nostrils are dark.
-BELOW_NOSE = -0.28
-#: Over this much (eye distances) beside the drawn lips the drawn skin begins to go with the jaw.
-LIPS_STAY = 0.2
 
 
 def composite(
@@ -40,53 +35,54 @@ def composite(
     space: MouthSpace,
     config: CompositeConfig,
     blend: Join | None = None,
+    *,
+    compiled: bool | None = None,
 ) -> torch.Tensor:
     """(B,3,H,W) uint8 frames with the mouths in place. frames: (B,3,H,W) uint8; lips: (B,18,2) drawn, face frame;
-    faces: the plan's faces; blend: asked instead of the config's, to measure it.
+    faces: the plan's faces; blend: asked instead of the config's, to measure it; compiled: by `lipsync.render.cpu`, which
+    gives the same within a grey level; None = on a CPU.
 
     Row by row, each in its own box, so that a row is the same in any batch.
     """
     out, blend = frames.clone(), blend or get_blend(config, frames.device)
+    shapes = Shapes.of(lips, faces, rows, config, frames.device)
+    draw_over = _draw_over
+    if frames.device.type == "cpu" if compiled is None else compiled:
+        from lipsync.render.cpu.row import draw_over
     for b, row in enumerate(range(rows.start, rows.stop)):
         if faces.strength[row] > 0:
             here = slice(b, b + 1)
             one = MouthTexture(mouth.rgb[here], mouth.alpha[here], mouth.jaw[here])
-            _draw_over(out[here], one, lips[here], faces, slice(row, row + 1), space, config, blend)
+            box = shapes.row(b).box(frames.shape[2:], config)
+            draw_over(out[here], one, shapes.row(b), box, graphics_in(box, faces, row), space, config, blend)
     return out
 
 
 def _draw_over(
     frames: torch.Tensor,
     mouth: MouthTexture,
-    lips: np.ndarray,
-    faces: PlannedFaces,
-    rows: slice,
+    shapes: Shapes,
+    box: Box,
+    graphics: torch.Tensor | None,
     space: MouthSpace,
     config: CompositeConfig,
     blend: Join,
 ) -> None:
-    """`composite` of one row, written into its frame (1,3,H,W)."""
-    wanted_lips, target_lips, target_jaw, strength, pixel_from_face = (
-        torch.from_numpy(a).to(frames.device).float()
-        for a in (lips, faces.lips[rows], faces.jaw[rows], faces.strength[rows], faces.pixel_from_face[rows])
-    )
-    moved = jaw_move(wanted_lips, target_lips, faces.chin, config)
-    jaw = target_jaw + moved
-    box = Box.around(torch.cat([target_jaw[:, CHIN], jaw[:, CHIN]], 1), pixel_from_face, frames.shape[2:], config)
+    """`composite` of one row, written into its frame (1,3,H,W). graphics: (1,1,h,w) of the box."""
+    jaw = shapes.jaw
     filmed = box.cut(frames)
-    graphics = graphics_in(box, faces, rows.start)
     under = filmed if graphics is None else filled(filmed, graphics)
-    coarse = box.positions(STEP)
-    strength = strength[:, None, None, None]
-    both = torch.stack([wanted_lips, target_lips], 1)
+    coarse = box.positions(box.step)
+    strength = shapes.strength[:, None, None, None]
+    both = torch.stack([shapes.lips, shapes.own_lips], 1)
     off = off_lips(both, coarse)
     beyond = off.amin(1, keepdim=True) - config.lip_margin
-    region = blend_region(jaw, both, coarse, beyond, config)
+    region = blend_region(shapes.region, coarse, beyond, config)
     depth = depth_inside(jaw, coarse)
     spread = Spread.around(jaw, coarse, depth, config)
 
     beside = (beyond > 0) & (coarse[..., 1] > BELOW_NOSE)[:, None]
-    bent = bend_jaw(under, box, spread(moved), depth, beside, config)
+    bent = bend_jaw(under, box, spread(shapes.moved), depth, beside, config)
     # the drawn chin, too, is brought onto the jaw line, the drawn lips stay
     to_jaw = spread((jaw - mouth.jaw).clamp(-config.jaw_limit, config.jaw_limit))
     place = coarse - to_jaw * soft_step(off[:, 0] / LIPS_STAY)[..., None]

@@ -14,7 +14,6 @@ import numpy as np
 from lipsync.core.geometry import apply, warp_frame
 from lipsync.core.lips import INNER_EDGE, opening
 from lipsync.core.types import MouthBank
-from lipsync.render.skin import skin_colours, skin_likeness
 
 #: Thumbnail of the mouth: rows, columns, pixels per eye distance; x from -0.62 to 0.62, y from -0.34 to 0.72.
 ROWS, COLUMNS, _SCALE, _LEFT, _TOP = 68, 79, 64.0, -0.62, -0.34
@@ -215,13 +214,12 @@ def moved_outside(drawn: np.ndarray, under: np.ndarray, jaw: np.ndarray) -> floa
 def _is_skin(drawn: np.ndarray, under: np.ndarray) -> np.ndarray:
     """(68,79) bool: both (68,79,3) thumbnails show the colours that skin has beside the filmed mouth."""
     import cv2
-    import torch
 
-    both = np.stack([cv2.cvtColor(thumb, cv2.COLOR_YCrCb2RGB) for thumb in (drawn, under)])
-    rgb = torch.from_numpy(both).permute(0, 3, 1, 2).float() / 255
-    patches = torch.from_numpy(np.any(_SKIN, axis=0)).float()[None, None]
-    mean, spread = skin_colours(rgb[1:], patches)
-    return (skin_likeness(rgb, mean, spread) > 0.5).all(0)[0].numpy()
+    from lipsync.render.cpu.skin import skin_colours, skin_likeness
+
+    after, before = (cv2.cvtColor(t, cv2.COLOR_YCrCb2RGB).astype(np.float32) / 255 for t in (drawn, under))
+    colours = skin_colours(before, np.any(_SKIN, axis=0).astype(np.float32))
+    return (skin_likeness(after, colours) > 0.5) & (skin_likeness(before, colours) > 0.5)
 
 
 def interior_change(luma: np.ndarray, inside: np.ndarray, gaps: np.ndarray) -> float | None:

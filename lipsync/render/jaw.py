@@ -20,8 +20,8 @@ FOLLOWS = torch.tensor([0, 0, 0, 0, 0.08, 0.25, 0.5, 0.82, 1, 0.82, 0.5, 0.25, 0
 #: A chin that nothing is known about, and the weight of that (squared eye distances of opening seen).
 _USUAL_CHIN, _USUAL_WEIGHT = 0.3, 0.03
 #: The chin's edge is soft over this much (eye distances) where it covers something.
-_EDGE = 0.02
-_SMOOTH = 0.09  # eye distances over which moves of jaw points are averaged
+EDGE = 0.02
+SMOOTH = 0.09  # eye distances over which moves of jaw points are averaged
 
 
 def chin_per_opening(track: FaceTrack, jaw: np.ndarray) -> float:
@@ -63,7 +63,7 @@ class Spread:
     def around(cls, jaw: torch.Tensor, face: torch.Tensor, depth: torch.Tensor, config: CompositeConfig) -> Spread:
         """jaw: (B,17,2); face: (B,h,w,2) nodes; depth: (B,1,h,w) how far inside the jaw line they lie. Nothing farther
         than `jaw_reach` outside or `jaw_inward` inside moves."""
-        near = -torch.cdist(face.flatten(1, 2), jaw[:, CHIN]).square() / (2 * _SMOOTH**2)
+        near = -torch.cdist(face.flatten(1, 2), jaw[:, CHIN]).square() / (2 * SMOOTH**2)
         far = torch.where(depth > 0, depth / config.jaw_inward, -depth / config.jaw_reach)
         fade = (1 - far.square()).clamp_min(0).square()
         return cls(torch.softmax(near, -1) * fade.flatten(1)[..., None], face.shape)
@@ -98,7 +98,7 @@ def bend_jaw(
     the chin and whatever is not skin; where that touches the chin, the chin's edge stays."""
     down = shift[..., 1][:, None]
     sure = depth - down.clamp_min(0) > 0.05
-    skin, *colours = coarse_skin(under, learn & sure, sure)
+    skin, *colours = coarse_skin(under, learn & sure, sure, box.step)
     free = clearance(skin, box, config.jaw_clearance)
     to_pixels = torch.linalg.inv(box.face_from_pixel)[:, :2, :2].transpose(1, 2)
     moves = (shift.flatten(1, 2) @ to_pixels).reshape(shift.shape).permute(0, 3, 1, 2)
@@ -106,7 +106,7 @@ def bend_jaw(
     rgb = torch.where(changed > 0, _moved(under, box, moves * free), under)
     opened = torch.maximum(skin, (depth > 0).float())
 
-    edge = soft_step(1 + depth / _EDGE) * ((down > 0) & (free < 1))
+    edge = soft_step(1 + depth / EDGE) * ((down > 0) & (free < 1))
     chin = box.around_zone(edge)
     if chin is not None:
         # where the chin comes down upon something else, it is drawn over that, without what else was filmed beside it

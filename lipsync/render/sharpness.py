@@ -11,12 +11,12 @@ from lipsync.render.box import Box
 from video.pyramid import blur_along
 
 #: Sigmas of the blurs that are tried, in shares of the widest, and shares of the finest detail that are added instead.
-_BLURS = (0.0, 0.15, 0.25, 0.38, 0.55, 0.75, 1.0)
+BLURS = (0.0, 0.15, 0.25, 0.38, 0.55, 0.75, 1.0)
 #: The widest blur, eye distances: a head that crosses half of the picture in a second.
-_WIDEST = 0.014
-_DETAILS = (0.0, -0.4, -0.8, -1.3)
-_REBLUR, _FINEST = 1.5, 1.0  # pixels
-_LUMA = (0.299, 0.587, 0.114)
+WIDEST = 0.014
+DETAILS = (0.0, -0.4, -0.8, -1.3)
+REBLUR, FINEST = 1.5, 1.0  # pixels
+LUMA = (0.299, 0.587, 0.114)
 
 
 def as_sharp(
@@ -34,7 +34,7 @@ def as_sharp(
     picture, grey = over[..., *ours.pixels], _grey(frame[..., *theirs.pixels])
     for axes in ((3,), (2,), (2, 3)):
         wanted = _sharpness(grey, their_weight, axes)
-        picture = _filtered(picture, _amount(_grey(picture), weight, axes, wanted, slack, _WIDEST * box.scale), axes)
+        picture = _filtered(picture, _amount(_grey(picture), weight, axes, wanted, slack, WIDEST * box.scale), axes)
     out = over.clone()
     out[..., *ours.pixels] = torch.lerp(over[..., *ours.pixels], picture, weight)
     return out
@@ -48,8 +48,8 @@ def _amount(
     now = _sharpness(grey, weight, axes)
     if abs(now - wanted) <= slack * wanted:
         return 0.0
-    blurs = tuple(widest * share for share in _BLURS)
-    tried, level = (blurs, wanted * (1 + slack)) if now > wanted else (_DETAILS, wanted * (1 - slack))
+    blurs = tuple(widest * share for share in BLURS)
+    tried, level = (blurs, wanted * (1 + slack)) if now > wanted else (DETAILS, wanted * (1 - slack))
     before = now
     for last, amount in pairwise(tried):
         found = _sharpness(_filtered(grey, amount, axes), weight, axes)
@@ -61,7 +61,7 @@ def _amount(
 
 def _sharpness(grey: torch.Tensor, weight: torch.Tensor, axes: tuple[int, ...]) -> float:
     """Of (1,1,h,w) along the axes: the share of the gradients that a further blur takes."""
-    soft = _filtered(grey, _REBLUR, axes)
+    soft = _filtered(grey, REBLUR, axes)
     inner = [weight.narrow(d, 1, weight.shape[d] - 1) for d in axes]
     before, after = (
         torch.stack([(w * x.diff(dim=d).square()).sum() for w, d in zip(inner, axes, strict=True)]).sum()
@@ -75,9 +75,9 @@ def _filtered(rgb: torch.Tensor, amount: float, axes: tuple[int, ...]) -> torch.
         return rgb
     soft = rgb
     for dim in axes:
-        soft = blur_along(soft, amount if amount > 0 else _FINEST, dim)
+        soft = blur_along(soft, amount if amount > 0 else FINEST, dim)
     return soft if amount > 0 else rgb - amount * (rgb - soft)
 
 
 def _grey(rgb: torch.Tensor) -> torch.Tensor:
-    return (rgb * rgb.new_tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
+    return (rgb * rgb.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)

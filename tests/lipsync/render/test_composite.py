@@ -10,7 +10,7 @@ from lipsync.core.texture import MouthTexture
 from lipsync.render.composite import composite
 from lipsync.render.overlays import without_graphics
 from lipsync.render.plan import PlannedFaces, fade
-from lipsync.render.region import blend_region, depth_inside, off_lips
+from lipsync.render.region import blend_region, depth_inside, off_lips, region_polygon
 from tests.support.drawn import drawn_subject, lips_open
 
 CONFIG = CompositeConfig()
@@ -98,7 +98,7 @@ def region_of(lips, filmed):
     face, both = torch.stack([x, y], -1)[None], torch.from_numpy(np.stack([lips, filmed]))[None]
     jaw = torch.from_numpy(drawn_subject(np.zeros(1)).bank.jaw)
     beyond = off_lips(both, face).amin(1, keepdim=True) - CONFIG.lip_margin
-    mask, support = blend_region(jaw, both, face, beyond, CONFIG)
+    mask, support = blend_region(region_polygon(jaw, both), face, beyond, CONFIG)
     return mask[0, 0], support[0, 0], face[0]
 
 
