@@ -21,6 +21,7 @@ import torch
 from media import MediaError
 from video.clock import FrameBatch
 from video.colour import Converter
+from video.flow import half_step
 from video.prefetch import ahead
 from video.probe import VideoStream, decode, open_video, picture_track
 
@@ -42,21 +43,22 @@ def read_rows(
     stream: VideoStream,
     source: np.ndarray,
     batch: int = 8,
-    also_next: np.ndarray | None = None,
+    half: np.ndarray | None = None,
     pictures: bool = False,
-) -> Iterator[tuple[slice, FrameBatch, torch.Tensor | None]]:
-    """Frames in a planned order: (rows, frames with index == source[rows], following frames).
+) -> Iterator[tuple[slice, FrameBatch, torch.Tensor]]:
+    """Frames in a planned order: (rows, frames with index == source[rows], what the rows show).
 
-    source: (N,) int64 frame numbers, any order; cheap where they stay, step or skip a little. The following frames are
-    a (B,3,H,W) uint8 tensor holding frame source + 1 (the last frame again at the end) where also_next is set and zeros
-    elsewhere; None where no row of the batch asks. pictures: the batches hold the decoded frames, too. Decoded ahead in
-    a thread with a short queue; closing the iterator ends the thread. Raises MediaError."""
+    source: (N,) int64 frame numbers, any order; cheap where they stay, step or skip a little. Rows show (B,3,H,W)
+    uint8: their frame, or where `half`, (N,) bool, is set the picture half way to the next one (to itself at the end),
+    drawn by optical flow; the same tensor as the frames' where no row of the batch is such. pictures: the batches hold
+    the decoded frames, too. All this is done ahead in a thread with a short queue; closing the iterator ends the
+    thread. Raises MediaError."""
     source = np.asarray(source, np.int64)
-    wanted = np.zeros(len(source), bool) if also_next is None else np.asarray(also_next, bool)
+    wanted = np.zeros(len(source), bool) if half is None else np.asarray(half, bool)
     if len(source) and not (source.min() >= 0 and source.max() < len(stream)):
         raise ValueError(f"read_rows: frames {source.min()}..{source.max()} asked of a video of {len(stream)}")
     if batch < 1 or wanted.shape != source.shape:
-        raise ValueError(f"read_rows: batch {batch}, source {source.shape}, also_next {wanted.shape}")
+        raise ValueError(f"read_rows: batch {batch}, source {source.shape}, half {wanted.shape}")
     depth = 1 if batch * stream.width * stream.height > _MUCH else 2
     yield from ahead(_batches(stream, source, batch, wanted, pictures), depth)
 
@@ -67,21 +69,24 @@ def decoded_pictures(stream: VideoStream) -> Iterator[av.VideoFrame]:
         yield from decode(container, picture_track(container, stream.path, stream.limits))
 
 
-def _batches(stream: VideoStream, source: np.ndarray, batch: int, wanted: np.ndarray, pictures: bool) -> Generator[Any]:
+def _batches(stream: VideoStream, source: np.ndarray, batch: int, half: np.ndarray, pictures: bool) -> Generator[Any]:
+    last = len(stream) - 1
     with _Reel(stream) as reel:
         for begin in range(0, len(source), batch):
             rows = slice(begin, min(begin + batch, len(source)))
             shape = (rows.stop - begin, 3, stream.height, stream.width)
             rgb = torch.empty(shape, dtype=torch.uint8)
-            following = torch.zeros(shape, dtype=torch.uint8) if wanted[rows].any() else None
-            shown = []
-            for k, row in enumerate(range(rows.start, rows.stop)):
-                picture = reel.copy(int(source[row]), rgb[k])
+            decoded, between = [], {}
+            for k, i in enumerate(source[rows].tolist()):
+                picture = reel.copy(i, rgb[k])
                 if pictures:
-                    shown.append(picture)
-                if following is not None and wanted[row]:
-                    reel.copy(min(int(source[row]) + 1, len(stream) - 1), following[k])
-            yield rows, FrameBatch(rgb, source[rows].copy(), tuple(shown)), following
+                    decoded.append(picture)
+                if half[rows.start + k] and i < last:
+                    following = torch.empty(shape[1:], dtype=torch.uint8)
+                    reel.copy(i + 1, following)
+                    between[k] = torch.from_numpy(half_step(rgb[k].numpy(), following.numpy()))
+            shown = torch.stack([between.get(k, frame) for k, frame in enumerate(rgb)]) if between else rgb
+            yield rows, FrameBatch(rgb, source[rows].copy(), tuple(decoded)), shown
 
 
 class _Reel:

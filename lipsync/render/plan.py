@@ -20,7 +20,6 @@ from lipsync.render.doubt import known_mouths, softened
 from lipsync.render.jaw import chin_per_opening
 from lipsync.render.retime import Timing, played, retime
 from video.clock import FrameBatch, FrameClock
-from video.flow import half_step
 from video.probe import VideoStream
 from video.read import read_rows
 
@@ -113,18 +112,11 @@ def fade(render: np.ndarray, seeks: np.ndarray, rows: int) -> np.ndarray:
 def frames_along(
     stream: VideoStream, plan: DubPlan, batch: int, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[slice, torch.Tensor, FrameBatch]]:
-    """(rows, (B,3,H,W) uint8 frames, the frames of the target as decoded) along rows start..stop-1 of the plan;
-    half-steps are drawn by optical flow."""
+    """(rows, (B,3,H,W) uint8 frames and half-steps, the target's frames as decoded) along rows start..stop-1 of the
+    plan; decoded and drawn ahead in a thread."""
     part_of_plan = slice(start, stop)
-    for part, frames, following in read_rows(stream, plan.source[part_of_plan], batch, plan.half[part_of_plan], True):
-        rows = slice(part.start + start, part.stop + start)
-        rgb = frames.rgb
-        if following is not None:
-            rgb = rgb.clone()
-            for b in np.flatnonzero(plan.half[rows]):
-                between = half_step(rgb[b].permute(1, 2, 0).numpy(), following[b].permute(1, 2, 0).numpy())
-                rgb[b] = torch.from_numpy(between).permute(2, 0, 1)
-        yield rows, rgb, frames
+    for part, frames, shown in read_rows(stream, plan.source[part_of_plan], batch, plan.half[part_of_plan], True):
+        yield slice(part.start + start, part.stop + start), shown, frames
 
 
 def build_query(

@@ -99,6 +99,14 @@ def test_flow_and_half_step_of_a_known_shift(texture, dx, dy):
     assert np.array_equal(chw, half_step(a, b).transpose(2, 0, 1))
 
 
+def test_the_half_step_of_a_large_picture_is_that_of_its_small_one_as_sharp(texture):
+    a, b = moved(texture, 0, 0), moved(texture, 6, 4)
+    large = [cv2.resize(picture, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC) for picture in (a, b)]
+    wanted = cv2.resize(moved(texture, 3, 2), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    assert max(wanted.shape) > 960, "else its flow is found at full size"
+    assert np.abs(half_step(*large).astype(int) - wanted)[96:-96, 96:-96].max() <= 3
+
+
 def test_half_step_of_small_and_equal_pictures(texture):
     small = texture[:20, :24]
     assert np.array_equal(half_step(small, small.copy()), small)
