@@ -105,3 +105,18 @@ def shared_cache(tmp_path_factory):
     from lipsync.store.cache import Cache
 
     return Cache(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def gpu():
+    """A GPU for a test marked `gpu`: the machine's, or a pretended one (tests.support.pretend_gpu). Yields a Counter of
+    lines (file:line) that waited for the pretended one; None where the GPU is real."""
+    import torch
+
+    from tests.support.pretend_gpu import pretend_gpu
+
+    if torch.cuda.is_available():
+        yield None
+        return
+    with pretend_gpu() as waits:
+        yield waits

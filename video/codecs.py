@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+import av
+import av.error
 
 #: The codecs' own names -> the encoder of FFmpeg that is meant.
 ALIASES = {
@@ -15,6 +21,8 @@ PRESETS = {
     "ultrafast": 8, "superfast": 8, "veryfast": 8, "faster": 7, "fast": 6, "medium": 5, "slow": 4, "slower": 3,
     "veryslow": 2, "placebo": 1,
 }  # fmt: skip
+#: Encoders of NVIDIA's hardware, and those for the CPU that write the same where it does not work.
+IN_HARDWARE = {"h264_nvenc": "libx264", "hevc_nvenc": "libx265"}
 NAMED_PRESETS, NUMBERED_PRESETS = ("libx264", "libx265"), ("libsvtav1",)
 _MOST_AV1 = 8
 _MOST_CRF = {"libx264": 51, "libx265": 51}
@@ -25,6 +33,13 @@ def encoder_of(codec: str, suffix: str) -> str:
     if codec == "auto":
         return "libvpx-vp9" if suffix.lower() == ".webm" else "libx264"
     return ALIASES.get(codec.lower(), codec)
+
+
+def usable_encoder(encoder: str) -> tuple[str, str]:
+    """The encoder, and an empty note; in place of one whose hardware does not work here that for the CPU, and why."""
+    if encoder not in IN_HARDWARE or encoder not in av.codecs_available or not (why := does_not_work(encoder)):
+        return encoder, ""
+    return IN_HARDWARE[encoder], f"written by {IN_HARDWARE[encoder]}: {encoder} does not work here ({why})"
 
 
 def unknown_codec(codec: str, available: list[str]) -> str:
@@ -66,3 +81,16 @@ def failed(encoder: str, size: tuple[int, int], suffix: str, reason: str, others
         f"write.codec: {encoder} at {size[0]}x{size[1]} fails in a {suffix} file ({reason}). "
         f"Choose one of: {', '.join(others)}; or end the output in .mp4 or .mkv."
     )
+
+
+@cache
+def does_not_work(encoder: str) -> str:
+    """Why this encoder encodes nothing here (no such hardware, no driver), in FFmpeg's words; empty = it works. Tried
+    once with a small picture."""
+    try:
+        context: Any = av.CodecContext.create(encoder, "w")
+        context.width, context.height, context.pix_fmt = 256, 256, "yuv420p"
+        context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
+        return "" if [*context.encode(av.VideoFrame(256, 256, "yuv420p")), *context.encode(None)] else "no packet"
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        return getattr(error, "strerror", None) or str(error)

@@ -25,7 +25,7 @@ from media.container import InputLimits
 from media.sound import Sound
 from video.carry import QUICKTIME, Carried, Carry, name_speech
 from video.clock import FrameBatch, FrameClock
-from video.codecs import encoder_of, failed, preset_options, unknown_codec, wrong_setting
+from video.codecs import encoder_of, failed, preset_options, unknown_codec, usable_encoder, wrong_setting
 from video.colour import FULL, LIMITED, RGB, ColourTags, Converter
 from video.extras import own_tags
 from video.formats import best_format, format_notes, keeps_turned, picture_options, writable_formats
@@ -113,12 +113,13 @@ class VideoWriter:
         self.width, self.height, self.clock = width, height, clock
         self.todo = [slice(0, len(clock))]  #: the rows that are to be written, in order
         self._facts: WrittenVideo | None = None
-        self._codec, self._crf, self._preset = encoder_of(codec, self.path.suffix), crf, preset
+        self._codec, unusable = usable_encoder(encoder_of(codec, self.path.suffix))
+        self._crf, self._preset = crf, preset
         self._colour = colour.resolved(width, height)
         self._sound = Path(speech) if isinstance(speech, str) else speech
         self._audio_end_s, self._metadata, self._aspect = audio_end_s, dict(metadata or {}), sample_aspect
         self._rate = (rate or clock.rate).limit_denominator(1001)
-        self._limits, self._notes, self._details = limits, list(notes), list[str]()
+        self._limits, self._notes, self._details = limits, [*notes, *filter(None, [unusable])], list[str]()
         self._carry, self._language = carry, language
         self._like, self._wanted_format = like, pix_fmt
         self._turned = keeps_turned(like, self.path.suffix.lower())

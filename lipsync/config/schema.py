@@ -231,7 +231,9 @@ class WriteConfig:
 
     codec: str = Field(
         default="auto",
-        description='"h264", "hevc", "vp9", "av1", "prores", "ffv1", or an FFmpeg encoder; "auto" = h264, in WebM vp9',
+        description='"h264", "hevc", "vp9", "av1", "prores", "ffv1", or an FFmpeg encoder, such as h264_nvenc or '
+        "hevc_nvenc of NVIDIA's hardware (where there is none: h264 or hevc, with a note); "
+        '"auto" = h264, in WebM vp9',
     )
     pix_fmt: str = Field(
         default="",

@@ -6,7 +6,7 @@ other."""
 from __future__ import annotations
 
 import functools
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
@@ -16,6 +16,7 @@ from torch import nn
 from lipsync.core.errors import LipsyncError
 
 Net = TypeVar("Net", bound=nn.Module)
+T = TypeVar("T")
 
 #: Threads that torch had before the outermost `one_thread`; 0 outside.
 _before = 0
@@ -67,6 +68,39 @@ def pick_device(name: str) -> torch.device:
             f"There is no device {name} here ({torch.cuda.device_count()} CUDA devices). Use --device cpu or auto."
         )
     return device
+
+
+class FittingRows:
+    """Work on rows, at most so many at once as the device's memory holds: where it runs out, the same rows are done
+    again in halves, and later ones no longer try more."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def each(self, n: int, work: Callable[[slice], T]) -> list[T]:
+        """What `work` makes of the parts of n rows, in order. LipsyncError: the memory does not even hold one row."""
+        done: list[T] = []
+        start = 0
+        while start < n:
+            part = slice(start, min(n, start + self.most))
+            try:
+                done.append(work(part))
+            except torch.OutOfMemoryError:
+                ran_out = True  # what the failed work holds goes with the exception, below
+            else:
+                ran_out, start = False, part.stop
+            if ran_out:
+                self._halve(part.stop - part.start)
+        return done
+
+    def _halve(self, rows: int) -> None:
+        if rows == 1:
+            raise LipsyncError(
+                "The GPU's memory does not hold the drawing of one frame. End other programs that use it, or add "
+                "--device cpu."
+            )
+        torch.cuda.empty_cache()
+        self.most = rows // 2
 
 
 def channels_last(net: Net) -> Net:

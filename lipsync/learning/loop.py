@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lipsync.core.errors import LipsyncError
 from lipsync.core.objective import Objective
 from lipsync.learning.distributed import Ranks
 from lipsync.store.cache import save_tensors
@@ -47,6 +48,7 @@ def train(
     keep_every_s: float = 10.0,
     patience: int = 0,
     ranks: Ranks | None = None,
+    smaller: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
     """Trains the objectives' networks for `steps`; they end with their averaged weights from where `evaluate` found
     them best. Losses are called with the step.
@@ -55,15 +57,21 @@ def train(
     weights in place, at the steps chosen by `evaluate_at` and at the last; patience: stop after so many evaluations
     without a better one (0 = never); keep: file for resuming: if it holds the same run, that is continued; a finished
     one is not run again; ranks: this process is one of several that call this with the same objectives and generators
-    of their own: they learn together, the first one evaluates, reports and saves."""
+    of their own: they learn together, the first one evaluates, reports and saves; smaller: called where the GPU's
+    memory runs out: True = the losses take less from now on, and the step is done again. LipsyncError: they cannot."""
     state = _State(objectives, generator, ranks)
     if keep is not None and keep.exists():
         state.resume(keep, steps)
     saved_s = time.monotonic()
     while state.step < steps and not 0 < patience <= state.worse:
         state.step += 1
-        for learner in state.learners:
-            state.losses.append(learner.step(state.step, ranks))
+        while (losses := _losses_that_fit(state)) is None:
+            if ranks is not None or not smaller():
+                raise LipsyncError(
+                    "The GPU's memory does not hold one step of this training. Lower the method's width or channels, "
+                    "end other programs that use the GPU, or add --device cpu."
+                )
+        state.losses += losses
         state.average()
         if evaluate_at(state.step) or state.step == steps:
             state.evaluate(evaluate)
@@ -76,6 +84,18 @@ def train(
     if keep is not None:
         state.save(keep, steps)
     return state.outcome
+
+
+def _losses_that_fit(state: _State) -> list[float] | None:
+    """One step of every learner; None where the device's memory ran out, and what was in the way is gone."""
+    try:
+        return [learner.step(state.step, state.ranks) for learner in state.learners]
+    except torch.OutOfMemoryError:
+        pass
+    for learner in state.learners:
+        learner.optimiser.zero_grad()
+    torch.cuda.empty_cache()
+    return None
 
 
 class _Learner:

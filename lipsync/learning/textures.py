@@ -162,7 +162,10 @@ def train_texture(
         hook(f"texture {method.name}", step, steps)
 
     due = lambda step: step % every == 0  # noqa: E731  the loop's argument, short
-    result = loop.train(objectives, steps, generator, evaluate, due, report, keep, patience=_PATIENCE, ranks=ranks)
+    result = loop.train(
+        objectives, steps, generator, evaluate, due, report, keep, patience=_PATIENCE, ranks=ranks,
+        smaller=batches.halve,
+    )  # fmt: skip
     method.nets.eval()
     method.report = _report(method, result, batches, losses, ranks) | {"seconds": round(time.monotonic() - start, 1)}
     return method.report
@@ -196,6 +199,7 @@ def _report(
         "held_out": len(examples.held),
         "left_out_as_blurred": examples.n_blurred,
         "parameters": method.n_parameters,
+        "batch": batches.size,
         "precision": str(batches.precision).removeprefix("torch."),
         "perceptual": losses.perceptual_name,
         "device": examples.device.type,
@@ -217,7 +221,7 @@ class _Batches:
 
     def __init__(self, method: TrainableTexture, examples: Examples, precision: torch.dtype) -> None:
         self.method, self.examples, self.precision = method, examples, precision
-        self.step, self.batch = 0, None
+        self.step, self.batch, self.size = 0, None, method.config.batch
         self.last: dict[str, float] = {}
 
     def objective(self, objective: Objective[TextureBatch]) -> Objective[int]:
@@ -226,10 +230,17 @@ class _Batches:
         loss = partial(self._loss, objective)
         return Objective(objective.name, net, loss, objective.rate, objective.betas, objective.clip)
 
+    def halve(self) -> bool:
+        """Smaller batches from now on; False where they cannot be."""
+        run = self.method.config.run
+        if self.size < 2 * run:
+            return False
+        self.batch, self.size = None, self.size // (2 * run) * run
+        return True
+
     def _loss(self, objective: Objective[TextureBatch], step: int) -> Terms:
         if self.batch is None or step != self.step:
-            config = self.method.config
-            self.step, self.batch = step, self.examples.draw(config.batch, config.run)
+            self.step, self.batch = step, self.examples.draw(self.size, self.method.config.run)
         with torch.autocast(self.examples.device.type, self.precision, enabled=self.precision != torch.float32):
             terms = objective.loss(self.batch)
         self.last |= {name: float(value.detach()) for name, value in terms.items()}

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from lipsync.config.schema import DubConfig
+from lipsync.core.runtime import FittingRows
 from lipsync.core.texture import MouthTexture, TextureMethod, TextureQuery
 from lipsync.core.types import DubPlan, MouthSpace, TargetAnalysis, TeethReference
 from lipsync.render.blends.base import Join
@@ -82,18 +83,37 @@ def render(
     blend: Join | None = None,
 ) -> Iterator[tuple[slice, torch.Tensor, FrameBatch]]:
     """(rows, (B,3,H,W) uint8 frames with everybody's mouth in place, the target's frames beneath) of the rows `todo`
-    (None = all), in order. Any range of rows is the same drawn alone. blend: asked instead of the config's, to measure
-    it."""
+    (None = all), in order; frames are handed out on the CPU, drawn on `device`. Any range of rows is the same drawn
+    alone. blend: asked instead of the config's, to measure it."""
     plan, stream = roles[0].plan, roles[0].scene.stream
+    fitting = FittingRows(config.batch)
     for part in [slice(0, len(plan))] if todo is None else todo:
         for rows, frames, beneath in frames_along(stream, plan, config.batch, part.start, part.stop):
-            frames = frames.to(device)
             for one in roles:
-                if not one.scene.faces.strength[rows].any():
-                    continue
-                mouth, lips = one.draw(rows, frames)
-                drawn = composite(frames, mouth, lips, one.scene.faces, rows, one.scene.space, config.composite, blend)
-                if one.watch is not None:
-                    one.watch(rows, frames, drawn)
-                frames = drawn
+                if one.scene.faces.strength[rows].any():
+                    frames = _with_mouth(one, rows, frames, config, device, fitting, blend)
             yield rows, frames, beneath
+
+
+def _with_mouth(
+    one: Role,
+    rows: slice,
+    frames: torch.Tensor,
+    config: DubConfig,
+    device: torch.device,
+    fitting: FittingRows,
+    blend: Join | None,
+) -> torch.Tensor:
+    """(B,3,H,W) uint8 frames, on the CPU as the given ones, with one person's mouth in place. To the device and back
+    goes each frame once, in as large parts as fit it."""
+
+    def draw(part: slice) -> torch.Tensor:
+        there, own = frames[part].to(device), slice(rows.start + part.start, rows.start + part.stop)
+        mouth, lips = one.draw(own, there)
+        return composite(there, mouth, lips, one.scene.faces, own, one.scene.space, config.composite, blend).cpu()
+
+    drawn = fitting.each(len(frames), draw)
+    whole = drawn[0] if len(drawn) == 1 else torch.cat(drawn)
+    if one.watch is not None:
+        one.watch(rows, frames, whole)
+    return whole

@@ -9,6 +9,7 @@ import pytest
 
 from media import MediaError
 from tests.support.video_clips import click_file, number_of, pictures, read
+from video import codecs
 from video.clock import FrameClock
 from video.codecs import ALIASES, encoder_of
 from video.ranges import RangedWriter
@@ -85,3 +86,20 @@ def test_the_sentence_names_the_option_at_fault(tmp_path, name, options, words):
 def test_the_sentence_names_the_real_size(tmp_path):
     with pytest.raises(MediaError, match=r"write\.codec: libx265 at 12x8 fails in a .mp4 file \("):
         write(tmp_path / "o.mp4", size=(8, 12), codec="hevc")
+
+
+@pytest.mark.parametrize("codec,written", [("h264_nvenc", "h264"), ("hevc_nvenc", "hevc")])
+def test_without_its_hardware_an_encoder_is_replaced_with_a_note(tmp_path, codec, written, monkeypatch):
+    if codec not in available_encoders():
+        pytest.skip(f"this FFmpeg has no {codec}")
+    monkeypatch.setattr(codecs, "does_not_work", lambda encoder: "no such device")
+    facts = write(tmp_path / "o.mp4", codec=codec, size=(144, 256))
+    assert kinds(tmp_path / "o.mp4")[0][0] == written
+    assert f"{codec} does not work here (no such device)" in " ".join(facts.notes)
+    facts = write(tmp_path / "r.mp4", codec=codec, size=(144, 256), rows=4)
+    assert kinds(tmp_path / "r.mp4")[0][0] == written and codec in " ".join(facts.notes)
+
+
+def test_an_encoder_that_works_is_known_to():
+    assert codecs.does_not_work("libx264") == "" and codecs.usable_encoder("libx264") == ("libx264", "")
+    assert codecs.does_not_work("none_such")

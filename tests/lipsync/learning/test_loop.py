@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from lipsync.core.errors import LipsyncError
 from lipsync.core.objective import Objective
 from lipsync.learning.loop import train
 
@@ -132,3 +133,27 @@ def test_from_a_damaged_state_it_starts_afresh(tmp_path, damage):
 def test_a_state_that_cannot_be_kept_does_not_stop_the_training(tmp_path):
     keep = tmp_path / "gone" / "run"  # another process finished the same training, and removed the folder
     assert run(keep)[1].curve == run()[1].curve and not keep.parent.exists()
+
+
+def test_where_memory_runs_out_the_step_is_done_again_with_less():
+    net = nn.Linear(1, 1)
+    held, sizes, steps = [5], [], []
+
+    def loss(step):
+        sizes.append(held[0])
+        steps.append(step)
+        if held[0] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return {"all": net(torch.ones(held[0], 1)).square().mean()}
+
+    def smaller():
+        held[0] //= 2
+        return held[0] > 0
+
+    judged = train(
+        [Objective("net", net, loss)], 3, torch.Generator(), lambda: 0.0, lambda step: False, smaller=smaller
+    )
+    assert sizes == [5, 2, 2, 2] and steps == [1, 1, 2, 3] and judged.curve[-1][0] == 3
+    held[0] = 5
+    with pytest.raises(LipsyncError, match="memory"):
+        train([Objective("net", net, loss)], 1, torch.Generator(), lambda: 0.0, lambda step: False)
