@@ -145,8 +145,9 @@ class Carried:
         carry, suffix = self._carry, self._suffix
         if track.kind not in ("audio", "subtitle"):
             return None
-        taken, delay_s = is_taken(carry.extras.path, carry.limits, track, self._output.format.name)
-        span = Span(carry.first_s, carry.end_s, -PREROLL_S if suffix in QUICKTIME else -delay_s)
+        form = self._output.format.name
+        taken, delay_s = is_taken(carry.extras.path, carry.limits, track, form, carry.first_s)
+        span = Span(carry.first_s, carry.end_s, -PREROLL_S if suffix in QUICKTIME or not taken else -delay_s)
         if taken:
             out = self._output.add_stream_from_template(stream, opaque=True)
             return Feed(out, span, lambda packet: copied(packet, span, stream.codec_context))
@@ -160,7 +161,7 @@ class Carried:
                 stream.codec_context.layout.nb_channels,
             )
             self.details.append(
-                f"{track} was encoded as {out.codec_context.name}, because {suffix} files do not take it"
+                f"{track} was encoded as {out.codec_context.name}, because {suffix} files do not take it as it is"
             )
             return Feed(out, span, encoding(out, stream, span))
         if track.codec in TEXT:
