@@ -83,7 +83,7 @@ class Asked:
         lacks_s = script.output_clock.duration_s - lengths[sound.mix] if sound.mix is not None else Fraction(0)
         if script.config.retime.timeline == "keep" and self.preview_s is None and lacks_s > 1:
             sound = replace(sound, notes=(*sound.notes, f"the mix ends {float(lacks_s):.1f} s before the picture"))
-        sound.check_original(film, script.config.retime.timeline, config.retime.length)
+        sound.check_original(film.has_audio, script.config.retime.timeline, config.retime.length)
         return method, script, sound
 
     def _recordings(self) -> list[Path]:

@@ -15,13 +15,11 @@ from audio.loudness import is_measurable, loudness_of
 from audio.soundtrack import Layer, Soundtrack, joined
 from lipsync.config.schema import DubConfig, SoundConfig
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.core.segments import Segment
+from lipsync.core.segments import ORIGINAL, Segment
 from lipsync.store.cache import Cache, content_hash, step_key
 from video.clock import FrameClock
 from video.probe import VideoStream
 
-#: In the place of a background file: the target's own sound.
-ORIGINAL = "original"
 #: Speech longer than its slot by no more than this is cut without a word: encoders fill their last block.
 ROUNDING_S = Fraction(1, 20)
 #: Peaks of sound made as loud as asked for, full scale 1 (-1 dB): louder, encoded sound clips.
@@ -66,11 +64,11 @@ class DubSound:
                 "leave out --loudness."
             )
 
-    def check_original(self, stream: VideoStream, timeline: str, length: str) -> None:
-        """UsageError where the target's own sound cannot lie under the speech."""
+    def check_original(self, has_audio: bool, timeline: str, length: str) -> None:
+        """UsageError where the target's own sound cannot lie under the speech. has_audio: the target."""
         if self.background != ORIGINAL:
             return
-        if not stream.has_audio:
+        if not has_audio:
             raise UsageError("The target has no sound to lie under the speech: leave out --background original.")
         if timeline != "keep" or length in ("loop", "bounce"):
             raise UsageError(
