@@ -77,8 +77,8 @@ class Asked:
         elif speech is not None and not self.segments:
             speech, whole_s, sound = fitted_whole(speech, lengths[speech], film.clock.duration_s, sound, config, cache)
         script = script_of(speech, whole_s, film.clock, config, self.segments, self.preview_s)
-        if script.segments and not script.whole:
-            fitting, sound = fitted_segments(script.segments, lengths, sound, config, cache)
+        if script.partly:
+            fitting, sound = fitted_segments(script.segments or (), lengths, sound, config, cache)
             script = replace(script, segments=fitting)
         lacks_s = script.output_clock.duration_s - lengths[sound.mix] if sound.mix is not None else Fraction(0)
         if script.config.retime.timeline == "keep" and self.preview_s is None and lacks_s > 1:

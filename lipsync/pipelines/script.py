@@ -33,6 +33,11 @@ class Script:
     notes: tuple[str, ...] = ()
 
     @property
+    def partly(self) -> bool:
+        """Whether only parts of the target are dubbed."""
+        return bool(self.segments) and not self.whole
+
+    @property
     def people(self) -> tuple[int | None, ...]:
         """Who speaks; None: the person that the options choose."""
         return tuple(dict.fromkeys(one.person for one in self.segments)) if self.segments else (None,)
@@ -61,8 +66,8 @@ class Script:
         """(N,) bool: rows in which a person's mouth is drawn: where they speak, (N,) bool, and, where the others are to
         rest, while somebody else does."""
         out = spoken.copy()
-        if self.config.others == "rest" and self.segments and not self.whole:
-            for one in self.segments:
+        if self.config.others == "rest" and self.partly:
+            for one in self.segments or ():
                 if one.person != person:
                     out[rows_of(one, self.output_clock)] = True
         return out

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from audio.duration import sound_end
 from audio.fit import MOST, write_faster
 from audio.loudness import is_measurable, loudness_of
 from audio.soundtrack import Layer, Soundtrack, joined
@@ -17,6 +18,7 @@ from lipsync.config.schema import DubConfig, SoundConfig
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.segments import ORIGINAL, Segment
 from lipsync.store.cache import Cache, content_hash, step_key
+from media.container import InputLimits
 from video.clock import FrameClock
 from video.probe import VideoStream
 
@@ -41,6 +43,13 @@ class DubSound:
     def of(cls, mix: str | Path | None, background: str | Path | None) -> DubSound:
         under = background if background is None or str(background) == ORIGINAL else Path(background)
         return cls(None if mix is None else Path(mix), under)
+
+    def instead(self, partly: bool) -> str:
+        """For a note: how what is heard stands to the target's own sound. partly: only parts are dubbed."""
+        if self.mix is not None:
+            return "the mix replaces"
+        done = "lies over" if self.background == ORIGINAL else "replaces"
+        return f"in the dubbed parts the speech {done}" if partly else f"the speech {done}"
 
     @property
     def files(self) -> dict[Path, str]:
@@ -206,6 +215,17 @@ def _of_segments(
         if one.speech is not None:
             layers.append(Layer(one.speech, one.start_s, [(one.start_s, one.end_s)]))
     return layers
+
+
+def own_sound_end(segments: Sequence[Segment], target: VideoStream, limits: InputLimits) -> Fraction:
+    """Where the target's own sound ends on the output's clock, seconds, if it is heard again after the last segment;
+    else 0. Films often sound a little longer than their picture."""
+    clock = target.clock
+    if not target.has_audio or max(one.end_s for one in segments) >= clock.duration_s:
+        return Fraction(0)
+    first_s = int(clock.pts[0]) * clock.base
+    end_s = sound_end(target.path, first_s + clock.duration_s - 1, limits)
+    return Fraction(0) if end_s is None else end_s - first_s
 
 
 def lost_sound(said_s: Fraction, clock: FrameClock) -> list[str]:
