@@ -110,11 +110,13 @@ def test_people_who_take_turns_on_one_track_leave_no_dip(material, tmp_path):
     made = samples(laid(target, turns, speech=track))
     assert clicks_in(made[0], RATE) == pytest.approx([2, 5], abs=0.001)  # the target's own at 8 s is in nobody's turn
     assert all(step_db(made[0], RATE, at_s) < 0.2 for at_s in (4, 6, 7, 8.5))
+    film(tmp_path / "mute.mp4", None)
     alone = samples(laid(probe(tmp_path / "mute.mp4"), turns, speech=track))
     assert all(step_db(alone[0], RATE, at_s) < 0.2 for at_s in (4.5, 6, 7, 8.2)) and not alone[:, 9 * RATE :].any()
 
 
 def test_around_parts_of_a_silent_film_there_is_silence(tmp_path, material):
+    film(tmp_path / "mute.mp4", None)
     made = samples(laid(probe(tmp_path / "mute.mp4"), [replace(PART, speech=material[1])]))
     assert made.shape == (1, 10 * RATE) and not made[:, : 4 * RATE].any() and not made[:, 7 * RATE :].any()
     assert level(made, 4.1, 5.4) == pytest.approx(TONE, rel=0.01)
