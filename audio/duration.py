@@ -1,4 +1,4 @@
-"""How long a speech is, without decoding all of it."""
+"""How long a speech is, and where a film's sound ends, without decoding all of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 from audio.load import _decoded, _existing, _Unreadable
 from media import MediaError
 from media.container import InputLimits, open_media
+from media.demux import decoded
 from media.holes import HOLE_S, silences
+from media.sound import time_of
 from media.tracks import sound_track
 
 
@@ -30,6 +32,21 @@ def speech_length(path: str | Path, limits: InputLimits = InputLimits()) -> Frac
     if length_s <= 0:
         raise MediaError(f"{path} holds no sound (0 samples). Record it again.")
     return length_s
+
+
+def sound_end(path: Path, near_s: Fraction, limits: InputLimits = InputLimits()) -> Fraction | None:
+    """Seconds on the file's own clock at which its sound ends, decoded from about `near_s` on; None: nothing sounds
+    there."""
+    end_s = None
+    with open_media(path, limits) as container:
+        track, _ = sound_track(container, path, limits)
+        if track is None or track.codec_context is None:
+            return None
+        container.seek(max(0, round(near_s / track.time_base)), stream=track)
+        for frame in decoded(container, track):
+            if frame is not None and (start_s := time_of(frame)) is not None:
+                end_s = max(end_s or start_s, start_s + Fraction(frame.samples, frame.sample_rate))
+    return end_s
 
 
 def _by_packets(path: Path, limits: InputLimits) -> Fraction:

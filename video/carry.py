@@ -39,7 +39,8 @@ _PLACEHOLDER = "\x01"
 class Carry:
     """What is taken over from where. first_s: of the target's first frame on its file's clock; end_s: the output's
     length where it ends before the target, else None; lost: why nothing that runs with time can be taken over; empty =
-    it can; notes: for the user, of what was decided before."""
+    it can; notes: for the user, of what was decided before; instead: how the new sound stands to the target's main
+    sound, a subject and a verb for a note."""
 
     extras: Extras
     first_s: Fraction = Fraction(0)
@@ -47,6 +48,7 @@ class Carry:
     lost: str = ""
     notes: tuple[str, ...] = ()
     limits: InputLimits = InputLimits()
+    instead: str = "the speech replaces"
 
 
 class Carried:
@@ -84,7 +86,7 @@ class Carried:
         left = [f"not taken over from the target: {', '.join(what)}: {why}" for why, what in self._lost.items()]
         sound = self._carry.extras.sound
         others = sound and any(track.kind == "audio" and track is not sound for track in self._kept)
-        told = [f"the speech replaces the target's {sound}; its other sound is kept"] if others else []
+        told = [f"{self._carry.instead} the target's {sound}; its other sound is kept"] if others else []
         return [*(told if sound not in self._kept else []), *self._carry.notes, *left]
 
     def mux_until(self, time_s: Fraction | None) -> None:
@@ -145,8 +147,9 @@ class Carried:
         carry, suffix = self._carry, self._suffix
         if track.kind not in ("audio", "subtitle"):
             return None
-        taken, delay_s = is_taken(carry.extras.path, carry.limits, track, self._output.format.name)
-        span = Span(carry.first_s, carry.end_s, -PREROLL_S if suffix in QUICKTIME else -delay_s)
+        form = self._output.format.name
+        taken, delay_s = is_taken(carry.extras.path, carry.limits, track, form, carry.first_s)
+        span = Span(carry.first_s, carry.end_s, -PREROLL_S if suffix in QUICKTIME or not taken else -delay_s)
         if taken:
             out = self._output.add_stream_from_template(stream, opaque=True)
             return Feed(out, span, lambda packet: copied(packet, span, stream.codec_context))
@@ -160,7 +163,7 @@ class Carried:
                 stream.codec_context.layout.nb_channels,
             )
             self.details.append(
-                f"{track} was encoded as {out.codec_context.name}, because {suffix} files do not take it"
+                f"{track} was encoded as {out.codec_context.name}, because {suffix} files do not take it as it is"
             )
             return Feed(out, span, encoding(out, stream, span))
         if track.codec in TEXT:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import av.error
 from media.container import InputLimits
 from media.sound import interleaved
 from video.extras import Track
-from video.mux import cut, finite, padding_s, shortened
+from video.mux import cut, finite, shortened, skipped_s
 from video.probe import open_video
 
-#: Sound kept before the first frame where the container can say that it is not heard: decoders need it.
+#: Sound before the first frame that decoders get: they need some before what is heard.
 PREROLL_S = Fraction(1, 10)
+#: Forms of file that state a decoder's delay: so much sound may lie before 0, and is not heard.
+_STATE_DELAY = ("matroska", "webm")
+_MS = Fraction(1, 1000)
 #: What FFmpeg says where a container does not take a track.
 Refused = (av.error.FFmpegError, OSError, ValueError)
 
@@ -27,7 +31,7 @@ Refused = (av.error.FFmpegError, OSError, ValueError)
 @dataclass(frozen=True, slots=True)
 class Span:
     """The part of the target's time that is taken over: from `first_s`, which becomes 0, to `end_s` after it. floor_s:
-    what lies before this, after the shift, is left out."""
+    sound that lies before this, after the shift, is left out; less than a millisecond is rounding."""
 
     first_s: Fraction
     end_s: Fraction | None
@@ -50,8 +54,10 @@ class Feed:
         if last is not None and packet.pts >= last:
             return
         if self.out.type == "audio":
-            if packet.pts * base < span.floor_s:
+            if (late_s := span.floor_s - packet.pts * base) >= _MS:
                 return
+            if late_s > 0:
+                packet.pts = packet.dts = ceil(span.floor_s / base)
         elif packet.pts < 0 or (last is not None and end > last):
             if end <= 0:
                 return
@@ -81,7 +87,7 @@ def copied(packet: av.Packet | None, span: Span, context: Any) -> Iterator[av.Pa
         return  # the pauses between subtitles, which the writer puts in itself
     if context is not None and context.type == "audio":
         base = packet.time_base or Fraction(1)
-        packet.duration = max(1, (packet.duration or 0) - round(padding_s(packet) / base))
+        packet.duration = max(1, (packet.duration or 0) - round(skipped_s(packet)[1] / base))
         left = packet.duration if span.end_s is None else int(span.end_s / base) - (packet.pts or 0)
         if left < packet.duration:
             packet = shortened(packet, max(1, left), context)
@@ -118,25 +124,35 @@ def _within(frame: av.AudioFrame, rate: int, end_s: Fraction | None) -> av.Audio
     return kept
 
 
-def is_taken(path: Path, limits: InputLimits, track: Track, form: str) -> tuple[bool, Fraction]:
+def is_taken(path: Path, limits: InputLimits, track: Track, form: str, first_s: Fraction) -> tuple[bool, Fraction]:
     """Whether files of this form take the track as it is, tried with its first packet, as some say so only then; and
-    the decoder's delay that its file states, in seconds: so much sound may lie before 0."""
-    delay_s = Fraction(0)
+    the decoder's delay that its file and the copy state, in seconds. first_s: of the target's first frame."""
+    delay_s, packet = Fraction(0), None
     with open_video(path, limits) as source:
         stream: Any = source.streams[track.index]
         try:
             sound = source.demux(stream) if track.kind == "audio" else ()  # the first subtitle may come late
             packet = next((packet for packet in sound if packet.size), None)
-            if packet is not None and packet.pts is not None:
-                if track.codec == "opus" or "matroska" in source.format.name:
-                    delay_s = min(PREROLL_S, max(Fraction(0), -packet.pts * (packet.time_base or Fraction(1))))
-                packet.pts = packet.dts = 0
+            if packet is not None and form in _STATE_DELAY:
+                delay_s = _stated_delay_s(packet, track, stream, "matroska" in source.format.name)
+                starts_s = (packet.pts or 0) * (packet.time_base or Fraction(1)) - first_s
+                if track.codec == "mp3" and (not delay_s or starts_s < -delay_s):
+                    return False, Fraction(0)  # its packets borrow bits from those before them
             with av.open(io.BytesIO(), "w", format=form) as trial:
                 out = trial.add_stream_from_template(stream, opaque=True)
                 trial.start_encoding()
                 if packet is not None:
-                    packet.stream = out
+                    packet.pts, packet.dts, packet.stream = 0, 0, out
                     trial.mux(packet)
         except Refused:
             return False, Fraction(0)
     return True, delay_s
+
+
+def _stated_delay_s(first: av.Packet, track: Track, stream: Any, is_matroska: bool) -> Fraction:
+    """What copies of a track state as their decoder's delay, in Matroska's milliseconds: Matroska's own, or that of
+    Opus; MP4 states others in its edit list, which is not copied. first: the track's first packet."""
+    delay_s, head = skipped_s(first)[0] if is_matroska else Fraction(0), bytes(stream.codec_context.extradata or b"")
+    if track.codec == "opus" and head[:8] == b"OpusHead":
+        delay_s = Fraction(int.from_bytes(head[10:12], "little"), 48000)  # RFC 7845, 5.1
+    return floor(delay_s / _MS + Fraction(1, 2)) * _MS

@@ -122,7 +122,7 @@ class SpeechTrack:
 
     def _copied(self) -> Iterator[av.Packet]:
         for packet in self._believed():
-            packet.duration = max(1, (packet.duration or 0) - round(padding_s(packet) / self._track.time_base))
+            packet.duration = max(1, (packet.duration or 0) - round(skipped_s(packet)[1] / self._track.time_base))
             if self._end_s is not None and packet.pts is not None:
                 left = int(self._end_s / packet.time_base) - packet.pts
                 if left <= 0:
@@ -242,12 +242,14 @@ def shortened(packet: av.Packet, left: int, context: Any) -> av.Packet:
     return packet
 
 
-def padding_s(packet: av.Packet) -> Fraction:
-    """Seconds at the packet's end that its file says are not part of the recording."""
+def skipped_s(packet: av.Packet) -> tuple[Fraction, Fraction]:
+    """Seconds at the packet's beginning and at its end that its file says are not part of the recording."""
     for side in packet.iter_sidedata():
         if side.data_type == "skip_samples":
-            return Fraction(int.from_bytes(bytes(side)[4:8], "little"), packet.stream.codec_context.sample_rate)
-    return Fraction(0)
+            rate = packet.stream.codec_context.sample_rate
+            first, last = (Fraction(int.from_bytes(bytes(side)[at : at + 4], "little"), rate) for at in (0, 4))
+            return first, last
+    return Fraction(0), Fraction(0)
 
 
 def _supported_rate(encoder: str, rate: int) -> int:

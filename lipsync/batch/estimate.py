@@ -34,7 +34,7 @@ MOST_RECEIPTS = 30
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
     """What matters here of a target or of footage. rate: frames a second, the usual one where it varies; bits: per
-    pixel, sound and all; length_s: 0 = as `frames` last at `rate`."""
+    pixel, sound and all; length_s: 0 = as `frames` last at `rate`; has_audio: it has a sound track."""
 
     width: int
     height: int
@@ -42,6 +42,7 @@ class VideoFacts:
     rate: float
     bits: float
     length_s: float = 0.0
+    has_audio: bool = False
 
     @property
     def duration_s(self) -> float:

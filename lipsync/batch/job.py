@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args
 
 from lipsync.config.schema import DubConfig
+from lipsync.core.segments import ORIGINAL
 
 #: What can become of a job: done now, found done, failed, or never begun because the batch was stopped.
 State = Literal["done", "kept", "failed", "stopped"]
@@ -24,13 +25,29 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
+class Sources:
+    """Files of a job beside target, speech and footage: paths or URLs, "" = none. mix: finished sound; background:
+    sound under the speech, or "original", the target's own; lips_from: a film of an actor whose lips are shown."""
+
+    mix: str = ""
+    background: str = ""
+    lips_from: str = ""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Those that are read, by their key."""
+        known = {"mix": self.mix, "background": self.background, "lips_from": self.lips_from}
+        return {key: name for key, name in known.items() if name and name != ORIGINAL}
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """What one line of a manifest asks for.
 
-    target, speech, footage: paths or URLs, speech "" where the segments name their own; out: the video to write,
+    target, speech, footage: paths or URLs, speech "" where segments or a film of lips have it; out: the video to write,
     relative to the batch's folder, with forward slashes; config: of this job, wholly resolved; line: where it was asked
     for, for messages, such as "jobs.csv, row 3"; fault: why it cannot be done, known from the manifest alone ("" = none
-    known); parts: of the target, that are dubbed."""
+    known); parts: of the target, that are dubbed; sources: more files."""
 
     target: str
     speech: str
@@ -40,6 +57,7 @@ class Job:
     line: str = ""
     fault: str = ""
     parts: Parts = Parts()
+    sources: Sources = Sources()
 
     @property
     def name(self) -> str:
@@ -83,6 +101,11 @@ class Outcome:
     attempts: int = 1
     notes: tuple[str, ...] = ()
     dubbed: float | None = None
+
+    @property
+    def told(self) -> str:
+        """The reason, as it is said beside the job's name, which may be its line."""
+        return self.reason.removeprefix(f"{self.job.name}: ")
 
     def __post_init__(self) -> None:
         if self.state not in STATES:

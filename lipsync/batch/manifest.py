@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lipsync.batch.job import Job
-from lipsync.batch.parts import files_of, parts_of
+from lipsync.batch.parts import files_of, parts_of, sources_of
 from lipsync.batch.readers import (
     KEYS,
     Entry,
@@ -151,7 +151,7 @@ class _JobBuilder:
             if "out" in defaults:
                 raise UsageError("out is each job's own: two jobs cannot write one file.")
             refuse_unknown(defaults)
-            self._base = self._overlaid({key: value for key, value in defaults.items() if key not in KEYS})
+            self._base = self._overlaid(_options_of(defaults))
             self._plain = self._interned(validate(from_plain(self._base)))
         except (LipsyncError, RecursionError) as error:
             raise UsageError(one_line(f"{file}, [defaults]: {sentence_of(error)}")) from error
@@ -166,16 +166,16 @@ class _JobBuilder:
             refuse_unknown(values)
             got["target"] = self._file(values, "target")
             got["parts"] = parts_of(values, self._path)
-            if values.get("speech") or not got["parts"].segments:
+            got["sources"] = sources_of(values, self._path)
+            if values.get("speech") or not (got["parts"].segments or got["sources"].lips_from):
                 got["speech"] = self._file(values, "speech")
             if self._path_rules.root:
                 for name in files_of(got["parts"]):
                     self._path(name, "speech of segments")
             got["footage"] = tuple(self._path(name, "footage") for name in _names(values.get("footage")))
-            got["out"] = _out(
-                values["out"] if values.get("out") is not None else _default_out(got["target"], got["speech"])
-            )
-            got["config"] = self._config({key: value for key, value in values.items() if key not in KEYS})
+            said = got["speech"] or got["sources"].lips_from
+            got["out"] = _out(values["out"] if values.get("out") is not None else _default_out(got["target"], said))
+            got["config"] = self._config(_options_of(values))
         except (LipsyncError, RecursionError) as error:
             fault = one_line(f"{entry.line}: {sentence_of(error)}")
         return Job(**got, line=entry.line, fault=fault)
@@ -237,6 +237,16 @@ class _JobBuilder:
             if isinstance(value, str) and value and value not in words:
                 _lay(tree, _nested({name: self._path(value, name)}))
         return _lay(_copy(self._base), tree)
+
+
+def _options_of(values: Mapping[str, object]) -> dict[str, object]:
+    """The keys of the configuration among those of a job, by their names there."""
+    own = {key: value for key, value in values.items() if key not in KEYS}
+    if values.get("background_db") not in (None, ""):
+        if "sound.background_db" in own:
+            raise UsageError("'sound.background_db' is given twice, once as background_db.")
+        own["sound.background_db"] = values["background_db"]
+    return own
 
 
 def _names(value: object) -> Sequence[str]:

@@ -15,7 +15,7 @@ from lipsync.batch import estimate
 from lipsync.batch.estimate import Scale, VideoFacts
 from lipsync.batch.job import Checked, Job, JobRecord, Parts
 from lipsync.batch.manifest import out_path
-from lipsync.batch.parts import check_span, files_of
+from lipsync.batch.parts import check_sound, check_span, files_of
 from lipsync.batch.pool import LocalWorkers, Workers
 from lipsync.batch.probe import PICTURES
 from lipsync.batch.readers import one_line
@@ -148,6 +148,7 @@ class _Checks:
             (job.target, "target video"),
             *((name, "speech file") for name in (job.speech, *self._said(job)) if name),
             *((name, "footage") for name in job.footage),
+            *((name, f"file of {key}") for key, name in job.sources.files.items()),
         ]
         for name, role in roles:
             if not is_url(name):
@@ -172,6 +173,7 @@ class _Checks:
         if self._inputs is None:
             jobs = [record.job for record in self._records]
             names = {name for job in jobs for name in (job.target, job.speech, *job.footage, job.parts.segments)}
+            names |= {name for job in jobs for name in job.sources.files.values()}
             self._inputs = frozenset(os.path.realpath(name) for name in names if name and not is_url(name))
         return self._inputs
 
@@ -180,11 +182,16 @@ class _Checks:
         self._settings(job)
         config = job.config
         said = [name for name in (job.speech, *self._said(job)) if name and not is_url(name)]
-        speech_s = sum(self._probe("speech", name, config, ["limits"]) for name in said)
+        film_s = self._performance_s(job)
+        speech_s = sum(self._sound_s(name, config) for name in said) or film_s
+        for name in (job.sources.mix, job.sources.files.get("background", "")):
+            if name and not is_url(name):
+                self._sound_s(name, config)
         if any(map(is_url, (job.target, *job.footage))):
             return Checked(duration_s=speech_s)
         videos = [self._video(name, config) for name in (job.target, *job.footage)]
         refuse_photo(job.target, videos[0].frames)
+        check_sound(job, videos[0].has_audio, estimate.keeps_time(videos[0], speech_s, config))
         check_span(job.parts, job.speech, speech_s, videos[0].frames / videos[0].rate, config.sound.fit)
         at_least_px = config.face.min_eye_distance_px
         face = (job.target, config.face.backend, config.face.dlib_predictor, at_least_px, config.limits)
@@ -221,6 +228,19 @@ class _Checks:
         self._probe("device", config.device, config)
         if config.lips.model:
             self._probe("lip model", config.lips.model, config)
+
+    def _sound_s(self, name: str, config: DubConfig) -> float:
+        """How long a recording is, seconds."""
+        return self._probe("speech", name, config, ["limits"])
+
+    def _performance_s(self, job: Job) -> float:
+        """The same of a film of lips that brings its own sound; of a silent one, how long it is. 0: there is none, or
+        it is not here."""
+        name = job.sources.lips_from
+        if not name or is_url(name):
+            return 0.0
+        film = self._video(name, job.config)
+        return self._sound_s(name, job.config) if film.has_audio and not job.speech else film.duration_s
 
     def _video(self, name: str, config: DubConfig) -> VideoFacts:
         return VideoFacts(**self._probe("video", name, config, ["limits"]))

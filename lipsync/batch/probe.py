@@ -47,6 +47,7 @@ def _video(name: str, config: DubConfig) -> dict:
         "rate": float(nominal_rate(stream.clock)),
         "bits": bits,
         "length_s": float(stream.clock.duration_s),
+        "has_audio": stream.has_audio,
     }
 
 

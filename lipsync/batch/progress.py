@@ -106,7 +106,7 @@ class PlainLines(SilentObserver):
             made = f"{outcome.frames} frames, {outcome.duration_s:.2f} s, {share}"
             how = f": {made}took {format_duration(outcome.seconds)}"
         else:
-            how = f": {printable(outcome.reason)}" if outcome.reason else ""
+            how = f": {printable(outcome.told)}" if outcome.reason else ""
         self._write(
             f"[{self.stats.ended}/{len(self.stats.records)}] {outcome.state} {printable(outcome.job.name)}{how}"
         )

@@ -22,7 +22,10 @@ from lipsync.core.text import nearest, readable, text_of_file
 
 MAX_BYTES = 64 << 20
 #: The keys of a job beside those of the configuration.
-KEYS = ("target", "speech", "out", "footage", "segments", "cast", "from", "to")
+KEYS = (
+    "target", "speech", "out", "footage", "segments", "cast", "from", "to", "mix", "background", "background_db",
+    "lips_from",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ def _row(line: str, names: list[str], cells: list[str]) -> Entry:
 def _check_columns(names: list[str], file: Path) -> None:
     """UsageError where the head of a CSV file cannot be."""
     for name in ("target", "speech"):
-        if name not in names and not (name == "speech" and "segments" in names):
+        if name not in names and not (name == "speech" and not {"segments", "lips_from"}.isdisjoint(names)):
             near = difflib.get_close_matches(name, names, 1)
             meant = f"Did you mean the column {near[0]!r}? " if near else ""
             cure = f"{meant}The first row names the columns, such as target,speech,out."

@@ -180,7 +180,9 @@ def _made_row(outcome: Outcome, folder: Path, with_picture: bool) -> MadeRow:
 
 
 def _inputs(job: Job) -> str:
-    return " + ".join(redacted(name) for name in (job.target, job.parts.segments, job.speech) if name)
+    return " + ".join(
+        redacted(name) for name in (job.target, job.parts.segments, job.speech, *job.sources.files.values()) if name
+    )
 
 
 def _spans(receipt: Receipt | None) -> list[str]:

@@ -114,9 +114,9 @@ class BatchStats:
                 self.dubbed += outcome.dubbed * outcome.frames
                 self.counted += outcome.frames
         if outcome.state == "failed":
-            self.last_failures.append((outcome.job.name, outcome.reason))
+            self.last_failures.append((outcome.job.name, outcome.told))
             if len(self.failures) < _MOST_FAILURES:
-                self.failures.append((outcome.job.name, outcome.reason))
+                self.failures.append((outcome.job.name, outcome.told))
         if outcome.state == "done":
             took_s = now_s - one.began_s if one else outcome.seconds
             self._by_job = self._by_job[0] + took_s, self._by_job[1] + 1

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lipsync.batch.job import Job, Parts
+from lipsync.batch.job import Job, Parts, Sources
 from lipsync.batch.parts import casting_of, marks_of, span_of
 from lipsync.batch.storage.address import content_id, fetched, is_url, redacted
 from lipsync.batch.storage.shared_cache import cache_for
@@ -23,7 +23,7 @@ from lipsync.core.progress import Hook, silent
 from lipsync.store.cache import Cache
 from lipsync.store.fingerprint import fingerprint
 from lipsync.store.preflight import receipt_path
-from lipsync.store.receipt import Receipt
+from lipsync.store.receipt import InputFile, Receipt
 from media.atomic import this_host
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def task_of(job: Job, paths: BatchPaths, device: str = "") -> dict:
         "target": _absolute(job.target),
         "speech": job.speech and _absolute(job.speech),
         "parts": asdict(job.parts),
+        "sources": asdict(job.sources) | {key: _absolute(name) for key, name in job.sources.files.items()},
         "footage": [_absolute(name) for name in job.footage],
         "out": job.out,
         "config": to_plain(config),
@@ -62,12 +63,12 @@ def _absolute(name: str) -> str:
 def job_id(job: Job) -> str:
     """What `Receipt` calls "id" once the job is done; inputs are hashed. Raises LipsyncError for one that cannot be
     read."""
-    return _id(job.target, job.speech, job.footage, job.config, job.parts)
+    return _id(job.target, job.speech, job.footage, job.config, marks_of(job.parts, job.sources))
 
 
-def _id(target: str, speech: str, footage: Sequence[str], config: DubConfig, parts: Parts) -> str:
+def _id(target: str, speech: str, footage: Sequence[str], config: DubConfig, marks: Sequence[object]) -> str:
     said, more = speech and content_id(speech), [content_id(name) for name in footage]
-    return fingerprint(content_id(target), said, more, config, segments=marks_of(parts))
+    return fingerprint(content_id(target), said, more, config, segments=marks)
 
 
 def perform(task: dict, hook: Hook = silent) -> dict:
@@ -98,10 +99,12 @@ def _dubbed(task: dict, hook: Hook) -> dict:
     target, *footage = (fetched(name, inputs) for name in (task["target"], *task["footage"]))
     once = inputs / f"speech.{this_host()}.{os.getpid()}"
     speech, out = task["speech"] and fetched(task["speech"], once), store.workfile(task["out"])
-    parts = _parts(task)
+    parts, sources = _parts(task), Sources(**task["sources"])
     try:
+        beside = {key: fetched(name, once) for key, name in sources.files.items()}
         said = casting_of(parts, target, config, cache, hook)
-        ready = None if parts.segments else _prepared(target, tuple(footage), config, cache, hook)
+        alone = parts.segments or sources.lips_from
+        ready = None if alone else _prepared(target, tuple(footage), config, cache, hook)
         receipt = dub(
             target,
             speech or None,
@@ -110,6 +113,9 @@ def _dubbed(task: dict, hook: Hook) -> dict:
             footage=tuple(footage),
             segments=said.segments,
             span=span_of(parts),
+            lips_from=beside.get("lips_from"),
+            mix=beside.get("mix"),
+            background=beside.get("background", sources.background) or None,
             notes=said.notes,
             cache=cache,
             hook=hook,
@@ -158,21 +164,25 @@ def _prepared(target: Path, footage: tuple[Path, ...], config: DubConfig, cache:
 
 
 def _of_addresses(receipt: Receipt, task: dict, footage: dict[str, str], out: Path) -> Receipt:
-    """The receipt; where an input has an address, or parts are dubbed, written anew with the addresses and with the id
-    that a later run can know without fetching them or looking for faces. footage: names by the local files that were
-    used for them."""
+    """The receipt; where an input has an address, or more is asked for than a speech for a target, written anew with
+    the addresses and with the id that a later run can know without fetching them or looking for faces. footage: names
+    by the local files that were used for them."""
     names = [task["target"], task["speech"], *task["footage"]]
-    parts = _parts(task)
-    if any(map(is_url, names)) or parts != Parts():
+    parts, sources = _parts(task), Sources(**task["sources"])
+    if any(map(is_url, names)) or (parts, sources) != (Parts(), Sources()):
         inputs = receipt.inputs
+        beside = {key: InputFile(redacted(name), getattr(inputs, key).sha256) for key, name in sources.files.items()}
         receipt = replace(
             receipt,
-            id=_id(task["target"], task["speech"], task["footage"], from_plain(task["config"]), parts),
+            id=_id(
+                task["target"], task["speech"], task["footage"], from_plain(task["config"]), marks_of(parts, sources)
+            ),
             inputs=replace(
                 inputs,
                 target=replace(inputs.target, path=redacted(names[0])),
-                speech=replace(inputs.speech, path=redacted(names[1])),
+                speech=replace(inputs.speech, path=redacted(names[1] or inputs.speech.path)),
                 footage=[replace(f, path=redacted(footage[f.path])) for f in inputs.footage],  # without those of no use
+                **beside,
             ),
         )
         receipt.save(receipt_path(out))

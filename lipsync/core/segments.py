@@ -15,6 +15,8 @@ from lipsync.core.text import shortened
 
 #: A speech this much longer or shorter than the target, as a share of it, is about as long.
 ABOUT = Fraction(2, 100)
+#: In the place of a background file: the target's own sound.
+ORIGINAL = "original"
 Time = str | float | Fraction
 #: From and to; None: from the target's beginning, to its end.
 Span = tuple[Time | None, Time | None]

@@ -109,3 +109,8 @@ def nearest(name: str, known: Iterable[str], otherwise: str = "`lipsync config` 
     if not near:  # a right key in the wrong section
         near = [k for k in known if k.rpartition(".")[2] == name.rpartition(".")[2]][:1]
     return f"Did you mean {near[0]!r}?" if near else otherwise
+
+
+def faces_seen(people: int) -> str:
+    """For a message: by which numbers the people of a film go."""
+    return "only face 0 is seen" if people == 1 else f"faces 0 to {people - 1} are seen"

@@ -77,13 +77,13 @@ class Asked:
         elif speech is not None and not self.segments:
             speech, whole_s, sound = fitted_whole(speech, lengths[speech], film.clock.duration_s, sound, config, cache)
         script = script_of(speech, whole_s, film.clock, config, self.segments, self.preview_s)
-        if script.segments and not script.whole:
-            fitting, sound = fitted_segments(script.segments, lengths, sound, config, cache)
+        if script.partly:
+            fitting, sound = fitted_segments(script.segments or (), lengths, sound, config, cache)
             script = replace(script, segments=fitting)
         lacks_s = script.output_clock.duration_s - lengths[sound.mix] if sound.mix is not None else Fraction(0)
         if script.config.retime.timeline == "keep" and self.preview_s is None and lacks_s > 1:
             sound = replace(sound, notes=(*sound.notes, f"the mix ends {float(lacks_s):.1f} s before the picture"))
-        sound.check_original(film, script.config.retime.timeline, config.retime.length)
+        sound.check_original(film.has_audio, script.config.retime.timeline, config.retime.length)
         return method, script, sound
 
     def _recordings(self) -> list[Path]:

@@ -50,8 +50,9 @@ def _of_origin(extras: Extras) -> list[str]:
     return notes
 
 
-def carry_of(stream: VideoStream, plan: DubPlan, timeline: Timeline) -> Carry:
-    """What the output takes over from the target: all where the picture keeps its time, else all that has none."""
+def carry_of(stream: VideoStream, plan: DubPlan, timeline: Timeline, instead: str = "the speech replaces") -> Carry:
+    """What the output takes over from the target: all where the picture keeps its time, else all that has none.
+    instead: how what is heard stands to the target's own sound, as `DubSound.instead` says it."""
     clock = stream.clock
     ends_early = len(plan) < len(clock)
     return Carry(
@@ -60,6 +61,7 @@ def carry_of(stream: VideoStream, plan: DubPlan, timeline: Timeline) -> Carry:
         plan.clock.duration_s if ends_early else None,
         _why_not_in_time(stream, plan, timeline),
         limits=stream.limits,
+        instead=instead,
     )
 
 

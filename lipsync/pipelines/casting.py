@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +14,11 @@ from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.progress import Hook, silent
 from lipsync.core.segments import Segment
+from lipsync.core.text import faces_seen
 from lipsync.store.cache import Cache
 from lipsync.store.segment_file import AUTO, Cue, labels_of, read_cues, segments_of
 from lipsync.target.analyse import follow_people, probed
-from lipsync.target.speakers import Speakers, find_speakers
+from lipsync.target.speakers import CHANGE_IN_PAUSE, Speakers, find_speakers
 
 
 class Casting(NamedTuple):
@@ -66,21 +68,36 @@ def spoken_segments(target: Path, config: DubConfig, cache: Cache, hook: Hook = 
 
 
 def _matched(cues: Sequence[Cue], labels: list[str], cast: Mapping[str, int], speakers: Speakers) -> dict[str, int]:
-    """{label: face}: the faces, one for each label, that fit the sound of the labels' cues best. UsageError where none
-    does."""
+    """{label: face}: the faces, one for each label, that fit the sound of the labels' cues best. UsageError, with the
+    line, where that is not clear: another choice, or nobody, fits a label nearly as well."""
     fit = np.zeros((len(labels), len(speakers.evidence)))
     for cue in cues:
         if cue.label in labels:
             fit[labels.index(cue.label)] += speakers.total(cue.start_s, cue.end_s)
     fit[:, [face for face in cast.values() if face < fit.shape[1]]] = 0  # these are taken
-    rows, faces = linear_sum_assignment(-np.maximum(fit, 0))
-    pairs = zip(rows.tolist(), faces.tolist(), strict=True)
-    found = {labels[row]: face for row, face in pairs if fit[row, face] > 0}
-    for label in labels:
-        if label not in found:
-            place = next(cue.place for cue in cues if cue.label == label)
-            raise UsageError(
-                f"{place}: nobody is seen to speak where {label!r} does. Say which face it is with --cast "
-                f"'{label}=N'; `lipsync people` shows them."
-            )
+    best, chosen = _best_choice(fit)
+    found, unclear = {}, []
+    for row, label in enumerate(labels):
+        without = fit.copy()
+        if row in chosen:
+            without[row, chosen[row]] = 0
+        if row not in chosen or best - _best_choice(without)[0] < CHANGE_IN_PAUSE:
+            unclear.append(label)
+        else:
+            found[label] = chosen[row]
+    if unclear:
+        place = next(cue.place for cue in cues if cue.label in unclear)
+        names, verb = " and ".join(map(repr, unclear)), "is" if len(unclear) == 1 else "are"
+        cure = " ".join(f"--cast {shlex.quote(f'{label}=N')}" for label in unclear)
+        raise UsageError(
+            f"{place}: lips and sound do not tell which face {names} {verb}. Add {cure}; {faces_seen(fit.shape[1])}, "
+            "and `lipsync people` shows them."
+        )
     return found
+
+
+def _best_choice(fit: np.ndarray) -> tuple[float, dict[int, int]]:
+    """How well the best choice of one face for each row fits in all, and {row: face} where one fits at all."""
+    rows, faces = linear_sum_assignment(-np.maximum(fit, 0))
+    chosen = {row: face for row, face in zip(rows.tolist(), faces.tolist(), strict=True) if fit[row, face] > 0}
+    return float(sum(fit[row, face] for row, face in chosen.items())), chosen

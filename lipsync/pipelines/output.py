@@ -26,7 +26,7 @@ from lipsync.pipelines.doubt import DubDoubt
 from lipsync.pipelines.models import Prepared, texture_facts
 from lipsync.pipelines.script import Script
 from lipsync.pipelines.seen import changed_spans, picture_seen, spans_text
-from lipsync.pipelines.sound import DubSound, lost_sound, sound_of
+from lipsync.pipelines.sound import DubSound, lost_sound, own_sound_end, sound_of
 from lipsync.render.loop import Role
 from lipsync.render.plan import PlannedFaces
 from lipsync.render.retime import pause_motion, played
@@ -111,7 +111,7 @@ class Dub:
         speech = "" if self.script.speech is None else content_hash(self.script.speech)
         said = [
             [str(one.start_s), str(one.end_s), str(one.person), one.speech and content_hash(one.speech)]
-            for one in ([] if self.script.whole else self.script.segments or ())
+            for one in (self.script.segments or () if self.script.partly else ())
         ]
         if self.asked.lips_from is not None:
             said.append(["lips", content_hash(self.asked.lips_from)])
@@ -126,17 +126,24 @@ class Dub:
             sounds=other if any(other) else (),
         )
 
-    @property
+    @cached_property
     def audio_end_s(self) -> Fraction:
-        """Where the sound is cut: with the speech, and about where the picture ends."""
+        """Where the sound is cut: with the speech, and about where the picture ends; the target's own goes on to its
+        end."""
         clock, said_s = self.plan.clock, self.speakers[0].said.length_s
         picture_s = clock.duration_s + 1 / nominal_rate(clock)
-        return picture_s if self.sound.mix is not None else min(said_s, picture_s)
+        if self.sound.mix is not None:
+            return picture_s
+        end_s = min(said_s, picture_s)
+        if not self.script.partly or self.script.preview_s is not None:
+            return end_s
+        film, limits = self.subject.films[0].stream, self.config.input_limits
+        return max(end_s, own_sound_end(self.script.segments or (), film, limits))
 
     @cached_property
     def heard(self) -> tuple[Path | Soundtrack | None, list[str]]:
         """What goes into the output, and notes on it."""
-        segments = None if self.script.whole else self.script.segments
+        segments = self.script.segments if self.script.partly else None
         sound, notes = sound_of(
             self.sound, self.script.speech, segments, self.subject.films[0].stream, self.audio_end_s, self.config
         )
@@ -162,7 +169,9 @@ def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
     splice, notes = _splice_of(dub)
     stream, plan, write = dub.subject.films[0].stream, dub.plan, dub.config.write
     rate = nominal_rate(plan.clock)
-    metadata, carry = with_targets(_metadata(dub), carry_of(stream, plan, dub.script.config.retime.timeline))
+    metadata, carry = with_targets(
+        _metadata(dub), carry_of(stream, plan, dub.script.config.retime.timeline, dub.sound.instead(dub.script.partly))
+    )
     common: dict[str, Any] = {
         "clock": plan.clock,
         "rate": rate,
@@ -192,8 +201,8 @@ def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
 def _splice_of(dub: Dub) -> tuple[Splice | None, list[str]]:
     """How the target's packets are copied around what is drawn; None where they are not, and why, where that was to be
     expected."""
-    script, write, stream = dub.script, dub.config.write, dub.subject.films[0].stream
-    if not script.segments or script.whole or not write.smart_cut:
+    write, stream = dub.config.write, dub.subject.films[0].stream
+    if not dub.script.partly or not write.smart_cut:
         return None, []
     if write.codec != "auto" and encoder_of(write.codec, dub.out.suffix) != ENCODER_OF.get(stream.codec):
         return None, []
@@ -305,7 +314,7 @@ def _inputs(dub: Dub) -> Inputs:
     def file_of(path: Path | str | None) -> InputFile:
         return InputFile(str(path), content_hash(path)) if isinstance(path, Path) else InputFile(path or "")
 
-    segments = () if dub.script.whole else dub.script.segments or ()
+    segments = dub.script.segments or () if dub.script.partly else ()
     return Inputs(
         target=InputFile(str(video.path), video.sha256),
         speech=speech_of(dub.script.speech),

@@ -13,6 +13,7 @@ from audio.fit import MOST
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import UsageError
 from lipsync.core.segments import Segment, checked, is_about_as_long
+from lipsync.core.text import faces_seen
 from lipsync.speech.lip_model import LipModel
 from lipsync.speech.predict import Utterance, predict_segments, predict_utterance, rows_of
 from video.clock import FrameClock
@@ -31,6 +32,11 @@ class Script:
     config: DubConfig
     preview_s: float | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def partly(self) -> bool:
+        """Whether only parts of the target are dubbed."""
+        return bool(self.segments) and not self.whole
 
     @property
     def people(self) -> tuple[int | None, ...]:
@@ -52,8 +58,9 @@ class Script:
         named = []
         for one in self.segments or ():
             if one.person is not None and not 0 <= one.person < people:
-                seen = "only face 0 is" if people == 1 else f"faces 0 to {people - 1} are"
-                raise UsageError(f"{one}: there is no face {one.person}; {seen} seen. `lipsync people` shows them.")
+                raise UsageError(
+                    f"{one}: there is no face {one.person}; {faces_seen(people)}. `lipsync people` shows them."
+                )
             named.append(replace(one, person=main if one.person is None else one.person))
         return replace(self, segments=checked(named, self.clock.duration_s))
 
@@ -61,8 +68,8 @@ class Script:
         """(N,) bool: rows in which a person's mouth is drawn: where they speak, (N,) bool, and, where the others are to
         rest, while somebody else does."""
         out = spoken.copy()
-        if self.config.others == "rest" and self.segments and not self.whole:
-            for one in self.segments:
+        if self.config.others == "rest" and self.partly:
+            for one in self.segments or ():
                 if one.person != person:
                     out[rows_of(one, self.output_clock)] = True
         return out

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
+from audio.duration import sound_end
 from audio.fit import MOST, write_faster
 from audio.loudness import is_measurable, loudness_of
 from audio.soundtrack import Layer, Soundtrack, joined
 from lipsync.config.schema import DubConfig, SoundConfig
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.core.segments import Segment
+from lipsync.core.segments import ORIGINAL, Segment
 from lipsync.store.cache import Cache, content_hash, step_key
+from media.container import InputLimits
 from video.clock import FrameClock
 from video.probe import VideoStream
 
-#: In the place of a background file: the target's own sound.
-ORIGINAL = "original"
 #: Speech longer than its slot by no more than this is cut without a word: encoders fill their last block.
 ROUNDING_S = Fraction(1, 20)
 #: Peaks of sound made as loud as asked for, full scale 1 (-1 dB): louder, encoded sound clips.
@@ -43,6 +43,13 @@ class DubSound:
     def of(cls, mix: str | Path | None, background: str | Path | None) -> DubSound:
         under = background if background is None or str(background) == ORIGINAL else Path(background)
         return cls(None if mix is None else Path(mix), under)
+
+    def instead(self, partly: bool) -> str:
+        """For a note: how what is heard stands to the target's own sound. partly: only parts are dubbed."""
+        if self.mix is not None:
+            return "the mix replaces"
+        done = "lies over" if self.background == ORIGINAL else "replaces"
+        return f"in the dubbed parts the speech {done}" if partly else f"the speech {done}"
 
     @property
     def files(self) -> dict[Path, str]:
@@ -66,11 +73,11 @@ class DubSound:
                 "leave out --loudness."
             )
 
-    def check_original(self, stream: VideoStream, timeline: str, length: str) -> None:
-        """UsageError where the target's own sound cannot lie under the speech."""
+    def check_original(self, has_audio: bool, timeline: str, length: str) -> None:
+        """UsageError where the target's own sound cannot lie under the speech. has_audio: the target."""
         if self.background != ORIGINAL:
             return
-        if not stream.has_audio:
+        if not has_audio:
             raise UsageError("The target has no sound to lie under the speech: leave out --background original.")
         if timeline != "keep" or length in ("loop", "bounce"):
             raise UsageError(
@@ -208,6 +215,17 @@ def _of_segments(
         if one.speech is not None:
             layers.append(Layer(one.speech, one.start_s, [(one.start_s, one.end_s)]))
     return layers
+
+
+def own_sound_end(segments: Sequence[Segment], target: VideoStream, limits: InputLimits) -> Fraction:
+    """Where the target's own sound ends on the output's clock, seconds, if it is heard again after the last segment;
+    else 0. Films often sound a little longer than their picture."""
+    clock = target.clock
+    if not target.has_audio or max(one.end_s for one in segments) >= clock.duration_s:
+        return Fraction(0)
+    first_s = int(clock.pts[0]) * clock.base
+    end_s = sound_end(target.path, first_s + clock.duration_s - 1, limits)
+    return Fraction(0) if end_s is None else end_s - first_s
 
 
 def lost_sound(said_s: Fraction, clock: FrameClock) -> list[str]:

@@ -114,6 +114,71 @@ def packets(path, index):
         return [(bytes(p), float(p.pts * p.time_base)) for p in media.demux(media.streams[index]) if p.size]
 
 
+ONSETS = (0.012, 0.5, 1.97)  #: seconds; the first lies within the first packet
+
+
+def clicking_clip(path, codec, start_s, rate=48000):
+    """Two seconds of picture from `start_s` on, with a click of 64 samples at each of ONSETS."""
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libvpx-vp9" if path.suffix == ".webm" else "libx264", rate=25)
+        video.width, video.height, video.codec_context.time_base = 144, 64, 1 / RATE
+        video.options = {"cpu-used": "8", "deadline": "realtime"} if path.suffix == ".webm" else {}
+        sound = out.add_stream(codec, rate=rate, layout="mono")
+        for i in range(50):
+            frame = av.VideoFrame(144, 64, "yuv420p")
+            frame.pts, frame.time_base = i + start_s * 25, 1 / RATE
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        samples = np.zeros((1, 2 * rate), np.float32)
+        for onset in ONSETS:
+            samples[0, round(onset * rate) :][:64] = 0.9 * np.hanning(64)
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, start_s * rate, Fraction(1, rate)
+        kind = sound.codec_context.format.name
+        for part in av.AudioResampler(format=kind, layout="mono", rate=rate, frame_size=960).resample(frame):
+            out.mux(sound.encode(part))
+        out.mux(sound.encode(None))
+    return path
+
+
+def onsets_of(path):
+    """The times of its clicks after the first video frame, seconds; NaN: it is not heard."""
+    with av.open(str(path)) as media:
+        first_s = next(media.decode(video=0)).time
+    with av.open(str(path)) as media:
+        mono = av.AudioResampler(format="fltp", layout="mono")
+        frames = [part for frame in media.decode(audio=0) for part in mono.resample(frame)]
+    rate = frames[0].sample_rate
+    heard = np.zeros(3 * rate)
+    for frame in frames:
+        at = round((frame.time - first_s) * rate)
+        kept = frame.to_ndarray()[0][max(0, -at) :]
+        heard[max(0, at) :][: len(kept)] = kept
+    found = []
+    for onset in ONSETS:
+        at = np.arange(round((onset - 0.012) * rate), round((onset + 0.02) * rate))
+        energy = heard[at] ** 2
+        found.append((energy @ at / energy.sum() - 32) / rate if energy.sum() > 1 else np.nan)
+    return found
+
+
+@pytest.mark.parametrize("start_s", [0, 2])
+@pytest.mark.parametrize(
+    "was,codec",
+    [
+        (".mp4", "aac"), (".mp4", "libopus"), (".mp4", "libmp3lame"), (".mp4", "flac"),
+        (".mkv", "aac"), (".mkv", "libopus"), (".mkv", "libmp3lame"), (".mkv", "flac"),
+        (".mov", "aac"), (".mov", "libmp3lame"), (".webm", "libopus"),
+    ],
+)  # fmt: skip
+def test_sound_keeps_its_beginning_and_its_time_in_every_container(tmp_path, was, codec, start_s):
+    target = clicking_clip(tmp_path / f"t{was}", codec, start_s)
+    assert np.abs(np.subtract(onsets_of(target), ONSETS)).max() < 0.0015
+    for now in (".mp4", ".mkv", ".mov", ".webm"):
+        write(target, tmp_path / f"o{now}")
+        assert np.abs(np.subtract(onsets_of(tmp_path / f"o{now}"), ONSETS)).max() < 0.0015, now
+
+
 def test_marks_that_mov_cannot_say_are_named(tmp_path):
     facts = write(rich_clip(tmp_path / "t.mp4"), tmp_path / "o.mov")
     assert facts.notes == (

@@ -47,6 +47,18 @@ def work(observer, clock, number, seconds, frames=250, steps=10, worker=0):
     )
 
 
+def test_a_job_without_a_name_is_called_by_its_line_once():
+    record = JobRecord(
+        Job("t.mp4", "", "", line="jobs.csv, line 10", fault="jobs.csv, line 10: The speech is missing.")
+    )
+    stream, clock = io.StringIO(), Hand()
+    observer = PlainLines(stream, [record], now=clock)
+    record.outcome = Outcome(record.job, "failed", record.job.fault)
+    observer.ended(0, record.outcome)
+    said = [*stream.getvalue().splitlines(), *summary(observer.stats, clock())]
+    assert [line.count("line 10") for line in said if "missing" in line] == [1, 1]
+
+
 def test_frames_per_second_are_those_of_the_last_30_s():
     clock = Hand()
     observer = SilentObserver(records_of(3), now=clock)

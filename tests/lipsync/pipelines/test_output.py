@@ -36,7 +36,7 @@ def dub_of(stream, plan, config, timeline="keep", speech=None, **more) -> Any:
         heard=(speech, []),
         audio_end_s=Fraction(2),
         sound=DubSound(),
-        script=SimpleNamespace(config=SimpleNamespace(retime=SimpleNamespace(timeline=timeline)), segments=None),
+        script=SimpleNamespace(config=SimpleNamespace(retime=SimpleNamespace(timeline=timeline)), partly=False),
         **more,
     )
 
@@ -99,7 +99,7 @@ def test_parts_are_spliced_unless_another_codec_was_asked_for(write, whole, code
     monkeypatch.setattr(output, "plan_splice", plan_splice)
     people = [SimpleNamespace(faces=SimpleNamespace(strength=np.array(s))) for s in ([0, 0.2, 0, 0], [0, 0, 0, 1])]
     dub = SimpleNamespace(
-        script=SimpleNamespace(segments=(1,), whole=whole),
+        script=SimpleNamespace(partly=not whole),
         config=replace(DubConfig(), write=WriteConfig(**write)),
         subject=SimpleNamespace(films=[SimpleNamespace(stream=stream)]),
         drawn=[(None, one.faces) for one in people],

@@ -16,10 +16,12 @@ from lipsync.config.schema import DubConfig, WriteConfig
 from lipsync.core.errors import UsageError
 from lipsync.core.lips import opening
 from lipsync.core.segments import Segment
-from lipsync.pipelines.casting import segments_from
+from lipsync.pipelines.casting import _matched, segments_from
 from lipsync.pipelines.dub import dub
 from lipsync.pipelines.people import look_at_people, write_sheet
+from lipsync.store.segment_file import Cue
 from lipsync.target.analyse import follow_people
+from lipsync.target.speakers import Speakers
 from tests.support.people import PLATE_WIDTH, SHOTS
 from video.probe import probe
 from video.read import read_frames
@@ -78,10 +80,41 @@ def test_names_are_matched_by_lips_and_the_rest_is_said(people_film, shared_cach
     assert "'Anna' is face 0, 'Ben' is face 1" in found.notes[0] and "--cast" in found.notes[0]
     assert [one.person for one in segments_from(file, people_film, cast={"Anna": 1, "Ben": 0}).segments] == [1, 0, 2]
     file.write_text("0:0:0 --> 0:0:1.1\nAnna: a\n\n0:0:1.3 --> 0:0:2.3\nAnna: a\n\n0:0:3.7 --> 0:0:4\nNoa: a\n")
-    with pytest.raises(UsageError, match=r"line 7: nobody is seen to speak where 'Noa' does.*--cast 'Noa=N'"):
+    with pytest.raises(
+        UsageError, match=r"line 7: lips and sound do not tell which face 'Noa' is\. Add --cast Noa=N; faces"
+    ):
         segments_from(file, people_film, cast={"Anna": 2}, cache=shared_cache)
     auto = segments_from("auto", people_film, DubConfig(), {}, shared_cache).segments
     assert [one.person for one in auto] == [0, 1, 0, 2]
+
+
+def cue(label, start_s, end_s, line):
+    return Cue(Fraction(start_s), Fraction(end_s), label, None, f"who.srt, line {line}")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "found"),
+    [
+        ([[9, 0], [0, 9]], {"Anna": 0, "Ben": 1}),
+        ([[9, 8.5], [0, 9]], {"Anna": 0, "Ben": 1}),  # Ben leaves her no other
+        ([[9, 8.5], [0, 0.5]], "'Anna' and 'Ben' are"),
+        ([[1, 0], [0, 9]], "'Anna' is"),  # hardly anybody speaks where she does
+        ([[9, 9], [9, 9]], "'Anna' and 'Ben' are"),
+        ([[9], [0]], "'Ben' is"),  # one face, two names
+    ],
+)
+def test_a_name_is_matched_only_where_no_other_choice_is_nearly_as_good(evidence, found):
+    """Anna says the first second, Ben the second one; evidence: for each face in each second."""
+    by_face = np.repeat(np.array(evidence, np.float32).T / 100, 100, axis=1)
+    speakers = Speakers(by_face, np.ones(200, bool), np.zeros(200, bool))
+    cues = [cue("Anna", 0, 1, 2), cue("Ben", 1, 2, 3)]
+    if isinstance(found, dict):
+        assert _matched(cues, ["Anna", "Ben"], {}, speakers) == found
+        return
+    with pytest.raises(UsageError, match=f"lips and sound do not tell which face {found}") as caught:
+        _matched(cues, ["Anna", "Ben"], {}, speakers)
+    line, names = (3, "--cast Ben=N") if found.startswith("'Ben'") else (2, "--cast Anna=N")
+    assert f"line {line}: " in str(caught.value) and names in str(caught.value)
 
 
 def test_each_stretch_changes_the_right_face_and_nothing_else(people_film, short_speech, shared_cache, tmp_path):

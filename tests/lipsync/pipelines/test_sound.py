@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,10 +17,23 @@ from audio.soundtrack import Soundtrack
 from lipsync.config.schema import DubConfig, RetimeConfig, SoundConfig
 from lipsync.core.errors import UsageError
 from lipsync.core.segments import Segment
-from lipsync.pipelines.sound import DubSound, fitted_segments, fitted_whole, lost_sound, sound_of
+from lipsync.pipelines.output import Dub
+from lipsync.pipelines.script import Script
+from lipsync.pipelines.sound import (
+    DubSound,
+    fitted_segments,
+    fitted_whole,
+    lost_sound,
+    own_sound_end,
+    sound_of,
+)
 from lipsync.store.cache import Cache
+from tests.support.rich_clips import rich_clip
 from tests.support.sound import TONE, clicks_in, heard_in, step_db, tone_with_clicks, write_sound
+from tests.support.video_clips import click_file, pictures
+from video.carry import Carry
 from video.clock import FrameClock
+from video.extras import extras_of
 from video.probe import probe
 from video.write import VideoWriter
 
@@ -241,17 +257,62 @@ def test_speech_of_a_whole_target_is_sped_up_where_the_target_keeps_its_time(tmp
     assert whole(FIT, "3.4") == (said, Fraction("3.4")) and whole(FIT, "2") == (said, Fraction(2))
 
 
-def test_contradictions_are_refused(material, tmp_path):
-    film(tmp_path / "mute.mp4", None)
+def test_contradictions_are_refused():
     with pytest.raises(UsageError, match="--background"):
         DubSound.of("mix.wav", "original").check(SoundConfig())
     with pytest.raises(UsageError, match="name one with --background"):
         DubSound().check(SoundConfig(background_db=-6.0))
     original = DubSound.of(None, "original")
     with pytest.raises(UsageError, match="no sound"):
-        original.check_original(probe(tmp_path / "mute.mp4"), "keep", "auto")
+        original.check_original(False, "keep", "auto")
     with pytest.raises(UsageError, match="--timeline keep"):
-        original.check_original(material[0], "retime", "auto")
+        original.check_original(True, "retime", "auto")
+
+
+def test_the_targets_own_sound_goes_on_to_its_end_after_the_picture(tmp_path, material):
+    own = tone_with_clicks(10.5, RATE, [2, 10.4])
+    soundfile.write(tmp_path / "own.wav", own, RATE)
+    clock = FrameClock.constant(250, Fraction(25))
+    how = {"width": 32, "height": 32, "clock": clock, "speech": tmp_path / "own.wav"}
+    with VideoWriter(tmp_path / "t.mkv", codec="ffv1", **how) as writer:
+        writer.write(torch.zeros((250, 3, 32, 32), dtype=torch.uint8))
+    target, limits = probe(tmp_path / "t.mkv"), DubConfig().input_limits
+    assert own_sound_end([PART], target, limits) == pytest.approx(10.5, abs=0.001)
+    assert own_sound_end([PART, Segment(Fraction(8), Fraction(10))], target, limits) == 0
+    assert own_sound_end([PART], replace(target, has_audio=False), limits) == 0
+    part = Script(None, (PART,), False, clock, DubConfig())
+    said = SimpleNamespace(length_s=clock.duration_s)
+    for script, end_s in ((part, 10.5), (replace(part, preview_s=5.0), 10), (replace(part, whole=True), 10)):
+        made = Dub(
+            cast(Any, None),
+            DubConfig(),
+            script,
+            DubSound(),
+            cast(Any, (SimpleNamespace(said=said, plan=SimpleNamespace(clock=clock), ready=ready_of(target)),)),
+        )
+        assert float(made.audio_end_s) == pytest.approx(end_s, abs=0.001)
+
+
+def ready_of(stream):
+    return SimpleNamespace(subject=SimpleNamespace(films=[SimpleNamespace(stream=stream)]))
+
+
+@pytest.mark.parametrize(
+    ("sound", "partly", "says"),
+    [
+        (DubSound(), False, "the speech replaces"),
+        (DubSound(), True, "in the dubbed parts the speech replaces"),
+        (DubSound(background="original"), True, "in the dubbed parts the speech lies over"),
+        (DubSound(mix=Path("a.wav")), True, "the mix replaces"),
+    ],
+)
+def test_what_happens_to_the_targets_own_sound_is_said(tmp_path, sound, partly, says):
+    target, out = rich_clip(tmp_path / "t.mp4"), tmp_path / "o.mp4"
+    carry = Carry(extras_of(target), instead=sound.instead(partly))
+    clock, said = FrameClock.constant(50, Fraction(25)), click_file(tmp_path / "s.wav", "pcm_s16le")
+    with VideoWriter(out, width=144, height=64, clock=clock, preset="ultrafast", speech=said, carry=carry) as writer:
+        writer.write(pictures(50))
+    assert f"{says} the target's sound (eng, aac); its other sound is kept" in writer.facts.notes
 
 
 def test_sound_that_the_end_of_the_picture_cuts_is_told_of():
