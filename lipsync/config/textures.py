@@ -24,7 +24,12 @@ class MedianConfig:
         default=(0.1, 0.2, 0.4, 0.2, 0.1), description="weights of the neighbouring frames in the distance"
     )
     fade: tuple[float, ...] = Field(
-        default=(0.1, 0.2, 0.4, 0.2, 0.1), description="weights are averaged over neighbouring rows"
+        default=(0.05, 0.12, 0.2, 0.26, 0.2, 0.12, 0.05), description="weights are averaged over neighbouring rows"
+    )
+    reach: float = Field(
+        default=60.0,
+        description="grey levels from the median within which the mouths' mean is taken; 0 = the median itself, "
+        "which flickers more",
     )
     resharpen: float = Field(
         default=0.3,

@@ -16,6 +16,7 @@ from lipsync.core.geometry import magnification, sample_pixels
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER, from_inner_edges, soft_step
 from lipsync.core.texture import TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
+from lipsync.textures.light import EvenLight
 from lipsync.textures.warped_median import NODE_STEP
 
 _JAW = slice(3, 14)  # the part of the jaw line inside the crop
@@ -63,20 +64,24 @@ class ChoiceConfig(DescriptorConfig, Protocol):
 
 
 class Mouths:
-    """The mouths of one bank on one device: lips (K,18,2) and jaw (K,17,2) float32, and `crops`; on a GPU the pictures
-    are uploaded once."""
+    """The mouths of one bank on one device: lips (K,18,2) and jaw (K,17,2) float32, and `crops`, in one light; on a GPU
+    the pictures are uploaded once."""
 
     def __init__(self, bank: MouthBank, device: torch.device | str) -> None:
-        self.bank, self.device = bank, torch.device(device)
+        self.bank, self.device, self._even = bank, torch.device(device), EvenLight(bank)
         self.lips = torch.from_numpy(bank.lips.astype(np.float32)).to(self.device)
         self.jaw = torch.from_numpy(bank.jaw.astype(np.float32)).to(self.device)
-        self._crops = (
-            None if self.device.type == "cpu" else torch.from_numpy(bank.take(np.arange(len(bank)))).to(self.device)
-        )
+        self._crops = None
+        if self.device.type != "cpu":
+            parts = np.array_split(np.arange(len(bank)), len(bank) // 64 + 1)
+            self._crops = torch.cat([self._taken(rows).to(self.device) for rows in parts])
 
     def crops(self, index: torch.Tensor) -> torch.Tensor:
         """(n,3,Hm,Wm) uint8 of (n,) bank rows, on the device."""
-        return torch.from_numpy(self.bank.take(index.numpy())) if self._crops is None else self._crops[index]
+        return self._taken(index.numpy()) if self._crops is None else self._crops[index]
+
+    def _taken(self, rows: np.ndarray) -> torch.Tensor:
+        return self._even(torch.from_numpy(self.bank.take(rows)), rows)
 
 
 class Candidates(Mouths):

@@ -37,7 +37,7 @@ _RIDGE = 1e-3
 
 def lower_face(space: MouthSpace, device: torch.device | str = "cpu") -> torch.Tensor:
     """(1,1,Hm,Wm) in [0,1]: the part of the crop that may be redrawn, 0 on the crop's rim."""
-    at = _positions(space, (space.height, space.width), device) - torch.tensor(_CENTRE, device=device)
+    at = positions(space, (space.height, space.width), device) - torch.tensor(_CENTRE, device=device)
     away = ((at / torch.tensor([_HALF_WIDTH, _HALF_HEIGHT], device=device)) ** 4).sum(-1) ** 0.25
     return soft_step((1 - away) / _RIM)[None, None]
 
@@ -50,7 +50,7 @@ def blanked(crop: torch.Tensor, space: MouthSpace) -> torch.Tensor:
 
 def drawn_lips(lips: torch.Tensor, space: MouthSpace, size: tuple[int, int]) -> torch.Tensor:
     """(B,3,height,width) in [0,1] picture of (B,18,2) lips: outer contour, inner contour, and the opening filled."""
-    at = _positions(space, size, lips.device).reshape(1, -1, 2)
+    at = positions(space, size, lips.device).reshape(1, -1, 2)
     outer, inner = signed_distance(lips[:, _OUTER], at), signed_distance(lips[:, INNER_EDGE], at)
     layers = [
         torch.exp(-((outer / _LINE) ** 2)),
@@ -63,7 +63,7 @@ def drawn_lips(lips: torch.Tensor, space: MouthSpace, size: tuple[int, int]) -> 
 def heatmaps(points: torch.Tensor, space: MouthSpace, size: tuple[int, int], spread: float) -> torch.Tensor:
     """(B,P,*size) in [0,1]: for each of (B,P,2) face-frame points a Gaussian of 1 at the point, `spread` eye distances
     wide (FSGAN: Nirkin et al. 2019, after Wang et al. 2019)."""
-    at = _positions(space, size, points.device)
+    at = positions(space, size, points.device)
     x, y = at[0, :, 0], at[:, 0, 1]
     across, down = (
         torch.exp(-((place - points[..., axis, None]) ** 2) / (2 * spread**2)) for axis, place in ((0, x), (1, y))
@@ -73,7 +73,7 @@ def heatmaps(points: torch.Tensor, space: MouthSpace, size: tuple[int, int], spr
 
 def lip_parts(lips: torch.Tensor, space: MouthSpace, size: tuple[int, int]) -> torch.Tensor:
     """(B,*size) int64 what a pixel of (B,18,2) lips shows: 0 neither, 1 the lips, 2 the opening between them."""
-    at = _positions(space, size, lips.device).reshape(1, -1, 2)
+    at = positions(space, size, lips.device).reshape(1, -1, 2)
     outer, inner = (signed_distance(lips[:, edge], at) > 0 for edge in (_OUTER, INNER_EDGE))
     return torch.where(inner, 2, outer.long()).reshape(len(lips), *size)
 
@@ -246,7 +246,7 @@ def usual_picture(bank: MouthBank, size: tuple[int, int], rows: int = 100) -> to
 
 def near_lips(lips: torch.Tensor, space: MouthSpace, size: tuple[int, int]) -> torch.Tensor:
     """(B,1,*size) in [0,1]: 1 at the middle of (B,18,2) lips, a hill about as wide as a mouth."""
-    away = (_positions(space, size, lips.device) - lips.mean(1)[:, None, None]) / torch.tensor(
+    away = (positions(space, size, lips.device) - lips.mean(1)[:, None, None]) / torch.tensor(
         _HILL, device=lips.device
     )
     return torch.exp(-away.square().sum(-1))[:, None]
@@ -272,7 +272,7 @@ def _groups(n: int) -> int:
     return next(g for g in (8, 4, 2, 1) if n % g == 0)
 
 
-def _positions(space: MouthSpace, size: tuple[int, int], device: torch.device | str) -> torch.Tensor:
+def positions(space: MouthSpace, size: tuple[int, int], device: torch.device | str) -> torch.Tensor:
     """(h,w,2) face-frame positions of the pixel centres of a crop drawn at `size`."""
     y = (torch.arange(size[0], device=device) + 0.5) * (space.height / size[0] / space.scale) + space.top
     x = (torch.arange(size[1], device=device) + 0.5) * (space.width / size[1] / space.scale) + space.left

@@ -18,9 +18,10 @@ _ONE, _BYTE, _GREEN, _BLUE = np.uint64(1), np.uint64(8), np.uint64(16), np.uint6
 
 
 def warped_medians(
-    crops: torch.Tensor, which: torch.Tensor, field: torch.Tensor, weights: torch.Tensor
+    crops: torch.Tensor, which: torch.Tensor, field: torch.Tensor, weights: torch.Tensor, reach: float = 0.0
 ) -> torch.Tensor:
-    """(B,3,H,W) uint8 lower weighted medians of C crops each, drawn through their fields; on the CPU.
+    """(B,3,H,W) uint8 lower weighted medians of C crops each, drawn through their fields; on the CPU. With a `reach`
+    (grey levels) then moved to the mean of what lies within it, `toward_mean`.
 
     crops: (N,3,H,W) uint8; which: (B,C) rows of it; field: (B,C,h,w,2) float32, how many pixels away each node's source
     lies; weights: (B,C), whole numbers count as they are where they add up to 65535. The torch reference's values lie
@@ -30,7 +31,7 @@ def warped_medians(
     shares = whole_weights(weights).numpy()
     half = (shares.sum(1, dtype=np.int64) + 1) // 2
     out = np.empty((len(which), *crops.shape[1:]), np.uint8)
-    _medians(pictures, which.numpy(), field.numpy(), shares, half.astype(np.uint16), out)
+    _medians(pictures, which.numpy(), field.numpy(), shares, half.astype(np.uint16), np.float32(reach), out)
     return torch.from_numpy(out)
 
 
@@ -49,7 +50,7 @@ def _pack(crops, out):  # pragma: no cover - compiled
 
 
 @njit(parallel=True, cache=True, fastmath=True)
-def _medians(pictures, which, field, weights, half, out):  # pragma: no cover - compiled
+def _medians(pictures, which, field, weights, half, reach, out):  # pragma: no cover - compiled
     """Tile by tile, NODE_STEP rows high: all candidates' values, then their medians."""
     (rows, n), (height, width) = which.shape, out.shape[2:]
     bands, area = (height + NODE_STEP - 1) // NODE_STEP, NODE_STEP * _ACROSS
@@ -60,6 +61,7 @@ def _medians(pictures, which, field, weights, half, out):  # pragma: no cover - 
         offset, fraction = np.empty(area, np.int32), np.empty(area, np.int32)
         seen = np.empty((3, n, area), np.uint8)
         found, reached = np.empty(area, np.uint8), np.empty(area, np.uint16)
+        total, moved = np.empty(area, np.float32), np.empty(area, np.float32)
         for left in range(0, width, _ACROSS):
             across = min(_ACROSS, width - left)
             pixels = down * across
@@ -69,6 +71,8 @@ def _medians(pictures, which, field, weights, half, out):  # pragma: no cover - 
                 _fetch(pictures[which[b, k]], width, offset, fraction, pixels, seen[0, k], seen[1, k], seen[2, k])
             for c in range(3):
                 _median(seen[c], weights[b], half[b], pixels, found, reached)
+                if reach > 0:
+                    _toward_mean(seen[c], weights[b], reach, pixels, found, total, moved)
                 for y in range(down):
                     for x in range(across):
                         out[b, c, top + y, left + x] = found[y * across + x]
@@ -136,3 +140,22 @@ def _median(seen, weights, half, pixels, found, reached):  # pragma: no cover - 
         for x in range(pixels):
             if reached[x] >= half:
                 found[x] ^= bit
+
+
+@njit(cache=True, fastmath=True)
+def _toward_mean(seen, weights, reach, pixels, found, total, moved):  # pragma: no cover - compiled
+    """found (pixels,): medians of (C,pixels) `seen`, moved by one step of Tukey's biweight."""
+    for x in range(pixels):
+        total[x] = np.float32(0)
+        moved[x] = np.float32(0)
+    share, one, none = np.float32(1) / (reach * reach), np.float32(1), np.float32(0)
+    for k in range(len(weights)):
+        weight, values = np.float32(weights[k]), seen[k]
+        for x in range(pixels):
+            away = np.float32(values[x]) - np.float32(found[x])
+            near = max(one - away * away * share, none)
+            near = weight * near * near
+            total[x] += near
+            moved[x] += near * away
+    for x in range(pixels):
+        found[x] = np.uint8(np.float32(found[x]) + moved[x] / max(total[x], one) + np.float32(0.5))

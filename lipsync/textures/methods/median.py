@@ -25,7 +25,7 @@ _AT_ONCE = 10_000_000
 class Method:
     needs = frozenset[Need]()
     name = "median"
-    radius = 4
+    radius = 5
 
     def __init__(self, config: MedianConfig | None = None) -> None:
         self.config = config or MedianConfig()
@@ -57,11 +57,11 @@ class Method:
         rows, which = index.unique(return_inverse=True)
         crops = self.candidates.crops(rows)
         if self.device.type == "cpu":
-            fused = warped_medians(crops, which, field, weight).float()
+            fused = warped_medians(crops, which, field, weight, self.config.reach).float()
         else:
             fused = torch.stack(
                 [
-                    weighted_median(self.warp.apply(crops[some].float(), each).round(), share)
+                    robust_mean(self.warp.apply(crops[some].float(), each).round(), share, self.config.reach)
                     for some, each, share in zip(which, field, weight, strict=True)
                 ]
             )
@@ -79,3 +79,14 @@ def weighted_median(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor
     ordered, order = values.sort(0)
     reached = weights[order].cumsum(0) >= 0.5 * weights.sum()
     return ordered.gather(0, reached.int().argmax(0, keepdim=True))[0]
+
+
+def robust_mean(values: torch.Tensor, weights: torch.Tensor, reach: float) -> torch.Tensor:
+    """(...) the weighted median of (C,...) values, moved to the mean of what lies within `reach` of it: one step of
+    Tukey's biweight (Beaton and Tukey 1974). reach 0: the median."""
+    median = weighted_median(values, weights)
+    if reach <= 0:
+        return median
+    away = values - median
+    near = (1 - (away / reach).square()).clamp_min(0).square() * weights.reshape(-1, *[1] * median.dim())
+    return median + (near * away).sum(0) / near.sum(0).clamp_min(1e-9)
