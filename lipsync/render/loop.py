@@ -1,4 +1,4 @@
-"""The render loop: target frames along a plan, mouths for each, put into place. All drawing goes through it."""
+"""The render loop: target frames along a plan, mouths for each, put into place. All drawing goes through `drawn`."""
 
 from __future__ import annotations
 
@@ -88,12 +88,19 @@ def render(
     for part in [slice(0, len(plan))] if todo is None else todo:
         for rows, frames, beneath in frames_along(stream, plan, config.batch, part.start, part.stop):
             frames = frames.to(device)
-            for one in roles:
-                if not one.scene.faces.strength[rows].any():
-                    continue
-                mouth, lips = one.draw(rows, frames)
-                drawn = composite(frames, mouth, lips, one.scene.faces, rows, one.scene.space, config.composite, blend)
-                if one.watch is not None:
-                    one.watch(rows, frames, drawn)
-                frames = drawn
-            yield rows, frames, beneath
+            yield rows, drawn(roles, rows, frames, config, blend), beneath
+
+
+def drawn(
+    roles: Sequence[Role], rows: slice, frames: torch.Tensor, config: DubConfig, blend: Join | None = None
+) -> torch.Tensor:
+    """(B,3,H,W) uint8 frames of the roles' rows, with their mouths in place."""
+    for one in roles:
+        if not one.scene.faces.strength[rows].any():
+            continue
+        mouth, lips = one.draw(rows, frames)
+        before, faces = frames, one.scene.faces
+        frames = composite(before, mouth, lips, faces, rows, one.scene.space, config.composite, blend)
+        if one.watch is not None:
+            one.watch(rows, before, frames)
+    return frames
