@@ -94,12 +94,17 @@ class FeatureRows:
 
 def _values(power: torch.Tensor, spec: FeatureSpec) -> torch.Tensor:
     """(F,D) log-mel bands, or MFCC and energy, of (F,bins) power."""
-    floor = 10 ** (spec.floor_db / 10)
-    log_mel = torch.log(power @ mel_filters(spec.n_mels, spec.n_fft, power.device).T + floor)
+    bands = log_mel(power, spec)
     if spec.kind == "logmel":
-        return log_mel
-    cepstrum = log_mel @ dct_matrix(spec.n_mfcc, spec.n_mels, power.device).T
+        return bands
+    floor = 10 ** (spec.floor_db / 10)
+    cepstrum = bands @ dct_matrix(spec.n_mfcc, spec.n_mels, power.device).T
     return torch.cat([cepstrum, torch.log(power.mean(1, keepdim=True) + floor)], 1)
+
+
+def log_mel(power: torch.Tensor, spec: FeatureSpec) -> torch.Tensor:
+    """(F,n_mels) natural logarithms of the mel bands of (F,bins) power."""
+    return torch.log(power @ mel_filters(spec.n_mels, spec.n_fft, power.device).T + 10 ** (spec.floor_db / 10))
 
 
 def loudness_normalised(samples: torch.Tensor, loudness_db: float = -23.0) -> torch.Tensor:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import TypeVar
 
 T = TypeVar("T")
 _END = object()
 
 
-def ahead(items: Generator[T], depth: int) -> Iterator[T]:
+def ahead(items: Generator[T], depth: int) -> Generator[T]:
     """The same items, made in a thread up to `depth` ahead. Its exceptions are raised here; closing this iterator ends
     the thread."""
     ready: queue.Queue = queue.Queue(maxsize=depth)

@@ -291,6 +291,15 @@ class SandboxConfig:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
+class LiveConfig:
+    """Speaking live (lipsync/pipelines/live.py)."""
+
+    held_mib: int = Field(
+        default=512, ge=16, description="memory for the frames of the target that play to and fro, MiB"
+    )
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class DubConfig:
     """A whole dub."""
 
@@ -332,6 +341,7 @@ class DubConfig:
     doubt: DoubtConfig = DoubtConfig()
     sound: SoundConfig = SoundConfig()
     write: WriteConfig = WriteConfig()
+    live: LiveConfig = LiveConfig()
     cache: CacheConfig = CacheConfig()
     limits: LimitsConfig = LimitsConfig()
     sandbox: SandboxConfig = SandboxConfig()

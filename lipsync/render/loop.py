@@ -1,4 +1,4 @@
-"""The render loop: target frames along a plan, mouths for each, put into place. All drawing goes through it."""
+"""The render loop: target frames along a plan, mouths for each, put into place. All drawing goes through `with_mouth`."""
 
 from __future__ import annotations
 
@@ -91,18 +91,18 @@ def render(
         for rows, frames, beneath in frames_along(stream, plan, config.batch, part.start, part.stop):
             for one in roles:
                 if one.scene.faces.strength[rows].any():
-                    frames = _with_mouth(one, rows, frames, config, device, fitting, blend)
+                    frames = with_mouth(one, rows, frames, config, device, fitting, blend)
             yield rows, frames, beneath
 
 
-def _with_mouth(
+def with_mouth(
     one: Role,
     rows: slice,
     frames: torch.Tensor,
     config: DubConfig,
     device: torch.device,
     fitting: FittingRows,
-    blend: Join | None,
+    blend: Join | None = None,
 ) -> torch.Tensor:
     """(B,3,H,W) uint8 frames, on the CPU as the given ones, with one person's mouth in place. To the device and back
     goes each frame once, in as large parts as fit it."""

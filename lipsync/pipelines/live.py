@@ -1,0 +1,203 @@
+"""A target that says what is being said now: sound in, frames as they are due."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from audio.live import LiveSound
+from audio.load import RATE
+from lipsync.config.schema import DubConfig
+from lipsync.core.progress import Hook, silent
+from lipsync.core.runtime import one_thread
+from lipsync.pipelines.dub import prepare
+from lipsync.pipelines.models import Prepared
+from lipsync.render.live import Held, LiveStage, held_frames
+from lipsync.speech.live import LiveLips
+from lipsync.store.cache import Cache
+from video.live import Gone, Screen
+from video.prefetch import ahead
+
+#: How long after the network could answer a frame is due: the time to draw and to hand on.
+SLACK_S = 0.06
+#: Sound that waits beyond what a frame needs, after a stall: more than this is left out, as far as silence stood in.
+_SPARE_S = 0.1
+#: How long before a frame is due its drawing begins at the latest: it takes so long on two cores.
+_DRAWING_S = 0.04
+
+
+@dataclass(frozen=True, slots=True)
+class LiveReport:
+    """What happened. frames: shown; dropped: drawn too late to be shown; silence_s: put in where no sound came;
+    skipped_s: sound left out because it came after that; delay_s: from sound to frame: the network's and the rest, as
+    (least, median, 95 %, most) of the frames; ahead_s: the network's."""
+
+    frames: int
+    dropped: int
+    seconds: float
+    silence_s: float
+    skipped_s: float
+    ahead_s: float
+    delay_s: tuple[float, float, float, float]
+
+    def to_plain(self) -> dict[str, Any]:
+        least, median, late, most = (round(x, 4) for x in self.delay_s)
+        return {
+            "frames": self.frames,
+            "dropped": self.dropped,
+            "seconds": round(self.seconds, 3),
+            "silence_s": round(self.silence_s, 3),
+            "skipped_s": round(self.skipped_s, 3),
+            "network_delay_s": round(self.ahead_s, 4),
+            "delay_s": {"least": least, "median": median, "p95": late, "most": most},
+        }
+
+    def lines(self) -> list[str]:
+        """For people."""
+        _, median, late, _ = self.delay_s
+        said = (
+            f"{self.frames} frames in {self.seconds:.1f} s, {self.dropped} dropped; from sound to frame "
+            f"{1000 * median:.0f} ms (95 % within {1000 * late:.0f}), {1000 * self.ahead_s:.0f} of them the network's."
+        )
+        gap = f"No sound came for {self.silence_s:.1f} s, in which the mouth rested"
+        late_sound = f"; {self.skipped_s:.1f} s came too late and were left out" if self.skipped_s else ""
+        gaps = [f"{gap}{late_sound}."] if self.silence_s else []
+        return [said, *gaps]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A person of a target who is ready to speak live. held: the frames that play."""
+
+    person: Prepared
+    held: Held
+    config: DubConfig
+
+
+def prepare_live(
+    target: str | Path, config: DubConfig = DubConfig(), *, cache: Cache | None = None, hook: Hook = silent
+) -> Ready:
+    """The person's lips are learnt by the causal network. Raises as `dub` does."""
+    heard = replace(config.lips, network="causal", encoder="auto")
+    config = replace(config, lips=heard, batch=1)
+    person = prepare(target, config, cache=cache, hook=hook)
+    return Ready(person, held_frames(person.subject, config, config.live.held_mib << 20), config)
+
+
+@one_thread()
+def live(
+    ready: Ready,
+    sound: Iterator[np.ndarray],
+    screen: Screen,
+    seconds: float | None = None,
+    listening: Callable[[], None] = lambda: None,
+) -> LiveReport:
+    """Shows the person saying the sound, until it ends, nobody watches any more or Ctrl-C, or for so many seconds.
+
+    sound: blocks of (n,) float32 at 16,000 a second, as they come; screen: entered here; listening: called
+    when everything is ready and the sound is about to be read. Frame n belongs to the sound
+    n / rate seconds after the first, and is due when the network could have answered, and SLACK_S later. Where sound
+    does not come in time, silence stands in; what comes after it in too great a heap is left out, so that speech is
+    live again. A frame that is due before its drawing begins is dropped."""
+    session = _Session(ready, screen)  # before the clock starts
+    with screen, LiveSound(sound) as source:
+        listening()
+        session.run(source, seconds)
+    return session.report()
+
+
+class _Session:
+    """Frame after frame, against the clock."""
+
+    def __init__(self, ready: Ready, screen: Screen) -> None:
+        person, self.rate, self.screen = ready.person, ready.held.rate, screen
+        self.lips = LiveLips(person.model)
+        self.stage = LiveStage(ready.held, person.subject, person.method, ready.config, person.device)
+        self.stage.draw(0, self.lips.rest, self.stage.rgb(0))  # everything compiled and in memory
+        self.lips.at(0.0)
+        self.began, self.ends_s = 0.0, float("inf")
+        self.heard = self.silence = self.skipped = 0  # samples
+        self.unsent = np.zeros(0, np.float32)
+        self.frames = self.dropped = self.sent = 0
+        self.delays_s: list[float] = []
+
+    def run(self, source: LiveSound, seconds: float | None) -> None:
+        source.wait(1)
+        self.began = source.began or time.monotonic()
+        self.ends_s = float("inf") if seconds is None else seconds
+        with contextlib.suppress(Gone, KeyboardInterrupt), contextlib.closing(ahead(self._coming(), 3)) as coming:
+            for tick, rgb in coming:
+                if not self._tick(tick, rgb, source):
+                    break
+
+    def _coming(self) -> Generator[tuple[int, torch.Tensor]]:
+        """Frames of the target, decoded colours and all, before they are needed."""
+        return ((tick, self.stage.rgb(tick)) for tick in count())
+
+    def _tick(self, tick: int, rgb: torch.Tensor, source: LiveSound) -> bool:
+        """One frame; False when everything is said."""
+        second = float(tick / self.rate)
+        due = self.began + second + self.lips.ahead_s + SLACK_S
+        self._listen(ceil((second + self.lips.ahead_s) * RATE), due, source)
+        if second >= self.ends_s:
+            return False
+        lips = self.lips.at(second)
+        if time.monotonic() > due:
+            self.stage.miss(lips)
+            self.dropped += 1
+            return True
+        picture = self.stage.draw(tick, lips, rgb)[0]
+        if self.screen.paced:
+            time.sleep(max(0.0, due - time.monotonic()))
+        self.screen.show(tick, picture, self._sound_until(second + float(1 / self.rate)))
+        self.frames += 1
+        self.delays_s.append(time.monotonic() - self.began - second)
+        return True
+
+    def _listen(self, until: int, due: float, source: LiveSound) -> None:
+        """Hears the sound up to a sample, when it is its time; silence where it does not come."""
+        wanted = until - self.heard
+        time.sleep(max(0.0, self.began + until / RATE - time.monotonic()))  # a file plays in its own time
+        source.wait(wanted, due - _DRAWING_S)
+        late = min(source.waiting - wanted - round(_SPARE_S * RATE), self.silence - self.skipped)
+        if late > 0:
+            self.skipped += len(source.take(late))
+        samples = source.take(wanted)
+        if len(samples) < wanted:
+            if source.ended:
+                self.ends_s = min(self.ends_s, (self.heard + len(samples)) / RATE)
+            else:
+                self.silence += wanted - len(samples)
+            samples = np.pad(samples, (0, wanted - len(samples)))
+        self.heard = until
+        self.lips.hear(samples)
+        self.unsent = np.concatenate([self.unsent, samples])
+
+    def _sound_until(self, second: float) -> np.ndarray:
+        """What was heard up to a moment and not handed out."""
+        n = max(0, round(min(second, self.ends_s) * RATE) - self.sent)
+        sound, self.unsent = self.unsent[:n], self.unsent[n:]
+        self.sent += len(sound)
+        return sound
+
+    def report(self) -> LiveReport:
+        delays = np.array(self.delays_s or [0.0])
+        least, median, late, most = (float(x) for x in np.quantile(delays, [0, 0.5, 0.95, 1]))
+        return LiveReport(
+            self.frames,
+            self.dropped,
+            self.sent / RATE,
+            self.silence / RATE,
+            self.skipped / RATE,
+            self.lips.ahead_s,
+            (least, median, late, most),
+        )
