@@ -7,7 +7,7 @@ import numpy as np
 
 from lipsync.config.schema import CompositeConfig
 from lipsync.core.lips import soft_step
-from lipsync.render.box import Box
+from lipsync.render.box import STEP, Box
 from lipsync.render.cpu.compiled import compiled
 from lipsync.render.cpu.grid import around, at_nodes, bilinear, fine, means
 from lipsync.render.match import GRAIN_LIMIT
@@ -74,23 +74,23 @@ def matched(
     over: np.ndarray, bent: np.ndarray, beyond: np.ndarray, region: np.ndarray, box: Box, config: CompositeConfig
 ) -> np.ndarray:
     """As `lipsync.render.match.matched`, written into `over`. over, bent: (H,W,3); beyond, region: (h,w) coarse."""
-    (height, width), step = over.shape[:2], box.step
+    height, width = over.shape[:2]
     skin = region * (beyond > 0)
-    planes = fine(_slow(over, bent, skin, config.colour_sigma * box.scale / step, step), step, height, width)
+    planes = fine(_slow(over, bent, skin, config.colour_sigma * box.scale / STEP), height, width)
     missing = _lit(over, bent, planes)
     blurred = _blurred(missing, config.grain * box.scale)
-    some = skin[: (height - 1) // step + 1, : (width - 1) // step + 1]
-    strength = np.abs(missing[::step, ::step] - blurred[::step, ::step]).sum(-1)
+    some = skin[: (height - 1) // STEP + 1, : (width - 1) // STEP + 1]
+    strength = np.abs(missing[::STEP, ::STEP] - blurred[::STEP, ::STEP]).sum(-1)
     usual = GRAIN_LIMIT * float((strength * some).sum()) / max(3 * float(some.sum()), 1.0)
-    share = fine(soft_step(beyond / config.lip_margin)[..., None], step, height, width)
+    share = fine(soft_step(beyond / config.lip_margin)[..., None], height, width)
     _add_grain(over, missing, blurred, share, np.float32(usual))
     return over
 
 
-def _slow(over: np.ndarray, bent: np.ndarray, weight: np.ndarray, sigma: float, step: int) -> np.ndarray:
+def _slow(over: np.ndarray, bent: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
     """(h,w,6) coarse: what `over` lacks, and `over`, averaged over Gaussians of `sigma` nodes with the (h,w) weight."""
-    level = at_nodes(means(over, step), *weight.shape)
-    light = at_nodes(means(bent, step), *weight.shape) - level
+    level = at_nodes(means(over, STEP), *weight.shape)
+    light = at_nodes(means(bent, STEP), *weight.shape) - level
     layers = np.concatenate([light, level, np.ones_like(light[..., :1])], 2)
     half = means(layers * weight[..., None], 2)
     soft = symmetric_filter(half, half_gaussian(sigma / 2))

@@ -20,7 +20,7 @@ def as_sharp(
     over: np.ndarray, frame: np.ndarray, drawn: np.ndarray, filmed: np.ndarray, box: Box, slack: float
 ) -> np.ndarray:
     """As `lipsync.render.sharpness.as_sharp`, written into `over`. over, frame: (H,W,3); drawn, filmed: (h,w) coarse."""
-    ours, theirs = (zone_of(m, over.shape, box.step) for m in (drawn, filmed))
+    ours, theirs = (zone_of(m, over.shape) for m in (drawn, filmed))
     if ours is None or theirs is None:
         return over
     weight, their_weight = (z.fine(m[..., None])[..., 0] for z, m in ((ours, drawn), (theirs, filmed)))
