@@ -40,8 +40,8 @@ def composite(
     compiled: bool | None = None,
 ) -> torch.Tensor:
     """(B,3,H,W) uint8 frames with the mouths in place. frames: (B,3,H,W) uint8; lips: (B,18,2) drawn, face frame;
-    faces: the plan's faces; blend: asked instead of the config's, to measure it; compiled: by `lipsync.render.cpu`, which
-    gives the same within a grey level; None = on a CPU.
+    faces: the plan's faces; blend: asked instead of the config's, to measure it; compiled: by `lipsync.render.cpu`,
+    which gives the same within a grey level; None = on a CPU.
 
     Row by row, each in its own box, so that a row is the same in any batch.
     """

@@ -14,13 +14,13 @@ import numpy as np
 from lipsync.core.geometry import apply, warp_frame
 from lipsync.core.lips import INNER_EDGE, opening
 from lipsync.core.types import MouthBank
+from lipsync.render.doubt import APART_S
 
 #: Thumbnail of the mouth: rows, columns, pixels per eye distance; x from -0.62 to 0.62, y from -0.34 to 0.72.
 ROWS, COLUMNS, _SCALE, _LEFT, _TOP = 68, 79, 64.0, -0.62, -0.34
 _THUMB_FROM_FACE = np.array([[_SCALE, 0, -_SCALE * _LEFT], [0, _SCALE, -_SCALE * _TOP], [0, 0, 1.0]])
-#: Mouths that are learnt from at most, in runs of this many; components; parts left out in turn; nearer in time than
-#: this, a real mouth is all but the same.
-LEARN_FROM, RUN, RANK, FOLDS, APART_S = 400, 20, 12, 8, 0.4
+#: Mouths that are learnt from at most, in runs of this many; components; parts left out in turn.
+LEARN_FROM, RUN, RANK, FOLDS = 400, 20, 12, 8
 #: How far around lip points a warp reaches, and how stiff it is.
 _REACH, _STIFF = 0.15, 1e-2
 #: Skin this near to lips counts as lips (thumbnail pixels), and what is this far outside of the jaw is not face.

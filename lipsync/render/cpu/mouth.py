@@ -13,49 +13,52 @@ from lipsync.render.cpu.grid import around, at_nodes, bilinear, fine, means
 from lipsync.render.match import GRAIN_LIMIT
 from video.pyramid import half_gaussian, symmetric_filter
 
+_AROUND = 4
+_SHIFT = np.float32(_AROUND - 0.5)  # from pixel positions to indices into what has edges around it
 _A = np.float32(-0.75)  # torch's and OpenCV's cubic
 _ZERO, _ONE, _TWO, _HALF, _LEAST = (np.float32(v) for v in (0, 1, 2, 0.5, 0.05))
 
 
-@compiled
-def sampled(texture, at):  # pragma: no cover - compiled
+def sampled(texture: np.ndarray, at: np.ndarray) -> np.ndarray:
     """(h,w,3) bicubic values of a (3,H,W) texture at (h,w,2) positions in pixels, edges repeated."""
+    # with so many edge pixels around it, no tap needs to be looked after
+    wide = cv2.copyMakeBorder(cv2.merge(list(texture)), _AROUND, _AROUND, _AROUND, _AROUND, cv2.BORDER_REPLICATE)
+    return _bicubic(wide, at)
+
+
+@compiled
+def _bicubic(wide, at):  # pragma: no cover - compiled
+    """(h,w,3): cubic convolution (Keys 1981) of a (H,W,3) picture with `_AROUND` edge pixels around it."""
     rows, columns = at.shape[:2]
-    _, height, width = texture.shape
+    height, width, _ = wide.shape
     out = np.empty((rows, columns, 3), np.float32)
-    wide, tall = np.empty(4, np.float32), np.empty(4, np.float32)
-    across, down = np.empty(4, np.int64), np.empty(4, np.int64)
     for i in range(rows):
         for j in range(columns):
-            x, y = at[i, j, 0] - _HALF, at[i, j, 1] - _HALF
-            x0, y0 = int(np.floor(x)), int(np.floor(y))
-            _cubic(x - np.float32(x0), wide)
-            _cubic(y - np.float32(y0), tall)
+            x = min(max(at[i, j, 0] + _SHIFT, _ONE), np.float32(width - 3))
+            y = min(max(at[i, j, 1] + _SHIFT, _ONE), np.float32(height - 3))
+            left, top = int(x) - 1, int(y) - 1
+            across, down = _cubic(x - np.float32(left + 1)), _cubic(y - np.float32(top + 1))
+            red = green = blue = _ZERO
             for k in range(4):
-                across[k] = min(max(x0 + k - 1, 0), width - 1)
-                down[k] = min(max(y0 + k - 1, 0), height - 1)
-            for c in range(3):
-                total = _ZERO
-                for k in range(4):
-                    line = texture[c, down[k]]
-                    total += tall[k] * (
-                        wide[0] * line[across[0]]
-                        + wide[1] * line[across[1]]
-                        + wide[2] * line[across[2]]
-                        + wide[3] * line[across[3]]
-                    )
-                out[i, j, c] = total
+                for m in range(4):
+                    weight = down[k] * across[m]
+                    red += weight * wide[top + k, left + m, 0]
+                    green += weight * wide[top + k, left + m, 1]
+                    blue += weight * wide[top + k, left + m, 2]
+            out[i, j, 0], out[i, j, 1], out[i, j, 2] = red, green, blue
     return out
 
 
 @compiled
-def _cubic(t, weights):  # pragma: no cover - compiled
-    """Writes the four weights of cubic convolution (Keys 1981)."""
+def _cubic(t):  # pragma: no cover - compiled
+    """The weights of the four pixels around, `t` from the second to the third."""
     s, n, m = _ONE - t, _ONE + t, _TWO - t
-    weights[0] = ((_A * n - np.float32(5) * _A) * n + np.float32(8) * _A) * n - np.float32(4) * _A
-    weights[1] = ((_A + _TWO) * t - (_A + np.float32(3))) * t * t + _ONE
-    weights[2] = ((_A + _TWO) * s - (_A + np.float32(3))) * s * s + _ONE
-    weights[3] = ((_A * m - np.float32(5) * _A) * m + np.float32(8) * _A) * m - np.float32(4) * _A
+    return (
+        ((_A * n - np.float32(5) * _A) * n + np.float32(8) * _A) * n - np.float32(4) * _A,
+        ((_A + _TWO) * t - (_A + np.float32(3))) * t * t + _ONE,
+        ((_A + _TWO) * s - (_A + np.float32(3))) * s * s + _ONE,
+        ((_A * m - np.float32(5) * _A) * m + np.float32(8) * _A) * m - np.float32(4) * _A,
+    )
 
 
 @compiled
