@@ -29,8 +29,8 @@ from benchmarks.common import DATA, config_of, grid_clips, joined, parser, repor
 from lipsync.core.geometry import apply
 from lipsync.core.lips import INNER_EDGE, opening
 from lipsync.core.types import MouthBank, MouthSpace
-from lipsync.render.doubt import CAUSES, N_FORESEEN, TRUST, foreseen, known_mouths, scores
-from lipsync.render.flaws import APART_S, FlawFinder, learn_look, thumbnail
+from lipsync.render.doubt import APART_S, CAUSES, N_FORESEEN, TRUST, foreseen, known_mouths, scores
+from lipsync.render.flaws import FlawFinder, learn_look, thumbnail
 from lipsync.store.cache import Cache
 from lipsync.target.analyse import analyse
 

@@ -22,7 +22,7 @@ from lipsync.face.track import FaceTracker
 from lipsync.learning.losses import Losses
 from lipsync.metrics import lips as lip_metrics
 from lipsync.metrics import pictures as picture_metrics
-from lipsync.render.box import Box
+from lipsync.render.box import STEP, Box
 from lipsync.render.region import blend_region, off_lips, region_polygon
 from video.probe import VideoStream
 from video.read import read_rows
@@ -169,7 +169,7 @@ class Judge:
             torch.Size((height, width)),
             self.config.composite,
         )
-        nodes, lips = box.positions(box.step), torch.from_numpy(self.track.lips.points[row : row + 1, None]).float()
+        nodes, lips = box.positions(STEP), torch.from_numpy(self.track.lips.points[row : row + 1, None]).float()
         beyond = off_lips(lips, nodes) - self.config.composite.lip_margin
         mask = box.fine(blend_region(region_polygon(jaw, lips), nodes, beyond, self.config.composite)[0])[0, 0] > 0.5
         x, y = int(box.left[0]), int(box.top[0])

@@ -1,5 +1,4 @@
-"""The part of a frame that is drawn over: a box around the lower face, fine (every pixel) and coarse (every `step`-th,
-4th in most)."""
+"""The part of a frame that is drawn over: a box around the lower face, fine (every pixel) and coarse (every 4th)."""
 
 from __future__ import annotations
 
@@ -14,15 +13,13 @@ from lipsync.config.schema import CompositeConfig
 from lipsync.core.geometry import apply, magnification
 from lipsync.render.region import CHEEKS
 
-#: Pixels between nodes of the coarse grid, and for how many pixels of eye distance they lie apart once more as far: what
-#: varies slowly over a face needs no more nodes in a larger picture.
-STEP, _STEP_FOR = 4, 128
+STEP = 4  # pixels between nodes of the coarse grid
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
     """Equal pixel boxes around B lower faces. left, top: (B,) int64; face_from_pixel: (B,3,3); scale: pixels per eye
-    distance; step: pixels between coarse nodes."""
+    distance."""
 
     left: torch.Tensor
     top: torch.Tensor
@@ -30,7 +27,6 @@ class Box:
     width: int
     face_from_pixel: torch.Tensor
     scale: float
-    step: int = STEP
 
     @classmethod
     def around(
@@ -49,8 +45,7 @@ class Box:
         left, top = (
             torch.from_numpy(low[:, k].clip(0, size[1 - k] - n)).to(jaws.device) for k, n in ((0, width), (1, height))
         )
-        step = STEP * max(1, int(scale // _STEP_FOR))
-        return cls(left, top, height, width, torch.linalg.inv(pixel_from_face), scale, step)
+        return cls(left, top, height, width, torch.linalg.inv(pixel_from_face), scale)
 
     def cut(self, frames: torch.Tensor) -> torch.Tensor:
         """(B,3,h,w) float32 in [0,1]."""
@@ -80,7 +75,7 @@ class Box:
 
     def fine(self, coarse: torch.Tensor) -> torch.Tensor:
         """(B,C,height,width) bilinear between the nodes of (B,C,h,w) `coarse`."""
-        size = [(n - 1) * self.step + 1 for n in coarse.shape[2:]]
+        size = [(n - 1) * STEP + 1 for n in coarse.shape[2:]]
         return F.interpolate(coarse, size=size, mode="bilinear", align_corners=True)[:, :, : self.height, : self.width]
 
     def around_zone(self, zone: torch.Tensor) -> Part | None:
@@ -93,9 +88,9 @@ class Box:
         rows, columns = (
             slice(max(0, found[0] - 1), min(found[-1] + 2, n)) for found, n in zip(at, zone.shape[2:], strict=True)
         )
-        y, x = (slice(s.start * self.step, (s.stop - 1) * self.step + 1) for s in (rows, columns))
+        y, x = (slice(s.start * STEP, (s.stop - 1) * STEP + 1) for s in (rows, columns))
         height, width = min(y.stop, self.height) - y.start, min(x.stop, self.width) - x.start
-        inner = Box(self.left + x.start, self.top + y.start, height, width, self.face_from_pixel, self.scale, self.step)
+        inner = Box(self.left + x.start, self.top + y.start, height, width, self.face_from_pixel, self.scale)
         return Part((rows, columns), (y, x), inner)
 
 

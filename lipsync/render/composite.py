@@ -2,7 +2,8 @@
 compositing). Works on the tensor's device, inside a box around the lower face; every pixel outside the blend region
 stays as decoded.
 
-Everything that varies slowly (masks, displacements, colour differences) is computed on the box's coarse grid."""
+Everything that varies slowly (masks, displacements, colour differences) is computed on a coarse grid of every 4th
+pixel."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from lipsync.core.texture import MouthTexture
 from lipsync.core.types import MouthSpace
 from lipsync.render.blends.base import Join
 from lipsync.render.blends.registry import get_blend
-from lipsync.render.box import Box
+from lipsync.render.box import STEP, Box
 from lipsync.render.jaw import Spread, bend_jaw
 from lipsync.render.match import matched
 from lipsync.render.overlays import filled, graphics_in
@@ -39,8 +40,8 @@ def composite(
     compiled: bool | None = None,
 ) -> torch.Tensor:
     """(B,3,H,W) uint8 frames with the mouths in place. frames: (B,3,H,W) uint8; lips: (B,18,2) drawn, face frame;
-    faces: the plan's faces; blend: asked instead of the config's, to measure it; compiled: by `lipsync.render.cpu`, which
-    gives the same within a grey level; None = on a CPU.
+    faces: the plan's faces; blend: asked instead of the config's, to measure it; compiled: by `lipsync.render.cpu`,
+    which gives the same within a grey level; None = on a CPU.
 
     Row by row, each in its own box, so that a row is the same in any batch.
     """
@@ -72,7 +73,7 @@ def _draw_over(
     jaw = shapes.jaw
     filmed = box.cut(frames)
     under = filmed if graphics is None else filled(filmed, graphics)
-    coarse = box.positions(box.step)
+    coarse = box.positions(STEP)
     strength = shapes.strength[:, None, None, None]
     both = torch.stack([shapes.lips, shapes.own_lips], 1)
     off = off_lips(both, coarse)

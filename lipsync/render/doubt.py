@@ -14,7 +14,6 @@ from lipsync.config.schema import DoubtConfig
 from lipsync.core.arrays import runs_of
 from lipsync.core.lips import LOWER, opening
 from lipsync.core.types import LipTrack, MouthBank
-from lipsync.render.flaws import APART_S
 
 #: What a frame may be doubted for: columns of the values.
 CAUSES = (
@@ -31,6 +30,8 @@ CAUSES = (
 )
 #: How many of them are foreseen, and how much that counts beside what is seen.
 N_FORESEEN, TRUST = 4, 0.5
+#: Nearer in time than this (seconds), a real mouth is all but the same.
+APART_S = 0.4
 #: Rows of wanted lips compared at once; mouths looked at to learn limits.
 _CHUNK, _ASKED = 256, 400
 #: Least and greatest limit of lip distance (eye distances): few mouths are far from each other, and no safer for it.

@@ -14,13 +14,13 @@ import numpy as np
 from lipsync.core.geometry import apply, warp_frame
 from lipsync.core.lips import INNER_EDGE, opening
 from lipsync.core.types import MouthBank
+from lipsync.render.doubt import APART_S
 
 #: Thumbnail of the mouth: rows, columns, pixels per eye distance; x from -0.62 to 0.62, y from -0.34 to 0.72.
 ROWS, COLUMNS, _SCALE, _LEFT, _TOP = 68, 79, 64.0, -0.62, -0.34
 _THUMB_FROM_FACE = np.array([[_SCALE, 0, -_SCALE * _LEFT], [0, _SCALE, -_SCALE * _TOP], [0, 0, 1.0]])
-#: Mouths that are learnt from at most, in runs of this many; components; parts left out in turn; nearer in time than
-#: this, a real mouth is all but the same.
-LEARN_FROM, RUN, RANK, FOLDS, APART_S = 400, 20, 12, 8, 0.4
+#: Mouths that are learnt from at most, in runs of this many; components; parts left out in turn.
+LEARN_FROM, RUN, RANK, FOLDS = 400, 20, 12, 8
 #: How far around lip points a warp reaches, and how stiff it is.
 _REACH, _STIFF = 0.15, 1e-2
 #: Skin this near to lips counts as lips (thumbnail pixels), and what is this far outside of the jaw is not face.
@@ -207,19 +207,25 @@ def moved_outside(drawn: np.ndarray, under: np.ndarray, jaw: np.ndarray) -> floa
     differs = np.where(face, 0, cv2.absdiff(drawn, under).max(2)).astype(np.float32)
     changed = cv2.blur(differs, (5, 5)).max()
     if changed > _UNDER / 2:  # else whose skin it is makes no difference
-        changed = cv2.blur(np.where(_is_skin(drawn, under), 0, differs), (5, 5)).max()
+        rows, columns = np.nonzero(differs)
+        differs[rows, columns] *= ~_is_skin(drawn[rows, columns], under[rows, columns], under)
+        changed = cv2.blur(differs, (5, 5)).max()
     return float(changed)
 
 
-def _is_skin(drawn: np.ndarray, under: np.ndarray) -> np.ndarray:
-    """(68,79) bool: both (68,79,3) thumbnails show the colours that skin has beside the filmed mouth."""
-    import cv2
-
+def _is_skin(drawn: np.ndarray, under: np.ndarray, thumb: np.ndarray) -> np.ndarray:
+    """(n,) bool: both (n,3) Y, Cr, Cb are colours that skin has beside the filmed mouth of the (68,79,3) thumbnail."""
     from lipsync.render.cpu.skin import skin_colours, skin_likeness
 
-    after, before = (cv2.cvtColor(t, cv2.COLOR_YCrCb2RGB).astype(np.float32) / 255 for t in (drawn, under))
-    colours = skin_colours(before, np.any(_SKIN, axis=0).astype(np.float32))
-    return (skin_likeness(after, colours) > 0.5) & (skin_likeness(before, colours) > 0.5)
+    colours = skin_colours(_rgb(thumb), np.any(_SKIN, axis=0).astype(np.float32))
+    return (skin_likeness(_rgb(np.stack([drawn, under])), colours) > 0.5).all(0)
+
+
+def _rgb(thumb: np.ndarray) -> np.ndarray:
+    """(h,w,3) float32 in [0,1] of (h,w,3) uint8 Y, Cr, Cb."""
+    import cv2
+
+    return cv2.cvtColor(thumb, cv2.COLOR_YCrCb2RGB).astype(np.float32) / 255
 
 
 def interior_change(luma: np.ndarray, inside: np.ndarray, gaps: np.ndarray) -> float | None:

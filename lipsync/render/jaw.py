@@ -98,7 +98,7 @@ def bend_jaw(
     the chin and whatever is not skin; where that touches the chin, the chin's edge stays."""
     down = shift[..., 1][:, None]
     sure = depth - down.clamp_min(0) > 0.05
-    skin, *colours = coarse_skin(under, learn & sure, sure, box.step)
+    skin, *colours = coarse_skin(under, learn & sure, sure)
     free = clearance(skin, box, config.jaw_clearance)
     to_pixels = torch.linalg.inv(box.face_from_pixel)[:, :2, :2].transpose(1, 2)
     moves = (shift.flatten(1, 2) @ to_pixels).reshape(shift.shape).permute(0, 3, 1, 2)

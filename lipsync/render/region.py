@@ -39,8 +39,8 @@ def blend_region(
     The mask is the lower face from under the nose to the jaw line, softened inwards, and 1 on all mouths, the drawn and
     the filmed one, and `lip_margin` around them. The support is 1 wherever the mask is not 0.
 
-    polygon: (B,16,2) of `region_polygon`; face: (B,h,w,2) positions; all face frame; beyond: (B,1,h,w) how far these lie
-    outside all mouths and their margin."""
+    polygon: (B,16,2) of `region_polygon`; face: (B,h,w,2) positions; all face frame; beyond: (B,1,h,w) how far these
+    lie outside all mouths and their margin."""
     depth = depth_inside(polygon, face)
     mask = torch.maximum(soft_step(depth / config.softness), soft_step(1 - beyond / LIP_EDGE))
     edge = 0.5 * config.softness

@@ -51,13 +51,13 @@ def log_colours(rgb: torch.Tensor) -> torch.Tensor:
 
 
 def coarse_skin(
-    under: torch.Tensor, face: torch.Tensor, sure: torch.Tensor, step: int = STEP
+    under: torch.Tensor, face: torch.Tensor, sure: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """((B,1,h,w) coarse, 1 = skin, 0 = anything else), and the `skin_colours` it was told by.
 
     under: (B,3,H,W) box; face: (B,1,h,w) bool coarse, where to learn the colours from; sure: (B,1,h,w) bool, skin
-    whatever its colour; step: pixels between nodes. Specks of other colours are skin."""
-    small = F.interpolate(F.avg_pool2d(under, step, ceil_mode=True, count_include_pad=False), size=face.shape[2:])
+    whatever its colour. Specks of other colours are skin."""
+    small = F.interpolate(F.avg_pool2d(under, STEP, ceil_mode=True, count_include_pad=False), size=face.shape[2:])
     mean, spread = skin_colours(small, face.float())
     other = (skin_likeness(small, mean, spread) < 0.5) & ~sure
     other = F.avg_pool2d(other.float(), 3, 1, 1) > 0.5
@@ -67,7 +67,7 @@ def coarse_skin(
 def clearance(skin: torch.Tensor, box: Box, reach: float) -> torch.Tensor:
     """(B,1,h,w) in [0,1] coarse: 0 on and beside whatever is not skin, rising evenly to 1 at `reach` (eye distances)
     from it."""
-    n_nodes = max(2, round(reach * box.scale / box.step))
+    n_nodes = max(2, round(reach * box.scale / STEP))
     kept = skin
     total = torch.zeros_like(skin)
     for k in range(n_nodes + 2):

@@ -12,7 +12,15 @@ from tests.support import DATA
 from tests.support.video_clips import numbered
 from video.flow import flow, half_step
 from video.probe import probe
-from video.pyramid import blend, gaussian_blur
+from video.pyramid import (
+    _let_through,
+    _let_through_by_opencv,
+    blend,
+    blur_along,
+    gaussian_blur,
+    half_gaussian,
+    symmetric_filter,
+)
 from video.read import read_frames
 from video.shots import Mark, ShotDetector
 
@@ -31,6 +39,23 @@ def test_blend_keeps_what_is_unmasked_bit_for_bit(size):
 def test_blend_of_one_picture_with_itself_is_that_picture():
     picture = torch.rand(1, 3, 70, 90)
     assert torch.equal(blend(picture, picture.clone(), torch.rand(1, 1, 70, 90), 4), picture)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_opencv_and_torch_blend_alike(size):
+    """One on the CPU, the other everywhere else."""
+    change, mask = torch.rand(3, *size) - 0.5, torch.rand(1, *size)
+    expected = _let_through(change[None], mask[None], 4)[0]
+    assert (_let_through_by_opencv(change, mask, 4) - expected).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
+def test_opencv_and_torch_filter_alike(axes):
+    picture = torch.rand(1, 3, 23, 31)
+    found = symmetric_filter(picture[0].permute(1, 2, 0).numpy(), half_gaussian(4.0), axes)
+    for axis in axes:
+        picture = blur_along(picture, 4.0, axis + 2)
+    assert np.allclose(found, picture[0].permute(1, 2, 0), atol=1e-6)
 
 
 def test_blend_changes_only_near_the_mask_and_without_a_step():

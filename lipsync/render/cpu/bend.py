@@ -9,14 +9,14 @@ import numpy as np
 
 from lipsync.config.schema import CompositeConfig
 from lipsync.core.lips import soft_step
-from lipsync.render.box import Box
-from lipsync.render.cpu.fields import Fields
+from lipsync.render.box import STEP, Box
 from lipsync.render.cpu.compiled import compiled
+from lipsync.render.cpu.fields import Fields
 from lipsync.render.cpu.grid import around, at_nodes, bilinear, fine, means, zone_of
 from lipsync.render.cpu.skin import clearance, likeness, skin_colours, skin_likeness
 from lipsync.render.jaw import EDGE
 
-_ZERO, _ONE = np.float32(0), np.float32(1)
+_ZERO, _ONE, _STEP = np.float32(0), np.float32(1), np.float32(STEP)
 
 
 class Bent(NamedTuple):
@@ -30,22 +30,22 @@ def bend_jaw(under: np.ndarray, fields: Fields, pixel_from_face: np.ndarray, box
     """As `lipsync.render.jaw.bend_jaw`. under: (H,W,3) in [0,1]; pixel_from_face: (2,2)."""
     depth, down = fields.depth, fields.down
     sure = (depth - np.maximum(down, 0) > 0.05).astype(np.float32)
-    cells = at_nodes(means(under, box.step), *depth.shape)
+    cells = at_nodes(means(under, STEP), *depth.shape)
     colours = skin_colours(cells, fields.beside * sure)
     other = (skin_likeness(cells, colours) < 0.5) & (sure == 0)
     specks = cv2.boxFilter(other.astype(np.uint8), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
     skin = (specks < 5).astype(np.uint8)
-    free = clearance(skin, max(2, round(config.jaw_clearance * box.scale / box.step)))
+    free = clearance(skin, max(2, round(config.jaw_clearance * box.scale / STEP)))
     opened = np.maximum(skin, depth > 0).astype(np.float32)
     if not down.any():
         return Bent(under.copy(), opened)
-    way, (height, width), step = np.float32(pixel_from_face[:, 1]), under.shape[:2], box.step
-    bent = moved(under, fine((down * free)[..., None], step, height, width), way)
+    way = np.float32(pixel_from_face[:, 1])
+    bent = moved(under, fine((down * free)[..., None], *under.shape[:2]), way)
     edge = soft_step(1 + depth / EDGE) * ((down > 0) & (free < 1))
-    chin = zone_of(edge, under.shape, step)
+    chin = zone_of(edge, under.shape)
     if chin is not None:
         place = (chin.pixels[1].start, chin.pixels[0].start)
-        _cover(bent, under, *place, chin.fine(np.stack([down, edge], -1)), sure, step, way, colours)
+        _cover(bent, under, *place, chin.fine(np.stack([down, edge], -1)), sure, way, colours)
     return Bent(bent, opened)
 
 
@@ -71,7 +71,7 @@ def moved(under, down, way):  # pragma: no cover - compiled
 
 
 @compiled
-def _cover(bent, under, left, top, fields, sure, step, way, colours):  # pragma: no cover - compiled
+def _cover(bent, under, left, top, fields, sure, way, colours):  # pragma: no cover - compiled
     """Draws the chin, where it comes down upon something else, over that in the (H,W,3) `bent`, without what else was
     filmed beside it. fields: (h,w,2) the whole move and the chin's edge in a zone whose first pixel is (left, top);
     sure: (n,m) coarse."""
@@ -88,8 +88,8 @@ def _cover(bent, under, left, top, fields, sure, step, way, colours):  # pragma:
             for k in range(4):
                 yy, xx = below if k > 1 else y, right if k % 2 else x
                 if likely[yy, xx] < 0:  # each is asked for by several pixels
-                    i, j = yy // step, xx // step
-                    s, t = np.float32(xx - j * step) / np.float32(step), np.float32(yy - i * step) / np.float32(step)
+                    i, j = yy // STEP, xx // STEP
+                    s, t = np.float32(xx - j * STEP) / _STEP, np.float32(yy - i * STEP) / _STEP
                     known = bilinear(sure[i, j], sure[i, j + 1], sure[i + 1, j], sure[i + 1, j + 1], s, t)
                     skin = likeness(under[yy, xx, 0], under[yy, xx, 1], under[yy, xx, 2], colours)
                     likely[yy, xx] = max(skin, known)

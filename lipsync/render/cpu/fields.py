@@ -8,7 +8,7 @@ import numpy as np
 
 from lipsync.config.schema import CompositeConfig
 from lipsync.core.types import MouthSpace
-from lipsync.render.box import Box
+from lipsync.render.box import STEP, Box
 from lipsync.render.cpu.compiled import compiled
 from lipsync.render.jaw import SMOOTH
 from lipsync.render.region import BELOW_NOSE, CHIN, LIP_EDGE, LIPS_STAY, OUTER_LIPS
@@ -39,10 +39,9 @@ def fields_of(box: Box, shapes: Shapes, drawn_jaw: np.ndarray, space: MouthSpace
         a[0].numpy() for a in (shapes.jaw, shapes.moved, shapes.lips, shapes.own_lips, shapes.region)
     )
     to_jaw = (jaw - drawn_jaw).clip(-config.jaw_limit, config.jaw_limit)
-    place, step = box.face_from_pixel[0].numpy().astype(np.float64), box.step
-    corner = [[step, 0, float(box.left[0]) + 0.5], [0, step, float(box.top[0]) + 0.5], [0, 0, 1]]
-    place = (place @ corner)[:2].astype(np.float32)
-    shape = (-(-box.height // step) + 1, -(-box.width // step) + 1)
+    corner = [[STEP, 0, float(box.left[0]) + 0.5], [0, STEP, float(box.top[0]) + 0.5], [0, 0, 1]]
+    place = (box.face_from_pixel[0].numpy().astype(np.float64) @ corner)[:2].astype(np.float32)
+    shape = (-(-box.height // STEP) + 1, -(-box.width // STEP) + 1)
     planes, at = np.empty((8, *shape), np.float32), np.empty((*shape, 2), np.float32)
     polygons, counts = np.zeros((4, len(jaw), 2), np.float32), np.empty(4, np.int64)
     for k, polygon in enumerate((jaw, lips[OUTER_LIPS], own[OUTER_LIPS], region)):

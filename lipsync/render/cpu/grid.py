@@ -7,18 +7,17 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from lipsync.render.box import STEP
 from lipsync.render.cpu.compiled import compiled
 
-_ZERO, _LEVEL = np.float32(0), np.float32(1 / 255)
+_ZERO, _STEP, _LEVEL = np.float32(0), np.float32(STEP), np.float32(1 / 255)
 
 
 class Zone(NamedTuple):
-    """A part of a box. nodes: (rows, columns) of the coarse grid; pixels: of the fine one; step: pixels between
-    nodes."""
+    """A part of a box. nodes: (rows, columns) of the coarse grid; pixels: of the fine one."""
 
     nodes: tuple[slice, slice]
     pixels: tuple[slice, slice]
-    step: int
 
     def cut(self, picture: np.ndarray) -> np.ndarray:
         """The part of a (H,W,C) picture, a copy."""
@@ -27,10 +26,10 @@ class Zone(NamedTuple):
     def fine(self, nodes: np.ndarray) -> np.ndarray:
         """(h,w,C) at the part's pixels, of coarse values (H,W,C) of the whole box."""
         y, x = self.pixels
-        return fine(np.ascontiguousarray(nodes[self.nodes]), self.step, y.stop - y.start, x.stop - x.start)
+        return fine(np.ascontiguousarray(nodes[self.nodes]), y.stop - y.start, x.stop - x.start)
 
 
-def zone_of(values: np.ndarray, shape: tuple[int, ...], step: int) -> Zone | None:
+def zone_of(values: np.ndarray, shape: tuple[int, ...]) -> Zone | None:
     """As `Box.around_zone`: the smallest part that holds all of the coarse (h,w) values above 0; shape: the box's."""
     left, top, width, height = cv2.boundingRect((values > 0).astype(np.uint8))
     if not width:
@@ -38,9 +37,9 @@ def zone_of(values: np.ndarray, shape: tuple[int, ...], step: int) -> Zone | Non
     rows = slice(max(0, top - 1), min(top + height + 1, values.shape[0]))
     columns = slice(max(0, left - 1), min(left + width + 1, values.shape[1]))
     y, x = (
-        slice(s.start * step, min((s.stop - 1) * step + 1, n)) for s, n in zip((rows, columns), shape[:2], strict=True)
+        slice(s.start * STEP, min((s.stop - 1) * STEP + 1, n)) for s, n in zip((rows, columns), shape[:2], strict=True)
     )
-    return Zone((rows, columns), (y, x), step)
+    return Zone((rows, columns), (y, x))
 
 
 def at_nodes(cells: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -97,19 +96,19 @@ def means(picture, step):  # pragma: no cover - compiled
 
 
 @compiled
-def fine(nodes, step, height, width):  # pragma: no cover - compiled
-    """(height,width,C) float32, bilinear between (h,w,C) nodes `step` pixels apart."""
+def fine(nodes, height, width):  # pragma: no cover - compiled
+    """(height,width,C) float32, bilinear between (h,w,C) nodes."""
     rows, columns, channels = nodes.shape
     out, lines = np.empty((height, width, channels), np.float32), np.empty((rows, width, channels), np.float32)
     for i in range(rows):
         for x in range(width):
-            j = x // step
-            right, part = min(j + 1, columns - 1), np.float32(x - j * step) / np.float32(step)
+            j = x // STEP
+            right, part = min(j + 1, columns - 1), np.float32(x - j * STEP) / _STEP
             for c in range(channels):
                 lines[i, x, c] = nodes[i, j, c] + part * (nodes[i, right, c] - nodes[i, j, c])
     for y in range(height):
-        i = y // step
-        part = np.float32(y - i * step) / np.float32(step)
+        i = y // STEP
+        part = np.float32(y - i * STEP) / _STEP
         here, below, line = lines[i].ravel(), lines[min(i + 1, rows - 1)].ravel(), out[y].ravel()
         for k in range(len(line)):
             line[k] = here[k] + part * (below[k] - here[k])

@@ -7,55 +7,58 @@ import numpy as np
 
 from lipsync.config.schema import CompositeConfig
 from lipsync.core.lips import soft_step
-from lipsync.render.box import Box
+from lipsync.render.box import STEP, Box
 from lipsync.render.cpu.compiled import compiled
 from lipsync.render.cpu.grid import around, at_nodes, bilinear, fine, means
 from lipsync.render.match import GRAIN_LIMIT
 from video.pyramid import half_gaussian, symmetric_filter
 
+_AROUND = 4
+_SHIFT = np.float32(_AROUND - 0.5)  # from pixel positions to indices into what has edges around it
 _A = np.float32(-0.75)  # torch's and OpenCV's cubic
 _ZERO, _ONE, _TWO, _HALF, _LEAST = (np.float32(v) for v in (0, 1, 2, 0.5, 0.05))
 
 
-@compiled
-def sampled(texture, at):  # pragma: no cover - compiled
+def sampled(texture: np.ndarray, at: np.ndarray) -> np.ndarray:
     """(h,w,3) bicubic values of a (3,H,W) texture at (h,w,2) positions in pixels, edges repeated."""
+    # with so many edge pixels around it, no tap needs to be looked after
+    wide = cv2.copyMakeBorder(cv2.merge(list(texture)), _AROUND, _AROUND, _AROUND, _AROUND, cv2.BORDER_REPLICATE)
+    return _bicubic(wide, at)
+
+
+@compiled
+def _bicubic(wide, at):  # pragma: no cover - compiled
+    """(h,w,3): cubic convolution (Keys 1981) of a (H,W,3) picture with `_AROUND` edge pixels around it."""
     rows, columns = at.shape[:2]
-    _, height, width = texture.shape
+    height, width, _ = wide.shape
     out = np.empty((rows, columns, 3), np.float32)
-    wide, tall = np.empty(4, np.float32), np.empty(4, np.float32)
-    across, down = np.empty(4, np.int64), np.empty(4, np.int64)
     for i in range(rows):
         for j in range(columns):
-            x, y = at[i, j, 0] - _HALF, at[i, j, 1] - _HALF
-            x0, y0 = int(np.floor(x)), int(np.floor(y))
-            _cubic(x - np.float32(x0), wide)
-            _cubic(y - np.float32(y0), tall)
+            x = min(max(at[i, j, 0] + _SHIFT, _ONE), np.float32(width - 3))
+            y = min(max(at[i, j, 1] + _SHIFT, _ONE), np.float32(height - 3))
+            left, top = int(x) - 1, int(y) - 1
+            across, down = _cubic(x - np.float32(left + 1)), _cubic(y - np.float32(top + 1))
+            red = green = blue = _ZERO
             for k in range(4):
-                across[k] = min(max(x0 + k - 1, 0), width - 1)
-                down[k] = min(max(y0 + k - 1, 0), height - 1)
-            for c in range(3):
-                total = _ZERO
-                for k in range(4):
-                    line = texture[c, down[k]]
-                    total += tall[k] * (
-                        wide[0] * line[across[0]]
-                        + wide[1] * line[across[1]]
-                        + wide[2] * line[across[2]]
-                        + wide[3] * line[across[3]]
-                    )
-                out[i, j, c] = total
+                for m in range(4):
+                    weight = down[k] * across[m]
+                    red += weight * wide[top + k, left + m, 0]
+                    green += weight * wide[top + k, left + m, 1]
+                    blue += weight * wide[top + k, left + m, 2]
+            out[i, j, 0], out[i, j, 1], out[i, j, 2] = red, green, blue
     return out
 
 
 @compiled
-def _cubic(t, weights):  # pragma: no cover - compiled
-    """Writes the four weights of cubic convolution (Keys 1981)."""
+def _cubic(t):  # pragma: no cover - compiled
+    """The weights of the four pixels around, `t` from the second to the third."""
     s, n, m = _ONE - t, _ONE + t, _TWO - t
-    weights[0] = ((_A * n - np.float32(5) * _A) * n + np.float32(8) * _A) * n - np.float32(4) * _A
-    weights[1] = ((_A + _TWO) * t - (_A + np.float32(3))) * t * t + _ONE
-    weights[2] = ((_A + _TWO) * s - (_A + np.float32(3))) * s * s + _ONE
-    weights[3] = ((_A * m - np.float32(5) * _A) * m + np.float32(8) * _A) * m - np.float32(4) * _A
+    return (
+        ((_A * n - np.float32(5) * _A) * n + np.float32(8) * _A) * n - np.float32(4) * _A,
+        ((_A + _TWO) * t - (_A + np.float32(3))) * t * t + _ONE,
+        ((_A + _TWO) * s - (_A + np.float32(3))) * s * s + _ONE,
+        ((_A * m - np.float32(5) * _A) * m + np.float32(8) * _A) * m - np.float32(4) * _A,
+    )
 
 
 @compiled
@@ -74,23 +77,23 @@ def matched(
     over: np.ndarray, bent: np.ndarray, beyond: np.ndarray, region: np.ndarray, box: Box, config: CompositeConfig
 ) -> np.ndarray:
     """As `lipsync.render.match.matched`, written into `over`. over, bent: (H,W,3); beyond, region: (h,w) coarse."""
-    (height, width), step = over.shape[:2], box.step
+    height, width = over.shape[:2]
     skin = region * (beyond > 0)
-    planes = fine(_slow(over, bent, skin, config.colour_sigma * box.scale / step, step), step, height, width)
+    planes = fine(_slow(over, bent, skin, config.colour_sigma * box.scale / STEP), height, width)
     missing = _lit(over, bent, planes)
     blurred = _blurred(missing, config.grain * box.scale)
-    some = skin[: (height - 1) // step + 1, : (width - 1) // step + 1]
-    strength = np.abs(missing[::step, ::step] - blurred[::step, ::step]).sum(-1)
+    some = skin[: (height - 1) // STEP + 1, : (width - 1) // STEP + 1]
+    strength = np.abs(missing[::STEP, ::STEP] - blurred[::STEP, ::STEP]).sum(-1)
     usual = GRAIN_LIMIT * float((strength * some).sum()) / max(3 * float(some.sum()), 1.0)
-    share = fine(soft_step(beyond / config.lip_margin)[..., None], step, height, width)
+    share = fine(soft_step(beyond / config.lip_margin)[..., None], height, width)
     _add_grain(over, missing, blurred, share, np.float32(usual))
     return over
 
 
-def _slow(over: np.ndarray, bent: np.ndarray, weight: np.ndarray, sigma: float, step: int) -> np.ndarray:
+def _slow(over: np.ndarray, bent: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
     """(h,w,6) coarse: what `over` lacks, and `over`, averaged over Gaussians of `sigma` nodes with the (h,w) weight."""
-    level = at_nodes(means(over, step), *weight.shape)
-    light = at_nodes(means(bent, step), *weight.shape) - level
+    level = at_nodes(means(over, STEP), *weight.shape)
+    light = at_nodes(means(bent, STEP), *weight.shape) - level
     layers = np.concatenate([light, level, np.ones_like(light[..., :1])], 2)
     half = means(layers * weight[..., None], 2)
     soft = symmetric_filter(half, half_gaussian(sigma / 2))

@@ -39,7 +39,7 @@ def draw_over(
     bent = bend_jaw(under, fields, shapes.pixel_from_face[0, :2, :2].numpy(), box, config)
     result, strength = bent.rgb, shapes.strength[0].numpy()
     support = fields.support * bent.open
-    zone = zone_of(support, result.shape, box.step)
+    zone = zone_of(support, result.shape)
     if zone is not None:
         drawn = _drawn(result, zone, mouth, fields, fields.mask * bent.open, strength, box, config, blend)
         # a blend spreads a little beyond the mask: the wider support fades that out and bounds what changes
@@ -64,10 +64,10 @@ def _drawn(
     """(h,w,3) the zone of the box `bent` (H,W,3) with the mouth in it. mask: coarse."""
     here = zone.cut(bent)
     at, beyond, region = (np.ascontiguousarray(a[zone.nodes]) for a in (fields.at, fields.beyond, mask))
-    over = sampled(mouth.rgb[0].numpy(), fine(at, box.step, *here.shape[:2]))
+    over = sampled(mouth.rgb[0].numpy(), fine(at, *here.shape[:2]))
     over = matched(over, here, beyond, region, box, config)
     over = as_sharp(over, here, fields.drawn[zone.nodes], fields.filmed[zone.nodes], box, config.sharpness_slack)
-    weight = fine((strength * region * alpha_at(mouth.alpha[0, 0].numpy(), at))[..., None], box.step, *here.shape[:2])
+    weight = fine((strength * region * alpha_at(mouth.alpha[0, 0].numpy(), at))[..., None], *here.shape[:2])
     return _hwc(blend(_bchw(here), _bchw(over), _bchw(weight)))
 
 

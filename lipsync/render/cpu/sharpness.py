@@ -19,8 +19,9 @@ _LUMA = np.array([LUMA], np.float32)
 def as_sharp(
     over: np.ndarray, frame: np.ndarray, drawn: np.ndarray, filmed: np.ndarray, box: Box, slack: float
 ) -> np.ndarray:
-    """As `lipsync.render.sharpness.as_sharp`, written into `over`. over, frame: (H,W,3); drawn, filmed: (h,w) coarse."""
-    ours, theirs = (zone_of(m, over.shape, box.step) for m in (drawn, filmed))
+    """As `lipsync.render.sharpness.as_sharp`, written into `over`. over, frame: (H,W,3); drawn, filmed: (h,w)
+    coarse."""
+    ours, theirs = (zone_of(m, over.shape) for m in (drawn, filmed))
     if ours is None or theirs is None:
         return over
     weight, their_weight = (z.fine(m[..., None])[..., 0] for z, m in ((ours, drawn), (theirs, filmed)))
@@ -60,7 +61,7 @@ def _amount(
 
 def _sharpness(grey: np.ndarray, weight: np.ndarray, axes: tuple[int, ...]) -> float:
     before, after = (sum(_edges(x, weight)[a] for a in axes) for x in (grey, _filtered(grey, REBLUR, axes)))
-    return 1 - (after / max(before, 1e-9)) ** 0.5
+    return float(1 - (after / max(before, 1e-9)) ** 0.5)
 
 
 @compiled

@@ -89,6 +89,14 @@ def test_both_warps_put_a_spot_where_apply_puts_its_centre(matrix):
     np.testing.assert_allclose(_centre(cv_out.astype(float)), want, atol=0.15)
 
 
+def test_a_frame_of_planes_is_warped_as_one_of_pixels():
+    frame = np.random.default_rng(0).integers(0, 256, (60, 70, 3), np.uint8)
+    planes = np.ascontiguousarray(frame.transpose(2, 0, 1)).transpose(1, 2, 0)
+    for scale in (1.3, 0.4):
+        matrix = np.diag([scale, scale, 1.0])
+        np.testing.assert_array_equal(warp_frame(planes, matrix, 24, 28), warp_frame(frame, matrix, 24, 28))
+
+
 def test_warps_agree_pixel_by_pixel_where_nothing_shrinks():
     rng = np.random.default_rng(3)
     frame = cv2.GaussianBlur(rng.integers(0, 256, (60, 70, 3), np.uint8), (0, 0), 1.5)
