@@ -20,6 +20,7 @@ from lipsync.pipelines.sound import DubSound, fitted_segments, fitted_whole
 from lipsync.speech.predict import files_of
 from lipsync.store.cache import Cache
 from lipsync.store.preflight import check_encoder, check_paths, check_speech
+from lipsync.store.segment_file import check_recordings
 from lipsync.target.analyse import probed
 
 
@@ -67,6 +68,7 @@ class Asked:
         self.sound.check(config.sound)
         method = check_texture(config) if prepared is None else prepared.method
         seen = self.footage if self.lips_from is None else (*self.footage, self.lips_from)
+        check_recordings(self.segments)
         check_paths(self.target, files, self.out, seen, force, sounds=self.sound.files)
         film = target_stream(self.target, files, config) if prepared is None else prepared.subject.films[0].stream
         lengths = {path: check_speech(path, config.input_limits) for path in (*files, *self.sound.files)}
