@@ -17,7 +17,7 @@ from lipsync.core.errors import UsageError
 from lipsync.core.progress import Hook
 from lipsync.core.segments import ORIGINAL, Span, checked, part_of, seconds_of
 from lipsync.store.cache import Cache, content_hash
-from lipsync.store.segment_file import AUTO, labels_of, read_cast, read_cues
+from lipsync.store.segment_file import AUTO, check_recordings, labels_of, read_cast, read_cues
 
 if TYPE_CHECKING:
     from lipsync.pipelines.casting import Casting
@@ -59,6 +59,12 @@ def files_of(parts: Parts) -> list[str]:
     cues = read_cues(parts.segments)
     labels_of(cues, read_cast(parts.cast))
     return [str(path) for path in dict.fromkeys(cue.speech for cue in cues) if path is not None]
+
+
+def check_parts(parts: Parts) -> None:
+    """LipsyncError, with file and line, where the segments cannot be read, or their recordings."""
+    if parts.segments not in ("", AUTO):
+        check_recordings(read_cues(parts.segments))
 
 
 def marks_of(parts: Parts, sources: Sources) -> list[object]:

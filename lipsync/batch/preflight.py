@@ -15,7 +15,7 @@ from lipsync.batch import estimate
 from lipsync.batch.estimate import Scale, VideoFacts
 from lipsync.batch.job import Checked, Job, JobRecord, Parts
 from lipsync.batch.manifest import out_path
-from lipsync.batch.parts import check_sound, check_span, files_of
+from lipsync.batch.parts import check_parts, check_sound, check_span, files_of
 from lipsync.batch.pool import LocalWorkers, Workers
 from lipsync.batch.probe import PICTURES
 from lipsync.batch.readers import one_line
@@ -167,6 +167,7 @@ class _Checks:
 
     def _said(self, job: Job) -> list[str]:
         """What the segments of a job name."""
+        self._once("recordings", job.parts.segments, lambda: check_parts(job.parts))
         return self._once("segments", job.parts, lambda: files_of(job.parts))
 
     def _all_inputs(self) -> frozenset[str]:

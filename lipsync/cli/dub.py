@@ -213,9 +213,9 @@ def _check_files(
     target: Path, speech: Path | None, out: Path, segments: str | None, casting: Any, asked: dict[str, Any]
 ) -> list[Path]:
     """The files that are read beside the target. `dub` checks them, too, but torch takes seconds to come."""
-    from lipsync.core.segments import seconds_of
+    from lipsync.core.segments import ORIGINAL, seconds_of
     from lipsync.store.preflight import check_paths, check_readable
-    from lipsync.store.segment_file import AUTO, labels_of, read_cues
+    from lipsync.store.segment_file import AUTO, check_recordings, labels_of, read_cues
 
     for time in asked["span"] or ():
         if time is not None:
@@ -227,8 +227,10 @@ def _check_files(
     labels_of(cues, casting)
     said = [path for path in (speech, asked["lips_from"], *(cue.speech for cue in cues)) if path is not None]
     files = list(dict.fromkeys(said))
-    check_paths(target, files, out, asked["footage"], asked["force"])
-    sounds = [Path(name) for name in (asked["mix"], asked["background"]) if name and str(name) != "original"]
+    check_recordings(cues)
+    named = {key: asked[key] for key in ("mix", "background") if asked[key] and str(asked[key]) != ORIGINAL}
+    sounds = {Path(name): f"file of --{key}" for key, name in named.items()}
+    check_paths(target, files, out, asked["footage"], asked["force"], sounds)
     return [*files, *asked["footage"], *sounds, *([] if script is None else [script])]
 
 

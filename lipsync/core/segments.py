@@ -40,9 +40,13 @@ class Segment:
     speech: Path | None = None
     place: str = ""
 
+    @property
+    def where(self) -> str:
+        """The place, before what is said of it."""
+        return f"{self.place}: " if self.place else ""
+
     def __str__(self) -> str:
-        where = f"{self.place}: " if self.place else ""
-        return f"{where}{float(self.start_s):.2f}-{float(self.end_s):.2f} s"
+        return f"{self.where}{float(self.start_s):.2f}-{float(self.end_s):.2f} s"
 
 
 def seconds_of(time: Time, name: str = "time") -> Fraction:
@@ -75,7 +79,11 @@ def checked(segments: Sequence[Segment], length_s: Fraction) -> tuple[Segment, .
     overlaps another of the same person."""
     for one in segments:
         # frames end a little off the times of an editor
-        if one.start_s < 0 or one.start_s >= length_s or one.end_s > length_s + Fraction(1, 10):
+        if one.start_s < 0 or one.start_s >= length_s:
+            raise UsageError(
+                f"{one.where}{float(one.start_s):.2f} s: the target lasts from 0 to {float(length_s):.2f} s."
+            )
+        if one.end_s > length_s + Fraction(1, 10):
             raise UsageError(f"{one}: the target lasts from 0 to {float(length_s):.2f} s.")
         if one.end_s <= one.start_s:
             raise UsageError(f"{one}: a segment must end after it starts.")

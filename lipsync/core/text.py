@@ -13,8 +13,6 @@ from lipsync.core.errors import UsageError
 
 #: Marks at the beginning of text files, and what they are written in.
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-#: Spans that a line names.
-_MOST_SPANS = 4
 
 
 def printable(text: str) -> str:
@@ -86,10 +84,10 @@ def format_duration(seconds: float) -> str:
     return f"{round(seconds)} s"
 
 
-def few_spans(spans: Sequence[Sequence[float]], digits: int = 2) -> str:
-    """[from, to] seconds as "0.00-2.40, 3.10-4.00 s"; of very many the first."""
-    shown = ", ".join(f"{a:.{digits}f}-{b:.{digits}f}" for a, b in spans[:_MOST_SPANS])
-    return f"{shown} s" + (f" and {len(spans) - _MOST_SPANS} more" if len(spans) > _MOST_SPANS else "")
+def few_spans(spans: Sequence[Sequence[float]], digits: int = 2, most: int = 4) -> str:
+    """[from, to] seconds as "0.00-2.40, 3.10-4.00 s"; of more than `most` the first."""
+    shown = ", ".join(f"{a:.{digits}f}-{b:.{digits}f}" for a, b in spans[:most])
+    return f"{shown} s" + (f" and {len(spans) - most} more" if len(spans) > most else "")
 
 
 def counted(n: int, noun: str) -> str:

@@ -16,10 +16,11 @@ from lipsync.pipelines.mistakes import target_stream
 from lipsync.pipelines.models import Prepared, check_texture
 from lipsync.pipelines.reenact import sound_of_film
 from lipsync.pipelines.script import Script, script_of
-from lipsync.pipelines.sound import DubSound, fitted_segments, fitted_whole
+from lipsync.pipelines.sound import DubSound, fitted_segments, fitted_whole, mix_beside
 from lipsync.speech.predict import files_of
 from lipsync.store.cache import Cache
 from lipsync.store.preflight import check_encoder, check_paths, check_speech
+from lipsync.store.segment_file import check_recordings
 from lipsync.target.analyse import probed
 
 
@@ -67,6 +68,7 @@ class Asked:
         self.sound.check(config.sound)
         method = check_texture(config) if prepared is None else prepared.method
         seen = self.footage if self.lips_from is None else (*self.footage, self.lips_from)
+        check_recordings(self.segments)
         check_paths(self.target, files, self.out, seen, force, sounds=self.sound.files)
         film = target_stream(self.target, files, config) if prepared is None else prepared.subject.films[0].stream
         lengths = {path: check_speech(path, config.input_limits) for path in (*files, *self.sound.files)}
@@ -80,9 +82,9 @@ class Asked:
         if script.partly:
             fitting, sound = fitted_segments(script.segments or (), lengths, sound, config, cache)
             script = replace(script, segments=fitting)
-        lacks_s = script.output_clock.duration_s - lengths[sound.mix] if sound.mix is not None else Fraction(0)
-        if script.config.retime.timeline == "keep" and self.preview_s is None and lacks_s > 1:
-            sound = replace(sound, notes=(*sound.notes, f"the mix ends {float(lacks_s):.1f} s before the picture"))
+        if sound.mix is not None and script.config.retime.timeline == "keep" and self.preview_s is None:
+            told = mix_beside(lengths[sound.mix], script.output_clock.duration_s)
+            sound = replace(sound, notes=(*sound.notes, *told))
         sound.check_original(film.has_audio, script.config.retime.timeline, config.retime.length)
         return method, script, sound
 

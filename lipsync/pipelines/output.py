@@ -17,7 +17,7 @@ from audio.soundtrack import Soundtrack
 from lipsync.config.load import to_plain
 from lipsync.config.schema import DubConfig
 from lipsync.core.arrays import runs_of
-from lipsync.core.text import readable
+from lipsync.core.text import few_spans, readable
 from lipsync.core.timebase import nominal_rate
 from lipsync.core.types import DubPlan, TargetAnalysis
 from lipsync.pipelines.asked import Asked
@@ -25,7 +25,7 @@ from lipsync.pipelines.carried import carry_of, with_targets
 from lipsync.pipelines.doubt import DubDoubt
 from lipsync.pipelines.models import Prepared, texture_facts
 from lipsync.pipelines.script import Script
-from lipsync.pipelines.seen import changed_spans, picture_seen, spans_text
+from lipsync.pipelines.seen import MOST_SPANS, changed_spans, picture_seen
 from lipsync.pipelines.sound import DubSound, lost_sound, own_sound_end, sound_of
 from lipsync.render.loop import Role
 from lipsync.render.plan import PlannedFaces
@@ -223,7 +223,7 @@ def _metadata(dub: Dub) -> dict[str, str]:
     return {
         "title": f"{readable(video.path.stem)} (AI-edited: lips re-synthesised to match other speech)",
         "comment": f"{MADE_BY} {own_version()} (texture: {config.texture}): the mouth in this video was synthesised "
-        f"at {spans_text(spans)}. {made_from}",
+        f"at {few_spans(spans, most=MOST_SPANS)}. {made_from}",
         "digital_source_type": "compositeWithTrainedAlgorithmicMedia",
     }
 
@@ -241,6 +241,7 @@ def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float]) -> Re
     """The receipt of a dub whose video is written."""
     subject, plan, speakers = dub.subject, dub.plan, dub.speakers
     changed = changed_spans([plan for plan, _ in dub.drawn])
+    shown = few_spans(changed, most=MOST_SPANS)
     of_films = [note for film in subject.films for note in film.stream.notes]
     of_models = [
         f"face {one.ready.subject.films[0].person}: {warning}" if len(speakers) > 1 else warning
@@ -254,7 +255,7 @@ def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float]) -> Re
     return Receipt(
         id=dub.fingerprint,
         made_by=versions(),
-        ai_edited=f"the mouth was synthesised to match other speech at {spans_text(changed)}" if changed else "",
+        ai_edited=f"the mouth was synthesised to match other speech at {shown}" if changed else "",
         changed=changed,
         inputs=_inputs(dub),
         config=to_plain(dub.config),

@@ -14,11 +14,11 @@ from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.lips import CLOSED_GAP, opening, rest_shape, with_every_closure
 from lipsync.core.progress import Hook
 from lipsync.core.reenact import LipRange, as_person, lips_at_moments, lost_spans
+from lipsync.core.text import few_spans
 from lipsync.core.timebase import nominal_rate, output_clock, to_feature_clock, voiced_at
 from lipsync.core.track import unusable_reasons
 from lipsync.core.types import Footage, LipTrack, TargetAnalysis
 from lipsync.pipelines.script import Script
-from lipsync.pipelines.seen import spans_text
 from lipsync.speech.predict import Utterance, speech_embedding
 from lipsync.speech.voice import voice_activity
 from lipsync.store.cache import Cache
@@ -130,5 +130,5 @@ def _voiced(wave: Waveform, clock: FrameClock) -> np.ndarray:
 def _notes(actor: Performance, found: np.ndarray, clock: FrameClock) -> tuple[str, ...]:
     if found.all():
         return ()
-    where, name = spans_text(lost_spans(found, clock.seconds)), actor.film.video.path.name
+    where, name = few_spans(lost_spans(found, clock.seconds)), actor.film.video.path.name
     return (f"{name} shows no usable face at {where} of the output; the mouth rests there",)

@@ -12,7 +12,7 @@ from lipsync.core.text import counted
 from lipsync.core.types import REASONS, DubPlan, FaceTrack
 from video.clock import FrameClock
 
-#: Spans that a label or a message names; the receipt has all.
+#: Spans that the label of a video names; the receipt has all.
 MOST_SPANS = 12
 #: A step of more frames than this in the target is a jump; one may be left out.
 _STEP = 2
@@ -42,12 +42,6 @@ def changed_spans(plans: Sequence[DubPlan]) -> list[list[float]]:
     drawn = np.any([plan.render for plan in plans], axis=0)
     clock = plans[0].clock
     return [[round(_seconds(clock, first), 3), round(_seconds(clock, after), 3)] for first, after in runs_of(drawn)]
-
-
-def spans_text(spans: Sequence[Sequence[float]]) -> str:
-    """ "0.00-2.40 s, 3.10-4.00 s"; of very many the first."""
-    text = ", ".join(f"{first:.2f}-{last:.2f} s" for first, last in spans[:MOST_SPANS])
-    return f"{text} and {len(spans) - MOST_SPANS} more" if len(spans) > MOST_SPANS else text
 
 
 def refuse_undubbed(people: Sequence[tuple[DubPlan, FaceTrack, np.ndarray]]) -> None:

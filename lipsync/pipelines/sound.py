@@ -239,6 +239,15 @@ def lost_sound(said_s: Fraction, clock: FrameClock) -> list[str]:
     ]
 
 
+def mix_beside(mix_s: Fraction, picture_s: Fraction) -> list[str]:
+    """A note where a finished mix is much shorter than the picture, or is cut at its end."""
+    if picture_s - mix_s > 1:
+        return [f"the mix ends {float(picture_s - mix_s):.1f} s before the picture"]
+    if mix_s - picture_s > Fraction(1, 10):
+        return [f"the last {float(mix_s - picture_s):.2f} s of the mix lie beyond the end of the picture and are cut"]
+    return []
+
+
 def _made_loud(track: Soundtrack, wanted: float) -> list[str]:
     """Sets the gain at which the track is as loud as wanted, or as loud as its peaks allow; notes."""
     loudness, peak = loudness_of(track)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
-from lipsync.core.errors import UsageError
+from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.segments import Segment, seconds_of
 from lipsync.core.text import nearest, printable, shortened, text_of_file
+from lipsync.store.preflight import check_readable, written_whole
 
 #: Instead of a file: whoever is seen to speak in the target says what runs beside it.
 AUTO = "auto"
@@ -42,10 +44,22 @@ def read_cues(path: str | Path) -> list[Cue]:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise UsageError(f"{path}: segments are read from .csv, .srt, .vtt and .rttm files. Name it by what it is.")
-    cues = list(reader(_lines(path), path))
+    lines = _lines(path)
+    if not any(line.strip() for line in lines):
+        raise UsageError(f"{path} is empty. Give each segment a start and an end.")
+    cues = list(reader(lines, path))
     if not cues:
         raise UsageError(f"{path} has no segments. Give each a start and an end.")
     return cues
+
+
+def check_recordings(said: Iterable[Segment | Cue]) -> None:
+    """LipsyncError, with the place, where one of the recordings that segments name cannot be read."""
+    for path, place in {one.speech: one.place for one in said if one.speech is not None}.items():
+        try:
+            check_readable(path, "speech file")
+        except LipsyncError as error:
+            raise type(error)(f"{place}: {error}" if place else str(error)) from error
 
 
 def labels_of(cues: Sequence[Cue], cast: Mapping[str, int]) -> list[str]:
@@ -88,8 +102,6 @@ def read_cast(given: Sequence[str]) -> dict[str, int]:
 
 def write_segments(path: Path, segments: Sequence[Segment]) -> None:
     """A CSV file that `read_cues` reads, to be edited."""
-    from lipsync.store.preflight import written_whole
-
     rows = [
         [f"{float(one.start_s):.3f}", f"{float(one.end_s):.3f}", "" if one.person is None else one.person, one.speech]
         for one in segments
@@ -105,20 +117,24 @@ def _lines(path: Path) -> list[str]:
 
 
 def _csv(lines: list[str], path: Path) -> Iterator[Cue]:
-    head = lines[0] if lines else ""
+    at = next(k for k, line in enumerate(lines) if line.strip())
+    head = lines[at]
     mark = max(",;\t", key=head.count)
     names = [name.strip().lower() for name in head.split(mark)]
+    while len(names) > 1 and not names[-1]:  # a spreadsheet's empty columns
+        names.pop()
     for name in names:
         if name not in COLUMNS:
-            cure = nearest(name, COLUMNS) if name else ""
-            cure = cure if cure.startswith("Did") else f"The first row is {','.join(COLUMNS)}."
-            raise UsageError(f"{path}, line 1: there is no column {name[:80]!r}. {cure}")
+            cure = nearest(name, COLUMNS, f"The first row is {','.join(COLUMNS)}.")
+            what = f"there is no column {name[:80]!r}" if name else "a column has no name"
+            raise UsageError(f"{path}, line {at + 1}: {what}. {cure}")
     if not {"start", "end"} <= set(names) or len(set(names)) < len(names):
-        raise UsageError(f"{path}, line 1: the first row must name start and end, once each: {','.join(COLUMNS)}.")
+        raise UsageError(
+            f"{path}, line {at + 1}: the first row must name start and end, once each: {','.join(COLUMNS)}."
+        )
     rows = csv.reader(io.StringIO("\n".join(lines), newline=""), delimiter=mark, strict=True, skipinitialspace=True)
     try:
-        next(rows)
-        for row in rows:
+        for row in islice(rows, at + 1, None):
             cells = [cell.strip() for cell in row]
             if any(cells):
                 yield _row(dict(zip(names, cells, strict=False)), cells[len(names) :], path, rows.line_num)

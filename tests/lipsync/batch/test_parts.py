@@ -169,7 +169,7 @@ def test_the_dub_is_asked_for_more_files(tmp_path, small_target, short_speech, s
     ("start", "end", "fit", "says"),
     [
         ("6", "3", False, "must end after it starts"),
-        ("7:00", "", False, "from 0 to 8.00 s"),
+        ("7:00", "", False, "from and to: 420.00 s: the target lasts from 0 to 8.00 s"),
         ("7", "", False, "2.00 s longer than its slot of 1.00 s"),
         ("5.2", "", False, "Add --fit"),
         ("5.2", "", True, ""),

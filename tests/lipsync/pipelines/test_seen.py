@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from lipsync.core.errors import LipsyncError
+from lipsync.core.text import few_spans
 from lipsync.core.types import REASONS, DubPlan, LipTrack
-from lipsync.pipelines.seen import changed_spans, picture_seen, refuse_undubbed, spans_text
+from lipsync.pipelines.seen import changed_spans, picture_seen, refuse_undubbed
 from video.clock import FrameClock
 
 CLOCK = FrameClock.constant(100, Fraction(25))
@@ -54,9 +55,9 @@ def test_the_label_says_where():
     first, second = (np.zeros(50, bool) for _ in range(2))
     first[5:10], second[20:30], second[8:12] = True, True, True
     spans = changed_spans([plan(range(50), first), plan(range(50), second)])
-    assert spans == [[0.2, 0.48], [0.8, 1.2]] and spans_text(spans) == "0.20-0.48 s, 0.80-1.20 s"
+    assert spans == [[0.2, 0.48], [0.8, 1.2]] and few_spans(spans) == "0.20-0.48, 0.80-1.20 s"
     assert changed_spans([plan(range(50), False)]) == []
-    assert spans_text([[i, i + 0.5] for i in range(15)]).endswith("11.00-11.50 s and 3 more")
+    assert few_spans([[i, i + 0.5] for i in range(15)], most=12).endswith("11.00-11.50 s and 3 more")
 
 
 def test_nothing_dubbed_is_a_failure_that_says_why():

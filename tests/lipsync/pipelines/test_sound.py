@@ -24,6 +24,7 @@ from lipsync.pipelines.sound import (
     fitted_segments,
     fitted_whole,
     lost_sound,
+    mix_beside,
     own_sound_end,
     sound_of,
 )
@@ -313,6 +314,15 @@ def test_what_happens_to_the_targets_own_sound_is_said(tmp_path, sound, partly, 
     with VideoWriter(out, width=144, height=64, clock=clock, preset="ultrafast", speech=said, carry=carry) as writer:
         writer.write(pictures(50))
     assert f"{says} the target's sound (eng, aac); its other sound is kept" in writer.facts.notes
+
+
+@pytest.mark.parametrize(
+    ("mix_s", "says"),
+    [("8.5", "ends 1.5 s before"), ("9.5", ""), ("10.05", ""), ("10.6", "the last 0.60 s of the mix")],
+)
+def test_a_mix_that_does_not_fit_the_picture_is_told_of(mix_s, says):
+    notes = mix_beside(Fraction(mix_s), Fraction(10))
+    assert says in " ".join(notes) and len(notes) == bool(says)
 
 
 def test_sound_that_the_end_of_the_picture_cuts_is_told_of():

@@ -4,9 +4,9 @@ from fractions import Fraction
 
 import pytest
 
-from lipsync.core.errors import UsageError
+from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.segments import Segment
-from lipsync.store.segment_file import labels_of, read_cast, read_cues, segments_of, write_segments
+from lipsync.store.segment_file import check_recordings, labels_of, read_cast, read_cues, segments_of, write_segments
 
 
 def cues(tmp_path, name, text, encoding="utf-8"):
@@ -43,6 +43,11 @@ def test_words_that_name_nobody(tmp_path):
 BAD = [
     ("a.txt", "x", r"a\.txt: segments are read from \.csv, \.srt, \.vtt and \.rttm"),
     ("a.csv", "start,end,person\n", r"a\.csv has no segments"),
+    ("a.csv", "", r"a\.csv is empty"),
+    ("a.srt", " \n\n", r"a\.srt is empty"),
+    ("a.csv", "start,,end\n1,,2\n", r"line 1: a column has no name. The first row is start,end,person,speech"),
+    ("a.csv", "\nstart,until\n1,2\n", r"line 2: there is no column 'until'"),
+    ("a.csv", "\nstart,end,,\n1,2,,\n2,x,,\n", r"line 4: 'x' is no end"),
     ("a.csv", "start,end,speach\n1,2,x\n", r"line 1: there is no column 'speach'. Did you mean 'speech'\?"),
     ("a.csv", "1,2,0,a.wav\n", r"line 1: there is no column '1'. The first row is start,end,person,speech"),
     ("a.csv", "start,person\n1,2\n", r"line 1: the first row must name start and end"),
@@ -73,6 +78,13 @@ def test_other_encodings_and_missing_files(tmp_path):
         read_cues(tmp_path / "a.csv")
     with pytest.raises(UsageError, match=r"b\.csv cannot be read: No such file"):
         read_cues(tmp_path / "b.csv")
+
+
+def test_a_recording_that_is_missing_says_which_line_names_it(tmp_path):
+    (tmp_path / "a.csv").write_text("start,end,speech\n1,2,here.wav\n2,3,gone.wav\n")
+    (tmp_path / "here.wav").write_bytes(b"x")
+    with pytest.raises(LipsyncError, match=r"a\.csv, line 3: The speech file .*gone\.wav does not exist"):
+        check_recordings(read_cues(tmp_path / "a.csv"))
 
 
 def test_labels_become_faces(tmp_path):
