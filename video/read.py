@@ -25,13 +25,16 @@ from video.prefetch import ahead
 from video.probe import VideoStream, decode, open_video, picture_track
 
 _HELD_AT_END = 5  # frames that may be missing at the very end before it is an error
-_PAST = 16  # decoded frames kept, so that a small step back is not a new start at the keyframe
-_MUCH = 32_000_000  # pixels: of larger batches but one waits, a second would cost half a gigabyte
+_PAST = 16  # at most: decoded frames kept, so that a small step back is not a new start at the keyframe
+_BATCH = 17_000_000  # pixels: larger batches are smaller than asked for, two frames at 3840x2160
+_MUCH = 8_300_000  # pixels: of larger batches but one waits
+_WAITING = 17_000_000  # pixels of decoded frames that wait, and of those kept behind
 _SEEK_GAP = 24  # frames: decoding this many costs about as much as a seek with frame threads
 
 
 def read_frames(stream: VideoStream, batch: int = 8, start: int = 0, stop: int | None = None) -> Iterator[FrameBatch]:
-    """Frames start..stop-1 in order, `batch` at a time (the last batch may be short). Decoded ahead in a thread."""
+    """Frames start..stop-1 in order, `batch` at a time, fewer of large ones (the last batch may be short). Decoded
+    ahead in a thread."""
     stop = len(stream) if stop is None else min(stop, len(stream))
     rows = np.arange(start, stop, dtype=np.int64)
     for _, frames, _ in read_rows(stream, rows, batch):
@@ -47,18 +50,33 @@ def read_rows(
 ) -> Iterator[tuple[slice, FrameBatch, torch.Tensor | None]]:
     """Frames in a planned order: (rows, frames with index == source[rows], following frames).
 
-    source: (N,) int64 frame numbers, any order; cheap where they stay, step or skip a little. The following frames are
-    a (B,3,H,W) uint8 tensor holding frame source + 1 (the last frame again at the end) where also_next is set and zeros
-    elsewhere; None where no row of the batch asks. pictures: the batches hold the decoded frames, too. Decoded ahead in
-    a thread with a short queue; closing the iterator ends the thread. Raises MediaError."""
+    source: (N,) int64 frame numbers, any order; cheap where they stay, step or skip a little. batch: of large frames
+    there are fewer. The following frames are a (B,3,H,W) uint8 tensor holding frame source + 1 (the last frame again at
+    the end) where also_next is set and zeros elsewhere; None where no row of the batch asks. pictures: the batches hold
+    the decoded frames, too. Decoded ahead in a thread with a short queue; closing the iterator ends the thread. Raises
+    MediaError."""
     source = np.asarray(source, np.int64)
     wanted = np.zeros(len(source), bool) if also_next is None else np.asarray(also_next, bool)
     if len(source) and not (source.min() >= 0 and source.max() < len(stream)):
         raise ValueError(f"read_rows: frames {source.min()}..{source.max()} asked of a video of {len(stream)}")
     if batch < 1 or wanted.shape != source.shape:
         raise ValueError(f"read_rows: batch {batch}, source {source.shape}, also_next {wanted.shape}")
+    batch = int(np.clip(_BATCH // (stream.width * stream.height), 1, batch))
     depth = 1 if batch * stream.width * stream.height > _MUCH else 2
     yield from ahead(_batches(stream, source, batch, wanted, pictures), depth)
+
+
+def pictures_of(stream: VideoStream, source: np.ndarray | None = None) -> Generator[av.VideoFrame]:
+    """Frames in a planned order, `source` as for `read_rows` (None = all in order), as the decoder gives them: in the
+    file's own pixel format, not rotated. Raises MediaError."""
+    with _Reel(stream) as reel:
+        for i in range(len(stream)) if source is None else source.tolist():
+            yield reel.frame(i)
+
+
+def frames_ahead(stream: VideoStream) -> int:
+    """How many decoded frames may wait: few of large ones."""
+    return int(np.clip(_WAITING // (stream.width * stream.height), 2, 8))
 
 
 def decoded_pictures(stream: VideoStream) -> Iterator[av.VideoFrame]:
@@ -95,6 +113,7 @@ class _Reel:
         self._pts = stream.clock.pts.tolist()
         self._keys = stream.keyframes.tolist()
         self._recent: dict[int, tuple[tuple[np.ndarray, ...], av.VideoFrame]] = {}  # the last frames and their planes
+        self._keep = int(np.clip(_WAITING // (stream.width * stream.height), 2, _PAST))
         self._container: av.container.InputContainer | None = None
         self._may_seek = not stream.by_count and len(self._keys) > 1
         self._restart()
@@ -111,7 +130,7 @@ class _Reel:
     def copy(self, i: int, out: torch.Tensor) -> av.VideoFrame:
         """Fills out, (3,H,W) uint8, with frame i; the frame as decoded."""
         if i not in self._recent:
-            picture = self._frame(i)
+            picture = self.frame(i)
             planes = self._convert.planes(picture)
             # Two are enough for a repeated source and for a frame with its follower.
             self._recent = {j: old for j, old in self._recent.items() if abs(j - i) == 1}
@@ -135,10 +154,11 @@ class _Reel:
         self._waiting: tuple[av.VideoFrame, int | None] | None = None  # decoded and numbered, not yet due
         self._shown: av.VideoFrame | None = None
         self._at = -1  # number of the shown frame
-        self._past: deque[tuple[int, av.VideoFrame]] = deque(maxlen=_PAST)
+        self._past: deque[tuple[int, av.VideoFrame]] = deque(maxlen=self._keep)
         self._count = 0  # frames taken since the start of the file, for by_count
 
-    def _frame(self, i: int) -> av.VideoFrame:
+    def frame(self, i: int) -> av.VideoFrame:
+        """Frame i as decoded."""
         for number, frame in self._past:
             if number == i:
                 return frame

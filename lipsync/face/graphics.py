@@ -9,6 +9,7 @@ import numpy as np
 
 from lipsync.core.canonical import RIGID_68
 from lipsync.core.graphics import Graphics
+from video.picture import Picture, pictured
 
 #: Lines of the picture's short side at which it is looked at, about.
 _LINES = 400
@@ -71,17 +72,18 @@ class GraphicsFinder:
         self._sudden: list[_Event] = []
         self._frames = 0
 
-    def push(self, rgb: np.ndarray, faces: list[np.ndarray]) -> None:
-        """The next frame, (H,W,3) uint8, and the (68,2) landmarks of the faces in it."""
+    def push(self, picture: Picture | np.ndarray, faces: list[np.ndarray]) -> None:
+        """The next frame, or its (H,W,3) uint8 RGB, and the (68,2) landmarks of the faces in it."""
         import cv2
 
+        picture = pictured(picture)
         for landmarks in faces:
             box = self._around(landmarks)
             if box is None:
                 continue
             (rows, columns), s = box, self.step
-            part = rgb[rows.start * s : rows.stop * s, columns.start * s : columns.stop * s]
-            grey = cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2GRAY)
+            part = picture.part((columns.start * s, rows.start * s, columns.stop * s, rows.stop * s))
+            grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
             size = (columns.stop - columns.start, rows.stop - rows.start)
             grey = grey if s == 1 else cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
             self._look(grey, landmarks[RIGID_68].mean(0) / s, box)

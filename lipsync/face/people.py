@@ -10,10 +10,11 @@ import numpy as np
 
 from lipsync.core.canonical import RIGID_68, canonical_68
 from lipsync.core.errors import UsageError
-from lipsync.core.geometry import similarity_fit, warp_frame
+from lipsync.core.geometry import apply, similarity_fit, translation, warp_frame
 from lipsync.face.backend import DetectedFace, overlap
 from lipsync.face.occlusion import Thumbnails, mouth_thumbnail
 from lipsync.metrics.pictures import laplacian_variance
+from video.picture import Picture, Rect, inside
 
 #: A face seen again after a cut or a long gap is the same person when its small portrait correlates this well with the
 #: best of the known
@@ -41,15 +42,18 @@ class Seen:
     thumbnail: np.ndarray
 
     @classmethod
-    def of(cls, rgb: np.ndarray, face: DetectedFace) -> Seen:
-        """One face of an (H,W,3) uint8 frame."""
+    def of(cls, picture: Picture, face: DetectedFace) -> Seen:
+        """One face of a picture."""
         pose = rough_pixel_from_face(face.landmarks)
+        box = _looked_at(picture, face.landmarks, pose)
+        rgb, corner = picture.part(box), np.array(box[:2])
+        part_from_face = translation(-corner) @ pose
         return cls(
             face.landmarks,
             face.box,
-            portrait(rgb, pose),
-            log_sharpness(rgb, face.landmarks),
-            mouth_thumbnail(rgb, pose),
+            portrait(rgb, part_from_face),
+            log_sharpness(rgb, face.landmarks - corner),
+            mouth_thumbnail(rgb, part_from_face),
         )
 
 
@@ -84,6 +88,14 @@ class Person:
 def rough_pixel_from_face(landmarks: np.ndarray) -> np.ndarray:
     """(...,3,3) similarity from eyes and nose of (...,68,2) faces, without head pose."""
     return similarity_fit(landmarks[..., RIGID_68, :], canonical_68()[RIGID_68, :2])
+
+
+def _looked_at(picture: Picture, landmarks: np.ndarray, pixel_from_face: np.ndarray) -> Rect:
+    """All of a picture that portrait, sharpness and thumbnail of a face see, and what their filters reach beside it."""
+    corners = apply(pixel_from_face, np.array([[-0.9, -1.4], [0.9, -1.4], [-0.9, 0.5], [0.9, 0.5]]))
+    points = np.concatenate([landmarks, corners])
+    beside = 0.25 * float(np.linalg.norm(landmarks[45] - landmarks[36])) + 4
+    return inside(picture, points.min(0) - beside, points.max(0) + beside)
 
 
 def portrait(rgb: np.ndarray, pixel_from_face: np.ndarray) -> np.ndarray:

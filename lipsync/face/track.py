@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,9 +26,14 @@ from lipsync.face.people import Met, People, Person, Seen, chosen, rough_pixel_f
 from lipsync.face.pose import fit_pose, own_shape, pixel_from_face, smooth, yaw_pitch_roll
 from lipsync.face.registry import get_backend
 from video.clock import FrameClock
+from video.picture import Cutter, FramePicture, Picture, pictured
+from video.prefetch import ahead
 from video.probe import VideoStream
-from video.read import read_frames
+from video.read import frames_ahead, pictures_of
 from video.shots import Mark, ShotDetector
+
+if TYPE_CHECKING:
+    import av
 
 #: Gaps up to BRIDGE frames are filled between their ends; those up to BRIDGE_VALID count as seen.
 BRIDGE, BRIDGE_VALID = 3, 2
@@ -63,15 +69,15 @@ class FaceTracker:
         was."""
         return len(self._people.lasting)
 
-    def push(self, rgb: np.ndarray, cut: bool = False, settled: Iterable[Mark] | None = None) -> None:
-        """The next frame, (H,W,3) uint8. cut: it looks unlike the last one; settled: the marks of the next frames on
-        which a `ShotDetector` has spoken the last word. None: there is no detector, a cut is one."""
-        rgb, begun = np.ascontiguousarray(rgb), bool(self._marks or self._waiting)
+    def push(self, picture: Picture | np.ndarray, cut: bool = False, settled: Iterable[Mark] | None = None) -> None:
+        """The next frame, or its (H,W,3) uint8 RGB. cut: it looks unlike the last one; settled: the marks of the next
+        frames on which a `ShotDetector` has spoken the last word. None: there is no detector, a cut is one."""
+        picture, begun = pictured(picture), bool(self._marks or self._waiting)
         if cut and begun:
             self._backend.reset()
-        faces = self._backend.detect(rgb)
-        self._graphics.push(rgb, [face.landmarks for face in faces])
-        self._waiting.append([Seen.of(rgb, face) for face in faces])
+        faces = self._backend.detect(picture)
+        self._graphics.push(picture, [face.landmarks for face in faces])
+        self._waiting.append([Seen.of(picture, face) for face in faces])
         self._settle([Mark.CUT if cut and begun else Mark.GOES_ON] if settled is None else settled)
 
     def _settle(self, marks: Iterable[Mark]) -> None:
@@ -151,12 +157,19 @@ def track_everybody(
 
 
 def _watched(tracker: FaceTracker, stream: VideoStream, batch: int, hook: Hook, step: str) -> list[Mark]:
-    """Pushes all frames of a video; the marks of the last ones."""
-    shots = ShotDetector()
-    for part in read_frames(stream, batch):
-        for planes in part.rgb.numpy():
-            tracker.push(planes.transpose(1, 2, 0), shots.push(planes), shots.settled())
-        hook(step, int(part.index[-1]) + 1, len(stream))
+    """Pushes all frames of a video; the marks of the last ones. Shots are looked for where frames are decoded, beside
+    the faces."""
+    shots, cutter = ShotDetector(), Cutter(stream)
+
+    def looked_at() -> Generator[tuple[av.VideoFrame, bool, list[Mark]]]:
+        beside = Cutter(stream)  # one for each thread
+        for frame in pictures_of(stream):
+            yield frame, shots.push(FramePicture(frame, beside)), shots.settled()
+
+    for i, (frame, cut, settled) in enumerate(ahead(looked_at(), frames_ahead(stream))):
+        tracker.push(FramePicture(frame, cutter), cut, settled)
+        if (i + 1) % batch == 0 or i + 1 == len(stream):
+            hook(step, i + 1, len(stream))
     return list(shots.finish())
 
 
