@@ -58,7 +58,7 @@ def analyse(
     films = (subject, *more)
     space = mouth_space(eye_distance_px(subject.track) * config.analysis.crop_scale)
     bank, key = collect_mouths(films, space, config, cache, hook)
-    teeth = find_teeth(bank, key, config, cache)
+    teeth = find_teeth(bank, key, config, cache, hook)
     notes = (*_graphics_note(subject.track), *notes)
     return TargetAnalysis(subject.video, subject.track, bank, head_motion(subject.track), teeth, films, key, notes)
 

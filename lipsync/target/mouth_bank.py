@@ -23,7 +23,7 @@ from video.prefetch import ahead
 from video.read import frames_ahead, pictures_of
 
 #: Raise a number whenever the same inputs would give other arrays: old cache entries are then left alone.
-BANK_VERSION, TEETH_VERSION = 2, 1
+BANK_VERSION, TEETH_VERSION = 2, 2
 #: What a bank holds of every mouth beside its crop.
 BANK_COLUMNS = ("source", "lips", "jaw", "pose", "sharpness", "shot")
 
@@ -151,12 +151,12 @@ def lip_sharpness(crop: np.ndarray, lips: np.ndarray, space: MouthSpace) -> floa
     return laplacian_variance(cv2.cvtColor(crop[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY))
 
 
-def find_teeth(bank: MouthBank, bank_key: str, config: DubConfig, cache: Cache) -> TeethReference:
+def find_teeth(bank: MouthBank, bank_key: str, config: DubConfig, cache: Cache, hook: Hook = silent) -> TeethReference:
     """The sharp teeth of the bank (cached by content)."""
     key = step_key("teeth", TEETH_VERSION, asdict(config.teeth), [bank_key])
 
     def make(where: Path) -> None:
-        teeth = choose_teeth(bank, config.teeth)
+        teeth = choose_teeth(bank, config.teeth, hook)
         save_arrays(where / "teeth.safetensors", asdict(teeth))
 
     return TeethReference(**cache.read("teeth", key, make, lambda folder: load_file(folder / "teeth.safetensors")))
