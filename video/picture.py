@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -124,8 +125,8 @@ class FramePicture:
 
 
 class Cutter:
-    """Cuts and scales decoded frames of one stream, in their own pixel format, and makes RGB of what is left. Not for
-    two threads at once."""
+    """Cuts and scales decoded frames of one stream, in their own pixel format, and makes RGB of what is left; for one
+    thread at a time, others wait."""
 
     def __init__(self, stream: VideoStream) -> None:
         self.width, self.height = stream.width, stream.height
@@ -134,6 +135,7 @@ class Cutter:
         self._tags = stream.colour.resolved(*self.stored_size)
         self._cutters: dict[tuple[str, int, int], Callable[[av.VideoFrame, int, int], av.VideoFrame]] = {}
         self._scalers: dict[tuple, VideoReformatter] = {}
+        self._one = threading.Lock()
 
     def stored(self, box: Rect) -> Rect:
         """The box of the stored picture that becomes this one of the upright one."""
@@ -155,11 +157,12 @@ class Cutter:
     def planes(self, frame: av.VideoFrame, box: Rect, width: int, height: int, scaling: int) -> list[np.ndarray]:
         """Red, green and blue of a box of the stored picture, (height,width) uint8 each."""
         x0, y0, x1, y1 = box
-        if (frame.width, frame.height) != self.stored_size:  # some files change their size on the way
-            frame = self._scaled(frame, *self.stored_size, SCALING)
-        if box != (0, 0, *self.stored_size):
-            frame = self._cut(frame, x1 - x0, y1 - y0)(frame, x0, y0)
-        rgb = self._scaled(frame, width, height, scaling)
+        with self._one:
+            if (frame.width, frame.height) != self.stored_size:  # some files change their size on the way
+                frame = self._scaled(frame, *self.stored_size, SCALING)
+            if box != (0, 0, *self.stored_size):
+                frame = self._cut(frame, x1 - x0, y1 - y0)(frame, x0, y0)
+            rgb = self._scaled(frame, width, height, scaling)
         return [rows_of(rgb, k)[:, :width] for k in (2, 0, 1)]
 
     def _scaled(self, frame: av.VideoFrame, width: int, height: int, scaling: int) -> av.VideoFrame:
