@@ -31,8 +31,9 @@ class Thumb:
         picture = pictured(picture)
         block = max(1, min(picture.height, picture.width) // _LINES)
         colour, green = picture.blocks(block, max(1, block // _CELLS))
-        edges = cv2.Laplacian(green, cv2.CV_32F, ksize=1)
-        detail = cv2.resize(cv2.multiply(edges, edges), colour.shape[:0:-1], interpolation=cv2.INTER_AREA)
+        edges = cv2.Laplacian(green, cv2.CV_16S, ksize=1)
+        squares = cv2.multiply(edges, edges, dtype=cv2.CV_32F)
+        detail = cv2.resize(squares, colour.shape[:0:-1], interpolation=cv2.INTER_AREA)
         return cls(colour.astype(np.float32), detail)
 
 

@@ -46,16 +46,13 @@ def choose_teeth(bank: MouthBank, config: TeethConfig, hook: Hook = silent) -> T
     shapes = lips[good].reshape(len(good), -1)
     rows = order[good[farthest_points(shapes, config.references, first=int(score[good].argmax()))]]
     chosen = bank.lips[rows].astype(np.float32)
-    lent = [
-        _lent(_unit(bank.take(rows[k : k + 1])), chosen[k : k + 1], level, width, space, config)
-        for k in range(len(rows))
-    ]
-    return TeethReference(
-        detail=torch.cat([detail for detail, _ in lent]).numpy(),
-        mask=torch.cat([mask for _, mask in lent])[:, 0].numpy(),
-        lips=chosen,
-        level=np.array([level, width], np.float32),
-    )
+    details = np.empty((len(rows), 3, space.height, space.width), np.float32)
+    masks = np.empty((len(rows), space.height, space.width), np.float32)
+    for k in range(len(rows)):
+        one = slice(k, k + 1)
+        detail, mask = _lent(_unit(bank.take(rows[one])), chosen[one], level, width, space, config)
+        details[one], masks[one] = detail.numpy(), mask[:, 0].numpy()
+    return TeethReference(detail=details, mask=masks, lips=chosen, level=np.array([level, width], np.float32))
 
 
 def _shrunk(bank: MouthBank, rows: np.ndarray, factor: int) -> tuple[MouthSpace, np.ndarray]:
