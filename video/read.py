@@ -26,13 +26,16 @@ from video.prefetch import ahead
 from video.probe import VideoStream, decode, open_video, picture_track
 
 _HELD_AT_END = 5  # frames that may be missing at the very end before it is an error
-_PAST = 16  # decoded frames kept, so that a small step back is not a new start at the keyframe
-_MUCH = 32_000_000  # pixels: of larger batches but one waits, a second would cost half a gigabyte
+_PAST = 16  # at most: decoded frames kept, so that a small step back is not a new start at the keyframe
+_BATCH = 17_000_000  # pixels: larger batches are smaller than asked for, two frames at 3840x2160
+_MUCH = 8_300_000  # pixels: of larger batches but one waits
+_WAITING = 17_000_000  # pixels of decoded frames that wait, and of those kept behind
 _SEEK_GAP = 24  # frames: decoding this many costs about as much as a seek with frame threads
 
 
 def read_frames(stream: VideoStream, batch: int = 8, start: int = 0, stop: int | None = None) -> Iterator[FrameBatch]:
-    """Frames start..stop-1 in order, `batch` at a time (the last batch may be short). Decoded ahead in a thread."""
+    """Frames start..stop-1 in order, `batch` at a time, fewer of large ones (the last batch may be short). Decoded
+    ahead in a thread."""
     stop = len(stream) if stop is None else min(stop, len(stream))
     rows = np.arange(start, stop, dtype=np.int64)
     for _, frames, _ in read_rows(stream, rows, batch):
@@ -48,8 +51,8 @@ def read_rows(
 ) -> Iterator[tuple[slice, FrameBatch, torch.Tensor]]:
     """Frames in a planned order: (rows, frames with index == source[rows], what the rows show).
 
-    source: (N,) int64 frame numbers, any order; cheap where they stay, step or skip a little. Rows show (B,3,H,W)
-    uint8: their frame, or where `half`, (N,) bool, is set the picture half way to the next one (to itself at the end),
+    source: (N,) int64 frame numbers, any order; cheap where they stay, step or skip a little. batch: of large frames
+    there are fewer. Rows show (B,3,H,W) uint8: their frame, or where `half`, (N,) bool, is set the picture half way to the next one (to itself at the end),
     drawn by optical flow; the same tensor as the frames' where no row of the batch is such. pictures: the batches hold
     the decoded frames, too. All this is done ahead in a thread with a short queue; closing the iterator ends the
     thread. Raises MediaError."""
@@ -59,8 +62,22 @@ def read_rows(
         raise ValueError(f"read_rows: frames {source.min()}..{source.max()} asked of a video of {len(stream)}")
     if batch < 1 or wanted.shape != source.shape:
         raise ValueError(f"read_rows: batch {batch}, source {source.shape}, half {wanted.shape}")
+    batch = int(np.clip(_BATCH // (stream.width * stream.height), 1, batch))
     depth = 1 if batch * stream.width * stream.height > _MUCH else 2
     yield from ahead(_batches(stream, source, batch, wanted, pictures), depth)
+
+
+def pictures_of(stream: VideoStream, source: np.ndarray | None = None) -> Generator[av.VideoFrame]:
+    """Frames in a planned order, `source` as for `read_rows` (None = all in order), as the decoder gives them: in the
+    file's own pixel format, not rotated. Raises MediaError."""
+    with _Reel(stream) as reel:
+        for i in range(len(stream)) if source is None else source.tolist():
+            yield reel.frame(i)
+
+
+def frames_ahead(stream: VideoStream) -> int:
+    """How many decoded frames may wait: few of large ones."""
+    return int(np.clip(_WAITING // (stream.width * stream.height), 2, 8))
 
 
 def decoded_pictures(stream: VideoStream) -> Iterator[av.VideoFrame]:
@@ -100,6 +117,7 @@ class _Reel:
         self._pts = stream.clock.pts.tolist()
         self._keys = stream.keyframes.tolist()
         self._recent: dict[int, tuple[tuple[np.ndarray, ...], av.VideoFrame]] = {}  # the last frames and their planes
+        self._keep = int(np.clip(_WAITING // (stream.width * stream.height), 2, _PAST))
         self._container: av.container.InputContainer | None = None
         self._may_seek = not stream.by_count and len(self._keys) > 1
         self._restart()
@@ -116,7 +134,7 @@ class _Reel:
     def copy(self, i: int, out: torch.Tensor) -> av.VideoFrame:
         """Fills out, (3,H,W) uint8, with frame i; the frame as decoded."""
         if i not in self._recent:
-            picture = self._frame(i)
+            picture = self.frame(i)
             planes = self._convert.planes(picture)
             # Two are enough for a repeated source and for a frame with its follower.
             self._recent = {j: old for j, old in self._recent.items() if abs(j - i) == 1}
@@ -140,10 +158,11 @@ class _Reel:
         self._waiting: tuple[av.VideoFrame, int | None] | None = None  # decoded and numbered, not yet due
         self._shown: av.VideoFrame | None = None
         self._at = -1  # number of the shown frame
-        self._past: deque[tuple[int, av.VideoFrame]] = deque(maxlen=_PAST)
+        self._past: deque[tuple[int, av.VideoFrame]] = deque(maxlen=self._keep)
         self._count = 0  # frames taken since the start of the file, for by_count
 
-    def _frame(self, i: int) -> av.VideoFrame:
+    def frame(self, i: int) -> av.VideoFrame:
+        """Frame i as decoded."""
         for number, frame in self._past:
             if number == i:
                 return frame

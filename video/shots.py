@@ -7,6 +7,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from video.picture import Picture
 from video.thumbs import Thumb, change, only_graphics
 from video.transitions import HALF_LENGTHS, transition_around
 
@@ -48,10 +49,10 @@ class ShotDetector:
         self._last = 0  # the newest frame decided on that is not odd
         self._fresh: deque[float] = deque(maxlen=_MEMORY)  # changes seen just now, for the first word
 
-    def push(self, rgb) -> bool:
-        """True if `rgb`, (3,H,W) or (H,W,3) uint8, looks unlike the frame before it: what followed something there
+    def push(self, picture: Picture | np.ndarray) -> bool:
+        """True if the picture, or (H,W,3) uint8 RGB, looks unlike the frame before it: what followed something there
         should look anew. Not the last word: that is in `settled`."""
-        thumb = Thumb.of(rgb)
+        thumb = Thumb.of(picture)
         size = change(self._thumbs[-1], thumb) if self._thumbs else 0.0
         self._thumbs.append(thumb)
         self._changes.append(size)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from video.picture import Picture, pictured
+
 _LINES = 36  # of the thumbnail's short side
 _CELLS = 8  # samples along a block's side that its detail is taken from
 # A graphic that comes or goes: levels by which blocks change, the share of the picture that a box around them takes up
@@ -22,27 +24,16 @@ class Thumb:
     detail: np.ndarray
 
     @classmethod
-    def of(cls, rgb) -> Thumb:
-        """Of (3,H,W) or (H,W,3) uint8. ValueError: something else."""
+    def of(cls, picture: Picture | np.ndarray) -> Thumb:
+        """Of a picture, or (H,W,3) uint8 RGB."""
         import cv2
 
-        picture = np.asarray(rgb)
-        if picture.ndim != 3 or picture.dtype != np.uint8 or 3 not in (picture.shape[0], picture.shape[2]):
-            raise ValueError(f"Thumb.of wants (3,H,W) or (H,W,3) uint8, got {picture.shape} {picture.dtype}")
-        first = picture.shape[0] == 3 and picture.shape[2] != 3
-        height, width = picture.shape[1:] if first else picture.shape[:2]
-        block = max(1, min(height, width) // _LINES)
-        size = (width // block, height // block)  # whole blocks: the fast path
-        inside = np.s_[: size[1] * block, : size[0] * block]
-        if not first and picture.transpose(2, 0, 1).flags.c_contiguous:  # planes seen as pixels: slow to read
-            picture, first = picture.transpose(2, 0, 1), True
-        planes = [p[inside] for p in picture] if first else [picture[inside]]
-        small = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in planes]
-        colour = np.stack(small) if first else small[0].transpose(2, 0, 1)
-        green = (picture[1] if first else picture[..., 1])[inside]
-        step = max(1, block // _CELLS)
-        edges = cv2.Laplacian(np.ascontiguousarray(green[::step, ::step]), cv2.CV_32F, ksize=1)
-        detail = cv2.resize(cv2.multiply(edges, edges), size, interpolation=cv2.INTER_AREA)
+        picture = pictured(picture)
+        block = max(1, min(picture.height, picture.width) // _LINES)
+        colour, green = picture.blocks(block, max(1, block // _CELLS))
+        edges = cv2.Laplacian(green, cv2.CV_16S, ksize=1)
+        squares = cv2.multiply(edges, edges, dtype=cv2.CV_32F)
+        detail = cv2.resize(squares, colour.shape[:0:-1], interpolation=cv2.INTER_AREA)
         return cls(colour.astype(np.float32), detail)
 
 

@@ -77,6 +77,11 @@ def mouth_space(eye_distance_px: float) -> MouthSpace:
     )
 
 
+def translation(by: Array | tuple[float, float]) -> Array:
+    """(3,3) float64 that moves points by (x, y)."""
+    return np.array([[1, 0, by[0]], [0, 1, by[1]], [0, 0, 1.0]])
+
+
 def magnification(matrix: Array) -> Array:
     """(...,) float64: by how much affine (...,3,3) matrices enlarge lengths, on average over directions."""
     return np.sqrt(np.abs(np.linalg.det(np.asarray(matrix, np.float64)[..., :2, :2])))

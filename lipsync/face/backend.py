@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from video.picture import Picture
+
 #: More faces than this in one picture are not followed.
 MAX_FACES = 4
 
@@ -28,8 +30,8 @@ class DetectedFace:
 class Backend(Protocol):
     """Finds faces. It may follow them from call to call, so pictures come in order; `reset` at each cut."""
 
-    def detect(self, rgb: np.ndarray) -> list[DetectedFace]:
-        """Faces in an (H,W,3) uint8 picture, at most MAX_FACES, largest first."""
+    def detect(self, picture: Picture | np.ndarray) -> list[DetectedFace]:
+        """Faces in a picture, or (H,W,3) uint8 RGB, at most MAX_FACES, largest first."""
         ...
 
     def reset(self) -> None:

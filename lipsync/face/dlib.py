@@ -13,6 +13,7 @@ import numpy as np
 
 from lipsync.core.errors import LipsyncError
 from lipsync.face.backend import MAX_FACES, DetectedFace, overlap
+from video.picture import Picture, pictured, whole
 
 #: Kept as `DlibBackend.notice`; `lipsync doctor` says it.
 NOTICE = (
@@ -86,8 +87,8 @@ class DlibBackend:
     def close(self) -> None:
         """Nothing: dlib frees its memory by itself."""
 
-    def detect(self, rgb: np.ndarray) -> list[DetectedFace]:
-        rgb = np.ascontiguousarray(rgb)
+    def detect(self, picture: Picture | np.ndarray) -> list[DetectedFace]:
+        rgb = whole(pictured(picture))
         self._since_search += 1
         followed = [found for box in self._boxes if (found := self._near(rgb, box)) is not None]
         found = _apart(followed)

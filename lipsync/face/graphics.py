@@ -9,6 +9,7 @@ import numpy as np
 
 from lipsync.core.canonical import RIGID_68
 from lipsync.core.graphics import Graphics
+from video.picture import Picture, pictured
 
 #: Lines of the picture's short side at which it is looked at, about.
 _LINES = 400
@@ -21,25 +22,23 @@ SAME, SAME_SLOPE, MISSES, LASTS = 12, 0.35, 2, 8
 CONTRAST, MOVED, LEAST_MOVE, JUMP, TOGETHER, AT_REST = 90, 60.0, 1.5, 60, 80, 1.0
 #: Frames that share a mask; pixels in one piece at least; frames after which a pixel not looked at is forgotten.
 BLOCK, SMALLEST, FORGOTTEN = 4, 40, 12
-_PIXEL = np.dtype(
-    [
-        ("level", "u1"),  # what it shows
-        ("slope_x", "f4"),  # of the levels there, per mask pixel
-        ("slope_y", "f4"),
-        ("contrast", "u1"),  # around it, at least
-        (
-            "stroke",
-            "?",
-        ),  # the levels about it rise and fall again, as across a letter; at the edge of a face they do not
-        ("jump", "u1"),  # with which it came
-        ("missed", "u1"),  # frames in a row that showed something else
-        ("since", "i4"),  # frame
-        ("seen", "i4"),  # frame it was last looked at
-        ("x", "f4"),  # the face's place then
-        ("y", "f4"),
-        ("proof", "f4"),  # levels by which it should have changed had it moved with the face
-    ]
-)
+#: What is kept of every mask pixel that was looked at, an array each (parts of one record are slow to reach).
+_KEPT = {
+    "level": np.uint8,  # what it shows
+    "slope_x": np.float32,  # of the levels there, per mask pixel
+    "slope_y": np.float32,
+    "contrast": np.uint8,  # around it, at least
+    # the levels about it rise and fall again, as across a letter; at the edge of a face they do not
+    "stroke": np.bool_,
+    "jump": np.uint8,  # with which it came
+    "missed": np.uint8,  # frames in a row that showed something else
+    "since": np.int32,  # frame
+    "seen": np.int32,  # frame it was last looked at
+    "x": np.float32,  # the face's place then
+    "y": np.float32,
+    "proof": np.float32,  # levels by which it should have changed had it moved with the face
+}
+_Held = dict[str, np.ndarray]
 
 
 class _Event(NamedTuple):
@@ -65,23 +64,25 @@ class GraphicsFinder:
 
     def __init__(self, width: int, height: int) -> None:
         self.step = max(1, round(min(width, height) / _LINES))
-        self._held = np.zeros((height // self.step, width // self.step), _PIXEL)
-        self._held["seen"] = -(10**6)
+        self._size = height // self.step, width // self.step
+        self._held: _Held = {name: np.zeros(self._size, kind) for name, kind in _KEPT.items()}
+        self._held["seen"][:] = -(10**6)
         self._proven: list[_Event] = []
         self._sudden: list[_Event] = []
         self._frames = 0
 
-    def push(self, rgb: np.ndarray, faces: list[np.ndarray]) -> None:
-        """The next frame, (H,W,3) uint8, and the (68,2) landmarks of the faces in it."""
+    def push(self, picture: Picture | np.ndarray, faces: list[np.ndarray]) -> None:
+        """The next frame, or its (H,W,3) uint8 RGB, and the (68,2) landmarks of the faces in it."""
         import cv2
 
+        picture = pictured(picture)
         for landmarks in faces:
             box = self._around(landmarks)
             if box is None:
                 continue
             (rows, columns), s = box, self.step
-            part = rgb[rows.start * s : rows.stop * s, columns.start * s : columns.stop * s]
-            grey = cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2GRAY)
+            part = picture.part((columns.start * s, rows.start * s, columns.stop * s, rows.stop * s))
+            grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
             size = (columns.stop - columns.start, rows.stop - rows.start)
             grey = grey if s == 1 else cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
             self._look(grey, landmarks[RIGID_68].mean(0) / s, box)
@@ -93,20 +94,21 @@ class GraphicsFinder:
         low, high = landmarks[2:15].min(0) - 0.3 * eye, landmarks[2:15].max(0) + np.array([0.3, 0.35]) * eye
         low[1] = landmarks[30, 1]
         x0, y0 = np.clip(low // self.step, 0, None).astype(int)
-        x1, y1 = np.minimum(high // self.step + 1, [self._held.shape[1], self._held.shape[0]]).astype(int)
+        x1, y1 = np.minimum(high // self.step + 1, self._size[::-1]).astype(int)
         return (slice(y0, y1), slice(x0, x1)) if x1 - x0 >= 8 and y1 - y0 >= 8 else None
 
     def _look(self, grey: np.ndarray, at: np.ndarray, box: tuple[slice, slice]) -> None:
         """One frame's (h,w) levels in the box; the face is at `at` (x, y), mask pixels."""
         import cv2
 
-        held, frame = self._held[box], self._frames
+        held, frame = {name: values[box] for name, values in self._held.items()}, self._frames
         slope_x, slope_y = (cv2.Sobel(grey, cv2.CV_32F, dx, 1 - dx, scale=1 / 8) for dx in (1, 0))
         off = cv2.absdiff(grey, np.ascontiguousarray(held["level"]))
-        turned = np.hypot(slope_x - held["slope_x"], slope_y - held["slope_y"])
-        same = (off <= SAME) & (turned <= np.maximum(SAME, SAME_SLOPE * np.hypot(slope_x, slope_y)))
+        steep = cv2.magnitude(slope_x, slope_y)
+        turned = cv2.magnitude(slope_x - held["slope_x"], slope_y - held["slope_y"])
+        same = (off <= SAME) & (turned <= np.maximum(SAME, SAME_SLOPE * steep))
         forgotten = frame - held["seen"] > FORGOTTEN
-        held["missed"] = np.where(same, 0, held["missed"] + 1)
+        held["missed"][:] = np.where(same, 0, held["missed"] + 1)
         over = (held["missed"] >= MISSES) | forgotten
         self._end(held, over, off, forgotten, box, at)
         held["level"][over], held["slope_x"][over], held["slope_y"][over] = grey[over], slope_x[over], slope_y[over]
@@ -114,18 +116,18 @@ class GraphicsFinder:
         held["since"][over] = frame - np.where(forgotten, 0, MISSES - 1)[over]
         held["x"][over], held["y"][over] = at
         held["proof"][over] = held["missed"][over] = 0
-        held["seen"] = frame
+        held["seen"][:] = frame
 
         around = np.ones((5, 5), np.uint8)
         contrast = cv2.subtract(cv2.dilate(grey, around), cv2.erode(grey, around))
         same |= over
         least = np.minimum(contrast, held["contrast"])  # an edge that only passes by is none of its own
-        held["contrast"] = np.where(over, contrast, np.where(same, least, held["contrast"]))
-        held["stroke"] = np.where(same, _strokes(slope_x, slope_y), held["stroke"])
+        held["contrast"][:] = np.where(over, contrast, np.where(same, least, held["contrast"]))
+        np.copyto(held["stroke"], _strokes(slope_x, slope_y, steep), where=same)
         x, y = at[0] - held["x"], at[1] - held["y"]
         gone = np.abs(x * slope_x + y * slope_y)
-        across = gone >= LEAST_MOVE * np.hypot(slope_x, slope_y)
-        held["proof"] = np.maximum(held["proof"], np.where(same & across, np.minimum(gone, contrast), 0))
+        across = gone >= LEAST_MOVE * steep
+        held["proof"][:] = np.maximum(held["proof"], np.where(same & across, np.minimum(gone, contrast), 0))
         # the rest of the stroke: as sharp, and there since the same frame
         strong = (held["proof"] >= MOVED).astype(np.uint8)
         if strong.any():
@@ -134,7 +136,7 @@ class GraphicsFinder:
             joins &= frame - held["since"] >= LASTS
             held["proof"][joins] = np.maximum(held["proof"][joins], MOVED)
 
-    def _end(self, held: np.ndarray, over: np.ndarray, off: np.ndarray, forgotten: np.ndarray, box, at) -> None:
+    def _end(self, held: _Held, over: np.ndarray, off: np.ndarray, forgotten: np.ndarray, box, at) -> None:
         """Keeps what was a stroke, of the pixels that are over; the face is at `at`."""
         end = np.where(forgotten, held["seen"] + 1, self._frames - MISSES + 1)
         stroke = over & (held["contrast"] >= CONTRAST) & (end - held["since"] >= LASTS)
@@ -149,7 +151,7 @@ class GraphicsFinder:
 
     def finish(self) -> Graphics | None:
         """All that was found; None: nothing."""
-        whole = (slice(0, self._held.shape[0]), slice(0, self._held.shape[1]))
+        whole = (slice(0, self._size[0]), slice(0, self._size[1]))
         every = self._held["seen"] >= 0
         self._end(self._held, every, np.zeros(every.shape, np.uint8), every, whole, np.zeros(2))
         proven, sudden = _joined(self._proven), _joined(self._sudden)
@@ -162,13 +164,14 @@ class GraphicsFinder:
         return Graphics.of(spans, self.step, self._frames) if spans else None
 
 
-def _strokes(slope_x: np.ndarray, slope_y: np.ndarray) -> np.ndarray:
-    """(h,w) bool: slopes nearby point in opposite directions, as on both sides of a letter's stroke."""
+def _strokes(slope_x: np.ndarray, slope_y: np.ndarray, steep: np.ndarray) -> np.ndarray:
+    """(h,w) bool: slopes nearby, of length `steep`, point in opposite directions, as on both sides of a letter's
+    stroke."""
     import cv2
 
     size = (9, 9)
-    along = np.hypot(cv2.blur(slope_x, size), cv2.blur(slope_y, size))
-    return along < 0.4 * cv2.blur(np.hypot(slope_x, slope_y), size)
+    along = cv2.magnitude(cv2.blur(slope_x, size), cv2.blur(slope_y, size))
+    return along < 0.4 * cv2.blur(steep, size)
 
 
 def _joined(events: list[_Event]) -> _Event:

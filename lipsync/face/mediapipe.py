@@ -17,12 +17,16 @@ import numpy as np
 from lipsync.core.canonical import MESH_FROM_68
 from lipsync.core.errors import LipsyncError
 from lipsync.face.backend import MAX_FACES, DetectedFace, overlap
+from video.picture import Picture, pictured, whole
 
 #: Window side / face size, for a mesh box; the face's size in the window may drift by this factor before a new one is
 #: cut.
 WINDOW, DRIFT = 2.0, 1.4
 #: The window as the mesh sees it, pixels: the face covers half of it, about the 192 pixels the mesh works at.
 WINDOW_PX = 448
+#: The longer side of the picture that faces are searched in: the detectors shrink it to 128 and 192 pixels, and tiles
+#: of half its size to 192.
+SEARCH_PX = 1280
 #: Frames between searches for further faces while one is being followed, and while none is found in small tiles.
 SEARCH_EVERY, TILES_EVERY = 25, 12
 #: Detectors report from this confidence on; whether it is a face, the mesh decides.
@@ -75,6 +79,7 @@ class _Follower:
         self.score = 0.0
         self.lost = 0
         self._corner, self._side, self._fresh = np.zeros(2, int), 8, True
+        self._pixel_from_window = np.zeros(2), np.ones(2)  # offset, scale
 
     def start(self, box: np.ndarray, score: float) -> None:
         """Follow the face in `box` from the next frame given."""
@@ -84,28 +89,37 @@ class _Follower:
     def _cut_window(self, box: np.ndarray) -> None:
         self.box = box
         side = max(8, round(WINDOW * float((box[2:] - box[:2]).max())))
-        self._corner = np.round((box[:2] + box[2:]) / 2 - side / 2).astype(int)
+        corner = np.round((box[:2] + box[2:]) / 2 - side / 2).astype(int)
+        self._corner = corner // 4 * 4 if side > WINDOW_PX else corner
         self._side, self._fresh = side, True
 
-    def _window(self, rgb: np.ndarray) -> np.ndarray:
+    def _window(self, picture: Picture) -> np.ndarray:
         """(WINDOW_PX, WINDOW_PX, 3) uint8: the window, square also where it reaches over the frame's edge (MediaPipe's
         turned crops are exact in square pictures only)."""
         import cv2
 
-        low, high = np.maximum(self._corner, 0), np.minimum(self._corner + self._side, [rgb.shape[1], rgb.shape[0]])
-        part = rgb[low[1] : max(high[1], low[1] + 1), low[0] : max(high[0], low[0] + 1)]
-        (left, top), (right, bottom) = low - self._corner, np.maximum(self._corner + self._side - high, 0)
+        side, corner = self._side, self._corner
+        low = np.clip(corner, 0, [picture.width - 1, picture.height - 1])
+        high = np.clip(corner + side, low + 1, [picture.width, picture.height])
+        rect, scale = (*low.tolist(), *high.tolist()), min(1.0, WINDOW_PX / side)
+        begin = np.clip(np.round((low - corner) * scale).astype(int), 0, round(side * scale) - 1)
+        size = np.clip(np.round((high - low) * scale).astype(int), 1, round(side * scale) - begin)
+        part = picture.shrunk(rect, *size.tolist()) if scale < 1 else picture.part(rect)
+        (left, top), (right, bottom) = begin, round(side * scale) - begin - size
         if left or top or right or bottom:
             part = cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_CONSTANT)
-        shrinks = self._side > WINDOW_PX
-        return cv2.resize(part, (WINDOW_PX, WINDOW_PX), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        # a part that was shrunk has whole pixels, too
+        exact = (high - low) / size
+        self._pixel_from_window = low - begin * exact, exact * round(side * scale) / WINDOW_PX
+        return part if scale < 1 else cv2.resize(part, (WINDOW_PX, WINDOW_PX), interpolation=cv2.INTER_LINEAR)
 
     def _mesh_points(self, window: np.ndarray) -> np.ndarray | None:
         """(478,2) float64 pixels of the frame, or None."""
         found = self._mesh.process(window).multi_face_landmarks
         if not found:
             return None
-        return np.array([(p.x, p.y) for p in found[0].landmark]) * self._side + self._corner
+        offset, scale = self._pixel_from_window
+        return np.array([(p.x, p.y) for p in found[0].landmark]) * WINDOW_PX * scale + offset
 
     def _first_points(self, window: np.ndarray) -> np.ndarray | None:
         """As `_mesh_points`, in a new window: MediaPipe starts again. The first answer stems from its detector's rough
@@ -115,9 +129,9 @@ class _Follower:
             points = self._mesh_points(window)
             return points if points is None else self._mesh_points(window)
 
-    def step(self, rgb: np.ndarray) -> DetectedFace | None:
+    def step(self, picture: Picture) -> DetectedFace | None:
         """The face in this frame; None where it is hidden."""
-        window = self._window(rgb)
+        window = self._window(picture)
         points = self._first_points(window) if self._fresh else self._mesh_points(window)
         self._fresh = False
         if points is None:
@@ -160,18 +174,18 @@ class MediaPipeBackend:
         self._active = []
         self._since_search = self._since_tiles = 10**6
 
-    def detect(self, rgb: np.ndarray) -> list[DetectedFace]:
-        rgb = np.ascontiguousarray(rgb)
-        seen = self._follow(rgb)
+    def detect(self, picture: Picture | np.ndarray) -> list[DetectedFace]:
+        picture = pictured(picture)
+        seen = self._follow(picture)
         self._since_search += 1
         self._since_tiles += 1
         if not seen or self._since_search >= SEARCH_EVERY:
             self._since_search = 0
-            self._enlist(rgb)
-            seen = seen + self._follow(rgb, seen)
+            self._enlist(picture)
+            seen = seen + self._follow(picture, seen)
         return [face for _, face in sorted(seen, key=lambda pair: -_size(pair[1].box))]
 
-    def _follow(self, rgb: np.ndarray, done: list | tuple = ()) -> list[tuple[_Follower, DetectedFace]]:
+    def _follow(self, picture: Picture, done: list | tuple = ()) -> list[tuple[_Follower, DetectedFace]]:
         """(follower, face) of the active followers that are not among the `done` and see their face; the hopeless are
         retired."""
         stepped = {id(follower) for follower, _ in done}
@@ -179,7 +193,7 @@ class MediaPipeBackend:
         for follower in list(self._active):
             if id(follower) in stepped:
                 continue
-            face = follower.step(rgb)
+            face = follower.step(picture)
             twin = face is not None and any(overlap(face.box, other.box) > 0.4 for _, other in [*done, *seen])
             if twin or follower.lost > PATIENCE:
                 self._active.remove(follower)
@@ -188,13 +202,17 @@ class MediaPipeBackend:
                 seen.append((follower, face))
         return seen
 
-    def _enlist(self, rgb: np.ndarray) -> None:
+    def _enlist(self, picture: Picture) -> None:
         """Followers for faces nobody follows."""
+        shrink = max(1.0, max(picture.width, picture.height) / SEARCH_PX)
+        size = max(1, round(picture.width / shrink)), max(1, round(picture.height / shrink))
+        rgb = picture.shrunk((0, 0, picture.width, picture.height), *size) if shrink > 1 else whole(picture)
         found = _find(self._detectors, rgb)
         if not found and not self._active and self._since_tiles >= TILES_EVERY:
             self._since_tiles = 0
             found = _find_in_tiles(self._detectors[1], rgb)
-        for score, box in found:
+        back = np.array([picture.width / size[0], picture.height / size[1]] * 2)
+        for score, box in ((score, box * back) for score, box in found):
             if len(self._active) >= MAX_FACES:
                 break
             if all(overlap(box, follower.box) < 0.2 for follower in self._active if not follower.lost):

@@ -10,10 +10,11 @@ import numpy as np
 
 from lipsync.core.canonical import RIGID_68, canonical_68
 from lipsync.core.errors import UsageError
-from lipsync.core.geometry import similarity_fit, warp_frame
+from lipsync.core.geometry import apply, similarity_fit, translation, warp_frame
 from lipsync.face.backend import DetectedFace, overlap
 from lipsync.face.occlusion import Thumbnails, mouth_thumbnail
 from lipsync.metrics.pictures import laplacian_variance
+from video.picture import Picture, inside
 
 #: A face seen again after a cut or a long gap is the same person when its small portrait correlates this well with the
 #: best of the known
@@ -26,6 +27,8 @@ KNOWN_LOOK, MOST_LOOKS = 0.9, 16
 #: Frames after which position alone no longer says who it is; as many it takes until it fully does, and until somebody
 #: counts.
 POSITION_LASTS = 12
+#: Faces are looked at in the video's own resolution, shrunk above so many pixels from eye to eye; grid of the parts.
+CLOSEUP_PX, _GRID = 160, 32
 _PORTRAIT = np.array([[20, 0, 16], [0, 20, 26], [0, 0, 1.0]])
 
 
@@ -41,15 +44,17 @@ class Seen:
     thumbnail: np.ndarray
 
     @classmethod
-    def of(cls, rgb: np.ndarray, face: DetectedFace) -> Seen:
-        """One face of an (H,W,3) uint8 frame."""
+    def of(cls, picture: Picture, face: DetectedFace) -> Seen:
+        """One face of a picture."""
         pose = rough_pixel_from_face(face.landmarks)
+        rgb, part_from_pixel = _closeup(picture, face.landmarks, pose)
+        part_from_face = part_from_pixel @ pose
         return cls(
             face.landmarks,
             face.box,
-            portrait(rgb, pose),
-            log_sharpness(rgb, face.landmarks),
-            mouth_thumbnail(rgb, pose),
+            portrait(rgb, part_from_face),
+            log_sharpness(rgb, apply(part_from_pixel, face.landmarks)),
+            mouth_thumbnail(rgb, part_from_face),
         )
 
 
@@ -86,6 +91,22 @@ def rough_pixel_from_face(landmarks: np.ndarray) -> np.ndarray:
     return similarity_fit(landmarks[..., RIGID_68, :], canonical_68()[RIGID_68, :2])
 
 
+def _closeup(picture: Picture, landmarks: np.ndarray, pixel_from_face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(h,w,3) uint8, all of a picture that portrait, sharpness and thumbnail of a face see and what their filters reach
+    beside it, shrunk above CLOSEUP_PX eye distance; and (3,3) part_from_pixel."""
+    corners = apply(pixel_from_face, np.array([[-0.9, -1.4], [0.9, -1.4], [-0.9, 0.5], [0.9, 0.5]]))
+    points = np.concatenate([landmarks, corners])
+    eye = float(np.linalg.norm(landmarks[45] - landmarks[36]))
+    x0, y0, x1, y1 = rect = inside(picture, points.min(0) - 0.25 * eye - 4, points.max(0) + 0.25 * eye + 4)
+    if eye <= CLOSEUP_PX:
+        return picture.part(rect), translation((-x0, -y0))
+    x0, y0 = x0 // _GRID * _GRID, y0 // _GRID * _GRID  # few sizes, for which scalers are kept
+    x1, y1 = min(picture.width, -(-x1 // _GRID) * _GRID), min(picture.height, -(-y1 // _GRID) * _GRID)
+    width, height = (max(1, round(side * CLOSEUP_PX / eye)) for side in (x1 - x0, y1 - y0))
+    scale = np.diag([width / (x1 - x0), height / (y1 - y0), 1.0])
+    return picture.shrunk((x0, y0, x1, y1), width, height), scale @ translation((-x0, -y0))
+
+
 def portrait(rgb: np.ndarray, pixel_from_face: np.ndarray) -> np.ndarray:
     """(32*32*3,) float32, zero mean, unit length: the upright face from brows to upper lip, comparable by dot
     product."""
@@ -96,16 +117,13 @@ def portrait(rgb: np.ndarray, pixel_from_face: np.ndarray) -> np.ndarray:
 
 
 def log_sharpness(rgb: np.ndarray, landmarks: np.ndarray) -> tuple[float, float]:
-    """Log variance of the Laplacian of the upper face (brows and eyes) and of the lower (nose tip and mouth); at the
-    video's own resolution, shrunk above 160 px eye distance. Two, because a blink takes detail from the one and closed
-    lips from the other."""
-    shrink = max(1.0, float(np.linalg.norm(landmarks[45] - landmarks[36])) / 160)
-    return _log_sharpness_around(rgb, landmarks[17:48], shrink), _log_sharpness_around(
-        rgb, np.concatenate([landmarks[30:36], landmarks[48:]]), shrink
-    )
+    """Log variance of the Laplacian of the upper face (brows and eyes) and of the lower (nose tip and mouth) of a
+    close-up. Two, because a blink takes detail from the one and closed lips from the other."""
+    lower = np.concatenate([landmarks[30:36], landmarks[48:]])
+    return _log_sharpness_around(rgb, landmarks[17:48]), _log_sharpness_around(rgb, lower)
 
 
-def _log_sharpness_around(rgb: np.ndarray, points: np.ndarray, shrink: float) -> float:
+def _log_sharpness_around(rgb: np.ndarray, points: np.ndarray) -> float:
     import cv2
 
     low = np.maximum(np.floor(points.min(0)).astype(int), 0)
@@ -114,8 +132,6 @@ def _log_sharpness_around(rgb: np.ndarray, points: np.ndarray, shrink: float) ->
     if part.shape[0] < 4 or part.shape[1] < 4:
         return 0.0
     grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
-    if shrink > 1:
-        grey = cv2.resize(grey, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
     return float(np.log(laplacian_variance(grey) + 1e-2))
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,20 +21,27 @@ from lipsync.core.graphics import Graphics
 from lipsync.core.lips import LIPS_FROM_68, opening
 from lipsync.core.progress import Hook, silent
 from lipsync.core.types import REASONS, FaceTrack, LipTrack
-from lipsync.face.backend import Backend
+from lipsync.face.backend import Backend, DetectedFace
 from lipsync.face.graphics import GraphicsFinder
-from lipsync.face.identity import STEADY, other_person
+from lipsync.face.identity import AHEAD, STEADY, other_person
 from lipsync.face.occlusion import behind, covered, mouth_outlines
 from lipsync.face.people import Met, People, Person, Seen, chosen, rough_pixel_from_face
 from lipsync.face.pose import fit_pose, own_shape, pixel_from_face, smooth, yaw_pitch_roll
 from lipsync.face.registry import get_backend
 from video.clock import FrameClock
+from video.picture import Cutter, FramePicture, Picture, pictured
+from video.prefetch import ahead
 from video.probe import VideoStream
-from video.read import read_frames
+from video.read import frames_ahead, pictures_of
 from video.shots import Mark, ShotDetector
+
+if TYPE_CHECKING:
+    import av
 
 #: Gaps up to BRIDGE frames are filled between their ends; those up to BRIDGE_VALID count as seen.
 BRIDGE, BRIDGE_VALID = 3, 2
+#: Pictures that wait to be looked at, at most.
+_BESIDE = 2
 #: A frame is blurred when its log sharpness is this far below the person's median, and this many robust deviations.
 BLUR_DROP, BLUR_DEVIATIONS = 1.2, 5.0
 #: A mouth of which a graphic takes up more than this share is not drawn.
@@ -53,7 +64,8 @@ class FaceTracker:
         self._people = People()
         self._size = (width, height)
         self._graphics = GraphicsFinder(width, height)
-        self._waiting: list[list[Seen]] = []  # frames whose mark is not known yet
+        self._beside = ThreadPoolExecutor(1, "faces-beside")
+        self._waiting: deque[Future[list[Seen]]] = deque()  # frames whose mark is not known yet
         self._marks: list[Mark] = []
         self._changes: dict[int, Mark] = {}  # of frames to come, where one face turns into another
 
@@ -63,20 +75,26 @@ class FaceTracker:
         was."""
         return len(self._people.lasting)
 
-    def push(self, rgb: np.ndarray, cut: bool = False, settled: Iterable[Mark] | None = None) -> None:
-        """The next frame, (H,W,3) uint8. cut: it looks unlike the last one; settled: the marks of the next frames on
-        which a `ShotDetector` has spoken the last word. None: there is no detector, a cut is one."""
-        rgb, begun = np.ascontiguousarray(rgb), bool(self._marks or self._waiting)
+    def push(self, picture: Picture | np.ndarray, cut: bool = False, settled: Iterable[Mark] | None = None) -> None:
+        """The next frame, or its (H,W,3) uint8 RGB. cut: it looks unlike the last one; settled: the marks of the next
+        frames on which a `ShotDetector` has spoken the last word. None: there is no detector, a cut is one."""
+        picture, begun = pictured(picture), bool(self._marks or self._waiting)
         if cut and begun:
             self._backend.reset()
-        faces = self._backend.detect(rgb)
-        self._graphics.push(rgb, [face.landmarks for face in faces])
-        self._waiting.append([Seen.of(rgb, face) for face in faces])
+        faces = self._backend.detect(picture)
+        if len(self._waiting) >= _BESIDE:
+            self._waiting[-_BESIDE].result()  # pictures are large
+        self._waiting.append(self._beside.submit(self._look, picture, faces))
         self._settle([Mark.CUT if cut and begun else Mark.GOES_ON] if settled is None else settled)
+
+    def _look(self, picture: Picture, faces: list[DetectedFace]) -> list[Seen]:
+        """All that is kept of a picture; looked at while faces are found in the next one."""
+        self._graphics.push(picture, [face.landmarks for face in faces])
+        return [Seen.of(picture, face) for face in faces]
 
     def _settle(self, marks: Iterable[Mark]) -> None:
         for mark in marks:
-            faces, frame = self._waiting.pop(0), len(self._marks)
+            faces, frame = self._waiting.popleft().result(), len(self._marks)
             seen = self._changes.pop(frame, mark)
             mark = mark if mark == Mark.BETWEEN else seen
             self._marks.append(mark)
@@ -87,8 +105,10 @@ class FaceTracker:
 
     def _foresee(self, frame: int) -> None:
         """Marks the frames to come, from `frame` on, in which somebody seen just now turns into somebody else."""
-        for seen in self._people.recent(frame - 1, STEADY):
-            found = other_person(seen, self._waiting)
+        recent = self._people.recent(frame - 1, STEADY)
+        ahead = [look.result() for look in islice(self._waiting, AHEAD)] if recent else []
+        for seen in recent:
+            found = other_person(seen, ahead)
             if found is not None:
                 first, new = frame + found[0], frame + found[1]
                 # a cut just before is the beginning of it
@@ -151,12 +171,19 @@ def track_everybody(
 
 
 def _watched(tracker: FaceTracker, stream: VideoStream, batch: int, hook: Hook, step: str) -> list[Mark]:
-    """Pushes all frames of a video; the marks of the last ones."""
-    shots = ShotDetector()
-    for part in read_frames(stream, batch):
-        for planes in part.rgb.numpy():
-            tracker.push(planes.transpose(1, 2, 0), shots.push(planes), shots.settled())
-        hook(step, int(part.index[-1]) + 1, len(stream))
+    """Pushes all frames of a video; the marks of the last ones. Shots are looked for where frames are decoded, beside
+    the faces."""
+    shots, cutter = ShotDetector(), Cutter(stream)
+
+    def looked_at() -> Generator[tuple[av.VideoFrame, bool, list[Mark]]]:
+        beside = Cutter(stream)  # one for each thread
+        for frame in pictures_of(stream):
+            yield frame, shots.push(FramePicture(frame, beside)), shots.settled()
+
+    for i, (frame, cut, settled) in enumerate(ahead(looked_at(), frames_ahead(stream))):
+        tracker.push(FramePicture(frame, cutter), cut, settled)
+        if (i + 1) % batch == 0 or i + 1 == len(stream):
+            hook(step, i + 1, len(stream))
     return list(shots.finish())
 
 

@@ -10,6 +10,7 @@ from lipsync.core.graphics import Graphics
 from lipsync.core.types import MouthSpace
 from lipsync.render.box import Box
 from lipsync.render.plan import PlannedFaces
+from video.picture import Picture, Rect, inside
 from video.pyramid import pull_push
 
 _BESIDE = 16  # pixels around a crop that it may be filled from
@@ -33,22 +34,18 @@ def filled(pictures: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
     return torch.lerp(pictures, pull_push(pictures * known, known), hole)
 
 
-def without_graphics(
-    rgb: np.ndarray, graphics: Graphics | None, frame: int, mouth_from_pixel: np.ndarray, space: MouthSpace
-) -> np.ndarray:
-    """The (H,W,3) uint8 frame, graphics in and beside its mouth crop filled over; the frame itself where there are
-    none."""
-    if graphics is None:
-        return rgb
+def beside_mouth(picture: Picture, mouth_from_pixel: np.ndarray, space: MouthSpace) -> Rect:
+    """The box of a picture with its mouth crop, and what the crop is filled from."""
     corners = np.array([[0.0, 0], [space.width, 0], [0, space.height], [space.width, space.height]])
     pixels = apply(np.linalg.inv(mouth_from_pixel), corners)
-    x0, y0 = np.clip(np.floor(pixels.min(0)).astype(int) - _BESIDE, 0, None).tolist()
-    x1, y1 = np.minimum(np.ceil(pixels.max(0)).astype(int) + _BESIDE, [rgb.shape[1], rgb.shape[0]]).tolist()
-    mask = graphics.over(frame, x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
+    return inside(picture, pixels.min(0) - _BESIDE, pixels.max(0) + _BESIDE)
+
+
+def without_graphics(rgb: np.ndarray, graphics: Graphics | None, frame: int, box: Rect) -> np.ndarray:
+    """A box of a frame, (h,w,3) uint8, graphics in it filled over; itself where there are none."""
+    mask = None if graphics is None else graphics.over(frame, *box)
     if mask is None:
         return rgb
-    part = torch.from_numpy(np.ascontiguousarray(rgb[y0:y1, x0:x1])).permute(2, 0, 1)[None].float() / 255
+    part = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
     part = filled(part, torch.from_numpy(mask.astype(np.float32))[None, None])
-    out = rgb.copy()
-    out[y0:y1, x0:x1] = (part[0] * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
-    return out
+    return (part[0] * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()

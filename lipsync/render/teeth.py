@@ -9,42 +9,82 @@ import torch
 from lipsync.config.schema import TeethConfig
 from lipsync.core.geometry import apply, farthest_points
 from lipsync.core.lips import from_inner_edges, opening, soft_step
+from lipsync.core.progress import Hook, silent
 from lipsync.core.texture import MouthTexture
 from lipsync.core.types import MouthBank, MouthSpace, TeethReference
 from video.pyramid import gaussian_blur
 
+#: Pixels from eye to eye at which mouths are compared, about, and how many at once.
+COMPARED_PX, _AT_ONCE = 128, 16
 
-def choose_teeth(bank: MouthBank, config: TeethConfig) -> TeethReference:
+
+def choose_teeth(bank: MouthBank, config: TeethConfig, hook: Hook = silent) -> TeethReference:
     """Up to `config.references` mouths with clear, sharp teeth and different lip shapes; none where the target never
-    shows teeth."""
+    shows teeth. Large mouths are compared at a smaller size; what is lent has the bank's."""
     space, gaps = bank.space, opening(bank.lips)
     open_rows = np.flatnonzero(gaps >= max(config.min_gap, np.quantile(gaps, 0.5)))
     clarity = gaps * np.sqrt(bank.sharpness)
     order = open_rows[np.argsort(np.negative(clarity[open_rows]))][: config.tried]
     if len(order) == 0:
         return _none(space)
-    inside = inner_mouth(torch.from_numpy(bank.lips[order]), space)
-    rgb = torch.from_numpy(bank.take(order)).float() / 255
-    level, width = _tooth_level(whiteness(rgb)[inside > 0.9], config)
+    small, crops = _shrunk(bank, order, max(1, int(space.scale // COMPARED_PX)))
+    parts = [slice(at, at + _AT_ONCE) for at in range(0, len(order), _AT_ONCE)]
+    lips = bank.lips[order]
+    white = [whiteness(_unit(crops[part]))[_inside(lips[part], small) > 0.9] for part in parts]
+    level, width = _tooth_level(torch.cat(white), config)
     if level is None:
         return _none(space)
-    mask = soft_step((whiteness(rgb) - level) / width) * inside
-    detail = high_frequencies(rgb, space, config) * mask
-    area = mask.sum((1, 2, 3))
-    score = detail.square().mean(1, keepdim=True).sum((1, 2, 3)).sqrt() * (area > config.min_area * space.scale**2)
-    good = np.flatnonzero((score > 0.5 * score.max()).numpy() & (score > 0).numpy())
+    score = np.zeros(len(order), np.float32)
+    for part in parts:
+        detail, mask = _lent(_unit(crops[part]), lips[part], level, width, small, config)
+        enough = mask.sum((1, 2, 3)) > config.min_area * small.scale**2
+        score[part] = detail.square().mean(1).sum((1, 2)).sqrt() * enough
+        hook("teeth", min(part.stop, len(order)), len(order))
+    good = np.flatnonzero((score > 0.5 * score.max()) & (score > 0))
     if len(good) == 0:
         return _none(space)
-    picked = farthest_points(
-        bank.lips[order[good]].reshape(len(good), -1), config.references, first=int(score[good].argmax())
-    )
-    rows = good[picked]
-    return TeethReference(
-        detail=detail[rows].numpy(),
-        mask=mask[rows, 0].numpy(),
-        lips=bank.lips[order[rows]].astype(np.float32),
-        level=np.array([level, width], np.float32),
-    )
+    shapes = lips[good].reshape(len(good), -1)
+    rows = order[good[farthest_points(shapes, config.references, first=int(score[good].argmax()))]]
+    chosen = bank.lips[rows].astype(np.float32)
+    details = np.empty((len(rows), 3, space.height, space.width), np.float32)
+    masks = np.empty((len(rows), space.height, space.width), np.float32)
+    for k in range(len(rows)):
+        one = slice(k, k + 1)
+        detail, mask = _lent(_unit(bank.take(rows[one])), chosen[one], level, width, space, config)
+        details[one], masks[one] = detail.numpy(), mask[:, 0].numpy()
+    return TeethReference(detail=details, mask=masks, lips=chosen, level=np.array([level, width], np.float32))
+
+
+def _shrunk(bank: MouthBank, rows: np.ndarray, factor: int) -> tuple[MouthSpace, np.ndarray]:
+    """The bank's space, so many times smaller, and (n,3,h,w) uint8 crops of it: means of whole blocks."""
+    import cv2
+
+    space = bank.space
+    height, width = space.height // factor, space.width // factor
+    small = MouthSpace(space.scale / factor, space.left, space.top, height, width)
+    crops = np.empty((len(rows), 3, height, width), np.uint8)
+    for k, row in enumerate(rows):
+        inside = bank.take(np.array([row]))[0][:, : height * factor, : width * factor]
+        for channel, out in zip(inside, crops[k], strict=True):
+            cv2.resize(np.ascontiguousarray(channel), (width, height), dst=out, interpolation=cv2.INTER_AREA)
+    return small, crops
+
+
+def _unit(crops: np.ndarray) -> torch.Tensor:
+    """uint8 as float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(crops)).float() / 255
+
+
+def _inside(lips: np.ndarray, space: MouthSpace) -> torch.Tensor:
+    return inner_mouth(torch.from_numpy(np.ascontiguousarray(lips)), space)
+
+
+def _lent(
+    rgb: torch.Tensor, lips: np.ndarray, level: float, width: float, space: MouthSpace, config: TeethConfig
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B,3,H,W) detail of the teeth in mouths, and (B,1,H,W) how much they are teeth."""
+    mask = soft_step((whiteness(rgb) - level) / width) * _inside(lips, space)
+    return high_frequencies(rgb, space, config) * mask, mask
 
 
 def sharpen_teeth(

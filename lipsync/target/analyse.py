@@ -32,7 +32,7 @@ from media.container import InputLimits
 from video.probe import VideoStream, probe
 
 #: Raise whenever the same inputs would give other numbers: old cache entries are then left alone.
-TRACK_VERSION = 7
+TRACK_VERSION = 8
 #: Of a track, kept of the frames that show the face and of AROUND frames beside those; and of every frame.
 _WHERE_SEEN, AROUND = ("pixel_from_face", "landmarks", "pose", "eyes"), 3
 _EVERYWHERE = ("valid", "reason", "shot")
@@ -58,7 +58,7 @@ def analyse(
     films = (subject, *more)
     space = mouth_space(eye_distance_px(subject.track) * config.analysis.crop_scale)
     bank, key = collect_mouths(films, space, config, cache, hook)
-    teeth = find_teeth(bank, key, config, cache)
+    teeth = find_teeth(bank, key, config, cache, hook)
     notes = (*_graphics_note(subject.track), *notes)
     return TargetAnalysis(subject.video, subject.track, bank, head_motion(subject.track), teeth, films, key, notes)
 

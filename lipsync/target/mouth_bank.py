@@ -10,18 +10,20 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from lipsync.config.schema import DubConfig
-from lipsync.core.geometry import apply, farthest_points, warp_frame
+from lipsync.core.geometry import apply, farthest_points, translation, warp_frame
 from lipsync.core.progress import Hook, silent
 from lipsync.core.track import behind_graphics, jaw_in_face
 from lipsync.core.types import FaceTrack, Footage, MouthBank, MouthSpace, TeethReference
 from lipsync.metrics.pictures import laplacian_variance
-from lipsync.render.overlays import without_graphics
+from lipsync.render.overlays import beside_mouth, without_graphics
 from lipsync.render.teeth import choose_teeth
 from lipsync.store.cache import Cache, save_arrays, step_key
-from video.read import read_rows
+from video.picture import Cutter, FramePicture
+from video.prefetch import ahead
+from video.read import frames_ahead, pictures_of
 
 #: Raise a number whenever the same inputs would give other arrays: old cache entries are then left alone.
-BANK_VERSION, TEETH_VERSION = 2, 1
+BANK_VERSION, TEETH_VERSION = 2, 2
 #: What a bank holds of every mouth beside its crop.
 BANK_COLUMNS = ("source", "lips", "jaw", "pose", "sharpness", "shot")
 
@@ -75,7 +77,7 @@ def _make_mouths(films: tuple[Footage, ...], space: MouthSpace, config: DubConfi
     sharpnesses: list[float] = []
 
     def crops() -> Iterator[np.ndarray]:
-        for crop, sharp in _cropped(films, chosen, space, config.batch):
+        for crop, sharp in _cropped(films, chosen, space):
             yield crop.transpose(2, 0, 1)
             sharpnesses.append(sharp)
             hook("mouths", len(sharpnesses), total)
@@ -96,19 +98,20 @@ def _make_mouths(films: tuple[Footage, ...], space: MouthSpace, config: DubConfi
 
 
 def _cropped(
-    films: tuple[Footage, ...], chosen: list[np.ndarray], space: MouthSpace, batch: int
+    films: tuple[Footage, ...], chosen: list[np.ndarray], space: MouthSpace
 ) -> Iterator[tuple[np.ndarray, float]]:
     """The (Hm,Wm,3) uint8 crop and the sharpness of every chosen frame, film after film."""
     for film, rows in zip(films, chosen, strict=True):
         track = film.track
-        for _, frames, _ in read_rows(film.stream, rows, batch):
-            for index, rgb in zip(frames.index, frames.rgb, strict=True):
-                mouth_from_pixel = space.mouth_from_face @ np.linalg.inv(track.pixel_from_face[index])
-                picture = without_graphics(
-                    rgb.permute(1, 2, 0).numpy(), track.graphics, int(index), mouth_from_pixel, space
-                )
-                crop = warp_frame(picture, mouth_from_pixel, space.height, space.width)
-                yield crop, lip_sharpness(crop, track.lips.points[index], space)
+        frames, cutter = ahead(pictures_of(film.stream, rows), frames_ahead(film.stream)), Cutter(film.stream)
+        for index, frame in zip(rows.tolist(), frames, strict=True):
+            picture = FramePicture(frame, cutter)
+            mouth_from_pixel = space.mouth_from_face @ np.linalg.inv(track.pixel_from_face[index])
+            box = beside_mouth(picture, mouth_from_pixel, space)
+            part = without_graphics(picture.part(box), track.graphics, index, box)
+            mouth_from_part = mouth_from_pixel @ translation(box[:2])
+            crop = warp_frame(part, mouth_from_part, space.height, space.width)
+            yield crop, lip_sharpness(crop, track.lips.points[index], space)
 
 
 def choose_rows(tracks: list[FaceTrack], room: int, run: int = 8) -> list[np.ndarray]:
@@ -148,12 +151,12 @@ def lip_sharpness(crop: np.ndarray, lips: np.ndarray, space: MouthSpace) -> floa
     return laplacian_variance(cv2.cvtColor(crop[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY))
 
 
-def find_teeth(bank: MouthBank, bank_key: str, config: DubConfig, cache: Cache) -> TeethReference:
+def find_teeth(bank: MouthBank, bank_key: str, config: DubConfig, cache: Cache, hook: Hook = silent) -> TeethReference:
     """The sharp teeth of the bank (cached by content)."""
     key = step_key("teeth", TEETH_VERSION, asdict(config.teeth), [bank_key])
 
     def make(where: Path) -> None:
-        teeth = choose_teeth(bank, config.teeth)
+        teeth = choose_teeth(bank, config.teeth, hook)
         save_arrays(where / "teeth.safetensors", asdict(teeth))
 
     return TeethReference(**cache.read("teeth", key, make, lambda folder: load_file(folder / "teeth.safetensors")))

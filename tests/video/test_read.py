@@ -13,6 +13,7 @@ import torch
 import video.read
 from media import MediaError
 from tests.support.video_clips import number_of, write_clip
+from video import read
 from video.flow import half_step
 from video.probe import probe
 from video.read import read_frames, read_rows
@@ -66,6 +67,17 @@ def test_every_frame_in_any_order(tmp_path, name):
             half = half_step(every[i].numpy(), every[min(i + 1, 59)].numpy()) if wanted[rows][k] else every[i].numpy()
             assert np.array_equal(shown[k].numpy(), half)
     assert seen == list(range(len(source)))
+
+
+def test_batches_of_large_frames_are_smaller(tmp_path, monkeypatch):
+    stream = probe(write_clip(tmp_path / "l.mp4", 20))
+    every, source = frames_of(stream), np.array([3, 4, 4, 9, 2, 15, 16])
+    monkeypatch.setattr(read, "_BATCH", 2 * stream.width * stream.height)
+    parts = list(read_rows(stream, source, 8))
+    assert [rows.stop - rows.start for rows, _, _ in parts] == [2, 2, 2, 1]
+    assert torch.equal(torch.cat([frames.rgb for _, frames, _ in parts]), every[source])
+    monkeypatch.setattr(read, "_WAITING", 1)
+    assert torch.equal(torch.cat([frames.rgb for _, frames, _ in read_rows(stream, source, 8)]), every[source])
 
 
 @pytest.mark.parametrize("name", ["H.264 in AVI", "bare H.264, no times at all"])

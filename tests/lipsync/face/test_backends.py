@@ -56,6 +56,20 @@ def test_mediapipe_finds_a_small_face_in_a_large_picture_where_it_is(clip, mesh)
     np.testing.assert_allclose(faces[0].landmarks, landmarks[0] / 2 + [1500, 700], atol=1.5)
 
 
+@pytest.mark.parametrize("left", [0, 300])
+def test_mediapipe_sees_a_huge_face_as_it_sees_a_small_one(clip, mesh, left):
+    """Windows are averaged down; where they reach over the edge, too."""
+    import cv2
+
+    backend, landmarks = mesh
+    backend.reset()
+    for rgb, want in zip(clip[:4], landmarks[:4], strict=True):
+        huge = cv2.resize(rgb, None, fx=5, fy=5, interpolation=cv2.INTER_CUBIC)[:, left:]
+        (face,) = backend.detect(huge)
+        off = ((face.landmarks + np.array([left, 0])) / 5 - want) / np.linalg.norm(want[45] - want[36])
+        assert np.linalg.norm(off, axis=-1).mean() < 0.012 and np.abs(off.mean(0)).max() < 0.006
+
+
 def test_mediapipe_sees_two_people_largest_first(clip, mesh):
     import cv2
 
