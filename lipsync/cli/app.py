@@ -1,4 +1,4 @@
-"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, doctor, cache, config."""
+"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, export, doctor, cache, config."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from lipsync.cli.config import config
 from lipsync.cli.doctor import doctor
 from lipsync.cli.dub import analyse, dub
 from lipsync.cli.evaluate import compare, evaluate
+from lipsync.cli.export import export
 from lipsync.cli.lips import lips
 from lipsync.cli.live import live
 from lipsync.cli.people import people
@@ -42,7 +43,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit()
 
 
-for command in (dub, analyse, people, live, batch, lips, evaluate, compare, doctor, config):
+for command in (dub, analyse, people, live, batch, lips, evaluate, compare, export, doctor, config):
     app.command()(command)
 
 

@@ -51,6 +51,10 @@ TextureWeights = Annotated[
 TrainTexture = Annotated[
     bool, typer.Option("--train-texture", help="Let a learned texture learn from TARGET now; kept for next time.")
 ]
+EngineOf = Annotated[
+    str | None,
+    typer.Option("--engine", metavar="torch|onnx", help="What runs a learned texture's networks on the CPU."),
+]
 Preview = Annotated[
     float | None,
     typer.Option(
@@ -149,6 +153,7 @@ def dub(
     lips_from: LipsFrom = None,
     lips: Lips = None,
     device: Device = None,
+    engine: EngineOf = None,
     sandbox: Sandbox = False,
     face: Face = None,
     face_at: FaceAt = None,
@@ -178,7 +183,13 @@ def dub(
     from lipsync.store.segment_file import read_cast
 
     named = {"texture": texture, "train_texture": train_texture or None, "texture_weights": text_of(texture_weights)}
-    named |= {"device": device, "face.index": face, "lips.model": text_of(lips), "sandbox.enabled": sandbox or None}
+    named |= {
+        "device": device,
+        "engine": engine,
+        "face.index": face,
+        "lips.model": text_of(lips),
+        "sandbox.enabled": sandbox or None,
+    }
     named |= {"retime.length": length, "retime.timeline": timeline, "others": others}
     named |= {"allow_undubbed": allow_undubbed or None}
     named |= {"sound.background_db": background_db, "sound.loudness": loudness, "sound.fit": fit or None}

@@ -19,6 +19,7 @@ from lipsync.config.textures import (
     AppearanceMapConfig,
     AutoencoderConfig,
     CycleConfig,
+    Engine,
     FsganConfig,
     HybridConfig,
     MedianConfig,
@@ -311,6 +312,11 @@ class DubConfig:
         default=False, description="without such a file: learn from the target now, and keep the result"
     )
     device: str = "auto"
+    engine: Engine = Field(
+        default="torch",
+        description='what runs the networks of a learned texture: "torch", or, on the CPU, ONNX Runtime: "onnx" (needs '
+        "the extra onnx)",
+    )
     allow_undubbed: bool = Field(
         default=False, description="write the video also where no mouth can be drawn in it; else that is a failure"
     )

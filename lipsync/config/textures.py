@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from lipsync.config.base import STRICT
+
+Engine = Literal["torch", "onnx"]
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lipsync.config.schema import texture_names
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.texture import TextureMethod
+from lipsync.store.onnx_file import require_onnx
 
 if TYPE_CHECKING:
     from lipsync.config.schema import DubConfig
@@ -40,8 +41,12 @@ def get_method(name: str, config: DubConfig) -> TextureMethod:
         )
     made = method(getattr(config, method.name.replace("-", "_"), None))
     learner = as_trainable(made)
-    if learner is not None and config.texture_weights:
-        learner.weights = Path(config.texture_weights)
+    if learner is not None:
+        learner.engine = config.engine
+        if config.texture_weights:
+            learner.weights = Path(config.texture_weights)
+        if config.engine == "onnx":
+            require_onnx()
     return made
 
 

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lipsync.config.textures import TrainableConfig
-from lipsync.core.errors import LipsyncError
+from lipsync.config.textures import Engine, TrainableConfig
+from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.objective import Objective
 from lipsync.core.runtime import all_threads, channels_last
 from lipsync.core.texture import MouthTexture, Need, TextureMethod, TextureQuery
 from lipsync.core.types import MouthBank, MouthSpace, TargetAnalysis
 from lipsync.store.cache import save_tensors
+from lipsync.store.onnx_file import OnnxForward
 from lipsync.store.weights_file import plain_report, read_weights_file
 from lipsync.textures.nets import resized
 
@@ -70,6 +71,7 @@ class TrainableTexture(Generic[Options]):
 
     def __init__(self, config: Options | None = None) -> None:
         self.config: Options = config or cast(Options, self.Config())
+        self.engine: Engine = "torch"
         self.weights: Path | None = None  # the file that `prepare` reads; None = the networks are in memory
         self.nets = nn.ModuleDict()
         self._kept: Mapping[str, torch.Size] | None = None  # shapes in the file that is being read
@@ -131,7 +133,15 @@ class TrainableTexture(Generic[Options]):
         else:
             self._place(subject, device)
         channels_last(self.nets.to(self.device)).eval()  # one layout, so that weights read back draw the same
+        if self.engine == "onnx":
+            self._run_by_onnx()
         return self
+
+    def _run_by_onnx(self) -> None:
+        if self.device.type != "cpu":
+            raise UsageError("--engine onnx draws on the CPU: add --device cpu, or leave it out.")
+        for name, net in self.nets.items():
+            net.forward = OnnxForward(f"{self.name}, {name}", net)
 
     def render(self, query: TextureQuery) -> MouthTexture:
         """The drawn mouths. On the CPU row by row, so that a row is the same in any batch."""

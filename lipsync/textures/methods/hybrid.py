@@ -112,21 +112,21 @@ class Method(TrainableTexture[HybridConfig]):
             flow = self.warp.dense(field.flatten(0, 1))
             shrink = flow.new_tensor([self.size[1] / flow.shape[3], self.size[0] / flow.shape[2]])[:, None, None]
             small = _moved(resized(real, self.size), resized(flow, self.size) * shrink).unflatten(0, (b, c))
-        share, more = self._place_of(small, lips, crop, weight)
+        asked = drawn_lips(lips, self.space, self.size), resized(blanked(crop, self.space), self.size)
+        share, more = self._place_of(small, asked, weight)
         with exact():
             moved = _moved(real, flow + _smooth(more.flatten(0, 1), flow.shape[2:]) / shrink).unflatten(0, (b, c))
-            mean = (moved * _smooth(share, flow.shape[2:]).softmax(1)[:, :, None]).sum(1)
-        made = _smooth(self._generated(small, lips, crop, _smooth(share, self.size).softmax(1)), flow.shape[2:])
+            mean = _mean(moved, _smooth(share, flow.shape[2:]).softmax(1))
+        made = _smooth(self._generated(small, asked, _smooth(share, self.size).softmax(1)), flow.shape[2:])
         picture, part, light = made[:, :3].sigmoid(), made[:, 3:4].sigmoid(), 0.2 * made[:, 4:].tanh()
         return torch.lerp(mean + light, picture, part), real.unflatten(0, (b, c))
 
     def _place_of(
-        self, small: torch.Tensor, lips: torch.Tensor, crop: torch.Tensor, weight: torch.Tensor
+        self, small: torch.Tensor, asked: tuple[torch.Tensor, torch.Tensor], weight: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(B,C,h/2,w/2) log weights and (B,C,2,h/2,w/2) residual flow, net pixels, of the (B,C,3,h,w) warped
-        candidates."""
-        b, c = small.shape[:2]
-        around, contour = resized(blanked(crop, self.space), self.size), drawn_lips(lips, self.space, self.size)
+        candidates. asked: the (B,3,h,w) drawn lips and the crop's surroundings."""
+        (b, c), (contour, around) = small.shape[:2], asked
         mean = (small * weight[..., None, None, None]).sum(1)
         each = lambda x: x[:, None].expand(b, c, *x.shape[1:])  # noqa: E731
         seen = torch.cat([small, each(mean), small - mean[:, None], each(contour), each(around)], 2)
@@ -136,14 +136,13 @@ class Method(TrainableTexture[HybridConfig]):
         return placed[:, :, 0] * 4 + weight.clamp_min(1e-4).log()[..., None, None], _REACH * placed[:, :, 1:].tanh()
 
     def _generated(
-        self, small: torch.Tensor, lips: torch.Tensor, crop: torch.Tensor, share: torch.Tensor
+        self, small: torch.Tensor, asked: tuple[torch.Tensor, torch.Tensor], share: torch.Tensor
     ) -> torch.Tensor:
         """(B,7,h,w): picture, its share, light; before their squashing. share: (B,C,h,w) of the (B,C,3,h,w) warped
-        candidates."""
-        mean = (small * share[:, :, None]).sum(1)
+        candidates; asked: as for `_place_of`."""
+        mean = _mean(small, share)
         spread = (small - mean[:, None]).abs().mean(1)
-        contour, around = drawn_lips(lips, self.space, self.size), resized(blanked(crop, self.space), self.size)
-        return self.nets["generator"](torch.cat([mean, spread, contour, around], 1)).float()
+        return self.nets["generator"](torch.cat([mean, spread, *asked], 1)).float()
 
     # --- learning ---
 
@@ -186,6 +185,15 @@ class Method(TrainableTexture[HybridConfig]):
         index, weight = (torch.cat(part) for part in zip(*parts, strict=True))
         index, weight = (each[:, : self.config.train_candidates] for each in (index, weight))
         return index, weight / weight.sum(1, keepdim=True)
+
+
+def _mean(pictures: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """(B,3,h,w) mean of (B,C,3,h,w) pictures by their (B,C,h,w) shares; one after the other: a product of all would not
+    fit the processor's cache."""
+    total = pictures[:, 0] * share[:, :1]
+    for k in range(1, pictures.shape[1]):
+        total = torch.addcmul(total, pictures[:, k], share[:, k : k + 1])
+    return total
 
 
 def _smooth(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -58,6 +58,7 @@ OTHERS = {
     "blend": "feather",
     "language": "deu",
     "loudness": -16.0,
+    "engine": "onnx",
 }
 
 
