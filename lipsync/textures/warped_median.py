@@ -133,5 +133,4 @@ def _median(seen, weights, half, pixels, found, reached):  # pragma: no cover - 
             for x in range(pixels):
                 reached[x] += weight * np.uint16(values[x] < found[x])
         for x in range(pixels):
-            if reached[x] >= half:
-                found[x] ^= bit
+            found[x] -= bit * np.uint8(reached[x] >= half)
