@@ -43,7 +43,7 @@ def whole_weights(weights: torch.Tensor) -> torch.Tensor:
 
 @njit(cache=True)
 def _pack(crops, out):  # pragma: no cover - compiled
-    """out (N,H*W and more): uint64 pixels of (N,3,H*W) uint8 pictures: red in bits 0 to 7, green from 16, blue from 32."""
+    """out (N,H*W and more): uint64 pixels of (N,3,H*W) uint8 pictures: red from bit 0, green from 16, blue from 32."""
     for k in range(len(crops)):
         red, green, blue = crops[k]
         for i in range(len(red)):
