@@ -3,12 +3,14 @@ inside its teeth (the teeth proxy of Suwajanakorn et al. 2017, there chosen by h
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
 from lipsync.config.schema import TeethConfig
 from lipsync.core.geometry import apply, farthest_points
-from lipsync.core.lips import from_inner_edges, opening, soft_step
+from lipsync.core.lips import INNER_EDGE, from_inner_edges, opening, soft_step
 from lipsync.core.progress import Hook, silent
 from lipsync.core.texture import MouthTexture
 from lipsync.core.types import MouthBank, MouthSpace, TeethReference
@@ -97,20 +99,22 @@ def sharpen_teeth(
     """
     if len(teeth.lips) == 0:
         return mouth
-    rgb = mouth.rgb
-    drawn = torch.from_numpy(lips).to(rgb.device)
-    inside = inner_mouth(drawn, space)
-    rows = inside.amax((1, 2, 3)) > 0
-    if not bool(rows.any()):
+    drawn = torch.from_numpy(lips).to(mouth.rgb.device)
+    box = _around_inner_mouths(drawn, space, config)
+    inside = inner_mouth(drawn, space, box)
+    if not bool((inside > 0).any()):
         return mouth
+    rgb = mouth.rgb[..., *box]
     level, width = map(float, teeth.level)
     mask = soft_step((whiteness(rgb) - level) / width) * inside
+    detail, known = (torch.from_numpy(each[..., *box]).to(rgb) for each in (teeth.detail, teeth.mask))
     distance = torch.cdist(drawn.flatten(1), torch.from_numpy(teeth.lips).to(rgb).flatten(1)) / 18**0.5
     weight = torch.softmax(-((distance / config.nearness) ** 2), 1)
-    detail = torch.einsum("br,rchw->bchw", weight, torch.from_numpy(teeth.detail).to(rgb))
-    known = torch.einsum("br,rhw->bhw", weight, torch.from_numpy(teeth.mask).to(rgb))[:, None]
+    detail = torch.einsum("br,rchw->bchw", weight, detail)
+    known = torch.einsum("br,rhw->bhw", weight, known)[:, None]
     lent = detail / known.clamp_min(0.2) - high_frequencies(rgb, space, config)
-    sharp = (rgb + config.strength * mask * known.clamp(0, 1) * lent).clamp(0, 1)
+    sharp = mouth.rgb.clone()
+    sharp[..., *box] = (rgb + config.strength * mask * known.clamp(0, 1) * lent).clamp(0, 1)
     return MouthTexture(rgb=sharp, alpha=mouth.alpha, jaw=mouth.jaw)
 
 
@@ -125,13 +129,26 @@ def high_frequencies(rgb: torch.Tensor, space: MouthSpace, config: TeethConfig) 
     return rgb - gaussian_blur(rgb, config.detail * space.scale)
 
 
-def inner_mouth(lips: torch.Tensor, space: MouthSpace) -> torch.Tensor:
-    """(B,1,Hm,Wm) float32, 1 well inside the inner edges of (B,18,2) lips, 0 on them and outside, soft over a few
-    pixels."""
+def inner_mouth(
+    lips: torch.Tensor, space: MouthSpace, box: tuple[slice, slice] = (slice(None), slice(None))
+) -> torch.Tensor:
+    """(B,1,h,w) float32, 1 well inside the inner edges of (B,18,2) lips, 0 on them and outside, soft over a few
+    pixels. box: rows and columns of the mouth frame; all by default."""
     polygon = apply(torch.as_tensor(space.mouth_from_face, device=lips.device), lips.double()).float()
-    x, y = (torch.arange(n, device=lips.device) + 0.5 for n in (space.width, space.height))
+    sizes = zip((space.height, space.width), box, strict=True)
+    y, x = (torch.arange(n, device=lips.device)[part] + 0.5 for n, part in sizes)
     depth = torch.minimum(*from_inner_edges(polygon, x, y))
     return soft_step(depth / (0.015 * space.scale))[:, None]
+
+
+def _around_inner_mouths(lips: torch.Tensor, space: MouthSpace, config: TeethConfig) -> tuple[slice, slice]:
+    """Rows and columns of the mouth frame that hold the inner edges of all (B,18,2) lips, and around them what
+    `high_frequencies` looks at."""
+    margin = math.ceil(3 * config.detail * space.scale) + 2
+    corner = lips.new_tensor([space.left, space.top])
+    at = (lips[:, INNER_EDGE].flatten(0, 1) - corner) * space.scale
+    (x0, y0), (x1, y1) = at.amin(0).floor().long().tolist(), at.amax(0).ceil().long().tolist()
+    return slice(max(0, y0 - margin), max(0, y1 + margin)), slice(max(0, x0 - margin), max(0, x1 + margin))
 
 
 def _tooth_level(white: torch.Tensor, config: TeethConfig) -> tuple[float | None, float]:

@@ -208,10 +208,6 @@ class CandidateWarp:
         self.shape = (len(y), len(x))
         self.x = ((x + 0.5) / space.scale + space.left).float().to(device)
         self.y = ((y + 0.5) / space.scale + space.top).float().to(device)
-        grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
-        self.nodes = ((grid + 0.5) / space.scale + torch.tensor([space.left, space.top], dtype=torch.float64)).to(
-            device
-        )
         self.anchors = torch.from_numpy(_ANCHORS).to(device)
 
     def fields(
@@ -229,25 +225,40 @@ class CandidateWarp:
         to = torch.cat([to, self.anchors.expand(n, -1, -1)], 1)
         p = to.shape[1]
         system = to.new_zeros(n, p + 3, p + 3)
-        system[:, :p, :p] = _spline(torch.cdist(to, to)) + self.relax * torch.eye(p, dtype=to.dtype, device=to.device)
+        system[:, :p, :p] = _spline((to[:, :, None] - to[:, None]).square().sum(-1)) + self.relax * torch.eye(
+            p, dtype=to.dtype, device=to.device
+        )
         affine = torch.cat([torch.ones_like(to[..., :1]), to], -1)
         system[:, :p, p:], system[:, p:, :p] = affine, affine.transpose(1, 2)
         right = torch.cat([moved.permute(0, 2, 1, 3).reshape(n, p, c * 2), to.new_zeros(n, 3, c * 2)], 1)
         solved = torch.linalg.solve(system, right)
-        nodes = self.nodes.expand(n, -1, -1)
-        basis = torch.cat([_spline(torch.cdist(nodes, to)), torch.ones_like(nodes[..., :1]), nodes], -1)
-        field = (basis.float() @ solved.float()) * self.space.scale
-        field = field.reshape(n, *self.shape, c, 2).permute(0, 3, 1, 2, 4)
-        return (field * (1 - self._still(lips, from_lips))[..., None]).contiguous()
+        field = self._basis(to.float()) @ (solved * self.space.scale).float()
+        field = field.reshape(n, *self.shape, c, 2).permute(0, 3, 1, 2, 4).contiguous()
+        self._keep_upper_teeth(field, lips, from_lips)
+        return field
 
-    def _still(self, lips: torch.Tensor, from_lips: torch.Tensor) -> torch.Tensor:
-        """(B,C,h,w) in [0,1]: which nodes show upper teeth, in the wanted and in the candidate's mouth alike."""
+    def _basis(self, to: torch.Tensor) -> torch.Tensor:
+        """(B,h*w,P+3) float32: the splines about (B,P,2) points, and the affine part, at every node. In single
+        precision: fields differ from those of double precision by less than 0.01 pixels."""
+        across, down = ((at[:, None] - to[:, None, :, k]).square() for k, at in enumerate((self.x, self.y)))
+        basis = to.new_empty(len(to), *self.shape, to.shape[1] + 3)
+        basis[..., :-3] = _spline(down[:, :, None] + across[:, None])
+        basis[..., -3], basis[..., -2], basis[..., -1] = 1, self.x, self.y[:, None]
+        return basis.flatten(1, 2)
+
+    def _keep_upper_teeth(self, field: torch.Tensor, lips: torch.Tensor, from_lips: torch.Tensor) -> None:
+        """Stills the nodes of the (B,C,h,w,2) field that show upper teeth, in the wanted and in the candidate's mouth
+        alike."""
         below, above = from_inner_edges(lips.float(), self.x, self.y)
-        theirs = torch.minimum(*from_inner_edges(from_lips.float().flatten(0, 1), self.x, self.y))
         begin, end = self.upper_teeth
         share = (below / (below + above).clamp_min(1e-4)).clamp(0, 1)
         wanted = soft_step(torch.minimum(below, above) / self.edge) * (1 - soft_step((share - begin) / (end - begin)))
-        return wanted[:, None] * soft_step(theirs / self.edge).unflatten(0, from_lips.shape[:2])
+        rows, columns = (torch.nonzero(wanted.amax((0, k)) > 0).flatten().tolist() for k in (2, 1))
+        if rows:
+            y, x = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+            theirs = torch.minimum(*from_inner_edges(from_lips.float().flatten(0, 1), self.x[x], self.y[y]))
+            still = wanted[:, None, y, x] * soft_step(theirs / self.edge).unflatten(0, from_lips.shape[:2])
+            field[:, :, y, x] *= (1 - still)[..., None]
 
     def dense(self, field: torch.Tensor) -> torch.Tensor:
         """(C,2,Hm,Wm) how far away each pixel's source is, from (C,h,w,2) nodes."""
@@ -265,8 +276,9 @@ class CandidateWarp:
         return sample_pixels(crops, at + 0.5)
 
 
-def _spline(r: torch.Tensor) -> torch.Tensor:
-    return r**2 * torch.log(r.clamp_min(1e-9))
+def _spline(squared: torch.Tensor) -> torch.Tensor:
+    """r^2 log r of r^2."""
+    return 0.5 * squared * torch.log(squared.clamp_min(1e-18))
 
 
 def resharpened(
@@ -327,14 +339,24 @@ def _scaled(rgb: torch.Tensor, factor: float) -> torch.Tensor:
 
 def _edges(rgb: torch.Tensor) -> torch.Tensor:
     """(B,1,h-4,w-4) Laplacian of the frequencies that survive the way back into the frame."""
-    return laplacian(_mean3(rgb.float().mean(1, keepdim=True)))
+    return _second_differences(_mean3(_grey(rgb)))
 
 
 def laplacian(rgb: torch.Tensor) -> torch.Tensor:
     """(B,1,h-2,w-2) second differences of the brightness of (B,3,h,w) pictures."""
-    grey = rgb.mean(1, keepdim=True)
-    kernel = grey.new_tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
-    return torch.nn.functional.conv2d(grey, kernel)
+    return _second_differences(_grey(rgb))
+
+
+def _grey(rgb: torch.Tensor) -> torch.Tensor:
+    """(B,1,h,w) float, of (B,3,h,w) uint8 or float."""
+    red, green, blue = (x if x.is_floating_point() else x.float() for x in rgb.split(1, 1))
+    return (red + green + blue) / 3
+
+
+def _second_differences(x: torch.Tensor) -> torch.Tensor:
+    """(B,C,h-2,w-2) the Laplacian."""
+    beside = x[..., 1:-1, :-2] + x[..., 1:-1, 2:] + x[..., :-2, 1:-1] + x[..., 2:, 1:-1]
+    return beside - 4 * x[..., 1:-1, 1:-1]
 
 
 def around_lips(rgb: torch.Tensor, lips: torch.Tensor, space: MouthSpace) -> torch.Tensor:

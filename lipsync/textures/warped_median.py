@@ -13,6 +13,7 @@ from numba import njit, prange
 
 NODE_STEP = 4  # pixels between the nodes of a displacement field; also the height of a tile
 _ACROSS = 64  # width of a tile
+_AREA = NODE_STEP * _ACROSS
 _COLOURS, _ROUND = np.uint64(0xFF), np.uint64(0x0080_0080_0080)
 _ONE, _BYTE, _GREEN, _BLUE = np.uint64(1), np.uint64(8), np.uint64(16), np.uint64(32)
 
@@ -24,9 +25,10 @@ def warped_medians(
     (grey levels) then moved to the mean of what lies within it, `toward_mean`.
 
     crops: (N,3,H,W) uint8; which: (B,C) rows of it; field: (B,C,h,w,2) float32, how many pixels away each node's source
-    lies; weights: (B,C), whole numbers count as they are where they add up to 65535. The torch reference's values lie
+    lies; weights: (B,C), of which `whole_weights` are counted. The torch reference's medians, of the same weights, lie
     within one grey level of these."""
-    pictures = np.empty((len(crops), crops.shape[2] * crops.shape[3]), np.uint64)
+    height, width = crops.shape[2:]
+    pictures = np.empty((len(crops), (height + 1) * width + 1), np.uint64)  # what lies beyond is read with a share of 0
     _pack(crops.numpy().reshape(len(crops), 3, -1), pictures)
     shares = whole_weights(weights).numpy()
     half = (shares.sum(1, dtype=np.int64) + 1) // 2
@@ -42,7 +44,7 @@ def whole_weights(weights: torch.Tensor) -> torch.Tensor:
 
 @njit(cache=True)
 def _pack(crops, out):  # pragma: no cover - compiled
-    """(N,H*W) uint64 pixels of (N,3,H*W) uint8 pictures: red in bits 0 to 7, green from 16, blue from 32."""
+    """out (N,H*W and more): uint64 pixels of (N,3,H*W) uint8 pictures: red from bit 0, green from 16, blue from 32."""
     for k in range(len(crops)):
         red, green, blue = crops[k]
         for i in range(len(red)):
@@ -51,31 +53,28 @@ def _pack(crops, out):  # pragma: no cover - compiled
 
 @njit(parallel=True, cache=True, fastmath=True)
 def _medians(pictures, which, field, weights, half, reach, out):  # pragma: no cover - compiled
-    """Tile by tile, NODE_STEP rows high: all candidates' values, then their medians."""
+    """Tile by tile, the same tile of all rows in turn, for they share candidates: all values, then their medians."""
     (rows, n), (height, width) = which.shape, out.shape[2:]
-    bands, area = (height + NODE_STEP - 1) // NODE_STEP, NODE_STEP * _ACROSS
-    for i in prange(rows * bands):
-        b, top = i // bands, i % bands * NODE_STEP
-        down = min(NODE_STEP, height - top)
+    tiles, bands = (width + _ACROSS - 1) // _ACROSS, (height + NODE_STEP - 1) // NODE_STEP
+    for i in prange(bands * tiles * rows):
+        b, left, top = i % rows, i // rows % tiles * _ACROSS, i // rows // tiles * NODE_STEP
+        across, down = min(_ACROSS, width - left), min(NODE_STEP, height - top)
+        pixels = down * across
         moves = np.empty((2, 2, _ACROSS), np.float32)
-        offset, fraction = np.empty(area, np.int32), np.empty(area, np.int32)
-        seen = np.empty((3, n, area), np.uint8)
-        found, reached = np.empty(area, np.uint8), np.empty(area, np.uint16)
-        total, moved = np.empty(area, np.float32), np.empty(area, np.float32)
-        for left in range(0, width, _ACROSS):
-            across = min(_ACROSS, width - left)
-            pixels = down * across
-            for k in range(n):
-                _along_nodes(field[b, k, top // NODE_STEP :, left // NODE_STEP :], across, moves)
-                _sources(moves, (left, top, across, down), (height, width), offset, fraction)
-                _fetch(pictures[which[b, k]], width, offset, fraction, pixels, seen[0, k], seen[1, k], seen[2, k])
-            for c in range(3):
-                _median(seen[c], weights[b], half[b], pixels, found, reached)
-                if reach > 0:
-                    _toward_mean(seen[c], weights[b], reach, pixels, found, total, moved)
-                for y in range(down):
-                    for x in range(across):
-                        out[b, c, top + y, left + x] = found[y * across + x]
+        offset, fraction = np.empty(_AREA, np.int32), np.empty(_AREA, np.int32)
+        seen = np.empty((3, n, _AREA), np.uint8)
+        found, reached = np.empty(_AREA, np.uint8), np.empty(_AREA, np.uint16)
+        total, moved = np.empty(_AREA, np.float32), np.empty(_AREA, np.float32)
+        for k in range(n):
+            _along_nodes(field[b, k, top // NODE_STEP :, left // NODE_STEP :], across, moves)
+            _sources(moves, (left, top, across, down), (height, width), offset, fraction)
+            _fetch(pictures[which[b, k]], width, offset, fraction, pixels, seen[0, k], seen[1, k], seen[2, k])
+        for c in range(3):
+            _median(seen[c], weights[b], half[b], pixels, found, reached)
+            if reach > 0:
+                _toward_mean(seen[c], weights[b], reach, pixels, found, total, moved)
+            for y in range(down):
+                out[b, c, top + y, left : left + across] = found[y * across : (y + 1) * across]
 
 
 @njit(cache=True, fastmath=True)
@@ -94,7 +93,7 @@ def _sources(moves, tile, size, offset, fraction):  # pragma: no cover - compile
     """Where each pixel of the tile (left, top, across, down) comes from in a picture of `size`: offset of the upper
     left of four pixels, and 256ths of a pixel beyond it (x above bit 8, y below)."""
     (left, top, across, down), (height, width) = tile, size
-    end_x, end_y = np.int32(256 * (width - 1) - 1), np.int32(256 * (height - 1) - 1)
+    end_x, end_y = np.int32(256 * (width - 1)), np.int32(256 * (height - 1))
     nearest, low, bits = np.float32(0.5 / 256), np.int32(255), np.int32(8)
     for y in range(down):
         share, here = np.float32(y / NODE_STEP), np.float32(top + y) + nearest
@@ -138,8 +137,7 @@ def _median(seen, weights, half, pixels, found, reached):  # pragma: no cover - 
             for x in range(pixels):
                 reached[x] += weight * np.uint16(values[x] < found[x])
         for x in range(pixels):
-            if reached[x] >= half:
-                found[x] ^= bit
+            found[x] -= bit * np.uint8(reached[x] >= half)
 
 
 @njit(cache=True, fastmath=True)

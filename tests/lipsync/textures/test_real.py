@@ -13,17 +13,18 @@ from lipsync.core.geometry import apply, mouth_space
 from lipsync.core.texture import TextureQuery
 from lipsync.textures import get_method
 from lipsync.textures.candidates import (
-    NODE_STEP,
     Candidates,
     CandidateWarp,
-    _around_lips,
     _edges,
+    around_lips,
+    fine_detail,
     following,
     resharpened,
 )
 from lipsync.textures.methods.nearest import Method as Nearest
 from lipsync.textures.methods.nearest import middle_of_best_run
 from lipsync.textures.views import ViewMap, without_duplicates
+from lipsync.textures.warped_median import NODE_STEP
 from tests.support.drawn import draw, drawn_subject, lips_open
 
 GAPS = 0.06 + 0.06 * np.sin(np.arange(60) / 3.0)
@@ -52,14 +53,49 @@ def test_resharpening_gives_back_the_edges_that_fusing_cost(subject):
     space, lips = subject.bank.space, torch.from_numpy(subject.bank.lips[5])
     filmed = torch.from_numpy(subject.bank.crops[5:6]).float()
     soft = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(filmed, (1, 1, 1, 1), mode="replicate"), 3, 1)[0]
-    given = (torch.ones(1), lips, space, 1.0)
-    assert torch.equal(resharpened(soft, filmed, *given, 0.0), soft)
-    energy = lambda x: float(_edges(_around_lips(x, lips, space)).square().mean())
-    sharper = resharpened(soft, filmed, *given, 2.0)[None]
+    near, given = around_lips(filmed, lips, space), (torch.ones(1), lips, space, 1.0)
+    assert torch.equal(resharpened(soft, near, *given, 0.0), soft)
+    energy = lambda x: float(_edges(around_lips(x, lips, space)).square().mean())
+    sharper = resharpened(soft, near, *given, 2.0)[None]
     assert energy(soft[None]) < 0.6 * energy(filmed) and energy(sharper) == pytest.approx(energy(filmed), rel=1e-3)
-    assert energy(soft[None]) < energy(resharpened(soft, filmed, *given, 0.2)[None]) < energy(filmed), (
+    assert energy(soft[None]) < energy(resharpened(soft, near, *given, 0.2)[None]) < energy(filmed), (
         "no more than the limit"
     )
+
+
+def test_edges_and_fine_detail_are_what_their_filters_say():
+    rgb = torch.rand(2, 3, 11, 13, generator=torch.Generator().manual_seed(1))
+    grey, ring = rgb.double().mean(1, keepdim=True), torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]).double()
+    smooth = torch.nn.functional.avg_pool2d(grey, 3, 1)
+    expected = torch.nn.functional.conv2d(smooth, ring[None, None])
+    assert torch.allclose(_edges(rgb).double(), expected, atol=1e-6)
+    assert torch.allclose(_edges((rgb * 255).byte()), _edges((rgb * 255).byte().float()))
+    padded = torch.nn.functional.pad(rgb, (2, 2, 2, 2), mode="replicate")
+    for _ in range(2):
+        padded = torch.nn.functional.avg_pool2d(padded, 3, 1)
+    assert torch.allclose(fine_detail(rgb, 2), rgb - padded, atol=1e-6)
+
+
+def test_displacement_fields_bring_points_where_double_precision_brings_them(subject):
+    """Splines through every point, solved and evaluated by the textbook."""
+    space, bank = mouth_space(240.0), subject.bank
+    warp = CandidateWarp(space, torch.device("cpu"))
+    closed = torch.from_numpy(np.stack([lips_open(0.0), lips_open(0.0)]).astype(np.float32))  # no teeth to keep
+    theirs = torch.from_numpy(bank.lips[[3, 9, 20]].astype(np.float32)).expand(2, -1, -1, -1)
+    jaw, their_jaw = torch.from_numpy(bank.jaw[:2]), torch.from_numpy(bank.jaw[[3, 9, 20]]).expand(2, -1, -1, -1)
+    field = warp.fields(closed, jaw.float(), theirs, their_jaw.float())
+    spline = lambda r: r**2 * torch.log(r.clamp_min(1e-9))
+    nodes = torch.stack(torch.meshgrid(warp.x.double(), warp.y.double(), indexing="xy"), -1).reshape(-1, 2)
+    for b, c in product(range(2), range(3)):
+        to = torch.cat([closed[b], jaw[b, 3:14]]).double()
+        moved = torch.cat([theirs[b, c], their_jaw[b, c, 3:14]]).double() - to
+        to, moved = torch.cat([to, warp.anchors]), torch.cat([moved, moved.new_zeros(len(warp.anchors), 2)])
+        flat = lambda p: torch.cat([torch.ones_like(p[:, :1]), p], 1)
+        top = torch.cat([spline(torch.cdist(to, to)) + warp.relax * torch.eye(len(to)), flat(to)], 1)
+        system = torch.cat([top, torch.cat([flat(to).T, torch.zeros(3, 3)], 1)])
+        solved = torch.linalg.solve(system.double(), torch.cat([moved, moved.new_zeros(3, 2)]))
+        expected = torch.cat([spline(torch.cdist(nodes, to)), flat(nodes)], 1) @ solved * space.scale
+        assert expected.abs().max() > 5 and (field[b, c].reshape(-1, 2) - expected).abs().max() < 0.01
 
 
 def test_upper_teeth_stay_where_the_skull_has_them_while_the_lips_move(subject):
