@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from lipsync.config.schema import DubConfig
+from lipsync.core.runtime import alone
 from lipsync.core.texture import MouthTexture, TextureMethod, TextureQuery
 from lipsync.core.types import DubPlan, MouthSpace, TargetAnalysis, TeethReference
 from lipsync.render.blends.base import Join
@@ -16,8 +18,10 @@ from lipsync.render.composite import composite
 from lipsync.render.plan import PlannedFaces, build_query, frames_along
 from lipsync.render.teeth import sharpen_teeth
 from video.clock import FrameBatch
+from video.prefetch import side_by_side
 from video.probe import VideoStream
 
+_MOST_PIXELS = 17_000_000  # of a batch: eight frames of 1920x1080
 #: (rows, (B,3,H,W) uint8 frames) -> their mouths and the (B,18,2) lips these show.
 Draw = Callable[[slice, torch.Tensor], tuple[MouthTexture, np.ndarray]]
 Render = Callable[[TextureQuery], MouthTexture]
@@ -74,26 +78,52 @@ class Role:
         return cls(plan, scene, draw, watch)
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A batch of rows. stages: (B,3,H,W) uint8 frames before anybody's mouth, and after each role's."""
+
+    rows: slice
+    stages: list[torch.Tensor]
+    beneath: FrameBatch
+
+
 def render(
     roles: Sequence[Role],
     config: DubConfig,
     device: torch.device,
     todo: Sequence[slice] | None = None,
     blend: Join | None = None,
+    threads: int = 1,
 ) -> Iterator[tuple[slice, torch.Tensor, FrameBatch]]:
     """(rows, (B,3,H,W) uint8 frames with everybody's mouth in place, the target's frames beneath) of the rows `todo`
     (None = all), in order. Any range of rows is the same drawn alone. blend: asked instead of the config's, to measure
-    it."""
+    it; threads: so many batches are drawn side by side."""
     plan, stream = roles[0].plan, roles[0].scene.stream
+
+    def draw(read: tuple[slice, torch.Tensor, FrameBatch]) -> _Drawn:
+        rows, frames, beneath = read
+        stages = [frames.to(device)]
+        for one in roles:
+            stages.append(_with_mouth(one, rows, stages[-1], config, blend))
+        return _Drawn(rows, stages, beneath)
+
     for part in [slice(0, len(plan))] if todo is None else todo:
-        for rows, frames, beneath in frames_along(stream, plan, config.batch, part.start, part.stop):
-            frames = frames.to(device)
-            for one in roles:
-                if not one.scene.faces.strength[rows].any():
-                    continue
-                mouth, lips = one.draw(rows, frames)
-                drawn = composite(frames, mouth, lips, one.scene.faces, rows, one.scene.space, config.composite, blend)
-                if one.watch is not None:
-                    one.watch(rows, frames, drawn)
-                frames = drawn
-            yield rows, frames, beneath
+        with closing(frames_along(stream, plan, _rows_at_once(config, stream), part.start, part.stop)) as batches:
+            for made in side_by_side(draw, batches, threads, alone):
+                for one, under, over in zip(roles, made.stages, made.stages[1:], strict=False):
+                    if one.watch is not None and over is not under:
+                        one.watch(made.rows, under, over)
+                yield made.rows, made.stages[-1], made.beneath
+
+
+def _rows_at_once(config: DubConfig, stream: VideoStream) -> int:
+    """Of large pictures fewer than the config says: several batches are in memory at a time."""
+    return max(1, min(config.batch, _MOST_PIXELS // (stream.width * stream.height)))
+
+
+def _with_mouth(one: Role, rows: slice, frames: torch.Tensor, config: DubConfig, blend: Join | None) -> torch.Tensor:
+    """The frames with this role's mouth; the same tensor where it is seen in none."""
+    if not one.scene.faces.strength[rows].any():
+        return frames
+    mouth, lips = one.draw(rows, frames)
+    return composite(frames, mouth, lips, one.scene.faces, rows, one.scene.space, config.composite, blend)
