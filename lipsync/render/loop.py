@@ -21,7 +21,7 @@ from video.clock import FrameBatch
 from video.prefetch import side_by_side
 from video.probe import VideoStream
 
-_MOST_PIXELS = 17_000_000  # of a batch: eight frames of 1920x1080
+_MOST_PIXELS = 4_000_000  # of a batch: four frames of 1280x720
 #: (rows, (B,3,H,W) uint8 frames) -> their mouths and the (B,18,2) lips these show.
 Draw = Callable[[slice, torch.Tensor], tuple[MouthTexture, np.ndarray]]
 Render = Callable[[TextureQuery], MouthTexture]
