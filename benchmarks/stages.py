@@ -36,7 +36,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "lipsync.textures.candidates:Candidates.for_query",
         "lipsync.textures.candidates:CandidateWarp.fields",
     ),
-    "warp and median": ("lipsync.textures.methods.median:_warped_median",),
+    "warp and median": ("lipsync.textures.warped_median:warped_medians",),
     "sharpening": ("lipsync.textures.candidates:resharpened",),
     "teeth": ("lipsync.render.teeth:sharpen_teeth",),
     "composite": ("lipsync.render.composite:composite",),

@@ -1,13 +1,16 @@
-"""Working ahead: a generator run in a thread, with a short queue."""
+"""Working ahead: a generator run in a thread, with a short queue; work on its items done by several threads."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 _END = object()
 
 
@@ -51,3 +54,26 @@ def ahead(items: Generator[T], depth: int) -> Generator[T]:
     finally:
         stopped.set()
         thread.join()
+
+
+def side_by_side(
+    work: Callable[[T], U], items: Iterator[T], threads: int, begin: Callable[[], object] = lambda: None
+) -> Generator[U]:
+    """`work(item)` of every item, in order, done by so many threads, one item more than threads at a time; `begin` is
+    called first in each. With one thread: here, as they are asked for. Exceptions are raised here; closing this
+    iterator waits for the work under way and begins no other."""
+    if threads == 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(threads, "side-by-side", begin) as pool:
+        done: deque[Future[U]] = deque()
+        try:
+            for item in items:
+                done.append(pool.submit(work, item))
+                if len(done) > threads:
+                    yield done.popleft().result()
+            while done:
+                yield done.popleft().result()
+        finally:
+            for each in done:
+                each.cancel()

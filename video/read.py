@@ -52,10 +52,10 @@ def read_rows(
     """Frames in a planned order: (rows, frames with index == source[rows], what the rows show).
 
     source: (N,) int64 frame numbers, any order; cheap where they stay, step or skip a little. batch: of large frames
-    there are fewer. Rows show (B,3,H,W) uint8: their frame, or where `half`, (N,) bool, is set the picture half way to the next one (to itself at the end),
-    drawn by optical flow; the same tensor as the frames' where no row of the batch is such. pictures: the batches hold
-    the decoded frames, too. All this is done ahead in a thread with a short queue; closing the iterator ends the
-    thread. Raises MediaError."""
+    there are fewer. Rows show (B,3,H,W) uint8: their frame, or where `half`, (N,) bool, is set the picture half way to
+    the next one (to itself at the end), drawn by optical flow; the same tensor as the frames' where no row of the batch
+    is such. pictures: the batches hold the decoded frames, too. All this is
+    done ahead in a thread with a short queue; closing the iterator ends the thread. Raises MediaError."""
     source = np.asarray(source, np.int64)
     wanted = np.zeros(len(source), bool) if half is None else np.asarray(half, bool)
     if len(source) and not (source.min() >= 0 and source.max() < len(stream)):

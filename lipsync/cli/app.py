@@ -1,4 +1,5 @@
-"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, export, doctor, cache, config."""
+"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, export, doctor, cache,
+config."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ other."""
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TypeVar, cast
@@ -13,11 +14,13 @@ from typing import TypeVar, cast
 import torch
 from torch import nn
 
+from lipsync.core.environment import THREADS
 from lipsync.core.errors import LipsyncError
 
 Net = TypeVar("Net", bound=nn.Module)
 T = TypeVar("T")
 
+_MOST_DRAWING = 4
 #: Threads that torch had before the outermost `one_thread`; 0 outside.
 _before = 0
 
@@ -45,6 +48,24 @@ def start_numba() -> None:
     threads = torch.get_num_threads()
     numba.get_num_threads()
     torch.set_num_threads(threads)
+
+
+def alone() -> None:
+    """Torch and numba on one thread wherever the calling thread asks them: for threads that work side by side."""
+    start_numba()
+    import numba
+
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+
+
+def drawing_threads(device: torch.device) -> int:
+    """How many batches of frames are drawn side by side: as many as there are cores, up to `_MOST_DRAWING`, since each
+    takes memory; one on a GPU, and where the user gave libraries one thread (`lipsync.core.environment.THREADS`)."""
+    if device.type != "cpu" or os.environ.get(THREADS[0]) == "1":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MOST_DRAWING)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lipsync.config.schema import DubConfig
 from lipsync.core.progress import Hook, silent
-from lipsync.core.runtime import one_thread, pick_device
+from lipsync.core.runtime import drawing_threads, one_thread, pick_device
 from lipsync.core.segments import Segment, Span
 from lipsync.core.texture import TextureMethod
 from lipsync.pipelines.asked import Asked, with_notes
@@ -89,7 +89,8 @@ def dub(
 
     with open_writer(made, cache) as writer:
         roles = [*(_role(one, config) for one in speakers), *resting.values()]
-        for rows, frames, beneath in render(roles, config, speakers[0].ready.device, writer.todo):
+        device = speakers[0].ready.device
+        for rows, frames, beneath in render(roles, config, device, writer.todo, threads=drawing_threads(device)):
             writer.write(frames, beneath)
             watch("dub", rows.stop, len(made.plan))
         made.receipt_path.unlink(missing_ok=True)  # a receipt must never stand beside another video

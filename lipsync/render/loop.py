@@ -1,15 +1,17 @@
-"""The render loop: target frames along a plan, mouths for each, put into place. All drawing goes through `with_mouth`."""
+"""The render loop: target frames along a plan, mouths for each, put into place. All drawing goes through
+`with_mouth`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from lipsync.config.schema import DubConfig
-from lipsync.core.runtime import FittingRows
+from lipsync.core.runtime import FittingRows, alone
 from lipsync.core.texture import MouthTexture, TextureMethod, TextureQuery
 from lipsync.core.types import DubPlan, MouthSpace, TargetAnalysis, TeethReference
 from lipsync.render.blends.base import Join
@@ -17,8 +19,10 @@ from lipsync.render.composite import composite
 from lipsync.render.plan import PlannedFaces, build_query, frames_along
 from lipsync.render.teeth import sharpen_teeth
 from video.clock import FrameBatch
+from video.prefetch import side_by_side
 from video.probe import VideoStream
 
+_MOST_PIXELS = 4_000_000  # of a batch: four frames of 1280x720
 #: (rows, (B,3,H,W) uint8 frames) -> their mouths and the (B,18,2) lips these show.
 Draw = Callable[[slice, torch.Tensor], tuple[MouthTexture, np.ndarray]]
 Render = Callable[[TextureQuery], MouthTexture]
@@ -75,24 +79,50 @@ class Role:
         return cls(plan, scene, draw, watch)
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A batch of rows. stages: (B,3,H,W) uint8 frames before anybody's mouth, and after each role's."""
+
+    rows: slice
+    stages: list[torch.Tensor]
+    beneath: FrameBatch
+
+
 def render(
     roles: Sequence[Role],
     config: DubConfig,
     device: torch.device,
     todo: Sequence[slice] | None = None,
     blend: Join | None = None,
+    threads: int = 1,
 ) -> Iterator[tuple[slice, torch.Tensor, FrameBatch]]:
     """(rows, (B,3,H,W) uint8 frames with everybody's mouth in place, the target's frames beneath) of the rows `todo`
     (None = all), in order; frames are handed out on the CPU, drawn on `device`. Any range of rows is the same drawn
-    alone. blend: asked instead of the config's, to measure it."""
+    alone. blend: asked instead of the config's, to measure it; threads: so many batches are drawn side by side."""
     plan, stream = roles[0].plan, roles[0].scene.stream
     fitting = FittingRows(config.batch)
+
+    def draw(read: tuple[slice, torch.Tensor, FrameBatch]) -> _Drawn:
+        rows, frames, beneath = read
+        stages = [frames]
+        for one in roles:
+            seen = one.scene.faces.strength[rows].any()
+            under = stages[-1]
+            stages.append(with_mouth(one, rows, under, config, device, fitting, blend) if seen else under)
+        return _Drawn(rows, stages, beneath)
+
     for part in [slice(0, len(plan))] if todo is None else todo:
-        for rows, frames, beneath in frames_along(stream, plan, config.batch, part.start, part.stop):
-            for one in roles:
-                if one.scene.faces.strength[rows].any():
-                    frames = with_mouth(one, rows, frames, config, device, fitting, blend)
-            yield rows, frames, beneath
+        with closing(frames_along(stream, plan, _rows_at_once(config, stream), part.start, part.stop)) as batches:
+            for made in side_by_side(draw, batches, threads, alone):
+                for one, under, over in zip(roles, made.stages, made.stages[1:], strict=False):
+                    if one.watch is not None and over is not under:
+                        one.watch(made.rows, under, over)
+                yield made.rows, made.stages[-1], made.beneath
+
+
+def _rows_at_once(config: DubConfig, stream: VideoStream) -> int:
+    """Of large pictures fewer than the config says: several batches are in memory at a time."""
+    return max(1, min(config.batch, _MOST_PIXELS // (stream.width * stream.height)))
 
 
 def with_mouth(
@@ -113,7 +143,4 @@ def with_mouth(
         return composite(there, mouth, lips, one.scene.faces, own, one.scene.space, config.composite, blend).cpu()
 
     drawn = fitting.each(len(frames), draw)
-    whole = drawn[0] if len(drawn) == 1 else torch.cat(drawn)
-    if one.watch is not None:
-        one.watch(rows, frames, whole)
-    return whole
+    return drawn[0] if len(drawn) == 1 else torch.cat(drawn)

@@ -3,7 +3,7 @@ method is asked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,7 +111,7 @@ def fade(render: np.ndarray, seeks: np.ndarray, rows: int) -> np.ndarray:
 
 def frames_along(
     stream: VideoStream, plan: DubPlan, batch: int, start: int = 0, stop: int | None = None
-) -> Iterator[tuple[slice, torch.Tensor, FrameBatch]]:
+) -> Generator[tuple[slice, torch.Tensor, FrameBatch]]:
     """(rows, (B,3,H,W) uint8 frames and half-steps, the target's frames as decoded) along rows start..stop-1 of the
     plan; decoded and drawn ahead in a thread."""
     part_of_plan = slice(start, stop)

@@ -331,13 +331,17 @@ def _rows(
 ):
     """Costs of rows begin..end - 1 (row 0 is the start), `whole` and `half` in place; how each whole frame was reached
     into `table`, and for seeks the two best frames to leave for each cell into `sources` (two, as a frame may not
-    seek to itself)."""
+    seek to itself). In plain loops: to compile assignments to whole arrays takes seconds."""
     n_frames, n_cells = len(motion), len(between)
     new_whole, new_half = np.empty(n_frames), np.empty(n_frames)
     near, near_from = np.empty((n_cells, 2)), np.empty((n_cells, 2), np.int32)
+    far = np.empty((n_cells, 2))
     for row in range(max(begin, 1), end):
-        near[:] = np.inf
-        near_from[:] = -1
+        far_from = sources[row - begin]
+        for c in range(n_cells):
+            for i in range(2):
+                near[c, i], near_from[c, i] = np.inf, -1
+                far[c, i], far_from[c, i] = np.inf, -1
         for f in range(n_frames):
             cost, c = whole[f] + leaving[f], cell[f]
             if cost < near[c, 0]:
@@ -345,9 +349,6 @@ def _rows(
                 near[c, 0], near_from[c, 0] = cost, f
             elif cost < near[c, 1]:
                 near[c, 1], near_from[c, 1] = cost, f
-        far = np.full((n_cells, 2), np.inf)
-        far_from = sources[row - begin]
-        far_from[:] = -1
         for c in range(n_cells):
             for d in range(n_cells):
                 for i in range(2):
@@ -381,5 +382,5 @@ def _rows(
                 new_half[f] = (
                     whole[f] + repeat[f] + 0.5 * weight * motion[f + 1] + voiced[row] * max(bad[f], bad[f + 1])
                 )
-        whole[:] = new_whole
-        half[:] = new_half
+        for f in range(n_frames):
+            whole[f], half[f] = new_whole[f], new_half[f]

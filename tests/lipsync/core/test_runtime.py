@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
 
 from lipsync.core.environment import THREADS
-from lipsync.core.runtime import all_threads, one_thread
+from lipsync.core.runtime import all_threads, alone, drawing_threads, one_thread
 from tests.support import ROOT
 
 
@@ -76,3 +77,30 @@ def test_the_library_prepares_the_environment_as_the_command_does():
         [sys.executable, "-c", code], cwd=ROOT, check=True, env=environment, capture_output=True, text=True
     )
     assert done.stdout.strip() == "PASSIVE"
+
+
+def test_a_thread_that_works_beside_others_takes_one_thread_of_its_own():
+    seen = []
+
+    def work():
+        import numba
+
+        alone()
+        seen.append((torch.get_num_threads(), numba.get_num_threads()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(1, 1)]
+    assert torch.get_num_threads() == 3, "the caller keeps his"
+
+
+def test_batches_are_drawn_side_by_side_where_cores_are_free(monkeypatch):
+    monkeypatch.delenv(THREADS[0], raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(3)), raising=False)
+    assert drawing_threads(torch.device("cpu")) == 3
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    assert drawing_threads(torch.device("cpu")) == 4, "each takes memory"
+    assert drawing_threads(torch.device("cuda:0")) == 1
+    monkeypatch.setenv(THREADS[0], "1")
+    assert drawing_threads(torch.device("cpu")) == 1, "several processes share the cores"

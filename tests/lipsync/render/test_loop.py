@@ -52,7 +52,7 @@ def film(monkeypatch):
             yield rows, frames[rows].clone(), FrameBatch(frames[rows], np.arange(N)[rows])
 
     monkeypatch.setattr(loop, "frames_along", along)
-    return plan, loop.Scene(SimpleNamespace(), faces, bank.space, subject.teeth), frames
+    return plan, loop.Scene(SimpleNamespace(width=300, height=240), faces, bank.space, subject.teeth), frames
 
 
 def drawn_by(method, film, watch=None):
