@@ -246,9 +246,7 @@ def usual_picture(bank: MouthBank, size: tuple[int, int], rows: int = 100) -> to
 
 def near_lips(lips: torch.Tensor, space: MouthSpace, size: tuple[int, int]) -> torch.Tensor:
     """(B,1,*size) in [0,1]: 1 at the middle of (B,18,2) lips, a hill about as wide as a mouth."""
-    away = (positions(space, size, lips.device) - lips.mean(1)[:, None, None]) / torch.tensor(
-        _HILL, device=lips.device
-    )
+    away = (positions(space, size, lips.device) - lips.mean(1)[:, None, None]) / torch.tensor(_HILL, device=lips.device)
     return torch.exp(-away.square().sum(-1))[:, None]
 
 

@@ -12,8 +12,9 @@ from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.learning.textures import train_texture
 from lipsync.textures import get_method, texture_names
 from lipsync.textures.candidates import CandidateWarp, kernel_weights, trajectories
-from lipsync.textures.methods.median import _warped_median, weighted_median
+from lipsync.textures.methods.median import robust_mean, weighted_median
 from lipsync.textures.trainable import as_trainable, rows_of
+from lipsync.textures.warped_median import warped_medians
 from tests.support import SAMPLES
 from tests.support.drawn import draw, drawn_subject, lips_open
 from tests.support.textures import query_for
@@ -108,16 +109,29 @@ def test_weighted_median_minimises_the_weighted_absolute_distance():
     assert torch.allclose(cost.gather(1, found.long()[:, None])[:, 0], cost.min(1).values, atol=1e-3)
 
 
-def test_compiled_median_equals_torch(subject):
+@pytest.mark.parametrize("reach", [0.0, 60.0])
+def test_compiled_median_equals_torch(subject, reach):
     rng = np.random.default_rng(0)
     warp = CandidateWarp(subject.bank.space, torch.device("cpu"))
-    crops = np.ascontiguousarray(subject.bank.crops[:12])
-    field = torch.from_numpy(rng.normal(0, 3, (12, *warp.shape, 2)).astype(np.float32))
-    weights = torch.from_numpy(rng.random(12).astype(np.float32))
-    out = np.empty(crops.shape[1:], np.uint8)
-    _warped_median(crops, field.numpy(), weights.numpy(), out, 4)
-    other = weighted_median(warp.apply(torch.from_numpy(crops).float(), field).round(), weights).numpy()
-    assert (np.abs(out.astype(int) - other) <= 1).mean() > 0.995
+    crops = torch.from_numpy(np.ascontiguousarray(subject.bank.crops[:20]))
+    which = torch.from_numpy(rng.integers(0, 20, (2, 12)))
+    field = torch.from_numpy(rng.normal(0, 3, (2, 12, *warp.shape, 2)).astype(np.float32))
+    weights = torch.from_numpy(rng.random((2, 12)).astype(np.float32))
+    found = warped_medians(crops, which, field, weights, reach).float()
+    for ours, rows, moves, share in zip(found, which, field, weights, strict=True):
+        other = robust_mean(warp.apply(crops[rows].float(), moves).round(), share, reach)
+        assert ((ours - other).abs() <= 1).float().mean() > 0.995
+
+
+def test_a_robust_mean_is_the_mean_of_what_agrees():
+    values = torch.tensor([[100.0], [104.0], [108.0], [250.0]])
+    weights = torch.tensor([0.3, 0.2, 0.3, 0.2])
+    assert float(weighted_median(values, weights)) == 104 == float(robust_mean(values, weights, 0.0))
+    assert abs(float(robust_mean(values, weights, 60.0)) - 104) < 0.1, "what is far off counts nothing"
+    before, after = (torch.tensor([w, 1 - w]) for w in (0.49, 0.51))
+    apart = torch.tensor([[100.0], [110.0]])
+    assert float(weighted_median(apart, before) - weighted_median(apart, after)) == 10
+    assert abs(float(robust_mean(apart, before, 60.0) - robust_mean(apart, after, 60.0))) < 0.5, "it does not jump"
 
 
 def test_the_best_n_hold_alpha_of_the_weight():

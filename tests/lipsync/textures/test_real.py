@@ -16,8 +16,8 @@ from lipsync.textures.candidates import (
     NODE_STEP,
     Candidates,
     CandidateWarp,
-    _around_lips,
     _edges,
+    around_lips,
     following,
     resharpened,
 )
@@ -36,7 +36,7 @@ def subject():
 
 def test_an_answer_keeps_to_the_rows_it_is_allowed(subject):
     candidates = Candidates(subject.bank, MedianConfig(), "cpu")
-    wanted = candidates.features[20:27]  # 3 answers with 2 rows of context on either side
+    wanted = candidates.features[20:29]  # 3 answers with 3 rows of context on either side
     everything = torch.ones(3, 60, dtype=torch.bool)
     assert all(
         torch.equal(a, b) for a, b in zip(candidates.choose(wanted), candidates.choose(wanted, everything), strict=True)
@@ -53,13 +53,15 @@ def test_resharpening_gives_back_the_edges_that_fusing_cost(subject):
     filmed = torch.from_numpy(subject.bank.crops[5:6]).float()
     soft = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(filmed, (1, 1, 1, 1), mode="replicate"), 3, 1)[0]
     given = (torch.ones(1), lips, space, 1.0)
-    assert torch.equal(resharpened(soft, filmed, *given, 0.0), soft)
-    energy = lambda x: float(_edges(_around_lips(x, lips, space)).square().mean())
-    sharper = resharpened(soft, filmed, *given, 2.0)[None]
+    assert torch.equal(resharpened(soft, around_lips(filmed, lips, space), *given, 0.0), soft)
+    energy = lambda x: float(_edges(around_lips(x, lips, space)).square().mean())
+    sharper = resharpened(soft, around_lips(filmed, lips, space), *given, 2.0)[None]
     assert energy(soft[None]) < 0.6 * energy(filmed) and energy(sharper) == pytest.approx(energy(filmed), rel=1e-3)
-    assert energy(soft[None]) < energy(resharpened(soft, filmed, *given, 0.2)[None]) < energy(filmed), (
-        "no more than the limit"
-    )
+    assert (
+        energy(soft[None])
+        < energy(resharpened(soft, around_lips(filmed, lips, space), *given, 0.2)[None])
+        < energy(filmed)
+    ), "no more than the limit"
 
 
 def test_upper_teeth_stay_where_the_skull_has_them_while_the_lips_move(subject):
@@ -114,12 +116,13 @@ def test_any_range_of_rows_comes_out_the_same(name, subject):
 
 @pytest.fixture(scope="module")
 def two_lights(subject):
-    """The second shot is brighter by 20: a method that hops between mouths flickers below the chin, where nothing
-    moves."""
-    shot = (np.arange(60) >= 30).astype(np.int64)
-    crops = np.clip(subject.bank.crops + 20 * shot[:, None, None, None], 0, 255).astype(np.uint8)
+    """Some way into the shot it is brighter by 20: a method that hops between mouths flickers below the chin, where
+    nothing moves."""
+    later = np.arange(60) >= 30
+    crops = np.clip(subject.bank.crops + 20 * later[:, None, None, None], 0, 255).astype(np.uint8)
+    sharpness = np.random.default_rng(0).random(60) + 1
     return replace(
-        subject, bank=replace(subject.bank, crops=crops, shot=shot, sharpness=np.random.default_rng(0).random(60) + 1)
+        subject, bank=replace(subject.bank, crops=crops, source=np.arange(60) + 9 * later, sharpness=sharpness)
     )
 
 
