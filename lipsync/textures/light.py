@@ -19,7 +19,7 @@ _OF_SHOT, _OF_ALL = 12, 1000
 #: Skin: so far beyond the lips, and lower than this (eye distances; nostrils are dark).
 _BEYOND, _BELOW_NOSE = 0.05, -0.28
 #: Shots whose light differs by less than this share, on average, are of one light; no gain is beyond this.
-_ALIKE, _MOST = 0.03, 2.5
+_ALIKE, _MOST = 0.06, 2.5
 #: Eye distances that a look e times brighter or darker counts among the lips' distances.
 _LOOK = 0.2
 
