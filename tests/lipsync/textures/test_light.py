@@ -58,11 +58,17 @@ def test_one_light_is_left_alone_whatever_the_mouths_do(subject):
         assert EvenLight(known)(crops, np.arange(60)) is crops
 
 
-def test_a_median_of_two_lights_does_not_flicker(two_lamps):
-    """Where nothing moves, beside the mouth."""
-    method = get_method("median", DubConfig()).prepare(two_lamps, "cpu")
-    drawn = method.render(query_for(GAPS[:20], method.radius, two_lamps.bank.space)).rgb * 255
-    assert float(drawn[..., -4:].diff(dim=0).abs().mean()) < 0.3
+def test_a_median_of_two_lights_keeps_one(two_lamps):
+    """Closed mouths of one light, open ones of the other: what lies beside the mouth stays as the mouth opens."""
+    small = GAPS < 0.06
+    rows = np.r_[np.flatnonzero(small & (SHOT == 0)), np.flatnonzero(~small & (SHOT == 1))]
+    bank = two_lamps.bank
+    parts = {name: getattr(bank, name)[rows] for name in ("crops", "lips", "jaw", "pose", "sharpness", "shot")}
+    bank = replace(bank, source=np.arange(len(rows)), **parts)
+    method = get_method("median", DubConfig()).prepare(replace(two_lamps, bank=bank), "cpu")
+    drawn = method.render(query_for(np.linspace(0.01, 0.11, 30), method.radius, bank.space)).rgb * 255
+    beside = drawn[..., -4:].mean((2, 3))
+    assert float((beside - beside[0]).abs().max()) < 6
 
 
 def test_mouths_of_the_frames_own_look_are_preferred(two_lamps):
