@@ -9,6 +9,7 @@ import torch
 from lipsync.config.schema import DubConfig
 from lipsync.textures import get_method
 from lipsync.textures.light import EvenLight
+from lipsync.textures.methods.median import Method as Median
 from tests.support.drawn import drawn_subject
 from tests.support.textures import query_for
 
@@ -72,7 +73,7 @@ def test_a_median_of_two_lights_keeps_one(two_lamps):
 
 
 def test_mouths_of_the_frames_own_look_are_preferred(two_lamps):
-    method = get_method("median", DubConfig()).prepare(two_lamps, "cpu")
+    method = Median().prepare(two_lamps, "cpu")
     asked = query_for(GAPS[:3], method.radius, two_lamps.bank.space)
     for shot in (0, 1):
         crop = (
