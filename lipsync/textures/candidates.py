@@ -68,7 +68,7 @@ class Mouths:
     the pictures are uploaded once."""
 
     def __init__(self, bank: MouthBank, device: torch.device | str) -> None:
-        self.bank, self.device, self._even = bank, torch.device(device), EvenLight(bank)
+        self.bank, self.device, self.light = bank, torch.device(device), EvenLight(bank)
         self.lips = torch.from_numpy(bank.lips.astype(np.float32)).to(self.device)
         self.jaw = torch.from_numpy(bank.jaw.astype(np.float32)).to(self.device)
         self._crops = None
@@ -81,7 +81,7 @@ class Mouths:
         return self._taken(index.numpy()) if self._crops is None else self._crops[index]
 
     def _taken(self, rows: np.ndarray) -> torch.Tensor:
-        return self._even(torch.from_numpy(self.bank.take(rows)), rows)
+        return self.light(torch.from_numpy(self.bank.take(rows)), rows)
 
 
 class Candidates(Mouths):
@@ -98,25 +98,31 @@ class Candidates(Mouths):
         )
 
     def for_query(self, query: TextureQuery, allowed: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """`choose` for the B rows of a query that has `radius` rows of context on either side."""
-        return self.choose(describe_query(query.lips, query.pose, self.config).to(self.device), allowed)
+        """`choose` for the B rows of a query that has `radius` rows of context on either side; mouths of the frame's
+        own look are preferred where the bank has several."""
+        unlike = self.light.unlike(query.own_crop).to(self.device) if self.light.several else None
+        return self.choose(describe_query(query.lips, query.pose, self.config).to(self.device), allowed, unlike)
 
-    def choose(self, wanted: torch.Tensor, allowed: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def choose(
+        self, wanted: torch.Tensor, allowed: torch.Tensor | None = None, unlike: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """(B,C) bank rows of the candidates and their (B,C) weights, which add up to 1. wanted: (B+2f,D) descriptors
         with f rows of context.
 
-        allowed: (B,K) bool, the bank rows that each answer may use; None = all. Weights are exp(-d^2 / 2 sigma^2),
-        sigma found by bisection so that the n best hold the share alpha of the total (paper), then averaged over
-        neighbouring rows so that candidates fade in and out."""
+        allowed: (B,K) bool, the bank rows that each answer may use; None = all; unlike: (B,K) a distance that comes on
+        top, at right angles. Weights are exp(-d^2 / 2 sigma^2), sigma found by bisection so that the n best hold the
+        share alpha of the total (paper), then averaged over neighbouring rows so that candidates fade in and out."""
         cfg = self.config
         n_rows = len(wanted) - len(cfg.fade) + 1
         distance = torch.cdist(wanted, self.features, compute_mode="donot_use_mm_for_euclid_dist")
-        if allowed is None:
+        if allowed is None and unlike is None:
             dense = self._dense(distance)
             faded = reduce(torch.add, (k * dense[i : i + n_rows] for i, k in enumerate(cfg.fade)))
         else:
-            masked = (distance[i : i + n_rows].masked_fill(~allowed, torch.inf) for i in range(len(cfg.fade)))
-            faded = reduce(torch.add, (k * self._dense(d) for k, d in zip(cfg.fade, masked, strict=True)))
+            each = (distance[i : i + n_rows] for i in range(len(cfg.fade)))
+            each = each if unlike is None else (torch.hypot(d, unlike) for d in each)
+            each = each if allowed is None else (d.masked_fill(~allowed, torch.inf) for d in each)
+            faded = reduce(torch.add, (k * self._dense(d) for k, d in zip(cfg.fade, each, strict=True)))
         weight, index = faded.topk(min(cfg.candidates, faded.shape[1]))
         return index, weight / weight.sum(1, keepdim=True)
 

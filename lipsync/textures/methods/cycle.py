@@ -81,7 +81,7 @@ class Method(TrainableTexture[CycleConfig]):
         domain = self.domains(subject)
         bank = subject.bank if domain is None else self.transferred(subject.bank, domain == 1)
         self.median = Median().prepare(replace(subject, bank=bank), device)
-        self.radius = self.median.radius
+        self.radius, self.needs = self.median.radius, self.median.needs
         return self
 
     def render(self, query: TextureQuery) -> MouthTexture:

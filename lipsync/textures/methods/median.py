@@ -4,8 +4,9 @@ synthesis).
 Beyond the paper: candidates are chosen by lip *trajectory* (the shape now and over the neighbouring frames), which
 keeps the choice steady over time; every candidate is warped so that its lips and jaw lie where they are wanted before
 the median is taken, so that the median of many frames stays sharp and shows the wanted shape instead of their mean;
-blurred frames weigh less; and each drawn mouth is given back the fine detail that fusing cost it, until it is as sharp
-as the mouths it was made of."""
+what agrees with the median is averaged, so that no pixel jumps from one real mouth to another; mouths of other light
+are first brought into one; blurred frames weigh less; and each drawn mouth is given back the fine detail that fusing
+cost it, until it is as sharp as the mouths it was made of."""
 
 from __future__ import annotations
 
@@ -37,6 +38,7 @@ class Method:
             start_numba()
         self.device, self.space = torch.device(device), subject.bank.space
         self.candidates = Candidates(subject.bank, self.config, self.device)
+        self.needs = frozenset[Need]({"crop"} if self.candidates.light.several else ())
         self.warp = CandidateWarp(self.space, self.device)
         self.resampling_loss = resampling_loss(subject)
         return self

@@ -13,7 +13,7 @@ from lipsync.core.types import MouthSpace
 from lipsync.learning.textures import train_texture
 from lipsync.textures import get_method, texture_names
 from lipsync.textures.candidates import CandidateWarp, kernel_weights, trajectories
-from lipsync.textures.methods.median import weighted_median
+from lipsync.textures.methods.median import robust_mean, weighted_median
 from lipsync.textures.trainable import as_trainable, rows_of
 from lipsync.textures.warped_median import warped_medians, whole_weights
 from tests.support import SAMPLES
@@ -107,8 +107,9 @@ def test_weighted_median_minimises_the_weighted_absolute_distance():
     assert torch.allclose(cost.gather(1, found.long()[:, None])[:, 0], cost.min(1).values, atol=1e-3)
 
 
+@pytest.mark.parametrize("reach", [0.0, 60.0])
 @pytest.mark.parametrize("size", [(216, 272), (66, 81), (5, 7)])
-def test_compiled_medians_equal_torch(size):
+def test_compiled_medians_equal_torch(size, reach):
     """Over the crop's edges, too; whole pixels exactly, between them within one grey level."""
     rng, (height, width) = np.random.default_rng(0), size
     warp = CandidateWarp(MouthSpace(100.0, -0.7, -0.4, height, width), torch.device("cpu"))
@@ -121,11 +122,11 @@ def test_compiled_medians_equal_torch(size):
     )
     random = torch.from_numpy(rng.normal(0, 6, (3, 7, *warp.shape, 2)).astype(np.float32))
     whole = torch.from_numpy(rng.integers(-9, 10, (3, 7, 1, 1, 2)).astype(np.float32)).expand_as(random).contiguous()
-    for field, limit in ((whole, 0), (random, 1)):
-        found = warped_medians(crops, which, field, weights)
+    for field, limit in ((whole, 0 if reach == 0 else 1), (random, 1)):
+        found = warped_medians(crops, which, field, weights, reach)
         expected = torch.stack(
             [
-                weighted_median(warp.apply(crops[some].float(), each).round(), share)
+                robust_mean(warp.apply(crops[some].float(), each).round(), share, reach)
                 for some, each, share in zip(which, field, shares, strict=True)
             ]
         )
@@ -142,6 +143,17 @@ def test_compiled_median_of_few_candidates_and_of_one():
     assert (warped_medians(crops, which[:, 1:2], field[:, :1], torch.ones(1, 1)) == 200).all()
     field[:] = torch.nan
     assert warped_medians(crops, which, field, torch.ones(1, 3)).shape == (1, 3, 8, 8), "nothing outside is read"
+
+
+def test_a_robust_mean_is_the_mean_of_what_agrees():
+    values = torch.tensor([[100.0], [104.0], [108.0], [250.0]])
+    weights = torch.tensor([0.3, 0.2, 0.3, 0.2])
+    assert float(weighted_median(values, weights)) == 104 == float(robust_mean(values, weights, 0.0))
+    assert abs(float(robust_mean(values, weights, 60.0)) - 104) < 0.1, "what is far off counts nothing"
+    before, after = (torch.tensor([w, 1 - w]) for w in (0.49, 0.51))
+    apart = torch.tensor([[100.0], [110.0]])
+    assert float(weighted_median(apart, before) - weighted_median(apart, after)) == 10
+    assert abs(float(robust_mean(apart, before, 60.0) - robust_mean(apart, after, 60.0))) < 0.5, "it does not jump"
 
 
 def test_the_best_n_hold_alpha_of_the_weight():

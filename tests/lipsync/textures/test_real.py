@@ -37,7 +37,7 @@ def subject():
 
 def test_an_answer_keeps_to_the_rows_it_is_allowed(subject):
     candidates = Candidates(subject.bank, MedianConfig(), "cpu")
-    wanted = candidates.features[20:27]  # 3 answers with 2 rows of context on either side
+    wanted = candidates.features[20:29]  # 3 answers with 3 rows of context on either side
     everything = torch.ones(3, 60, dtype=torch.bool)
     assert all(
         torch.equal(a, b) for a, b in zip(candidates.choose(wanted), candidates.choose(wanted, everything), strict=True)
@@ -150,12 +150,13 @@ def test_any_range_of_rows_comes_out_the_same(name, subject):
 
 @pytest.fixture(scope="module")
 def two_lights(subject):
-    """The second shot is brighter by 20: a method that hops between mouths flickers below the chin, where nothing
-    moves."""
-    shot = (np.arange(60) >= 30).astype(np.int64)
-    crops = np.clip(subject.bank.crops + 20 * shot[:, None, None, None], 0, 255).astype(np.uint8)
+    """Some way into the shot it is brighter by 20: a method that hops between mouths flickers below the chin, where
+    nothing moves."""
+    later = np.arange(60) >= 30
+    crops = np.clip(subject.bank.crops + 20 * later[:, None, None, None], 0, 255).astype(np.uint8)
+    sharpness = np.random.default_rng(0).random(60) + 1
     return replace(
-        subject, bank=replace(subject.bank, crops=crops, shot=shot, sharpness=np.random.default_rng(0).random(60) + 1)
+        subject, bank=replace(subject.bank, crops=crops, source=np.arange(60) + 9 * later, sharpness=sharpness)
     )
 
 
