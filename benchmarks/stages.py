@@ -22,7 +22,7 @@ from typing import Any
 
 #: Stage -> where its functions stand: "module:name" or "module:Class.name".
 STAGES: dict[str, tuple[str, ...]] = {
-    "decode": ("video.read:_Reel._frame",),
+    "decode": ("video.read:_Reel.frame",),
     "colour conversion": (
         "video.colour:Converter.planes",
         "video.colour:Converter.frame",

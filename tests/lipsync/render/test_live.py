@@ -58,7 +58,8 @@ def test_drawn_as_the_render_loop_draws(ready):
     """A mouth that stays the same looks the same in both; the loop knows what comes, the stage does not."""
     subject, config = ready.person.subject, ready.config
     stage = LiveStage(ready.held, subject, ready.person.method, config, torch.device("cpu"))
-    n, first = 13, ready.held.first
+    radius = ready.person.method.radius
+    n, first = 2 * radius + 4, ready.held.first
     rows, lips = np.arange(first, first + n), subject.track.lips.points[first + 3]
     live = [stage.draw(k, lips, stage.rgb(k))[0] for k in range(n)]
     clock = FrameClock.constant(n, ready.held.rate)
@@ -69,7 +70,7 @@ def test_drawn_as_the_render_loop_draws(ready):
     role = Role.of(plan, scene, ready.person.method, config)
     offline = [frame for _, frames, _ in render([role], config, torch.device("cpu")) for frame in frames]
     target = [stage.rgb(k)[0] for k in range(n)]
-    for k in range(4, 9):  # elsewhere the stage sees other poses: it turns round and goes on, the plan ends
+    for k in range(radius, n - radius):  # elsewhere the stage sees other poses: it turns round and goes on, the plan ends
         assert torch.equal(live[k], offline[k])
         assert not torch.equal(live[k], target[k])
 
