@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count
 from math import ceil
@@ -18,7 +20,7 @@ from audio.live import LiveSound
 from audio.load import RATE
 from lipsync.config.schema import DubConfig
 from lipsync.core.progress import Hook, silent
-from lipsync.core.runtime import one_thread
+from lipsync.core.runtime import alone, drawing_threads, one_thread
 from lipsync.pipelines.dub import prepare
 from lipsync.pipelines.models import Prepared
 from lipsync.render.live import Held, LiveStage, held_frames
@@ -116,7 +118,7 @@ def live(
 
 
 class _Session:
-    """Frame after frame, against the clock."""
+    """Frame after frame, against the clock: heard here, drawn one a core, shown in order by a thread of its own."""
 
     def __init__(self, ready: Ready, screen: Screen) -> None:
         person, self.rate, self.screen = ready.person, ready.held.rate, screen
@@ -128,16 +130,25 @@ class _Session:
         self.heard = self.silence = self.skipped = 0  # samples
         self.unsent = np.zeros(0, np.float32)
         self.frames = self.dropped = self.sent = 0
+        self.side_by_side = drawing_threads(person.device)
+        self.under_way: deque[Future[None]] = deque()
         self.delays_s: list[float] = []
 
     def run(self, source: LiveSound, seconds: float | None) -> None:
         source.wait(1)
         self.began = source.began or time.monotonic()
         self.ends_s = float("inf") if seconds is None else seconds
-        with contextlib.suppress(Gone, KeyboardInterrupt), contextlib.closing(ahead(self._coming(), 3)) as coming:
+        with (
+            ThreadPoolExecutor(self.side_by_side, "live-drawing", alone) as self.drawing,
+            ThreadPoolExecutor(1, "live-screen") as self.showing,
+            contextlib.suppress(Gone, KeyboardInterrupt),
+            contextlib.closing(ahead(self._coming(), 3)) as coming,
+        ):
             for tick, rgb in coming:
                 if not self._tick(tick, rgb, source):
                     break
+            while self.under_way:
+                self.under_way.popleft().result()
 
     def _coming(self) -> Generator[tuple[int, torch.Tensor]]:
         """Frames of the target, decoded colours and all, before they are needed."""
@@ -151,17 +162,24 @@ class _Session:
         if second >= self.ends_s:
             return False
         lips = self.lips.at(second)
-        if time.monotonic() > due:
+        while self.under_way and self.under_way[0].done():
+            self.under_way.popleft().result()
+        if time.monotonic() > due or len(self.under_way) > self.side_by_side:
             self.stage.miss(lips)
             self.dropped += 1
             return True
-        picture = self.stage.draw(tick, lips, rgb)[0]
+        drawn = self.drawing.submit(self.stage.drawing(tick, lips, rgb))
+        sound = self._sound_until(second + float(1 / self.rate))
+        self.under_way.append(self.showing.submit(self._show, tick, drawn, sound, due))
+        return True
+
+    def _show(self, tick: int, drawn: Future[torch.Tensor], sound: np.ndarray, due: float) -> None:
+        picture = drawn.result()[0]
         if self.screen.paced:
             time.sleep(max(0.0, due - time.monotonic()))
-        self.screen.show(tick, picture, self._sound_until(second + float(1 / self.rate)))
+        self.screen.show(tick, picture, sound)
         self.frames += 1
-        self.delays_s.append(time.monotonic() - self.began - second)
-        return True
+        self.delays_s.append(time.monotonic() - self.began - float(tick / self.rate))
 
     def _listen(self, until: int, due: float, source: LiveSound) -> None:
         """Hears the sound up to a sample, when it is its time; silence where it does not come."""

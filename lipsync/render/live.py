@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 
 import av
@@ -90,8 +91,7 @@ def _stretch(track: FaceTrack, motion: np.ndarray, most: int) -> tuple[int, int]
 
 
 class LiveStage:
-    """Draws the tick-th frame with given lips: the same steps as `render`, for rows that come one by one. Not for two
-    threads."""
+    """Draws the tick-th frame with given lips: the same steps as `render`, for rows that come one by one."""
 
     def __init__(
         self, held: Held, subject: TargetAnalysis, method: TextureMethod, config: DubConfig, device: torch.device
@@ -117,8 +117,12 @@ class LiveStage:
         self._lips.append(lips)
 
     def draw(self, tick: int, lips: np.ndarray, rgb: torch.Tensor) -> torch.Tensor:
-        """(1,3,H,W) uint8: the frame `rgb` of the tick with (18,2) `lips`. What the mouth will do next is not known:
-        it is taken to stay."""
+        """(1,3,H,W) uint8: the frame `rgb` of the tick with (18,2) `lips`."""
+        return self.drawing(tick, lips, rgb)()
+
+    def drawing(self, tick: int, lips: np.ndarray, rgb: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """What draws the tick's frame, in any thread, while the next tick is asked for. What the mouth will do next is
+        not known: it is taken to stay."""
         radius = self.method.radius
         self._lips.append(lips)
         said = [self._lips[0]] * (radius + 1 - len(self._lips)) + list(self._lips) + [lips] * radius
@@ -130,7 +134,7 @@ class LiveStage:
         plan = DubPlan(source, np.zeros(n, bool), points, np.ones(n, bool), clock, np.zeros(0, np.int64))
         scene = Scene.of(self.held.stream, _at(self.held.faces, rows), self.subject)
         role = Role.of(plan, scene, self.method, self.config)
-        return with_mouth(role, here, rgb, self.config, self.device, self._fitting)
+        return partial(with_mouth, role, here, rgb, self.config, self.device, self._fitting)
 
 
 def _at(faces: PlannedFaces, rows: Sequence[int] | np.ndarray) -> PlannedFaces:

@@ -1,5 +1,6 @@
 """The live session against a clock of the test's own: nothing waits, every delay is known."""
 
+from concurrent.futures import Future
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -102,25 +103,48 @@ def world(monkeypatch):
             return self.rest
 
     class Stage:
-        def __init__(self, *_):
-            self.warm = False
+        def __init__(self, *_): ...
 
         def rgb(self, tick):
             return torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
 
         def draw(self, tick, lips, rgb):
-            clock.now += state.cost(tick) if self.warm else 0
-            self.warm = True
             return rgb
+
+        def drawing(self, tick, lips, rgb):
+            def made():
+                clock.now += state.cost(tick)
+                return rgb
+
+            return made
 
         def miss(self, lips):
             state.missed.append(lips)
 
+    class AtOnce:
+        """In place of threads."""
+
+        def __init__(self, *_): ...
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_): ...
+
+        def submit(self, work, *given):
+            done = Future()
+            try:
+                done.set_result(work(*given))
+            except Exception as error:
+                done.set_exception(error)
+            return done
+
+    monkeypatch.setattr(page, "ThreadPoolExecutor", AtOnce)
     monkeypatch.setattr(page, "time", clock)
     monkeypatch.setattr(page, "LiveLips", Lips)
     monkeypatch.setattr(page, "LiveStage", Stage)
     monkeypatch.setattr(page, "ahead", lambda items, depth: items)
-    person = SimpleNamespace(model=None, subject=None, method=None, device=None)
+    person = SimpleNamespace(model=None, subject=None, method=None, device=torch.device("cpu"))
     state.ready = SimpleNamespace(person=person, held=SimpleNamespace(rate=Fraction(25)), config=None)
     return state
 

@@ -70,7 +70,9 @@ def test_drawn_as_the_render_loop_draws(ready):
     role = Role.of(plan, scene, ready.person.method, config)
     offline = [frame for _, frames, _ in render([role], config, torch.device("cpu")) for frame in frames]
     target = [stage.rgb(k)[0] for k in range(n)]
-    for k in range(radius, n - radius):  # elsewhere the stage sees other poses: it turns round and goes on, the plan ends
+    for k in range(
+        radius, n - radius
+    ):  # elsewhere the stage sees other poses: it turns round and goes on, the plan ends
         assert torch.equal(live[k], offline[k])
         assert not torch.equal(live[k], target[k])
 
