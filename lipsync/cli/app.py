@@ -1,4 +1,4 @@
-"""The command line: dub, batch, lips, train, analyse, people, evaluate, compare, doctor, cache, config."""
+"""The command line: dub, batch, lips, train, analyse, people, evaluate, compare, verify, sign, and what helps."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from lipsync.cli.evaluate import compare, evaluate
 from lipsync.cli.lips import lips
 from lipsync.cli.people import people
 from lipsync.cli.train import train_app
+from lipsync.cli.verify import sign_app, verify
 from lipsync.core.environment import prepare_environment
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(cache_app, name="cache")
 app.add_typer(train_app, name="train")
+app.add_typer(sign_app, name="sign")
 
 
 @app.callback(invoke_without_command=True)
@@ -41,7 +43,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit()
 
 
-for command in (dub, analyse, people, batch, lips, evaluate, compare, doctor, config):
+for command in (dub, analyse, people, batch, lips, evaluate, compare, verify, doctor, config):
     app.command()(command)
 
 

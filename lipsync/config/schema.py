@@ -297,8 +297,8 @@ class SignConfig:
     certificate: FileName = Field(default="", description="a PEM file: the signer's certificate, then its issuers'")
     key: FileName = Field(
         default="",
-        description="its private key: a PEM file, or a pkcs11: URI (RFC 7512) of a token; a password or PIN is taken from the variable "
-        "LIPSYNC_SIGN_PASSWORD",
+        description="its private key: a PEM file, or a pkcs11: URI (RFC 7512) of a token; a password or PIN is taken "
+        "from the variable LIPSYNC_SIGN_PASSWORD",
     )
     timestamp_url: str = Field(
         default="",

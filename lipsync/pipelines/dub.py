@@ -58,9 +58,10 @@ def dub(
     lips_from: a film of an actor, whose lips are shown, with its own sound where no speech is named; mix: the finished
     sound, which goes into `out` instead of the speech; background: what lies under the speech, "original" = the
     target's own sound; notes: more for the receipt; preview_s: only the first seconds; force: overwrite `out`;
-    prepared: what `prepare` made of the same target, footage and configuration, for several speeches; sign: signs
-    bytes with the key of `sign.certificate`, in place of `sign.key`. A long dub that was stopped goes on where it was. Raises UsageError for options, LipsyncError, MediaError for material that cannot
-    be used; no half video is left behind then."""
+    prepared: what `prepare` made of the same target, footage and configuration, for several speeches; sign: signs bytes
+    with the key of `sign.certificate`, in place of `sign.key`. A long dub that was stopped goes on where it was. Raises
+    UsageError for options, LipsyncError, MediaError for material that cannot be used; no half video is left behind
+    then."""
     cache, watch = cache or Cache(config.cache.folder or None), Stopwatch(hook)
     sound = DubSound.of(mix, background)
     asked = Asked.of(target, speech, out, config, footage, segments, span, lips_from, sound, preview_s)

@@ -263,7 +263,7 @@ def edit_of(dub: Dub) -> Edit:
     )
 
 
-def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float], marks: Marks = Marks()) -> Receipt:
+def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float], marks: Marks) -> Receipt:
     """The receipt of a dub whose video is written."""
     subject, plan, speakers = dub.subject, dub.plan, dub.speakers
     changed = changed_spans([plan for plan, _ in dub.drawn])

@@ -71,12 +71,16 @@ def identity_of(config: SignConfig, sign: SignBytes | None = None) -> Identity |
     algorithm = _algorithm(leaf, config.certificate)
     if sign is None:
         by_token = config.key.startswith("pkcs11:")
-        sign = token_signature(config.key, algorithm, os.environ.get(PASSWORD, "")) if by_token else _by_file(
-            config.key, leaf, algorithm
+        sign = (
+            token_signature(config.key, algorithm, os.environ.get(PASSWORD, ""))
+            if by_token
+            else _by_file(config.key, leaf, algorithm)
         )
     names = [str(one.value) for one in leaf.subject]
     name = next((str(one.value) for one in leaf.subject if one.oid == x509.NameOID.COMMON_NAME), "without a name")
-    text = "".join(one.public_bytes(needed("cryptography.hazmat.primitives.serialization").Encoding.PEM).decode() for one in chain)
+    text = "".join(
+        one.public_bytes(needed("cryptography.hazmat.primitives.serialization").Encoding.PEM).decode() for one in chain
+    )
     return Identity(text, algorithm, sign, name, any(DEVELOPMENT in one for one in names), config.timestamp_url)
 
 
@@ -90,7 +94,9 @@ def _read(path: str, option: str) -> bytes:
 
 
 def _algorithm(leaf: Certificate, path: str) -> str:
-    ec, rsa, ed25519 = (needed(f"cryptography.hazmat.primitives.asymmetric.{name}") for name in ("ec", "rsa", "ed25519"))
+    ec, rsa, ed25519 = (
+        needed(f"cryptography.hazmat.primitives.asymmetric.{name}") for name in ("ec", "rsa", "ed25519")
+    )
     key: Any = leaf.public_key()
     if isinstance(key, ec.EllipticCurvePublicKey):
         known = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
@@ -168,7 +174,14 @@ def _certificate(name: str, issuer: Certificate | None = None, issuer_key: Any =
     )
     now = datetime.datetime.now(datetime.UTC)
     uses = dict.fromkeys(
-        ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only"),
+        (
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "encipher_only",
+            "decipher_only",
+        ),
         False,
     )
     uses |= {"digital_signature": not is_issuer, "key_cert_sign": is_issuer, "crl_sign": is_issuer}

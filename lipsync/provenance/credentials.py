@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,10 +146,10 @@ def _spans(actions: Sequence[dict[str, Any]]) -> Iterator[list[float]]:
         for change in _dicts(action.get("changes")):
             for region in _dicts(change.get("region")):
                 time = _dict(region.get("time"))
-                try:
-                    yield [float(str(time.get("start"))), float(str(time.get("end")))]
-                except ValueError:
-                    continue
+                with suppress(ValueError):
+                    first, last = float(str(time.get("start"))), float(str(time.get("end")))
+                    if math.isfinite(first) and math.isfinite(last):
+                        yield [first, last]
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ def aigc_label(producer: str, number: str) -> str:
             "ReservedCode2": "",
         },
         ensure_ascii=False,
+        separators=(",", ":"),
     )
 
 

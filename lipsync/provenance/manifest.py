@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import mimetypes
@@ -86,14 +85,8 @@ def check_identity(identity: Identity) -> None:
 def sign_file(path: Path, suffix: str, edit: Edit, identity: Identity) -> bytes | None:
     """Puts a signed manifest into the file, which is replaced as a whole; where its kind cannot hold one: the manifest
     for `sidecar_of`, bound to all of the file's bytes. LipsyncError: it could not be signed."""
-    kind, plain = EMBEDS.get(suffix.lower()), _definition(edit)
-    if kind is None:
-        with path.open("rb") as file:
-            whole = list(hashlib.file_digest(file, "sha256").digest())
-        plain["assertions"].append(
-            {"label": "c2pa.hash.data", "data": {"name": "the whole file", "alg": "sha256", "hash": whole, "pad": []}}
-        )
-    builder = _builder(plain)
+    kind = EMBEDS.get(suffix.lower())
+    builder = _builder(_definition(edit))
     builder.set_intent(needed("c2pa").C2paBuilderIntent.EDIT)
     for number, one in enumerate(edit.ingredients):
         _add(builder, one, f"ingredient-{number}")

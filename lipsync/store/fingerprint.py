@@ -18,7 +18,16 @@ _PACKAGES = ("media", "audio", "video", "lipsync")
 _WITHOUT_EFFECT = ("cache", "limits", "sandbox", "device", "batch", "allow_undubbed")
 #: Options that name a file, whose content counts, not its name; where they hold another word (a method's name), the
 #: word counts.
-_FILES = ("texture", "texture_weights", "lips.model", "lips.prior", "face.dlib_predictor", "mark.badge_font", "mark.consent", "sign.certificate")
+_FILES = (
+    "texture",
+    "texture_weights",
+    "lips.model",
+    "lips.prior",
+    "face.dlib_predictor",
+    "mark.badge_font",
+    "mark.consent",
+    "sign.certificate",
+)
 
 
 def fingerprint(

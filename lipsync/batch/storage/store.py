@@ -60,8 +60,8 @@ class OutputStore:
         return path
 
     def keep(self, workfile: Path, out: str) -> None:
-        """Brings a rendered video, what lies beside it and its receipt to an address, the receipt last: where a reader finds a receipt, its
-        video is complete. Nothing to do for a local folder."""
+        """Brings a rendered video, what lies beside it and its receipt to an address, the receipt last: where a reader
+        finds a receipt, its video is complete. Nothing to do for a local folder."""
         if not self.is_remote:
             return
         receipt = self._remote(receipt_path(out))
