@@ -12,10 +12,10 @@ from lipsync.core.segments import Segment, Span
 from lipsync.core.texture import TextureMethod
 from lipsync.pipelines.asked import Asked, with_notes
 from lipsync.pipelines.doubt import DubDoubt
-from lipsync.pipelines.marks import Sealing, check_marks
+from lipsync.pipelines.marks import Sealing, badge_for, check_marks
 from lipsync.pipelines.models import Prepared, lip_model_for, resting_model, texture_for
 from lipsync.pipelines.others import resting_people
-from lipsync.pipelines.output import Dub, Speaker, badge_of, edit_of, finish, open_writer, receipt_of
+from lipsync.pipelines.output import Dub, Speaker, edit_of, finish, open_writer, receipt_of
 from lipsync.pipelines.reenact import Performance, follow_performance, performed
 from lipsync.pipelines.script import Script
 from lipsync.pipelines.seen import refuse_undubbed
@@ -92,11 +92,13 @@ def dub(
     resting, unseen = resting_people(target, script, speakers[0].ready, cache, watch)
     made = Dub(asked, config, with_notes(script, (*notes, *unseen)), sound, tuple(speakers), resting)
 
-    seal, badge = Sealing(edit_of(made), config.mark, asked.out, identity), badge_of(made)
+    stream, faces = speakers[0].ready.subject.films[0].stream, [faces for _, faces in made.drawn]
+    badge = badge_for(config.mark, made.labelled, faces, (stream.width, stream.height))
+    seal = Sealing(edit_of(made), config.mark, asked.out, identity, badge is not None)
     with open_writer(made, cache, seal) as writer:
         roles = [*(_role(one, config) for one in speakers), *resting.values()]
         for rows, frames, beneath in render(roles, config, speakers[0].ready.device, writer.todo):
-            writer.write(frames if badge is None else badge.on(frames), beneath)
+            writer.write(frames if badge is None else badge.on(rows, frames), beneath)
             watch("dub", rows.stop, len(made.plan))
         made.receipt_path.unlink(missing_ok=True)  # a receipt must never stand beside another video
     seal.finish()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from lipsync.config.schema import DubConfig, MarkConfig
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.provenance.certificates import Identity, SignBytes, identity_of
 from lipsync.provenance.manifest import EMBEDS, SOURCE_TYPE, Edit, check_identity, sidecar_of, sign_file
-from lipsync.render.badge import WORDS, draw_words
+from lipsync.render.badge import WORDS, Badge, draw_words, make_badge, rows_of_badge
+from lipsync.render.plan import PlannedFaces
 from lipsync.store.cache import content_hash
 from lipsync.store.preflight import written_whole
 from lipsync.store.receipt import MADE_BY, Marks
@@ -53,13 +57,30 @@ def check_marks(config: DubConfig, out: Path, sign: SignBytes | None, force: boo
     return identity
 
 
+def labelled_rows(mark: MarkConfig, faces: Sequence[PlannedFaces], in_parts: bool, rate: float) -> np.ndarray:
+    """(N,) bool: the rows that bear the label that is asked for: where only parts are dubbed, those, else all of a film
+    in which a mouth is drawn anywhere. rate: rows a second."""
+    shown = rows_of_badge(faces, rate)
+    if not mark.badge:
+        return np.zeros_like(shown)
+    return shown if in_parts else np.full_like(shown, shown.any())
+
+
+def badge_for(
+    mark: MarkConfig, shown: np.ndarray, faces: Sequence[PlannedFaces], size: tuple[int, int]
+) -> Badge | None:
+    """The label for the rows `shown`; None where it is in none. size: (width, height)."""
+    return make_badge(mark.badge, mark.badge_font, size, faces, shown) if shown.any() else None
+
+
 class Sealing:
     """Puts what it can into the finished file of an output (call it with that file, before it has its name) and keeps
     what was written in `marks`. edit: what the content credentials say."""
 
-    def __init__(self, edit: Edit, config: MarkConfig, out: Path, identity: Identity | None) -> None:
+    def __init__(self, edit: Edit, config: MarkConfig, out: Path, identity: Identity | None, has_badge: bool) -> None:
         self._edit, self._config, self._out, self._identity = edit, config, out, identity
         self._sidecar: bytes | None = None
+        self._has_badge = has_badge
         self.marks = Marks(without=not config.enabled, consent=edit.consent)
 
     def __call__(self, path: Path) -> list[str]:
@@ -71,7 +92,7 @@ class Sealing:
             written.append("XMP")
         if self._edit.spans and self._config.aigc:
             written.append("AIGC label")
-        if self._config.badge:
+        if self._has_badge:
             written.append("badge")
         self.marks = replace(self.marks, written=written)
         if self._identity is None:

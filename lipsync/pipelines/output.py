@@ -23,14 +23,13 @@ from lipsync.core.types import DubPlan, TargetAnalysis
 from lipsync.pipelines.asked import Asked
 from lipsync.pipelines.carried import carry_of, with_targets
 from lipsync.pipelines.doubt import DubDoubt
-from lipsync.pipelines.marks import consent_of
+from lipsync.pipelines.marks import consent_of, labelled_rows
 from lipsync.pipelines.models import Prepared, texture_facts
 from lipsync.pipelines.script import Script
 from lipsync.pipelines.seen import changed_spans, picture_seen, spans_text
 from lipsync.pipelines.sound import DubSound, lost_sound, sound_of
 from lipsync.provenance.labels import AIGC, aigc_label
 from lipsync.provenance.manifest import SOURCE_TYPE, Edit, Ingredient
-from lipsync.render.badge import Badge, make_badge
 from lipsync.render.loop import Role
 from lipsync.render.plan import PlannedFaces
 from lipsync.render.retime import pause_motion, played
@@ -149,6 +148,12 @@ class Dub:
         lost = lost_sound(self.speakers[0].said.length_s, self.plan.clock) if whole and self.sound.mix is None else []
         return sound, [*self.sound.notes, *notes, *lost]
 
+    @cached_property
+    def labelled(self) -> np.ndarray:
+        """(N,) bool: the rows that bear the label."""
+        in_parts, rate = bool(self.script.segments) and not self.script.whole, float(nominal_rate(self.plan.clock))
+        return labelled_rows(self.config.mark, [faces for _, faces in self.drawn], in_parts, rate)
+
     @property
     def rows_of_range(self) -> int:
         """Rows written to one file; whole batches, so that a dub that goes on draws the same batches."""
@@ -205,7 +210,7 @@ def _splice_of(dub: Dub) -> tuple[Splice | None, list[str]]:
         return None, []
     if write.codec != "auto" and encoder_of(write.codec, dub.out.suffix) != ENCODER_OF.get(stream.codec):
         return None, []
-    touched = np.any([faces.strength > 0 for _, faces in dub.drawn], axis=0)
+    touched = np.any([faces.strength > 0 for _, faces in dub.drawn], axis=0) | dub.labelled
     try:
         return plan_splice(stream, touched, dub.out.suffix.lower()), []
     except CannotSplice as why:
@@ -236,14 +241,6 @@ def _ranges_folder(dub: Dub, cache: Cache) -> Path:
     drawn = hashlib.sha256(plan.source.tobytes() + plan.half.tobytes() + lips).hexdigest()
     key = step_key("ranges", 2, versions() | {"suffix": dub.out.suffix}, [dub.fingerprint, drawn])
     return cache.unfinished("ranges", key, label=dub.out.name)
-
-
-def badge_of(dub: Dub) -> Badge | None:
-    """The label that is asked for; None where none is, or nobody's mouth is drawn."""
-    mark, stream = dub.config.mark, dub.subject.films[0].stream
-    if not mark.badge or not any(plan.render.any() for plan, _ in dub.drawn):
-        return None
-    return make_badge(mark.badge, mark.badge_font, (stream.width, stream.height), [faces for _, faces in dub.drawn])
 
 
 def edit_of(dub: Dub) -> Edit:

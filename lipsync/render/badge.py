@@ -1,4 +1,4 @@
-"""A label in a corner of the picture that says it was modified: seen by everybody, in every frame that is encoded."""
+"""A label in a corner of the picture that says it was modified, for everybody to see."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lipsync.core.arrays import runs_of
 from lipsync.core.errors import UsageError
 from lipsync.core.geometry import apply
 from lipsync.render.plan import PlannedFaces
@@ -20,6 +21,7 @@ CAPITALS = 0.026
 _MARGIN, _PADDING = 0.02, 0.45  # of the width; of the capitals
 _WIDEST = 0.6  # a line, of the width
 _PLATE = 0.62  # opacity
+_SHORTEST_S = 2.0
 #: The head in the face frame: left, top, right, bottom.
 _HEAD = np.array([-1.1, -1.9, 1.1, 0.9])
 
@@ -27,27 +29,43 @@ _HEAD = np.array([-1.1, -1.9, 1.1, 0.9])
 @dataclass(frozen=True, slots=True)
 class Badge:
     """alpha: (h,w) float32 opacity of the plate and its words, and white: (h,w) float32, how much of it is the words;
-    left, top: pixels."""
+    left, top: pixels; shown: (N,) bool output rows that bear it."""
 
     alpha: torch.Tensor
     white: torch.Tensor
     left: int
     top: int
+    shown: np.ndarray
 
-    def on(self, frames: torch.Tensor) -> torch.Tensor:
-        """(B,3,H,W) uint8 copies with the label on them."""
+    def on(self, rows: slice, frames: torch.Tensor) -> torch.Tensor:
+        """(B,3,H,W) uint8: copies of the frames of these rows, with the label where it is shown; where it is in none,
+        the frames themselves."""
+        bear = np.flatnonzero(self.shown[rows])
+        if not len(bear):
+            return frames
         height, width = self.alpha.shape
-        place = np.s_[:, :, self.top : self.top + height, self.left : self.left + width]
         alpha, white = self.alpha.to(frames.device), self.white.to(frames.device)
         out = frames.clone()
-        out[place] = (frames[place] * (1 - alpha) + 255 * white * alpha).round().to(torch.uint8)
+        for row in bear:
+            place = out[row, :, self.top : self.top + height, self.left : self.left + width]
+            place[:] = (place * (1 - alpha) + 255 * white * alpha).round().to(torch.uint8)
         return out
 
 
-def make_badge(said: str, font: str, size: tuple[int, int], faces: Sequence[PlannedFaces]) -> Badge:
+def rows_of_badge(faces: Sequence[PlannedFaces], rate: float) -> np.ndarray:
+    """(N,) bool: output rows in which a mouth is drawn, and pauses between them that are too short for a label to go
+    and come again."""
+    shown = np.any([one.strength > 0 for one in faces], axis=0)
+    for first, after in runs_of(~shown):
+        if first > 0 and after < len(shown) and after - first < _SHORTEST_S * rate:
+            shown[first:after] = True
+    return shown
+
+
+def make_badge(said: str, font: str, size: tuple[int, int], faces: Sequence[PlannedFaces], shown: np.ndarray) -> Badge:
     """said: words, or a key of `WORDS`; font: a file, empty = DejaVu Sans; size: (width, height) of the picture; faces:
-    those that are dubbed: the label takes the corner where it is over them least. UsageError: the font lacks letters,
-    or the words do not fit."""
+    those that are dubbed: the label takes the corner where it is over them least; shown: (N,) bool, the rows that bear
+    it. UsageError: the font lacks letters, or the words do not fit."""
     white = draw_words(WORDS.get(said, said), font, size)
     height, width = white.shape
     alpha = np.maximum(white, np.float32(_PLATE))
@@ -55,7 +73,7 @@ def make_badge(said: str, font: str, size: tuple[int, int], faces: Sequence[Plan
     right, bottom = size[0] - margin - width, size[1] - margin - height
     corners = [(margin, margin), (right, margin), (margin, bottom), (right, bottom)]
     left, top = min(corners, key=lambda corner: _covered(corner, (width, height), faces))
-    return Badge(torch.from_numpy(alpha), torch.from_numpy(white), left, top)
+    return Badge(torch.from_numpy(alpha), torch.from_numpy(white), left, top, shown)
 
 
 def draw_words(words: str, font: str, size: tuple[int, int]) -> np.ndarray:

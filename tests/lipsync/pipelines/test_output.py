@@ -104,6 +104,7 @@ def test_parts_are_spliced_unless_another_codec_was_asked_for(write, whole, code
         subject=SimpleNamespace(films=[SimpleNamespace(stream=stream)]),
         drawn=[(None, one.faces) for one in people],
         out=Path("b.MP4"),
+        labelled=np.zeros(4, bool),
     )
     plan, notes = output._splice_of(dub)
     assert (plan is not None) == spliced and plans == [([False, True, False, True], ".mp4")] * spliced
