@@ -36,6 +36,7 @@ BY_MACHINE = {
 }
 _TAG = "digital_source_type"
 _LONGEST = 200
+_NO_RECEIPT = "its receipt, to which it could be compared"
 _COLUMNS, _MOST_USED = 80, 8
 _SURE = "Whoever has the file can write or remove these: they are a statement, not a proof."
 #: For those who must decide what to believe.
@@ -288,7 +289,7 @@ def _missing(
     if not outside.source_type and not tags.get(_TAG):
         yield "the digital source type"
     if receipt is None and "receipt" not in unread and MADE_BY in tags.get("comment", ""):
-        yield "its receipt, to which it could be compared"
+        yield _NO_RECEIPT
 
 
 def _of_credentials(found: ContentCredentials | None) -> str:
