@@ -302,7 +302,6 @@ class SignConfig:
     )
     timestamp_url: str = Field(
         default="",
-        pattern=r"^(https?://.+)?$",
         description="of a time stamping service (RFC 3161), asked for each video; empty = none, and the signature is "
         "good for as long as its certificate",
     )

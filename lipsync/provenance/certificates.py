@@ -17,7 +17,7 @@ from lipsync.provenance.pkcs11 import token_signature
 from lipsync.store.preflight import written_whole
 
 if TYPE_CHECKING:
-    from cryptography.x509 import Certificate
+    from cryptography.x509 import Certificate  # pyright: ignore[reportMissingImports]  an extra
 
 #: Bytes -> their signature: of an EC key over the digest of its size in DER, of RSA as PSS, of Ed25519 plain.
 SignBytes = Callable[[bytes], bytes]
@@ -61,6 +61,10 @@ def identity_of(config: SignConfig, sign: SignBytes | None = None) -> Identity |
         raise UsageError("sign.key is given and sign.certificate is not. Name the certificate (PEM) of the key.")
     if not config.key and sign is None:
         raise UsageError("sign.certificate is given and sign.key is not. Name its key: a PEM file or a pkcs11: URI.")
+    if config.timestamp_url and not config.timestamp_url.startswith(("http://", "https://")):
+        raise UsageError(
+            f"sign.timestamp_url {config.timestamp_url} is no address that begins with http:// or https://."
+        )
     x509 = needed("cryptography.x509")
     pem = _read(config.certificate, "sign.certificate")
     try:

@@ -55,9 +55,8 @@ def _by_token(pkcs11: Any, key: Any, algorithm: str, data: bytes) -> bytes:
         # not every token makes the digest itself
         plain = key.sign(_DIGESTS[algorithm](data).digest(), mechanism=pkcs11.Mechanism.ECDSA)
         half = len(plain) // 2
-        from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-
-        return encode_dss_signature(int.from_bytes(plain[:half]), int.from_bytes(plain[half:]))
+        utils = import_module("cryptography.hazmat.primitives.asymmetric.utils")
+        return utils.encode_dss_signature(int.from_bytes(plain[:half]), int.from_bytes(plain[half:]))
     if algorithm == "ED25519":
         return key.sign(data, mechanism=pkcs11.Mechanism.EDDSA)
     pss = pkcs11.Mechanism.SHA256, pkcs11.MGF.SHA256, 32

@@ -174,6 +174,7 @@ def other_keys(folder: Path) -> dict[str, bytes]:
         ({"key": "none"}, "holds no private key"),
         ({"key": "pkcs11:object=a?module-path=x&pin-value=1234"}, "PIN"),
         ({"key": "pkcs11:token=a"}, "module-path"),
+        ({"timestamp_url": "stamp.example"}, "sign.timestamp_url"),
     ],
 )
 def test_what_cannot_sign_is_refused_in_one_sentence(tmp_path, config, change, said, monkeypatch):
