@@ -10,6 +10,7 @@ import numpy as np
 from lipsync.config.schema import Timeline
 from lipsync.core.types import DubPlan
 from lipsync.provenance.labels import AIGC
+from lipsync.provenance.manifest import own_sidecar
 from video.carry import Carry
 from video.extras import Extras, extras_of
 from video.probe import VideoStream
@@ -41,9 +42,10 @@ def with_targets(own: Mapping[str, str], carry: Carry, signed: bool = False) -> 
 def _of_origin(extras: Extras, signed: bool) -> list[str]:
     """Notes on what says where the target is from and cannot be taken over."""
     origin, notes = extras.credentials, []
-    if origin.c2pa and signed:
+    has_credentials = origin.c2pa or own_sidecar(extras.path) is not None
+    if has_credentials and signed:
         notes.append("the target's content credentials (C2PA) are kept within the dub's, as those of its parent")
-    elif origin.c2pa:
+    elif has_credentials:
         notes.append(
             "the target's content credentials (C2PA) are not taken over: they vouch for its own bytes. Keep the target "
             "with the dub, or sign the dub (sign.certificate), which then holds them"

@@ -11,31 +11,16 @@ import numpy as np
 from lipsync.config.schema import DubConfig, MarkConfig
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.provenance.certificates import Identity, SignBytes, identity_of
+from lipsync.provenance.consent import consent_of
 from lipsync.provenance.manifest import EMBEDS, SOURCE_TYPE, Edit, check_identity, sidecar_of, sign_file
 from lipsync.render.badge import WORDS, Badge, draw_words, make_badge, rows_of_badge
 from lipsync.render.plan import PlannedFaces
-from lipsync.store.cache import content_hash
 from lipsync.store.preflight import written_whole
 from lipsync.store.receipt import MADE_BY, Marks
 from media.xmp import append_xmp, source_type_packet
 
-#: Longer names of files do not exist.
-_NAME = 255
 #: To try whether a label can be drawn at all.
 _ANY_SIZE = (1280, 720)
-
-
-def consent_of(said: str) -> dict[str, str]:
-    """Who agreed, for receipt and manifest: a file by its name and hash, anything else as it is. UsageError: it looks
-    like a file, and there is none."""
-    path = Path(said)
-    if not said:
-        return {}
-    if len(said) <= _NAME and "\n" not in said and path.is_file():
-        return {"file": path.name, "sha256": content_hash(path)}
-    if " " not in said and path.suffix and len(said) <= _NAME:
-        raise UsageError(f"--consent {said}: there is no such file. Name one, or say in words who agreed.")
-    return {"text": said}
 
 
 def check_marks(config: DubConfig, out: Path, sign: SignBytes | None, force: bool) -> Identity | None:

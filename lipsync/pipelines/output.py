@@ -23,11 +23,12 @@ from lipsync.core.types import DubPlan, TargetAnalysis
 from lipsync.pipelines.asked import Asked
 from lipsync.pipelines.carried import carry_of, with_targets
 from lipsync.pipelines.doubt import DubDoubt
-from lipsync.pipelines.marks import consent_of, labelled_rows
+from lipsync.pipelines.marks import labelled_rows
 from lipsync.pipelines.models import Prepared, texture_facts
 from lipsync.pipelines.script import Script
 from lipsync.pipelines.seen import changed_spans, picture_seen, spans_text
 from lipsync.pipelines.sound import DubSound, lost_sound, sound_of
+from lipsync.provenance.consent import consent_of
 from lipsync.provenance.labels import AIGC, aigc_label
 from lipsync.provenance.manifest import SOURCE_TYPE, Edit, Ingredient
 from lipsync.render.loop import Role

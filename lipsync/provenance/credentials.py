@@ -14,11 +14,9 @@ from typing import Any
 from lipsync.core.errors import UsageError
 from lipsync.core.text import printable, shortened
 from lipsync.provenance.certificates import DEVELOPMENT, needed
-from lipsync.provenance.manifest import DUB, context, mime_of, sidecar_of
+from lipsync.provenance.manifest import DUB, LARGEST_SIDECAR, context, mime_of, sidecar_of
 from media.credentials import credentials_of
 
-#: A manifest beside a file is no larger.
-_LARGEST_SIDECAR = 64 << 20
 _LONGEST = 200  # letters of what a stranger's file says
 _MOST = 64  # ingredients or spans that are told of
 #: Ends of the codes (C2PA 2.2, 15.2.2) that say what became of the content.
@@ -85,9 +83,9 @@ def read_credentials(path: Path, trust: Path | None = None) -> tuple[ContentCred
 
 def _sidecar(path: Path) -> bytes:
     with path.open("rb") as file:
-        content = file.read(_LARGEST_SIDECAR + 1)
-    if len(content) > _LARGEST_SIDECAR:
-        raise ValueError(f"{path.name} is larger than {_LARGEST_SIDECAR >> 20} MiB")
+        content = file.read(LARGEST_SIDECAR + 1)
+    if len(content) > LARGEST_SIDECAR:
+        raise ValueError(f"{path.name} is larger than {LARGEST_SIDECAR >> 20} MiB")
     return content
 
 

@@ -8,7 +8,7 @@ import json
 import mimetypes
 import wave
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.provenance.certificates import Identity, needed
 from media.atomic import atomic_write
+from media.credentials import credentials_of
 from media.xmp import SOURCE_TYPES
 
 #: Of what lipsync draws: IPTC's digital source type.
@@ -25,7 +26,9 @@ DUB = "lipsync.dub"
 REDRAWN = "mouth re-drawn to match other speech"
 #: Files into which the library writes; others get a sidecar.
 EMBEDS = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
-_ANY = "application/octet-stream"
+_ANY, _C2PA = "application/octet-stream", "application/c2pa"
+#: A manifest beside a file is no larger.
+LARGEST_SIDECAR = 64 << 20
 #: Nothing is fetched from the network.
 _OFFLINE: dict[str, Any] = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": True},
@@ -85,10 +88,18 @@ def sign_file(path: Path, suffix: str, edit: Edit, identity: Identity) -> bytes 
     """Puts a signed manifest into the file, which is replaced as a whole; where its kind cannot hold one: the manifest
     for `sidecar_of`, bound to all of the file's bytes. LipsyncError: it could not be signed."""
     kind = EMBEDS.get(suffix.lower())
-    builder = _builder(_definition(edit))
-    builder.set_intent(needed("c2pa").C2paBuilderIntent.EDIT)
+    plain, beside = _definition(edit), dict[str, bytes]()
     for number, one in enumerate(edit.ingredients):
-        _add(builder, one, f"ingredient-{number}")
+        if (manifest := own_sidecar(one.path)) is not None and (known := _of_sidecar(one, manifest)):
+            beside[name := f"ingredient-{number}"] = manifest
+            plain["ingredients"].append(known | {"label": name, "manifest_data": {"format": _C2PA, "identifier": name}})
+    builder = _builder(plain)
+    builder.set_intent(needed("c2pa").C2paBuilderIntent.EDIT)
+    for name, manifest in beside.items():
+        builder.add_resource(name, io.BytesIO(manifest))
+    for number, one in enumerate(edit.ingredients):
+        if f"ingredient-{number}" not in beside:
+            _add(builder, one, f"ingredient-{number}")
     with _signer(identity) as signer, path.open("rb") as source:
         if kind is None:
             builder.set_no_embed()
@@ -124,7 +135,31 @@ def _definition(edit: Edit) -> dict[str, Any]:
             {"label": "c2pa.actions.v2", "data": {"actions": [edited, *placed]}},
             {"label": DUB, "data": about},
         ],
+        "ingredients": [],
     }
+
+
+def own_sidecar(path: Path) -> bytes | None:
+    """The manifest beside a file that has none within; None: there is none, or it cannot be read."""
+    beside = sidecar_of(path)
+    with suppress(OSError):
+        if beside != path and beside.stat().st_size <= LARGEST_SIDECAR and not credentials_of(path).c2pa:
+            return beside.read_bytes()
+    return None
+
+
+def _of_sidecar(one: Ingredient, manifest: bytes) -> dict[str, Any]:
+    """The ingredient as the library wants it told; empty where the manifest is of another file, or none."""
+    c2pa = needed("c2pa")
+    try:
+        with one.path.open("rb") as file, c2pa.Reader(mime_of(one.path), file, manifest, context=context()) as reader:
+            told = json.loads(reader.json())
+            known = {"active_manifest": told["active_manifest"], "validation_results": told["validation_results"]}
+            wrong = {status["code"] for status in told.get("validation_status", [])} - {"signingCredential.untrusted"}
+    except (c2pa.C2paError, ValueError, KeyError, RecursionError):
+        return {}
+    about = {"title": one.path.name, "relationship": one.relationship, "format": mime_of(one.path)}
+    return {} if wrong else about | known
 
 
 def _add(builder: Any, one: Ingredient, label: str) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from lipsync.config.schema import DubConfig, MarkConfig, SignConfig
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.pipelines.marks import Sealing, check_marks, consent_of, labelled_rows
+from lipsync.pipelines.marks import Sealing, check_marks, labelled_rows
+from lipsync.provenance.consent import consent_of
 from lipsync.store.cache import content_hash
 from lipsync.store.receipt import Marks, Receipt
 from media.credentials import credentials_of

@@ -89,6 +89,17 @@ def test_the_targets_own_manifest_is_kept_and_referred_to(tmp_path, target, iden
         assert reader.get_active_manifest()["ingredients"][0]["active_manifest"] == label
 
 
+def test_a_target_with_its_manifest_beside_it_is_a_parent_too(tmp_path, target, identity):
+    first = signed(tmp_path / "first.mkv", target, identity)
+    found, _ = read_credentials(signed(tmp_path / "second.mp4", first, identity))
+    assert found.agrees and [(one.title, one.relationship, one.has_credentials) for one in found.used] == [
+        ("first.mkv", "parentOf", True)
+    ]
+    first.write_bytes(first.read_bytes() + b"\0")  # now the manifest is of another file
+    found, _ = read_credentials(signed(tmp_path / "third.mp4", first, identity))
+    assert found.agrees and [(one.title, one.has_credentials) for one in found.used] == [("first.mkv", False)]
+
+
 def test_a_manifest_of_another_file_does_not_agree(tmp_path, target, identity):
     path, other = signed(tmp_path / "a.mkv", target, identity), write_clip(tmp_path / "b.mkv", 30)
     sidecar_of(other).write_bytes(sidecar_of(path).read_bytes())
