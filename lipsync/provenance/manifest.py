@@ -29,8 +29,9 @@ EMBEDS = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
 _ANY, _C2PA = "application/octet-stream", "application/c2pa"
 #: A manifest beside a file is no larger.
 LARGEST_SIDECAR = 64 << 20
-#: Nothing is fetched from the network.
+#: Nothing is fetched from the network, and large files are not held in memory.
 _OFFLINE: dict[str, Any] = {
+    "core": {"backing_store_memory_threshold_in_mb": 32},
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": True},
 }
 
