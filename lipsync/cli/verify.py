@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lipsync.cli.common import Force, Json, Verbose, clear_errors, show
+from lipsync.cli.common import Json, Verbose, clear_errors, show
 
 sign_app = typer.Typer(no_args_is_help=True, help="Who signs the content credentials (C2PA) of a dub.")
 
@@ -16,7 +17,10 @@ Trust = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Certificates (PEM) of issuers whom you believe; else no signer is known."),
 ]
-Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where to write them.", show_default=False)]
+Folder = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="Where to write them; left out: here.", show_default=False)
+]
+ForceBoth = Annotated[bool, typer.Option("--force", help="Replace those that are there.")]
 
 
 @clear_errors
@@ -34,11 +38,14 @@ def verify(file: File, trust: Trust = None, verbose: Verbose = False, as_json: J
 
 @sign_app.command("init")
 @clear_errors
-def sign_init(folder: Folder = Path("."), force: Force = False, verbose: Verbose = False) -> None:
+def sign_init(folder: Folder = Path("."), force: ForceBoth = False, verbose: Verbose = False) -> None:
     """Make a development certificate and its key, to try signing: nobody vouches for it, and every reader says so."""
     from lipsync.provenance.certificates import make_development_certificate
 
     certificate, key = make_development_certificate(folder, force)
-    typer.echo(f"{certificate}: a development certificate, good for a year. Readers will say: untrusted.")
+    typer.echo(f"{certificate}: a development certificate, good for a year; readers will say untrusted.")
     typer.echo(f"{key}: its private key. Keep it to yourself.")
-    typer.echo(f"Sign with:\n  lipsync dub ... --set sign.certificate={certificate} --set sign.key={key}")
+    options = [
+        f"--set {shlex.quote(f'sign.{name}={path}')}" for name, path in (("certificate", certificate), ("key", key))
+    ]
+    typer.echo("To sign a dub, add\n  " + " \\\n  ".join(options))
