@@ -59,7 +59,7 @@ $(VENV)/.installed: pyproject.toml ci-constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "Installing the test extras"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c ci-constraints.txt -e ".[test,dlib,cluster,onnx]" || $(BIN)/python -m pip install -q --disable-pip-version-check -e ".[test]"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c ci-constraints.txt -e ".[test,dlib,cluster,onnx,provenance]" || $(BIN)/python -m pip install -q --disable-pip-version-check -e ".[test]"
 	@$(mend_opencv)
 	@touch $@
 

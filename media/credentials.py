@@ -15,9 +15,11 @@ from media.mp4_tables import outer_boxes
 #: The first box of a C2PA manifest store (JUMBF, ISO 19566-5): a description box of the type "c2pa".
 _C2PA = b"jumdc2pa"
 _XMP = b"<x:xmpmeta"
-_SOURCE_TYPE = re.compile(rb"DigitalSourceType[^A-Za-z]*(?:[A-Za-z:]*[^\s\"'<>]*/)?([A-Za-z]+)", re.ASCII)
+#: A name, or the address that it ends; of bounded length, so that no file keeps the search busy.
+_SOURCE_TYPE = re.compile(rb"DigitalSourceType[^A-Za-z]{1,64}([^\s\"'<>]{1,256})", re.ASCII)
 #: Of a file that is no MP4, as much is searched at either end; of the boxes of one that is, as much of each.
 _SEARCHED = 8 << 20
+_LONGEST_NAME = 64
 _NO_PLACE = (b"mdat", b"free", b"skip", b"wide")
 
 
@@ -40,7 +42,8 @@ def credentials_of(path: str | Path) -> Credentials:
             if _XMP in part:
                 xmp = True
                 stated = _SOURCE_TYPE.search(part, part.index(_XMP))
-                source_type = stated[1].decode() if stated else source_type
+                name = stated[1].rpartition(b"/")[2].decode(errors="replace") if stated else ""
+                source_type = name if len(name) <= _LONGEST_NAME and name.isascii() and name.isalpha() else source_type
     return Credentials(c2pa, xmp, source_type)
 
 

@@ -22,7 +22,7 @@ from media.container import InputLimits, open_media
 from media.sound import Sound
 from video.carry import Carry
 from video.clock import FrameBatch, FrameClock
-from video.write import VideoWriter, WrittenVideo
+from video.write import Seal, VideoWriter, WrittenVideo
 
 
 class RangedWriter:
@@ -47,6 +47,7 @@ class RangedWriter:
         limits: InputLimits = InputLimits(),
         carry: Carry | None = None,
         language: str = "",
+        seal: Seal | None = None,
         **picture: Any,
     ) -> None:
         self.path, self.clock, self._rate = Path(path), clock, rate or clock.rate
@@ -62,6 +63,7 @@ class RangedWriter:
             limits=limits,
             carry=carry,
             language=language,
+            seal=seal,
             **picture,
         )
         self._writer: VideoWriter | None = None

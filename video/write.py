@@ -7,7 +7,7 @@ import errno
 import os
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -46,6 +46,8 @@ ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
     "ffv1": ("bgr0", "bgr0", None, {"level": "3", "slices": "4"}),
 }
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+#: (file) -> notes; see `VideoWriter`.
+Seal = Callable[[Path], Sequence[str]]
 _LEFT_ENCODERS = ("libx264", "libx265", "h264_nvenc", "hevc_nvenc")
 
 
@@ -82,7 +84,7 @@ class VideoWriter:
     otherwise encoded as AAC; or sound that is made meanwhile. audio_end_s: cut it there; None = all of it. rate: that
     the encoder is told; None = the clock's. limits: of the speech's file. carry: what is taken over from the target;
     language: of the speech, three letters, empty = as its file says, else as the track that it replaces. notes: begin
-    those of `facts`."""
+    those of `facts`. seal: called with the whole file before it gets its name; it may change it, and returns notes."""
 
     _hevc_tag = "hvc1"  # in MP4 and MOV: Apple's players know no other
 
@@ -108,6 +110,7 @@ class VideoWriter:
         notes: Sequence[str] = (),
         like: VideoStream | None = None,
         pix_fmt: str = "",
+        seal: Seal | None = None,
     ) -> None:
         self.path = Path(path)
         self.width, self.height, self.clock = width, height, clock
@@ -120,7 +123,7 @@ class VideoWriter:
         self._audio_end_s, self._metadata, self._aspect = audio_end_s, dict(metadata or {}), sample_aspect
         self._rate = (rate or clock.rate).limit_denominator(1001)
         self._limits, self._notes, self._details = limits, [*notes, *filter(None, [unusable])], list[str]()
-        self._carry, self._language = carry, language
+        self._carry, self._language, self._seal = carry, language, seal
         self._like, self._wanted_format = like, pix_fmt
         self._turned = keeps_turned(like, self.path.suffix.lower())
         self._size = (height, width) if self._turned and like and like.orientation[2] else (width, height)
@@ -232,6 +235,8 @@ class VideoWriter:
                 carried.complete(self._part)
                 self._notes += carried.notes
                 self._details += carried.details
+            if self._seal is not None:
+                self._notes += self._seal(self._part)
             n_bytes = self._part.stat().st_size
             commit(self._part, self.path)
         except OSError as error:

@@ -34,14 +34,16 @@ from lipsync.batch.storage.address import is_url, redacted
 from lipsync.config.load import Text, from_plain, load, overrides, validate
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError, UsageError
+from lipsync.provenance.consent import names_file
 
 MAX_JOBS = 1_000_000
 #: Options that name a file to read, unless they hold one of the words beside them.
 PATH_OPTIONS = {
     "texture_weights": (), "lips.model": (), "lips.prior": ("bundled", "none"), "face.dlib_predictor": (),
+    "mark.badge_font": (),
 }  # fmt: skip
 #: Sections that the jobs of a batch share, and which are for the command line.
-SHARED = ("cache", "sandbox")
+SHARED = ("cache", "sandbox", "sign")
 #: How a manifest is read, by its ending.
 READERS = {".toml": read_toml, ".csv": read_csv, ".jsonl": read_json_lines, ".ndjson": read_json_lines}
 #: Longer names of a file leave no room for the receipt's and the hidden part's.
@@ -229,10 +231,13 @@ class _JobBuilder:
             (own_code, "texture = FILE.py"),
             ("limits" in tree, "limits.*"),
             (_at(tree, "face.dlib_predictor"), "face.dlib_predictor"),
+            (_at(tree, "mark.badge_font"), "mark.badge_font"),
         ):
-            if self._path_rules.root and named:  # code, limits, and a file that dlib reads without our checks
+            if self._path_rules.root and named:  # code, limits, and files that others read without our checks
                 raise UsageError(f"With --root a manifest may not set {option}: give it on the command line.")
-        for name, words in [*PATH_OPTIONS.items(), *([("texture", ())] if own_code else [])]:
+        consent = _at(tree, "mark.consent")
+        more = [("texture", own_code), ("mark.consent", isinstance(consent, str) and names_file(consent))]
+        for name, words in [*PATH_OPTIONS.items(), *((name, ()) for name, is_file in more if is_file)]:
             value = _at(tree, name)
             if isinstance(value, str) and value and value not in words:
                 _lay(tree, _nested({name: self._path(value, name)}))

@@ -1,5 +1,4 @@
-"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, export, doctor, cache,
-config."""
+"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, verify, and what helps."""
 
 from __future__ import annotations
 
@@ -22,6 +21,7 @@ from lipsync.cli.lips import lips
 from lipsync.cli.live import live
 from lipsync.cli.people import people
 from lipsync.cli.train import train_app
+from lipsync.cli.verify import sign_app, verify
 from lipsync.core.environment import prepare_environment
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(cache_app, name="cache")
 app.add_typer(train_app, name="train")
+app.add_typer(sign_app, name="sign")
 
 
 @app.callback(invoke_without_command=True)
@@ -44,7 +45,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit()
 
 
-for command in (dub, analyse, people, live, batch, lips, evaluate, compare, export, doctor, config):
+for command in (dub, analyse, people, live, batch, lips, evaluate, compare, verify, export, doctor, config):
     app.command()(command)
 
 

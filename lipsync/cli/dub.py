@@ -135,6 +135,18 @@ Loudness = Annotated[
 Fit = Annotated[
     bool, typer.Option("--fit", help="Speed up speech that is up to 10 % longer than its slot; its pitch stays.")
 ]
+BadgeWords = Annotated[
+    str | None,
+    typer.Option("--badge", metavar="TEXT|eu", help="Draw these words into a corner of the picture; eu: AI MODIFIED."),
+]
+NoMark = Annotated[
+    bool,
+    typer.Option("--no-mark", help="Write no mark that OUT was made by a machine; its receipt says so."),
+]
+Consent = Annotated[
+    str | None,
+    typer.Option(metavar="FILE|TEXT", help="Who agreed to this dub: recorded in the receipt and content credentials."),
+]
 NoRetime = Annotated[bool, typer.Option("--no-retime", hidden=True)]
 
 
@@ -168,6 +180,9 @@ def dub(
     background_db: BackgroundDb = None,
     loudness: Loudness = None,
     fit: Fit = False,
+    badge: BadgeWords = None,
+    no_mark: NoMark = False,
+    consent: Consent = None,
     allow_undubbed: AllowUndubbed = False,
     config: ConfigFile = None,
     set_: Set = None,
@@ -191,7 +206,8 @@ def dub(
         "sandbox.enabled": sandbox or None,
     }
     named |= {"retime.length": length, "retime.timeline": timeline, "others": others}
-    named |= {"allow_undubbed": allow_undubbed or None}
+    named |= {"allow_undubbed": allow_undubbed or None, "mark.enabled": False if no_mark else None}
+    named |= {"mark.badge": badge, "mark.consent": consent}
     named |= {"sound.background_db": background_db, "sound.loudness": loudness, "sound.fit": fit or None}
     if no_retime:
         raise UsageError("--no-retime is now called --timeline keep.")

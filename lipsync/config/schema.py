@@ -265,6 +265,52 @@ class WriteConfig:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
+class MarkConfig:
+    """What says in and beside the output that it was made by a machine (docs/responsible-use.md)."""
+
+    enabled: bool = Field(
+        default=True,
+        description="false: no tags, no XMP, no content credentials, no label; the receipt says so",
+    )
+    badge: str = Field(
+        default="",
+        max_length=40,
+        description='words drawn into a corner of the picture; "eu" = AI MODIFIED; empty = none',
+    )
+    badge_font: FileName = Field(
+        default="", description="a TrueType file for the badge; empty = DejaVu Sans, which has no Chinese or Japanese"
+    )
+    aigc: str = Field(
+        default="",
+        max_length=200,
+        description="China's AIGC label (GB 45438-2025) is written, with this name or code of who makes the video; "
+        "empty = none",
+    )
+    consent: str = Field(
+        default="",
+        max_length=2000,
+        description="who agreed to this dub: words, or the name of a file, whose SHA-256 is recorded",
+    )
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class SignConfig:
+    """Who signs the output's content credentials (C2PA); needs the extra provenance. Nobody: none are written."""
+
+    certificate: FileName = Field(default="", description="a PEM file: the signer's certificate, then its issuers'")
+    key: FileName = Field(
+        default="",
+        description="its private key: a PEM file, or a pkcs11: URI (RFC 7512) of a token; a password or PIN is taken "
+        "from the variable LIPSYNC_SIGN_PASSWORD",
+    )
+    timestamp_url: str = Field(
+        default="",
+        description="of a time stamping service (RFC 3161), asked for each video; empty = none, and the signature is "
+        "good for as long as its certificate",
+    )
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class CacheConfig:
     """Kept analyses and models (lipsync/store/cache.py)."""
 
@@ -348,6 +394,8 @@ class DubConfig:
     sound: SoundConfig = SoundConfig()
     write: WriteConfig = WriteConfig()
     live: LiveConfig = LiveConfig()
+    mark: MarkConfig = MarkConfig()
+    sign: SignConfig = SignConfig()
     cache: CacheConfig = CacheConfig()
     limits: LimitsConfig = LimitsConfig()
     sandbox: SandboxConfig = SandboxConfig()

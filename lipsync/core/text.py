@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import codecs
 import difflib
 import re
@@ -69,7 +70,7 @@ def shortened(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return text
     head = (width - 1) // 3
-    start = next(i for i in range(len(text) + 1) if cell_len(text[i:]) <= width - 1 - head)
+    start = bisect.bisect_left(range(len(text)), 1 + head - width, key=lambda i: -cell_len(text[i:]))
     return set_cell_size(text, head).rstrip() + "…" + text[start:]
 
 

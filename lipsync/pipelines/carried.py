@@ -9,6 +9,8 @@ import numpy as np
 
 from lipsync.config.schema import Timeline
 from lipsync.core.types import DubPlan
+from lipsync.provenance.labels import AIGC
+from lipsync.provenance.manifest import own_sidecar
 from video.carry import Carry
 from video.extras import Extras, extras_of
 from video.probe import VideoStream
@@ -18,31 +20,35 @@ SOURCE_TYPE = "digital_source_type"
 _SAME_TIME_S = 0.002
 
 
-def with_targets(own: Mapping[str, str], carry: Carry) -> tuple[dict[str, str], Carry]:
+def with_targets(own: Mapping[str, str], carry: Carry, signed: bool = False) -> tuple[dict[str, str], Carry]:
     """The tags of an output: the target's under their names, and the dub's `own`. Of title, comment and digital source
     type the dub's stay, and keep what the target said there. With them the same `carry`, and its notes on the target's
-    tags and origin."""
+    tags and origin. signed: the dub gets content credentials."""
     extras, tags = carry.extras, {**carry.extras.tags, **own}
-    notes, was = _of_origin(extras), extras.tags
+    notes, was = _of_origin(extras, signed), extras.tags
     if title := was.get("title"):
         mark = own.get("title", "").removeprefix(extras.path.stem)
         tags["title"] = title if title.endswith(mark) else title + mark
     if comment := was.get("comment"):
         tags["comment"] = f"{own['comment']}\nThe target said: {comment}" if "comment" in own else comment
-    before, now = was.get(SOURCE_TYPE, ""), own.get(SOURCE_TYPE, "")
-    if before and now and before != now:
-        tags[f"target_{SOURCE_TYPE}"] = before
-        notes.append(f"the target's {SOURCE_TYPE}, {before}, is kept as the tag target_{SOURCE_TYPE}")
+    before = was | {SOURCE_TYPE: was.get(SOURCE_TYPE) or extras.credentials.source_type}
+    for key in (SOURCE_TYPE, AIGC):
+        if before.get(key) and own.get(key) and before[key] != own[key]:
+            tags[f"target_{key}"] = before[key]
+            notes.append(f"the target's {key}, {before[key]}, is kept as the tag target_{key}")
     return tags, replace(carry, notes=(*carry.notes, *notes))
 
 
-def _of_origin(extras: Extras) -> list[str]:
+def _of_origin(extras: Extras, signed: bool) -> list[str]:
     """Notes on what says where the target is from and cannot be taken over."""
     origin, notes = extras.credentials, []
-    if origin.c2pa:
+    has_credentials = origin.c2pa or own_sidecar(extras.path) is not None
+    if has_credentials and signed:
+        notes.append("the target's content credentials (C2PA) are kept within the dub's, as those of its parent")
+    elif has_credentials:
         notes.append(
             "the target's content credentials (C2PA) are not taken over: they vouch for its own bytes. Keep the target "
-            "with the dub, and sign the dub anew"
+            "with the dub, or sign the dub (sign.certificate), which then holds them"
         )
     if origin.xmp:
         said = f" (digital source type {origin.source_type})" if origin.source_type else ""

@@ -12,13 +12,15 @@ from lipsync.core.segments import Segment, Span
 from lipsync.core.texture import TextureMethod
 from lipsync.pipelines.asked import Asked, with_notes
 from lipsync.pipelines.doubt import DubDoubt
+from lipsync.pipelines.marks import Sealing, badge_for, check_marks
 from lipsync.pipelines.models import Prepared, lip_model_for, resting_model, texture_for
 from lipsync.pipelines.others import resting_people
-from lipsync.pipelines.output import Dub, Speaker, finish, open_writer, receipt_of
+from lipsync.pipelines.output import Dub, Speaker, edit_of, finish, open_writer, receipt_of
 from lipsync.pipelines.reenact import Performance, follow_performance, performed
 from lipsync.pipelines.script import Script
 from lipsync.pipelines.seen import refuse_undubbed
 from lipsync.pipelines.sound import DubSound
+from lipsync.provenance.certificates import SignBytes
 from lipsync.render.loop import Role, Scene, render
 from lipsync.render.plan import faces_along, make_plan
 from lipsync.store.cache import Cache
@@ -45,6 +47,7 @@ def dub(
     hook: Hook = silent,
     force: bool = False,
     prepared: Prepared | None = None,
+    sign: SignBytes | None = None,
 ) -> Receipt:
     """Writes the video in which the people of `target` say what they are given, and its receipt beside it.
 
@@ -55,12 +58,14 @@ def dub(
     lips_from: a film of an actor, whose lips are shown, with its own sound where no speech is named; mix: the finished
     sound, which goes into `out` instead of the speech; background: what lies under the speech, "original" = the
     target's own sound; notes: more for the receipt; preview_s: only the first seconds; force: overwrite `out`;
-    prepared: what `prepare` made of the same target, footage and configuration, for several speeches. A long dub that
-    was stopped goes on where it was. Raises UsageError for options, LipsyncError, MediaError for material that cannot
-    be used; no half video is left behind then."""
+    prepared: what `prepare` made of the same target, footage and configuration, for several speeches; sign: signs bytes
+    with the key of `sign.certificate`, in place of `sign.key`. A long dub that was stopped goes on where it was. Raises
+    UsageError for options, LipsyncError, MediaError for material that cannot be used; no half video is left behind
+    then."""
     cache, watch = cache or Cache(config.cache.folder or None), Stopwatch(hook)
     sound = DubSound.of(mix, background)
     asked = Asked.of(target, speech, out, config, footage, segments, span, lips_from, sound, preview_s)
+    identity = check_marks(config, asked.out, sign, force)
     texture, script, sound = asked.checked(config, force, prepared, cache)
     target, film = asked.target, asked.lips_from
     actor = None if film is None else follow_performance(film, asked.speech, config, cache, watch)
@@ -87,14 +92,18 @@ def dub(
     resting, unseen = resting_people(target, script, speakers[0].ready, cache, watch)
     made = Dub(asked, config, with_notes(script, (*notes, *unseen)), sound, tuple(speakers), resting)
 
-    with open_writer(made, cache) as writer:
+    stream, faces = speakers[0].ready.subject.films[0].stream, [faces for _, faces in made.drawn]
+    badge = badge_for(config.mark, made.labelled, faces, (stream.width, stream.height))
+    seal = Sealing(edit_of(made), config.mark, asked.out, identity, badge is not None)
+    with open_writer(made, cache, seal) as writer:
         roles = [*(_role(one, config) for one in speakers), *resting.values()]
         device = speakers[0].ready.device
         for rows, frames, beneath in render(roles, config, device, writer.todo, threads=drawing_threads(device)):
-            writer.write(frames, beneath)
+            writer.write(frames if badge is None else badge.on(rows, frames), beneath)
             watch("dub", rows.stop, len(made.plan))
         made.receipt_path.unlink(missing_ok=True)  # a receipt must never stand beside another video
-    receipt = receipt_of(made, writer.facts, watch.seconds)
+    seal.finish()
+    receipt = receipt_of(made, writer.facts, watch.seconds, seal.marks)
     finish(made, receipt, cache)
     return receipt
 

@@ -23,10 +23,14 @@ from lipsync.core.types import DubPlan, TargetAnalysis
 from lipsync.pipelines.asked import Asked
 from lipsync.pipelines.carried import carry_of, with_targets
 from lipsync.pipelines.doubt import DubDoubt
+from lipsync.pipelines.marks import labelled_rows
 from lipsync.pipelines.models import Prepared, texture_facts
 from lipsync.pipelines.script import Script
 from lipsync.pipelines.seen import MOST_SPANS, changed_spans, picture_seen
 from lipsync.pipelines.sound import DubSound, lost_sound, own_sound_end, sound_of
+from lipsync.provenance.consent import consent_of
+from lipsync.provenance.labels import AIGC, aigc_label
+from lipsync.provenance.manifest import SOURCE_TYPE, Edit, Ingredient
 from lipsync.render.loop import Role
 from lipsync.render.plan import PlannedFaces
 from lipsync.render.retime import pause_motion, played
@@ -38,6 +42,7 @@ from lipsync.store.receipt import (
     MADE_BY,
     InputFile,
     Inputs,
+    Marks,
     Output,
     PlannedRows,
     Receipt,
@@ -53,7 +58,7 @@ from lipsync.store.receipt import (
 from video.codecs import encoder_of
 from video.ranges import RangedWriter
 from video.splice import ENCODER_OF, CannotSplice, Splice, SplicedWriter, plan_splice
-from video.write import VideoWriter, WrittenVideo
+from video.write import Seal, VideoWriter, WrittenVideo
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,12 @@ class Dub:
         lost = lost_sound(self.speakers[0].said.length_s, self.plan.clock) if whole and self.sound.mix is None else []
         return sound, [*self.sound.notes, *notes, *lost]
 
+    @cached_property
+    def labelled(self) -> np.ndarray:
+        """(N,) bool: the rows that bear the label."""
+        in_parts, rate = bool(self.script.segments) and not self.script.whole, float(nominal_rate(self.plan.clock))
+        return labelled_rows(self.config.mark, [faces for _, faces in self.drawn], in_parts, rate)
+
     @property
     def rows_of_range(self) -> int:
         """Rows written to one file; whole batches, so that a dub that goes on draws the same batches."""
@@ -163,14 +174,16 @@ class Dub:
         return len(self.plan) > self.rows_of_range
 
 
-def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
+def open_writer(dub: Dub, cache: Cache, seal: Seal | None = None) -> VideoWriter | RangedWriter:
     """The output file: the target's size, clock and colours, the speech, and metadata that say what this video is. Its
-    picture is copied from the target where only parts are drawn and that can be done."""
+    picture is copied from the target where only parts are drawn and that can be done. seal: as for `VideoWriter`."""
     splice, notes = _splice_of(dub)
     stream, plan, write = dub.subject.films[0].stream, dub.plan, dub.config.write
     rate = nominal_rate(plan.clock)
     metadata, carry = with_targets(
-        _metadata(dub), carry_of(stream, plan, dub.script.config.retime.timeline, dub.sound.instead(dub.script.partly))
+        _metadata(dub),
+        carry_of(stream, plan, dub.script.config.retime.timeline, dub.sound.instead(dub.script.partly)),
+        bool(dub.config.sign.certificate),
     )
     common: dict[str, Any] = {
         "clock": plan.clock,
@@ -189,6 +202,7 @@ def open_writer(dub: Dub, cache: Cache) -> VideoWriter | RangedWriter:
         "limits": dub.config.input_limits,
         "notes": notes,
         "audio_end_s": dub.audio_end_s,
+        "seal": seal,
     }
     if splice is not None:
         return SplicedWriter(dub.out, splice, **common)
@@ -206,7 +220,7 @@ def _splice_of(dub: Dub) -> tuple[Splice | None, list[str]]:
         return None, []
     if write.codec != "auto" and encoder_of(write.codec, dub.out.suffix) != ENCODER_OF.get(stream.codec):
         return None, []
-    touched = np.any([faces.strength > 0 for _, faces in dub.drawn], axis=0)
+    touched = np.any([faces.strength > 0 for _, faces in dub.drawn], axis=0) | dub.labelled
     try:
         return plan_splice(stream, touched, dub.out.suffix.lower()), []
     except CannotSplice as why:
@@ -215,6 +229,8 @@ def _splice_of(dub: Dub) -> tuple[Splice | None, list[str]]:
 
 def _metadata(dub: Dub) -> dict[str, str]:
     video, config = dub.subject.video, dub.config
+    if not config.mark.enabled:
+        return {}
     spans = changed_spans([plan for plan, _ in dub.drawn])
     said = dict.fromkeys(dub.sound.made_from(path)[0] for one in dub.speakers for path in one.said.waves)
     made_from = f"Made from target sha256 {video.sha256}, speech sha256 {', '.join(map(content_hash, said))}."
@@ -224,8 +240,8 @@ def _metadata(dub: Dub) -> dict[str, str]:
         "title": f"{readable(video.path.stem)} (AI-edited: lips re-synthesised to match other speech)",
         "comment": f"{MADE_BY} {own_version()} (texture: {config.texture}): the mouth in this video was synthesised "
         f"at {few_spans(spans, most=MOST_SPANS)}. {made_from}",
-        "digital_source_type": "compositeWithTrainedAlgorithmicMedia",
-    }
+        "digital_source_type": SOURCE_TYPE,
+    } | ({AIGC: aigc_label(config.mark.aigc, dub.fingerprint)} if config.mark.aigc else {})
 
 
 def _ranges_folder(dub: Dub, cache: Cache) -> Path:
@@ -237,7 +253,24 @@ def _ranges_folder(dub: Dub, cache: Cache) -> Path:
     return cache.unfinished("ranges", key, label=dub.out.name)
 
 
-def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float]) -> Receipt:
+def edit_of(dub: Dub) -> Edit:
+    """What the content credentials of a dub say."""
+    target, footage = dub.asked.target, dub.asked.footage
+    heard = dict.fromkeys(dub.sound.made_from(path)[0] for one in dub.speakers for path in one.said.waves)
+    heard |= dict.fromkeys(one for one in (dub.sound.mix, dub.sound.background) if isinstance(one, Path))
+    seen = [one for one in (dub.asked.lips_from, *footage) if one is not None and one not in heard]
+    named = [(target, "parentOf"), *((one, "componentOf") for one in heard), *((one, "inputTo") for one in seen)]
+    return Edit(
+        dub.out.name,
+        dub.fingerprint,
+        own_version(),
+        changed_spans([plan for plan, _ in dub.drawn]),
+        [Ingredient(path, how, content_hash(path)) for path, how in named],
+        consent_of(dub.config.mark.consent),
+    )
+
+
+def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float], marks: Marks) -> Receipt:
     """The receipt of a dub whose video is written."""
     subject, plan, speakers = dub.subject, dub.plan, dub.speakers
     changed = changed_spans([plan for plan, _ in dub.drawn])
@@ -260,6 +293,7 @@ def receipt_of(dub: Dub, written: WrittenVideo, seconds: dict[str, float]) -> Re
         inputs=_inputs(dub),
         config=to_plain(dub.config),
         output=_output(dub, written),
+        marks=marks,
         people=subject.films[0].people,
         speakers=[_facts_of(one) for one in speakers],
         resting=list(dub.resting),

@@ -18,7 +18,16 @@ _PACKAGES = ("media", "audio", "video", "lipsync")
 _WITHOUT_EFFECT = ("cache", "limits", "sandbox", "device", "batch", "allow_undubbed")
 #: Options that name a file, whose content counts, not its name; where they hold another word (a method's name), the
 #: word counts.
-_FILES = ("texture", "texture_weights", "lips.model", "lips.prior", "face.dlib_predictor")
+_FILES = (
+    "texture",
+    "texture_weights",
+    "lips.model",
+    "lips.prior",
+    "face.dlib_predictor",
+    "mark.badge_font",
+    "mark.consent",
+    "sign.certificate",
+)
 
 
 def fingerprint(
@@ -36,11 +45,18 @@ def fingerprint(
     for name in _FILES:
         section, _, key = name.rpartition(".")
         place = plain[section] if section else plain
-        if place[key] and Path(str(place[key])).is_file():
+        if place[key] and _is_file(str(place[key])):
             place[key] = content_hash(place[key])
     about = {"config": plain, "preview_s": preview_s} | ({"segments": list(segments)} if segments else {})
     about |= {"sounds": list(sounds)} if sounds else {}
     return step_key("dub", program_hash(), about, [target, speech, *footage])
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # words, too many for a name
+        return False
 
 
 @cache

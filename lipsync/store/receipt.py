@@ -153,6 +153,20 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
+class Marks:
+    """What says in and beside the video that it was made by a machine. written: of "tags", "XMP", "content
+    credentials", "AIGC label", "badge"; without: they were turned off; signer: whose name signed the content
+    credentials; sidecar: the file beside the video that holds them, empty = they are within; consent: who agreed, as
+    "text", or as the "file" and its "sha256"."""
+
+    written: list[str] = field(default_factory=list[str])
+    without: bool = False
+    signer: str = ""
+    sidecar: str = ""
+    consent: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """Exactly what the JSON file holds, in its order. id: of what it is made from; made_by: versions;
     ai_edited: the label, empty where nothing was changed; changed: [from, to] seconds in which a mouth was drawn;
@@ -168,6 +182,7 @@ class Receipt:
     inputs: Inputs = field(default_factory=Inputs)
     config: dict[str, Any] = field(default_factory=dict[str, Any])
     output: Output = Output()
+    marks: Marks = field(default_factory=Marks)
     people: int = 0
     speakers: list[SpeakerFacts] = field(default_factory=list[SpeakerFacts])
     resting: list[int] = field(default_factory=list[int])
@@ -221,6 +236,7 @@ class Receipt:
             *([f"Picture: {self.retiming.picture}."] if self.retiming.picture else []),
             *_of_people(self),
             *_of_all_lips(self.speakers),
+            *_of_marks(self.marks),
             *(f"Passed through unchanged: {s.from_s:.2f}-{s.to_s:.2f} s ({s.reason})." for s in self.passed_through),
             *_of_doubt(self.doubt),
             *(f"Note: {note}" for note in (*self.notes, *(self.details if verbose else ()))),
@@ -345,6 +361,12 @@ def _of_lips(lips: Mapping[str, Any]) -> str:
         f"{text}; on held-out speech: error {lips['lmd']:.4f} eye distances, "
         f"opening r {lips['opening_r']:.2f}{span}, articulation {lips['articulation']:.2f}{met}."
     )
+
+
+def _of_marks(marks: Marks) -> list[str]:
+    """One line on how the video says what it is."""
+    signed = f"signed by {marks.signer}" if marks.signer else "not signed (no sign.certificate is given)"
+    return [f"Marked as AI-edited: {', '.join(marks.written)}; {signed}."] if marks.written else []
 
 
 def _of_doubt(doubt: Doubt) -> list[str]:

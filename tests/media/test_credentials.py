@@ -57,3 +57,14 @@ def test_what_looks_like_it_in_the_picture_is_none(tmp_path):
     with path.open("ab") as file:
         file.write(struct.pack(">I4s", 8 + len(MANIFEST), b"mdat") + MANIFEST)
     assert credentials_of(path) == Credentials()
+
+
+@pytest.mark.parametrize(
+    "said", [b"A" * 300000, b"a/" * 150000, b"1" * 300000, b"DigitalSourceType:" * 20000, b"\xff/\xff"]
+)
+def test_no_packet_keeps_the_search_busy(tmp_path, said):
+    """A pattern that tries every way to read it would take hours."""
+    path = write_clip(tmp_path / "t.mp4", 5)
+    with path.open("ab") as file:
+        file.write(box(XMP_UUID, b"<x:xmpmeta>DigitalSourceType>" + said + b"</x:xmpmeta>"))
+    assert credentials_of(path) in (Credentials(xmp=True), Credentials(xmp=True, source_type="DigitalSourceType"))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lipsync.batch.storage.address import RemoteFile, is_url, short_hash
 from lipsync.core.errors import LipsyncError
+from lipsync.provenance.manifest import sidecar_of
 from lipsync.store.cache import content_hash, default_folder
 from lipsync.store.preflight import receipt_path
 from lipsync.store.receipt import Receipt
@@ -59,13 +60,17 @@ class OutputStore:
         return path
 
     def keep(self, workfile: Path, out: str) -> None:
-        """Brings a rendered video and its receipt to an address, the receipt last: where a reader finds a receipt, its
-        video is complete. Nothing to do for a local folder."""
+        """Brings a rendered video, what lies beside it and its receipt to an address, the receipt last: where a reader
+        finds a receipt, its video is complete. Nothing to do for a local folder."""
         if not self.is_remote:
             return
         receipt = self._remote(receipt_path(out))
         receipt.remove()
         self._remote(out).put(workfile)
+        beside = sidecar_of(workfile)
+        if beside.is_file():
+            self._remote(sidecar_of(out)).put(beside)
+            beside.unlink()
         receipt.put(receipt_path(workfile))
         for file in (workfile, receipt_path(workfile)):
             file.unlink(missing_ok=True)

@@ -179,6 +179,7 @@ def test_equal_configurations_are_one_object(tmp_path):
         ({"target": "a", "speech": "b", "lips.model": "x" * 5000}, "The lip model"),
         ({"target": "a", "speech": "b", "cache.folder": "c"}, "cache.* is set for the whole batch"),
         ({"target": "a", "speech": "b", "sandbox": {"enabled": False}}, "sandbox.* is set for the whole batch"),
+        ({"target": "a", "speech": "b", "sign.key": "k"}, "sign.* is set for the whole batch"),
         ({"target": "a", "speech": "b", "footage": [3]}, "footage must be"),
         ({"target": "a\0", "speech": "b"}, "control characters"),
         ({"target": "a", "speech": "b\ud800"}, "not UTF-8"),
@@ -305,6 +306,7 @@ def test_files_stay_within_the_root(tmp_path):
         {"lips.model": "link.wav"},
         {"lips": {"prior": "../p"}},
         {"face.dlib_predictor": "/etc/passwd"},
+        {"mark.badge_font": "/etc/passwd"},
     ]
     lines += [
         json.dumps({"target": "a.mp4", "speech": "b.wav", "out": f"x{i}.mp4"} | job) for i, job in enumerate(more)

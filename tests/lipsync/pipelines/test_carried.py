@@ -98,3 +98,24 @@ def test_tracks_that_would_be_out_of_time_are_not_taken_over(film, source, rate,
 def test_times_that_were_made_up_fit_no_track(film):
     plan = plan_of(range(50), FrameClock.constant(50, Fraction(25)))
     assert "no usable times" in carry_of(replace(film, by_count=True), plan, "keep").lost
+
+
+def test_another_aigc_label_and_the_source_type_of_xmp_are_kept_and_said():
+    own = OWN | {"AIGC": '{"Label":"1"}'}
+    extras = Extras(
+        Path("clip.mp4"), {"AIGC": '{"Label":"2"}'}, credentials=Credentials(xmp=True, source_type="digitalCapture")
+    )
+    tags, carry = with_targets(own, Carry(extras))
+    assert tags["AIGC"] == own["AIGC"] and tags["target_AIGC"] == '{"Label":"2"}'
+    assert tags["target_digital_source_type"] == "digitalCapture"
+    assert sum("is kept as the tag target_" in note for note in carry.notes) == 2
+
+
+def test_credentials_of_the_target_are_kept_where_the_dub_is_signed(tmp_path):
+    inside = Carry(Extras(Path("clip.mp4"), {}, credentials=Credentials(c2pa=True)))
+    (tmp_path / "clip.c2pa").write_bytes(b"manifest")
+    (tmp_path / "clip.mkv").write_bytes(b"film")
+    beside = Carry(Extras(tmp_path / "clip.mkv", {}))
+    for carry in (inside, beside):
+        assert "kept within the dub's" in with_targets(OWN, carry, True)[1].notes[0]
+        assert "not taken over" in with_targets(OWN, carry)[1].notes[0]

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from lipsync.config.schema import DubConfig, LimitsConfig, WriteConfig
+from lipsync.config.schema import DubConfig, LimitsConfig, MarkConfig, WriteConfig
 from lipsync.core.types import DubPlan, LipTrack
 from lipsync.pipelines import output
 from lipsync.pipelines.sound import DubSound
@@ -104,6 +104,7 @@ def test_parts_are_spliced_unless_another_codec_was_asked_for(write, whole, code
         subject=SimpleNamespace(films=[SimpleNamespace(stream=stream)]),
         drawn=[(None, one.faces) for one in people],
         out=Path("b.MP4"),
+        labelled=np.zeros(4, bool),
     )
     plan, notes = output._splice_of(dub)
     assert (plan is not None) == spliced and plans == [([False, True, False, True], ".mp4")] * spliced
@@ -117,3 +118,40 @@ def test_whoever_rests_is_drawn_too():
     resting = {1: SimpleNamespace(plan=other, scene=SimpleNamespace(faces="two"))}
     made = output.Dub(*[cast(Any, None)] * 4, cast(Any, (speaker,)), cast(Any, resting))
     assert made.drawn == [(plan, "one"), (other, "two")]
+
+
+def test_the_manifest_names_every_file_that_was_used_and_how(tmp_path):
+    names = ("target.mp4", "said.wav", "mix.wav", "more.mp4", "actor.mp4", "fitted.wav")
+    files = {name: tmp_path / name for name in names}
+    for name, path in files.items():
+        path.write_bytes(name.encode())
+    plan = SimpleNamespace(clock=FrameClock.constant(4, Fraction(4)), render=np.array([0, 1, 1, 0], bool))
+    fitted = {files["fitted.wav"]: (files["said.wav"], Fraction(1))}
+    dub: Any = SimpleNamespace(
+        asked=SimpleNamespace(target=files["target.mp4"], footage=(files["more.mp4"],), lips_from=files["actor.mp4"]),
+        sound=DubSound(mix=files["mix.wav"], background="original", fitted=fitted),
+        speakers=[SimpleNamespace(said=SimpleNamespace(waves={files["fitted.wav"]: None}))],
+        out=tmp_path / "dub.mp4",
+        fingerprint="1dea",
+        drawn=[(plan, None)],
+        config=replace(DubConfig(), mark=MarkConfig(consent="Ann agreed")),
+    )
+    edit = output.edit_of(dub)
+    assert [(one.path.name, one.relationship) for one in edit.ingredients] == [
+        ("target.mp4", "parentOf"),
+        ("said.wav", "componentOf"),
+        ("mix.wav", "componentOf"),
+        ("actor.mp4", "inputTo"),
+        ("more.mp4", "inputTo"),
+    ]
+    assert edit.spans == [[0.25, 0.75]] and edit.consent == {"text": "Ann agreed"} and edit.title == "dub.mp4"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_tags_say_it_unless_marks_are_turned_off(enabled, tmp_path):
+    stream = SimpleNamespace(path=Path("a.mp4"))
+    plan = SimpleNamespace(clock=FrameClock.constant(4, Fraction(4)), render=np.ones(4, bool))
+    mark = MarkConfig(aigc="Me") if enabled else MarkConfig(enabled=False)
+    tags = output._metadata(dub_of(stream, plan, replace(DubConfig(), mark=mark), fingerprint="77"))
+    assert set(tags) == ({"title", "comment", "digital_source_type", "AIGC"} if enabled else set())
+    assert not enabled or '"ProduceID":"77"' in tags["AIGC"]

@@ -50,7 +50,7 @@ def test_read_as_written(tmp_path):
 def test_the_file_has_the_keys_that_programs_read():
     plain = RECEIPT.to_plain()
     assert " ".join(plain) == (
-        "id made_by ai_edited changed inputs config output people speakers resting retiming plan rendered_share "
+        "id made_by ai_edited changed inputs config output marks people speakers resting retiming plan rendered_share "
         "passed_through doubt notes details seconds"
     )
     assert plain["inputs"]["speech"] == {"path": "s.wav", "sha256": "2", "duration_s": 2.4, "tempo": 1.0}
