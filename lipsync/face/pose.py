@@ -7,7 +7,6 @@ camera."""
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from lipsync.core.canonical import RIGID_68, canonical_68
 from lipsync.core.geometry import similarity_fit
@@ -17,6 +16,8 @@ _ROUNDS = 12
 
 def rotation(vector: np.ndarray) -> np.ndarray:
     """(...,3,3) rotation matrices of (...,3) rotation vectors."""
+    from scipy.spatial.transform import Rotation  # 0.1 s, and a dub of a known target needs none
+
     return Rotation.from_rotvec(vector.reshape(-1, 3)).as_matrix().reshape(*vector.shape, 3)
 
 
@@ -42,6 +43,8 @@ def fit_pose(pixels: np.ndarray, shape: np.ndarray, prior: float = 1e-4) -> np.n
 
     prior: pull of yaw and pitch towards frontal, as squared error in eye distances per squared radian: keeps the depth
     sign from flipping."""
+    from scipy.spatial.transform import Rotation
+
     pixels = np.asarray(pixels, np.float64)
     start = similarity_fit(pixels, shape[:, :2])
     params = np.zeros((len(pixels), 6))

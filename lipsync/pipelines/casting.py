@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError, UsageError
@@ -98,6 +97,8 @@ def _matched(cues: Sequence[Cue], labels: list[str], cast: Mapping[str, int], sp
 
 def _best_choice(fit: np.ndarray) -> tuple[float, dict[int, int]]:
     """How well the best choice of one face for each row fits in all, and {row: face} where one fits at all."""
+    from scipy.optimize import linear_sum_assignment
+
     rows, faces = linear_sum_assignment(-np.maximum(fit, 0))
     chosen = {row: face for row, face in zip(rows.tolist(), faces.tolist(), strict=True) if fit[row, face] > 0}
     return float(sum(fit[row, face] for row, face in chosen.items())), chosen
