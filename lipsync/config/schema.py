@@ -145,6 +145,9 @@ class RetimeConfig:
     jump_distance: float = 0.1
     seek_landing_s: float = Field(default=0.5, description="land no closer than this before the end of a shot")
     invalid: float = Field(default=1.0, description="a voiced row whose mouth cannot be drawn")
+    mouth: float = Field(
+        default=1.0, description="a row whose filmed mouth differs by one eye distance from the one to be drawn"
+    )
     start: float = Field(default=0.01, description="beginning one second later")
 
 

@@ -18,7 +18,7 @@ from lipsync.core.track import eye_distance_px, jaw_in_face
 from lipsync.core.types import DubPlan, FaceTrack, LipTrack, MouthSpace, TargetAnalysis
 from lipsync.render.doubt import known_mouths, softened
 from lipsync.render.jaw import chin_per_opening
-from lipsync.render.retime import Timing, played, retime
+from lipsync.render.retime import Timing, mouth_shape, played, retime
 from video.clock import FrameBatch, FrameClock
 from video.probe import VideoStream
 from video.read import read_rows
@@ -35,7 +35,7 @@ def make_plan(
     draw there: the given ones, but for those that the person's own mouths cannot show. spoken: (N,) bool, the other
     rows pass through; None = all."""
     track = subject.track
-    timing = _timing(voiced, subject, config.retime)
+    timing = _timing(lips, voiced, subject, config.retime)
     n = len(timing)
     whole = lips.frames
     lips = softened(lips, known_mouths(subject.bank, float(nominal_rate(subject.video.clock))), config.doubt)
@@ -47,12 +47,13 @@ def make_plan(
     return DubPlan(timing.source, timing.half, lips, render, clock, timing.seeks)
 
 
-def _timing(voiced: np.ndarray, subject: TargetAnalysis, config: RetimeConfig) -> Timing:
+def _timing(lips: LipTrack, voiced: np.ndarray, subject: TargetAnalysis, config: RetimeConfig) -> Timing:
     track, fixed = subject.track, config.length not in ("auto", "speech", "target")
     if fixed or config.timeline == "keep":
         return played(len(voiced), track.shot, config.length if fixed else "bounce")
     rate, origin = float(nominal_rate(subject.video.clock)), track.pixel_from_face[:, :2, 2] / eye_distance_px(track)
-    return retime(voiced, subject.motion, track.valid, track.shot, rate, config, pose=track.pose, origin=origin)
+    mouths = mouth_shape(lips.points), mouth_shape(track.lips.points)
+    return retime(voiced, subject.motion, track.valid, track.shot, rate, config, track.pose, origin, mouths)
 
 
 @dataclass(frozen=True, slots=True)

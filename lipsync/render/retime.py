@@ -10,8 +10,9 @@ on retiming, with a free start, skips and seeks. A row shows a whole target fram
     visible jump: dear, dearer between unlike poses, in motion, and far dearer while voiced
 
 A cut of the target (a change of `shot`) is crossed by a seek only. To these costs come, row by row, the motion shown in
-pauses, minus that shown just after speech begins, and frames whose mouth cannot be drawn while the voice sounds. All
-costs are of `RetimeConfig`."""
+pauses, minus that shown just after speech begins, frames whose mouth cannot be drawn while the voice sounds, and, a
+little, frames whose own mouth is unlike the one to be drawn: less of it must be covered. All costs are of
+`RetimeConfig`."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ import numpy as np
 
 from lipsync.config.schema import RetimeConfig
 from lipsync.core.arrays import runs_of
+from lipsync.core.lips import opening
 from lipsync.core.types import DubPlan
 
 STEP, FROM_HALF, SKIP, SEEK = 0, 1, 2, 3
@@ -51,12 +53,14 @@ def retime(
     config: RetimeConfig = RetimeConfig(),
     pose: np.ndarray | None = None,
     origin: np.ndarray | None = None,
+    mouths: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Timing:
     """The cheapest timing of N output rows over T target frames, by the dynamic programme.
 
     voiced: (N,) bool on the output clock. motion: (T,) head motion and blinks from frame t - 1 to t, eye distances.
     valid: (T,) bool. shot: (T,) int. frame_rate: frames per second. pose: (T,3) degrees and origin: (T,2) face position
-    in eye distances, for the cost of a jump; None = any jump is alike."""
+    in eye distances, for the cost of a jump; None = any jump is alike. mouths: (N,2) wanted and (T,2) filmed
+    `mouth_shape`; None = all are alike."""
     n, t = len(voiced), len(motion)
     if n == 0 or t == 0 or len(valid) != t or len(shot) != t:
         raise ValueError(
@@ -64,8 +68,13 @@ def retime(
         )
     if t == 1:
         return played(n, shot)
-    costs = costs_of(np.asarray(voiced, bool), motion, valid, shot, frame_rate, config, pose, origin)
+    costs = costs_of(np.asarray(voiced, bool), motion, valid, shot, frame_rate, config, pose, origin, mouths)
     return _cheapest(costs)
+
+
+def mouth_shape(lips: np.ndarray) -> np.ndarray:
+    """(N,2) opening and width of (N,18,2) lips, face frame."""
+    return np.stack([opening(lips), np.linalg.norm(lips[:, 6] - lips[:, 0], axis=-1)], -1)
 
 
 def pause_motion(
@@ -108,7 +117,7 @@ class Costs:
     """Everything the programme reads. Per row: `motion_weight` times the motion shown, `voiced` (0 or 1) times bad
     frames, `jump` per seek. Per frame: `motion` (normalised), `bad`, `repeat`, `leaving`, `landing` (inf = forbidden),
     `start`; `joined` f and f + 1 are one shot, `skippable` f -> f + 2 may be; `cell` pose cell; `between` (C,C) cost of
-    a jump from cell to cell."""
+    a jump from cell to cell; `wanted` (N,2) and `filmed` (T,2) mouths, whose differences are the cost of a row."""
 
     motion_weight: np.ndarray
     voiced: np.ndarray
@@ -124,9 +133,11 @@ class Costs:
     skippable: np.ndarray
     cell: np.ndarray
     between: np.ndarray
+    wanted: np.ndarray
+    filmed: np.ndarray
 
 
-def costs_of(voiced, motion, valid, shot, frame_rate, config, pose=None, origin=None) -> Costs:
+def costs_of(voiced, motion, valid, shot, frame_rate, config, pose=None, origin=None, mouths=None) -> Costs:
     """The numbers the programme adds up; see `retime` for the arguments. Costs of a row are scaled to rows of 1/25
     s."""
     t, per_row = len(motion), 25.0 / frame_rate
@@ -146,6 +157,7 @@ def costs_of(voiced, motion, valid, shot, frame_rate, config, pose=None, origin=
     calm = config.seek_motion * around
     bad = per_row * config.invalid * ~valid
     cell, between, off_cell = _pose_cells(pose, origin, t, config)
+    wanted, filmed = (np.zeros((len(voiced), 2)), np.zeros((t, 2))) if mouths is None else mouths
     can_land = _may_land(joined, round(config.seek_landing_s * frame_rate))
     return Costs(
         motion_weight=motion_weight,
@@ -162,6 +174,8 @@ def costs_of(voiced, motion, valid, shot, frame_rate, config, pose=None, origin=
         skippable=skippable,
         cell=cell,
         between=between,
+        wanted=per_row * config.mouth * np.asarray(wanted, np.float64),
+        filmed=per_row * config.mouth * np.asarray(filmed, np.float64),
     )
 
 
@@ -270,7 +284,8 @@ def _cheapest(costs: Costs) -> Timing:
 
 def _entry(costs: Costs) -> tuple[np.ndarray, np.ndarray]:
     """Costs after row 0: any whole frame may start."""
-    return costs.start + costs.voiced[0] * costs.bad, np.full(len(costs.motion), np.inf)
+    unlike = np.abs(costs.wanted[0] - costs.filmed).sum(1)
+    return costs.start + costs.voiced[0] * costs.bad + unlike, np.full(len(costs.motion), np.inf)
 
 
 def _run(costs: Costs, begin: int, end: int, whole, half, table, sources) -> None:
@@ -295,6 +310,8 @@ def _run(costs: Costs, begin: int, end: int, whole, half, table, sources) -> Non
         c.skippable,
         c.cell,
         c.between,
+        c.wanted,
+        c.filmed,
     )
 
 
@@ -328,12 +345,14 @@ def _rows(
     skippable,
     cell,
     between,
+    wanted,
+    filmed,
 ):
     """Costs of rows begin..end - 1 (row 0 is the start), `whole` and `half` in place; how each whole frame was reached
     into `table`, and for seeks the two best frames to leave for each cell into `sources` (two, as a frame may not
     seek to itself). In plain loops: to compile assignments to whole arrays takes seconds."""
     n_frames, n_cells = len(motion), len(between)
-    new_whole, new_half = np.empty(n_frames), np.empty(n_frames)
+    new_whole, new_half, unlike = np.empty(n_frames), np.empty(n_frames), np.empty(n_frames)
     near, near_from = np.empty((n_cells, 2)), np.empty((n_cells, 2), np.int32)
     far = np.empty((n_cells, 2))
     for row in range(max(begin, 1), end):
@@ -360,6 +379,8 @@ def _rows(
                         far[c, 1], far_from[c, 1] = cost, near_from[d, i]
         weight = motion_weight[row]
         for f in range(n_frames):
+            unlike[f] = abs(wanted[row, 0] - filmed[f, 0]) + abs(wanted[row, 1] - filmed[f, 1])
+        for f in range(n_frames):
             best, move = np.inf, STEP
             if f > 0 and joined[f - 1]:
                 best = whole[f - 1] + weight * motion[f]
@@ -376,11 +397,10 @@ def _rows(
             if cost < best:
                 best, move = cost, SEEK
             table[row - begin, f] = move
-            new_whole[f] = best + voiced[row] * bad[f]
+            new_whole[f] = best + voiced[row] * bad[f] + unlike[f]
             new_half[f] = np.inf
             if joined[f]:
-                new_half[f] = (
-                    whole[f] + repeat[f] + 0.5 * weight * motion[f + 1] + voiced[row] * max(bad[f], bad[f + 1])
-                )
+                cost = whole[f] + repeat[f] + 0.5 * weight * motion[f + 1] + 0.5 * (unlike[f] + unlike[f + 1])
+                new_half[f] = cost + voiced[row] * max(bad[f], bad[f + 1])
         for f in range(n_frames):
             whole[f], half[f] = new_whole[f], new_half[f]

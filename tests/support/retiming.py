@@ -18,6 +18,9 @@ def cost_of_path(path, c):
     if h:
         return np.inf
     total += c.start[f] + c.voiced[0] * c.bad[f]
+    for row, (g, gh) in enumerate(path):
+        shown = [g, min(g + 1, len(c.bad) - 1)] if gh else [g]
+        total += float(np.mean([np.abs(c.wanted[row] - c.filmed[k]).sum() for k in shown]))
     for row in range(1, len(path)):
         g, gh = path[row]
         total += c.voiced[row] * (max(c.bad[g], c.bad[min(g + 1, len(c.bad) - 1)]) if gh else c.bad[g])

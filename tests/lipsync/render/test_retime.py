@@ -33,8 +33,10 @@ def test_equals_brute_force(n, t, seeds):
     paths = all_paths(n, t)
     for seed in range(seeds):
         voiced, motion, valid, shot, pose, origin = a_case(seed, n, t)
-        timing = retime(voiced, motion, valid, shot, 25, SMALL, pose, origin)
-        costs = costs_of(voiced, motion, valid, shot, 25, SMALL, pose, origin)
+        rng = np.random.default_rng(seed + 99)
+        mouths = rng.random((n, 2)) * 2, rng.random((t, 2)) * 2
+        timing = retime(voiced, motion, valid, shot, 25, SMALL, pose, origin, mouths)
+        costs = costs_of(voiced, motion, valid, shot, 25, SMALL, pose, origin, mouths)
         mine = cost_of_path(list(zip(timing.source, timing.half, strict=False)), costs)
         best = min(cost_of_path(p, costs) for p in paths)
         assert mine == pytest.approx(best, abs=1e-9), f"seed {seed}"
@@ -196,3 +198,16 @@ def test_pause_motion_is_the_motion_shown():
     assert pause_motion(timing, np.array([1, 0, 1, 1, 1], bool), motion) == pytest.approx(2)
     known = np.array([1, 1, 1, 0, 1], bool)
     assert pause_motion(timing, np.zeros(5, bool), motion, known) == pytest.approx((2 + 0 + 1) / 3)
+
+
+def test_of_frames_that_are_alike_those_whose_mouth_is_near_are_shown():
+    """A still head whose mouth opens once in 40 frames, and a speech that does so: they are laid upon each other."""
+    t, n = 400, 160
+    motion, filmed, wanted = np.full(t, 0.001, np.float32), np.zeros((t, 2)), np.zeros((n, 2))
+    filmed[:, 0] = 0.3 * (np.arange(t) % 40 < 12)
+    wanted[:, 0] = 0.3 * ((np.arange(n) + 25) % 40 < 12)
+    given = np.ones(n, bool), motion, np.ones(t, bool), np.zeros(t, int), 25
+    timing = retime(*given, mouths=(wanted, filmed))
+    check_promises(timing, np.zeros(t, int), n)
+    assert np.abs(filmed[timing.source] - wanted).sum() < 1 < np.abs(filmed[retime(*given).source] - wanted).sum()
+    assert (np.diff(timing.source) == 1).all(), "that costs nothing: another start is enough"
