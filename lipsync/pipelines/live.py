@@ -72,7 +72,7 @@ class LiveReport:
         )
         gap = f"No sound came for {self.silence_s:.1f} s, in which the mouth rested"
         late_sound = f"; {self.skipped_s:.1f} s came too late and were left out" if self.skipped_s else ""
-        gaps = [f"{gap}{late_sound}."] if self.silence_s else []
+        gaps = [f"{gap}{late_sound}."] if self.silence_s >= 0.05 else []
         return [said, *gaps]
 
 
