@@ -22,6 +22,14 @@ from video.colour import ColourTags, Converter
 FORMATS = {".nut": ("nut", "rawvideo"), ".mkv": ("matroska", "libx264")}
 
 
+def check_ending(out: Path) -> str:
+    """The ending of a file for live pictures. MediaError: not one of FORMATS."""
+    ending = out.suffix.lower()
+    if ending not in FORMATS:
+        raise MediaError(f"{out}: live pictures go to {', '.join(FORMATS)}, a pipe (-), a window or a camera.")
+    return ending
+
+
 class Gone(Exception):
     """Whoever watched has gone: the pipe is broken, the window was closed."""
 
@@ -52,9 +60,7 @@ class StreamScreen:
         self, out: BinaryIO | Path, width: int, height: int, rate: Fraction, colour: ColourTags, sound_rate: int
     ) -> None:
         """out: a path ends in one of FORMATS; anything else is NUT. MediaError: another ending."""
-        ending = out.suffix.lower() if isinstance(out, Path) else ".nut"
-        if ending not in FORMATS:
-            raise MediaError(f"{out}: live pictures go to {', '.join(FORMATS)}, a pipe (-), a window or a camera.")
+        ending = check_ending(out) if isinstance(out, Path) else ".nut"
         self._out, self._size, self._rate, self._sound_rate = out, (width, height), rate, sound_rate
         self._form, self._codec = FORMATS[ending]
         self._colour = colour.resolved(width, height)

@@ -15,6 +15,7 @@ from lipsync.cli.common import (
     Device,
     Face,
     FaceAt,
+    Force,
     Json,
     Lips,
     Quiet,
@@ -77,13 +78,14 @@ def live(
     device: Device = None,
     config: ConfigFile = None,
     set_: Set = None,
+    force: Force = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """TARGET says what comes from a pipe or a microphone, as it comes."""
     from lipsync.config.load import load
-    from lipsync.store.preflight import check_readable
+    from lipsync.store.preflight import check_files, check_readable
 
     named = {"device": device, "face.index": face, "lips.model": text_of(model)}
     options = load(config, settings(set_, face_at), named)
@@ -91,6 +93,11 @@ def live(
     check_readable(target, "target video")
     if speech not in (None, "-"):
         check_readable(speech, "speech file")
+    if to not in ("-", "window", "camera"):
+        from video.live import check_ending
+
+        check_files([(target, "target video")], [Path(to)], force)
+        check_ending(Path(to))
     with progress(quiet, as_json) as hook:
         from lipsync.pipelines.live import live as live_of
         from lipsync.pipelines.live import prepare_live

@@ -386,3 +386,21 @@ def test_each_length_has_its_line_in_the_help(run):
     lines = [line.strip() for line in run("dub", "--help").stdout.splitlines()]
     for name in ("target", "speech", "cut", "loop", "bounce", "hold", "auto"):
         assert any(line.startswith(f"{name}  ") and len(line) <= 50 for line in lines), name
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "sentence"),
+    [
+        ([], 2, "Say where the sound comes from"),
+        (["--microphone", "--speech", "-"], 2, "Say where the sound comes from"),
+        (["--speech", "-", "--rate", 100], 2, "--rate 100"),
+        (["--speech", "nowhere.wav", "--to", "a.mkv"], 3, "nowhere.wav does not exist"),
+        (["--speech", "speech.wav", "--to", "more 1.mp4"], 3, "exists"),
+        (["--speech", "speech.wav", "--to", "more 1.mp4", "--force"], 3, "live pictures go to"),
+        (["--speech", "speech.wav", "--to", "target.mp4", "--force"], 3, "target.mp4"),
+    ],
+)
+def test_live_says_what_is_wrong_before_any_work(run, options, status, sentence, tmp_path):
+    result = run("live", "target.mp4", *options)
+    assert (result.exit_code, sentence in result.output) == (status, True), result.output
+    assert (tmp_path / "target.mp4").read_bytes() == b"x"
