@@ -36,7 +36,7 @@ class MedianConfig:
         "which flickers more",
     )
     resharpen: float = Field(
-        default=0.3,
+        default=1.0,
         description="at most this much fine detail is given back for what fusing costs; 0 = none. Compositing makes "
         "the mouth as sharp as the frame",
     )
