@@ -64,12 +64,14 @@ class FrameClock:
 
 @dataclass(frozen=True, slots=True)
 class FrameBatch:
-    """Decoded frames. rgb: (B,3,H,W) uint8 torch tensor; index: (B,) int64 numpy, frame numbers in the video; pictures:
-    the same B frames as the decoder gave them, where they were asked for; not to be changed."""
+    """Decoded frames. rgb: (B,3,H,W) uint8 torch tensor, of all of them or of one box that begins at pixel `at` (x, y);
+    index: (B,) int64 numpy, frame numbers in the video; pictures: the same B frames, whole, as the decoder gave them,
+    where they were asked for; not to be changed."""
 
     rgb: Tensor
     index: NDArray[np.int64]
     pictures: tuple[av.VideoFrame, ...] = ()
+    at: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         if self.rgb.ndim != 4 or self.rgb.shape[1] != 3 or len(self.index) != len(self.rgb):
@@ -79,4 +81,4 @@ class FrameBatch:
 
     def part(self, rows: slice) -> FrameBatch:
         """Some of them."""
-        return FrameBatch(self.rgb[rows], self.index[rows], self.pictures[rows])
+        return FrameBatch(self.rgb[rows], self.index[rows], self.pictures[rows], self.at)

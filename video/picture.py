@@ -100,6 +100,10 @@ class FramePicture:
         self.width, self.height = cutter.width, cutter.height
 
     def part(self, box: Rect) -> np.ndarray:
+        return self._cutter.upright(self._planes(box))
+
+    def _planes(self, box: Rect) -> list[np.ndarray]:
+        """Red, green and blue of a box, as stored."""
         (x0, y0, x1, y1), (width, height) = self._cutter.stored(box), self._cutter.stored_size
         outer = (
             max(0, x0 - _MARGIN) // _GRID * _GRID,
@@ -109,7 +113,12 @@ class FramePicture:
         )
         planes = self._cutter.planes(self._frame, outer, outer[2] - outer[0], outer[3] - outer[1], SCALING)
         inner = np.s_[y0 - outer[1] : y1 - outer[1], x0 - outer[0] : x1 - outer[0]]
-        return self._cutter.upright([plane[inner] for plane in planes])
+        return [plane[inner] for plane in planes]
+
+    def copy(self, box: Rect, out: np.ndarray) -> None:
+        """Fills out, (3,h,w) uint8, with the RGB of a box."""
+        for plane, target in zip(self._planes(box), out, strict=True):
+            target[:] = self._cutter.turn(plane)
 
     def shrunk(self, box: Rect, width: int, height: int) -> np.ndarray:
         size = (height, width) if self._cutter.turned else (width, height)
@@ -150,9 +159,12 @@ class Cutter:
         """(h,w,3) of stored red, green and blue."""
         import cv2
 
-        rgb = cv2.merge(planes)
-        rgb = rgb.transpose(1, 0, 2) if self.turned else rgb
-        return np.ascontiguousarray(rgb[:: -1 if self._flip_y else 1, :: -1 if self._flip_x else 1])
+        return np.ascontiguousarray(self.turn(cv2.merge(planes)))
+
+    def turn(self, stored: np.ndarray) -> np.ndarray:
+        """A view of a stored plane or picture, upright."""
+        stored = stored.swapaxes(0, 1) if self.turned else stored
+        return stored[:: -1 if self._flip_y else 1, :: -1 if self._flip_x else 1]
 
     def planes(self, frame: av.VideoFrame, box: Rect, width: int, height: int, scaling: int) -> list[np.ndarray]:
         """Red, green and blue of a box of the stored picture, (height,width) uint8 each."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import av
@@ -22,9 +22,12 @@ from media import MediaError
 from video.clock import FrameBatch
 from video.colour import Converter
 from video.flow import half_step
+from video.picture import Cutter, FramePicture, Rect
 from video.prefetch import ahead
 from video.probe import VideoStream, decode, open_video, picture_track
 
+#: The box of the picture that is wanted of rows begin..end-1.
+Window = Callable[[slice], Rect]
 _HELD_AT_END = 5  # frames that may be missing at the very end before it is an error
 _PAST = 16  # at most: decoded frames kept, so that a small step back is not a new start at the keyframe
 _BATCH = 17_000_000  # pixels: larger batches are smaller than asked for, two frames at 3840x2160
@@ -48,14 +51,16 @@ def read_rows(
     batch: int = 8,
     half: np.ndarray | None = None,
     pictures: bool = False,
+    window: Window | None = None,
 ) -> Iterator[tuple[slice, FrameBatch, torch.Tensor]]:
     """Frames in a planned order: (rows, frames with index == source[rows], what the rows show).
 
     source: (N,) int64 frame numbers, any order; cheap where they stay, step or skip a little. batch: of large frames
     there are fewer. Rows show (B,3,H,W) uint8: their frame, or where `half`, (N,) bool, is set the picture half way to
     the next one (to itself at the end), drawn by optical flow; the same tensor as the frames' where no row of the batch
-    is such. pictures: the batches hold the decoded frames, too. All this is
-    done ahead in a thread with a short queue; closing the iterator ends the thread. Raises MediaError."""
+    is such. pictures: the batches hold the decoded frames, too; window: only this box of them becomes RGB, but where
+    rows of a batch show pictures half way. All this is done ahead in a thread with a short queue; closing the iterator
+    ends the thread. Raises MediaError."""
     source = np.asarray(source, np.int64)
     wanted = np.zeros(len(source), bool) if half is None else np.asarray(half, bool)
     if len(source) and not (source.min() >= 0 and source.max() < len(stream)):
@@ -64,7 +69,7 @@ def read_rows(
         raise ValueError(f"read_rows: batch {batch}, source {source.shape}, half {wanted.shape}")
     batch = int(np.clip(_BATCH // (stream.width * stream.height), 1, batch))
     depth = 1 if batch * stream.width * stream.height > _MUCH else 2
-    yield from ahead(_batches(stream, source, batch, wanted, pictures), depth)
+    yield from ahead(_batches(stream, source, batch, wanted, pictures, window), depth)
 
 
 def pictures_of(stream: VideoStream, source: np.ndarray | None = None) -> Generator[av.VideoFrame]:
@@ -86,11 +91,17 @@ def decoded_pictures(stream: VideoStream) -> Iterator[av.VideoFrame]:
         yield from decode(container, picture_track(container, stream.path, stream.limits))
 
 
-def _batches(stream: VideoStream, source: np.ndarray, batch: int, half: np.ndarray, pictures: bool) -> Generator[Any]:
-    last = len(stream) - 1
+def _batches(
+    stream: VideoStream, source: np.ndarray, batch: int, half: np.ndarray, pictures: bool, window: Window | None
+) -> Generator[Any]:
+    last, cutter = len(stream) - 1, Cutter(stream)
     with _Reel(stream) as reel:
         for begin in range(0, len(source), batch):
             rows = slice(begin, min(begin + batch, len(source)))
+            if window is not None and not half[rows].any():
+                frames = _parts(reel, source[rows], window(rows), cutter, pictures)
+                yield rows, frames, frames.rgb
+                continue
             shape = (rows.stop - begin, 3, stream.height, stream.width)
             rgb = torch.empty(shape, dtype=torch.uint8)
             decoded, between = [], {}
@@ -104,6 +115,15 @@ def _batches(stream: VideoStream, source: np.ndarray, batch: int, half: np.ndarr
                     between[k] = torch.from_numpy(half_step(rgb[k].numpy(), following.numpy()))
             shown = torch.stack([between.get(k, frame) for k, frame in enumerate(rgb)]) if between else rgb
             yield rows, FrameBatch(rgb, source[rows].copy(), tuple(decoded)), shown
+
+
+def _parts(reel: _Reel, source: np.ndarray, box: Rect, cutter: Cutter, pictures: bool) -> FrameBatch:
+    """A box of the frames `source`."""
+    rgb = torch.empty((len(source), 3, box[3] - box[1], box[2] - box[0]), dtype=torch.uint8)
+    decoded = [reel.frame(i) for i in source.tolist()]
+    for frame, out in zip(decoded, rgb.numpy(), strict=True):
+        FramePicture(frame, cutter).copy(box, out)
+    return FrameBatch(rgb, source.copy(), tuple(decoded) if pictures else (), box[:2])
 
 
 class _Reel:

@@ -33,16 +33,17 @@ class Drawn:
     after: np.ndarray | None = None
 
 
-def drawn_over(frame: av.VideoFrame, before: np.ndarray, after: np.ndarray) -> Drawn:
-    """The box of (3,H,W) uint8 in which `after` differs from `before`, the RGB of `frame`, copied."""
+def drawn_over(frame: av.VideoFrame, before: np.ndarray, after: np.ndarray, at: tuple[int, int] = (0, 0)) -> Drawn:
+    """The box of (3,H,W) uint8 in which `after` differs from `before`, the RGB of `frame` from pixel `at` (x, y) on,
+    copied."""
     changed = np.zeros(before.shape[1:], np.uint8)
     for a, b in zip(before, after, strict=True):
         cv2.bitwise_or(changed, cv2.compare(a, b, cv2.CMP_NE), changed)
     x, y, width, height = cv2.boundingRect(changed)
     if not width:
         return Drawn(frame)
-    x0, y0 = max(0, x - _MARGIN) // 4 * 4, max(0, y - _MARGIN) // 4 * 4
-    box = (slice(None), slice(y0, y + height + _MARGIN), slice(x0, x + width + _MARGIN))
+    x0, y0 = (max(-(-edge // 4), (edge + k - _MARGIN) // 4) * 4 for edge, k in zip(at, (x, y), strict=True))
+    box = np.s_[:, y0 - at[1] : y + height + _MARGIN, x0 - at[0] : x + width + _MARGIN]
     return Drawn(frame, x0, y0, before[box].copy(), after[box].copy())
 
 

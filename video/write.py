@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from video.colour import FULL, LIMITED, RGB, ColourTags, Converter
 from video.extras import own_tags
 from video.formats import best_format, format_notes, keeps_turned, picture_options, writable_formats
 from video.mux import SpeechTrack
+from video.picture import Cutter, FramePicture
 from video.probe import VideoStream
 from video.samples import Drawn, Painter, drawn_over
 
@@ -178,10 +180,13 @@ class VideoWriter:
 
     def write(self, rgb: torch.Tensor, beneath: FrameBatch | None = None) -> None:
         """Appends (B,3,H,W) uint8 frames. The tensor must not be changed afterwards. beneath: the frames of `like` that
-        they were drawn over, with their pictures: where they are the same, the decoded samples are written."""
-        if rgb.dtype != torch.uint8 or rgb.ndim != 4 or tuple(rgb.shape[1:]) != (3, self.height, self.width):
+        they were drawn over, with their pictures: where they are the same, the decoded samples are written. Frames of
+        which that holds a box only are given as this box."""
+        is_part = beneath is not None and bool(beneath.pictures) and self._like is not None
+        size = beneath.rgb.shape[2:] if beneath is not None and is_part else (self.height, self.width)
+        if rgb.dtype != torch.uint8 or rgb.ndim != 4 or tuple(rgb.shape[1:]) != (3, *size):
             raise ValueError(
-                f"VideoWriter.write wants (B,3,{self.height},{self.width}) uint8, got {tuple(rgb.shape)} {rgb.dtype}"
+                f"VideoWriter.write wants (B,3,{size[0]},{size[1]}) uint8, got {tuple(rgb.shape)} {rgb.dtype}"
             )
         self._written += len(rgb)
         if self._written > self._wanted:
@@ -197,9 +202,28 @@ class VideoWriter:
         from_rgb, to_rgb = frame.format.is_rgb, av.VideoFormat(self._pix_fmt).is_rgb
         turned = any(self._like.orientation) and not self._turned
         if (frame.width, frame.height) != self._size or (to_rgb and not from_rgb) or turned:
-            return self._as_stored(rgb)
-        same = rgb.__array_interface__["data"] == under.__array_interface__["data"]
-        return Drawn(frame) if same else drawn_over(frame, self._as_stored(under), self._as_stored(rgb))
+            return self._as_stored(self._whole(rgb, frame, beneath.at))
+        if rgb.__array_interface__["data"] == under.__array_interface__["data"]:
+            return Drawn(frame)
+        (x, y), (height, width) = beneath.at, rgb.shape[1:]
+        at = self._cutter.stored((x, y, x + width, y + height))[:2] if self._turned else beneath.at
+        return drawn_over(frame, self._as_stored(under), self._as_stored(rgb), at)
+
+    def _whole(self, part: np.ndarray, frame: av.VideoFrame, at: tuple[int, int]) -> np.ndarray:
+        """(3,H,W) the RGB of a frame with a part, (3,h,w) from pixel `at` on, in its place."""
+        if part.shape[1:] == (self.height, self.width):
+            return part
+        rgb = np.empty((3, self.height, self.width), np.uint8)
+        FramePicture(frame, self._cutter).copy((0, 0, self.width, self.height), rgb)
+        rgb[:, at[1] : at[1] + part.shape[1], at[0] : at[0] + part.shape[2]] = part
+        return rgb
+
+    @cached_property
+    def _cutter(self) -> Cutter:
+        """Of `like`."""
+        if self._like is None:
+            raise RuntimeError("VideoWriter: no target")
+        return Cutter(self._like)
 
     def _as_stored(self, upright: np.ndarray) -> np.ndarray:
         """(3,H,W) as the output stores it."""

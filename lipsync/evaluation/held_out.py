@@ -163,7 +163,7 @@ def _write_swapped(
     scene = Scene.of(footage.stream, faces, learning)
     pasted_jaw = bank.jaw[pasted].astype(np.float32)
 
-    def paste(rows: slice, frames: torch.Tensor) -> tuple[MouthTexture, np.ndarray]:
+    def paste(rows: slice, frames: torch.Tensor, faces: PlannedFaces) -> tuple[MouthTexture, np.ndarray]:
         rgb = torch.from_numpy(bank.take(pasted[rows])).to(device).float() / 255
         jaw = torch.from_numpy(pasted_jaw[rows]).to(device)
         return MouthTexture(rgb, torch.ones_like(rgb[:, :1]), jaw), bank.lips[pasted[rows]]

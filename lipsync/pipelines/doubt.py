@@ -64,14 +64,13 @@ class DubDoubt:
         finder = FlawFinder(look_of(subject, cache), rate)
         return cls(plan, faces, lower, finder, values, config.doubt)
 
-    def watch(self, rows: slice, under: torch.Tensor, drawn: torch.Tensor) -> None:
-        """Looks at (B,3,H,W) uint8 frames beneath and finished; see `lipsync.render.loop.Watch`."""
-        faces = self.faces
+    def watch(self, rows: slice, under: torch.Tensor, drawn: torch.Tensor, faces: PlannedFaces) -> None:
+        """Looks at (B,3,H,W) uint8 pictures beneath and finished; see `lipsync.render.loop.Watch`."""
+        places = faces.pixels_of(rows)
         for b, row in enumerate(range(rows.start, rows.stop)):
             if faces.strength[row] == 0:
                 continue
-            place = faces.pixel_from_face[row]
-            above, below = (thumbnail(f[b].permute(1, 2, 0).cpu().numpy(), place) for f in (drawn, under))
+            above, below = (thumbnail(f[b].permute(1, 2, 0).cpu().numpy(), places[b]) for f in (drawn, under))
             flaws = self.finder(row, above, below, self.plan.lips.points[row], faces.lips[row], self.lower_jaw[row])
             self.values[row, N_FORESEEN + 1 :] = flaws
 

@@ -98,7 +98,8 @@ def dub(
     with open_writer(made, cache, seal) as writer:
         roles = [*(_role(one, config) for one in speakers), *resting.values()]
         device = speakers[0].ready.device
-        for rows, frames, beneath in render(roles, config, device, writer.todo, threads=drawing_threads(device)):
+        drawn = render(roles, config, device, writer.todo, threads=drawing_threads(device), parts=badge is None)
+        for rows, frames, beneath in drawn:
             writer.write(frames if badge is None else badge.on(rows, frames), beneath)
             watch("dub", rows.stop, len(made.plan))
         made.receipt_path.unlink(missing_ok=True)  # a receipt must never stand beside another video

@@ -17,8 +17,10 @@ from lipsync.core.types import MouthBank
 from lipsync.render.doubt import APART_S
 
 #: Thumbnail of the mouth: rows, columns, pixels per eye distance; x from -0.62 to 0.62, y from -0.34 to 0.72.
-ROWS, COLUMNS, _SCALE, _LEFT, _TOP = 68, 79, 64.0, -0.62, -0.34
-_THUMB_FROM_FACE = np.array([[_SCALE, 0, -_SCALE * _LEFT], [0, _SCALE, -_SCALE * _TOP], [0, 0, 1.0]])
+ROWS, COLUMNS, THUMB_SCALE, _LEFT, _TOP = 68, 79, 64.0, -0.62, -0.34
+#: Its corners, face frame.
+THUMB_BOX = np.array([[_LEFT, _TOP], [_LEFT + COLUMNS / THUMB_SCALE, _TOP + ROWS / THUMB_SCALE]])
+_THUMB_FROM_FACE = np.diag([THUMB_SCALE, THUMB_SCALE, 1]) @ np.array([[1, 0, -_LEFT], [0, 1, -_TOP], [0, 0, 1]])
 #: Mouths that are learnt from at most, in runs of this many; components; parts left out in turn.
 LEARN_FROM, RUN, RANK, FOLDS = 400, 20, 12, 8
 #: How far around lip points a warp reaches, and how stiff it is.
@@ -129,7 +131,7 @@ class Straightened:
         import cv2
 
         x, y = np.meshgrid(np.arange(COLUMNS) + 0.5, np.arange(ROWS) + 0.5)
-        grid = np.stack([x.ravel() / _SCALE + _LEFT, y.ravel() / _SCALE + _TOP], 1)
+        grid = np.stack([x.ravel() / THUMB_SCALE + _LEFT, y.ravel() / THUMB_SCALE + _TOP], 1)
         self._shape = shape.astype(np.float64)
 
         def kernel(a: np.ndarray) -> np.ndarray:
@@ -250,7 +252,7 @@ def _skin_levels(differs: np.ndarray, lips: np.ndarray, own: np.ndarray) -> np.n
 
 
 def _patches() -> list[np.ndarray]:
-    x, y = np.meshgrid((np.arange(COLUMNS) + 0.5) / _SCALE + _LEFT, (np.arange(ROWS) + 0.5) / _SCALE + _TOP)
+    x, y = np.meshgrid((np.arange(COLUMNS) + 0.5) / THUMB_SCALE + _LEFT, (np.arange(ROWS) + 0.5) / THUMB_SCALE + _TOP)
     beside, middle = (np.abs(y - 0.05) < 0.15) & (np.abs(x) < 0.42), np.abs(x) < 0.2
     return [beside & (x < -0.22), beside & (x > 0.22), middle & (y > 0.12) & (y < 0.36)]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,18 +17,21 @@ from lipsync.core.texture import MouthTexture, TextureMethod, TextureQuery
 from lipsync.core.types import DubPlan, MouthSpace, TargetAnalysis, TeethReference
 from lipsync.render.blends.base import Join
 from lipsync.render.composite import composite
+from lipsync.render.extent import drawn_within
 from lipsync.render.plan import PlannedFaces, build_query, frames_along
 from lipsync.render.teeth import sharpen_teeth
 from video.clock import FrameBatch
+from video.picture import Rect
 from video.prefetch import side_by_side
 from video.probe import VideoStream
 
+_SMALLEST, _GRID = 16, 32  # pixels: windows of frames
 _MOST_PIXELS = 4_000_000  # of a batch: four frames of 1280x720
-#: (rows, (B,3,H,W) uint8 frames) -> their mouths and the (B,18,2) lips these show.
-Draw = Callable[[slice, torch.Tensor], tuple[MouthTexture, np.ndarray]]
+#: (rows, (B,3,H,W) uint8 pictures, the faces in them) -> their mouths and the (B,18,2) lips these show.
+Draw = Callable[[slice, torch.Tensor, PlannedFaces], tuple[MouthTexture, np.ndarray]]
 Render = Callable[[TextureQuery], MouthTexture]
-#: Shown (rows, the frames beneath, the finished frames), as they come.
-Watch = Callable[[slice, torch.Tensor, torch.Tensor], None]
+#: Shown (rows, the pictures beneath, the finished ones, the faces in them), as they come.
+Watch = Callable[[slice, torch.Tensor, torch.Tensor, PlannedFaces], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +75,9 @@ class Role:
         instead of `method.render`, to measure it."""
         answer = answer or method.render
 
-        def draw(rows: slice, frames: torch.Tensor) -> tuple[MouthTexture, np.ndarray]:
+        def draw(rows: slice, frames: torch.Tensor, faces: PlannedFaces) -> tuple[MouthTexture, np.ndarray]:
             lips = plan.lips.points[rows]
-            mouth = answer(build_query(plan, scene.faces, scene.space, rows, frames, method, speech))
+            mouth = answer(build_query(plan, faces, scene.space, rows, frames, method, speech))
             return sharpen_teeth(mouth, scene.teeth, lips, scene.space, config.teeth), lips
 
         return cls(plan, scene, draw, watch)
@@ -81,7 +85,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """A batch of rows. stages: (B,3,H,W) uint8 frames before anybody's mouth, and after each role's."""
+    """A batch of rows. stages: (B,3,H,W) uint8 pictures before anybody's mouth, and after each role's."""
 
     rows: slice
     stages: list[torch.Tensor]
@@ -95,10 +99,12 @@ def render(
     todo: Sequence[slice] | None = None,
     blend: Join | None = None,
     threads: int = 1,
+    parts: bool = False,
 ) -> Iterator[tuple[slice, torch.Tensor, FrameBatch]]:
     """(rows, (B,3,H,W) uint8 frames with everybody's mouth in place, the target's frames beneath) of the rows `todo`
     (None = all), in order; frames are handed out on the CPU, drawn on `device`. Any range of rows is the same drawn
-    alone. blend: asked instead of the config's, to measure it; threads: so many batches are drawn side by side."""
+    alone. blend: asked instead of the config's, to measure it; threads: so many batches are drawn side by side; parts:
+    of frames only a box around the faces, where that is all that changes; it begins at `FrameBatch.at`."""
     plan, stream = roles[0].plan, roles[0].scene.stream
     fitting = FittingRows(config.batch)
 
@@ -108,21 +114,41 @@ def render(
         for one in roles:
             seen = one.scene.faces.strength[rows].any()
             under = stages[-1]
-            stages.append(with_mouth(one, rows, under, config, device, fitting, blend) if seen else under)
+            stages.append(with_mouth(one, rows, under, config, device, fitting, blend, beneath.at) if seen else under)
         return _Drawn(rows, stages, beneath)
 
+    at_once, window = _rows_at_once(config, stream), partial(_window, roles, config) if parts else None
     for part in [slice(0, len(plan))] if todo is None else todo:
-        with closing(frames_along(stream, plan, _rows_at_once(config, stream), part.start, part.stop)) as batches:
+        with closing(frames_along(stream, plan, at_once, part.start, part.stop, window)) as batches:
             for made in side_by_side(draw, batches, threads, alone):
                 for one, under, over in zip(roles, made.stages, made.stages[1:], strict=False):
                     if one.watch is not None and over is not under:
-                        one.watch(made.rows, under, over)
+                        one.watch(made.rows, under, over, one.scene.faces.within(made.beneath.at))
                 yield made.rows, made.stages[-1], made.beneath
 
 
 def _rows_at_once(config: DubConfig, stream: VideoStream) -> int:
     """Of large pictures fewer than the config says: several batches are in memory at a time."""
     return max(1, min(config.batch, _MOST_PIXELS // (stream.width * stream.height)))
+
+
+def _window(roles: Sequence[Role], config: DubConfig, rows: slice) -> Rect:
+    """The box of the frames that holds all that is drawn and looked at in these rows; its first pixels where nobody is
+    drawn."""
+    low, high = [], []
+    for one in roles:
+        seen = np.flatnonzero(one.scene.faces.strength[rows] > 0) + rows.start
+        if len(seen):
+            first, last = drawn_within(one.scene.faces, one.scene.space, seen, config.composite)
+            low.append(first)
+            high.append(last)
+    stream = roles[0].scene.stream
+    size = np.array([stream.width, stream.height])
+    if not low:
+        return 0, 0, *np.minimum(_SMALLEST, size).tolist()
+    first = np.clip(np.min(low, 0) // _GRID * _GRID, 0, size - 1)
+    last = np.clip(-(-np.max(high, 0) // _GRID) * _GRID, first + 1, size)
+    return int(first[0]), int(first[1]), int(last[0]), int(last[1])
 
 
 def with_mouth(
@@ -133,14 +159,16 @@ def with_mouth(
     device: torch.device,
     fitting: FittingRows,
     blend: Join | None = None,
+    at: tuple[int, int] = (0, 0),
 ) -> torch.Tensor:
-    """(B,3,H,W) uint8 frames, on the CPU as the given ones, with one person's mouth in place. To the device and back
-    goes each frame once, in as large parts as fit it."""
+    """(B,3,H,W) uint8 pictures, on the CPU as the given ones, with one person's mouth in place. To the device and back
+    goes each once, in as large parts as fit it. at: the pixel of the frames at which they begin."""
+    faces = one.scene.faces.within(at)
 
     def draw(part: slice) -> torch.Tensor:
         there, own = frames[part].to(device), slice(rows.start + part.start, rows.start + part.stop)
-        mouth, lips = one.draw(own, there)
-        return composite(there, mouth, lips, one.scene.faces, own, one.scene.space, config.composite, blend).cpu()
+        mouth, lips = one.draw(own, there, faces)
+        return composite(there, mouth, lips, faces, own, one.scene.space, config.composite, blend).cpu()
 
     drawn = fitting.each(len(frames), draw)
     return drawn[0] if len(drawn) == 1 else torch.cat(drawn)

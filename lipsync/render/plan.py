@@ -4,7 +4,7 @@ method is asked."""
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from lipsync.render.jaw import chin_per_opening
 from lipsync.render.retime import Timing, mouth_shape, played, retime
 from video.clock import FrameBatch, FrameClock
 from video.probe import VideoStream
-from video.read import read_rows
+from video.read import Window, read_rows
 
 
 def make_plan(
@@ -63,7 +63,8 @@ class PlannedFaces:
     pixel_from_face: (N,3,3); lips: (N,18,2) and jaw: (N,17,2) face frame, as filmed; pose: (N,3) degrees;
     strength: (N,) in [0,1], how much of the drawn mouth is seen: 0 where the frame passes through, rising over
     `fade_rows` beside it; chin: how far down the chin goes for each unit that the lips open; graphics: over the
-    target's frames, of which each row shows the two `shown` (N,2)."""
+    target's frames, of which each row shows the two `shown` (N,2); at: the pixel (x, y) of the frame at which the
+    pictures begin that are drawn on."""
 
     pixel_from_face: np.ndarray
     lips: np.ndarray
@@ -73,6 +74,15 @@ class PlannedFaces:
     chin: float = 0.3
     graphics: Graphics | None = None
     shown: np.ndarray | None = None
+    at: tuple[int, int] = (0, 0)
+
+    def pixels_of(self, rows: slice) -> np.ndarray:
+        """(B,3,3) where the faces are in pictures that begin `at` that pixel."""
+        return np.array([[1.0, 0, -self.at[0]], [0, 1, -self.at[1]], [0, 0, 1]]) @ self.pixel_from_face[rows]
+
+    def within(self, at: tuple[int, int]) -> PlannedFaces:
+        """The same faces in pictures that begin at this pixel of the frames."""
+        return replace(self, at=at)
 
 
 def faces_along(track: FaceTrack, plan: DubPlan, fade_rows: int) -> PlannedFaces:
@@ -111,13 +121,23 @@ def fade(render: np.ndarray, seeks: np.ndarray, rows: int) -> np.ndarray:
 
 
 def frames_along(
-    stream: VideoStream, plan: DubPlan, batch: int, start: int = 0, stop: int | None = None
+    stream: VideoStream,
+    plan: DubPlan,
+    batch: int,
+    start: int = 0,
+    stop: int | None = None,
+    window: Window | None = None,
 ) -> Generator[tuple[slice, torch.Tensor, FrameBatch]]:
     """(rows, (B,3,H,W) uint8 frames and half-steps, the target's frames as decoded) along rows start..stop-1 of the
-    plan; decoded and drawn ahead in a thread."""
-    part_of_plan = slice(start, stop)
-    for part, frames, shown in read_rows(stream, plan.source[part_of_plan], batch, plan.half[part_of_plan], True):
-        yield slice(part.start + start, part.stop + start), shown, frames
+    plan; decoded and drawn ahead in a thread. window: of rows of the plan, as for `read_rows`."""
+    source, half = plan.source[start:stop], plan.half[start:stop]
+
+    def along(part: slice) -> slice:
+        return slice(part.start + start, part.stop + start)
+
+    part_window = None if window is None else lambda part: window(along(part))
+    for part, frames, shown in read_rows(stream, source, batch, half, True, part_window):
+        yield along(part), shown, frames
 
 
 def build_query(
@@ -139,7 +159,7 @@ def build_query(
     return TextureQuery(
         lips=torch.from_numpy(plan.lips.points[around]).to(device),
         pose=torch.from_numpy(faces.pose[around]).to(device),
-        crop=_mouth_crops(faces.pixel_from_face[rows], space, frames) if "crop" in method.needs else None,
+        crop=_mouth_crops(faces.pixels_of(rows), space, frames) if "crop" in method.needs else None,
         speech=None if speech is None or "speech" not in method.needs else torch.from_numpy(speech[around]).to(device),
     )
 

@@ -17,7 +17,8 @@ from lipsync.render.region import CHIN, region_polygon
 @dataclass(frozen=True, slots=True)
 class Shapes:
     """Of B rows, face frame. lips, own_lips: (B,18,2) drawn and filmed; own_jaw: (B,17,2) filmed; moved: (B,17,2) by
-    how much it is moved; region: (B,16,2) edge of what is replaced; strength: (B,); pixel_from_face: (B,3,3)."""
+    how much it is moved; region: (B,16,2) edge of what is replaced; strength: (B,); pixel_from_face: (B,3,3), of the
+    pictures that are drawn on."""
 
     lips: torch.Tensor
     own_lips: torch.Tensor
@@ -34,7 +35,7 @@ class Shapes:
         """lips: (B,18,2) drawn over these rows of the plan."""
         wanted, own, jaw, strength, place = (
             torch.from_numpy(a).to(device).float()
-            for a in (lips, faces.lips[rows], faces.jaw[rows], faces.strength[rows], faces.pixel_from_face[rows])
+            for a in (lips, faces.lips[rows], faces.jaw[rows], faces.strength[rows], faces.pixels_of(rows))
         )
         moved = jaw_move(wanted, own, faces.chin, config)
         region = region_polygon(jaw + moved, torch.stack([wanted, own], 1))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.video_clips import read, write_clip
-from video.picture import Cutter, FramePicture, Picture, RgbPicture, inside, whole
+from video.picture import Cutter, FramePicture, RgbPicture, inside, whole
 from video.probe import VideoStream, probe
 from video.read import pictures_of
 from video.thumbs import Thumb, change
@@ -28,7 +28,7 @@ FORMATS = [
 ]
 
 
-def _both(path: Path, i: int = 1) -> tuple[Picture, np.ndarray, VideoStream]:
+def _both(path: Path, i: int = 1) -> tuple[FramePicture, np.ndarray, VideoStream]:
     """Frame i to be cut, and its whole RGB."""
     stream = probe(path)
     (frame,) = pictures_of(stream, np.array([i]))
@@ -53,6 +53,9 @@ def test_parts_of_a_turned_film_are_upright(tmp_path, degrees):
     picture, rgb, stream = _both(write_clip(tmp_path / "r.mp4", 3, rotate=degrees))
     assert stream.rotation and (picture.height, picture.width) == rgb.shape[:2]
     assert np.array_equal(picture.part((7, 11, 50, 60)), rgb[11:60, 7:50])
+    out = np.empty((3, 49, 43), np.uint8)
+    picture.copy((7, 11, 50, 60), out)
+    assert np.array_equal(out.transpose(1, 2, 0), rgb[11:60, 7:50])
     small = picture.shrunk((8, 4, 56, 60), 12, 14)
     want = cv2.resize(rgb[4:60, 8:56], (12, 14), interpolation=cv2.INTER_AREA)
     assert np.abs(small.astype(int) - want).mean() < 1.5

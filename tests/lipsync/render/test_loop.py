@@ -12,6 +12,7 @@ from lipsync.core.runtime import FittingRows
 from lipsync.core.texture import MouthTexture
 from lipsync.core.types import DubPlan, LipTrack
 from lipsync.render import loop
+from lipsync.render.flaws import thumbnail
 from lipsync.render.plan import PlannedFaces
 from tests.support.drawn import drawn_subject
 from video.clock import FrameBatch, FrameClock
@@ -46,7 +47,7 @@ def film(monkeypatch):
     plan = DubPlan(np.arange(N), np.zeros(N, bool), lips, np.ones(N, bool), lips.frames, np.zeros(0, np.int64))
     frames = torch.arange(N, dtype=torch.uint8)[:, None, None, None].expand(N, 3, 240, 300) + 90
 
-    def along(stream, plan, batch, start, stop):
+    def along(stream, plan, batch, start, stop, window):
         for first in range(start, stop, batch):
             rows = slice(first, min(first + batch, stop))
             yield rows, frames[rows].clone(), FrameBatch(frames[rows], np.arange(N)[rows])
@@ -67,7 +68,7 @@ def test_where_memory_runs_out_rows_are_drawn_in_halves_and_stay_so(film):
     rich, poor = Greedy(100), Greedy(3)
     seen = []
     whole = drawn_by(rich, film)
-    assert torch.equal(drawn_by(poor, film, lambda rows, under, drawn: seen.append((rows, under, drawn))), whole)
+    assert torch.equal(drawn_by(poor, film, lambda rows, under, drawn, faces: seen.append((rows, under, drawn))), whole)
     assert rich.tried == [8, 3] and poor.tried == [8, 4, 2, 2, 2, 2, 2, 1]
     assert [rows for rows, _, _ in seen] == [slice(0, 8), slice(8, 11)], "each batch is watched once, whole"
     assert torch.equal(torch.cat([drawn for _, _, drawn in seen]), whole)
@@ -96,3 +97,46 @@ def test_frames_without_a_mouth_pass_through_untouched(film):
     scene.faces.strength[:] = 0
     method = Greedy(100)
     assert torch.equal(drawn_by(method, (plan, scene, frames)), frames) and method.tried == []
+
+
+def test_parts_of_frames_are_drawn_as_whole_ones(film, monkeypatch):
+    plan, scene, frames = film
+    noise = torch.randint(60, 200, (1, 3, 240, 300), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    frames = (frames // 4 + noise // 2).to(torch.uint8)
+    scene.faces.strength[3:6] = 0
+    seen = []
+
+    def along(stream, plan, batch, start, stop, window):
+        for first in range(start, stop, batch):
+            rows = slice(first, min(first + batch, stop))
+            x0, y0, x1, y1 = window(rows) if window else (0, 0, 300, 240)
+            part = frames[rows, :, y0:y1, x0:x1].contiguous()
+            yield rows, part, FrameBatch(part, np.arange(N)[rows], at=(x0, y0))
+
+    def drawn(parts):
+        made = frames.clone()
+        role = loop.Role.of(
+            plan, scene, Greedy(100), DubConfig(), watch=lambda rows, *pictures: seen.append((parts, rows, *pictures))
+        )
+        for rows, over, beneath in loop.render([role], DubConfig(batch=3), torch.device("cpu"), parts=parts):
+            x, y = beneath.at
+            made[rows, :, y : y + over.shape[2], x : x + over.shape[3]] = over
+        return made
+
+    monkeypatch.setattr(loop, "frames_along", along)
+    whole, parts = drawn(False), drawn(True)
+    assert (whole.int() - parts.int()).abs().max() <= 1 and not torch.equal(whole, frames)
+    assert (whole != parts).float().mean() < 1e-4
+    sizes = {tuple(under.shape[2:]) for is_part, _, under, _, _ in seen if is_part}
+    assert max(h * w for h, w in sizes) < 240 * 300 * 0.7, "the face takes up a part of the frame"
+    for (_, rows, under, over, faces), (_, _, part_under, part_over, part_faces) in zip(
+        seen[: len(seen) // 2], seen[len(seen) // 2 :], strict=True
+    ):
+        for b, place, part_place in zip(
+            range(len(under)), faces.pixels_of(rows), part_faces.pixels_of(rows), strict=True
+        ):
+            for picture, part in ((under, part_under), (over, part_over)):
+                thumbs = [
+                    thumbnail(p[b].permute(1, 2, 0).numpy(), at) for p, at in ((picture, place), (part, part_place))
+                ]
+                assert np.abs(np.subtract(*[t.astype(int) for t in thumbs])).max() <= 1

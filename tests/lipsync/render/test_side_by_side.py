@@ -13,7 +13,7 @@ from lipsync.core.texture import MouthTexture
 from lipsync.core.types import DubPlan, LipTrack
 from lipsync.render import loop
 from lipsync.render.loop import Role, Scene
-from lipsync.render.plan import faces_along
+from lipsync.render.plan import PlannedFaces, faces_along
 from tests.support.drawn import drawn_subject
 from video.clock import FrameBatch, FrameClock
 
@@ -32,7 +32,7 @@ def roles(monkeypatch):
     y, x = np.mgrid[:240, :300]
     picture = torch.from_numpy(np.stack([100 + 60 * np.sin(x / 40), 120 + 50 * np.cos(y / 30), 90 + 0.3 * x]))
 
-    def frames_along(stream, plan, batch, start, stop):
+    def frames_along(stream, plan, batch, start, stop, window):
         for first in range(start, stop, batch):
             rows = slice(first, min(first + batch, stop))
             shade = torch.arange(rows.start, rows.stop).view(-1, 1, 1, 1)
@@ -45,12 +45,12 @@ def roles(monkeypatch):
     seen: list[tuple[int, slice, int]] = []
 
     def role(k: int) -> Role:
-        def draw(rows: slice, frames: torch.Tensor) -> tuple[MouthTexture, np.ndarray]:
+        def draw(rows: slice, frames: torch.Tensor, faces: PlannedFaces) -> tuple[MouthTexture, np.ndarray]:
             rgb = torch.from_numpy(bank.take(np.arange(rows.start, rows.stop))).float() / 255 * (1 - 0.3 * k)
             jaw = torch.from_numpy(bank.jaw[rows])
             return MouthTexture(rgb, torch.ones_like(rgb[:, :1]), jaw), bank.lips[rows]
 
-        def watch(rows: slice, under: torch.Tensor, over: torch.Tensor) -> None:
+        def watch(rows: slice, under: torch.Tensor, over: torch.Tensor, faces: PlannedFaces) -> None:
             seen.append((k, rows, int((under != over).sum())))
 
         return Role(plan, scene, draw, watch)
