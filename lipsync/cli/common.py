@@ -109,7 +109,7 @@ def sandboxed(options: DubConfig, inputs: Sequence[Path], written: Sequence[Path
 
     if options.sandbox.enabled and not in_child():
         limits = Limits(options.sandbox.memory_gib, options.sandbox.seconds)
-        cache = Cache(options.cache.folder or None).folder
+        cache = Cache.of(options.cache).folder
         raise typer.Exit(run_sandboxed(sys.argv[1:], limits, inputs, written, cache))
 
 

@@ -229,7 +229,7 @@ def dub(
         from lipsync.pipelines.casting import NOBODY, segments_from
         from lipsync.pipelines.dub import dub as make
 
-        cache = Cache(options.cache.folder)
+        cache = Cache.of(options.cache)
         found = NOBODY if segments is None else segments_from(segments, target, options, casting, cache, hook)
         asked |= {"segments": found.segments, "notes": found.notes}
         receipt = make(target, speech, out, options, cache=cache, hook=hook, **asked)
@@ -286,5 +286,5 @@ def analyse(
     with progress(quiet, as_json) as hook:
         from lipsync.pipelines.inspect import inspect_target
 
-        report = inspect_target(target, options, Cache(options.cache.folder), hook)
+        report = inspect_target(target, options, Cache.of(options.cache), hook)
     show(report.to_plain(), report.lines, as_json)

@@ -1,6 +1,5 @@
 """The command line: what it passes on, what it prints where, and its exit status. The dub itself is a stand-in here."""
 
-import io
 import json
 import os
 import signal
@@ -16,7 +15,6 @@ from typer.testing import CliRunner
 import lipsync
 from lipsync.cli.app import app
 from lipsync.config.schema import DubConfig
-from lipsync.core import progress as hooks
 from lipsync.core.errors import LipsyncError
 from media import MediaError
 from tests.support import ROOT
@@ -229,9 +227,9 @@ def test_cache_commands(run, tmp_path):
     Cache().get_or_make("faces", "k", lambda folder: (folder / "x").write_bytes(b"x" * 2000), label="my target.mp4")
     assert "my target.mp4" in run("cache", "list").stdout
     assert json.loads(run("cache", "list", "--json").stdout)["entries"][0]["step"] == "faces"
-    head, row, total = run("cache", "list").stdout.splitlines()
+    head, row, total, limits = run("cache", "list").stdout.splitlines()
     assert head.split() == ["step", "size", "age", "made", "from"] and head.index("made from") == row.index("my target")
-    assert total.startswith("1 result, ")
+    assert total.startswith("1 result, ") and "20 GiB" in limits and "90 days" in limits
     assert run("cache", "clear", "--step", "lips").stdout.startswith("0 results")
     wrong = run("cache", "clear", "--step", "mouth")
     assert wrong.exit_code == 2 and "no step 'mouth'. Did you mean 'mouths'?" in wrong.stderr
@@ -313,39 +311,6 @@ def test_ctrl_c_ends_a_real_process_with_130(tmp_path, sent):
     process.send_signal(sent)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130 and said == "lipsync: interrupted; nothing was written.\n"
-
-
-def test_lines_start_end_and_every_ten_seconds():
-    clock, stream = [0.0], io.StringIO()
-    hook = hooks.Lines(stream, now=lambda: clock[0])
-    for second in range(26):
-        clock[0] = float(second)
-        hook("faces", second, 25)
-    hook("dub", 0, 0)
-    assert stream.getvalue().splitlines() == [
-        "faces  0/25",
-        "faces  10/25  10.0 s",
-        "faces  20/25  20.0 s",
-        "faces  25/25  25.0 s",
-        "dub  0",
-    ]
-
-
-def test_json_lines_are_objects():
-    stream = io.StringIO()
-    with hooks.JsonLines(stream) as hook:
-        hook("faces", 0, 2)
-        hook("faces", 2, 2)
-    assert [json.loads(line)["done"] for line in stream.getvalue().splitlines()] == [0, 2]
-
-
-def test_bars_count_every_step():
-    with hooks.Bars(io.StringIO()) as bars:
-        bars("faces", 1, 4)
-        bars("dub", 0, 0)
-        bars("faces", 4, 4)
-        bars("dub", 3, 7)
-        assert [(t.description, t.completed, t.total) for t in bars.progress.tasks] == [("faces", 4, 4), ("dub", 3, 7)]
 
 
 @pytest.mark.parametrize(
