@@ -22,6 +22,7 @@ from lipsync.cli.common import (
     Target,
     Verbose,
     clear_errors,
+    kept_pictures,
     progress,
     sandboxed,
     settings,
@@ -230,10 +231,12 @@ def dub(
         from lipsync.pipelines.dub import dub as make
 
         cache = Cache.of(options.cache)
+        is_first = cache.is_empty
         found = NOBODY if segments is None else segments_from(segments, target, options, casting, cache, hook)
         asked |= {"segments": found.segments, "notes": found.notes}
         receipt = make(target, speech, out, options, cache=cache, hook=hook, **asked)
-    show(receipt.to_plain(), lambda: receipt.summary(verbose), as_json, quiet)
+    kept = [kept_pictures(cache)] if is_first and not cache.is_empty else []
+    show(receipt.to_plain(), lambda: [*receipt.summary(verbose), *kept], as_json, quiet)
 
 
 def _check_files(

@@ -237,8 +237,9 @@ class Bars:
             return _table(rows[-max(1, self.console.height - 1) :], self.console.width)
 
 
-#: Columns of `Bars`: the widest percent and time, the least and most of a bar, the least room for words.
-_PERCENT_W, _TIME_W, _BAR_W, _WORDS_W = 5, 16, (8, 30), 16
+#: Columns of `Bars`: the widest percent and time; the least and most of a bar, and its most beside words; the
+#: least room for words.
+_PERCENT_W, _TIME_W, _BAR_W, _WORDS_W = 5, 15, (8, 30, 12), 16
 
 
 def _table(rows: list[Step], width: int) -> Table:
@@ -246,20 +247,20 @@ def _table(rows: list[Step], width: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    name_w = min(max((len(row.name) for row in rows), default=1), max(8, width // 3))
-    widths = [name_w, _PERCENT_W, _TIME_W]
-    room = width - sum(widths) - 2 * len(widths)
+    has_words = any(row.words for row in rows)
+    name_w = min(max((len(row.name) for row in rows), default=1), max(8, width // (4 if has_words else 3)))
+    room = width - name_w - _PERCENT_W - _TIME_W - 3 * 2
     count_w = max((len(row.count_text) for row in rows), default=0)
     count_w = count_w if count_w + 2 <= room else 0
     room -= count_w + 2 if count_w else 0
-    has_words = any(row.words for row in rows)
-    bar_w = min(_BAR_W[1], room - (_WORDS_W + 2 if has_words and room >= _BAR_W[0] + _WORDS_W + 2 else 0))
+    words_w = room if has_words and room >= _WORDS_W else 0
+    bar_w = min(_BAR_W[2], room - _WORDS_W - 2) if words_w else min(_BAR_W[1], room)
     bar_w = bar_w if bar_w >= _BAR_W[0] else 0
-    words_w = room - bar_w - 2 if bar_w else room
+    words_w -= bar_w + 2 if words_w and bar_w else 0
     table = Table.grid(padding=(0, 2, 0, 0))
     for wide, justify in ((name_w, "left"), (_PERCENT_W, "right"), (_TIME_W, "right")):
         table.add_column(width=wide, no_wrap=True, justify=justify)
-    for wide in (bar_w, count_w, words_w if has_words and words_w >= 4 else 0):
+    for wide in (bar_w, count_w, words_w):
         if wide:
             table.add_column(width=wide, no_wrap=True)
     for row in rows:
@@ -270,7 +271,7 @@ def _table(rows: list[Step], width: int) -> Table:
             cells.append(ProgressBar(total=1.0, completed=done, width=bar_w, complete_style="cyan"))
         if count_w:
             cells.append(Text(row.count_text, "dim"))
-        if has_words and words_w >= 4:
+        if words_w:
             cells.append(Text(_cut(row.words, words_w), "dim"))
         table.add_row(*cells)
     return table

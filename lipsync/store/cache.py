@@ -237,6 +237,11 @@ class Cache:
         self._taken(step, key)
         return folder
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been kept yet."""
+        return next(self._results(), None) is None
+
     def entries(self) -> list[CacheEntry]:
         """All complete results, newest first."""
         now = time.time()

@@ -121,6 +121,23 @@ def test_summary_on_standard_output_progress_on_standard_error(run, calls):
     assert run("dub", "target.mp4", "speech.wav", "-o", "2.mp4", "-v").stdout.endswith("all well\nas aac\n")
 
 
+def test_the_first_dub_says_where_pictures_of_faces_are_kept(run, calls, tmp_path, monkeypatch):
+    from lipsync.store.cache import Cache
+
+    def dub(*args, cache, **options):
+        cache.get_or_make("mouths", "k", lambda folder: (folder / "x").write_bytes(b"x" * 3000))
+        return Receipt()
+
+    monkeypatch.setattr(sys.modules["lipsync.pipelines.dub"], "dub", dub)
+    words = ("dub", "target.mp4", "speech.wav", "-o", "out.mp4")
+    said = run(*words).stdout.splitlines()[-1]
+    assert "pictures of its faces" in said and str(tmp_path / "cache") in said and "`lipsync cache clear`" in said
+    assert "3.2 kB" in said and "90 days" in said
+    assert "pictures" not in run(*words).stdout, "once"
+    Cache().clear()
+    assert "pictures" not in run(*words, "--quiet").stdout
+
+
 def test_quiet_is_silent(run, calls):
     result = run("dub", "target.mp4", "speech.wav", "-o", "out.mp4", "-q")
     assert (result.exit_code, result.output) == (0, "")

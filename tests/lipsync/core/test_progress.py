@@ -97,7 +97,16 @@ def test_percent_and_time_left_come_first_and_no_line_is_wider_than_the_terminal
     assert whole.startswith("all") and "45 %" in whole and "2 min left" in whole
     assert ("3000/12000" in running) == (width >= 60), "then the count"
     assert (LOSSES in running) == (width >= 160) and ("pixel 0.02" in running) == (width >= 80), "then the words"
-    assert ("━" in done) == (width >= 60) or width == 80, "and a bar"
+    assert ("━" in done) == (width >= 100), "and a bar"
+
+
+def test_without_words_there_is_a_bar_at_80_columns():
+    bars = hooks.Bars(io.StringIO())
+    bars("faces of the dubbed video", 66, 264)
+    (line,) = drawn(bars, 80)
+    assert line.startswith("faces of the dubbed video ") and "66/264" in line and line.count("━") >= 5, (
+        "a quarter of twenty"
+    )
 
 
 def test_a_step_that_starts_again_is_timed_anew():
