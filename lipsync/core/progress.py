@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from lipsync.core.text import percent, rough_duration, shortened
+from lipsync.core.text import format_duration, percent, rough_duration, shortened
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
 Hook = Callable[[str, int, int], None]
@@ -62,7 +63,7 @@ class Whole:
         self._hook, self._now = hook, now
         self._order = {step: number for number, step in enumerate(expected)}
         self._waiting = {step: max(seconds, 0.01) for step, seconds in expected.items()}
-        self._done_s, self._at = 0.0, ("", 0.0)
+        self._done_s, self._step, self._share = 0.0, "", 0.0
         self._began_s = now()
         expect(hook, sum(expected.values()))
 
@@ -72,8 +73,8 @@ class Whole:
     def __call__(self, step: str, done: int, total: int) -> None:
         if step in self._waiting and total > 0:
             self._forward(step, done / total)
-            running_s = self._done_s + self._waiting[step] * self._at[1]
-            ahead_s = sum(self._waiting.values()) - self._waiting[step] * self._at[1]
+            running_s = self._done_s + self._waiting[step] * self._share
+            ahead_s = sum(self._waiting.values()) - self._waiting[step] * self._share
             took_s = self._now() - self._began_s
             left_s = ahead_s * took_s / running_s if running_s > 0.02 * (running_s + ahead_s) else None
             whole(self._hook, running_s / (running_s + ahead_s), left_s)
@@ -81,13 +82,13 @@ class Whole:
 
     def _forward(self, step: str, share: float) -> None:
         """To this share of the step; what is before it and never began is left out."""
-        if step != self._at[0]:
+        if step != self._step:
             number = self._order[step]
             for earlier in [name for name in self._waiting if self._order[name] < number]:
                 seconds = self._waiting.pop(earlier)
-                self._done_s += seconds if earlier == self._at[0] else 0.0
-            self._at = step, 0.0
-        self._at = step, max(self._at[1], share)
+                self._done_s += seconds if earlier == self._step else 0.0
+            self._step, self._share = step, 0.0
+        self._share = max(self._share, share)
 
 
 class Lines:
@@ -133,7 +134,7 @@ class Lines:
         if 0 < done < total:
             parts.append(f"{rough_duration(elapsed_s * (total - done) / done)} left")
         elif done:
-            parts.append(f"took {rough_duration(elapsed_s)}")
+            parts.append(f"took {format_duration(elapsed_s)}")
         parts += [f"{done}/{total}" if total else str(done)]
         if self.all is not None:
             parts.append(f"all {_all_text(*self.all)}")
@@ -179,7 +180,7 @@ class Step:
     def time_text(self) -> str:
         if self.left_s is not None and not self.ended:
             return f"{rough_duration(self.left_s)} left"
-        return f"took {rough_duration(self.took_s)}" if self.ended else ""
+        return f"took {format_duration(self.took_s)}" if self.ended else ""
 
     @property
     def count_text(self) -> str:
@@ -258,13 +259,17 @@ def _table(rows: list[Step], width: int) -> Table:
     bar_w = bar_w if bar_w >= _BAR_W[0] else 0
     words_w -= bar_w + 2 if words_w and bar_w else 0
     table = Table.grid(padding=(0, 2, 0, 0))
-    for wide, justify in ((name_w, "left"), (_PERCENT_W, "right"), (_TIME_W, "right")):
-        table.add_column(width=wide, no_wrap=True, justify=justify)
+    table.add_column(width=name_w, no_wrap=True)
+    for wide in (_PERCENT_W, _TIME_W):
+        table.add_column(width=wide, no_wrap=True, justify="right")
     for wide in (bar_w, count_w, words_w):
         if wide:
             table.add_column(width=wide, no_wrap=True)
     for row in rows:
-        cells = [Text(shortened(row.name, name_w)), Text("" if row.share is None else percent(row.share), "bold")]
+        cells: list[RenderableType] = [
+            Text(shortened(row.name, name_w)),
+            Text("" if row.share is None else percent(row.share), "bold"),
+        ]
         cells.append(Text(row.time_text, "dim" if row.ended else "cyan"))
         if bar_w:
             done = row.share if row.share is not None else 0.0
