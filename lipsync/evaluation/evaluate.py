@@ -193,7 +193,11 @@ def picture_measures(
                     tally.compare("mouth", pair[0][box], pair[1][box])
                     same = same and np.array_equal(pair[0][box], pair[1][box])
                     around = upper_face_box(real.track.landmarks[rows[row]], *pair[0].shape[:2])
-                    upper.append(luma_difference(pair[0][around], pair[1][around]))
+                    upper.append(
+                        float(
+                            np.abs(picture_metrics.luma(pair[0][around]) - picture_metrics.luma(pair[1][around])).mean()
+                        )
+                    )
                 for name, value in zip(series, sights[0], strict=True):
                     series[name].append((float(real.stream.clock.seconds[rows[row]]), value))
                 for name, (sharp, residual) in zip(("real", "dubbed"), sights, strict=True):
@@ -214,11 +218,6 @@ def upper_face_box(landmarks: np.ndarray, height: int, width: int) -> tuple[slic
     (left, top), (right, bottom) = np.floor(some.min(0)), np.ceil(some.max(0))
     rows = slice(int(np.clip(top, 0, height - 1)), int(np.clip(bottom, 1, height)))
     return rows, slice(int(np.clip(left, 0, width - 1)), int(np.clip(right, 1, width)))
-
-
-def luma_difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean absolute difference of the luma of two (h,w,3) uint8 pictures, grey levels."""
-    return float(np.abs((a.astype(np.float32) - b) @ np.array([0.299, 0.587, 0.114], np.float32)).mean())
 
 
 def spread_by_second(values: Sequence[tuple[float, float | None]]) -> float | None:

@@ -50,12 +50,13 @@ def _wrapped(head: str, text: str, width: int) -> list[str]:
 
 def verdict(measures: Mapping, found: list[Sentence]) -> str:
     """Two or three sentences on the whole."""
-    lips = _worst(found, "lips")
     said = {
         "good": "The lips follow the real ones closely.",
         "typical": "The lips follow the real ones as dubs usually do.",
-        "bad": "The lips do not follow the real ones.",
-    }[lips or "typical"]
+        "bad": "The mouth moves with the real one, but its shapes are clearly off.",
+    }[_worst(found, "lips") or "typical"]
+    if _high(measures["lips"]["opening_r"], OPENING_R) == "bad":
+        said = "The lips do not follow the real ones."
     if not measures["same_take"]:
         return f"{said} These two are different takes: only the lips can be compared."
     picture = _worst(found, "picture")
