@@ -63,7 +63,8 @@ class Whole:
         self._hook, self._now = hook, now
         self._order = {step: number for number, step in enumerate(expected)}
         self._waiting = {step: max(seconds, 0.01) for step, seconds in expected.items()}
-        self._done_s, self._step, self._share = 0.0, "", 0.0
+        self._done_s, self._share = 0.0, 0.0
+        self._step = ""
         self._began_s = now()
         expect(hook, sum(expected.values()))
 

@@ -117,9 +117,7 @@ def test_a_part_of_the_target(run, calls):
 
 def test_summary_on_standard_output_progress_on_standard_error(run, calls):
     result = run("dub", "target.mp4", "speech.wav", "-o", "out.mp4")
-    assert (
-        result.stdout == "out.mp4: 10 frames\nall well\n" and "dub  100 %" in result.stderr and "10/10" in result.stderr
-    )
+    assert result.stdout == "out.mp4: 10 frames\nall well\n" and "dub  100 %" in result.stderr
     assert run("dub", "target.mp4", "speech.wav", "-o", "2.mp4", "-v").stdout.endswith("all well\nas aac\n")
 
 
@@ -231,13 +229,16 @@ def test_analyse_prints_what_it_saw(run, monkeypatch):
     assert json.loads(run("analyse", "target.mp4", "--face", 1, "--json").stdout) == {"faces": 1}
 
 
-def test_evaluate_prints_measures(run, monkeypatch):
+def test_evaluate_speaks_in_sentences_and_keeps_raw_keys_for_programs(run, monkeypatch):
+    from tests.lipsync.evaluation.test_verdict import GOOD
+
+    monkeypatch.setenv("COLUMNS", "80")
     module = types.ModuleType("lipsync.evaluation.evaluate")
-    module.evaluate = lambda real, dubbed: {"lips": {"lmd": 0.0123456}, "n": 3}
+    module.evaluate = lambda real, dubbed, hook: GOOD
     monkeypatch.setitem(sys.modules, "lipsync.evaluation.evaluate", module)
     lines = run("evaluate", "target.mp4", "more 1.mp4").stdout.splitlines()
-    assert [line.split() for line in lines] == [["lips.lmd", "0.01235"], ["n", "3"]]
-    assert json.loads(run("evaluate", "target.mp4", "more 1.mp4", "--json").stdout)["lips"]["lmd"] == 0.0123456
+    assert max(map(len, lines)) <= 80 and any(line.startswith("Verdict  The lips follow") for line in lines)
+    assert json.loads(run("evaluate", "target.mp4", "more 1.mp4", "--json").stdout) == GOOD
 
 
 def test_cache_commands(run, tmp_path):
