@@ -76,17 +76,17 @@ _SHOWN = {
     "blends": {
         "ssim_mouth": "SSIM",
         "seam_gradient": "seam",
-        "colour_step": "colour step",
+        "colour_step": "colour",
         "flicker": "flicker",
         "outside": "outside",
     },
 }
 _MEANINGS = {
     "textures": "perceptual, LMD: distance from the real mouth and from the real lips (in eye distances).",
-    "blends": "seam: step across the border; colour step, outside: grey levels at the border and beyond it.",
+    "blends": "seam: step across the border; colour, outside: change there and beyond it, in grey levels.",
 }
-#: Widths of a terminal's columns: most of a name, a figure.
-_NAME_W, _FIGURE_W = 30, 13
+#: Widths on a terminal: of all, of a figure.
+_WIDTH, _FIGURE_W = 100, {"textures": 13, "blends": 12}
 
 
 def grouped(measures: Sequence[Mapping]) -> list[tuple[str, list[Mapping]]]:
@@ -135,11 +135,11 @@ def summary(results: Mapping) -> list[str]:
     for kind in kinds_of(results):
         rows = table_rows(results, kind)
         best = {m["key"]: best_names(rows, m) for m in shown}
-        name_w = min(_NAME_W, max(len(row["name"]) for row in rows) + 1)
-        headings = [f"{short[m['key']]} {BETTER[m['better']]}" for m in shown] + ["s/frame ↓"][
-            : kind_of_table == "blends"
-        ]
-        lines.append(f"{kind + ' lips':<{name_w}}" + "".join(f"{heading:>{_FIGURE_W}}" for heading in headings))
+        headings = [f"{short[m['key']]} {BETTER[m['better']]}" for m in shown]
+        headings += ["s/frame ↓"] if kind_of_table == "blends" else []
+        wide = _FIGURE_W[kind_of_table]
+        name_w = min(_WIDTH - wide * len(headings), max(len(row["name"]) for row in rows) + 1)
+        lines.append(f"{kind + ' lips':<{name_w}}" + "".join(f"{heading:>{wide}}" for heading in headings))
         for row in rows:
             name = f"{shortened(row['name'], name_w - 1):<{name_w}}"
             if "failed" in row:
@@ -150,7 +150,7 @@ def summary(results: Mapping) -> list[str]:
             ]
             spent = row["costs"].get("blend_s") if kind_of_table == "blends" else None
             cells += [] if spent is None else [f"{spent:.4f} "]
-            lines.append((name + "".join(f"{cell:>{_FIGURE_W}}" for cell in cells)).rstrip())
+            lines.append((name + "".join(f"{cell:>{wide}}" for cell in cells)).rstrip())
     return [*lines, f"{SIGNS}.", "* clearly best: no other's 95 % interval overlaps.", _MEANINGS[kind_of_table]]
 
 
@@ -185,7 +185,7 @@ def _latex_of(results: Mapping, kind: str) -> str:
     rows = table_rows(results, kind)
     lines = [
         r"\begin{table}",
-        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
         rf"\caption{{{_caption(results, kind)}}}",
     ]
     lines.append(rf"\label{{tab:lipsync-{kind}}}")

@@ -203,7 +203,7 @@ def test_backslashes_get_their_sentence(tmp_path, path):
     "settings",
     [
         [],
-        ["write.crf=12", "batch=3", "texture=nearest", "lips.prior=none"],
+        ["write.crf=18", "batch=3", "texture=nearest", "lips.prior=none"],
         ["face.at=320,180", "train_texture=true", "retime.timeline=keep", "cache.max_gib=0.5"],
     ],
 )
