@@ -73,9 +73,8 @@ def _cache(file: Path | None, settings: list[str] | None) -> Cache:
 
 
 def _plain(e: CacheEntry) -> dict[str, object]:
-    return {"step": e.step, "key": e.key, "label": e.label, "size_bytes": e.size_bytes, "age_s": round(e.age_s)} | {
-        "unused_s": round(e.unused_s)
-    }
+    ages = {"age_s": round(e.age_s), "unused_s": round(e.unused_s)}
+    return {"step": e.step, "key": e.key, "label": e.label, "size_bytes": e.size_bytes, **ages}
 
 
 def _lines(cache: Cache, entries: list[CacheEntry]) -> list[str]:

@@ -64,7 +64,7 @@ class Whole:
         self._order = {step: number for number, step in enumerate(expected)}
         self._waiting = {step: max(seconds, 0.01) for step, seconds in expected.items()}
         self._done_s, self._share = 0.0, 0.0
-        self._step = ""
+        self._step: str = ""
         self._began_s = now()
         expect(hook, sum(expected.values()))
 
@@ -99,6 +99,7 @@ class Lines:
         self.stream, self.every_s, self.now = stream, every_s, now
         self.step: str | None = None
         self.started_s = self.shown_s = 0.0
+        self.called_s = now()
         self.words = ""
         self.all: tuple[float, float | None] | None = None
 
@@ -122,8 +123,9 @@ class Lines:
         now_s = self.now()
         new, ended = step != self.step, 0 < total <= done
         if new:
-            self.started_s = now_s
-        elif not ended and now_s - self.shown_s < self.every_s:
+            self.started_s = self.called_s if done else now_s  # what is done was begun after the last call
+        self.called_s = now_s
+        if not new and not ended and now_s - self.shown_s < self.every_s:
             return
         self.step, self.shown_s = (None if ended else step), now_s
         self.show(step, done, total, now_s - self.started_s)
@@ -199,6 +201,7 @@ class Bars:
         self.console, self.now = Console(file=stream), now
         self.steps: dict[str, Step] = {}
         self._all: Step | None = None
+        self._called_s = now()
         self._words, self._lock = "", threading.Lock()  # rich draws from a thread of its own
         self._live = Live(get_renderable=self.draw, console=self.console, refresh_per_second=4, transient=True)
 
@@ -226,7 +229,9 @@ class Bars:
             one = self.steps.get(step)
             if one is None or done < one.done:  # again, of another file
                 self.steps.pop(step, None)
-                one = self.steps[step] = Step(step, self.now())
+                began_s = self._called_s if done else self.now()  # what is done was begun after the last call
+                one = self.steps[step] = Step(step, began_s)
+            self._called_s = self.now()
             one.done, one.total, one.words, self._words = done, total, self._words, ""
             one.took_s = self.now() - one.began_s
             one.share = min(1.0, done / total) if total else None

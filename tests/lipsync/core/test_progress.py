@@ -114,11 +114,23 @@ def test_a_step_that_starts_again_is_timed_anew():
     bars = hooks.Bars(io.StringIO(), now=clock)
     bars("faces", 10, 10)
     clock.now_s = 50.0
-    bars("faces", 1, 10)
+    bars("faces", 0, 10)
     clock.now_s = 51.0
     bars("faces", 2, 10)
     (line,) = drawn(bars, 80)
     assert "20 %" in line and "4 s left" in line
+
+
+def test_a_step_first_told_of_when_a_part_is_done_began_after_the_call_before():
+    clock, stream = Clock(), io.StringIO()
+    bars, lines = hooks.Bars(io.StringIO(), now=clock), hooks.Lines(stream, now=clock)
+    for hook in (bars, lines):
+        clock.now_s = 10.0
+        hook("faces", 4, 4)
+        clock.now_s = 40.0
+        hook("disguise", 1, 5)
+    assert "2 min left" in drawn(bars, 80)[1]
+    assert stream.getvalue().splitlines()[-1] == "disguise  20 %, 2 min left, 1/5"
 
 
 def test_of_more_steps_than_rows_the_last_are_shown_and_the_whole():
