@@ -175,32 +175,32 @@ def _blank(value: object) -> object:
 
 
 def latex(results: Mapping) -> str:
-    """A table environment for each kind of lips, for a paper that loads booktabs: a tabular for each group of measures,
-    intervals under the means, what is clearly best in bold."""
-    head = "% \\usepackage{booktabs}\n% " + printable(results["command"]) + "\n"
-    return head + "\n\n".join(_latex_of(results, kind) for kind in kinds_of(results)) + "\n"
-
-
-def _latex_of(results: Mapping, kind: str) -> str:
-    rows = table_rows(results, kind)
-    lines = [
-        r"\begin{table}",
-        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-        rf"\caption{{{_caption(results, kind)}}}",
+    """For a paper that loads booktabs: for each kind of lips and group of measures a table with a caption, intervals
+    under the means, what is clearly best in bold."""
+    tables = [
+        _table(results, kind, number, title, measures)
+        for kind in kinds_of(results)
+        for number, (title, measures) in enumerate(grouped(results["measures"]), 1)
     ]
-    lines.append(rf"\label{{tab:lipsync-{kind}}}")
-    groups = grouped(results["measures"])
-    for number, (_, measures) in enumerate(groups):
-        lines += _tabular(rows, measures, is_last=number + 1 == len(groups))
-    return "\n".join([*lines, r"\end{table}"])
+    return "\n\n".join([f"% \\usepackage{{booktabs}}\n% {printable(results['command'])}\n{_STACK}", *tables]) + "\n"
 
 
-def _tabular(rows: Sequence[Mapping], measures: Sequence[Mapping], is_last: bool) -> list[str]:
-    """One group of measures; the last has the seconds per frame beside."""
+#: Lines over each other, beside the first of which the row goes on.
+_STACK = r"\providecommand{\lipsyncstack}[2]{\begin{tabular}[t]{@{}#1@{}}#2\end{tabular}}"
+
+
+def _table(results: Mapping, kind: str, number: int, title: str, measures: Sequence[Mapping]) -> str:
+    lines = [r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"]
+    lines += [rf"\caption{{{title}. {_caption(results, kind)}}}", rf"\label{{tab:lipsync-{kind}-{number}}}"]
+    return "\n".join([*lines, *_tabular(table_rows(results, kind), measures, number == 1), r"\end{table}"])
+
+
+def _tabular(rows: Sequence[Mapping], measures: Sequence[Mapping], is_first: bool) -> list[str]:
+    """One group of measures; the first has the seconds per frame beside."""
     best = {m["key"]: best_names(rows, m) for m in measures}
     headings = [_stacked(m["label"], "r", 12, _TEX_BETTER[m["better"]]) for m in measures]
-    headings += [r"s/frame $\downarrow$"] if is_last else []
-    lines = [r"\par\medskip", r"\begin{tabular}{l" + "r" * len(headings) + "}", r"\toprule"]
+    headings += [r"s/frame $\downarrow$"] if is_first else []
+    lines = [r"\begin{tabular}{l" + "r" * len(headings) + "}", r"\toprule"]
     lines += [" & ".join(["Method", *headings]) + r" \\", r"\midrule"]
     for row in rows:
         name = _stacked(row["name"], "l", 20)
@@ -209,8 +209,8 @@ def _tabular(rows: Sequence[Mapping], measures: Sequence[Mapping], is_last: bool
             continue
         cells = [_tex_cell(row["measures"][m["key"]], m, row["name"] in best[m["key"]]) for m in measures]
         spent = row["costs"].get("whole_s")
-        cells += ["--" if spent is None else f"{spent:.3f}"] if is_last else []
-        lines.append(" & ".join([name, *cells]) + r" \\")
+        cells += ["--" if spent is None else f"{spent:.3f}"] if is_first else []
+        lines.append(" & ".join([name, *cells]) + r" \\[2pt]")
     return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 
@@ -219,7 +219,7 @@ def _tex_cell(value: Mapping | None, measure: Mapping, is_best: bool) -> str:
     text = mean_text(value, measure)
     text = rf"\textbf{{{text}}}" if is_best else text
     ends = interval_text(value, measure)
-    return rf"\shortstack[r]{{{text}\\{{\tiny {ends[0]} to {ends[1]}}}}}" if ends else text
+    return rf"\lipsyncstack{{r}}{{{text}\\[-2pt]{{\tiny {ends[0]} to {ends[1]}}}}}" if ends else text
 
 
 def _stacked(text: str, side: str, width: int, sign: str = "") -> str:
@@ -227,7 +227,7 @@ def _stacked(text: str, side: str, width: int, sign: str = "") -> str:
     parts = [tex_escaped(part) for part in textwrap.wrap(text, width)] or [""]
     parts[-1] = f"{parts[-1]} {sign}".strip()
     broken = r"\\".join(parts)
-    return broken if len(parts) == 1 else rf"\shortstack[{side}]{{{broken}}}"
+    return broken if len(parts) == 1 else rf"\lipsyncstack{{{side}}}{{{broken}}}"
 
 
 def _caption(results: Mapping, kind: str) -> str:

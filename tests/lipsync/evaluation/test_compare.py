@@ -235,9 +235,9 @@ def test_all_files_hold_the_same_numbers(report):
     for row in cells.rows:
         if len(row) > 1 and len(shown.setdefault(row[0], [])) < len(MEASURES):
             shown[row[0]] += row[1:]
-    for line in "".join((out / "table.tex").read_text().split("\\end{tabular}")[:groups]).splitlines():
+    for line in "".join((out / "table.tex").read_text().split("\\bottomrule")[:groups]).splitlines():
         name, _, rest = line.partition(" & ")
-        tex.setdefault(re.sub(r"\\shortstack\[l\]\{|\}$", "", name).replace(r"\\", " "), []).extend(rest.split(" & "))
+        tex.setdefault(re.sub(r"\\lipsyncstack\{l\}\{|\}$", "", name).replace(r"\\", " "), []).extend(rest.split(" & "))
     order = [m["key"] for _, some in grouped(kept["measures"]) for m in some]
     nearest = next(one for one in kept["methods"] if one["name"] == "nearest")["lips"]["true"]
     rows = {"nearest": nearest["measures"]} | {name: found["measures"] for name, found in kept["references"].items()}

@@ -225,9 +225,9 @@ def test_the_terminals_table_fits_100_columns_and_explains_its_signs():
 
 def test_latex_has_rules_arrows_intervals_and_a_caption():
     text = latex(made_up_results())
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == text.count(r"\begin{tabular}") == 4
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == text.count(r"\begin{tabular}{l") == 4
     assert r"$\uparrow$" in text and r"$\downarrow$" in text and r"$\to$1" in text and " to 0." in text
-    assert r"\caption{Textures on a \& \textless{}b\textgreater{}.mp4, true lips: 90 held-out frames in 3" in text
+    assert r". Textures on a \& \textless{}b\textgreater{}.mp4, true lips: 90 held-out frames in 3" in text
     assert r"\hline" not in text and "abc123" in text
 
 
@@ -242,7 +242,7 @@ def test_latex_compiles_and_fits_the_page(tmp_path):
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0 and (tmp_path / "paper.pdf").is_file(), done.stdout[-2000:]
-    assert "Overfull" not in done.stdout
+    assert "Overfull" not in done.stdout and "too large" not in done.stdout
 
 
 def test_the_citation_is_that_of_the_repository():
