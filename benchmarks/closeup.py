@@ -161,7 +161,7 @@ def main() -> None:
     options.add_argument("--clips", nargs="+", default=list(ADDRESS), help="of data/address")
     args = options.parse_args()
     config = config_of(args)
-    cache, found = Cache(config.cache.folder), {}
+    cache, found = Cache.of(config.cache), {}
     for row in args.rows:
         for target, speeches in _jobs(row, args):
             ready = prepare(target, config, cache=cache)

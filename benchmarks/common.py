@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import numpy as np
 from lipsync.config.load import load
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
+from lipsync.core.machine import commit, machine
 from lipsync.metrics.lips import bootstrap_interval
 from lipsync.store.cache import Cache
 from training import grid
@@ -51,7 +51,7 @@ def make_dub(target: Path, speech: Path, out: Path, config: DubConfig, footage: 
     """Dubs, and returns the receipt's facts."""
     from lipsync.pipelines.dub import dub
 
-    return dub(target, speech, out, config, footage=footage, cache=Cache(config.cache.folder), force=True).to_plain()
+    return dub(target, speech, out, config, footage=footage, cache=Cache.of(config.cache), force=True).to_plain()
 
 
 def dub_apart(target: Path, speech: Path, out: Path, config_set: list[str], cache: Path) -> dict:
@@ -118,33 +118,10 @@ def means_of(rows: list[dict]) -> dict:
 def report(benchmark: str, measures: dict) -> None:
     """Prints one JSON object: the measures, the commit they were taken at, and the machine."""
 
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-
+    found = commit()
     taken = {
         "benchmark": benchmark,
-        "commit": git("rev-parse", "HEAD"),
-        "changed_since": bool(git("status", "--porcelain")),
+        "commit": found.removesuffix("+changes"),
+        "changed_since": found.endswith("+changes"),
     }
     print(json.dumps(taken | {"machine": machine()} | measures, indent=1))
-
-
-def machine() -> dict:
-    """What the figures were taken on."""
-    import torch
-
-    names = [line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": cores,
-        "gpus": gpus,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []

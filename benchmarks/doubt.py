@@ -220,7 +220,7 @@ def main() -> None:
     config = config_of(args)
     values, look = {}, {}
     for row, clip in _targets(args):
-        subject = analyse(clip, config, Cache(config.cache.folder))
+        subject = analyse(clip, config, Cache.of(config.cache))
         bank = subject.bank
         starts = np.linspace(0, max(len(bank) - args.frames, 0), 1 if row != "grid" else 6).astype(int)
         each = args.frames // len(starts)

@@ -74,7 +74,7 @@ class Check:
 
 def machine(check: Check, _: str) -> None:
     """What it runs on. LipsyncError: the device is not there; falling back in silence would make all worthless."""
-    from benchmarks.common import machine as described
+    from lipsync.core.machine import machine as described
     from lipsync.core.runtime import pick_device
 
     device = pick_device(check.name)
@@ -175,7 +175,7 @@ def _with_weights(check: Check, config: Any, height: int) -> Any:
     if not path.exists():
         from lipsync.store.cache import Cache
 
-        learner.begin(analyse(check.target(height), config, Cache(config.cache.folder)), "cpu").save(path)
+        learner.begin(analyse(check.target(height), config, Cache.of(config.cache)), "cpu").save(path)
     return replace(config, texture_weights=str(path))
 
 
@@ -304,7 +304,7 @@ def _trained(check: Check, method: str, device: str, seconds: float) -> dict:
     from lipsync.textures.trainable import as_trainable
 
     config = check.config(device=device)
-    subject = analyse(check.target(), config, Cache(config.cache.folder))
+    subject = analyse(check.target(), config, Cache.of(config.cache))
     recipe = load(RECIPES / f"texture-{method}-gpu.toml")
     learner = as_trainable(get_method(recipe.texture, recipe))
     if learner is None:

@@ -58,7 +58,7 @@ class Wild:
 
 def wild_clip(name: str, config: DubConfig) -> Wild:
     path = DATA / "address" / f"{name}.mp4"
-    footage = follow_face(path, config, Cache(config.cache.folder))
+    footage = follow_face(path, config, Cache.of(config.cache))
     wave = load_track(path)
     lips = footage.track.lips
     rest = rest_shape(lips.points, lips.valid, voiced_at(voice_activity(wave), footage.video.clock))

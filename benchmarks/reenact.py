@@ -81,7 +81,7 @@ def _measured(target: Path, actor: Path, out: Path, config: DubConfig) -> dict:
 def _dub(target: Path, actor: Path, out: Path, config: DubConfig) -> None:
     from lipsync.pipelines.dub import dub
 
-    dub(target, None, out, config, lips_from=actor, cache=Cache(config.cache.folder), force=True)
+    dub(target, None, out, config, lips_from=actor, cache=Cache.of(config.cache), force=True)
 
 
 def _compared(right: Path, out: Path, config: DubConfig) -> dict:

@@ -114,7 +114,7 @@ def voice_activity_of(clip: Clip) -> np.ndarray:
 
 
 def shares(path: Path, truth: list, voices: list[np.ndarray], config: DubConfig) -> dict:
-    cache = Cache(config.cache.folder)
+    cache = Cache.of(config.cache)
     films = follow_people(path, config, cache)
     who = find_speakers(films, cache).who()
     right = nobody = wrong = 0

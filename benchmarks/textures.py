@@ -39,7 +39,7 @@ def main() -> None:
         config,
         held_out=held_out,
         true_lips_only=args.true_lips_only,
-        cache=Cache(config.cache.folder),
+        cache=Cache.of(config.cache),
         hook=Lines(sys.stderr),
         force=True,
     )

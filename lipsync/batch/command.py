@@ -66,7 +66,7 @@ def run_command(
     The report goes to the output folder. LipsyncError where the batch cannot begin at all.
     """
     store, began_s = OutputStore(options.out), time.monotonic()
-    cache = cache_for(config.cache.folder or None, options.shared)
+    cache = cache_for(config.cache, options.shared)
     limits = _limits(jobs, config, options, cache)
     if options.dry_run:
         records = _checked(jobs, store, cache, limits, options, stderr)

@@ -10,16 +10,12 @@ from statistics import median
 
 from lipsync.config.schema import DubConfig
 from lipsync.core.segments import is_about_as_long
+from lipsync.pipelines.estimate import draw_s, follow_s, learn_lips_s
 from lipsync.store.receipt import Receipt
 from video.codecs import encoder_of
 
-# CPU seconds, measured with the median texture on targets of 480x270, 360x288 and 1280x720 (one thread, a busy
-# machine): parts up to a fifth off.
-# Per frame of a target, and more per megapixel: finding faces, cutting out mouths.
-FOLLOW_S, FOLLOW_MPX_S = 0.012, 0.033
-LEARN, MOST_LEARN_S = 1.1, 60.0  # learning to speak: per second of a target without a lip model of its own, and at most
-DRAW_S, DRAW_MPX_S = 0.02, 0.14  # per row of an output, and more per megapixel
-OPEN_S = 1.0  # per job
+#: CPU seconds per job.
+OPEN_S = 1.0
 #: Bits per pixel of a picture at crf 12, as a multiple of the target's, within limits; 6 more crf halve them. The same
 #: three: up to 40 % off.
 BITS_LIKE, LEAST_BITS, MOST_BITS = 1.1, 0.1, 0.8
@@ -92,13 +88,13 @@ def output_bytes(video: VideoFacts, rows: int, config: DubConfig) -> float:
 
 
 def draw_seconds(video: VideoFacts, rows: int) -> float:
-    return rows * (DRAW_S + DRAW_MPX_S * video.mpx)
+    return draw_s(rows, video.mpx)
 
 
 def follow_seconds(videos: Sequence[VideoFacts], config: DubConfig) -> float:
     """Of a target and its footage, before their first job."""
-    learn_s = 0.0 if config.lips.model else min(MOST_LEARN_S, LEARN * sum(video.duration_s for video in videos))
-    return learn_s + sum(video.frames * (FOLLOW_S + FOLLOW_MPX_S * video.mpx) for video in videos)
+    learn_s = learn_lips_s(sum(video.duration_s for video in videos), config.lips)
+    return learn_s + sum(follow_s(video.frames, video.mpx) for video in videos)
 
 
 def kept_bytes(videos: Sequence[VideoFacts], eyes_px: float, config: DubConfig) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from lipsync.batch.job import JobRecord, Outcome
 from lipsync.batch.stats import BatchStats, Running
-from lipsync.core.text import counted, format_duration, percent, printable, readable, shortened
+from lipsync.core.text import counted, format_duration, percent, printable, readable, rough_duration, shortened
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -249,14 +249,8 @@ def _pace(stats: BatchStats, now_s: float) -> str:
     """Speed and time left, as far as they are known."""
     rate, left_s = stats.frames_per_s(now_s), stats.left_s(now_s)
     speed = None if rate is None else f"{rate:.1f} frames/s"
-    left = None if left_s is None else f"about {format_duration(_rough(left_s))} left"
+    left = None if left_s is None else f"about {rough_duration(left_s)} left"
     return ", ".join(filter(None, (speed, left)))
-
-
-def _rough(seconds: float) -> float:
-    """No more digits than an estimate has."""
-    step = 1 if seconds < 60 else 60 if seconds < 3600 else 600 if seconds < 86400 else 3600
-    return max(step, round(seconds / step) * step)
 
 
 def _one_line(text: str, style: str) -> RenderableType:

@@ -93,7 +93,7 @@ def _dubbed(task: dict, hook: Hook) -> dict:
 
     began_s = time.monotonic()
     paths, config = BatchPaths(**task["paths"]), from_plain(task["config"])
-    cache = cache_for(paths.cache or None, paths.shared)
+    cache = cache_for(replace(config.cache, folder=paths.cache), paths.shared)
     store = OutputStore(paths.out, cache.folder / "outputs")
     inputs = cache.folder / "inputs"
     target, *footage = (fetched(name, inputs) for name in (task["target"], *task["footage"]))
@@ -104,6 +104,8 @@ def _dubbed(task: dict, hook: Hook) -> dict:
         beside = {key: fetched(name, once) for key, name in sources.files.items()}
         said = casting_of(parts, target, config, cache, hook)
         alone = parts.segments or sources.lips_from
+        if alone:
+            cache.release()  # what the job before used
         ready = None if alone else _prepared(target, tuple(footage), config, cache, hook)
         receipt = dub(
             target,
@@ -159,6 +161,7 @@ def _prepared(target: Path, footage: tuple[Path, ...], config: DubConfig, cache:
     )
     if _ready is None or _ready[0] != key:
         _ready = None  # two would not always fit into memory
+        cache.release()
         _ready = key, prepare(target, config, footage=footage, cache=cache, hook=hook)
     return _ready[1]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lipsync.cli.common import ConfigFile, Json, Set, Verbose, clear_errors, show
-from lipsync.core.text import counted
+from lipsync.core.text import counted, size_text
 
 if TYPE_CHECKING:
     from lipsync.store.cache import Cache, CacheEntry
@@ -26,7 +26,15 @@ def cache_list(config: ConfigFile = None, set_: Set = None, verbose: Verbose = F
     cache = _cache(config, set_)
     entries = cache.entries()
     show(
-        {"folder": str(cache.folder), "entries": [_plain(e) for e in entries]}, lambda: _lines(cache, entries), as_json
+        {
+            "folder": str(cache.folder),
+            "entries": [_plain(e) for e in entries],
+            "size_bytes": sum(e.size_bytes for e in entries),
+            "max_gib": cache.max_gib,
+            "max_days": cache.max_days,
+        },
+        lambda: _lines(cache, entries),
+        as_json,
     )
 
 
@@ -43,7 +51,7 @@ def cache_clear(
     cache = _cache(config, set_)
     _refuse_unknown_step(step, {entry.step for entry in cache.entries()})
     n, size_bytes = cache.clear(step, older_than_days * 24 * 3600)
-    typer.echo(f"{counted(n, 'result')} removed, {_size(size_bytes)} freed")
+    typer.echo(f"{counted(n, 'result')} removed, {size_text(size_bytes)} freed")
 
 
 def _refuse_unknown_step(step: str | None, kept: set[str]) -> None:
@@ -61,29 +69,27 @@ def _cache(file: Path | None, settings: list[str] | None) -> Cache:
     from lipsync.config.load import load
     from lipsync.store.cache import Cache
 
-    return Cache(load(file, settings or []).cache.folder)
+    return Cache.of(load(file, settings or []).cache)
 
 
 def _plain(e: CacheEntry) -> dict[str, object]:
-    return {"step": e.step, "key": e.key, "label": e.label, "size_bytes": e.size_bytes, "age_s": round(e.age_s)}
+    ages = {"age_s": round(e.age_s), "unused_s": round(e.unused_s)}
+    return {"step": e.step, "key": e.key, "label": e.label, "size_bytes": e.size_bytes, **ages}
 
 
 def _lines(cache: Cache, entries: list[CacheEntry]) -> list[str]:
-    rows = [f"{e.step:<12} {_size(e.size_bytes):>9} {_age(e.age_s):>8}  {e.label}" for e in entries]
+    rows = [f"{e.step:<12} {size_text(e.size_bytes):>9} {_age(e.age_s):>8}  {e.label}" for e in entries]
     head = [f"{'step':<12} {'size':>9} {'age':>8}  made from"] if rows else []
-    return [
-        *head,
-        *rows,
-        f"{counted(len(entries), 'result')}, {_size(sum(e.size_bytes for e in entries))} in {cache.folder}",
-    ]
+    total = f"{counted(len(entries), 'result')}, {size_text(sum(e.size_bytes for e in entries))} in {cache.folder}"
+    return [*head, *rows, total, *_limits(cache)]
 
 
-def _size(n_bytes: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} GB"
+def _limits(cache: Cache) -> list[str]:
+    """A sentence on what is removed by itself."""
+    most = f"more than {cache.max_gib:g} GiB (cache.max_gib), unused longest first" if cache.max_gib else ""
+    old = f"what nobody has used for {cache.max_days:g} days (cache.max_days)" if cache.max_days else ""
+    goes = " and ".join(filter(None, (most, old)))
+    return [f"Removed by itself whenever something new is kept: {goes}."] if goes else []
 
 
 def _age(age_s: float) -> str:

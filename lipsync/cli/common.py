@@ -18,6 +18,7 @@ from lipsync.core.text import readable
 
 if TYPE_CHECKING:
     from lipsync.config.schema import DubConfig
+    from lipsync.store.cache import Cache
 
 Target = Annotated[Path, typer.Argument(metavar="TARGET", help="Video of people talking.")]
 Speech = Annotated[Path, typer.Argument(metavar="SPEECH", help="What to say: an audio file, or a video with sound.")]
@@ -109,7 +110,7 @@ def sandboxed(options: DubConfig, inputs: Sequence[Path], written: Sequence[Path
 
     if options.sandbox.enabled and not in_child():
         limits = Limits(options.sandbox.memory_gib, options.sandbox.seconds)
-        cache = Cache(options.cache.folder or None).folder
+        cache = Cache.of(options.cache).folder
         raise typer.Exit(run_sandboxed(sys.argv[1:], limits, inputs, written, cache))
 
 
@@ -140,6 +141,18 @@ def escape_where_needed() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def kept_pictures(cache: Cache) -> str:
+    """Said once, when the first results are kept: where pictures of faces are now, and how they go."""
+    from lipsync.core.text import size_text
+
+    size = size_text(sum(entry.size_bytes for entry in cache.entries()))
+    for_days = f" They go by themselves {cache.max_days:g} days after their last use." if cache.max_days else ""
+    return (
+        f"Kept for the next dub of this target, with pictures of its faces: {size} in {cache.folder}. "
+        f"`lipsync cache list` shows it, `lipsync cache clear` removes it.{for_days}"
+    )
 
 
 def notes(made: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ from lipsync.cli.common import (
     Target,
     Verbose,
     clear_errors,
+    kept_pictures,
     progress,
     sandboxed,
     settings,
@@ -229,11 +230,13 @@ def dub(
         from lipsync.pipelines.casting import NOBODY, segments_from
         from lipsync.pipelines.dub import dub as make
 
-        cache = Cache(options.cache.folder)
+        cache = Cache.of(options.cache)
+        is_first = cache.is_empty
         found = NOBODY if segments is None else segments_from(segments, target, options, casting, cache, hook)
         asked |= {"segments": found.segments, "notes": found.notes}
         receipt = make(target, speech, out, options, cache=cache, hook=hook, **asked)
-    show(receipt.to_plain(), lambda: receipt.summary(verbose), as_json, quiet)
+    kept = [kept_pictures(cache)] if is_first and not cache.is_empty else []
+    show(receipt.to_plain(), lambda: [*receipt.summary(verbose), *kept], as_json, quiet)
 
 
 def _check_files(
@@ -286,5 +289,5 @@ def analyse(
     with progress(quiet, as_json) as hook:
         from lipsync.pipelines.inspect import inspect_target
 
-        report = inspect_target(target, options, Cache(options.cache.folder), hook)
+        report = inspect_target(target, options, Cache.of(options.cache), hook)
     show(report.to_plain(), report.lines, as_json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,30 +43,26 @@ Blends = Annotated[
     typer.Option(metavar="A,B,...|all", help="Compare these ways to blend one texture, with true lips, instead."),
 ]
 TrueLipsOnly = Annotated[bool, typer.Option("--true-lips-only", help="Leave out the lips predicted from sound.")]
+QuietProgress = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 ForceReport = Annotated[bool, typer.Option("--force", help="Replace a report that is there.")]
 
 
 @clear_errors
-def evaluate(real: Real, dubbed: Dubbed, verbose: Verbose = False, as_json: Json = False) -> None:
-    """Measure DUBBED against REAL: lips, sharpness, flicker."""
+def evaluate(
+    real: Real, dubbed: Dubbed, verbose: Verbose = False, quiet: QuietProgress = False, as_json: Json = False
+) -> None:
+    """Measure DUBBED against REAL and say what it means: lips, pauses, sharpness, flicker. --json: all raw values."""
     from lipsync.store.preflight import check_readable
 
     check_readable(real, "real video")
     check_readable(dubbed, "dubbed video")
     from lipsync.evaluation.evaluate import evaluate as measure
 
-    measures = measure(real, dubbed)
-    show(measures, lambda: _lines(measures), as_json)
+    with progress(quiet, as_json) as hook:
+        measures = measure(real, dubbed, hook=hook)
+    from lipsync.evaluation.verdict import lines
 
-
-def _lines(plain: Mapping, prefix: str = "") -> list[str]:
-    lines = []
-    for name, value in plain.items():
-        if isinstance(value, Mapping):
-            lines += _lines(value, f"{prefix}{name}.")
-        else:
-            lines.append(f"{prefix + name:<36} {f'{value:.4g}' if isinstance(value, float) else value}")
-    return lines
+    show(measures, lambda: lines(measures, min(100, shutil.get_terminal_size().columns)), as_json)
 
 
 @clear_errors

@@ -47,7 +47,7 @@ def export(
     from lipsync.store.cache import Cache
 
     options = load(config, settings(set_), {})
-    cache = Cache(options.cache.folder or None)
+    cache = Cache.of(options.cache)
     with progress(quiet, as_json) as hook:
         made = made_of(weights, out, options, target=target, cache=cache, hook=hook, force=force)
 

@@ -60,7 +60,7 @@ def people(
 
         if out is not None:
             check_sheet(out)
-        sheet = look_at_people(target, options, Cache(options.cache.folder), hook)
+        sheet = look_at_people(target, options, Cache.of(options.cache), hook)
     if segments_out is not None:
         if not sheet.turns:
             raise LipsyncError(f"Nobody who is seen in {target} speaks in its sound: there are no segments to write.")

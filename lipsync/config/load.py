@@ -159,6 +159,25 @@ def to_toml(config: DubConfig = DubConfig()) -> str:
     return "\n".join(lines + tables) + "\n"
 
 
+def changed_settings(config: DubConfig) -> list[str]:
+    """The options that are not at their default, as `--set` takes them: `load(None, ...)` gives the same configuration
+    back."""
+    default, settings = to_plain(DubConfig()), list[str]()
+    for name, value in to_plain(config).items():
+        pairs = {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+        for key, inner in pairs.items():
+            section, _, option = key.rpartition(".")
+            if inner != (default[section] if section else default)[option]:
+                settings.append(f"{key}={_as_typed(inner)}")
+    return settings
+
+
+def _as_typed(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_as_typed, cast(list[object], value)))
+    return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
 class Text(str):
     """A value typed as text, on the command line or in a table: becomes what its option needs."""
 

@@ -320,6 +320,12 @@ class CacheConfig:
     folder: FileName = Field(
         default="", description="empty = the environment variable LIPSYNC_CACHE, else the user's cache folder"
     )
+    max_gib: float = Field(
+        default=20.0,
+        ge=0,
+        description="most that is kept: then what was unused longest goes, never what is in use; 0 = all",
+    )
+    max_days: float = Field(default=90.0, ge=0, description="what nobody has used for so long goes, too; 0 = it stays")
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

@@ -85,6 +85,12 @@ def format_duration(seconds: float) -> str:
     return f"{round(seconds)} s"
 
 
+def rough_duration(seconds: float) -> str:
+    """An estimated length of time, with no more digits than an estimate has: 8 s, 4 min, 3 h 20 min."""
+    step = 1 if seconds < 60 else 60 if seconds < 3600 else 600 if seconds < 86400 else 3600
+    return format_duration(max(step, round(seconds / step) * step))
+
+
 def few_spans(spans: Sequence[Sequence[float]], digits: int = 2, most: int = 4) -> str:
     """[from, to] seconds as "0.00-2.40, 3.10-4.00 s"; of more than `most` the first."""
     shown = ", ".join(f"{a:.{digits}f}-{b:.{digits}f}" for a, b in spans[:most])
@@ -94,6 +100,15 @@ def few_spans(spans: Sequence[Sequence[float]], digits: int = 2, most: int = 4) 
 def counted(n: int, noun: str) -> str:
     """ "1 job", "2 jobs"."""
     return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def size_text(n_bytes: float) -> str:
+    """An amount of data: 812 B, 3.4 kB, 12.0 MB, 1.5 GB."""
+    for unit in ("B", "kB", "MB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} GB"
 
 
 def percent(share: float) -> str:

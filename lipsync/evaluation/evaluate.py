@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from video.read import read_rows
 
 #: Picture measures mean something while eyes and nose of both videos lie this close (median, eye distances).
 SAME_MOTION = 0.03
+#: In one take the upper face differs by encoding alone (measured: 1 to 5 grey levels, from crf 18 to 35; other takes of
+#: the same speaker 21): at most so many, median over frames.
+SAME_TAKE = 8.0
 #: Neighbouring frames whose faces are further apart than this are a cut, not flicker.
 CUT_DISTANCE = 0.08
 
@@ -39,8 +43,8 @@ def evaluate(real_path, dubbed_path, face: FaceConfig = FaceConfig(), batch: int
     """The measures of a dub against the real video, as plain values for JSON; None where one cannot be taken.
 
     Row i of the comparison is frame i of the dub and the real frame shown at that time, as far as both play. Lips are
-    compared where both faces are usable. Picture measures compare equal head motion only: read them with `same_motion`.
-    Raises MediaError, LipsyncError."""
+    compared where both faces are usable. Picture measures say something only where both are of one take: read them with
+    `same_take`. Raises MediaError, LipsyncError."""
     real, dubbed = (
         follow(Path(real_path), "real", face, batch, hook),
         follow(Path(dubbed_path), "dubbed", face, batch, hook),
@@ -56,6 +60,8 @@ def evaluate(real_path, dubbed_path, face: FaceConfig = FaceConfig(), batch: int
     same_size = (real.stream.width, real.stream.height) == (dubbed.stream.width, dubbed.stream.height)
     apart = lip_metrics.rigid_distance(dubbed.track.landmarks[: len(rows)][usable], real.track.landmarks[rows][usable])
     distance = float(np.median(apart)) if same_size else None
+    same_motion = distance is not None and distance <= SAME_MOTION
+    picture = picture_measures(real, dubbed, rows, usable, same_size, batch, hook)
     return {
         "real": str(real.stream.path),
         "dubbed": str(dubbed.stream.path),
@@ -67,11 +73,12 @@ def evaluate(real_path, dubbed_path, face: FaceConfig = FaceConfig(), batch: int
         },
         "unit": "eye distances (outer corners); lips aligned on eyes and nose by a similarity; 18 points; "
         + face.backend,
-        "same_motion": distance is not None and distance <= SAME_MOTION,
+        "same_motion": same_motion,
+        "same_take": same_motion and picture["upper_face"] is not None and picture["upper_face"] <= SAME_TAKE,
         "rigid_distance": distance,
         "lips": lip_measures(real, dubbed, rows, usable),
         "silence": silence_measures(real, dubbed),
-        "picture": picture_measures(real, dubbed, rows, usable, same_size, batch, hook),
+        "picture": picture,
         "untouched": untouched_measures(real.stream, dubbed.track, dubbed.stream, batch),
         "sync": sync_facts(dubbed.stream),
     }
@@ -167,9 +174,11 @@ def voiced_frames(stream: VideoStream) -> np.ndarray | None:
 def picture_measures(
     real: Video, dubbed: Video, rows: np.ndarray, usable: np.ndarray, same_size: bool, batch: int, hook: Hook
 ) -> dict:
-    """PSNR and SSIM of frame and mouth region (each at the real mouth's place), sharpness and flicker of the mouth
-    relative to the real."""
+    """PSNR and SSIM of frame and mouth region (each at the real mouth's place; "same_mouth": all its pixels are equal);
+    sharpness and flicker of the mouth relative to the real, and how much the real's own vary from second to second;
+    "upper_face": the luma's mean difference around eyes and nose bridge, grey levels, median over frames."""
     tally, mouths = _Tally(), (Mouth(real.track), Mouth(dubbed.track))
+    upper, series, same = [], {"sharpness": [], "flicker": []}, True
     ours = read_rows(dubbed.stream, np.arange(len(rows)), batch)
     for (at, truth, _), (_, dub, _) in zip(read_rows(real.stream, rows, batch), ours, strict=True):
         for k, row in enumerate(range(at.start, at.stop)):
@@ -183,14 +192,44 @@ def picture_measures(
                 if same_size:
                     box = mouths[0].box(pair[0], int(rows[row]))
                     tally.compare("mouth", pair[0][box], pair[1][box])
+                    same = same and np.array_equal(pair[0][box], pair[1][box])
+                    around = upper_face_box(real.track.landmarks[rows[row]], *pair[0].shape[:2])
+                    upper.append(
+                        float(
+                            np.abs(picture_metrics.luma(pair[0][around]) - picture_metrics.luma(pair[1][around])).mean()
+                        )
+                    )
+                for name, value in zip(series, sights[0], strict=True):
+                    series[name].append((float(real.stream.clock.seconds[rows[row]]), value))
                 for name, (sharp, residual) in zip(("real", "dubbed"), sights, strict=True):
                     tally.add(f"sharpness_{name}", sharp)
                     tally.add(f"flicker_{name}", residual)
         hook("pictures", at.stop, len(rows))
-    found = tally.means()
+    found: dict = tally.means()
+    found |= {f"{name}_real_spread": spread_by_second(values) for name, values in series.items()}
+    found |= {"upper_face": float(np.median(upper)) if upper else None, "same_mouth": bool(upper) and same}
     return found | {
         name: _ratio(found.get(f"{name}_dubbed"), found.get(f"{name}_real")) for name in ("sharpness", "flicker")
     }
+
+
+def upper_face_box(landmarks: np.ndarray, height: int, width: int) -> tuple[slice, slice]:
+    """Brows, eyes and bridge of the nose of (68,2) pixel landmarks, which no dub draws, inside the picture."""
+    some = landmarks[np.r_[17:31, 36:48]]
+    (left, top), (right, bottom) = np.floor(some.min(0)), np.ceil(some.max(0))
+    rows = slice(int(np.clip(top, 0, height - 1)), int(np.clip(bottom, 1, height)))
+    return rows, slice(int(np.clip(left, 0, width - 1)), int(np.clip(right, 1, width)))
+
+
+def spread_by_second(values: Sequence[tuple[float, float | None]]) -> float | None:
+    """How much (time in seconds, value) vary: standard deviation of the means of each second over their mean; None of
+    less than three seconds."""
+    seconds: dict[int, list[float]] = {}
+    for time_s, value in values:
+        if value is not None:
+            seconds.setdefault(int(time_s), []).append(value)
+    means = np.array([np.mean(some) for some in seconds.values()])
+    return float(means.std() / means.mean()) if len(means) >= 3 and means.mean() > 0 else None
 
 
 def _ratio(ours: float | None, real: float | None) -> float | None:

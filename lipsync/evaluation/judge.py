@@ -49,7 +49,7 @@ MEASURES = (
     Measure("ssim_frame", "SSIM frame", "high", "rows", 4),
     Measure("psnr_frame", "PSNR frame, dB", "high", "rows", 2),
     Measure("sharpness", "sharpness / real", "one", "ratio", 2),
-    Measure("flicker", "flicker / real", "low", "ratio", 2),
+    Measure("flicker", "flicker / real", "one", "ratio", 2),
     Measure("seam_colour", "seam colour / real", "one", "ratio", 2),
     Measure("seam_gradient", "seam gradient / real", "one", "ratio", 2),
     Measure("colour_step", "colour step at the edge, grey levels", "low", "rows", 2),

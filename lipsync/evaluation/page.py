@@ -9,13 +9,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lipsync.config.load import changed_settings, from_plain
 from lipsync.core.html import html_environment, jpeg_text
+from lipsync.core.text import counted
 from lipsync.evaluation import plots
+from lipsync.evaluation.citation import citation
 from lipsync.evaluation.judge import PERCEPTUAL_WIDTH
-from lipsync.evaluation.table import COSTS, REAL, best_names, kinds_of, mean_text, table_rows
+from lipsync.evaluation.table import (
+    BETTER,
+    COSTS,
+    REAL,
+    SIGNS,
+    best_names,
+    grouped,
+    interval_text,
+    kinds_of,
+    mean_text,
+    table_rows,
+)  # fmt: skip
 
 _KINDS = {"true": "True lips", "predicted": "Lips predicted from the sound"}
-_BETTER = {"high": " ↑", "low": " ↓", "one": " → 1", "": ""}
 _LIPS_FROM = {
     "prior": "the bundled prior, fitted to this person's mouth",
     "own speech": "this person's own speech (learning part)",
@@ -41,11 +54,10 @@ def page(
 ) -> str:
     """The whole page. clips: (name, MP4) by kind of lips, and "said" for the new speech; mouths: (name, (h,w,3) uint8
     strip of mouths) by kind of lips."""
-    headings = [m["label"] + _BETTER[m["better"]] for m in results["measures"]]
     sections = [
         {
             "title": _KINDS.get(kind, kind),
-            "rows": _rows(results, kind),
+            "tables": _tables(results, kind),
             "scatters": _scatters(results, kind),
             "curves": _curves(results, kind),
             "mouths": [(name, _jpeg(strip)) for name, strip in mouths.get(kind, ())],
@@ -56,7 +68,11 @@ def page(
     template = html_environment("lipsync.evaluation").get_template("comparison.html")
     return template.render(
         results=results,
-        headings=headings + [label for _, label, _ in COSTS],
+        signs=SIGNS,
+        files=("results.json", "results.csv", "table.tex", "split.json"),
+        options=changed_settings(from_plain(results["config"])),
+        machine=_machine(results["machine"]),
+        citation=citation(results["made_by"]["lipsync"]),
         sections=sections,
         new_speech=_videos(clips.get("said", ())),
         guard=f"{results['split']['guard_s']:g}",
@@ -66,29 +82,55 @@ def page(
     )
 
 
-def _rows(results: Mapping, kind: str) -> list[dict]:
-    """The table's rows: {"name", "is_method", "failed", "cells"}."""
-    rows, measures = table_rows(results, kind), results["measures"]
-    best = {m["key"]: best_names(rows, m) for m in measures}
-    shown = []
-    for row in rows:
-        cells = []
-        if "failed" not in row:
-            cells = [_cell(row["measures"][m["key"]], m["digits"], row["name"] in best[m["key"]]) for m in measures]
-            cells += [_cost(row["costs"].get(key), digits) for key, _, digits in COSTS]
-        shown.append(
-            {"name": row["name"], "is_method": row["is_method"], "failed": row.get("failed", ""), "cells": cells}
-        )
-    return shown
+def _tables(results: Mapping, kind: str) -> list[dict]:
+    """Tables that fit a page: {"title", "headings", "rows"}, rows as {"name", "is_method", "failed", "cells"}."""
+    rows = table_rows(results, kind)
+    tables = []
+    for title, measures in grouped(results["measures"]):
+        best = {m["key"]: best_names(rows, m) for m in measures}
+        cells = {
+            row["name"]: [_cell(row["measures"][m["key"]], m, row["name"] in best[m["key"]]) for m in measures]
+            for row in rows
+            if "failed" not in row
+        }
+        headings = [f"{m['label']} {BETTER[m['better']]}".strip() for m in measures]
+        tables.append({"title": title, "headings": headings, "rows": _rows(rows, cells)})
+    methods = [row for row in rows if row["is_method"]]
+    spent = {
+        row["name"]: [_cost(row["costs"].get(key), digits) for key, _, digits in COSTS]
+        for row in methods
+        if "failed" not in row
+    }
+    return [*tables, {"title": "Cost", "headings": [label for _, label, _ in COSTS], "rows": _rows(methods, spent)}]
 
 
-def _cell(value: Mapping | None, digits: int, is_best: bool) -> Cell:
-    interval = None if value is None else (f"{value['low']:.{digits}f}", f"{value['high']:.{digits}f}")
-    return Cell(mean_text(value, digits), is_best, interval)
+def _rows(rows: Sequence[Mapping], cells: Mapping[str, list[Cell]]) -> list[dict]:
+    return [
+        {
+            "name": row["name"],
+            "is_method": row["is_method"],
+            "failed": row.get("failed", ""),
+            "cells": cells.get(row["name"], []),
+        }
+        for row in rows
+    ]
+
+
+def _cell(value: Mapping | None, measure: Mapping, is_best: bool) -> Cell:
+    return Cell(mean_text(value, measure), is_best, interval_text(value, measure))
 
 
 def _cost(value: float | None, digits: int) -> Cell:
     return Cell("\N{EN DASH}" if value is None else f"{value:,.{digits}f}")
+
+
+def _machine(facts: Mapping) -> str:
+    gpus = ", ".join(facts["gpus"]) or "no GPU"
+    memory = f", {facts['memory_gib']:.0f} GiB of memory" if facts["memory_gib"] else ""
+    return (
+        f"{facts['cpu']}, {counted(facts['cores'], 'core')}, {gpus}{memory}; {facts['system']}, Python "
+        f"{facts['python']}, torch {facts['torch']}"
+    )
 
 
 def _scatters(results: Mapping, kind: str) -> list[str]:

@@ -41,7 +41,7 @@ def segments_from(
     """Who says what when in `target`, from a file or, for "auto", from the lips and the sound of the target. cast:
     which face a label of the file is. UsageError, with file and line, for what the file says wrongly; LipsyncError
     where nobody who is seen speaks."""
-    cache, target = cache or Cache(config.cache.folder or None), Path(target)
+    cache, target = cache or Cache.of(config.cache), Path(target)
     if str(file) == AUTO:
         return Casting(spoken_segments(target, config, cache, hook))
     cues, cast = read_cues(file), dict(cast or {})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -14,16 +16,18 @@ import numpy as np
 import torch
 
 from audio.load import Waveform, load_track
-from lipsync.config.load import to_plain, validate
+from lipsync.config.load import changed_settings, to_plain, validate
 from lipsync.config.schema import BlendName, DubConfig
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.core.progress import Hook, silent
+from lipsync.core.machine import commit, machine
+from lipsync.core.progress import Hook, Whole, silent
 from lipsync.core.runtime import pick_device
 from lipsync.core.types import DubPlan, Footage, TargetAnalysis
 from lipsync.evaluation.comparison import Comparison, PreparedMethod
 from lipsync.evaluation.held_out import HeldOutClip, make_held_out_clips
 from lipsync.evaluation.report import write_report
-from lipsync.evaluation.split import Split, learning_part, spread_blocks, whole_videos
+from lipsync.evaluation.split import MOST_S, SHARE, Split, learning_part, spread_blocks, whole_videos
+from lipsync.pipelines.estimate import Material, disguise_s, draw_s, follow_all_s, judge_s, learn_lips_s
 from lipsync.pipelines.models import lip_model_for, texture_facts, texture_for
 from lipsync.render.loop import Role, Scene, render
 from lipsync.render.plan import faces_along, make_plan
@@ -35,6 +39,7 @@ from lipsync.store.receipt import versions
 from lipsync.store.registry import trained_on
 from lipsync.target.analyse import analyse, follow_face, of_person
 from lipsync.textures import get_method, texture_names
+from lipsync.textures.trainable import TrainableTexture, as_trainable
 from media import MediaError
 from video.write import VideoWriter
 
@@ -74,10 +79,17 @@ def compare(
     videos = tuple(map(Path, held_out)), tuple(map(Path, footage))
     files = _Files(Path(target), Path(out), *videos, Path(speech) if speech else None, Path(split) if split else None)
     files.check(config, force)
-    stage = _Stage(config, cache or Cache(config.cache.folder or None), pick_device(config.device), hook)
-    started = time.monotonic()
+    stage = _Stage(config, cache or Cache.of(config.cache), pick_device(config.device), hook)
+    true_lips_only = true_lips_only or bool(blends)
+    stage = replace(stage, hook=Whole(hook, _expected_s(candidates, files, stage, true_lips_only)))
+    about = {
+        "command": _command(candidates, files, config, true_lips_only),
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "machine": machine(),
+    }
     with tempfile.TemporaryDirectory(prefix="lipsync-compare-") as work:
-        return _compared(candidates, files, stage, true_lips_only or bool(blends), Path(work), started)
+        return _compared(candidates, files, stage, true_lips_only, Path(work), about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +135,9 @@ class _Stage:
 
 
 def _compared(
-    candidates: Sequence[_Candidate], files: _Files, stage: _Stage, true_lips_only: bool, work: Path, started: float
+    candidates: Sequence[_Candidate], files: _Files, stage: _Stage, true_lips_only: bool, work: Path, about: dict
 ) -> dict:
+    started = time.monotonic()
     config, cache, device, hook = stage.config, stage.cache, stage.device, stage.hook
     subject = analyse(files.target, config, cache, hook, files.footage)
     truth = _truth(subject, files.held_out, stage)
@@ -144,7 +157,7 @@ def _compared(
         )
         for one in candidates
     ]
-    about = _about(subject, learning, stage, lip_sources) | {
+    about |= _about(subject, learning, stage, lip_sources) | {
         "compared": "blends" if candidates[0].blend else "textures",
         "texture": candidates[0].texture if candidates[0].blend else "",
         "seconds": round(time.monotonic() - started, 1),
@@ -152,6 +165,61 @@ def _compared(
     }
     files.out.mkdir(exist_ok=True)
     return write_report(files.out, about, split, comparison, tried)
+
+
+def _expected_s(
+    candidates: Sequence[_Candidate], files: _Files, stage: _Stage, true_lips_only: bool
+) -> dict[str, float]:
+    """Seconds of each step, about, in their order, by the names that progress has."""
+    config, cache = stage.config, stage.cache
+    target, *more = (Material.of(path, config, cache) for path in (files.target, *files.footage))
+    truth = [Material.of(path, config, cache) for path in files.held_out]
+    whole_s = target.duration_s or 1.0
+    n = sum(one.frames for one in truth) or round(target.frames * min(SHARE, MOST_S / whole_s))
+    mpx = max(one.mpx for one in (*truth, target))
+    judged_s, drawn_s = judge_s(n, mpx), draw_s(n, mpx)
+    expected = {"faces": follow_all_s([target, *more, *truth]), "disguise": disguise_s(n, mpx)}
+    if files.speech or not true_lips_only:
+        expected["lips"] = learn_lips_s(sum(one.duration_s for one in (target, *more)), config.lips)
+    expected |= {"re-encoding floor": 2 * judged_s, "disguised": judged_s}  # the real frames are judged, too
+    for one in candidates:
+        learner = _learner(one, stage)
+        if learner is not None:
+            expected.setdefault(f"texture {learner.name}", learner.config.steps * learner.step_s)
+        for kind in ("true",) if true_lips_only else ("true", "predicted"):
+            expected[f"{one.name}, {kind} lips"] = drawn_s + judged_s
+        if files.speech:
+            expected[f"{one.name}, new speech"] = draw_s(round(NEW_SPEECH_S * target.frames / whole_s), target.mpx)
+    return expected
+
+
+def _learner(one: _Candidate, stage: _Stage) -> TrainableTexture | None:
+    try:
+        return as_trainable(get_method(one.texture, stage.config))
+    except Exception:  # a stranger's method may raise anything: its row of the table will say so
+        return None
+
+
+def _command(candidates: Sequence[_Candidate], files: _Files, config: DubConfig, true_lips_only: bool) -> str:
+    """The command line that does the same, with files by their names alone."""
+    words = ["lipsync", "compare", files.target.name]
+    textures = list(dict.fromkeys(one.texture for one in candidates))
+    names = [name for name in textures if not name.endswith(".py")]
+    words += ["--methods", ",".join(names)] if names else []
+    for option, paths in (
+        ("--method-file", [Path(name) for name in textures if name.endswith(".py")]),
+        ("--held-out", files.held_out),
+        ("--footage", files.footage),
+        ("--speech", [files.speech] if files.speech else []),
+        ("--split", [files.split] if files.split else []),
+    ):
+        words += [word for path in paths for word in (option, path.name)]
+    if candidates[0].blend:
+        words += ["--blends", ",".join(one.blend for one in candidates)]
+    elif true_lips_only:
+        words.append("--true-lips-only")
+    words += [word for setting in changed_settings(config) for word in ("--set", setting)]
+    return shlex.join([*words, "-o", files.out.name or "report"])
 
 
 def _about(

@@ -62,7 +62,7 @@ def dub(
     with the key of `sign.certificate`, in place of `sign.key`. A long dub that was stopped goes on where it was. Raises
     UsageError for options, LipsyncError, MediaError for material that cannot be used; no half video is left behind
     then."""
-    cache, watch = cache or Cache(config.cache.folder or None), Stopwatch(hook)
+    cache, watch = cache or Cache.of(config.cache), Stopwatch(hook)
     sound = DubSound.of(mix, background)
     asked = Asked.of(target, speech, out, config, footage, segments, span, lips_from, sound, preview_s)
     identity = check_marks(config, asked.out, sign, force)
@@ -124,7 +124,7 @@ def prepare(
     configured method where it was checked before; learn: a lip model, which a performance does not need. Raises as
     `dub` does."""
     device = pick_device(config.device)
-    cache = cache or Cache(config.cache.folder or None)
+    cache = cache or Cache.of(config.cache)
     subject = analyse(Path(target), config, cache, hook, tuple(map(Path, footage)))
     model = lip_model_for(subject, config.lips, cache, device, hook) if learn else resting_model(subject, cache)
     return Prepared(subject, model, texture_for(subject, config, cache, device, hook, texture), device)

@@ -54,7 +54,7 @@ def export(
     weights, out = Path(weights), Path(out)
     check_readable(weights, "file of weights")
     require_onnx()
-    write = _writer_of(weights, config, target, cache or Cache(config.cache.folder or None), hook)
+    write = _writer_of(weights, config, target, cache or Cache.of(config.cache), hook)
     _check_folder(out, force)
     out.mkdir(exist_ok=True)
     about = write(out)

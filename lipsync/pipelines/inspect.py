@@ -93,7 +93,7 @@ def inspect_target(
     target: str | Path, config: DubConfig = DubConfig(), cache: Cache | None = None, hook: Hook = silent
 ) -> TargetReport:
     """What `target` offers. Raises as `analyse` does. What is computed here is kept for the dub."""
-    cache = cache or Cache(config.cache.folder or None)
+    cache = cache or Cache.of(config.cache)
     subject = analyse(Path(target), config, cache, hook)
     film, track = subject.films[0], subject.track
     counts = np.bincount(track.reason, minlength=len(REASONS))

@@ -54,7 +54,7 @@ def lips_of(
     do not fit; LipsyncError, MediaError: material that cannot be used; nothing is left behind then."""
     speech, out = Path(speech), Path(out)
     kind = _check(speech, out, config, target, kind, rate, force)
-    device, cache = pick_device(config.device), cache or Cache(config.cache.folder or None)
+    device, cache = pick_device(config.device), cache or Cache.of(config.cache)
     wave = load_speech(speech, config.input_limits)
     model, source = _model_for(target, config, cache, device, hook)
     predicted, voice = model.to(device).predict(wave), voice_activity(wave)

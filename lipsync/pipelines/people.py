@@ -90,7 +90,7 @@ def look_at_people(
     target: str | Path, config: DubConfig = DubConfig(), cache: Cache | None = None, hook: Hook = silent
 ) -> PeopleSheet:
     """Everybody who is seen in `target`. Raises as `follow_people` does. What is computed here is kept for the dub."""
-    cache = cache or Cache(config.cache.folder or None)
+    cache = cache or Cache.of(config.cache)
     films = follow_people(Path(target), config, cache, hook)
     clock, who, turns, speech_s = films[0].video.clock, None, [], None
     try:

@@ -12,9 +12,10 @@ import torch
 from lipsync.config.load import validate
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
-from lipsync.core.progress import Hook, silent
+from lipsync.core.progress import Hook, Whole, silent
 from lipsync.core.runtime import one_thread, pick_device
 from lipsync.learning.lip_examples import LipExample, examples_of
+from lipsync.pipelines.estimate import Material, follow_all_s, learn_lips_s
 from lipsync.pipelines.models import VERSION
 from lipsync.speech.lip_model import LipModel
 from lipsync.speech.prior import prior_files, prior_for
@@ -42,7 +43,10 @@ def train_lips(
     validate(config)
     check_files([(path, "footage") for path in paths], [out, curve_path(out)], force)
     device = pick_device(config.device)
-    cache = cache or Cache(config.cache.folder or None)
+    cache = cache or Cache.of(config.cache)
+    material = [Material.of(path, config, cache) for path in paths]
+    learning_s = learn_lips_s(sum(one.duration_s for one in material), config.lips)
+    hook = Whole(hook, {"faces": follow_all_s(material), "lips": learning_s})
     videos, notes = usable_footage(paths, config, cache, hook)
     examples, more = examples_of(videos)
     notes = [*notes, *more]

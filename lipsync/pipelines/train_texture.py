@@ -17,11 +17,12 @@ import torch
 from lipsync.config.load import validate
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError, UsageError
-from lipsync.core.progress import Hook, Lines, silent
+from lipsync.core.progress import Hook, Lines, Whole, silent
 from lipsync.core.runtime import pick_device
 from lipsync.core.types import TargetAnalysis
 from lipsync.learning.distributed import Ranks
 from lipsync.learning.textures import speech_at_mouths
+from lipsync.pipelines.estimate import Material, follow_all_s
 from lipsync.pipelines.models import texture_key
 from lipsync.store.cache import UNFINISHED, Cache
 from lipsync.store.preflight import check_files, samples_path, written_whole
@@ -56,7 +57,7 @@ def train_texture(
     target, out = Path(target), Path(out)
     videos = tuple(map(Path, footage))
     config = validate(replace(config, texture=method, texture_weights=""))
-    cache = cache or Cache(config.cache.folder or None)
+    cache = cache or Cache.of(config.cache)
     picture = samples_path(out)
     written = [out] if _of_interrupted(picture, cache) else [out, picture]
     check_files([(path, "footage") for path in (target, *videos)], written, force)
@@ -64,6 +65,9 @@ def train_texture(
     if learner is None:
         raise UsageError(f"The texture {found.name} learns nothing: use it as it is.")
     device = pick_device(config.device)
+    material = [Material.of(path, config, cache) for path in (target, *videos)]
+    training_s = learner.config.steps * learner.step_s
+    hook = Whole(hook, {"faces": follow_all_s(material), f"texture {learner.name}": training_s})
     subject = analyse(target, config, cache, hook, videos)
     key = texture_key(method, learner, subject)
     if fresh:

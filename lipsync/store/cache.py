@@ -2,7 +2,8 @@
 
 A step's key is a hash of its name, its version, its parameters and the keys (or content hashes) of what it reads. A
 result is a folder, written beside its destination, brought safely to the disk and renamed. Its label holds the sizes
-and hashes of its files: what does not fit them when it is used is thrown away and made again."""
+and hashes of its files: what does not fit them when it is used is thrown away and made again. A cache with limits
+removes what was unused longest whenever something new has been made, and never what a process uses."""
 
 from __future__ import annotations
 
@@ -23,11 +24,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lipsync.core.errors import LipsyncError
+from lipsync.store.in_use import InUse
 from media.atomic import atomic_write, is_alive, sync_file, sync_folder, this_host
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+    from lipsync.config.schema import CacheConfig
 
 #: Left-over work of processes that may still run elsewhere is removed after so long.
 STALE_S = 7 * 24 * 3600
@@ -47,13 +51,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """One kept result. label: what it was made from, for people; age_s: seconds since it was made."""
+    """One kept result. label: what it was made from, for people; age_s: seconds since it was made; unused_s: since it
+    was last used."""
 
     step: str
     key: str
     label: str
     size_bytes: int
     age_s: float
+    unused_s: float
     folder: Path
 
 
@@ -102,10 +108,18 @@ def default_folder() -> Path:
 
 
 class Cache:
-    """A folder of results: folder/step/key/. Nothing is created before the first result is made."""
+    """A folder of results: folder/step/key/. Nothing is created before the first result is made. max_gib, max_days: how
+    much is kept, and how long what nobody uses; 0 = without limit."""
 
-    def __init__(self, folder: str | os.PathLike | None = None) -> None:
+    def __init__(self, folder: str | os.PathLike | None = None, *, max_gib: float = 0.0, max_days: float = 0.0) -> None:
         self.folder = Path(folder).expanduser() if folder else default_folder()
+        self.max_gib, self.max_days = max_gib, max_days
+        self._in_use = InUse(self.folder)
+
+    @classmethod
+    def of(cls, options: CacheConfig) -> Cache:
+        """As the options say."""
+        return cls(options.folder or None, max_gib=options.max_gib, max_days=options.max_days)
 
     def read(
         self, step: str, key: str, make: Callable[[Path], None], load: Callable[[Path], T], *, label: str = ""
@@ -129,7 +143,7 @@ class Cache:
         Two processes may make the same result: the one that is later discards its own. After an exception nothing
         stays."""
         done = self.folder / step / key
-        if _fits(done, step, key):
+        if _fits(done, step, key) and self._taken(step, key):
             return done
         with self._said_clearly():
             self._discard(step, key)
@@ -140,7 +154,43 @@ class Cache:
                 self._place(part, step, key)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
+        self._taken(step, key)
+        self._trim()
         return done
+
+    def holds(self, step: str, key: str) -> bool:
+        """Whether result `key` is there, so that nothing need be made; not whether it is whole."""
+        return (self.folder / step / key / _LABEL).is_file()
+
+    def release(self) -> None:
+        """Nothing that this process has read is in use any more: it may be removed to make room."""
+        self._in_use.release()
+
+    def _taken(self, step: str, key: str) -> bool:
+        """Takes a result into use; False where another process has just removed it."""
+        self._in_use.hold(step, key)
+        with suppress(OSError):  # the folder's time says when it was used; another's cache may be read only
+            os.utime(self.folder / step / key)
+        return self.holds(step, key)
+
+    def _trim(self) -> None:
+        """Removes results that nobody has used for `max_days`, and those unused longest until the rest fits into
+        `max_gib`. What any process uses stays."""
+        if not (self.max_gib or self.max_days):
+            return
+        with self._in_use.locked() as locked, suppress(LipsyncError):
+            held = self._in_use.held() if locked else set()
+            entries = sorted(self.entries(), key=lambda entry: -entry.unused_s) if locked else []
+            size = sum(entry.size_bytes for entry in entries)
+            for entry in entries:
+                is_old = self.max_days and entry.unused_s > self.max_days * 24 * 3600
+                if not is_old and (not self.max_gib or size <= self.max_gib * 2**30):
+                    break
+                if (entry.step, entry.key) in held:
+                    continue
+                with suppress(OSError):
+                    self._discard(entry.step, entry.key, even_whole=True)
+                    size -= entry.size_bytes
 
     def _place(self, part: Path, step: str, key: str) -> None:
         """Gives a result its name, unless another process was faster."""
@@ -184,7 +234,13 @@ class Cache:
                 folder.mkdir(parents=True, exist_ok=True)
                 with atomic_write(folder / _LABEL) as part:
                     part.write_text(json.dumps({"format": FORMAT, "step": step, "label": label}), encoding="utf-8")
+        self._taken(step, key)
         return folder
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been kept yet."""
+        return next(self._results(), None) is None
 
     def entries(self) -> list[CacheEntry]:
         """All complete results, newest first."""
@@ -194,11 +250,8 @@ class Cache:
             with suppress(OSError):  # another process may have removed it
                 size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
                 age_s = max(0.0, now - (folder / _LABEL).stat().st_mtime)
-                found.append(
-                    CacheEntry(
-                        folder.parent.name, folder.name, str(_read_label(folder).get("label", "")), size, age_s, folder
-                    )
-                )
+                unused_s, label = max(0.0, now - folder.stat().st_mtime), str(_read_label(folder).get("label", ""))
+                found.append(CacheEntry(folder.parent.name, folder.name, label, size, age_s, unused_s, folder))
         return sorted(found, key=lambda entry: entry.age_s)
 
     def clear(self, step: str | None = None, older_than_s: float = 0.0) -> tuple[int, int]:

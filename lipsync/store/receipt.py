@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import lipsync
-from lipsync.core.progress import Hook, note
+from lipsync.core.progress import Hook, expect, note, whole
 from lipsync.core.text import few_spans, percent, readable
 from lipsync.core.types import REASONS, DubPlan, FaceTrack
 from lipsync.store.preflight import written_whole
@@ -271,6 +271,12 @@ class Stopwatch:
 
     def note(self, text: str) -> None:
         note(self._hook, text)
+
+    def expect(self, seconds: float) -> None:
+        expect(self._hook, seconds)
+
+    def whole(self, share: float, left_s: float | None) -> None:
+        whole(self._hook, share, left_s)
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -62,12 +62,14 @@ class TextureBatch:
 
 
 class TrainableTexture(Generic[Options]):
-    """A texture method with networks. Subclasses set `name`, `Config`, and define `build`, `draw`, `objectives`."""
+    """A texture method with networks. Subclasses set `name`, `Config`, `step_s` where it is another, and define
+    `build`, `draw`, `objectives`."""
 
     name: str
     Config: ClassVar[type[TrainableConfig]] = TrainableConfig
     radius: int = 0
     needs: frozenset[Need] = frozenset({"crop"})
+    step_s: float = 0.35  # a step of its training on one core, about, to tell how long that will take
 
     def __init__(self, config: Options | None = None) -> None:
         self.config: Options = config or cast(Options, self.Config())

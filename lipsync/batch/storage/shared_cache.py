@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lipsync.batch.storage.address import RemoteFile, is_url
 from lipsync.batch.storage.archive import DamagedArchive, pack, unpack
+from lipsync.config.schema import CacheConfig
 from lipsync.store.cache import Cache
 
 
@@ -18,8 +19,8 @@ class SharedCache(Cache):
     An archive begins with the size and SHA-256 of each of its files; one that does not fit its own digests is made
     again and replaced."""
 
-    def __init__(self, folder: str | Path | None, url: str) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: str | Path | None, url: str, *, max_gib: float = 0.0, max_days: float = 0.0) -> None:
+        super().__init__(folder, max_gib=max_gib, max_days=max_days)
         self.url = url.rstrip("/")
         self._offered: set[tuple[str, str]] = set()
 
@@ -43,9 +44,12 @@ class SharedCache(Cache):
         return done
 
 
-def cache_for(folder: str | Path | None, shared: str = "") -> Cache:
-    """The cache of a worker: its own folder, joined by what an address shares; a shared path is the cache itself."""
-    return SharedCache(folder, shared) if is_url(shared) else Cache(shared or folder)
+def cache_for(options: CacheConfig, shared: str = "") -> Cache:
+    """The cache of a worker: its own folder, joined by what an address shares; a shared path is the cache itself, and
+    has no limits: other machines use it."""
+    if is_url(shared):
+        return SharedCache(options.folder or None, shared, max_gib=options.max_gib, max_days=options.max_days)
+    return Cache(shared) if shared else Cache.of(options)
 
 
 def _fetch(archive: RemoteFile, folder: Path, result: str) -> bool:

@@ -31,6 +31,7 @@ _REACH = 3.0
 
 class Method(TrainableTexture[HybridConfig]):
     name = "hybrid"
+    step_s = 1.2
     Config = HybridConfig
 
     def __init__(self, config: HybridConfig | None = None) -> None:

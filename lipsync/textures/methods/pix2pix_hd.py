@@ -20,6 +20,7 @@ from lipsync.textures.translation import Canvas, CoarseToFine, Discriminators, T
 
 class Method(Translator[Pix2PixHdConfig]):
     name = "pix2pix-hd"
+    step_s = 0.6
     Config = Pix2PixHdConfig
     _pairs: tuple[torch.Tensor, torch.Tensor]
 

@@ -17,6 +17,7 @@ from lipsync.batch.storage.address import RemoteFile, content_id, fetched, is_ur
 from lipsync.batch.storage.archive import DamagedArchive, pack, unpack
 from lipsync.batch.storage.shared_cache import SharedCache, cache_for
 from lipsync.batch.storage.store import OutputStore
+from lipsync.config.schema import CacheConfig
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.store.cache import Cache, content_hash
 from lipsync.store.receipt import Output, Receipt
@@ -415,10 +416,10 @@ def test_a_store_that_fails_is_tried_again_then_told(tmp_path, monkeypatch):
 
 
 def test_a_shared_path_is_the_cache_itself(tmp_path):
-    cache = cache_for(tmp_path / "own", str(tmp_path / "nfs"))
+    cache = cache_for(CacheConfig(str(tmp_path / "own")), str(tmp_path / "nfs"))
     assert type(cache) is Cache and cache.folder == tmp_path / "nfs"
-    assert cache_for(tmp_path / "own").folder == tmp_path / "own"
-    assert cache_for(tmp_path / "own", "memory://c").folder == tmp_path / "own"
+    assert cache_for(CacheConfig(str(tmp_path / "own"))).folder == tmp_path / "own"
+    assert cache_for(CacheConfig(str(tmp_path / "own")), "memory://c").folder == tmp_path / "own"
 
 
 def test_local_paths_never_need_fsspec(tmp_path, monkeypatch):
@@ -427,6 +428,6 @@ def test_local_paths_never_need_fsspec(tmp_path, monkeypatch):
     store.keep(render(store, "a.mp4"), "a.mp4")
     assert store.receipt_of("a.mp4") and store.size_of("a.mp4") == 5
     (tmp_path / "a").write_bytes(b"a")
-    assert fetched(tmp_path / "a", tmp_path) and content_id(tmp_path / "a") and cache_for(tmp_path)
+    assert fetched(tmp_path / "a", tmp_path) and content_id(tmp_path / "a") and cache_for(CacheConfig(str(tmp_path)))
     with pytest.raises(UsageError, match="needs the package fsspec"):
         content_id("s3://b/a")

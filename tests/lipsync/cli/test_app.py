@@ -1,6 +1,5 @@
 """The command line: what it passes on, what it prints where, and its exit status. The dub itself is a stand-in here."""
 
-import io
 import json
 import os
 import signal
@@ -16,7 +15,6 @@ from typer.testing import CliRunner
 import lipsync
 from lipsync.cli.app import app
 from lipsync.config.schema import DubConfig
-from lipsync.core import progress as hooks
 from lipsync.core.errors import LipsyncError
 from media import MediaError
 from tests.support import ROOT
@@ -119,8 +117,25 @@ def test_a_part_of_the_target(run, calls):
 
 def test_summary_on_standard_output_progress_on_standard_error(run, calls):
     result = run("dub", "target.mp4", "speech.wav", "-o", "out.mp4")
-    assert result.stdout == "out.mp4: 10 frames\nall well\n" and "dub  10/10" in result.stderr
+    assert result.stdout == "out.mp4: 10 frames\nall well\n" and "dub  100 %" in result.stderr
     assert run("dub", "target.mp4", "speech.wav", "-o", "2.mp4", "-v").stdout.endswith("all well\nas aac\n")
+
+
+def test_the_first_dub_says_where_pictures_of_faces_are_kept(run, calls, tmp_path, monkeypatch):
+    from lipsync.store.cache import Cache
+
+    def dub(*args, cache, **options):
+        cache.get_or_make("mouths", "k", lambda folder: (folder / "x").write_bytes(b"x" * 3000))
+        return Receipt()
+
+    monkeypatch.setattr(sys.modules["lipsync.pipelines.dub"], "dub", dub)
+    words = ("dub", "target.mp4", "speech.wav", "-o", "out.mp4")
+    said = run(*words).stdout.splitlines()[-1]
+    assert "pictures of its faces" in said and str(tmp_path / "cache") in said and "`lipsync cache clear`" in said
+    assert "3.2 kB" in said and "90 days" in said
+    assert "pictures" not in run(*words).stdout, "once"
+    Cache().clear()
+    assert "pictures" not in run(*words, "--quiet").stdout
 
 
 def test_quiet_is_silent(run, calls):
@@ -214,13 +229,16 @@ def test_analyse_prints_what_it_saw(run, monkeypatch):
     assert json.loads(run("analyse", "target.mp4", "--face", 1, "--json").stdout) == {"faces": 1}
 
 
-def test_evaluate_prints_measures(run, monkeypatch):
+def test_evaluate_speaks_in_sentences_and_keeps_raw_keys_for_programs(run, monkeypatch):
+    from tests.lipsync.evaluation.test_verdict import GOOD
+
+    monkeypatch.setenv("COLUMNS", "80")
     module = types.ModuleType("lipsync.evaluation.evaluate")
-    module.evaluate = lambda real, dubbed: {"lips": {"lmd": 0.0123456}, "n": 3}
+    module.evaluate = lambda real, dubbed, hook: GOOD
     monkeypatch.setitem(sys.modules, "lipsync.evaluation.evaluate", module)
     lines = run("evaluate", "target.mp4", "more 1.mp4").stdout.splitlines()
-    assert [line.split() for line in lines] == [["lips.lmd", "0.01235"], ["n", "3"]]
-    assert json.loads(run("evaluate", "target.mp4", "more 1.mp4", "--json").stdout)["lips"]["lmd"] == 0.0123456
+    assert max(map(len, lines)) <= 80 and any(line.startswith("Verdict  The lips follow") for line in lines)
+    assert json.loads(run("evaluate", "target.mp4", "more 1.mp4", "--json").stdout) == GOOD
 
 
 def test_cache_commands(run, tmp_path):
@@ -229,9 +247,9 @@ def test_cache_commands(run, tmp_path):
     Cache().get_or_make("faces", "k", lambda folder: (folder / "x").write_bytes(b"x" * 2000), label="my target.mp4")
     assert "my target.mp4" in run("cache", "list").stdout
     assert json.loads(run("cache", "list", "--json").stdout)["entries"][0]["step"] == "faces"
-    head, row, total = run("cache", "list").stdout.splitlines()
+    head, row, total, limits = run("cache", "list").stdout.splitlines()
     assert head.split() == ["step", "size", "age", "made", "from"] and head.index("made from") == row.index("my target")
-    assert total.startswith("1 result, ")
+    assert total.startswith("1 result, ") and "20 GiB" in limits and "90 days" in limits
     assert run("cache", "clear", "--step", "lips").stdout.startswith("0 results")
     wrong = run("cache", "clear", "--step", "mouth")
     assert wrong.exit_code == 2 and "no step 'mouth'. Did you mean 'mouths'?" in wrong.stderr
@@ -313,39 +331,6 @@ def test_ctrl_c_ends_a_real_process_with_130(tmp_path, sent):
     process.send_signal(sent)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130 and said == "lipsync: interrupted; nothing was written.\n"
-
-
-def test_lines_start_end_and_every_ten_seconds():
-    clock, stream = [0.0], io.StringIO()
-    hook = hooks.Lines(stream, now=lambda: clock[0])
-    for second in range(26):
-        clock[0] = float(second)
-        hook("faces", second, 25)
-    hook("dub", 0, 0)
-    assert stream.getvalue().splitlines() == [
-        "faces  0/25",
-        "faces  10/25  10.0 s",
-        "faces  20/25  20.0 s",
-        "faces  25/25  25.0 s",
-        "dub  0",
-    ]
-
-
-def test_json_lines_are_objects():
-    stream = io.StringIO()
-    with hooks.JsonLines(stream) as hook:
-        hook("faces", 0, 2)
-        hook("faces", 2, 2)
-    assert [json.loads(line)["done"] for line in stream.getvalue().splitlines()] == [0, 2]
-
-
-def test_bars_count_every_step():
-    with hooks.Bars(io.StringIO()) as bars:
-        bars("faces", 1, 4)
-        bars("dub", 0, 0)
-        bars("faces", 4, 4)
-        bars("dub", 3, 7)
-        assert [(t.description, t.completed, t.total) for t in bars.progress.tasks] == [("faces", 4, 4), ("dub", 3, 7)]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass, replace
 
 import pytest
 
-from lipsync.config.load import RENAMED, from_plain, load, option_names, to_plain, to_toml
+from lipsync.config.load import RENAMED, changed_settings, from_plain, load, option_names, to_plain, to_toml
 from lipsync.config.schema import DubConfig, FaceConfig, WriteConfig
 from lipsync.core.errors import LipsyncError, UsageError
 from tests.support import ROOT
@@ -197,3 +197,16 @@ def test_backslashes_get_their_sentence(tmp_path, path):
     file.write_text(f'[lips]\nmodel = "{path}"\n')
     with pytest.raises(UsageError, match="line 2: within double quotes a backslash .* single quotes, or with slashes"):
         load(file)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [],
+        ["write.crf=18", "batch=3", "texture=nearest", "lips.prior=none"],
+        ["face.at=320,180", "train_texture=true", "retime.timeline=keep", "cache.max_gib=0.5"],
+    ],
+)
+def test_changed_settings_give_the_same_configuration_back(settings):
+    config = load(None, settings)
+    assert load(None, changed_settings(config)) == config and len(changed_settings(config)) == len(settings)

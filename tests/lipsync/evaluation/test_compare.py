@@ -4,7 +4,10 @@ same."""
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import re
+import shlex
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -18,6 +21,7 @@ from lipsync.core.types import Footage, TargetAnalysis
 from lipsync.evaluation.held_out import AWAY_S, choose_swap, true_plan
 from lipsync.evaluation.judge import MEASURES, PER_ROW, Rows, summary
 from lipsync.evaluation.split import GUARD_S, Block, Split, hidden_frames, learning_part, spread_blocks
+from lipsync.evaluation.table import grouped
 from lipsync.evaluation.table import summary as summary_lines
 from lipsync.store.cache import Cache
 from tests.support.drawn import drawn_subject
@@ -194,7 +198,7 @@ def test_a_method_that_fails_is_a_row_that_says_why(report):
 
 
 class _Cells(HTMLParser):
-    """Rows of the page's first table; names of all tags."""
+    """Rows of the page's tables; names of all tags."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -226,19 +230,26 @@ def test_all_files_hold_the_same_numbers(report):
         lines = {row["name"]: row for row in csv.DictReader(file) if row["lips"] == "true"}
     cells = _Cells()
     cells.feed((out / "index.html").read_text())
-    shown = {row[0]: row[1:] for row in reversed(cells.rows) if row}  # the first table is that of the true lips
-    tex = {
-        line.split(" & ")[0]: line for line in reversed((out / "table.tex").read_text().splitlines()) if " & " in line
-    }
+    groups = len(grouped(kept["measures"]))
+    shown, tex = {}, {}  # the first tables are those of the true lips
+    for row in cells.rows:
+        if len(row) > 1 and len(shown.setdefault(row[0], [])) < len(MEASURES):
+            shown[row[0]] += row[1:]
+    for line in "".join((out / "table.tex").read_text().split("\\bottomrule")[:groups]).splitlines():
+        name, _, rest = line.partition(" & ")
+        tex.setdefault(re.sub(r"\\lipsyncstack\{l\}\{|\}$", "", name).replace(r"\\", " "), []).extend(rest.split(" & "))
+    order = [m["key"] for _, some in grouped(kept["measures"]) for m in some]
     nearest = next(one for one in kept["methods"] if one["name"] == "nearest")["lips"]["true"]
     rows = {"nearest": nearest["measures"]} | {name: found["measures"] for name, found in kept["references"].items()}
     for name, measures in rows.items():
-        for number, m in enumerate(MEASURES):
+        for m in MEASURES:
+            value, number = measures[m.key], order.index(m.key)
             value = measures[m.key]
             assert float(lines[name][m.key]) == value["mean"] and float(lines[name][f"{m.key}_low"]) == value["low"]
-            printed = f"{value['mean']:.{m.digits}f}"
+            same = m.key.startswith("psnr") and value["mean"] == 100
+            printed = "same" if same else f"{value['mean']:.{m.digits}f}"
             assert shown[name][number] == printed
-            assert printed in tex[name].split(" & ")[number + 1]
+            assert printed in tex[name][number]
     assert json.loads((out / "split.json").read_text()) == kept["split"]
     assert len(nearest["rows"]) == 5 and len(nearest["rows"][0]["ssim_mouth"]) == kept["rows_of_block"][0]
 
@@ -252,6 +263,19 @@ def test_the_page_stands_alone_and_escapes_names(report):
     assert "AI-edited" in text and "http://" not in text and "https://" not in text
     assert cells.tags.count("video") == 6 and "data:video/mp4;base64," in text and cells.tags.count("svg") >= 4
     assert r"\textless{}script\textgreater{}" in (out / "table.tex").read_text()
+
+
+def test_the_report_says_how_it_was_made(report):
+    from lipsync.config.load import from_plain, load
+
+    results, out = report
+    words = shlex.split(results["command"])
+    assert words[:2] == ["lipsync", "compare"] and words[-2:] == ["-o", "report"]
+    assert words.count("--method-file") == 3 and words[words.index("--methods") + 1] == "nearest"
+    settings = [after for word, after in itertools.pairwise(words) if word == "--set"]
+    assert load(None, settings).lips == from_plain(results["config"]).lips, "the options are in the command"
+    assert results["machine"]["cores"] and results["began"].endswith("+00:00")
+    assert results["command"].split()[2] in (out / "index.html").read_text()
 
 
 def test_a_held_out_file_that_is_also_learnt_from_is_refused(small_target, tmp_path):
@@ -302,7 +326,7 @@ def test_blends_are_compared_on_one_texture_with_true_lips(blends):
 
 def test_the_terminal_shows_what_blends_are_judged_by(blends):
     lines = summary_lines(blends[0])
-    assert "colour step" in lines[0] and "blending, s/frame" in lines[0] and "LMD" not in lines[0]
+    assert "colour" in lines[0] and "s/frame" in lines[0] and "LMD" not in lines[0]
     row = next(line for line in lines if line.startswith("poisson"))
     spent = blends[0]["methods"][1]["lips"]["true"]["seconds_per_frame"]["blend"]
     assert row.split()[-1] == f"{spent:.4f}"
@@ -324,10 +348,11 @@ def test_the_command_hands_everything_over(tmp_path, monkeypatch):
 
     given = {}
     measures = [{"key": "ssim_mouth", "label": "SSIM mouth", "digits": 3, "better": "high"}]
-    of = lambda mean: {"measures": {"ssim_mouth": {"mean": mean}}}
+    of = lambda mean: {"measures": {"ssim_mouth": {"mean": mean, "low": mean - 0.01, "high": mean + 0.01}}}
     methods = [
         {"name": "a", "lips": {"true": of(0.9) | {"seconds_per_frame": {"render": 0.1, "whole": 0.2}}}},
         {"name": "b", "failed": "it broke"},
+        {"name": "c", "lips": {"true": of(0.8) | {"seconds_per_frame": {"render": 0.1, "whole": 0.2}}}},
     ]
 
     def compare(target, methods_, out, config, **more):

@@ -53,15 +53,29 @@ def test_evaluate_finds_what_was_done(frames, tmp_path):
         [np.clip(np.round(f + n), 0, 255).astype(np.uint8) for f, n in zip(frames, noise, strict=True)],
     )
     found = evaluate(real, noisy)
-    assert found["same_motion"] and found["n_frames"] == {"real": 22, "dubbed": 22, "compared": 22, "usable": 22}
+    assert (
+        found["same_motion"]
+        and found["same_take"]
+        and found["n_frames"] == {"real": 22, "dubbed": 22, "compared": 22, "usable": 22}
+    )
     assert (
         found["lips"]["opening_r"] > 0.97
         and found["lips"]["lmd"] < 0.012
         and 0.85 < found["lips"]["articulation"] < 1.15
     )
     assert found["picture"]["psnr_whole"] == pytest.approx(20 * np.log10(255 / 3), abs=0.4)
+    assert found["picture"]["upper_face"] == pytest.approx(2.4 * 0.67, abs=0.5), "noise of 3 in each channel, as luma"
+    assert not found["picture"]["same_mouth"] and found["picture"]["sharpness_real_spread"] is None
     assert found["picture"]["flicker"] > 1.5 and found["picture"]["sharpness"] > 1.2
     assert found["silence"] is None and found["sync"]["audio_duration_s"] is None
+
+
+def test_another_take_is_known_by_the_upper_face(frames, tmp_path):
+    real = write(tmp_path / "real.mkv", frames)
+    other = write(tmp_path / "other.mkv", [np.roll(f, (4, 6), (0, 1)) for f in frames])
+    found = evaluate(real, other)
+    assert not found["same_take"] and found["lips"]["opening_r"] > 0.9
+    assert evaluate(real, real)["same_take"] and evaluate(real, real)["picture"]["same_mouth"]
 
 
 def test_what_a_dub_changes_outside_the_face_is_told(frames, tmp_path):

@@ -17,6 +17,7 @@ from lipsync.config.schema import FaceConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.store import cache as cache_module
 from lipsync.store.cache import STALE_S, Cache, content_hash, default_folder, step_key
+from lipsync.store.in_use import InUse
 from media.atomic import this_host
 
 
@@ -388,3 +389,105 @@ def test_eight_processes_on_one_result_two_of_which_destroy_it(tmp_path):
     assert [one.exitcode for one in crowd] == [0] * 8
     Cache(tmp_path).get_or_make("faces", "k", write("x"))
     assert [p.name for p in (tmp_path / "faces").iterdir()] == ["k"]
+
+
+MIB = 1 << 20
+
+
+def filled(cache, ages_days):
+    """A result of 1 MiB for each age: unused for so long, the last one now; nobody holds them."""
+    for name, days in ages_days.items():
+        cache.get_or_make("faces", name, lambda folder: (folder / "x").write_bytes(bytes(MIB)))
+        then = time.time() - days * 24 * 3600
+        os.utime(cache.folder / "faces" / name, (then, then))
+    cache.release()
+
+
+def kept(folder):
+    return sorted(path.parent.name for path in folder.glob("faces/*/entry.json"))
+
+
+def test_beyond_the_limit_what_was_unused_longest_goes(tmp_path):
+    filled(Cache(tmp_path), {"old": 9, "older": 20, "young": 1})
+    Cache(tmp_path).get_or_make("faces", "old", write("never made"))  # now it has been used
+    Cache(tmp_path).release()
+    limited = Cache(tmp_path, max_gib=1.5 / 1024)
+    limited.get_or_make("faces", "new", write("small"))
+    assert kept(tmp_path) == ["new", "old"], "what was used last, though it is older"
+
+
+def test_what_nobody_used_for_long_goes_though_there_is_room(tmp_path):
+    filled(Cache(tmp_path), {"old": 91, "young": 89})
+    Cache(tmp_path, max_gib=1, max_days=90).get_or_make("faces", "new", write("x"))
+    assert kept(tmp_path) == ["new", "young"]
+
+
+def test_no_limit_no_loss(tmp_path):
+    filled(Cache(tmp_path), {"old": 999})
+    Cache(tmp_path).get_or_make("faces", "new", write("x"))
+    assert kept(tmp_path) == ["new", "old"]
+
+
+def test_what_this_process_uses_stays_whatever_the_limit(tmp_path):
+    filled(Cache(tmp_path), {"mine": 99, "other": 99})
+    cache = Cache(tmp_path, max_gib=1 / 1024, max_days=1)
+    folder = cache.get_or_make("faces", "mine", write("never made"))
+    long_ago = time.time() - 99 * 24 * 3600
+    os.utime(folder, (long_ago, long_ago))
+    cache.get_or_make("faces", "new", write("x"))
+    assert kept(tmp_path) == ["mine", "new"]
+    cache.release()
+    cache.get_or_make("faces", "newer", write("x"))
+    assert kept(tmp_path) == ["new", "newer"], "after it is released it may go"
+
+
+def hold_and_wait(folder, has, go):
+    Cache(folder).get_or_make("faces", "theirs", write("never made"))
+    has.set()
+    go.wait(60)
+
+
+def test_what_another_process_uses_stays_until_it_ends(tmp_path):
+    filled(Cache(tmp_path), {"theirs": 0, "old": 99})
+    spawn = multiprocessing.get_context("spawn")
+    has, go = spawn.Event(), spawn.Event()
+    other = spawn.Process(target=hold_and_wait, args=(tmp_path, has, go))
+    other.start()
+    assert has.wait(60)
+    long_ago = time.time() - 99 * 24 * 3600
+    os.utime(tmp_path / "faces/theirs", (long_ago, long_ago))
+    limited = Cache(tmp_path, max_days=1)
+    limited.get_or_make("faces", "new", write("x"))
+    assert kept(tmp_path) == ["new", "theirs"]
+    go.set()
+    other.join(60)
+    limited.get_or_make("faces", "newer", write("x"))
+    assert kept(tmp_path) == ["new", "newer"]
+
+
+def test_a_killed_process_holds_nothing_and_a_far_one_for_a_week(tmp_path):
+    filled(Cache(tmp_path), {"of the dead": 99, "far": 99, "far and old": 99})
+    lists = tmp_path / "in-use"
+    (lists / f"{this_host()}.999999999").write_text("faces\tof the dead\n")
+    (lists / "elsewhere.1").write_text("faces\tfar\n")
+    (lists / "elsewhere.2").write_text("faces\tfar and old\n")
+    week = time.time() - STALE_S - 10
+    os.utime(lists / "elsewhere.2", (week, week))
+    Cache(tmp_path, max_days=1).get_or_make("faces", "new", write("x"))
+    assert kept(tmp_path) == ["far", "new"]
+    assert sorted(file.name for file in lists.glob("elsewhere.*")) == ["elsewhere.1"]
+
+
+def test_a_result_removed_between_the_look_and_the_use_is_made_again(tmp_path, monkeypatch):
+    cache = Cache(tmp_path)
+    cache.get_or_make("faces", "k", write("one"))
+    cache.release()
+    hold = InUse.hold
+
+    def removed_meanwhile(self, step, key):
+        monkeypatch.undo()
+        shutil.rmtree(tmp_path / "faces/k")
+        hold(self, step, key)
+
+    monkeypatch.setattr(InUse, "hold", removed_meanwhile)
+    assert (cache.get_or_make("faces", "k", write("two")) / "x.txt").read_text() == "two"
