@@ -55,9 +55,7 @@ class TasksModels:
 
     def image(self, rgb: np.ndarray) -> Any:
         """MediaPipe's own picture type."""
-        return self._mediapipe.Image(
-            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb)
-        )
+        return self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
 
     def search(self, rgb: np.ndarray) -> list[Found]:
         """In the whole picture and in nine tiles of half its size: the detector sees faces of an eighth and more."""
