@@ -17,7 +17,7 @@ from lipsync.core.environment import THREADS
 from lipsync.core.installation import HOME
 
 if TYPE_CHECKING:
-    from lipsync.cli.doctor import Report
+    from lipsync.cli.findings import Report
     from lipsync.config.schema import DubConfig
 
 _DISTRIBUTION = "lipsync-dub"

@@ -7,7 +7,7 @@ import importlib.metadata as metadata
 import importlib.util
 import platform
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from lipsync.cli.common import ConfigFile, Json, Set, Verbose, clear_errors, show
+from lipsync.cli.findings import Finding, Report
 from lipsync.core.errors import LipsyncError
 from lipsync.core.installation import HOME, OURS, cure_for_import, misplaced, overwritten
 
@@ -22,51 +23,6 @@ if TYPE_CHECKING:
     from lipsync.config.schema import Backend, DubConfig, FaceConfig
 
 _OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line. ok: usable; needed: a dub cannot run without it."""
-
-    group: str
-    name: str
-    ok: bool
-    needed: bool
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """All findings."""
-
-    findings: tuple[Finding, ...]
-
-    @property
-    def well(self) -> bool:
-        """A dub can run."""
-        return all(f.ok for f in self.findings if f.needed)
-
-    @property
-    def verdict(self) -> str:
-        """One sentence."""
-        missing = dict.fromkeys(f.name for f in self.findings if f.needed and not f.ok)
-        return (
-            f"A dub cannot run here before this is mended: {', '.join(missing)}." if missing else "A dub can run here."
-        )
-
-    def to_plain(self) -> dict:
-        """For JSON."""
-        return {"well": self.well, "verdict": self.verdict, "findings": [asdict(f) for f in self.findings]}
-
-    def lines(self) -> list[str]:
-        """For people: grouped, the verdict last."""
-        lines, group = [], None
-        for f in self.findings:
-            if f.group != group:
-                group = f.group
-                lines.append(group)
-            lines.append(f"  {'ok' if f.ok else 'MISSING' if f.needed else '-':<8}{f.name:<16} {f.text}")
-        return [*lines, "", self.verdict]
 
 
 ForABug = Annotated[

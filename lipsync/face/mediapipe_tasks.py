@@ -5,6 +5,7 @@ The wheels of MediaPipe >= 0.10.30 carry no models: the file is the user's own, 
 
 from __future__ import annotations
 
+import weakref
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class TasksModels:
                     )
                 )
                 self.new_mesh().close()
+            self._close = weakref.finalize(self, _closed, self._detector)
         except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError) as error:
             raise LipsyncError(
                 f"{file} is not MediaPipe's face landmarker ({str(error).splitlines()[0]}); give another with --set "
@@ -86,12 +88,13 @@ class TasksModels:
             return _Landmarker(landmarker, self.image)
 
     def close(self) -> None:
-        self._detector.close()
+        self._close()
 
 
 class _Landmarker:
     def __init__(self, landmarker: Any, image: Any) -> None:
         self._landmarker, self._image = landmarker, image
+        self._close = weakref.finalize(self, _closed, landmarker)
         self._time_ms = 0
         self.reset()
 
@@ -106,4 +109,10 @@ class _Landmarker:
             self.points(_BLANK)
 
     def close(self) -> None:
-        self._landmarker.close()
+        self._close()
+
+
+def _closed(task: Any) -> None:
+    """Closes a task, at the latest when Python ends: its own destructor comes too late then, and says so."""
+    with quiet():
+        task.close()
