@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_origin
 
 import lipsync
-from lipsync.core.environment import THREADS
+from lipsync.core.environment import THREADS, cores
 from lipsync.core.installation import HOME
 
 if TYPE_CHECKING:
@@ -68,8 +68,6 @@ def anonymous(text: str) -> str:
 
 
 def _cpu() -> str:
-    from lipsync.core.runtime import cores
-
     names = []
     if Path("/proc/cpuinfo").is_file():
         names = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(errors="replace"), re.M)

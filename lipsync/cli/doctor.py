@@ -143,7 +143,7 @@ def _devices() -> Iterator[Finding]:
 def _cpu() -> str:
     import torch
 
-    from lipsync.core.runtime import cores
+    from lipsync.core.environment import cores
 
     return f"{cores()} cores, torch uses {torch.get_num_threads()} threads"
 

@@ -14,7 +14,7 @@ from typing import TypeVar, cast
 import torch
 from torch import nn
 
-from lipsync.core.environment import THREADS
+from lipsync.core.environment import THREADS, cores
 from lipsync.core.errors import LipsyncError
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -65,11 +65,6 @@ def drawing_threads(device: torch.device) -> int:
     if device.type != "cpu" or os.environ.get(THREADS[0]) == "1":
         return 1
     return min(cores(), _MOST_DRAWING)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

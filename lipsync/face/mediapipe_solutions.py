@@ -3,6 +3,7 @@ attention (Grishchenko et al. 2020, arXiv:2006.10962)."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ class SolutionsModels:
     def __init__(self, mediapipe: Any) -> None:
         self._solutions = mediapipe.solutions
         detection = self._solutions.face_detection
+        # MediaPipe 0.10.14's word to its own makers, at its first answer
+        warnings.filterwarnings("ignore", r"SymbolDatabase\.GetPrototype", module=r"google\.protobuf")
         with quiet():
             self._detectors = [
                 detection.FaceDetection(model_selection=m, min_detection_confidence=SUSPECT) for m in (0, 1)

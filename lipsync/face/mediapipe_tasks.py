@@ -30,7 +30,8 @@ _BLANK = np.zeros((64, 64, 3), np.uint8)
 
 
 class TasksModels:
-    """`Models` from `mediapipe.tasks`. LipsyncError: `file` is not MediaPipe's face landmarker."""
+    """`Models` from `mediapipe.tasks`. LipsyncError: `file` is not MediaPipe's face landmarker, or this MediaPipe cannot
+    load."""
 
     def __init__(self, mediapipe: Any, file: Path) -> None:
         self._mediapipe, self._vision = mediapipe, mediapipe.tasks.vision
@@ -44,8 +45,14 @@ class TasksModels:
                         base_options=self._options(detector), min_detection_confidence=SUSPECT
                     )
                 )
+                self._close = weakref.finalize(self, _closed, self._detector)
+                self._detected(_BLANK)
                 self.new_mesh().close()
-            self._close = weakref.finalize(self, _closed, self._detector)
+        except OSError as error:  # MediaPipe loads its library now
+            raise LipsyncError(
+                f"MediaPipe cannot load here ({error}). It needs two system libraries of OpenGL (Debian, Ubuntu: "
+                "apt-get install libegl1 libgles2)."
+            ) from error
         except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError) as error:
             raise LipsyncError(
                 f"{file} is not MediaPipe's face landmarker ({str(error).splitlines()[0]}); give another with --set "
@@ -113,6 +120,10 @@ class _Landmarker:
 
 
 def _closed(task: Any) -> None:
-    """Closes a task, at the latest when Python ends: its own destructor comes too late then, and says so."""
-    with quiet():
-        task.close()
+    """Closes a task. Where Python is ending, MediaPipe's own thread has ended before it: then the task forgets what it
+    holds, or its destructor would print that it cannot close."""
+    try:
+        with quiet():
+            task.close()
+    except RuntimeError:
+        task._handle = None
