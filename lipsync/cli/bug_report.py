@@ -7,7 +7,7 @@ import importlib.metadata as metadata
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_origin
@@ -24,13 +24,15 @@ _DISTRIBUTION = "lipsync-dub"
 #: Options whose text is no name of somebody or something.
 _PUBLIC = ("device", "write.codec", "write.pix_fmt", "write.preset")
 #: Of the environment, what changes how lipsync works.
-_VARIABLES = (*THREADS, "OMP_WAIT_POLICY", "CUDA_VISIBLE_DEVICES", "LIPSYNC_CACHE", "NUMBA_CACHE_DIR")
+_VARIABLES = (*THREADS, "CUDA_VISIBLE_DEVICES", "LIPSYNC_CACHE", "NUMBA_CACHE_DIR")
 #: An absolute path of POSIX or Windows, up to a space, quote or other mark; "a/b" and "1/2" are none.
-_PATH = re.compile(r"(?<![\w/.<>~])(?:[A-Za-z]:[\\/]|\\\\|/|~/)[^\s'\",;:()]+")
+_PATH = re.compile(r"(?<![\w/.<>~])(?<!https:)(?<!http:)(?:[A-Za-z]:[\\/]|\\\\|/|~/)[^\s'\",;:()]+")
 
 
 def block(report: Report, config: DubConfig) -> dict[str, Any]:
     """The facts, as JSON has them; nothing in them names a file, a folder or a person."""
+    changed = list(_changed(config))
+    private = [str(value) for _, value, public in changed if not public]
     return {
         "lipsync": lipsync.__version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
@@ -40,9 +42,9 @@ def block(report: Report, config: DubConfig) -> dict[str, Any]:
         "packages": dict(_packages()),
         "extras": dict(_extras()),
         "landmarks": _landmarks(config),
-        "options": dict(_changed(config)),
+        "options": {name: value if public else "(given)" for name, value, public in changed},
         "environment": {name: _value(os.environ[name]) for name in _VARIABLES if name in os.environ},
-        "missing": [f"{f.group}, {f.name}: {anonymous(f.text)}" for f in report.findings if not f.ok],
+        "missing": [f"{f.group}, {f.name}: {anonymous(f.text, private)}" for f in report.findings if not f.ok],
     }
 
 
@@ -58,12 +60,14 @@ def lines(facts: dict[str, Any]) -> Iterator[str]:
     yield "```"
 
 
-def anonymous(text: str) -> str:
-    """The text with `<lipsync>` for the program's own folder, and `<path>` for every other path."""
-    private = [(str(HOME), "<lipsync>"), (os.environ.get("LIPSYNC_CACHE", ""), "<path>"), (str(Path.home()), "<path>")]
-    for known, sign in private:  # by name first: they may have spaces
-        if len(known) > 1:
-            text = re.sub(re.escape(known) + r"[^\s'\",;:()]*", sign, text)
+def anonymous(text: str, private: Iterable[str] = ()) -> str:
+    """The text with `<lipsync>` for the program's own folder, `<given>` for what begins with a `private` text, and
+    `<path>` for every other path."""
+    known = [(str(HOME), "<lipsync>"), (os.environ.get("LIPSYNC_CACHE", ""), "<path>")]
+    known += [(name, "<given>") for name in private] + [(str(Path.home()), "<path>")]
+    for name, sign in known:  # before the pattern: they may have spaces
+        if len(name) > 1:
+            text = re.sub(re.escape(name) + r"[^\s'\",;:()]*", sign, text)
     return _PATH.sub("<path>", text)
 
 
@@ -119,8 +123,9 @@ def _landmarks(config: DubConfig) -> str:
         return anonymous(str(error))
 
 
-def _changed(config: DubConfig) -> Iterator[tuple[str, object]]:
-    """The options that differ from their defaults. Of free text (paths, names) only that it was given."""
+def _changed(config: DubConfig) -> Iterator[tuple[str, object, bool]]:
+    """The options that differ from their defaults: name, value, and whether others may read it (free text, such as
+    paths and names, is the user's own)."""
     from lipsync.config.load import option_types, to_plain
     from lipsync.config.schema import DubConfig, texture_names
 
@@ -132,7 +137,7 @@ def _changed(config: DubConfig) -> Iterator[tuple[str, object]]:
         value = value_of(ours, name)
         if value != value_of(usual, name):
             public = get_origin(kind) is Literal or not _has_text(value) or name in _PUBLIC or value in texture_names()
-            yield name, value if public else "(given)"
+            yield name, value, public
 
 
 def _has_text(value: object) -> bool:

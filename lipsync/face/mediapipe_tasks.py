@@ -30,7 +30,7 @@ _BLANK = np.zeros((64, 64, 3), np.uint8)
 
 
 class TasksModels:
-    """`Models` from `mediapipe.tasks`. LipsyncError: `file` is not MediaPipe's face landmarker, or this MediaPipe cannot
+    """`Models` from `mediapipe.tasks`. LipsyncError: `file` is no face landmarker, or this MediaPipe cannot
     load."""
 
     def __init__(self, mediapipe: Any, file: Path) -> None:
