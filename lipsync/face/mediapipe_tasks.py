@@ -23,8 +23,8 @@ from lipsync.face.mediapipe_models import (
     up_to_the_hairline,
 )
 
-#: The landmarker smooths along time, which takes a quarter of short closures away and comes a frame late. Its filter
-#: (Casiez et al. 2012, "1 euro") passes pictures this far apart as they are.
+#: The landmarker smooths along time: its lips come half a frame late and miss closures. Its filter (Casiez et al. 2012,
+#: "1 euro") passes pictures this far apart as they are.
 _APART_MS = 10**6
 _BLANK = np.zeros((64, 64, 3), np.uint8)
 
