@@ -4,20 +4,21 @@
 # make coverage    the tests, and how much of the code they run; fails under the floor
 # make test-slow   the tests that take minutes each
 # make clean       removes what the above made
-# PYTHON=...       another interpreter (3.11 or 3.12)
+# make check-install   wheel and sdist, each installed with pip into a fresh environment, every extra imported; slow
+# PYTHON=...       another interpreter (3.11 to 3.14)
 
 VENV := .venv
 BIN := $(VENV)/bin
 
 ifeq ($(origin PYTHON), undefined)
-PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
-	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
+PYTHON := $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null && echo $$p && break; done)
 endif
 
 # Two test processes a core would only wait for each other; files stay together, so that what they share is made once.
 PYTEST := $(BIN)/python -m pytest -ra -n auto --dist loadfile
 
-.PHONY: demo test lint coverage test-slow install install-test clean
+.PHONY: demo test lint coverage test-slow check-install install install-test clean
 
 demo: $(VENV)/.installed
 	@test -f samples/target.mp4 && test -f samples/speech.wav || { echo "samples/target.mp4 or samples/speech.wav is missing: clone the whole repository."; exit 1; }
@@ -41,11 +42,14 @@ lint: $(VENV)/.installed-lint
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -ra -m slow
 
+check-install: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -ra -m slow tests/test_install.py
+
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test $(VENV)/.installed-lint
 
 $(VENV)/bin/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 with the module venv is needed (Debian: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.14 with the module venv is needed (Debian: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Making the environment $(VENV) with $(PYTHON)"
 	@$(PYTHON) -m venv $(VENV)
 

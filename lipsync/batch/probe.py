@@ -150,6 +150,6 @@ def _finder(config: DubConfig) -> Backend:
 
     return _kept(
         "finder",
-        (config.face.backend, config.face.dlib_predictor),
+        (config.face.backend, config.face.dlib_predictor, config.face.mediapipe_landmarker),
         lambda: get_backend(config.face.backend, config.face),
     )

@@ -20,6 +20,21 @@ if TYPE_CHECKING:
     from lipsync.config.schema import DubConfig
     from lipsync.store.cache import Cache
 
+
+def _options(begun: str) -> list[str]:
+    """For the shell's completion: the options of a dub that go on from `begun`, up to their value."""
+    from lipsync.config.load import option_types
+
+    return [f"{name}=" for name in option_types() if name.startswith(begun)]
+
+
+def textures(begun: str) -> list[str]:
+    """For the shell's completion: the texture methods that go on from `begun`."""
+    from lipsync.config.schema import texture_names
+
+    return [name for name in texture_names() if name.startswith(begun)]
+
+
 Target = Annotated[Path, typer.Argument(metavar="TARGET", help="Video of people talking.")]
 Speech = Annotated[Path, typer.Argument(metavar="SPEECH", help="What to say: an audio file, or a video with sound.")]
 ConfigFile = Annotated[
@@ -27,7 +42,12 @@ ConfigFile = Annotated[
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One option of `lipsync config`. Repeatable."),
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help="One option of `lipsync config`. Repeatable.",
+        autocompletion=_options,
+    ),
 ]
 Device = Annotated[str | None, typer.Option(metavar="auto|cpu|cuda:N", help="Where to compute.")]
 Face = Annotated[int | None, typer.Option(metavar="N", help="Which face: 0 = leftmost when first seen.")]

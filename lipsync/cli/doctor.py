@@ -5,80 +5,59 @@ from __future__ import annotations
 import importlib
 import importlib.metadata as metadata
 import importlib.util
-import os
 import platform
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from lipsync.cli.common import Json, Verbose, clear_errors, show
+from lipsync.cli.common import ConfigFile, Json, Set, Verbose, clear_errors, show
+from lipsync.cli.findings import Finding, Report
 from lipsync.core.errors import LipsyncError
 from lipsync.core.installation import HOME, OURS, cure_for_import, misplaced, overwritten
+
+if TYPE_CHECKING:
+    from lipsync.config.schema import Backend, DubConfig, FaceConfig
 
 _OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line. ok: usable; needed: a dub cannot run without it."""
-
-    group: str
-    name: str
-    ok: bool
-    needed: bool
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """All findings."""
-
-    findings: tuple[Finding, ...]
-
-    @property
-    def well(self) -> bool:
-        """A dub can run."""
-        return all(f.ok for f in self.findings if f.needed)
-
-    @property
-    def verdict(self) -> str:
-        """One sentence."""
-        missing = dict.fromkeys(f.name for f in self.findings if f.needed and not f.ok)
-        return (
-            f"A dub cannot run here before this is mended: {', '.join(missing)}." if missing else "A dub can run here."
-        )
-
-    def to_plain(self) -> dict:
-        """For JSON."""
-        return {"well": self.well, "verdict": self.verdict, "findings": [asdict(f) for f in self.findings]}
-
-    def lines(self) -> list[str]:
-        """For people: grouped, the verdict last."""
-        lines, group = [], None
-        for f in self.findings:
-            if f.group != group:
-                group = f.group
-                lines.append(group)
-            lines.append(f"  {'ok' if f.ok else 'MISSING' if f.needed else '-':<8}{f.name:<16} {f.text}")
-        return [*lines, "", self.verdict]
+ForABug = Annotated[
+    bool,
+    typer.Option("--report", help="A block for a bug report: versions and options, no names of files or people."),
+]
 
 
 @clear_errors
-def doctor(verbose: Verbose = False, as_json: Json = False) -> None:
-    """Check this machine: libraries, devices, codecs, cache."""
-    report = examine()
+def doctor(
+    for_a_bug: ForABug = False,
+    file: ConfigFile = None,
+    set_: Set = None,
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> None:
+    """Check this machine: libraries, devices, landmarks, codecs, cache."""
+    from lipsync.config.load import from_plain, overrides
+
+    config = from_plain(overrides(file, set_ or []), str(file or ""))
+    report = examine(config)
+    if for_a_bug:
+        from lipsync.cli import bug_report
+
+        facts = bug_report.block(report, config)
+        return show(facts, lambda: bug_report.lines(facts), as_json)
     show(report.to_plain(), report.lines, as_json)
     if not report.well:
         raise typer.Exit(LipsyncError.exit_status)
 
 
-def examine() -> Report:
-    """Looks at everything; takes a few seconds, because the landmark backends are tried for real."""
-    groups = (_packages, _libraries, _devices, _codecs, _backends, _files)
+def examine(config: DubConfig) -> Report:
+    """Looks at everything that a dub with these options needs; takes a few seconds, because the landmark backends are
+    tried for real."""
+    groups = (_packages, _libraries, _devices, _codecs, partial(_backends, config.face), partial(_files, config))
     return Report(tuple(finding for group in groups for finding in group()))
 
 
@@ -164,8 +143,9 @@ def _devices() -> Iterator[Finding]:
 def _cpu() -> str:
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} cores, torch uses {torch.get_num_threads()} threads"
+    from lipsync.core.environment import cores
+
+    return f"{cores()} cores, torch uses {torch.get_num_threads()} threads"
 
 
 def _codecs() -> Iterator[Finding]:
@@ -203,34 +183,38 @@ def _encoder(name: str) -> str:
     return "works"
 
 
-def _backends() -> Iterator[Finding]:
-    yield _try("faces", "mediapipe", True, lambda: _backend("mediapipe"))
-    yield _try("faces", "dlib", False, lambda: _backend("dlib"))
+def _backends(face: FaceConfig) -> Iterator[Finding]:
+    from lipsync.config.schema import Backend
+
+    for name in get_args(Backend):
+        yield _try("faces", name, name == face.backend, partial(_backend, name, face))
 
 
-def _backend(name: Literal["mediapipe", "dlib"]) -> str:
+def _backend(name: Backend, face: FaceConfig) -> str:
     import numpy as np
 
-    from lipsync.config.schema import FaceConfig
-    from lipsync.face.registry import get_backend
+    from lipsync.face.registry import get_backend, landmark_models
 
-    backend = get_backend(name, FaceConfig(backend=name))
+    backend = get_backend(name, face)
     backend.detect(np.full((240, 320, 3), 128, np.uint8))
-    return " ".join(["loads and looks at a picture.", getattr(backend, "notice", "")]).strip()
+    backend.close()
+    models = landmark_models(replace(face, backend=name)).partition(" ")[0] if name == "mediapipe" else ""
+    with_ = {"solutions": " with the face mesh inside it", "tasks": " with a face_landmarker.task"}.get(models, "")
+    return " ".join([f"loads and looks at a picture{with_}.", getattr(backend, "notice", "")]).strip()
 
 
-def _files() -> Iterator[Finding]:
-    yield _try("files", "cache", True, _cache)
+def _files(config: DubConfig) -> Iterator[Finding]:
+    yield _try("files", "cache", True, partial(_cache, config.cache.folder))
     samples = HOME / "samples"
     if samples.is_dir():
         have = [name for name in ("target.mp4", "speech.wav") if (samples / name).is_file()]
         yield Finding("files", "samples", len(have) == 2, False, f"{', '.join(have) or 'none'} in {samples}")
 
 
-def _cache() -> str:
+def _cache(folder: str) -> str:
     from lipsync.store.cache import Cache
 
-    cache = Cache()
+    cache = Cache(folder or None)
     cache.check_writable()
     entries = cache.entries()
     return f"{cache.folder} is writable; {len(entries)} results, {sum(e.size_bytes for e in entries) / 1e6:.1f} MB"

@@ -28,6 +28,7 @@ from lipsync.cli.common import (
     settings,
     show,
     text_of,
+    textures,
 )
 from lipsync.core.errors import UsageError
 
@@ -44,7 +45,10 @@ LipsFrom = Annotated[
 ]
 Out = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="The video to write; its receipt is OUT.json.")]
 Texture = Annotated[
-    str | None, typer.Option(metavar="NAME", help="How the mouth is drawn: a method's name or a .py file.")
+    str | None,
+    typer.Option(
+        metavar="NAME", help="How the mouth is drawn: a method's name or a .py file.", autocompletion=textures
+    ),
 ]
 TextureWeights = Annotated[
     Path | None, typer.Option(metavar="FILE", help="What a learned texture has learned: of `train texture`.")

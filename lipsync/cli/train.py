@@ -25,6 +25,7 @@ from lipsync.cli.common import (
     progress,
     settings,
     show,
+    textures,
 )
 from lipsync.core.errors import UsageError
 
@@ -38,7 +39,10 @@ Network = Annotated[str | None, typer.Option(metavar="bidirectional|causal|paper
 NoPrior = Annotated[bool, typer.Option("--no-prior", help="Start from nothing, not from the model that ships.")]
 ForceModel = Annotated[bool, typer.Option("--force", help="Replace MODEL if it exists.")]
 Method = Annotated[
-    str, typer.Argument(metavar="METHOD", help="Which texture, such as hybrid or pix2pix; or a .py file.")
+    str,
+    typer.Argument(
+        metavar="METHOD", help="Which texture, such as hybrid or pix2pix; or a .py file.", autocompletion=textures
+    ),
 ]
 Weights = Annotated[
     Path, typer.Option("-o", "--out", metavar="WEIGHTS", help="The .safetensors to write; beside it its .samples.png.")

@@ -310,6 +310,17 @@ def option_names() -> tuple[str, ...]:
     return tuple(names)
 
 
+@functools.cache
+def option_types() -> dict[str, object]:
+    """section.key -> the type of its value, of every option."""
+    types: dict[str, object] = {}
+    for name, info in _fields_of(DubConfig).items():
+        section = _section_of(info)
+        of = {f"{name}.{key}": of.annotation for key, of in _fields_of(section).items()} if section else {}
+        types |= of or {name: info.annotation}
+    return types
+
+
 def _toml_line(name: str, value: object, info: FieldInfo) -> str:
     if value is None:
         return f"# {name} =  # not set{'; ' + info.description if info.description else ''}"

