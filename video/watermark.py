@@ -13,7 +13,7 @@ The face frame is that of lipsync: origin midway between the resting mouth corne
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import cv2
@@ -25,16 +25,17 @@ LEFT, TOP, RIGHT, BOTTOM = -0.4375, -0.16, 0.4375, 0.465
 DENSITY, AROUND = 64, 0.125
 #: Cycles for each eye distance.
 LOWEST, HIGHEST = 6.0, 15.0
-TILT = 0.0
 #: Of the sine, a second.
-BEATS = 1.0
+BEATS = 1.5
 #: Grey levels, at most, of what is drawn: on plain skin, and where the picture is busiest.
 PLAIN, BUSY = 2.2, 3.6
 #: Samples over which the edge of the marked part fades.
 _FADE = 4
 #: Of the reader: grey levels beyond which nothing counts more, variance of what stands still, and how many places are
 #: decoded.
-_CLIP, _STILL, _TRIED, _NOISE = 16.0, 1.0, 12, 0.3
+_CLIP, _STILL, _TRIED, _NOISE = 16.0, 1.0, 16, 0.3
+#: Frames that are needed; standard deviations of chance beyond which a known mark is there.
+_LEAST, _LIKE = 20, 7.0
 _BITS, _CHECK = 64, 32
 _TAPS = (0o133, 0o171, 0o165)
 _STATES = 64
@@ -149,25 +150,32 @@ def _detail(patch: np.ndarray) -> np.ndarray:
     return patch - cv2.GaussianBlur(patch, (0, 0), DENSITY / LOWEST / 3, borderType=cv2.BORDER_REFLECT)
 
 
+def box_around(pixel_from_face: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1: the pixels of a picture of that size that the mark and what the reader looks at around it lie
+    in; empty (x1 <= x0 or y1 <= y0) where the face is outside."""
+    corners = np.array([[x, y, 1] for x in (LEFT - AROUND, RIGHT + AROUND) for y in (TOP - AROUND, BOTTOM + AROUND)])
+    pixels = corners @ pixel_from_face[:2].T
+    low = np.floor(pixels.min(0)).astype(int) - 4
+    high = np.ceil(pixels.max(0)).astype(int) + 5
+    x0, y0, x1, y1 = (*np.maximum(low, 0).tolist(), *np.minimum(high, [width, height]).tolist())
+    return x0, y0, x1, y1
+
+
 def _patch(luma: np.ndarray, pixel_from_face: np.ndarray, around: float) -> np.ndarray:
-    """(h,w) float32: the marked part and so much around it, of (H,W) uint8 or float32 luma."""
+    """(h,w) float32: the marked part and so much around it, of (H,W) luma, which is best of little more than that."""
     sides = np.array([LEFT, TOP, RIGHT, BOTTOM]) + around * np.array([-1, -1, 1, 1])
-    corners = np.array([[x, y, 1] for x in sides[::2] for y in sides[1::2]]) @ pixel_from_face[:2].T
-    low = np.maximum(np.floor(corners.min(0)).astype(int) - 4, 0)
-    high = np.minimum(np.ceil(corners.max(0)).astype(int) + 5, luma.shape[::-1])
     width, height = (round(float(d) * DENSITY) for d in (sides[2:] - sides[:2]))
-    if (high - low < 8).any():
+    size = np.array(luma.shape[::-1])
+    if size.min() < 8:
         return np.zeros((height, width), np.float32)
-    part = np.asarray(luma[low[1] : high[1], low[0] : high[0]], np.float32)
+    part = np.asarray(luma, np.float32)
     scale = float(np.sqrt(abs(np.linalg.det(pixel_from_face[:2, :2])))) / DENSITY
-    size = high - low
     if scale > 1.3:
         fewer = np.maximum(np.round(size / scale).astype(int), 8)
         part = cv2.resize(part, tuple(fewer.tolist()), interpolation=cv2.INTER_AREA)
     else:
         fewer = size
     part_from_patch = _pixel_from_patch(pixel_from_face, sides[:2])
-    part_from_patch[:2, 2] -= low
     part_from_patch[:2] *= (fewer / size)[:, None]
     return cv2.warpAffine(
         part, _centred(part_from_patch), (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
@@ -192,7 +200,7 @@ def _centred(a_from_b: np.ndarray) -> np.ndarray:
 def pattern(content: int) -> np.ndarray:
     """(h,w) float32: what `embed` draws of a content, a root mean square of 1 but for its soft edge."""
     wanted = np.zeros(_size()[::-1], np.float32)
-    wanted[_band()] = codeword(content) * _cycles() ** -TILT
+    wanted[_band()] = codeword(content)
     drawn = cv2.idct(wanted)
     return drawn / float(np.sqrt((drawn * drawn).mean())) * _window()
 
@@ -206,22 +214,24 @@ def _window() -> np.ndarray:
 
 
 def embed(
-    frame: np.ndarray, before: np.ndarray, pixel_from_face: np.ndarray, drawn: np.ndarray, second: float, strength: float
+    frame: np.ndarray,
+    before: np.ndarray,
+    pixel_from_face: np.ndarray,
+    drawn: np.ndarray,
+    second: float,
+    strength: float,
 ) -> None:
     """Marks, in place, a (3,H,W) uint8 RGB frame, shown at `second`, where it differs from the one `before`. drawn: of
     `pattern`; strength: [0,1]."""
-    corners = np.array([[x, y, 1] for x in (LEFT, RIGHT) for y in (TOP, BOTTOM)]) @ pixel_from_face[:2].T
-    low = np.maximum(np.floor(corners.min(0)).astype(int) - 8, 0)
-    high = np.minimum(np.ceil(corners.max(0)).astype(int) + 9, frame.shape[:0:-1])
-    if (high - low < 8).any():
+    x0, y0, x1, y1 = box_around(pixel_from_face, frame.shape[2], frame.shape[1])
+    if min(x1 - x0, y1 - y0) < 8:
         return
-    (x0, y0), (x1, y1) = low, high
     here = frame[:, y0:y1, x0:x1]
     scale = float(np.sqrt(abs(np.linalg.det(pixel_from_face[:2, :2]))))
     weight = strength * _drawn(here, before[:, y0:y1, x0:x1], max(2, round(0.04 * scale)))
     face = pixel_from_face.copy()
-    face[:2, 2] -= low
-    detail = _detail(_patch(_luma(here), face, 0))
+    face[:2, 2] -= x0, y0
+    detail = _detail(_patch(luma_of(here), face, 0))
     busy = cv2.blur(np.abs(detail), (7, 7))
     gain = (PLAIN + 0.25 * busy).clip(None, BUSY) * np.float32(np.sin(2 * np.pi * BEATS * second))
     patch = _centred(_pixel_from_patch(face, np.array([LEFT, TOP])))
@@ -229,7 +239,8 @@ def embed(
     here[:] = np.rint(here + added).clip(0, 255)
 
 
-def _luma(rgb: np.ndarray) -> np.ndarray:
+def luma_of(rgb: np.ndarray) -> np.ndarray:
+    """(h,w) float32 of (3,h,w) uint8."""
     mixed = cv2.addWeighted(rgb[0], 0.299, rgb[1], 0.587, 0, dtype=cv2.CV_32F)
     return cv2.scaleAdd(rgb[2].astype(np.float32), 0.114, mixed)
 
@@ -268,22 +279,47 @@ class Reader:
 
     def content(self) -> int | None:
         """What is marked; None: nothing that passes the check."""
-        if self.frames < 8:
+        if self.frames < _LEAST:
             return None
+        soft = self._soft(_places())
+        return next((one for one in decode(np.concatenate([soft, -soft])) if one is not None), None)
+
+    def _soft(self, places: np.ndarray) -> np.ndarray:
+        """(_TRIED,K) coefficients, in their order of size, at the likeliest places; their common sign is not known."""
         mean = self._sum / self.frames
         beat = self._beat - mean * np.complex64(self._phases)
         trust = 1 / (cv2.GaussianBlur(self._square / self.frames - mean * mean, (0, 0), 2.0) + _STILL)
-        places = _places()
-        rough = _moved(beat * trust, places)
-        turned = np.array([(_coefficients(one) ** 2).sum() for one in rough])  # the signs are gone
-        best = np.argsort(-np.abs(turned))[:_TRIED]
-        soft = np.stack([
-            _unmixed(beat, trust)
-            for beat, trust in zip(_moved(beat, places[best]), _moved(trust, places[best]), strict=True)
-        ])  # fmt: skip
-        soft = (soft * np.exp(-0.5j * np.angle((soft**2).sum(1, keepdims=True)))).real
-        soft = soft / np.maximum(_spread(soft), 1e-9)
-        return next((one for one in decode(np.concatenate([soft, -soft])) if one is not None), None)
+        rough = [_whitened(_coefficients(part)) for part in _moved(beat * trust, places)]
+        best = np.argsort([-abs((one**2).sum()) for one in rough])[:_TRIED]  # squares have no signs
+        found = [
+            _whitened(_unmixed(part, sure))
+            for part, sure in zip(_moved(beat, places[best]), _moved(trust, places[best]), strict=True)
+        ]
+        return np.stack([(one * np.exp(-0.5j * np.angle((one**2).sum()))).real for one in found])
+
+    def agrees(self, content: int) -> bool:
+        """Whether these frames alone bear that content's mark, beyond doubt. Asks less than `content`."""
+        if self.frames < _LEAST:
+            return False
+        soft = self._soft(_places())
+        likeness = np.abs(soft @ codeword(content)) / np.linalg.norm(soft, axis=1)
+        return bool(likeness.max() > _LIKE)
+
+
+def joined(readers: Iterable[Reader]) -> Reader:
+    """What one reader of all their frames would have summed."""
+    whole = Reader()
+    for one in readers:
+        whole._sum += one._sum
+        whole._square += one._square
+        whole._beat += one._beat
+        whole._phases += one._phases
+        whole.frames += one.frames
+    return whole
+
+
+def _whitened(found: np.ndarray) -> np.ndarray:
+    return found / np.maximum(_spread(np.abs(found)), 1e-9)
 
 
 @cache

@@ -16,6 +16,7 @@ from lipsync.core.texture import MouthTexture, TextureMethod, TextureQuery
 from lipsync.core.types import DubPlan, MouthSpace, TargetAnalysis, TeethReference
 from lipsync.render.blends.base import Join
 from lipsync.render.composite import composite
+from lipsync.render.mark import Mark
 from lipsync.render.plan import PlannedFaces, build_query, frames_along
 from lipsync.render.teeth import sharpen_teeth
 from video.clock import FrameBatch
@@ -81,7 +82,8 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """A batch of rows. stages: (B,3,H,W) uint8 frames before anybody's mouth, and after each role's."""
+    """A batch of rows. stages: (B,3,H,W) uint8 frames before anybody's mouth, after each role's, and
+    with the mark."""
 
     rows: slice
     stages: list[torch.Tensor]
@@ -95,10 +97,12 @@ def render(
     todo: Sequence[slice] | None = None,
     blend: Join | None = None,
     threads: int = 1,
+    mark: Mark | None = None,
 ) -> Iterator[tuple[slice, torch.Tensor, FrameBatch]]:
     """(rows, (B,3,H,W) uint8 frames with everybody's mouth in place, the target's frames beneath) of the rows `todo`
     (None = all), in order; frames are handed out on the CPU, drawn on `device`. Any range of rows is the same drawn
-    alone. blend: asked instead of the config's, to measure it; threads: so many batches are drawn side by side."""
+    alone. blend: asked instead of the config's, to measure it; threads: so many batches are drawn side by side;
+    mark: put into everybody's drawn mouth."""
     plan, stream = roles[0].plan, roles[0].scene.stream
     fitting = FittingRows(config.batch)
 
@@ -109,6 +113,9 @@ def render(
             seen = one.scene.faces.strength[rows].any()
             under = stages[-1]
             stages.append(with_mouth(one, rows, under, config, device, fitting, blend) if seen else under)
+        if mark is not None:
+            faces = [one.scene.faces for one in roles]
+            stages.append(mark.on(stages[-1], frames, faces, rows, plan.clock.seconds[rows]))
         return _Drawn(rows, stages, beneath)
 
     for part in [slice(0, len(plan))] if todo is None else todo:
