@@ -2,13 +2,14 @@
 and go slowly.
 
 Spread spectrum in the transform domain (Cox, Kilian, Leighton, Shamoon: Secure Spread Spectrum Watermarking for
-Multimedia, IEEE Trans. Image Processing 6(12), 1997). One pattern of signs swells and fades as a sine of time, so that
-the reader, which sums the pictures of the face, brought to one place and size, times that sine, is left with the mark:
-what stands still in a face cancels. Each place counts as little as it moves otherwise. The bits, with a check of 32 more,
-are protected by the tail-biting convolutional code of LTE (3GPP TS 36.212, 5.1.3.1). Neither the original nor a key is
+Multimedia, IEEE Trans. Image Processing 6(12), 1997). One pattern of signs swells and fades as a sine of time. The
+reader brings the pictures of the face to one place and size and sums them times that sine: what stands still in a face
+cancels, and the mark is left. Each place counts as little as it moves otherwise. The bits, with a check of 32 more, are
+protected by the tail-biting convolutional code of LTE (3GPP TS 36.212, 5.1.3.1). Neither the original nor a key is
 needed to read it.
 
-The face frame is that of lipsync: origin midway between the resting mouth corners, unit the outer-eye-corner distance."""
+The face frame is that of lipsync: origin midway between the resting mouth corners, unit the outer-eye-corner
+distance."""
 
 from __future__ import annotations
 
@@ -28,12 +29,11 @@ LOWEST, HIGHEST = 6.0, 15.0
 #: Of the sine, a second.
 BEATS = 1.5
 #: Grey levels, at most, of what is drawn: on plain skin, and where the picture is busiest.
-PLAIN, BUSY = 2.2, 3.6
+PLAIN, BUSY = 2.1, 2.8
 #: Samples over which the edge of the marked part fades.
 _FADE = 4
-#: Of the reader: grey levels beyond which nothing counts more, variance of what stands still, and how many places are
-#: decoded.
-_CLIP, _STILL, _TRIED, _NOISE = 16.0, 1.0, 16, 0.3
+#: Of the reader: variance of what stands still, how many places are decoded, and noise, of the mark's power.
+_STILL, _TRIED, _NOISE = 1.0, 12, 0.3
 #: Frames that are needed; standard deviations of chance beyond which a known mark is there.
 _LEAST, _LIKE = 20, 7.0
 _BITS, _CHECK = 64, 32
@@ -55,16 +55,22 @@ def codeword(content: int) -> np.ndarray:
 
 
 def decode(soft: np.ndarray) -> list[int | None]:
-    """The content of each row of (H,K) coefficients, of any scale; None where the check does not hold."""
-    place, flip = _interleaved()
-    n = _BITS + _CHECK
-    coded = np.zeros((len(soft), len(_TAPS) * n))
-    np.add.at(coded.T, place, (soft * flip).T)
+    """The content of each row of (H,K) coefficients, of any scale and sign; None where the check does not hold."""
     found: list[int | None] = []
-    for bits, seen in zip(_most_likely(coded.reshape(len(soft), n, len(_TAPS))), coded.any(1), strict=True):
-        data, check = bits[: _BITS // 8], bits[_BITS // 8 :]
-        found.append(int.from_bytes(data, "big") if seen and zlib.crc32(data) == int.from_bytes(check, "big") else None)
+    for bits, seen in zip(_most_likely(_coded(soft))[0], soft.any(1), strict=True):
+        # all signs turned round is a word of the code, too: that of all bits turned round
+        turned = (bits, bytes(255 - byte for byte in bits)) if seen else ()
+        known = [one[: _BITS // 8] for one in turned if zlib.crc32(one[: _BITS // 8]).to_bytes(4, "big") == one[-4:]]
+        found.append(int.from_bytes(known[0], "big") if known else None)
     return found
+
+
+def _coded(soft: np.ndarray) -> np.ndarray:
+    """(H,n,3): what (H,K) coefficients say of each coded bit."""
+    place, flip = _interleaved()
+    coded = np.zeros((len(soft), len(_TAPS) * (_BITS + _CHECK)), np.float32)
+    np.add.at(coded.T, place, (soft * flip).T)
+    return coded.reshape(len(soft), -1, len(_TAPS))
 
 
 @cache
@@ -85,24 +91,27 @@ def _trellis() -> tuple[np.ndarray, np.ndarray]:
     before = ((after[:, None] & 31) << 1) | np.arange(2)
     register = ((after[:, None] >> 5) << 6) | before
     sent = np.array([[[bin(r & tap).count("1") % 2 for tap in _TAPS] for r in row] for row in register])
-    return before, 1.0 - 2.0 * sent
+    return before, (1 - 2 * sent).astype(np.float32)
 
 
-def _most_likely(coded: np.ndarray) -> list[bytes]:
-    """Viterbi's algorithm, once around to find the state at the joint, once to read. coded: (H,n,3)."""
+def _most_likely(coded: np.ndarray) -> tuple[list[bytes], np.ndarray]:
+    """The bits of the likeliest words, and (H,) how likely they are. coded: (H,n,3).
+
+    Viterbi's algorithm, once around to find the state at the joint, once to read."""
     before, sent = _trellis()
     (rows, n), twice = coded.shape[:2], np.concatenate([coded, coded], 1)
-    score, chosen = np.zeros((rows, _STATES)), np.zeros((2 * n, rows, _STATES), np.uint8)
+    score, chosen = np.zeros((rows, _STATES), np.float32), np.zeros((2 * n, rows, _STATES), np.uint8)
     for i in range(2 * n):
         ways = score[:, before] + np.einsum("hk,sbk->hsb", twice[:, i], sent)
         chosen[i] = ways[..., 1] > ways[..., 0]
         score = ways.max(-1)
+    best = score.max(1)
     state, bits, every = score.argmax(1), np.zeros((rows, 2 * n), np.uint8), np.arange(rows)
     for i in range(2 * n - 1, -1, -1):
         bits[:, i] = state >> 5
         state = before[state, chosen[i, every, state]]
     middle = np.roll(bits[:, n // 2 : n // 2 + n], n // 2, axis=1)
-    return [row.tobytes() for row in np.packbits(middle, axis=1)]
+    return [row.tobytes() for row in np.packbits(middle, axis=1)], best
 
 
 # ---- the transform
@@ -115,7 +124,7 @@ def _size() -> tuple[int, int]:
 
 
 @cache
-def _band() -> tuple[np.ndarray, np.ndarray]:
+def _band() -> tuple[np.ndarray, ...]:
     """Rows and columns of the cosine transform's coefficients that carry the mark."""
     width, height = _size()
     y, x = np.mgrid[:height, :width]
@@ -233,7 +242,7 @@ def embed(
     face[:2, 2] -= x0, y0
     detail = _detail(_patch(luma_of(here), face, 0))
     busy = cv2.blur(np.abs(detail), (7, 7))
-    gain = (PLAIN + 0.25 * busy).clip(None, BUSY) * np.float32(np.sin(2 * np.pi * BEATS * second))
+    gain = (PLAIN + 0.15 * busy).clip(None, BUSY) * np.float32(np.sin(2 * np.pi * BEATS * second))
     patch = _centred(_pixel_from_patch(face, np.array([LEFT, TOP])))
     added = weight * cv2.warpAffine(gain * drawn, patch, (x1 - x0, y1 - y0), flags=cv2.INTER_CUBIC)
     here[:] = np.rint(here + added).clip(0, 255)
@@ -269,7 +278,7 @@ class Reader:
 
     def add(self, luma: np.ndarray, pixel_from_face: np.ndarray, second: float) -> None:
         """One more frame, (H,W) luma."""
-        detail = _detail(_patch(luma, pixel_from_face, AROUND)).clip(-_CLIP, _CLIP)
+        detail = _detail(_patch(luma, pixel_from_face, AROUND))
         phase = complex(np.exp(-2j * np.pi * BEATS * second))
         self._sum += detail
         self._square += detail * detail
@@ -281,27 +290,28 @@ class Reader:
         """What is marked; None: nothing that passes the check."""
         if self.frames < _LEAST:
             return None
-        soft = self._soft(_places())
-        return next((one for one in decode(np.concatenate([soft, -soft])) if one is not None), None)
+        soft = self._soft()
+        return next((one for one in decode(soft) if one is not None), None)
 
-    def _soft(self, places: np.ndarray) -> np.ndarray:
-        """(_TRIED,K) coefficients, in their order of size, at the likeliest places; their common sign is not known."""
+    def _soft(self) -> np.ndarray:
+        """(_TRIED,K) coefficients, in their order of size, at the likeliest places; their common sign is not
+        known."""
         mean = self._sum / self.frames
         beat = self._beat - mean * np.complex64(self._phases)
         trust = 1 / (cv2.GaussianBlur(self._square / self.frames - mean * mean, (0, 0), 2.0) + _STILL)
-        rough = [_whitened(_coefficients(part)) for part in _moved(beat * trust, places)]
-        best = np.argsort([-abs((one**2).sum()) for one in rough])[:_TRIED]  # squares have no signs
-        found = [
-            _whitened(_unmixed(part, sure))
-            for part, sure in zip(_moved(beat, places[best]), _moved(trust, places[best]), strict=True)
-        ]
-        return np.stack([(one * np.exp(-0.5j * np.angle((one**2).sum()))).real for one in found])
+        likely = _likeliest(beat * trust, _places(), 4)
+        nearby = (likely[:, None] + np.array([[x, y, 0] for x in (-1, 0, 1) for y in (-1, 0, 1)])).reshape(-1, 3)
+        likely = _likeliest(beat * trust, np.unique(nearby, axis=0), _TRIED)
+        return np.stack([
+            _turned(_unmixed(part, sure))
+            for part, sure in zip(_moved(beat, likely), _moved(trust, likely), strict=True)
+        ])  # fmt: skip
 
     def agrees(self, content: int) -> bool:
         """Whether these frames alone bear that content's mark, beyond doubt. Asks less than `content`."""
         if self.frames < _LEAST:
             return False
-        soft = self._soft(_places())
+        soft = self._soft()
         likeness = np.abs(soft @ codeword(content)) / np.linalg.norm(soft, axis=1)
         return bool(likeness.max() > _LIKE)
 
@@ -318,15 +328,24 @@ def joined(readers: Iterable[Reader]) -> Reader:
     return whole
 
 
-def _whitened(found: np.ndarray) -> np.ndarray:
-    return found / np.maximum(_spread(np.abs(found)), 1e-9)
-
-
 @cache
 def _places() -> np.ndarray:
     """(H,3): moves of the patch in samples, and factors of its size."""
-    steps = np.arange(-6, 7)
+    steps = np.arange(-6, 7, 2)
     return np.array([[x, y, s] for s in (1.0, 0.975, 1.025) for y in steps for x in steps], float)
+
+
+def _likeliest(beat: np.ndarray, places: np.ndarray, n: int) -> np.ndarray:
+    """The n places at which the coefficients are most like a word of the code."""
+    soft = np.stack([_turned(_coefficients(part)) for part in _moved(beat, places)])
+    _, likeness = _most_likely(_coded(soft))
+    return places[np.argsort(-likeness / np.maximum(np.linalg.norm(soft, axis=1), 1e-9))[:n]]
+
+
+def _turned(found: np.ndarray) -> np.ndarray:
+    """(K,) float of complex coefficients of one phase and any size, by their phase; the common sign is not known."""
+    found = found / np.maximum(_spread(np.abs(found)), 1e-9)
+    return (found * np.exp(-0.5j * np.angle((found**2).sum()))).real  # squares have no signs
 
 
 def _moved(values: np.ndarray, places: np.ndarray) -> Iterator[np.ndarray]:
@@ -348,8 +367,8 @@ def _moved(values: np.ndarray, places: np.ndarray) -> Iterator[np.ndarray]:
 
 def _coefficients(part: np.ndarray) -> np.ndarray:
     """(K,) complex coefficients of the band."""
-    real, imag = (cv2.dct(np.ascontiguousarray(p) * _window())[_band()] for p in (part.real, part.imag))
-    return real + 1j * imag
+    real, imag = (np.ascontiguousarray(p, np.float32) * _window() for p in (part.real, part.imag))
+    return cv2.dct(real)[_band()] + 1j * cv2.dct(imag)[_band()]
 
 
 def _unmixed(beat: np.ndarray, trust: np.ndarray) -> np.ndarray:

@@ -49,7 +49,8 @@ class Ingredient:
 @dataclass(frozen=True, slots=True)
 class Edit:
     """What a manifest says of a dub. title: of the file; id: of its receipt; content: hex, what its watermark
-    holds; spans: [from, to] seconds that were re-drawn; consent: who agreed, as the receipt has it, empty = not said."""
+    holds; spans: [from, to] seconds that were re-drawn; consent: who agreed, as the receipt has it, empty = not
+    said."""
 
     title: str
     id: str

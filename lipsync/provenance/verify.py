@@ -70,8 +70,8 @@ class ReceiptFound:
 @dataclass(frozen=True, slots=True)
 class Verification:
     """All that was found. unread: layers that could not be read, and why; spans: [from, to] seconds that were re-drawn;
-    spans_by: who says so, such as "receipt says"; tags: those that speak of its making; watermark_by: of the other layers
-    that name a watermark, whether it is the one that was found."""
+    spans_by: who says so, such as "receipt says"; tags: those that speak of its making; watermark_by: of the other
+    layers that name a watermark, whether it is the one that was found."""
 
     path: str
     verdict: Verdict

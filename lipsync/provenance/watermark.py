@@ -34,8 +34,8 @@ PART_S = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """id: hex, the content that was marked, empty = none was found; note: why it was not looked for, or in what, empty =
-    in all of the film; spans: [from, to] seconds in which it was found."""
+    """id: hex, the content that was marked, empty = none was found; note: why it was not looked for, or in what, empty
+    = in all of the film; spans: [from, to] seconds in which it was found."""
 
     id: str = ""
     note: str = ""
