@@ -278,7 +278,7 @@ class MarkConfig:
 
     enabled: bool = Field(
         default=True,
-        description="false: no tags, no XMP, no content credentials, no label; the receipt says so",
+        description="false: no watermark, no tags, no XMP, no content credentials, no label; the receipt says so",
     )
     badge: str = Field(
         default="",

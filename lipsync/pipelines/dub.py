@@ -12,7 +12,7 @@ from lipsync.core.segments import Segment, Span
 from lipsync.core.texture import TextureMethod
 from lipsync.pipelines.asked import Asked, with_notes
 from lipsync.pipelines.doubt import DubDoubt
-from lipsync.pipelines.marks import Sealing, badge_for, check_marks
+from lipsync.pipelines.marks import Sealing, badge_for, check_marks, mark_for
 from lipsync.pipelines.models import Prepared, lip_model_for, resting_model, texture_for
 from lipsync.pipelines.others import resting_people
 from lipsync.pipelines.output import Dub, Speaker, edit_of, finish, open_writer, receipt_of
@@ -93,12 +93,15 @@ def dub(
     made = Dub(asked, config, with_notes(script, (*notes, *unseen)), sound, tuple(speakers), resting)
 
     stream, faces = speakers[0].ready.subject.films[0].stream, [faces for _, faces in made.drawn]
+    mark = mark_for(config.mark, made.content_id)
     badge = badge_for(config.mark, made.labelled, faces, (stream.width, stream.height))
     seal = Sealing(edit_of(made), config.mark, asked.out, identity, badge is not None)
     with open_writer(made, cache, seal) as writer:
         roles = [*(_role(one, config) for one in speakers), *resting.values()]
         device = speakers[0].ready.device
-        drawn = render(roles, config, device, writer.todo, threads=drawing_threads(device), parts=badge is None)
+        drawn = render(
+            roles, config, device, writer.todo, threads=drawing_threads(device), parts=badge is None, mark=mark
+        )
         for rows, frames, beneath in drawn:
             writer.write(frames if badge is None else badge.on(rows, frames), beneath)
             watch("dub", rows.stop, len(made.plan))

@@ -14,6 +14,7 @@ from lipsync.provenance.certificates import Identity, SignBytes, identity_of
 from lipsync.provenance.consent import consent_of
 from lipsync.provenance.manifest import EMBEDS, SOURCE_TYPE, Edit, check_identity, sidecar_of, sign_file
 from lipsync.render.badge import WORDS, Badge, draw_words, make_badge, rows_of_badge
+from lipsync.render.mark import Mark
 from lipsync.render.plan import PlannedFaces
 from lipsync.store.preflight import written_whole
 from lipsync.store.receipt import MADE_BY, Marks
@@ -51,6 +52,11 @@ def labelled_rows(mark: MarkConfig, faces: Sequence[PlannedFaces], in_parts: boo
     return shown if in_parts else np.full_like(shown, shown.any())
 
 
+def mark_for(mark: MarkConfig, content: str) -> Mark | None:
+    """The invisible watermark of a content's id; None where no marks are wanted."""
+    return Mark.of(content) if mark.enabled else None
+
+
 def badge_for(
     mark: MarkConfig, shown: np.ndarray, faces: Sequence[PlannedFaces], size: tuple[int, int]
 ) -> Badge | None:
@@ -72,14 +78,14 @@ class Sealing:
         """Notes on what could not be done."""
         if not self._config.enabled:
             return ["no mark says that this video was made by a machine: mark.enabled is false (--no-mark)"]
-        written, suffix = ["tags"] if self._edit.spans else [], self._out.suffix.lower()
+        written, suffix = ["watermark", "tags"] if self._edit.spans else [], self._out.suffix.lower()
         if self._edit.spans and append_xmp(path, source_type_packet(SOURCE_TYPE, f"{MADE_BY} {self._edit.version}")):
             written.append("XMP")
         if self._edit.spans and self._config.aigc:
             written.append("AIGC label")
         if self._has_badge:
             written.append("badge")
-        self.marks = replace(self.marks, written=written)
+        self.marks = replace(self.marks, written=written, watermark=self._edit.content if self._edit.spans else "")
         if self._identity is None:
             return []
         self._sidecar = sign_file(path, suffix, self._edit, self._identity)

@@ -32,6 +32,7 @@ from lipsync.provenance.consent import consent_of
 from lipsync.provenance.labels import AIGC, aigc_label
 from lipsync.provenance.manifest import SOURCE_TYPE, Edit, Ingredient
 from lipsync.render.loop import Role
+from lipsync.render.mark import ID_DIGITS
 from lipsync.render.plan import PlannedFaces
 from lipsync.render.retime import pause_motion, played
 from lipsync.speech.predict import Utterance
@@ -130,6 +131,11 @@ class Dub:
             segments=said,
             sounds=other if any(other) else (),
         )
+
+    @property
+    def content_id(self) -> str:
+        """What the watermark holds: the beginning of the fingerprint."""
+        return self.fingerprint[:ID_DIGITS]
 
     @cached_property
     def audio_end_s(self) -> Fraction:
@@ -239,7 +245,7 @@ def _metadata(dub: Dub) -> dict[str, str]:
     return {
         "title": f"{readable(video.path.stem)} (AI-edited: lips re-synthesised to match other speech)",
         "comment": f"{MADE_BY} {own_version()} (texture: {config.texture}): the mouth in this video was synthesised "
-        f"at {few_spans(spans, most=MOST_SPANS)}. {made_from}",
+        f"at {few_spans(spans, most=MOST_SPANS)}. {made_from} Watermark {dub.content_id}.",
         "digital_source_type": SOURCE_TYPE,
     } | ({AIGC: aigc_label(config.mark.aigc, dub.fingerprint)} if config.mark.aigc else {})
 
@@ -263,6 +269,7 @@ def edit_of(dub: Dub) -> Edit:
     return Edit(
         dub.out.name,
         dub.fingerprint,
+        dub.content_id,
         own_version(),
         changed_spans([plan for plan, _ in dub.drawn]),
         [Ingredient(path, how, content_hash(path)) for path, how in named],

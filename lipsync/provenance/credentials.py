@@ -54,6 +54,7 @@ class ContentCredentials:
     id: str = ""
     spans: list[list[float]] = field(default_factory=list[list[float]])
     used: list[Used] = field(default_factory=list[Used])
+    watermark: str = ""
     consent: dict[str, str] = field(default_factory=dict[str, str])
     problems: list[str] = field(default_factory=list[str])
 
@@ -134,6 +135,7 @@ def _understood(told: Any, place: str, has_trust: bool) -> ContentCredentials:
             Used(_short(one.get("title")), _short(one.get("relationship")), bool(one.get("active_manifest")))
             for one in _dicts(manifest.get("ingredients"))[:_MOST]
         ],
+        watermark=_short(about.get("watermark")),
         consent={_short(key): _short(value) for key, value in _dict(about.get("consent")).items()},
         problems=[_short(code) for code in dict.fromkeys(bad)][:_MOST],
     )

@@ -41,6 +41,12 @@ def read_aigc(value: str) -> dict[str, str] | None:
     return {str(key): str(field) for key, field in fields.items() if isinstance(field, str | int) and field != ""}
 
 
+def content_in(comment: str) -> str:
+    """The content's id that lipsync's own comment says the watermark holds, hex; empty = none."""
+    found = re.search(r" Watermark ([0-9a-f]{16})\.", comment[:_LONGEST].partition("\n")[0])
+    return found[1] if found else ""
+
+
 def spans_in(comment: str) -> list[list[float]]:
     """[from, to] seconds that lipsync's own comment names."""
     own = comment[:_LONGEST].partition("\n")[0]

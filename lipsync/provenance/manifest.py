@@ -48,11 +48,13 @@ class Ingredient:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What a manifest says of a dub. title: of the file; id: of its receipt; spans: [from, to] seconds that were
-    re-drawn; consent: who agreed, as the receipt has it, empty = not said."""
+    """What a manifest says of a dub. title: of the file; id: of its receipt; content: hex, what its watermark
+    holds; spans: [from, to] seconds that were re-drawn; consent: who agreed, as the receipt has it, empty = not
+    said."""
 
     title: str
     id: str
+    content: str
     version: str
     spans: Sequence[Sequence[float]]
     ingredients: Sequence[Ingredient]
@@ -127,7 +129,8 @@ def _definition(edit: Edit) -> dict[str, Any]:
         for number, one in enumerate(edit.ingredients)
         if one.relationship == "componentOf"
     ]
-    about: dict[str, Any] = {"id": edit.id, "consent": edit.consent} if edit.consent else {"id": edit.id}
+    about: dict[str, Any] = {"id": edit.id} | ({"watermark": edit.content} if edit.spans else {})
+    about |= {"consent": edit.consent} if edit.consent else {}
     about["inputs"] = [{"title": one.path.name, "sha256": one.sha256} for one in edit.ingredients]
     return {
         "title": edit.title,

@@ -13,7 +13,7 @@ import av.error
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.text import few_spans, printable, readable, shortened
 from lipsync.provenance.credentials import ContentCredentials, Used, read_credentials
-from lipsync.provenance.labels import AIGC, read_aigc, spans_in
+from lipsync.provenance.labels import AIGC, content_in, read_aigc, spans_in
 from lipsync.provenance.watermark import Watermark, watermark_in
 from lipsync.store.cache import content_hash
 from lipsync.store.preflight import check_readable, receipt_path
@@ -64,12 +64,14 @@ class ReceiptFound:
     spans: list[list[float]]
     without_marks: bool
     consent: dict[str, str]
+    watermark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
     """All that was found. unread: layers that could not be read, and why; spans: [from, to] seconds that were re-drawn;
-    spans_by: who says so, such as "receipt says"; tags: those that speak of its making."""
+    spans_by: who says so, such as "receipt says"; tags: those that speak of its making; watermark_by: of the other
+    layers that name a watermark, whether it is the one that was found."""
 
     path: str
     verdict: Verdict
@@ -82,6 +84,7 @@ class Verification:
     aigc: dict[str, str]
     receipt: ReceiptFound | None
     watermark: Watermark
+    watermark_by: dict[str, bool] = field(default_factory=dict[str, bool])
     missing: list[str] = field(default_factory=list[str])
     unread: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -131,7 +134,7 @@ class Verification:
             yield "AIGC label", ", ".join(f"{key} {value}" for key, value in self.aigc.items())
         yield "Receipt", unread.get("receipt") or _of_receipt(self.receipt)
         mark = self.watermark
-        yield "Watermark", mark.note or (f"content {mark.id}" if mark.id else "none")
+        yield "Watermark", _of_watermark(mark, self.watermark_by)
 
 
 def _wrapped(line: str) -> str:
@@ -155,11 +158,12 @@ def verify(path: str | Path, trust: str | Path | None = None, limits: InputLimit
     tags, is_media = _tags(path, limits, unread)
     label = next((value for key, value in tags.items() if key.upper() == AIGC), "")
     aigc = read_aigc(label) or {}
-    receipt, mark = _receipt(path, unread), watermark_in(path)
+    receipt = _receipt(path, unread)
+    mark = watermark_in(path, limits) if is_media else Watermark(note="not looked for: no picture can be read")
     stated = [credentials and credentials.source_type, outside.source_type, tags.get(_TAG)]
     by_machine = any(one in BY_MACHINE for one in stated) or bool(aigc or mark.id) or MADE_BY in tags.get("comment", "")
     by_machine |= receipt is not None and receipt.is_of_file is True and bool(receipt.edited)
-    spans, spans_by = _spans(credentials, tags, receipt)
+    spans, spans_by = _spans(credentials, tags, receipt, mark)
     has_marks = bool(credentials or outside.source_type or aigc or mark.id or _speaking(tags)) or outside.c2pa
     return Verification(
         path=str(path),
@@ -173,6 +177,7 @@ def verify(path: str | Path, trust: str | Path | None = None, limits: InputLimit
         aigc={shortened(key, 40): shortened(value, _LONGEST) for key, value in list(aigc.items())[:16]},
         receipt=receipt,
         watermark=mark,
+        watermark_by=_named(mark, credentials, tags, receipt),
         missing=list(_missing(credentials, outside, tags, receipt, unread)) if by_machine else [],
         unread=unread,
     )
@@ -261,11 +266,12 @@ def _receipt(path: Path, unread: dict[str, str]) -> ReceiptFound | None:
         spans,
         marks.without,
         marks.consent,
+        shortened(marks.watermark, 64),
     )
 
 
 def _spans(
-    credentials: ContentCredentials | None, tags: Mapping[str, str], receipt: ReceiptFound | None
+    credentials: ContentCredentials | None, tags: Mapping[str, str], receipt: ReceiptFound | None, mark: Watermark
 ) -> tuple[list[list[float]], str]:
     """From whoever is to be believed most."""
     if credentials is not None and credentials.spans:
@@ -273,7 +279,31 @@ def _spans(
     if receipt is not None and receipt.is_of_file and receipt.spans:
         return receipt.spans, "receipt says"
     said = spans_in(tags.get("comment", ""))
-    return said, "comment says" if said else ""
+    if said or not mark.spans:
+        return said, "comment says" if said else ""
+    return mark.spans, "watermark shows"
+
+
+def _named(
+    mark: Watermark, credentials: ContentCredentials | None, tags: Mapping[str, str], receipt: ReceiptFound | None
+) -> dict[str, bool]:
+    """Of the layers that name a watermark, whether it is the one that was found; empty where none was."""
+    said = {
+        "content credentials": credentials.watermark if credentials else "",
+        "comment": content_in(tags.get("comment", "")),
+        "receipt": receipt.watermark if receipt else "",
+    }
+    return {layer: one == mark.id for layer, one in said.items() if one and mark.id}
+
+
+def _of_watermark(mark: Watermark, named: Mapping[str, bool]) -> str:
+    if not mark.id:
+        return mark.note or "none"
+    told = [f"content {mark.id}, found at {few_spans(mark.spans)}" if mark.spans else f"content {mark.id}", mark.note]
+    told += [
+        f"the {layer} {'names it' if same else 'names another: of another video'}" for layer, same in named.items()
+    ]
+    return "; ".join(filter(None, told))
 
 
 def _missing(

@@ -18,6 +18,7 @@ from lipsync.core.types import DubPlan, MouthSpace, TargetAnalysis, TeethReferen
 from lipsync.render.blends.base import Join
 from lipsync.render.composite import composite
 from lipsync.render.extent import drawn_within
+from lipsync.render.mark import Mark
 from lipsync.render.plan import PlannedFaces, build_query, frames_along
 from lipsync.render.teeth import sharpen_teeth
 from video.clock import FrameBatch
@@ -85,7 +86,8 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """A batch of rows. stages: (B,3,H,W) uint8 pictures before anybody's mouth, and after each role's."""
+    """A batch of rows. stages: (B,3,H,W) uint8 pictures before anybody's mouth, after each role's, and with the
+    mark."""
 
     rows: slice
     stages: list[torch.Tensor]
@@ -100,11 +102,13 @@ def render(
     blend: Join | None = None,
     threads: int = 1,
     parts: bool = False,
+    mark: Mark | None = None,
 ) -> Iterator[tuple[slice, torch.Tensor, FrameBatch]]:
     """(rows, (B,3,H,W) uint8 frames with everybody's mouth in place, the target's frames beneath) of the rows `todo`
     (None = all), in order; frames are handed out on the CPU, drawn on `device`. Any range of rows is the same drawn
     alone. blend: asked instead of the config's, to measure it; threads: so many batches are drawn side by side; parts:
-    of frames only a box around the faces, where that is all that changes; it begins at `FrameBatch.at`."""
+    of frames only a box around the faces, where that is all that changes; it begins at `FrameBatch.at`; mark: put into
+    everybody's drawn mouth."""
     plan, stream = roles[0].plan, roles[0].scene.stream
     fitting = FittingRows(config.batch)
 
@@ -115,6 +119,9 @@ def render(
             seen = one.scene.faces.strength[rows].any()
             under = stages[-1]
             stages.append(with_mouth(one, rows, under, config, device, fitting, blend, beneath.at) if seen else under)
+        if mark is not None:
+            faces = [one.scene.faces.within(beneath.at) for one in roles]
+            stages.append(mark.on(stages[-1], frames, faces, rows, plan.clock.seconds[rows]))
         return _Drawn(rows, stages, beneath)
 
     at_once, window = _rows_at_once(config, stream), partial(_window, roles, config) if parts else None

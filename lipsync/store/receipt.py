@@ -154,12 +154,14 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What says in and beside the video that it was made by a machine. written: of "tags", "XMP", "content
-    credentials", "AIGC label", "badge"; without: they were turned off; signer: whose name signed the content
+    """What says in and beside the video that it was made by a machine. written: of "watermark", "tags",
+    "XMP", "content credentials", "AIGC label", "badge"; watermark: the content's id (hex) that the drawn mouths hold,
+    empty = none; without: they were turned off; signer: whose name signed the content
     credentials; sidecar: the file beside the video that holds them, empty = they are within; consent: who agreed, as
     "text", or as the "file" and its "sha256"."""
 
     written: list[str] = field(default_factory=list[str])
+    watermark: str = ""
     without: bool = False
     signer: str = ""
     sidecar: str = ""

@@ -8,6 +8,7 @@ from lipsync.config.schema import SignConfig
 from lipsync.provenance.certificates import make_development_certificate
 from lipsync.provenance.manifest import Edit, Ingredient
 
+CONTENT = "00112233445566ff"
 SPANS = [[0.2, 0.8], [1.2, 1.6]]
 
 
@@ -20,7 +21,7 @@ def development(folder: Path) -> SignConfig:
 def edit_of(target: Path, *heard: Path, **more) -> Edit:
     """A dub of `target`, in which `heard` are heard."""
     parts = [Ingredient(target, "parentOf", "0a"), *(Ingredient(one, "componentOf", "0b") for one in heard)]
-    return Edit("dub.mp4", "1dea", "0.0", SPANS, parts, more.get("consent", {}))
+    return Edit("dub.mp4", "1dea", CONTENT, "0.0", SPANS, parts, more.get("consent", {}))
 
 
 def flipped(path: Path, at: int) -> Path:

@@ -19,7 +19,7 @@ from lipsync.provenance.consent import consent_of
 from lipsync.store.cache import content_hash
 from lipsync.store.receipt import Marks, Receipt
 from media.credentials import credentials_of
-from tests.support.signing import development, edit_of
+from tests.support.signing import CONTENT, development, edit_of
 from tests.support.video_clips import pictures, write_clip
 from video.clock import FrameClock
 from video.probe import probe
@@ -100,7 +100,7 @@ def test_without_a_signer_there_is_no_signature_and_the_receipt_says_it(tmp_path
     seal = Sealing(edit_of(target), MarkConfig(aigc="Me"), tmp_path / "out.mp4", None, True)
     written("whole", target, tmp_path / "out.mp4", seal)
     assert not credentials_of(tmp_path / "out.mp4").c2pa
-    assert seal.marks == Marks(written=["tags", "XMP", "AIGC label", "badge"])
+    assert seal.marks == Marks(written=["watermark", "tags", "XMP", "AIGC label", "badge"], watermark=CONTENT)
     assert "not signed" in " ".join(Receipt(marks=seal.marks, seconds={"total": 1.0}).summary())
 
 
