@@ -26,6 +26,11 @@ def receipt_path(out: str | Path) -> Path:
     return Path(f"{out}.json")
 
 
+def page_path(out: str | Path) -> Path:
+    """The quality report beside a dubbed video: its name and `.html`."""
+    return Path(f"{out}.html")
+
+
 def curve_path(out: str | Path) -> Path:
     """The picture of a training beside the model it made: model.curve.png beside model.safetensors."""
     return Path(out).with_suffix(".curve.png")
