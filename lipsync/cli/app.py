@@ -1,4 +1,4 @@
-"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, report, verify, and what helps."""
+"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, report, verify, what helps."""
 
 from __future__ import annotations
 

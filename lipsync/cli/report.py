@@ -31,12 +31,12 @@ def report(
     """Look at the dub OUT and write a page on it: original and dub side by side, what to look at, and why.
 
     With --json and without -o no page is written."""
-    from lipsync.store.preflight import check_files, page_path
+    from lipsync.store.preflight import check_page, page_path
 
     page = out or (None if as_json else page_path(dubbed))
     if page is not None:
         inputs = [(dubbed, "dubbed video"), *([] if target is None else [(target, "target video")])]
-        check_files(inputs, [page], force)
+        check_page(page, inputs, dubbed, force)
     with progress(quiet, as_json) as hook:
         if page is None:
             from lipsync.pipelines.report import look_at_dub

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
@@ -15,11 +17,11 @@ from lipsync.core.arrays import runs_of
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import CLOSED_GAP, opening
 from lipsync.core.progress import Hook, silent
-from lipsync.core.text import counted, few_spans, format_duration, percent, printable, readable
+from lipsync.core.text import counted, percent, readable, shortened
 from lipsync.core.timebase import nominal_rate
 from lipsync.core.types import Footage
 from lipsync.evaluation.evaluate import voiced_frames
-from lipsync.evaluation.tells import Audit, Tell
+from lipsync.evaluation.tells import Audit, Moment, Tell, Verdict
 from lipsync.metrics.lips import closed, long_silences, opening_r, resting_gap
 from lipsync.pipelines.report_film import Part, parts_of
 from lipsync.store.cache import Cache, content_hash
@@ -37,6 +39,10 @@ _RANK: dict[Severity, int] = {"bad": 0, "look": 1}
 _SAME_S = 0.5
 #: Moments of one tell, and of a kind of passed-through span, at most.
 _OF_EACH = 3
+#: A moment that takes more of the dub is all of it.
+_THROUGHOUT = 0.6
+#: Moments that a terminal shows.
+_LINES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,8 @@ class Timeline:
 @dataclass(frozen=True, slots=True)
 class QualityReport:
     """All that the page says. verdict: one sentence; original: the target is beside the dub in the film; parts: of the
-    dub that the film shows; frame_times: seconds of every frame where they are not evenly spaced; doubt: by row."""
+    dub that the film shows; tells: as an audit has them, each moment with the frame `row` to look at and its middle
+    `at_s`; frame_times: seconds of every frame where they are not evenly spaced; doubt: by row."""
 
     video: str
     target: str
@@ -117,7 +124,7 @@ class QualityReport:
     original: bool
     parts: list[Part]
     moments: list[LookAt]
-    tells: list[Tell]
+    tells: list[dict[str, Any]]
     limits: list[str]
     timeline: Timeline
     mouths: list[Mouth]
@@ -133,12 +140,12 @@ class QualityReport:
 
     def lines(self) -> list[str]:
         """For people, in 80 columns."""
-        told = [f"{Path(self.video).name}: {self.verdict}", f"  {self.summary}"]
-        for one in self.moments[:8]:
-            told.append(f"  {one.at_s:8.2f} s  {one.severity:4}  {printable('; '.join(r.says for r in one.reasons))}"[:80])
-        if len(self.moments) > 8:
-            told.append(f"  and {len(self.moments) - 8} more")
-        return told
+        told = textwrap.wrap(f"{Path(self.video).name}: {self.verdict} {self.summary}", 80, subsequent_indent="  ")
+        for one in self.moments[:_LINES]:
+            says = shortened("; ".join(reason.says for reason in one.reasons), 58)
+            told.append(f"  {one.at_s:8.2f} s  {one.severity:4}  {says}")
+        more = len(self.moments) - _LINES
+        return told + [f"  and {counted(more, 'moment')} more; --json has all"] * (more > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +174,8 @@ def look_at_dub(
     dub = probed(out, config)
     if receipt.output.frames != len(dub):
         raise LipsyncError(
-            f"{out} has {len(dub)} frames, its receipt tells of {receipt.output.frames}: it was changed since. Dub again."
+            f"{out} has {len(dub)} frames, its receipt tells of {receipt.output.frames}: it was changed since. "
+            "Dub again."
         )
     original = _target_of(receipt, target)
     stream = None if original is None else probed(original, config)
@@ -180,8 +188,8 @@ def _receipt_of(out: Path) -> Receipt:
     path = receipt_path(out)
     if not path.is_file():
         raise LipsyncError(
-            f"{out} has no receipt {path.name} beside it: a report is of a dub that lipsync made. `lipsync audit {out}` "
-            "looks at any video."
+            f"{out} has no receipt {path.name} beside it: a report is of a dub that lipsync made. "
+            f"`lipsync audit {out}` looks at any video."
         )
     receipt = Receipt.read(path)
     if receipt is None or not receipt.speakers or not receipt.plan.source:
@@ -228,9 +236,9 @@ def _speakers_in(out: Path, receipt: Receipt, config: DubConfig, cache: Cache, h
 
 def _report_of(out: Path, seen: Seen, found: Audit) -> QualityReport:
     receipt, clock = seen.receipt, seen.dub.clock
-    moments = _moments(receipt, found.tells, clock)
-    even = np.allclose(np.diff(clock.seconds), 1 / float(nominal_rate(clock)), atol=2e-3)
-    doubt = receipt.doubt
+    rows = _Rows.of(clock)
+    moments = _moments(receipt, found.tells, rows)
+    even = np.allclose(clock.seconds, np.arange(len(clock)) / float(nominal_rate(clock)), atol=2e-3)
     return QualityReport(
         video=str(out),
         target=receipt.inputs.target.path,
@@ -243,11 +251,11 @@ def _report_of(out: Path, seen: Seen, found: Audit) -> QualityReport:
         original=seen.target is not None,
         parts=parts_of(clock, [one.at_s for one in moments]),
         moments=moments,
-        tells=list(found.tells),
+        tells=[_told(tell, rows) for tell in found.tells],
         limits=list(found.limits),
-        timeline=_timeline(receipt, clock),
+        timeline=_timeline(receipt, rows),
         mouths=_mouths(seen),
-        doubt=asdict(doubt),
+        doubt=asdict(receipt.doubt),
         passed_through=[asdict(span) for span in receipt.passed_through],
         marks=asdict(receipt.marks),
         seconds=receipt.seconds,
@@ -264,45 +272,77 @@ def _verdict(moments: Sequence[LookAt]) -> str:
 
 
 def _summary(tells: Sequence[Tell], receipt: Receipt) -> str:
-    counts = {verdict: sum(one.verdict == verdict for one in tells) for verdict in ("bad", "look", "pass", "not measured")}
-    told = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
-    made = f"{percent(receipt.rendered_share)} of the frames to be dubbed were"
-    return f"{counted(len(tells), 'tell')}: {told or 'none'}; {made}; {percent(receipt.doubt.share)} of all are doubtful."
+    counts = Counter(one.verdict for one in tells)
+    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict) if counts[verdict])
+    made, doubtful = percent(receipt.rendered_share), percent(receipt.doubt.share)
+    return f"{counted(len(tells), 'tell')}: {told}. {made} of the frames to be dubbed were; {doubtful} are doubtful."
 
 
-def _moments(receipt: Receipt, tells: Sequence[Tell], clock: FrameClock) -> list[LookAt]:
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The frames of a clock. edges: (N+1,) seconds at which they begin, and the end of the last."""
+
+    edges: np.ndarray
+
+    @classmethod
+    def of(cls, clock: FrameClock) -> Self:
+        return cls(np.append(clock.seconds, float(clock.duration_s)))
+
+    def at(self, seconds: float) -> int:
+        """The frame that is seen then."""
+        row = int(np.searchsorted(self.edges, seconds + 1e-6, "right")) - 1
+        return min(max(row, 0), len(self.edges) - 2)
+
+    def middle_s(self, row: int) -> float:
+        """What to seek, so that no rounding leads to the frame before."""
+        return round(float(self.edges[row] + self.edges[row + 1]) / 2, 4)
+
+    def spans(self, rows: np.ndarray) -> list[list[float]]:
+        """[from, to] seconds of the runs in (N,) bool."""
+        return [
+            [round(float(self.edges[first]), 3), round(float(self.edges[after]), 3)] for first, after in runs_of(rows)
+        ]
+
+    def moment(self, row: int, from_s: float, to_s: float, reason: Reason, person: str = "") -> LookAt:
+        """With one reason."""
+        return LookAt(row, self.middle_s(row), round(from_s, 3), round(to_s, 3), reason.severity, person, [reason])
+
+
+def _moments(receipt: Receipt, tells: Sequence[Tell], rows: _Rows) -> list[LookAt]:
     """What to look at, the worst first; reasons at one time are one moment."""
-    edges = np.append(clock.seconds, float(clock.duration_s))
-
-    def at(row: int, from_s: float, to_s: float, reason: Reason, person: str = "") -> LookAt:
-        row = int(np.clip(row, 0, len(clock) - 1))
-        middle_s = round(float(edges[row] + edges[row + 1]) / 2, 4)
-        return LookAt(row, middle_s, round(from_s, 3), round(to_s, 3), reason.severity, person, [reason])
-
-    def row_at(seconds: float) -> int:
-        return int(np.searchsorted(clock.seconds, seconds + 1e-6, "right")) - 1
-
-    found = [
-        at(row_at((one.start + one.end) / 2), one.start, one.end, _of_tell(tell, one.value), one.person)
-        for tell in tells
-        if tell.verdict in ("bad", "look")
-        for one in tell.moments[:_OF_EACH]
-    ]
+    end_s = float(rows.edges[-1])
+    found: list[LookAt] = []
+    for tell in tells:
+        if tell.verdict in ("bad", "look"):
+            for one in tell.moments[:_OF_EACH] or (Moment(0.0, end_s, tell.value or 0.0),):
+                reason = _of_tell(tell, one, end_s)
+                found.append(rows.moment(_row_of(one, rows), one.start, one.end, reason, one.person))
     for span in receipt.doubt.spans:
         curve = receipt.doubt.curve[span.from_row : span.to_row + 1]
         row = span.from_row + (int(np.argmax(curve)) if curve else 0)
-        says = f"doubtful: {span.reason}"
-        found.append(at(row, span.from_s, span.to_s, Reason("doubt", span.reason, "look", says, span.value)))
-    longest = sorted(receipt.passed_through, key=lambda one: one.from_s - one.to_s)[:_OF_EACH]
-    for span in longest:
-        reason = Reason("unchanged", span.reason, "look", f"shown unchanged: {span.reason}", span.to_s - span.from_s)
-        found.append(at((span.from_row + span.to_row) // 2, span.from_s, span.to_s, reason))
+        reason = Reason("doubt", span.reason, "look", f"doubtful: {span.reason}", span.value)
+        found.append(rows.moment(row, span.from_s, span.to_s, reason))
+    for span in sorted(receipt.passed_through, key=lambda one: one.from_s - one.to_s)[:_OF_EACH]:
+        length_s = round(span.to_s - span.from_s, 3)
+        reason = Reason("unchanged", span.reason, "look", f"shown unchanged: {span.reason}", length_s)
+        found.append(rows.moment((span.from_row + span.to_row) // 2, span.from_s, span.to_s, reason))
     return _joined(sorted(found, key=lambda one: _RANK[one.severity]))
 
 
-def _of_tell(tell: Tell, value: float) -> Reason:
+def _row_of(one: Moment, rows: _Rows) -> int:
+    return rows.at((one.start + one.end) / 2)
+
+
+def _of_tell(tell: Tell, one: Moment, end_s: float) -> Reason:
     severity: Severity = "bad" if tell.verdict == "bad" else "look"
-    return Reason("tell", tell.name, severity, tell.title, value)
+    throughout = ", throughout" if one.end - one.start > _THROUGHOUT * end_s else ""
+    return Reason("tell", tell.name, severity, tell.title + throughout, one.value)
+
+
+def _told(tell: Tell, rows: _Rows) -> dict[str, Any]:
+    """The tell, with the frame and the time to seek of each moment."""
+    moments = [(one, _row_of(one, rows)) for one in tell.moments]
+    return asdict(tell) | {"moments": [asdict(one) | {"row": row, "at_s": rows.middle_s(row)} for one, row in moments]}
 
 
 def _joined(found: Sequence[LookAt]) -> list[LookAt]:
@@ -317,22 +357,17 @@ def _joined(found: Sequence[LookAt]) -> list[LookAt]:
     return kept
 
 
-def _timeline(receipt: Receipt, clock: FrameClock) -> Timeline:
+def _timeline(receipt: Receipt, rows: _Rows) -> Timeline:
     source, half = np.asarray(receipt.plan.source), np.asarray(receipt.plan.half, bool)
-    edges, step = np.append(clock.seconds, float(clock.duration_s)), np.diff(source, prepend=source[0] - 1)
-    jumped = np.zeros(len(source), bool)
+    step, jumped = np.diff(source, prepend=source[0] - 1), np.zeros(len(source), bool)
     jumped[[row for row in receipt.retiming.seeks if 0 < row < len(source)]] = True
-    starts_half = half & ~np.append(False, half[:-1])
+    begins_half = half & ~np.append(False, half[:-1])
     return Timeline(
         drawn=receipt.changed,
-        repeated=_spans(((step == 0) | starts_half) & ~jumped, edges),
-        skipped=_spans((step > 1) & ~jumped, edges),
-        jumps=[round(float(edges[row]), 3) for row in np.flatnonzero(jumped)],
+        repeated=rows.spans(((step == 0) | begins_half) & ~jumped),
+        skipped=rows.spans((step > 1) & ~jumped),
+        jumps=[round(float(rows.edges[row]), 3) for row in np.flatnonzero(jumped)],
     )
-
-
-def _spans(rows: np.ndarray, edges: np.ndarray) -> list[list[float]]:
-    return [[round(float(edges[first]), 3), round(float(edges[after]), 3)] for first, after in runs_of(rows)]
 
 
 def _mouths(seen: Seen) -> list[Mouth]:

@@ -28,8 +28,8 @@ from video.probe import VideoStream
 
 #: Columns of a curve, at most: more than a screen has.
 _COLUMNS = 1600
-#: Mouths on the contact sheet; a dub with fewer moments shows its most doubtful frames as well, so far apart.
-MOUTHS, _APART_S = 12, 0.5
+#: Mouths on the contact sheet: of moments, and with the frames next in doubt, so far apart, at least so many.
+MOUTHS, LEAST_MOUTHS, _APART_S = 12, 6, 0.5
 #: A mouth's picture: so many widths of the lips across and down.
 _ACROSS, _DOWN = 2.4, 1.9
 _QUALITY = 95
@@ -72,20 +72,24 @@ def page_of(report: QualityReport, seen: Seen, hook: Hook = silent) -> str:
     film, script = film_of(pair, report.parts, hook), _script()
     edges = np.append(seen.dub.clock.seconds, float(seen.dub.clock.duration_s))
     x = (edges[1:] + edges[:-1]) * 500 / edges[-1]
-    return html_environment("lipsync.pipelines").get_template("report.html").render(
-        report=report,
-        facts=report.to_plain(),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        film=base64.b64encode(film).decode(),
-        places=_places(seen),
-        wave=_wave(seen.dub),
-        curves=[_curves(mouth.wanted, mouth.drawn, x) for mouth in report.mouths],
-        doubt=_line(report.doubt["curve"], 1.0, x),
-        mouths=_sheet(report, seen, pair),
-        stages=_stages(report.seconds),
-        doubt_share=percent(report.doubt["share"]),
-        shown_s=sum(part.end_s - part.start_s for part in report.parts),
+    return (
+        html_environment("lipsync.pipelines")
+        .get_template("report.html")
+        .render(
+            report=report,
+            facts=report.to_plain(),
+            script=script,
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            film=base64.b64encode(film).decode(),
+            places=_places(seen),
+            wave=_wave(seen.dub),
+            curves=[_curves(mouth.wanted, mouth.drawn, x) for mouth in report.mouths],
+            doubt=_line(report.doubt["curve"], 1.0, x),
+            mouths=_sheet(report, seen, pair),
+            stages=_stages(report.seconds),
+            doubt_share=percent(report.doubt["share"]),
+            shown_s=sum(part.end_s - part.start_s for part in report.parts),
+        )
     )
 
 
@@ -104,7 +108,7 @@ def _stages(seconds: Mapping[str, float]) -> list[tuple[str, float, float]]:
 def _sheet(report: QualityReport, seen: Seen, pair: Pair) -> list[MouthPicture]:
     """The mouths of the worst moments."""
     chosen = [(one.row, one.at_s, "; ".join(r.says for r in one.reasons), one.severity, one) for one in report.moments]
-    chosen = chosen[:MOUTHS] + _more(report, seen.dub, MOUTHS - len(chosen))
+    chosen = chosen[:MOUTHS] + _more(report, seen.dub, LEAST_MOUTHS - len(chosen))
     boxes = [(one, _box(_face_at(seen, one[4]), one[0], seen.dub)) for one in chosen]
     known = [(one, box) for one, box in boxes if box is not None]
     pictures = mouths_of(pair, [(one[0], box) for one, box in known])
@@ -133,7 +137,7 @@ def _more(report: QualityReport, dub: VideoStream, n: int) -> list[tuple[int, fl
             break
         if all(abs(at_s - other) >= _APART_S for other in taken):
             taken.append(at_s)
-            chosen.append((row, at_s, f"not doubtful (score {curve[row]:.2f})", "pass", None))
+            chosen.append((row, at_s, f"doubt {curve[row]:.2f}, below the limit", "pass", None))
     return chosen
 
 
@@ -149,9 +153,9 @@ def _box(film: Footage | None, row: int, dub: VideoStream) -> tuple[int, int, in
     """Around the lips, within the picture; None: no face."""
     if film is None:
         return None
-    lips = film.track.landmarks[row][LIPS_FROM_68]
-    width = max(12.0, float(np.ptp(lips[:, 0])))
-    (x, y), half = lips.mean(0), (width * _ACROSS / 2, width * _DOWN / 2)
+    lips = film.track.landmarks[:, LIPS_FROM_68]
+    width = max(12.0, float(np.median(np.ptp(lips[film.track.valid, :, 0], axis=1)) if film.track.valid.any() else 0.0))
+    (x, y), half = lips[row].mean(0), (width * _ACROSS / 2, width * _DOWN / 2)
     x0, x1 = np.clip(np.round([x - half[0], x + half[0]]).astype(int), 0, dub.width)
     y0, y1 = np.clip(np.round([y - half[1], y + half[1]]).astype(int), 0, dub.height)
     return (int(x0), int(y0), int(x1), int(y1)) if x1 - x0 > 4 and y1 - y0 > 4 else None
@@ -178,7 +182,8 @@ def _steady(values: np.ndarray) -> np.ndarray:
 
 
 def _wave(dub: VideoStream) -> str:
-    """The outline of the sound as an SVG path, x in thousandths of the length, y in [-1, 1] of its peak; "" = no sound."""
+    """The outline of the sound as an SVG path, x in thousandths of the length, y in [-1, 1] of its peak; "" = no
+    sound."""
     if not dub.has_audio:
         return ""
     try:

@@ -161,6 +161,15 @@ def check_files(inputs: Sequence[tuple[str | Path, str]], written: Sequence[Path
     _check_writable(out.parent)
 
 
+def check_page(page: Path, inputs: Sequence[tuple[str | Path, str]], out: Path, force: bool = False) -> None:
+    """UsageError, LipsyncError where the quality report of the dub `out` cannot be written by this name."""
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"The report {page} is a page. Name it .html.")
+    if page.absolute() in (out.absolute(), receipt_path(out).absolute()):
+        raise UsageError(f"The report {page} would replace the video or its receipt. Choose another name.")
+    check_files(inputs, [page], force)
+
+
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
     """A hidden name beside `path` to write to; it becomes `path` at a clean exit, and after an exception nothing is
