@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from lipsync.core.progress import Hook, silent
 from lipsync.core.text import counted, percent, readable, shortened
 from lipsync.core.timebase import nominal_rate
 from lipsync.core.types import Footage
-from lipsync.evaluation.evaluate import voiced_frames
 from lipsync.evaluation.tells import Audit, Moment, Tell, Verdict
 from lipsync.metrics.lips import closed, long_silences, opening_r, resting_gap
 from lipsync.pipelines.report_film import Part, parts_of
@@ -35,6 +34,7 @@ from video.probe import VideoStream
 FORMAT = 1
 Severity = Literal["bad", "look"]
 _RANK: dict[Severity, int] = {"bad": 0, "look": 1}
+_VERDICTS: tuple[Verdict, ...] = ("bad", "look", "pass", "not measured")
 #: What happens so near to something else is the same moment, seconds.
 _SAME_S = 0.5
 #: Moments of one tell, and of a kind of passed-through span, at most.
@@ -273,7 +273,7 @@ def _verdict(moments: Sequence[LookAt]) -> str:
 
 def _summary(tells: Sequence[Tell], receipt: Receipt) -> str:
     counts = Counter(one.verdict for one in tells)
-    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict) if counts[verdict])
+    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _VERDICTS if counts[verdict])
     made, doubtful = percent(receipt.rendered_share), percent(receipt.doubt.share)
     return f"{counted(len(tells), 'tell')}: {told}. {made} of the frames to be dubbed were; {doubtful} are doubtful."
 
@@ -371,15 +371,11 @@ def _timeline(receipt: Receipt, rows: _Rows) -> Timeline:
 
 
 def _mouths(seen: Seen) -> list[Mouth]:
-    voiced = voiced_frames(seen.dub)
-    return [
-        _mouth(one, film, voiced, seen.dub.clock)
-        for one, film in zip(seen.receipt.speakers, seen.people, strict=True)
-        if one.opening
-    ]
+    people = zip(seen.receipt.speakers, seen.people, strict=True)
+    return [_mouth(one, film, seen.dub.clock) for one, film in people if one.opening]
 
 
-def _mouth(one: SpeakerFacts, film: Footage | None, voiced: np.ndarray | None, clock: FrameClock) -> Mouth:
+def _mouth(one: SpeakerFacts, film: Footage | None, clock: FrameClock) -> Mouth:
     n = len(clock)
     wanted = np.array([np.nan if value is None else value for value in one.opening], float)
     drawn, r, limit = np.full(n, np.nan), None, None
@@ -388,9 +384,8 @@ def _mouth(one: SpeakerFacts, film: Footage | None, voiced: np.ndarray | None, c
         both = np.isfinite(wanted) & np.isfinite(drawn)
         if both.sum() > 2:
             r = round(opening_r(wanted[both], drawn[both]), 3)
-            quiet = [] if voiced is None else long_silences(voiced, float(clock.rate))
-            at_rest = [rows for rows in quiet if both[rows].all()]
-            limit = resting_gap(drawn if at_rest else drawn[both], at_rest) + CLOSED_GAP
+            at_rest = long_silences(wanted > one.closed_gap, float(clock.rate))
+            limit = resting_gap(drawn[both], _within(at_rest, both)) + CLOSED_GAP
     return Mouth(
         person="" if one.person is None else str(one.person),
         spans=one.spans,
@@ -400,6 +395,13 @@ def _mouth(one: SpeakerFacts, film: Footage | None, voiced: np.ndarray | None, c
         closed_gap=None if limit is None else round(limit, 3),
         closures=list(_closures(one, drawn, limit, clock)),
     )
+
+
+def _within(spans: Sequence[slice], kept: np.ndarray) -> list[slice]:
+    """The spans of rows in which all are `kept` (N,), counted among those alone."""
+    place = np.cumsum(kept) - 1
+    whole = [rows for rows in spans if kept[rows].all()]
+    return [slice(int(place[rows.start]), int(place[rows.stop - 1]) + 1) for rows in whole]
 
 
 def _closures(one: SpeakerFacts, drawn: np.ndarray, limit: float | None, clock: FrameClock) -> Iterator[Closure]:

@@ -72,17 +72,14 @@ function show(filmSeconds) {
   document.body.dataset.row = row;
 }
 
-// The time of the picture that is shown, which is not always `currentTime`.
+// A playing picture tells its own time, which is not always `currentTime`; out of sight, none is shown and none tells.
 let shown = 0;
+const showAt = s => { shown = s; show(s); };
 if (film.requestVideoFrameCallback) {
-  const onFrame = (_, frame) => { shown = frame.mediaTime; show(shown); film.requestVideoFrameCallback(onFrame); };
+  const onFrame = (_, frame) => { showAt(frame.mediaTime); film.requestVideoFrameCallback(onFrame); };
   film.requestVideoFrameCallback(onFrame);
-} else {
-  const onFrame = () => { if (!film.paused) { shown = film.currentTime; show(shown); } requestAnimationFrame(onFrame); };
-  requestAnimationFrame(onFrame);
-  film.addEventListener("seeked", () => { shown = film.currentTime; show(shown); });
 }
-film.addEventListener("loadeddata", () => show(shown));
+for (const event of ["loadeddata", "seeked", "timeupdate"]) film.addEventListener(event, () => showAt(film.currentTime));
 
 function goto(s) { wanted = s; film.currentTime = toFilm(s); }
 function step(n) { film.pause(); goto(middle(Math.min(facts.frames - 1, Math.max(0, rowAt(wanted + 1e-4) + n)))); }
