@@ -370,6 +370,11 @@ def _timeline(receipt: Receipt, rows: _Rows) -> Timeline:
     )
 
 
+def face_name(person: int) -> str:
+    """What a person is called, as in an audit."""
+    return f"face {person}"
+
+
 def _mouths(seen: Seen) -> list[Mouth]:
     people = zip(seen.receipt.speakers, seen.people, strict=True)
     return [_mouth(one, film, seen.dub.clock) for one, film in people if one.opening]
@@ -387,7 +392,7 @@ def _mouth(one: SpeakerFacts, film: Footage | None, clock: FrameClock) -> Mouth:
             at_rest = long_silences(wanted > one.closed_gap, float(clock.rate))
             limit = resting_gap(drawn[both], _within(at_rest, both)) + CLOSED_GAP
     return Mouth(
-        person="" if one.person is None else str(one.person),
+        person="" if one.person is None else face_name(one.person),
         spans=one.spans,
         wanted=_plain(wanted),
         drawn=_plain(drawn),

@@ -19,7 +19,7 @@ from lipsync.core.lips import LIPS_FROM_68
 from lipsync.core.progress import Hook, silent
 from lipsync.core.text import percent
 from lipsync.core.types import Footage
-from lipsync.pipelines.report import LookAt, QualityReport, Seen, look_at_dub
+from lipsync.pipelines.report import LookAt, QualityReport, Seen, face_name, look_at_dub
 from lipsync.pipelines.report_film import Pair, film_of, mouths_of
 from lipsync.store.cache import Cache
 from lipsync.store.preflight import written_whole
@@ -143,10 +143,8 @@ def _more(report: QualityReport, dub: VideoStream, n: int) -> list[tuple[int, fl
 
 def _face_at(seen: Seen, moment: LookAt | None) -> Footage | None:
     """Whose mouth is meant: the moment's person, else the first speaker who is found."""
-    named = {film.person: film for film in seen.people if film is not None}
-    if moment is not None and moment.person.isdigit() and int(moment.person) in named:
-        return named[int(moment.person)]
-    return next(iter(named.values()), None)
+    named = {face_name(film.person): film for film in seen.people if film is not None}
+    return named.get(moment.person if moment else "") or next(iter(named.values()), None)
 
 
 def _box(film: Footage | None, row: int, dub: VideoStream) -> tuple[int, int, int, int] | None:
