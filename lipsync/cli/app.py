@@ -1,4 +1,4 @@
-"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, report, verify, what helps."""
+"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, report, audit, verify, helpers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import lipsync
+from lipsync.cli.audit import audit
 from lipsync.cli.batch import batch
 from lipsync.cli.cache import cache_app
 from lipsync.cli.common import escape_where_needed
@@ -46,7 +47,22 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit()
 
 
-for command in (dub, analyse, people, live, batch, lips, evaluate, compare, report, verify, export, doctor, config):
+for command in (
+    dub,
+    analyse,
+    people,
+    live,
+    batch,
+    lips,
+    evaluate,
+    compare,
+    report,
+    audit,
+    verify,
+    export,
+    doctor,
+    config,
+):
     app.command()(command)
 
 
