@@ -1,4 +1,4 @@
-"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, report, audit, verify, helpers."""
+"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, report, audit, verify, more."""
 
 from __future__ import annotations
 

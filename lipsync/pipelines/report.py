@@ -20,7 +20,7 @@ from lipsync.core.progress import Hook, silent
 from lipsync.core.text import counted, percent, readable, shortened
 from lipsync.core.timebase import nominal_rate
 from lipsync.core.types import Footage
-from lipsync.evaluation.tells import Audit, Moment, Tell, Verdict
+from lipsync.evaluation.tells import Audit, Moment, Tell, Verdict, audit
 from lipsync.metrics.lips import closed, long_silences, opening_r, resting_gap
 from lipsync.pipelines.report_film import Part, parts_of
 from lipsync.store.cache import Cache, content_hash
@@ -165,8 +165,6 @@ def look_at_dub(
     """The report of a dubbed video that has its receipt beside it, and what its pages are drawn from. target: where
     the original is now, instead of where the receipt has it. LipsyncError: no receipt, another video, or another
     target; MediaError."""
-    from lipsync.evaluation.tells import audit
-
     out, cache = Path(out), cache or Cache()
     check_readable(out, "dubbed video")
     receipt = _receipt_of(out)
@@ -179,7 +177,7 @@ def look_at_dub(
         )
     original = _target_of(receipt, target)
     stream = None if original is None else probed(original, config)
-    found = audit(out, target=original, receipt=receipt, config=config, progress=hook)
+    found = audit(out, target=original, receipt=receipt, config=config, progress=hook, cache=cache)
     seen = Seen(dub, receipt, stream, _speakers_in(out, receipt, config, cache, hook))
     return _report_of(out, seen, found), seen
 
@@ -346,13 +344,13 @@ def _told(tell: Tell, rows: _Rows) -> dict[str, Any]:
 
 
 def _joined(found: Sequence[LookAt]) -> list[LookAt]:
-    """Those nearer than _SAME_S to an earlier one are further reasons of it."""
+    """Those nearer than _SAME_S to an earlier one are further reasons of it, each told once."""
     kept: list[LookAt] = []
     for one in found:
         same = next((k for k, other in enumerate(kept) if abs(other.at_s - one.at_s) < _SAME_S), None)
         if same is None:
             kept.append(one)
-        else:
+        elif one.reasons[0].says not in {reason.says for reason in kept[same].reasons}:
             kept[same] = replace(kept[same], reasons=[*kept[same].reasons, *one.reasons])
     return kept
 
