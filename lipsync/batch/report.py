@@ -114,13 +114,10 @@ class _Page:
         """The videos, the most doubtful first; the first with a picture."""
         rows, n_pictures = [], 0
         for one in sorted(self._made, reverse=True):
-            picture = (
-                picture_of(self._folder / one.row.out, one.worst.row)
-                if one.worst and n_pictures < _MOST_PICTURES
-                else ""
-            )
+            worst = one.worst if n_pictures < _MOST_PICTURES else None
+            picture = picture_of(self._folder / one.row.out, worst.row) if worst else ""
             n_pictures += bool(picture)
-            rows.append(replace(one.row, picture=picture))
+            rows.append(replace(one.row, picture=picture) if picture else one.row)
         return rows
 
     def pieces(self, about: Mapping) -> Iterator[str]:
