@@ -176,3 +176,19 @@ def test_what_cannot_be_reported_on_is_said_in_one_sentence(made, tmp_path):
     with pytest.raises(LipsyncError, match="has 50 frames, its receipt tells of 51"):
         look_at_dub(stranger)
     assert not page_path(stranger).exists()
+
+
+@pytest.mark.slow
+def test_a_dub_writes_its_page_and_the_report_of_it_later_says_the_same(small_target, short_speech, tmp_path):
+    out, page = tmp_path / "out.mp4", tmp_path / "page.html"
+    quick = ["--set", "lips.members=1", "--set", "lips.steps=80", "-q"]
+    done = CliRunner().invoke(
+        app, ["dub", str(small_target), str(short_speech), "-o", str(out), "--report", str(page), *quick]
+    )
+    assert done.exit_code == 0, done.output
+    again = CliRunner().invoke(app, ["report", str(out), "--json"])
+    facts = json.loads(again.stdout)
+    (within,) = re.findall(r'id="facts">(.*?)</script>', page.read_text(encoding="utf-8"))
+    assert json.loads(within) == facts and facts["original"] and len(facts["tells"]) >= 10
+    assert facts["mouths"][0]["r"] > 0.8 and not page_path(out).exists()
+    assert page.stat().st_size < 15e6
