@@ -1,4 +1,4 @@
-"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, audit, verify, and what helps."""
+"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, audit, verify and helpers."""
 
 from __future__ import annotations
 

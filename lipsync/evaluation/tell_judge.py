@@ -24,13 +24,13 @@ SHARPNESS, TEETH = 0.0, 5.0
 #: to move, and at least so many frames of a window must tell of them; grey levels of spread below which nothing is
 #: seen between the lips.
 _STEADY, _MOVES, _TELLING, _PLAIN = 0.3, 0.006, 6, 6.0
-#: More than this share of what is wrong with lips in one quarter of them is a tear, and the least share of a window's
-#: frames.
-_ONE_QUARTER, _TORN_SHARE = 0.6, 0.3
+#: What is wrong with lips is a tear where it spreads less than this across the mouth (standard deviation, of its
+#: width), in at least this share of a window's frames.
+_NARROW, _TORN_SHARE = 0.245, 0.3
 #: Ovals outside of the lips, half width and height; and sizes beside one to which its step is compared.
 _BEYOND_LIPS, _BESIDE = (0.4, 0.28), (3, 5)
 #: A collar is dragged where its movement goes with the opening's at least so well.
-_FOLLOWS = 0.6
+_FOLLOWS = 0.45
 #: How sure a shift must be.
 _SURE = 0.15
 
@@ -62,7 +62,7 @@ KINDS = (
          "The lips are whole."),
     Kind("teeth", "teeth stand still", "times stiller", 2.2, 3.0,
          "What is seen between the lips stays the same while the mouth moves.", "Teeth move as real ones do."),
-    Kind("covered", "something painted over", "s", 0.1, 0.5,
+    Kind("covered", "something painted over", "s", 0.2, 0.5,
          "A mouth is drawn where a hand or an object hides it.", "No mouth is drawn over a hand or an object."),
     Kind("silence", "mouth moves in silence", "eye distances", 0.012, 0.02, "The mouth moves while nobody speaks.",
          "The mouth rests in silence."),
@@ -202,9 +202,9 @@ def edge_step(steps: Array) -> float:
 
 
 def unlike(seen: Seen) -> tuple[Found | None, Found | None]:
-    """How unlike the person's real lips these are: all over (ghost), and in one quarter (torn)."""
-    how, quarter = np.where(seen.only[:, None], seen.pictures.unlike, np.nan).T
-    torn = quarter > _ONE_QUARTER
+    """How unlike the person's real lips these are: all over (ghost), and in one place (torn)."""
+    how, spread = np.where(seen.only[:, None], seen.pictures.unlike, np.nan).T
+    torn = spread < _NARROW
 
     def ghost_of(rows: slice) -> float:
         return _median(np.where(torn, 0, how)[rows]) if np.isfinite(how[rows]).any() else np.nan

@@ -45,8 +45,8 @@ class Pictures:
     of the skin around the mouth, and of the cheeks; inner: (T,4) change from the frame before of what is between the
     lips, of its more constant third and on average, its spread, and the change of the cheeks' more constant third, grey
     levels; under: (T,2) movement down and right since the frame before of what lies under the chin, eye distances;
-    unlike: (T,2) how unlike the person's real lips, 1 = hardly any real mouth's, and how much of it lies in one quarter
-    of the lips; steps: (B, ovals, sectors, 3) colour inside less outside of each oval, by blocks of BLOCK_S; starts:
+    unlike: (T,2) how unlike the person's real lips, 1 = hardly any real mouth's, and how far that spreads across the
+    mouth; steps: (B, ovals, sectors, 3) colour inside less outside of each oval, by blocks of BLOCK_S; starts:
     (B + 1,) first frame of each block, and T."""
 
     sharpness: Array
@@ -186,7 +186,7 @@ class _Looker:
         window = self._window
         edge = np.interp(window.x[0], jaw[:, 0], jaw[:, 1])
         band = (window.y > edge + UNDER[0]) & (window.y < edge + UNDER[1]) & (np.abs(window.x) < 0.5)
-        down, right = np.gradient(grey)
+        down = np.gradient(grey, axis=0)
         weight = np.where(band, np.minimum(down**2, 900), 0)
         if not band.any() or weight.sum() < STRUCTURE * band.sum():
             return np.nan, np.nan
