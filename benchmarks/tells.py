@@ -34,7 +34,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -379,7 +379,7 @@ def summary(found: dict[str, dict[str, object]]) -> dict[str, object]:
         defect = name.split()[1]
         by_defect.setdefault("real" if defect == "collar" else defect, []).append(told["raised"])  # pyright: ignore
     confusion = {
-        defect: {tell: round(n / len(each), 3) for tell, n in sorted(Counter(sum(each, [])).items())}
+        defect: {tell: round(n / len(each), 3) for tell, n in sorted(Counter(chain.from_iterable(each)).items())}
         for defect, each in by_defect.items()
     }
     own = {d: float(np.mean([told == [d] for told in each])) for d, each in by_defect.items() if d != "real"}

@@ -246,7 +246,7 @@ def _tell(kind: Kind, found: list[tuple[str, dict[str, Found | None]]], why: str
     ]
     usual = (-kind.look if kind.name == "sync" else 0.0, kind.look)
     if not moments:
-        says = why or f"Too little is seen to judge: {kind.title}."
+        says = why or "Too little of it is seen, or another fault hides it."
         return Tell(kind.name, kind.title, "not measured", None, usual, kind.unit, says, ())
     moments.sort(key=lambda one: -abs(one.value))
     worst = moments[0].value
