@@ -309,7 +309,7 @@ def collar(clip: Clip, rng: np.random.Generator, follows: float = 0.0) -> Clip:
         down = follows * max(gaps[i] - gaps.min(), 0)
         edge = np.interp(x, jaw[2:15, 0], jaw[2:15, 1]) + 0.14
         inside = ((y - down - edge) * _scale(clip, i)).clip(0, 1)
-        stripes = (np.sin((x + (y - down)) * np.pi / per) > 0)[..., None]
+        stripes = (np.sin((x + y - down) * np.pi / per) * np.sin((x - y + down) * np.pi / per) > 0)[..., None]
         return _over(part, np.where(stripes, colours[0], colours[1]).clip(0, 255), inside)
 
     return _each(clip, change)

@@ -30,7 +30,8 @@ SIZES, SHAPES, OVAL_Y, CHIN = np.linspace(0.3, 0.56, 14), (0.7, 0.85, 1.0), 0.1,
 STEP, SECTORS, POINTS = 0.035, 16, 64
 #: Frames whose steps are averaged.
 BLOCK_S = 0.5
-#: What lies so far under the jaw may be a collar; the least structure it must have, squared grey levels a pixel.
+#: What lies so far under the jaw may be a collar; the least structure it must have in every direction,
+#: squared grey levels a pixel.
 UNDER, STRUCTURE = (0.16, 0.45), 9.0
 #: Fewest pixels of a mouth's inside that tell of teeth.
 _FEWEST = 8
@@ -192,9 +193,10 @@ class _Looker:
         a, b = (cv2.GaussianBlur(one, (0, 0), 1.0) for one in (old_grey, grey))
         y, x = (one[band] for one in np.gradient((a + b) / 2))
         change = (a - b)[band]
-        if len(change) < _FEWEST or (y**2).mean() < STRUCTURE or (x**2).mean() < STRUCTURE:
+        structure = np.array([[x @ x, x @ y], [x @ y, y @ y]])
+        if np.linalg.eigvalsh(structure)[0] < STRUCTURE * max(len(change), _FEWEST):
             return np.nan, np.nan
-        right, down = np.linalg.solve([[x @ x, x @ y], [x @ y, y @ y + 1e-6]], [x @ change, y @ change])
+        right, down = np.linalg.solve(structure, [x @ change, y @ change])
         return float(down) / window.scale, float(right) / window.scale
 
 
