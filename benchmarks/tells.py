@@ -124,7 +124,7 @@ def sources(row: str, split: str) -> Iterator[tuple[str, list[tuple[Path, float,
             pairs = [_pair(*two) for two in pairwise(clips)] or [[(clips[0], 0.0, 3.0)]]
             yield from ((f"others-{speaker}-{k}", parts) for k, parts in enumerate(pairs))
     elif row == "address":
-        yield from ((f"address-{day}", [(DATA / "address" / f"{day}.mp4", 0, LENGTH_S)]) for day in DAYS[split])
+        yield from ((f"address-{day}", [(DATA / "address" / f"{day}.mp4", 0.0, 5.0)]) for day in DAYS[split])
     else:
         half = float(probe(sample_target()).clock.duration_s) / 2
         start = 0 if split == "choose" else half
@@ -134,7 +134,7 @@ def sources(row: str, split: str) -> Iterator[tuple[str, list[tuple[Path, float,
 
 
 def _pair(a: Path, b: Path) -> list[tuple[Path, float, float]]:
-    return [(a, 0.52, 3), (b, 0, 2.52)]
+    return [(a, 0.52, 3.0), (b, 0.0, 2.52)]
 
 
 Plant = Callable[[Clip, np.random.Generator], Clip | None]

@@ -36,7 +36,7 @@ from media import MediaError
 #: Raise whenever `Audit.as_json` changes its form.
 FORMAT = 1
 Verdict = Literal["pass", "look", "bad", "not measured"]
-_ORDER = ("not measured", "pass", "look", "bad")
+_ORDER: tuple[Verdict, ...] = ("not measured", "pass", "look", "bad")
 #: Moments that are kept of a tell, and told of in a line; columns.
 MOMENTS, SHOWN, COLUMNS = 8, 3, 80
 
@@ -84,7 +84,8 @@ class Audit:
     @property
     def verdict(self) -> Verdict:
         """The worst of all tells that were measured."""
-        return max((tell.verdict for tell in self.tells), key=_ORDER.index)
+        found = {tell.verdict for tell in self.tells}
+        return next((one for one in reversed(_ORDER) if one in found), "not measured")
 
     def lines(self) -> list[str]:
         """For a terminal of 80 columns."""
