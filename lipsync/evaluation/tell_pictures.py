@@ -15,7 +15,6 @@ from lipsync.core.track import eye_distance_px
 from lipsync.core.types import Footage
 from lipsync.metrics.pictures import edge_sharpness, luma
 from lipsync.render.flaws import MouthLook, Unlikeness, thumbnail
-from video.flow import flow
 from video.picture import Cutter, FramePicture, inside
 from video.prefetch import ahead
 from video.read import frames_ahead, pictures_of
@@ -31,8 +30,9 @@ SIZES, SHAPES, OVAL_Y, CHIN = np.linspace(0.3, 0.56, 14), (0.7, 0.85, 1.0), 0.1,
 STEP, SECTORS, POINTS = 0.035, 16, 64
 #: Frames whose steps are averaged.
 BLOCK_S = 0.5
-#: What lies so far under the jaw may be a collar; the least structure it must have, squared grey levels a pixel.
-UNDER, STRUCTURE = (0.1, 0.45), 25.0
+#: What lies so far under the jaw may be a collar; the least structure it must have in every direction,
+#: squared grey levels a pixel.
+UNDER, STRUCTURE = (0.16, 0.45), 9.0
 #: Fewest pixels of a mouth's inside that tell of teeth.
 _FEWEST = 8
 
@@ -45,8 +45,8 @@ class Pictures:
     of the skin around the mouth, and of the cheeks; inner: (T,4) change from the frame before of what is between the
     lips, of its more constant third and on average, its spread, and the change of the cheeks' more constant third, grey
     levels; under: (T,2) movement down and right since the frame before of what lies under the chin, eye distances;
-    unlike: (T,2) how unlike the person's real lips, 1 = hardly any real mouth's, and how much of it lies in one quarter
-    of the lips; steps: (B, ovals, sectors, 3) colour inside less outside of each oval, by blocks of BLOCK_S; starts:
+    unlike: (T,2) how unlike the person's real lips, 1 = hardly any real mouth's, and how far that spreads across the
+    mouth; steps: (B, ovals, sectors, 3) colour inside less outside of each oval, by blocks of BLOCK_S; starts:
     (B + 1,) first frame of each block, and T."""
 
     sharpness: Array
@@ -140,7 +140,7 @@ class _Looker:
         x, y = window.x, window.y
         self._low = np.hypot(x / 0.4, (y - 0.1) / 0.36) < 1
         self._cheeks = (np.abs(x) > 0.2) & (np.abs(x) < 0.42) & (y > -0.52) & (y < -0.34)
-        self._last: tuple[Array, Array, Array] | None = None
+        self._last: tuple[Array, Array] | None = None
         self._unlikeness: dict[int, Unlikeness] = {}
 
     def pictures(self) -> Pictures:
@@ -165,13 +165,13 @@ class _Looker:
             judge = self._unlikeness.setdefault(id(look), Unlikeness(look))
             found["unlike"][i] = judge(thumbnail(rgb, window.from_face), lips.astype(np.float32))
         if goes_on and self._last is not None:
-            old_rgb, old_grey, old_inner = self._last
+            old_grey, old_inner = self._last
             change = np.abs(grey - old_grey)
             both, still = inner & old_inner, np.quantile(change[self._cheeks], 0.3)
             if both.sum() >= _FEWEST:
                 found["inner"][i] = np.quantile(change[both], 0.3), change[both].mean(), grey[both].std(), still
-            found["under"][i] = self._moved_under(grey, rgb, old_rgb, face[:17])
-        self._last = rgb, grey, inner
+            found["under"][i] = self._moved_under(grey, old_grey, face[:17])
+        self._last = grey, inner
 
     def _steps(self, rgb: Array) -> Array:
         """(ovals, sectors, 3)."""
@@ -182,18 +182,22 @@ class _Looker:
         means = at.reshape(len(ovals()), 2, SECTORS, -1, 3).mean(3)
         return means[:, 0] - means[:, 1]
 
-    def _moved_under(self, grey: Array, rgb: Array, old_rgb: Array, jaw: Array) -> tuple[float, float]:
+    def _moved_under(self, grey: Array, old_grey: Array, jaw: Array) -> tuple[float, float]:
+        """One step of Lucas and Kanade (1981) over all of what lies under the chin: dense flow would smear the chin's
+        movement into it."""
+        import cv2
+
         window = self._window
         edge = np.interp(window.x[0], jaw[:, 0], jaw[:, 1])
         band = (window.y > edge + UNDER[0]) & (window.y < edge + UNDER[1]) & (np.abs(window.x) < 0.5)
-        down, right = np.gradient(grey)
-        weight = np.where(band, np.minimum(down**2, 900), 0)
-        if not band.any() or weight.sum() < STRUCTURE * band.sum():
+        a, b = (cv2.GaussianBlur(one, (0, 0), 1.0) for one in (old_grey, grey))
+        y, x = (one[band] for one in np.gradient((a + b) / 2))
+        change = (a - b)[band]
+        structure = np.array([[x @ x, x @ y], [x @ y, y @ y]])
+        if np.linalg.eigvalsh(structure)[0] < STRUCTURE * max(len(change), _FEWEST):
             return np.nan, np.nan
-        top = max(0, int(np.flatnonzero(band.any(1))[0]) - round(0.4 * window.scale))  # flow needs room
-        back = flow(np.ascontiguousarray(rgb[top:]), np.ascontiguousarray(old_rgb[top:]))
-        moved = -(weight[top:, :, None] * back).sum((0, 1)) / weight.sum() / window.scale
-        return float(moved[1]), float(moved[0])
+        right, down = np.linalg.solve(structure, [x @ change, y @ change])
+        return float(down) / window.scale, float(right) / window.scale
 
 
 def _contours(window: Window) -> tuple[Array, Array]:

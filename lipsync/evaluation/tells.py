@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,25 +14,29 @@ from safetensors.numpy import load_file
 from audio.load import load_track
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
+from lipsync.core.geometry import mouth_space
 from lipsync.core.progress import Hook, silent
-from lipsync.core.types import Footage
+from lipsync.core.track import eye_distance_px
+from lipsync.core.types import Footage, MouthBank
 from lipsync.evaluation import tell_pictures
-from lipsync.evaluation.tell_judge import Found, Seen, judge
+from lipsync.evaluation.tell_judge import KINDS, Found, Kind, Seen, judge
 from lipsync.evaluation.tell_lips import Heard
 from lipsync.evaluation.tell_pictures import Pictures
-from lipsync.render.flaws import MouthLook
+from lipsync.render.doubt import APART_S
+from lipsync.render.flaws import MouthLook, learn_look
 from lipsync.store.cache import Cache, save_arrays, step_key
 from lipsync.store.preflight import check_readable
 from lipsync.store.receipt import Receipt
 from lipsync.target.analyse import analyse, follow_people, of_person, probed
 from lipsync.target.look import look_of
+from lipsync.target.mouth_bank import BANK_COLUMNS, collect_mouths
 from lipsync.target.speakers import find_speakers
 from media import MediaError
 
 #: Raise whenever `Audit.as_json` changes its form.
 FORMAT = 1
 Verdict = Literal["pass", "look", "bad", "not measured"]
-_ORDER = ("not measured", "pass", "look", "bad")
+_ORDER: tuple[Verdict, ...] = ("not measured", "pass", "look", "bad")
 #: Moments that are kept of a tell, and told of in a line; columns.
 MOMENTS, SHOWN, COLUMNS = 8, 3, 80
 
@@ -80,7 +84,8 @@ class Audit:
     @property
     def verdict(self) -> Verdict:
         """The worst of all tells that were measured."""
-        return max((tell.verdict for tell in self.tells), key=_ORDER.index)
+        found = {tell.verdict for tell in self.tells}
+        return next((one for one in reversed(_ORDER) if one in found), "not measured")
 
     def lines(self) -> list[str]:
         """For a terminal of 80 columns."""
@@ -95,47 +100,9 @@ class Audit:
         return [*out, *(line for said in (*unmeasured, *self.limits) for line in _wrapped(said, ""))]
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of tell. look, bad: limits of its value, which grows with the fault; wrong: what is to be seen."""
-
-    name: str
-    title: str
-    unit: str
-    look: float
-    bad: float
-    wrong: str
-    fine: str
-
-
-#: The limits were chosen on real video and planted defects of benchmarks/tells.py, split `choose`.
-KINDS = (
-    Kind("blur", "mouth blurred", "times softer", 1.38, 1.7, "The mouth is softer than the rest of the face.",
-         "The mouth is as sharp as the rest of the face."),
-    Kind("flicker", "flicker", "times the cheeks'", 2.8, 4.5, "The skin around the mouth flickers.",
-         "The skin around the mouth is as steady as the cheeks."),
-    Kind("tone", "skin tone steps at an edge", "grey levels", 12.0, 20.0,
-         "The skin changes colour along an edge around the mouth.", "No edge is to be seen around the mouth."),
-    Kind("ghost", "double lips or edges", "of the limit", 0.9, 1.3, "Lips or edges are seen twice.",
-         "The lips look like this person's own."),
-    Kind("torn", "torn lip", "of the limit", 1.2, 2.0, "A lip is torn or out of place.",
-         "The lips are whole."),
-    Kind("teeth", "teeth stand still", "times stiller", 2.0, 2.9,
-         "What is seen between the lips stays the same while the mouth moves.", "Teeth move as real ones do."),
-    Kind("covered", "something before the mouth", "s", 0.15, float("inf"),
-         "A hand or an object is before the mouth: see whether it is painted over.", "Nothing hides the mouth."),
-    Kind("silence", "mouth moves in silence", "eye distances", 0.012, 0.02, "The mouth moves while nobody speaks.",
-         "The mouth rests in silence."),
-    Kind("frozen", "mouth still in speech", "times stiller", 2.5, 5.0, "The mouth hardly moves while somebody speaks.",
-         "The mouth moves as the speech asks."),
-    Kind("closures", "lips stay open on p, b, m", "of them", 0.4, 0.7, "Lips do not close where the sound asks for it.",
-         "The lips close where the sound asks for it."),
-    Kind("sync", "sound and lips out of step", "s", 0.075, 0.15, "Sound and lips are out of step.",
-         "Sound and lips are in step."),
-    Kind("dragged", "collar moves with the jaw", "of the opening", 0.15, 0.3,
-         "What lies under the chin moves with the mouth.", "What lies under the chin stays in place."),
-)  # fmt: skip
-_ABSOLUTE = {"sync"}
+#: Without a target, frames are compared with those of other turns: how long each is (seconds), and how many there are;
+#: fewest mouths that tell how a person looks.
+TURN_S, TURNS, FEWEST = 2.0, 3, 30
 _NEEDS_SOUND = ("silence", "frozen", "closures", "sync")
 #: What an audit cannot know.
 _LIMITS = (
@@ -146,6 +113,7 @@ _ALONE = (
     "There is no original to compare with: mouths are compared with the rest of this video and with limits from other "
     "people's, so a fault that is there all the time may pass."
 )
+_BESIDE_ORIGINAL = "Whether something before the mouth was painted over shows only beside the original (--target)."
 
 
 def audit(
@@ -178,6 +146,8 @@ def audit(
             (name, _judged(film, target, receipt, heard, _speaking(films, film, heard, cache), config, cache, progress))
         )
     whys = {kind.name: reason or (deaf if kind.name in _NEEDS_SOUND else "") for kind in KINDS}
+    if target is None:
+        whys["covered"] = whys["covered"] or _BESIDE_ORIGINAL
     tells = tuple(_tell(kind, found, whys[kind.name]) for kind in KINDS)
     return Audit(tells, tuple(name for name, _ in found), duration, tuple(limits))
 
@@ -221,11 +191,39 @@ def _judged(
     only = np.ones(len(clock), bool)
     if receipt is not None and receipt.changed:
         only = np.logical_or.reduce([(clock.seconds >= a) & (clock.seconds < b) for a, b in receipt.changed])
-    return judge(Seen(film.track, clock.seconds, float(clock.rate), pictures, only, own, own_track), heard, speaks)
+    beneath = None if own_track is None else _beneath(len(clock), len(own_track), receipt)
+    seen = Seen(film.track, clock.seconds, float(clock.rate), pictures, only, own, own_track, beneath)
+    return judge(seen, heard, speaks)
+
+
+def _beneath(n: int, n_target: int, receipt: Receipt | None) -> np.ndarray | None:
+    """(n,) the target's frame beneath each of the video's; None: not known."""
+    if receipt is not None and len(receipt.plan.source) == n:
+        return np.minimum(receipt.plan.source, n_target - 1)
+    return np.arange(n) if n == n_target else None
 
 
 def _own_look(film: Footage, config: DubConfig, cache: Cache, hook: Hook) -> Callable[[int], MouthLook | None]:
-    return lambda _: None
+    """What each frame is compared with where there is no target: the mouths of the same video that are shown at other
+    times."""
+    space = mouth_space(eye_distance_px(film.track) * config.analysis.crop_scale)
+    bank, _ = collect_mouths((film,), space, config, cache, hook)
+    rate = float(film.video.clock.rate)
+    turn, gap = (bank.source / (TURN_S * rate)).astype(int) % TURNS, APART_S * rate
+    looks: list[MouthLook | None] = []
+    for k in range(TURNS):
+        away = turn != k
+        for edge in (-gap, gap):
+            shifted = ((bank.source + edge) / (TURN_S * rate)).astype(int) % TURNS
+            away &= shifted != k
+        rows = np.flatnonzero(away)
+        looks.append(learn_look(_part(bank, rows), rate) if len(rows) >= FEWEST else None)
+    return lambda i: looks[int(i / (TURN_S * rate)) % TURNS]
+
+
+def _part(bank: MouthBank, rows: np.ndarray) -> MouthBank:
+    columns = {name: getattr(bank, name)[rows] for name in BANK_COLUMNS}
+    return replace(bank, crops=bank.take(rows), **columns)
 
 
 def _pictures(
@@ -247,9 +245,9 @@ def _tell(kind: Kind, found: list[tuple[str, dict[str, Found | None]]], why: str
         for person, tells in found
         for a, b, value in tells.get(kind.name) or ()
     ]
-    usual = (-kind.look if kind.name in _ABSOLUTE else 0.0, kind.look)
+    usual = (-kind.look if kind.name == "sync" else 0.0, kind.look)
     if not moments:
-        says = why or f"Too little is seen to judge: {kind.title}."
+        says = why or "Too little of it is seen, or another fault hides it."
         return Tell(kind.name, kind.title, "not measured", None, usual, kind.unit, says, ())
     moments.sort(key=lambda one: -abs(one.value))
     worst = moments[0].value

@@ -110,8 +110,8 @@ class Timeline:
 @dataclass(frozen=True, slots=True)
 class QualityReport:
     """All that the page says. verdict: one sentence; original: the target is beside the dub in the film; parts: of the
-    dub that the film shows; tells: as an audit has them, each moment with the frame `row` to look at and its middle
-    `at_s`; frame_times: seconds of every frame where they are not evenly spaced; doubt: by row."""
+    dub that the film shows; tells: as an audit has them, the worst first, each moment with the frame `row` to look at
+    and its middle `at_s`; frame_times: seconds of every frame where they are not evenly spaced; doubt: by row."""
 
     video: str
     target: str
@@ -249,7 +249,7 @@ def _report_of(out: Path, seen: Seen, found: Audit) -> QualityReport:
         original=seen.target is not None,
         parts=parts_of(clock, [one.at_s for one in moments]),
         moments=moments,
-        tells=[_told(tell, rows) for tell in found.tells],
+        tells=[_told(tell, rows) for tell in sorted(found.tells, key=lambda one: _VERDICTS.index(one.verdict))],
         limits=list(found.limits),
         timeline=_timeline(receipt, rows),
         mouths=_mouths(seen),

@@ -159,21 +159,22 @@ class Straightened:
 
 
 class Unlikeness:
-    """How unlike a person's real lips those of one (68,79,3) thumbnail are: 1 = hardly any real mouth's; and how much
-    of it lies in one quarter of the lips (0.25 to 1): a tear is in one place, a ghost everywhere."""
+    """How unlike a person's real lips those of one (68,79,3) thumbnail are: 1 = hardly any real mouth's; and how far
+    that spreads across the mouth (standard deviation, of its width): a tear is in one place, a ghost everywhere."""
 
     def __init__(self, look: MouthLook) -> None:
         self._look, self._straight = look, Straightened(look.shape)
-        y, x = np.nonzero(self._straight.lips)
-        middle = apply(_THUMB_FROM_FACE, look.shape.astype(np.float64)).mean(0)
-        self._quarter = 2 * (y > middle[1]) + (x > middle[0])
+        columns = np.nonzero(self._straight.lips)[1]
+        self._across = (columns - columns.min()) / max(int(np.ptp(columns)), 1)
 
     def __call__(self, thumb: np.ndarray, lips: np.ndarray) -> tuple[float, float]:
         """lips: (18,2) face frame, as seen."""
         missed = _missed(self._straight(thumb, lips)[None], self._look.mean, self._look.basis)
         ratio = self._straight.pooled(missed) / self._look.usual
-        parts = np.bincount(self._quarter, np.maximum(ratio[0] ** 2 - 1, 0).sum(1), minlength=4)
-        return float(_worst(ratio)[0]) / self._look.lips, float(parts.max() / max(parts.sum(), 1e-9))
+        more = np.maximum(ratio[0] ** 2 - 1, 0).sum(1) + 1e-9
+        middle = np.average(self._across, weights=more)
+        spread = float(np.sqrt(np.average((self._across - middle) ** 2, weights=more)))
+        return float(_worst(ratio)[0]) / self._look.lips, spread
 
 
 class FlawFinder:
