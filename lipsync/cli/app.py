@@ -1,4 +1,4 @@
-"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, verify, and what helps."""
+"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, report, audit, verify, more."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import lipsync
+from lipsync.cli.audit import audit
 from lipsync.cli.batch import batch
 from lipsync.cli.cache import cache_app
 from lipsync.cli.common import escape_where_needed
@@ -20,6 +21,7 @@ from lipsync.cli.export import export
 from lipsync.cli.lips import lips
 from lipsync.cli.live import live
 from lipsync.cli.people import people
+from lipsync.cli.report import report
 from lipsync.cli.train import train_app
 from lipsync.cli.verify import sign_app, verify
 from lipsync.core.environment import prepare_environment
@@ -44,7 +46,22 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit()
 
 
-for command in (dub, analyse, people, live, batch, lips, evaluate, compare, verify, export, doctor, config):
+for command in (
+    dub,
+    analyse,
+    people,
+    live,
+    batch,
+    lips,
+    evaluate,
+    compare,
+    report,
+    audit,
+    verify,
+    export,
+    doctor,
+    config,
+):
     app.command()(command)
 
 
