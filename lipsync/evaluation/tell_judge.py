@@ -20,6 +20,8 @@ WINDOW_S, EVERY_S = 1.0, 0.5
 #: Real mouths and faces: sharpness of the mouth over the face's (its logarithm), change of what is between moving lips
 #: over the cheeks'. Of a target, its own are taken instead.
 SHARPNESS, TEETH = 0.0, 5.0
+#: Lips are still and open: change of the opening a frame, and the opening (eye distances).
+_STILL, _OPEN = 0.004, 0.035
 #: Steadier than this the skin is never called (grey levels); openings change by so much a frame while teeth are asked
 #: to move, and at least so many frames of a window must tell of them; grey levels of spread below which nothing is
 #: seen between the lips.
@@ -62,6 +64,15 @@ KINDS = (
          "The lips are whole."),
     Kind("teeth", "teeth stand still", "times stiller", 2.2, 3.0,
          "What is seen between the lips stays the same while the mouth moves.", "Teeth move as real ones do."),
+    Kind(
+        "restless",
+        "teeth change, lips still",
+        "times the cheeks'",
+        12.0,
+        25.0,
+        "What is seen between the lips changes while they are still.",
+        "Teeth are steady while the lips are still.",
+    ),
     Kind("covered", "something painted over", "s", 0.2, 0.5,
          "A mouth is drawn where a hand or an object hides it.", "No mouth is drawn over a hand or an object."),
     Kind("silence", "mouth moves in silence", "eye distances", 0.012, 0.02, "The mouth moves while nobody speaks.",
@@ -104,6 +115,7 @@ def judge(seen: Seen, heard: Heard | None, speaks: Array | None) -> dict[str, Fo
     found: dict[str, Found | None] = {"blur": blur(seen), "flicker": flicker(seen), "tone": tone(seen)}
     found |= lips_against_sound(seen, heard, speaks)
     found["covered"], found["dragged"], found["teeth"] = covered(seen), dragged(seen), teeth(seen)
+    found["restless"] = restless(seen)
     found["ghost"], found["torn"] = unlike(seen)
     for fault, hidden in (("blur", ("ghost", "torn", "teeth")), ("tone", ("ghost", "torn")), ("torn", ("ghost",)),
                           ("frozen", ("teeth", "closures"))):  # fmt: skip
@@ -236,6 +248,20 @@ def teeth(seen: Seen) -> Found | None:
         if np.isfinite(change[rows]).sum() < _TELLING:
             return np.nan
         return usual / max(_median(change[rows]), 0.1)
+
+    return windows(seen, value)
+
+
+def restless(seen: Seen) -> Found | None:
+    """Times more than the cheeks what is between open lips changes while they are still."""
+    gap, inner = opening(seen.track.lips.points), seen.pictures.inner
+    still = (uniform_filter1d(np.abs(np.diff(gap, prepend=gap[:1])), 5) < _STILL) & (gap > _OPEN)
+    with np.errstate(invalid="ignore"):
+        telling = still & (inner[:, 2] > _PLAIN) & seen.only
+        change = np.where(telling, inner[:, 1] / np.maximum(inner[:, 3], _STEADY), np.nan)
+
+    def value(rows: slice) -> float:
+        return _median(change[rows]) if np.isfinite(change[rows]).sum() >= _TELLING else np.nan
 
     return windows(seen, value)
 

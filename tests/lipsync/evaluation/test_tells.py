@@ -154,6 +154,18 @@ def test_teeth_that_stand_still_while_the_lips_move():
     assert found[0][2] < 1 and found[-1][2] == pytest.approx(tell_judge.TEETH)
 
 
+def test_teeth_that_change_while_the_lips_are_still():
+    inner, seen = np.tile(np.float32([8, 30, 20, 1]), (100, 1)), seen_with()
+    inner[50:, 1] = 2
+    lips = np.tile(seen.track.lips.points[:1], (100, 1, 1))
+    still = replace(seen.track, lips=replace(seen.track.lips, points=lips))
+    moving, resting = (
+        tell_judge.restless(replace(seen_with(inner=inner), track=track)) for track in (seen.track, still)
+    )
+    assert moving is None and resting is not None
+    assert resting[0][2] == pytest.approx(30) and resting[-1][2] == pytest.approx(2)
+
+
 def test_a_collar_that_follows_the_opening_and_one_that_does_not():
     gap = 0.05 + 0.04 * np.sin(np.arange(100))
     under = np.zeros((100, 2), np.float32)
