@@ -1,4 +1,4 @@
-"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, verify, and what helps."""
+"""The command line: dub, ui, live, batch, lips, train, analyse, people, evaluate, compare, verify, and what helps."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 import lipsync
 from lipsync.cli.batch import batch
+from lipsync.cli.before_after import before_after
 from lipsync.cli.cache import cache_app
 from lipsync.cli.common import escape_where_needed
 from lipsync.cli.config import config
@@ -21,6 +22,7 @@ from lipsync.cli.lips import lips
 from lipsync.cli.live import live
 from lipsync.cli.people import people
 from lipsync.cli.train import train_app
+from lipsync.cli.ui import ui
 from lipsync.cli.verify import sign_app, verify
 from lipsync.core.environment import prepare_environment
 
@@ -45,7 +47,10 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit()
 
 
-for command in (dub, analyse, people, live, batch, lips, evaluate, compare, verify, export, doctor, config):
+for command in (
+    *(dub, ui, analyse, people, live, batch, lips, evaluate, compare),
+    *(before_after, verify, export, doctor, config),
+):
     app.command()(command)
 
 

@@ -47,7 +47,8 @@ class Command:
 class Job:
     """A piece of work, and how far it is. kind: "people", "preview" or "dub"; owner: the visitor, a secret word; name:
     of the files it makes, for people; expected: seconds that each step may take, for the share that is done; outputs:
-    names of its files in `folder`, by use; sentence: why it failed."""
+    names of its files in `folder`, by use; sentence: why it failed; after: a job
+    that must have ended before this one starts."""
 
     kind: str
     owner: str
@@ -68,6 +69,7 @@ class Job:
     stop: threading.Event = field(default_factory=threading.Event)
     seen: dict[str, float] = field(default_factory=dict[str, float])
     started_s: float = 0.0
+    after: Job | None = None
 
     @property
     def ended(self) -> bool:
@@ -214,7 +216,8 @@ class Queue:
     def _next(self, looks: bool) -> Job | None:
         def first() -> Job | None:
             waiting = (job for job in self._jobs.values() if job.state == "waiting")
-            return next((job for job in waiting if (job.kind == "people") == looks), None)
+            ready = (job for job in waiting if job.after is None or job.after.ended)
+            return next((job for job in ready if (job.kind == "people") == looks), None)
 
         with self._changed:
             self._changed.wait_for(lambda: self._closing or first() is not None)
