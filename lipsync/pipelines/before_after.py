@@ -85,7 +85,10 @@ def _sound(dubbed: Path, start_s: float, length_s: Fraction, config: DubConfig) 
 
 def _small(rgb: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """(B,3,H,W) uint8 pictures at another size."""
+    import cv2
+
     if rgb.shape[2:] == (height, width):
         return rgb
-    small = torch.nn.functional.interpolate(rgb.float(), (height, width), mode="bilinear", antialias=True)
-    return small.round().clamp(0, 255).to(torch.uint8)
+    pictures = rgb.permute(0, 2, 3, 1).numpy()
+    small = np.stack([cv2.resize(one, (width, height), interpolation=cv2.INTER_AREA) for one in pictures])
+    return torch.from_numpy(small).permute(0, 3, 1, 2)

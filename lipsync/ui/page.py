@@ -82,10 +82,10 @@ def build_page(desk: Desk) -> Blocks:
         gr.Markdown("# lipsync\nThe person in your video says a new recording. " + _KEPT)
         with gr.Row():
             with gr.Column(min_width=300):
-                target = gr.File(label="1. Target: a video of the person, talking", height=150, elem_id="target")
+                target = gr.File(label="1. Target: a video of the person, talking", height=170, elem_id="target")
             with gr.Column(min_width=300), gr.Tabs():
                 with gr.Tab("Sound file") as by_file:
-                    speech = gr.File(label="2. Speech: what the person shall say", height=110, elem_id="speech")
+                    speech = gr.File(label="2. Speech: what the person shall say", height=170, elem_id="speech")
                 with gr.Tab("Record") as by_microphone:
                     recording = gr.Audio(label="2. Speech: record it", sources=["microphone"], type="filepath")
                 with gr.Tab("Type", visible=bool(synthesisers)) as by_text:
@@ -95,8 +95,8 @@ def build_page(desk: Desk) -> Blocks:
         looking = gr.HTML("", elem_id="looking")
         film = gr.HTML(None, html_template=_FILM, js_on_load=code["film"], elem_id="film")
         preset = gr.Dropdown(labels, label="Preset", value=labels[0][1], elem_id="preset")
+        gr.Markdown(_NOTE)
         with gr.Group():
-            gr.Markdown(_NOTE, container=True)
             consent = gr.Checkbox(label=CONSENT, elem_id="consent")
             agreed = gr.Textbox(label="Who agreed (optional; recorded in the receipt)", max_lines=1, max_length=500)
         with gr.Row():

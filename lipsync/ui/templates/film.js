@@ -17,7 +17,7 @@ let state = null, drawn = '';
 
 const tell = () => {
   drawn = JSON.stringify(state);
-  props.value = state;
+  props.value = JSON.parse(drawn);  // a new object: the same one would be taken for unchanged
   trigger('change');
 };
 const change = edit => { edit(); tell(); draw(); };
@@ -88,7 +88,7 @@ const add = () => change(() => {
 });
 
 const meaning = () => {
-  if (!state.parts.length) return 'The whole film is dubbed with the speech from its beginning.';
+  if (!state.parts.length) return 'No part is chosen: the person says the whole speech.';
   if (state.parts.length === 1)
     return `Only ${time(state.parts[0][0])} to ${time(state.parts[0][1])} is dubbed: the speech begins there, the rest of the film stays as it is.`;
   return 'Only these parts are dubbed. The speech runs beside the whole film: at 0:10 of the film its own 0:10 is said.';
@@ -103,9 +103,9 @@ function draw() {
   const span = ([from, to]) => make('div', {className: 'seen', style: {
     left: `${100 * from / state.duration_s}%`, width: `${100 * (to - from) / state.duration_s}%`}});
   root.replaceChildren(
-    make('h3', {}, `Who speaks in ${state.name}`),
+    make('h3', {}, `3. Who is dubbed in ${state.name}`),
     make('div', {className: 'faces', role: 'radiogroup', 'aria-label': 'Who is dubbed'}, ...state.people.map(person)),
-    make('h3', {}, 'Which part is dubbed'),
+    make('h3', {}, '4. Which part is dubbed'),
     make('div', {className: 'strip', 'aria-hidden': 'true'}, ...ticks.map(span), ...state.parts.map(block)),
     make('div', {className: 'scale', 'aria-hidden': 'true'}, make('span', {}, '0:00.0'), make('span', {}, time(state.duration_s))),
     ...state.parts.map(row),
