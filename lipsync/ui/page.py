@@ -78,7 +78,7 @@ def build_page(desk: Desk) -> Blocks:
     synthesisers = voices()
     with gr.Blocks(title="lipsync", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         visitor = gr.BrowserState("", storage_key="lipsync-visitor", secret="lipsync")
-        tab = gr.State(dict)
+        tab = gr.State({})
         gr.Markdown("# lipsync\nThe person in your video says a new recording. " + _KEPT)
         with gr.Row():
             with gr.Column(min_width=300):
