@@ -7,8 +7,20 @@ from typing import Annotated
 
 import typer
 
-from lipsync.cli.common import ConfigFile, Force, Json, Quiet, Sandbox, Set, Verbose, clear_errors, progress
-from lipsync.cli.common import sandboxed, settings, show
+from lipsync.cli.common import (
+    ConfigFile,
+    Force,
+    Json,
+    Quiet,
+    Sandbox,
+    Set,
+    Verbose,
+    clear_errors,
+    progress,
+    sandboxed,
+    settings,
+    show,
+)
 
 Dubbed = Annotated[Path, typer.Argument(metavar="DUBBED", help="A video that lipsync made, its receipt beside it.")]
 Out = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="The film to write (.mp4).")]

@@ -62,7 +62,11 @@ def write_before_after(
             writer.write(torch.cat([_small(first, height, width), _small(second.rgb, height, width)], 2))
             done += len(first)
             hook("view", done, len(clock))
-    return {"before_after": str(out), "start_s": float(after.clock.seconds[rows.start]), "seconds": float(clock.duration_s)}
+    return {
+        "before_after": str(out),
+        "start_s": float(after.clock.seconds[rows.start]),
+        "seconds": float(clock.duration_s),
+    }
 
 
 def _shown(clock: FrameClock, changed: list[list[float]]) -> tuple[FrameClock, slice]:

@@ -124,7 +124,9 @@ class Queue:
     """Jobs in the order in which they came, `at_once` at a time, each in a thread that waits for its child. What looks
     at people has a lane of its own, so that a long dub does not hold up the next visitor's first step."""
 
-    def __init__(self, at_once: int = 1, most_waiting: int = MOST_WAITING, on_fault: Callable[[str], None] = print) -> None:
+    def __init__(
+        self, at_once: int = 1, most_waiting: int = MOST_WAITING, on_fault: Callable[[str], None] = print
+    ) -> None:
         self._jobs: dict[str, Job] = {}
         self._changed = threading.Condition()
         self._closing = False

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.installation import HOME
 from lipsync.core.text import counted, format_duration, percent
-from lipsync.sandbox.limits import why_not
 from lipsync.ui.jobs import Job, Queue, Workplace
 from lipsync.ui.requests import CONSENT, PREVIEW_S, Wanted, dub_job, look_job, preset_label, told
 from lipsync.ui.speak import speak, voices
@@ -34,10 +33,11 @@ _STEPS = {
     "view": "laying it beside the original",
 }
 _STATES = {"done": "finished", "failed": "failed", "cancelled": "cancelled"}
-_NOTE = """A dub puts words into a person's mouth. Do not deceive, harass, or imitate someone who has not agreed; in many
-places that is against the law. The result says in its metadata that it was edited by AI."""
-_KEPT = """Everything stays on the computer that runs this page. Uploads and results are removed when you remove a job, and
-all of them when `lipsync ui` ends; what was learnt about a face is kept for the next dub until `lipsync cache clear`."""
+_NOTE = """A dub puts words into a person's mouth. Do not deceive, harass, or imitate someone who has not agreed; in
+many places that is against the law. The result says in its metadata that it was edited by AI."""
+_KEPT = """Everything stays on the computer that runs this page. Uploads and results are removed when you remove a job,
+and all of them when `lipsync ui` ends; what was learnt about a face is kept for the next dub until
+`lipsync cache clear`."""
 _FILM = '<div class="film"></div>'
 _JOBS = '<ul class="jobs" aria-label="Your dubs"></ul>'
 _RESULT = '<div class="result"></div>'
@@ -77,7 +77,7 @@ def build_page(desk: Desk) -> Blocks:
     labels = [(preset_label(name, path), name) for name, path in desk.presets.items()]
     synthesisers = voices()
     with gr.Blocks(title="lipsync", analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        visitor = gr.BrowserState("", storage_key="lipsync-visitor", secret="lipsync")
+        visitor = gr.BrowserState("", storage_key="lipsync-visitor", secret="lipsync")  # noqa: S106 (hides nothing)
         tab = gr.State({})
         gr.Markdown("# lipsync\nThe person in your video says a new recording. " + _KEPT)
         with gr.Row():
@@ -153,7 +153,9 @@ def _arrive(desk: Desk, visitor: str, tab: dict) -> list[Any]:
     if not re.fullmatch(r"[\w-]{20,64}", visitor or ""):
         visitor = secrets.token_urlsafe(18)
     finished = [job for job in desk.queue.of(visitor) if job.kind != "people" and job.state == "done"]
-    looks = [job for job in desk.queue.of(visitor) if job.kind == "people" and job.state in ("waiting", "running", "done")]
+    looks = [
+        job for job in desk.queue.of(visitor) if job.kind == "people" and job.state in ("waiting", "running", "done")
+    ]
     tab = {"shown": finished[0].id if finished else None, "look": looks[0].id if looks else None, "told": {}}
     return [visitor, *_tick(desk, visitor, tab)]
 
@@ -340,7 +342,7 @@ def _api(desk: Desk) -> None:
     """What programs call: /dub."""
     import gradio as gr
 
-    def dub(target: str | None, speech: str | None, consent: bool, agreed: str, preset: str, face: float, preview: bool):
+    def dub(target: str | None, speech: str | None, consent: bool, agreed: str, preset: str, face: int, preview: bool):
         try:
             if target is None or speech is None:
                 raise UsageError("Give a target and a speech.")

@@ -34,9 +34,9 @@ _COSTS = {"faces": 1.0, "mouths": 0.6, "teeth": 2.0, "lips": 45.0, "dub": 8.0}
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be dubbed, as the page or a program says it. target, speech: files; preset: a name; face: which, None =
-    the main one; parts: (from_s, to_s, face); consent: the box is ticked; agreed: who agreed, in words; preview: only
-    the first seconds; film_s, speech_s: lengths where known, for the progress."""
+    """What is to be dubbed, as the page or a program says it. target, speech: files; preset: a name; face: which,
+    None = the main one; parts: (from_s, to_s, face); consent: the box is ticked; agreed: who agreed, in words;
+    preview: only the first seconds; film_s: about how long the target is, for the progress."""
 
     target: Path
     speech: Path
@@ -97,11 +97,15 @@ def dub_job(wanted: Wanted, files: Mapping[str, Path], folder: Path, owner: str)
     outputs = {"video": out, "receipt": f"{out}.json", "film": "before-after.mp4"}
     commands = [
         Command(words, [target, speech], [out, outputs["receipt"]]),
-        Command(["before-after", out, "-o", outputs["film"], "--json"], [out, target], [outputs["film"]], optional=True),
+        Command(
+            ["before-after", out, "-o", outputs["film"], "--json"], [out, target], [outputs["film"]], optional=True
+        ),
     ]
     if not wanted.preview and find_spec("lipsync.cli.report"):
         outputs["report"] = "report.html"
-        commands.append(Command(["report", out, "-o", outputs["report"], "--json"], [out], ["report.html"], optional=True))
+        commands.append(
+            Command(["report", out, "-o", outputs["report"], "--json"], [out], ["report.html"], optional=True)
+        )
     job = _job(kind, owner, out, folder, commands, config, outputs)
     made_s = PREVIEW_S if wanted.preview else wanted.film_s
     shown = {"faces": wanted.film_s, "mouths": wanted.film_s, "dub": made_s}

@@ -22,7 +22,13 @@ LOOPBACK = "127.0.0.1"
 #: Free disk space that an upload must leave.
 SPARE_BYTES = 1 << 30
 #: Of Gradio's addresses those that this page does not need.
-_CLOSED = ("/gradio_api/proxy", "/gradio_api/process_recording", "/gradio_api/deep_link", "/monitoring", "/gradio_api/runs")
+_CLOSED = (
+    "/gradio_api/proxy",
+    "/gradio_api/process_recording",
+    "/gradio_api/deep_link",
+    "/monitoring",
+    "/gradio_api/runs",
+)
 _POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; base-uri 'self'; "
     "form-action 'self'; frame-ancestors 'self'"
@@ -190,7 +196,9 @@ def _bound(address: str, port: int) -> socket.socket:
         bound.bind((address, port))
     except OSError as error:
         bound.close()
-        raise LipsyncError(f"The page cannot be shown at {address}, port {port}: {error.strerror}. Try --port 0.") from error
+        raise LipsyncError(
+            f"The page cannot be shown at {address}, port {port}: {error.strerror}. Try --port 0."
+        ) from error
     return bound
 
 

@@ -73,7 +73,9 @@ def test_consent_is_never_taken_for_a_file(wanted, folder, said, monkeypatch):
     assert set(consent_of(words[words.index("--consent") + 1])) == {"text"}
 
 
-@pytest.mark.parametrize("name", ["-o", "..", "--force.mp4", "a/../b", "x\n\x1b[2J.mp4", "é" * 300 + ".mp4", " ", "$(ls)"])
+@pytest.mark.parametrize(
+    "name", ["-o", "..", "--force.mp4", "a/../b", "x\n\x1b[2J.mp4", "é" * 300 + ".mp4", " ", "$(ls)"]
+)
 def test_names_are_made_harmless(tmp_path, folder, name):
     try:
         path = tmp_path / name.replace("/", "_")
@@ -116,7 +118,8 @@ def test_a_synthesiser_is_given_the_text_by_a_file(tmp_path, monkeypatch):
     program = tmp_path / "bin" / "flite"
     program.parent.mkdir()
     program.write_text(
-        '#!/bin/sh\nif [ "$1" = -lv ]; then echo "Voices available: kal slt "; exit; fi\n[ "$2" = slt ] && cp "$4" "$6"\n'
+        "#!/bin/sh\n"
+        'if [ "$1" = -lv ]; then echo "Voices available: kal slt"; exit; fi\n[ "$2" = slt ] && cp "$4" "$6"\n'
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}/usr/bin{os.pathsep}/bin")
@@ -126,7 +129,11 @@ def test_a_synthesiser_is_given_the_text_by_a_file(tmp_path, monkeypatch):
         assert speak.voices() == ("flite kal", "flite slt")
         speak.speak("--help  me", "flite slt", tmp_path / "out.wav")
         assert (tmp_path / "out.wav").read_text() == "--help me" and not (tmp_path / "out.txt").exists()
-        for text, voice, said in (("", "flite slt", "nothing to say"), ("a" * 5001, "flite slt", "5001"), ("a", "x", "voice")):
+        for text, voice, said in (
+            ("", "flite slt", "nothing to say"),
+            ("a" * 5001, "flite slt", "5001"),
+            ("a", "x", "voice"),
+        ):
             with pytest.raises(UsageError, match=said):
                 speak.speak(text, voice, tmp_path / "o.wav")
         with pytest.raises(LipsyncError, match="could not say"):
