@@ -48,7 +48,7 @@ class Job:
     """A piece of work, and how far it is. kind: "people", "preview" or "dub"; owner: the visitor, a secret word; name:
     of the files it makes, for people; expected: seconds that each step may take, for the share that is done; outputs:
     names of its files in `folder`, by use; sentence: why it failed; after: a job
-    that must have ended before this one starts."""
+    that must have ended before this one starts; unwanted: nobody will look at it."""
 
     kind: str
     owner: str
@@ -70,6 +70,7 @@ class Job:
     seen: dict[str, float] = field(default_factory=dict[str, float])
     started_s: float = 0.0
     after: Job | None = None
+    unwanted: bool = False
 
     @property
     def ended(self) -> bool:
@@ -128,7 +129,7 @@ class Queue:
         self, at_once: int = 1, most_waiting: int = MOST_WAITING, on_fault: Callable[[str], None] = print
     ) -> None:
         self._jobs: dict[str, Job] = {}
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.RLock())
         self._closing = False
         self._most_waiting, self._on_fault = most_waiting, on_fault
         lanes = [*([False] * at_once), True]
@@ -151,7 +152,7 @@ class Queue:
     def of(self, owner: str) -> list[Job]:
         """The visitor's jobs, the newest first."""
         with self._changed:
-            return [job for job in reversed(self._jobs.values()) if job.owner == owner]
+            return [job for job in reversed(self._jobs.values()) if job.owner == owner and not job.unwanted]
 
     def get(self, id: str, owner: str) -> Job | None:
         """A job, if it is this visitor's."""
@@ -179,11 +180,12 @@ class Queue:
             self._changed.notify_all()
 
     def remove(self, job: Job) -> None:
-        """Cancels a job and forgets it."""
-        self.cancel(job)
+        """Cancels a job, and forgets it as soon as it has ended."""
         with self._changed:
-            self._changed.wait_for(lambda: job.ended, timeout=30)
-            self._forget(job)
+            job.unwanted = True
+            self.cancel(job)
+            if job.ended:
+                self._forget(job)
 
     def wait(self, job: Job, timeout_s: float | None = None) -> None:
         """Until a job has ended."""
@@ -243,6 +245,8 @@ class Queue:
         job.state, job.left_s = state, None
         if state != "done":
             shutil.rmtree(job.folder, ignore_errors=True)
+        if job.unwanted:
+            self._forget(job)
 
     def _forget_oldest(self) -> None:
         ended = [job for job in self._jobs.values() if job.ended]

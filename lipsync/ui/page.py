@@ -260,7 +260,7 @@ def _look(desk: Desk, visitor: str, tab: dict, target: str | None) -> list[Any]:
     """A target arrived, or was taken away."""
     before = desk.queue.get(tab.get("look") or "", visitor)
     if before is not None:
-        desk.queue.cancel(before)
+        desk.queue.remove(before)
     tab = tab | {"look": None}
     if target is None:
         return [tab, "", None, ""]
@@ -352,10 +352,13 @@ def _api(desk: Desk) -> None:
             job = desk.dub(wanted, owner)
         except LipsyncError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        desk.queue.wait(job)
-        if job.state != "done":
-            raise gr.Error(job.sentence or "The dub was cancelled.", print_exception=False)
-        return [str(job.folder / job.outputs[use]) for use in ("video", "receipt")]
+        try:
+            desk.queue.wait(job)
+            if job.state != "done":
+                raise gr.Error(job.sentence or "The dub was cancelled.", print_exception=False)
+            yield [str(job.folder / job.outputs[use]) for use in ("video", "receipt")]
+        finally:  # Gradio has copies by now
+            desk.queue.remove(job)
 
     with gr.Row(visible=False):
         inputs = [

@@ -100,7 +100,8 @@ def test_cancelled_and_removed_jobs_leave_nothing(queue, place, monkeypatch):
     queue.cancel(waiting)
     assert waiting.state == "cancelled" and not waiting.folder.exists()
     queue.remove(running)
-    assert running.state == "cancelled" and not running.folder.exists() and queue.of("anna") == [waiting]
+    assert queue.of("anna") == [waiting]
+    until(lambda: running.state == "cancelled" and not running.folder.exists() and queue.find(running.id) is None)
 
 
 def test_too_many_waiting_jobs_are_refused(queue, place, monkeypatch):
