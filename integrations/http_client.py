@@ -1,4 +1,4 @@
-"""Dub by a running `lipsync ui`: python integrations/http_client.py ADDRESS TARGET SPEECH OUT (pip install gradio_client)."""
+"""Dub by a running `lipsync ui`: python integrations/http_client.py ADDRESS TARGET SPEECH OUT (needs gradio_client)."""
 
 from __future__ import annotations
 

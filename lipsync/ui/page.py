@@ -19,7 +19,7 @@ from lipsync.ui.requests import CONSENT, PREVIEW_S, Wanted, dub_job, look_job, p
 from lipsync.ui.speak import speak, voices
 
 if TYPE_CHECKING:
-    from gradio import Blocks
+    from gradio import Blocks  # pyright: ignore[reportMissingImports]
 
 SAMPLE = HOME / "samples" / "target.mp4", HOME / "samples" / "speech.wav"
 _STEPS = {
@@ -71,7 +71,7 @@ class Desk:
 
 def build_page(desk: Desk) -> Blocks:
     """The page, ready to be served."""
-    import gradio as gr
+    import gradio as gr  # pyright: ignore[reportMissingImports]
 
     code = {name: _file(f"{name}.js") for name in ("film", "jobs", "result")}
     labels = [(preset_label(name, path), name) for name, path in desk.presets.items()]
@@ -128,7 +128,7 @@ def build_page(desk: Desk) -> Blocks:
 
 def theme() -> Any:
     """Colours and fonts that need nothing from elsewhere."""
-    import gradio as gr
+    import gradio as gr  # pyright: ignore[reportMissingImports]
 
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
     return gr.themes.Default(primary_hue="blue", neutral_hue="slate", **fonts)
@@ -162,7 +162,7 @@ def _arrive(desk: Desk, visitor: str, tab: dict) -> list[Any]:
 
 def _tick(desk: Desk, visitor: str, tab: dict) -> list[Any]:
     """What has changed since this tab last heard; what has not stays as it is."""
-    import gradio as gr
+    import gradio as gr  # pyright: ignore[reportMissingImports]
 
     mine = [job for job in desk.queue.of(visitor) if job.kind != "people"]
     look = desk.queue.get(tab.get("look") or "", visitor)
@@ -273,7 +273,7 @@ def _look(desk: Desk, visitor: str, tab: dict, target: str | None) -> list[Any]:
 
 def _dub(desk: Desk, is_preview: bool, visitor: str, tab: dict, *asked: Any) -> list[Any]:
     """One of the two buttons was pressed."""
-    import gradio as gr
+    import gradio as gr  # pyright: ignore[reportMissingImports]
 
     target, speech, recording, text, voice, film, preset, consent, agreed = asked
     look = desk.queue.get(tab.get("look") or "", visitor)
@@ -315,7 +315,7 @@ def _dub(desk: Desk, is_preview: bool, visitor: str, tab: dict, *asked: Any) -> 
 
 def _acting(desk: Desk, act: Callable[[Job], None]) -> Callable[..., list[Any]]:
     """A handler that does something to the job that was clicked."""
-    import gradio as gr
+    import gradio as gr  # pyright: ignore[reportMissingImports]
 
     def handle(visitor: str, tab: dict, event: gr.EventData) -> list[Any]:
         job = desk.queue.get(str(event._data.get("id", "")), visitor)
@@ -329,7 +329,7 @@ def _acting(desk: Desk, act: Callable[[Job], None]) -> Callable[..., list[Any]]:
 
 def _choosing(desk: Desk) -> Callable[..., list[Any]]:
     """A handler that shows the job that was clicked."""
-    import gradio as gr
+    import gradio as gr  # pyright: ignore[reportMissingImports]
 
     def handle(visitor: str, tab: dict, event: gr.EventData) -> list[Any]:
         return _tick(desk, visitor, tab | {"shown": str(event._data.get("id", ""))})
@@ -340,7 +340,7 @@ def _choosing(desk: Desk) -> Callable[..., list[Any]]:
 
 def _api(desk: Desk) -> None:
     """What programs call: /dub."""
-    import gradio as gr
+    import gradio as gr  # pyright: ignore[reportMissingImports]
 
     def dub(target: str | None, speech: str | None, consent: bool, agreed: str, preset: str, face: int, preview: bool):
         try:

@@ -16,7 +16,7 @@ from lipsync.ui.jobs import Queue, Workplace
 from lipsync.ui.requests import presets
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from fastapi import FastAPI  # pyright: ignore[reportMissingImports]
 
 LOOPBACK = "127.0.0.1"
 #: Free disk space that an upload must leave.
@@ -66,7 +66,7 @@ def serve(options: Options, ready: Callable[[str], None], on_fault: Callable[[st
     os.environ["GRADIO_TEMP_DIR"] = str(place.folder / "uploads")
     queue = Queue(options.at_once, on_fault=on_fault)
     try:
-        import uvicorn
+        import uvicorn  # pyright: ignore[reportMissingImports]
 
         from lipsync.ui.page import Desk
 
@@ -85,9 +85,9 @@ def serve(options: Options, ready: Callable[[str], None], on_fault: Callable[[st
 
 def build_app(desk: Any, options: Options, users: list[tuple[str, str]] | None = None) -> FastAPI:
     """The page and its files as an ASGI application."""
-    import gradio as gr
-    from fastapi import FastAPI, HTTPException
-    from fastapi.responses import FileResponse
+    import gradio as gr  # pyright: ignore[reportMissingImports]
+    from fastapi import FastAPI, HTTPException  # pyright: ignore[reportMissingImports]
+    from fastapi.responses import FileResponse  # pyright: ignore[reportMissingImports]
 
     from lipsync.ui.page import SAMPLE, build_page, style, theme
 
@@ -212,7 +212,7 @@ def _Server(config: Any, started: Callable[[], None]) -> Any:
     """A uvicorn server that says when it answers, and ends quietly."""
     import contextlib
 
-    import uvicorn
+    import uvicorn  # pyright: ignore[reportMissingImports]
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.support import ROOT
 
-START_S, STEP_S = 180, 600
+STEP_S = 600
 
 
 class Page:
@@ -37,7 +37,9 @@ class Page:
     def memory_mib(self) -> float:
         """Private memory of the page's own process."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"RssAnon:\s+(\d+)", status)[1]) / 1024
+        found = re.search(r"RssAnon:\s+(\d+)", status)
+        assert found
+        return int(found[1]) / 1024
 
 
 @contextmanager
@@ -50,6 +52,7 @@ def running_page(folder: Path, *words: str, cache: Path | None = None) -> Iterat
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
     try:
+        assert process.stdout
         line = process.stdout.readline()
         address = re.search(r"http://\S+", line)
         assert address, (folder / "log").read_text()
