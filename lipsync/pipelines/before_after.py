@@ -53,7 +53,7 @@ def write_before_after(
     width, height = (max(2, round(side * scale / 2) * 2) for side in (after.width, after.height))
     above = read_rows(before, source[rows], 4, half[rows])
     below = read_frames(after, 4, rows.start, rows.stop)
-    sound = _sound(dubbed, after.clock.seconds[rows.start], clock.duration_s, config)
+    sound = _sound(dubbed, float(after.clock.seconds[rows.start]), clock.duration_s, config)
     done = 0
     with VideoWriter(
         out, width=width, height=2 * height, clock=clock, crf=20, speech=sound, sample_aspect=after.sample_aspect
