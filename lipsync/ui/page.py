@@ -131,7 +131,10 @@ def theme() -> Any:
     import gradio as gr  # pyright: ignore[reportMissingImports]
 
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
-    return gr.themes.Default(primary_hue="blue", neutral_hue="slate", **fonts)
+    plain = gr.themes.Default(primary_hue="blue", neutral_hue="slate", **fonts)
+    fills = {f"button_primary_background_fill{end}": "*primary_700" for end in ("", "_dark")}
+    hovers = {f"button_primary_background_fill_hover{end}": "*primary_800" for end in ("", "_dark")}
+    return plain.set(**fills, **hovers)  # white on the usual blue is too faint to read
 
 
 def style() -> str:
