@@ -1,4 +1,4 @@
-"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, report, audit, verify, more."""
+"""The command line: what each command does stands in a file of its own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 import lipsync
 from lipsync.cli.audit import audit
 from lipsync.cli.batch import batch
+from lipsync.cli.before_after import before_after
 from lipsync.cli.cache import cache_app
 from lipsync.cli.common import escape_where_needed
 from lipsync.cli.config import config
@@ -23,6 +24,7 @@ from lipsync.cli.live import live
 from lipsync.cli.people import people
 from lipsync.cli.report import report
 from lipsync.cli.train import train_app
+from lipsync.cli.ui import ui
 from lipsync.cli.verify import sign_app, verify
 from lipsync.core.environment import prepare_environment
 
@@ -47,20 +49,8 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 
 for command in (
-    dub,
-    analyse,
-    people,
-    live,
-    batch,
-    lips,
-    evaluate,
-    compare,
-    report,
-    audit,
-    verify,
-    export,
-    doctor,
-    config,
+    *(dub, ui, analyse, people, live, batch, lips, evaluate, compare),
+    *(before_after, report, audit, verify, export, doctor, config),
 ):
     app.command()(command)
 
