@@ -194,7 +194,11 @@ _STACK = r"\providecommand{\lipsyncstack}[2]{\begin{tabular}[t]{@{}#1@{}}#2\end{
 def _table(results: Mapping, kind: str, number: int, group: tuple[str, Sequence[Mapping]], with_cost: bool) -> str:
     title, measures = group
     lines = [r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"]
-    lines += [rf"\caption{{{title}. {_caption(results, kind)}}}", rf"\label{{tab:lipsync-{kind}-{number}}}"]
+    lines += [
+        rf"\caption{{{title}. {_caption(results, kind)}}}",
+        rf"\label{{tab:lipsync-{kind}-{number}}}",
+        r"\par\smallskip",
+    ]
     return "\n".join([*lines, *_tabular(table_rows(results, kind), measures, with_cost), r"\end{table}"])
 
 
