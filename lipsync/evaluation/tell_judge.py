@@ -29,6 +29,8 @@ _STEADY, _MOVES, _TELLING, _PLAIN = 0.3, 0.006, 6, 6.0
 #: What is wrong with lips is a tear where it spreads less than this across the mouth (standard deviation, of its
 #: width), in at least this share of a window's frames.
 _NARROW, _TORN_SHARE = 0.245, 0.3
+#: By how much more unlike lips must be that are compared with a few seconds of the same video, not with a target.
+_ALONE = 1.5
 #: Ovals outside of the lips, half width and height; and sizes beside one to which its step is compared.
 _BEYOND_LIPS, _BESIDE = (0.4, 0.28), (3, 5)
 #: A collar is dragged where its movement goes with the opening's at least so well.
@@ -216,6 +218,7 @@ def edge_step(steps: Array) -> float:
 def unlike(seen: Seen) -> tuple[Found | None, Found | None]:
     """How unlike the person's real lips these are: all over (ghost), and in one place (torn)."""
     how, spread = np.where(seen.only[:, None], seen.pictures.unlike, np.nan).T
+    how = how if seen.own is not None else how / _ALONE
     torn = spread < _NARROW
 
     def ghost_of(rows: slice) -> float:
