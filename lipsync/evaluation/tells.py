@@ -113,7 +113,7 @@ _ALONE = (
     "There is no original to compare with: mouths are compared with the rest of this video and with limits from other "
     "people's, so a fault that is there all the time may pass."
 )
-_BESIDE_ORIGINAL = "Whether something before the mouth was painted over shows only beside the original (--target)."
+_BESIDE_ORIGINAL = "A step of tone and what was painted over show only beside the original (--target)."
 
 
 def audit(
@@ -147,7 +147,7 @@ def audit(
         )
     whys = {kind.name: reason or (deaf if kind.name in _NEEDS_SOUND else "") for kind in KINDS}
     if target is None:
-        whys["covered"] = whys["covered"] or _BESIDE_ORIGINAL
+        whys |= {name: whys[name] or _BESIDE_ORIGINAL for name in ("covered", "tone")}
     tells = tuple(_tell(kind, found, whys[kind.name]) for kind in KINDS)
     return Audit(tells, tuple(name for name, _ in found), duration, tuple(limits))
 
