@@ -12,6 +12,7 @@ once alone and once with other video of the same person as the target:
     ghost     half of the lower face moved by .06 to .08 eye distances over itself
     torn      one side of the upper or lower lip moved by .05 to .07 eye distances, for half a second each second
     teeth     what is seen between the lips stays as it was while the opening changes
+    restless  for 0.7 s the face stands still with an open mouth, and the teeth are another frame's in every frame
     silence   the sound is silent for 1.2 s in mid-speech
     frozen    the lower face stands still for 1.6 s of speech
     sync      the sound 3 frames early or late
@@ -255,6 +256,32 @@ def teeth(clip: Clip, rng: np.random.Generator) -> Clip | None:
     return _each(clip, change, rows)
 
 
+def restless(clip: Clip, rng: np.random.Generator) -> Clip | None:
+    """Where the mouth is widest, the face stands still for 0.7 s and what is between the lips comes from frames all
+    over the clip."""
+    face, gaps, n = clip.face, opening(clip.face.lips.points), round(0.7 * float(clip.rate))
+    starts = [s for s in range(len(gaps) - n) if _steady(face, slice(s, s + n))]
+    others = np.flatnonzero((gaps > 0.05) & face.valid)
+    if not starts or len(others) < 5:
+        return None
+    first = max(starts, key=lambda s: gaps[s] - face.pose[s : s + n].std(0).sum() / 100)
+    lips = face.lips.points[first].astype(float)
+
+    def seen_from(k: int, i: int, part: np.ndarray) -> np.ndarray:
+        _, _, box = _grid(clip, i)
+        shift = np.array([[1, 0, -box[1].start], [0, 1, -box[0].start], [0, 0, 1.0]])
+        return warp_frame(
+            clip.frames[k], shift @ face.pixel_from_face[i] @ np.linalg.inv(face.pixel_from_face[k]), *part.shape[:2]
+        )
+
+    def change(i: int, part: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        held = _over(part, seen_from(first, i, part), _oval(x, y, 0.15, 0.5))
+        inner = _inside(lips[INNER_EDGE], face.pixel_from_face[i], clip, i, 0)
+        return _over(held, seen_from(int(rng.choice(others)), i, part), _soft(inner, 0.006 * _scale(clip, i)))
+
+    return _each(clip, change, range(first, first + n))
+
+
 def silence(clip: Clip, rng: np.random.Generator) -> Clip | None:
     """Silent where the mouth moves most in 1.2 s."""
     rate, gaps = float(clip.rate), opening(clip.face.lips.points)
@@ -343,7 +370,7 @@ def _soft(mask: np.ndarray, sigma: float) -> np.ndarray:
 
 PLANTS: dict[str, Plant] = {
     one.__name__: one
-    for one in (collar, blur, flicker, tone, ghost, torn, teeth, silence, frozen, sync, dragged)
+    for one in (collar, blur, flicker, tone, ghost, torn, teeth, restless, silence, frozen, sync, dragged)
 }  # fmt: skip
 
 

@@ -20,6 +20,8 @@ WINDOW_S, EVERY_S = 1.0, 0.5
 #: Real mouths and faces: sharpness of the mouth over the face's (its logarithm), change of what is between moving lips
 #: over the cheeks'. Of a target, its own are taken instead.
 SHARPNESS, TEETH = 0.0, 5.0
+#: Lips are still and open: change of the opening a frame, and the opening (eye distances).
+_STILL, _OPEN = 0.004, 0.035
 #: Steadier than this the skin is never called (grey levels); openings change by so much a frame while teeth are asked
 #: to move, and at least so many frames of a window must tell of them; grey levels of spread below which nothing is
 #: seen between the lips.
@@ -27,6 +29,8 @@ _STEADY, _MOVES, _TELLING, _PLAIN = 0.3, 0.006, 6, 6.0
 #: What is wrong with lips is a tear where it spreads less than this across the mouth (standard deviation, of its
 #: width), in at least this share of a window's frames.
 _NARROW, _TORN_SHARE = 0.245, 0.3
+#: By how much more unlike lips must be that are compared with a few seconds of the same video, not with a target.
+_ALONE = 1.5
 #: Ovals outside of the lips, half width and height; and sizes beside one to which its step is compared.
 _BEYOND_LIPS, _BESIDE = (0.4, 0.28), (3, 5)
 #: A collar is dragged where its movement goes with the opening's at least so well.
@@ -62,6 +66,15 @@ KINDS = (
          "The lips are whole."),
     Kind("teeth", "teeth stand still", "times stiller", 2.2, 3.0,
          "What is seen between the lips stays the same while the mouth moves.", "Teeth move as real ones do."),
+    Kind(
+        "restless",
+        "teeth change, lips still",
+        "times the cheeks'",
+        12.0,
+        25.0,
+        "What is seen between the lips changes while they are still.",
+        "Teeth are steady while the lips are still.",
+    ),
     Kind("covered", "something painted over", "s", 0.2, 0.5,
          "A mouth is drawn where a hand or an object hides it.", "No mouth is drawn over a hand or an object."),
     Kind("silence", "mouth moves in silence", "eye distances", 0.012, 0.02, "The mouth moves while nobody speaks.",
@@ -104,6 +117,7 @@ def judge(seen: Seen, heard: Heard | None, speaks: Array | None) -> dict[str, Fo
     found: dict[str, Found | None] = {"blur": blur(seen), "flicker": flicker(seen), "tone": tone(seen)}
     found |= lips_against_sound(seen, heard, speaks)
     found["covered"], found["dragged"], found["teeth"] = covered(seen), dragged(seen), teeth(seen)
+    found["restless"] = restless(seen)
     found["ghost"], found["torn"] = unlike(seen)
     for fault, hidden in (("blur", ("ghost", "torn", "teeth")), ("tone", ("ghost", "torn")), ("torn", ("ghost",)),
                           ("frozen", ("teeth", "closures"))):  # fmt: skip
@@ -204,6 +218,7 @@ def edge_step(steps: Array) -> float:
 def unlike(seen: Seen) -> tuple[Found | None, Found | None]:
     """How unlike the person's real lips these are: all over (ghost), and in one place (torn)."""
     how, spread = np.where(seen.only[:, None], seen.pictures.unlike, np.nan).T
+    how = how if seen.own is not None else how / _ALONE
     torn = spread < _NARROW
 
     def ghost_of(rows: slice) -> float:
@@ -236,6 +251,20 @@ def teeth(seen: Seen) -> Found | None:
         if np.isfinite(change[rows]).sum() < _TELLING:
             return np.nan
         return usual / max(_median(change[rows]), 0.1)
+
+    return windows(seen, value)
+
+
+def restless(seen: Seen) -> Found | None:
+    """Times more than the cheeks what is between open lips changes while they are still."""
+    gap, inner = opening(seen.track.lips.points), seen.pictures.inner
+    still = (uniform_filter1d(np.abs(np.diff(gap, prepend=gap[:1])), 5) < _STILL) & (gap > _OPEN)
+    with np.errstate(invalid="ignore"):
+        telling = still & (inner[:, 2] > _PLAIN) & seen.only
+        change = np.where(telling, inner[:, 1] / np.maximum(inner[:, 3], _STEADY), np.nan)
+
+    def value(rows: slice) -> float:
+        return _median(change[rows]) if np.isfinite(change[rows]).sum() >= _TELLING else np.nan
 
     return windows(seen, value)
 

@@ -154,12 +154,24 @@ def test_teeth_that_stand_still_while_the_lips_move():
     assert found[0][2] < 1 and found[-1][2] == pytest.approx(tell_judge.TEETH)
 
 
+def test_teeth_that_change_while_the_lips_are_still():
+    inner, seen = np.tile(np.float32([8, 30, 20, 1]), (100, 1)), seen_with()
+    inner[50:, 1] = 2
+    lips = np.tile(seen.track.lips.points[:1], (100, 1, 1))
+    still = replace(seen.track, lips=replace(seen.track.lips, points=lips))
+    moving, resting = (
+        tell_judge.restless(replace(seen_with(inner=inner), track=track)) for track in (seen.track, still)
+    )
+    assert moving is None and resting is not None
+    assert resting[0][2] == pytest.approx(30) and resting[-1][2] == pytest.approx(2)
+
+
 def test_a_collar_that_follows_the_opening_and_one_that_does_not():
     gap = 0.05 + 0.04 * np.sin(np.arange(100))
     under = np.zeros((100, 2), np.float32)
     under[1:, 0] = 0.3 * np.diff(gap)
     follows = tell_judge.dragged(seen_with(under=under)) or []
-    other = np.random.default_rng(0).permutation(under)
+    other = under + np.random.default_rng(0).normal(0, 0.1, under.shape).astype(np.float32)
     assert follows[0][2] == pytest.approx(0.3, abs=0.02)
     assert all(v < 0.15 for *_, v in tell_judge.dragged(seen_with(under=other)) or [])
 
@@ -167,7 +179,8 @@ def test_a_collar_that_follows_the_opening_and_one_that_does_not():
 def test_torn_is_in_one_place_and_a_ghost_everywhere():
     torn, ghost = (np.tile(np.float32([2, spread]), (100, 1)) for spread in (0.15, 0.28))
     for unlike, expected in ((torn, (0.0, 2.0)), (ghost, (2.0, 0.0))):
-        both = tell_judge.unlike(seen_with(unlike=unlike))
+        seen = seen_with(unlike=unlike)
+        both = tell_judge.unlike(replace(seen, own=seen.pictures))
         assert tuple(found[0][2] for found in both if found) == expected
 
 
