@@ -74,8 +74,8 @@ def schemas_page() -> str:
     lines = [
         "# Receipt and events",
         "",
-        f"{MADE} Programs that read what lipsync writes can check it against a JSON Schema (draft 2020-12). The number in "
-        "a schema's name goes up when a field is taken away or changes its meaning; fields may be added without.",
+        f"{MADE} Programs that read what lipsync writes can check it against a JSON Schema (draft 2020-12). The number "
+        "in a schema's name goes up when a field is taken away or changes its meaning; fields may be added without.",
         "",
     ]
     lines += [f"* [{name}](schemas/{name}): {SCHEMAS[name].about}" for name in SCHEMAS]

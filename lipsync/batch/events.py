@@ -33,8 +33,8 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class Ended:
     """What became of a job. event: "kept" = found done; reason: the sentence of a failure; frames, duration_s: of its
-    video; seconds: it took; attempts: begun so many times; dubbed: share of the frames to be dubbed that were, null = no
-    video; notes: what its receipt says the user should know."""
+    video; seconds: it took; attempts: begun so many times; dubbed: share of the frames to be dubbed that were, null =
+    no video; notes: what its receipt says the user should know."""
 
     job: int
     out: str
