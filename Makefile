@@ -1,10 +1,12 @@
 # make demo        environment, installation, and the shipped sample dubbed to demo/dubbed.mp4
+# make ui          the same environment with the local page, opened in the browser
 # make test        environment with the test extras, and the tests
 # make lint        style, types and the import law
 # make coverage    the tests, and how much of the code they run; fails under the floor
 # make test-slow   the tests that take minutes each
 # make docs        the documentation site in build/site; from these files alone, warnings are errors
 # make test-docs   runs every command of the README and the documentation; slow
+# make test-ui     the local page's tests, some of them in a browser (Chromium and its driver)
 # make clean       removes what the above made
 # make check-install   wheel and sdist, each installed with pip into a fresh environment, every extra imported; slow
 # PYTHON=...       another interpreter (3.11 to 3.14)
@@ -20,7 +22,7 @@ endif
 # Two test processes a core would only wait for each other; files stay together, so that what they share is made once.
 PYTEST := $(BIN)/python -m pytest -ra -n auto --dist loadfile
 
-.PHONY: demo test lint coverage test-slow docs test-docs check-install install install-test clean
+.PHONY: demo ui test test-ui lint coverage test-slow docs test-docs check-install install install-test clean
 
 demo: $(VENV)/.installed
 	@test -f samples/target.mp4 && test -f samples/speech.wav || { echo "samples/target.mp4 or samples/speech.wav is missing: clone the whole repository."; exit 1; }
@@ -29,8 +31,14 @@ demo: $(VENV)/.installed
 	@echo
 	@echo "The dubbed video: $(CURDIR)/demo/dubbed.mp4"
 
+ui: $(VENV)/.installed-ui
+	$(BIN)/python -m lipsync ui
+
 test: $(VENV)/.installed-test
 	$(PYTEST)
+
+test-ui: $(VENV)/.installed-test-ui
+	$(BIN)/python -m pytest -ra -m "slow or not slow" tests/lipsync/ui tests/integrations
 
 coverage: $(VENV)/.installed-test
 	$(PYTEST) --cov --cov-report=term:skip-covered
@@ -74,6 +82,18 @@ $(VENV)/.installed: pyproject.toml ci-constraints.txt | $(VENV)/bin/python
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "Installing the test extras"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c ci-constraints.txt -e ".[test,dlib,cluster,onnx,provenance]" || $(BIN)/python -m pip install -q --disable-pip-version-check -e ".[test]"
+	@$(mend_opencv)
+	@touch $@
+
+$(VENV)/.installed-ui: $(VENV)/.installed
+	@echo "Installing the local page"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c ci-constraints.txt -e ".[ui]"
+	@$(mend_opencv)
+	@touch $@
+
+$(VENV)/.installed-test-ui: $(VENV)/.installed-test
+	@echo "Installing what the page's tests need"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c ci-constraints.txt -e ".[test,test-ui]"
 	@$(mend_opencv)
 	@touch $@
 

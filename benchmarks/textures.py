@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.common import config_of, grid_clips, joined, parser, report, sample_target
 from lipsync.core.progress import Lines
-from lipsync.evaluation.table import COSTS, best_names, kinds_of, mean_text, table_rows
+from lipsync.evaluation.table import COSTS, best_names, interval_text, kinds_of, mean_text, table_rows
 from lipsync.pipelines.compare import compare
 from lipsync.store.cache import Cache
 
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def markdown(results: dict, kind: str) -> str:
-    """The table with the columns of SHOWN; best methods in bold, intervals in brackets."""
+    """The table with the columns of SHOWN; clearly best methods in bold, intervals in brackets."""
     measures = [m for m in results["measures"] if m["key"] in SHOWN]
     rows = table_rows(results, kind)
     best = {m["key"]: best_names(rows, m) for m in measures}
@@ -71,17 +71,18 @@ def markdown(results: dict, kind: str) -> str:
         if "failed" in row:
             lines.append(f"| {row['name']} | failed: {row['failed']} |")
             continue
-        cells = [_cell(row["measures"][m["key"]], m["digits"], row["name"] in best[m["key"]]) for m in measures]
+        cells = [_cell(row["measures"][m["key"]], m, row["name"] in best[m["key"]]) for m in measures]
         cells += ["-" if row["costs"].get(key) is None else f"{row['costs'][key]:.3g}" for key in costs]
         lines.append("| " + " | ".join([row["name"], *cells]) + " |")
     return "\n".join(lines)
 
 
-def _cell(value: dict | None, digits: int, is_best: bool) -> str:
+def _cell(value: dict | None, measure: dict, is_best: bool) -> str:
     if value is None:
         return "-"
-    mean = f"**{mean_text(value, digits)}**" if is_best else mean_text(value, digits)
-    return f"{mean} ({value['low']:.{digits}f}-{value['high']:.{digits}f})"
+    mean = f"**{mean_text(value, measure)}**" if is_best else mean_text(value, measure)
+    ends = interval_text(value, measure)
+    return mean if ends is None else f"{mean} ({ends[0]}-{ends[1]})"
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class Attack:
 
 
 ATTACKS = {
-    "h264 crf 28, 2/3 size": Attack(size=2 / 3),
+    "h264 crf 28 at 2/3 size": Attack(size=2 / 3),
     "crop 80 %": Attack(crop=0.8, crf=18),
     "25 to 30 fps": Attack(rate=30, crf=18),
     "all three": Attack(crop=0.8, size=2 / 3, rate=30),

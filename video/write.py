@@ -7,11 +7,12 @@ import errno
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import av
@@ -86,7 +87,8 @@ class VideoWriter:
     otherwise encoded as AAC; or sound that is made meanwhile. audio_end_s: cut it there; None = all of it. rate: that
     the encoder is told; None = the clock's. limits: of the speech's file. carry: what is taken over from the target;
     language: of the speech, three letters, empty = as its file says, else as the track that it replaces. notes: begin
-    those of `facts`. seal: called with the whole file before it gets its name; it may change it, and returns notes."""
+    those of `facts`. seal: called with the whole file before it gets its name; it may change it, and returns notes.
+    options: more for the encoder, by FFmpeg's names."""
 
     _hevc_tag = "hvc1"  # in MP4 and MOV: Apple's players know no other
 
@@ -113,6 +115,7 @@ class VideoWriter:
         like: VideoStream | None = None,
         pix_fmt: str = "",
         seal: Seal | None = None,
+        options: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.path = Path(path)
         self.width, self.height, self.clock = width, height, clock
@@ -126,6 +129,7 @@ class VideoWriter:
         self._rate = (rate or clock.rate).limit_denominator(1001)
         self._limits, self._notes, self._details = limits, [*notes, *filter(None, [unusable])], list[str]()
         self._carry, self._language, self._seal = carry, language, seal
+        self._more_options = dict(options)
         self._like, self._wanted_format = like, pix_fmt
         self._turned = keeps_turned(like, self.path.suffix.lower())
         self._size = (height, width) if self._turned and like and like.orientation[2] else (width, height)
@@ -370,7 +374,7 @@ class VideoWriter:
         options |= preset_options(self._codec, self._preset)
         for name, value in picture_options(self._codec, self._pix_fmt, self._like).items():
             options[name] = f"{options[name]}:{value}" if name.endswith("-params") and name in options else value
-        return options
+        return options | self._more_options
 
     def _choose_siting(self) -> None:
         """Sets where the colour samples lie."""

@@ -37,8 +37,8 @@ _WORKER_GIB = 2.0
 @dataclass(frozen=True, slots=True)
 class BatchOptions:
     """out: folder or address; workers: None = as many as fit; ray: None, "local", or a cluster's address; shared:
-    folder or address of analyses that machines share; cpus, gpus: of one worker on Ray; show: "table", "lines", "json"
-    or "nothing"."""
+    folder or address of analyses that machines share; cpus, gpus: of one worker on Ray; pages: a quality report beside
+    each video; show: "table", "lines", "json" or "nothing"."""
 
     out: str
     workers: int | None = None
@@ -48,6 +48,7 @@ class BatchOptions:
     gpus: float = 0
     force: bool = False
     verify: bool = False
+    pages: bool = False
     dry_run: bool = False
     show: str = "lines"
 
@@ -82,7 +83,8 @@ def run_command(
             _show_summary(records, options, n_workers, cache, stderr, lock_note)
         workers, device_of = _workers(options, limits, n_workers, cache)
         with _observer(options.show, records, workers.count, stdout, stderr) as observer:
-            outcomes = run_batch(records, _paths(options, config, cache), workers, observer, device_of=device_of)
+            how = {"device_of": device_of, "pages": options.pages}
+            outcomes = run_batch(records, _paths(options, config, cache), workers, observer, **how)
         about = {"made by": f"lipsync {own_version()}", "workers": workers.count, "seconds": time.monotonic() - began_s}
         _report(outcomes, store, about)
     if any(outcome.state == "stopped" for outcome in outcomes):
@@ -114,6 +116,9 @@ def _checked(
     with Bars(stderr) if options.show == "table" else nullcontext(silent) as hook:
         check_jobs(records, options.out, cache, hook=hook, limits=limits)
     for record in records:
+        found = record.outcome
+        if options.pages and found and found.state == "kept" and not found.page and not store.is_remote:
+            record.kept, record.outcome = found, None
         if record.checked.fault and record.outcome is None:
             record.outcome = Outcome(record.job, "failed", record.checked.fault, attempts=0)
     return records

@@ -90,7 +90,8 @@ class Checked:
 class Outcome:
     """What became of a job. reason: the sentence of a failure; frames, duration_s: of its video; seconds: it took;
     attempts: begun so many times; notes: what its receipt says the user should know; dubbed: share of the frames to be
-    dubbed that were, None = no video."""
+    dubbed that were, doubt: share of all that are doubtful, None = no video; page: its quality report lies beside
+    it."""
 
     job: Job
     state: State
@@ -101,6 +102,8 @@ class Outcome:
     attempts: int = 1
     notes: tuple[str, ...] = ()
     dubbed: float | None = None
+    doubt: float | None = None
+    page: bool = False
 
     @property
     def told(self) -> str:
@@ -115,18 +118,19 @@ class Outcome:
 @dataclass(slots=True)
 class JobRecord:
     """All that a batch knows of a job. outcome: None until it has ended; attempts: begun so many times, last at began_s
-    of the monotonic clock."""
+    of the monotonic clock; kept: its video was found done, only the quality report of it is to be made."""
 
     job: Job
     checked: Checked = Checked()
     outcome: Outcome | None = None
     attempts: int = 0
     began_s: float = 0.0
+    kept: Outcome | None = None
 
     @property
     def is_kept(self) -> bool:
-        """Whether it was found done."""
-        return self.outcome is not None and self.outcome.state == "kept"
+        """Whether its video was found done."""
+        return self.kept is not None or (self.outcome is not None and self.outcome.state == "kept")
 
 
 class BatchObserver(Protocol):

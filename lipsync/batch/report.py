@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
 from lipsync.batch.job import STATES, Job, Outcome, State
 from lipsync.batch.storage.address import redacted
-from lipsync.batch.worst import picture_of, worst_moment
+from lipsync.batch.worst import WorstMoment, picture_of, worst_moment
 from lipsync.core.html import html_environment
 from lipsync.core.text import format_duration, percent, readable
 from lipsync.store.preflight import receipt_path, written_whole
@@ -48,7 +49,8 @@ class LostRow:
 @dataclass(frozen=True, slots=True)
 class MadeRow:
     """Of a job whose video is there. href: of the video, "" = no link; picture: of its worst moment, a data
-    address, "" = none; picture_says: when and why; the others: as they are read."""
+    address, "" = none; picture_says: when and why; has_page: a quality report lies beside it; the
+    others: as they are read."""
 
     out: str
     href: str
@@ -60,9 +62,22 @@ class MadeRow:
     speed: str
     real_time: str
     dubbed: str
+    doubt: str
+    has_page: bool
     picture: str
     picture_says: str
     notes: list[str]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Kept:
+    """A row that may be shown, in the order of keeping: the most doubtful last, of equals the first. worst: the moment
+    of its picture."""
+
+    doubt: float
+    minus_number: int
+    row: MadeRow = field(compare=False)
+    worst: WorstMoment | None = field(compare=False)
 
 
 class _Page:
@@ -73,8 +88,7 @@ class _Page:
         self.counts: dict[State, int] = dict.fromkeys(STATES, 0)
         self.frames, self.duration_s = 0, 0.0
         self._lost: dict[State, list[LostRow]] = {"failed": [], "stopped": []}
-        self._made: list[MadeRow] = []
-        self._pictures_left = _MOST_PICTURES
+        self._made: list[_Kept] = []
 
     def add(self, outcome: Outcome) -> None:
         self.counts[outcome.state] += 1
@@ -84,10 +98,27 @@ class _Page:
             return
         self.frames += outcome.frames
         self.duration_s += outcome.duration_s
+        doubt = -1.0 if outcome.doubt is None else outcome.doubt
         if len(self._made) < _MOST_ROWS:
-            row = _made_row(outcome, self._folder, self._pictures_left > 0)
-            self._pictures_left -= bool(row.picture)
-            self._made.append(row)
+            heapq.heappush(self._made, self._kept(outcome, doubt))
+        elif doubt > self._made[0].doubt:
+            heapq.heapreplace(self._made, self._kept(outcome, doubt))
+
+    def _kept(self, outcome: Outcome, doubt: float) -> _Kept:
+        receipt = Receipt.read(receipt_path(self._folder / outcome.job.out))
+        row = _made_row(outcome, receipt)
+        n_before = self.counts["done"] + self.counts["kept"]
+        return _Kept(doubt, -n_before, row, worst_moment(receipt) if receipt else None)
+
+    def _rows(self) -> list[MadeRow]:
+        """The videos, the most doubtful first; the first with a picture."""
+        rows, n_pictures = [], 0
+        for one in sorted(self._made, reverse=True):
+            worst = one.worst if n_pictures < _MOST_PICTURES else None
+            picture = picture_of(self._folder / one.row.out, worst.row) if worst else ""
+            n_pictures += bool(picture)
+            rows.append(replace(one.row, picture=picture) if picture else one.row)
+        return rows
 
     def pieces(self, about: Mapping) -> Iterator[str]:
         """The page's text, piece by piece."""
@@ -96,7 +127,7 @@ class _Page:
             counts=", ".join(f"{n} {state}" for state, n in counts.items() if n) or "no jobs",
             about=_about(about, self.frames, self.duration_s),
             lost=[(state.capitalize(), rows, counts[state]) for state, rows in self._lost.items()],
-            made=self._made,
+            made=self._rows(),
             n_made=counts["done"] + counts["kept"],
             facts_file=FACTS,
             version=own_version(),
@@ -130,6 +161,8 @@ def _plain(outcome: Outcome) -> dict:
         "frames": outcome.frames,
         "duration_s": round(outcome.duration_s, 3),
         "dubbed": outcome.dubbed,
+        "doubt": outcome.doubt,
+        "page": outcome.page,
         "seconds": round(outcome.seconds, 3),
     }
     return readable(facts)
@@ -152,12 +185,12 @@ def _lost_row(outcome: Outcome) -> LostRow:
     return LostRow(job.out, _inputs(job), job.line, outcome.state, reason, outcome.attempts)
 
 
-def _made_row(outcome: Outcome, folder: Path, with_picture: bool) -> MadeRow:
+def _made_row(outcome: Outcome, receipt: Receipt | None) -> MadeRow:
+    """Without its picture."""
     speed = real_time = ""
     if outcome.seconds > 0 and outcome.frames:
         speed = f"{outcome.frames / outcome.seconds:,.1f} f/s"
         real_time = f"{outcome.duration_s / outcome.seconds:.2g}x real time"
-    receipt = Receipt.read(receipt_path(folder / outcome.job.out))
     worst = worst_moment(receipt) if receipt else None
     notes = [*outcome.notes, *_spans(receipt)]
     if outcome.attempts > 1:
@@ -173,7 +206,9 @@ def _made_row(outcome: Outcome, folder: Path, with_picture: bool) -> MadeRow:
         speed,
         real_time,
         "" if outcome.dubbed is None else percent(outcome.dubbed),
-        picture_of(folder / outcome.job.out, worst.row) if worst and with_picture else "",
+        "" if outcome.doubt is None else percent(outcome.doubt),
+        outcome.page,
+        "",
         f"{worst.at_s:.2f} s, {worst.why}" if worst else "",
         notes,
     )

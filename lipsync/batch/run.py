@@ -6,13 +6,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from lipsync.batch.job import BatchObserver, Job, JobRecord, Outcome
+from lipsync.batch.job import BatchObserver, Job, JobRecord, Outcome, State
 from lipsync.batch.pool import WorkerEvent, Workers
 from lipsync.batch.schedule import Schedule
 from lipsync.batch.storage.store import OutputStore
-from lipsync.batch.worker import BatchPaths, job_id, task_of
+from lipsync.batch.worker import BatchPaths, PageWish, job_id, task_of
 from lipsync.core.errors import LipsyncError
 from lipsync.store.preflight import receipt_path
 from lipsync.store.receipt import MADE_BY, Receipt
@@ -30,12 +31,13 @@ def run_batch(
     observer: BatchObserver,
     *,
     device_of: Callable[[int], str] = lambda worker: "",
+    pages: bool = False,
 ) -> list[Outcome]:
     """What became of every job, in order; the records know it too. One that fails, or whose worker dies, does not stop
     the others; one that has an outcome already is not begun.
 
-    device_of: where a worker computes. KeyboardInterrupt stops the workers, which tidy up; what was not finished is
-    "stopped" then."""
+    device_of: where a worker computes; pages: a quality report is made of each video. KeyboardInterrupt stops the
+    workers, which tidy up; what was not finished is "stopped" then."""
     run = _Run(records, OutputStore(paths.out), observer)
     for number, record in enumerate(records):
         if record.outcome is not None:
@@ -46,7 +48,7 @@ def run_batch(
             for worker in sorted(set(range(workers.count)) - run.busy):
                 if (number := schedule.next_for(worker)) is not None:
                     run.begin(number, worker)
-                    workers.submit(worker, number, task_of(records[number].job, paths, device_of(worker)))
+                    workers.submit(worker, number, _task(records[number], paths, device_of(worker), pages))
             for event in workers.wait(_WAIT_S):
                 run.handle(event, schedule)
     except KeyboardInterrupt:
@@ -55,6 +57,11 @@ def run_batch(
         workers.close(now=len(schedule) > 0)
     run.stop()
     return [record.outcome for record in records if record.outcome is not None]
+
+
+def _task(record: JobRecord, paths: BatchPaths, device: str, pages: bool) -> dict:
+    page: PageWish = "only" if record.kept is not None else "too" if pages else "none"
+    return task_of(record.job, paths, device, page)
 
 
 class _Run:
@@ -84,12 +91,16 @@ class _Run:
         seconds = time.monotonic() - record.began_s
         fault = message["reason"] if is_lost else message.get("fault")
         schedule.finished(number, well=fault is None)
-        if fault is not None:
+        if fault is not None and record.kept is not None:
+            outcome = _without_page(record.kept, fault)
+        elif fault is not None:
             outcome = Outcome(record.job, "failed", fault, seconds=seconds, attempts=record.attempts)
         else:
             frames, duration_s, notes = message["frames"], message["duration_s"], tuple(message["notes"])
-            dubbed = message.get("dubbed")
-            outcome = Outcome(record.job, "done", "", frames, duration_s, seconds, record.attempts, notes, dubbed)
+            dubbed, doubt, page = message.get("dubbed"), message.get("doubt"), message.get("page", False)
+            state: State = "done" if record.kept is None else "kept"
+            made = frames, duration_s, seconds, record.attempts, notes, dubbed, doubt, page
+            outcome = Outcome(record.job, state, "", *made)
         return self._end(number, outcome)
 
     def _end(self, number: int, outcome: Outcome) -> None:
@@ -105,10 +116,16 @@ class _Run:
     def stop(self) -> None:
         """Jobs without an outcome will have none."""
         for number, record in enumerate(self._records):
-            if record.outcome is None:
+            if record.outcome is None and record.kept is not None:
+                self._end(number, _without_page(record.kept, "the batch was stopped."))
+            elif record.outcome is None:
                 if record.attempts:
                     self._remove_parts(record.job)
                 self._end(number, Outcome(record.job, "stopped", attempts=record.attempts))
+
+
+def _without_page(kept: Outcome, why: str) -> Outcome:
+    return replace(kept, notes=(*kept.notes, f"No quality report: {why}"))
 
 
 def already_done(job: Job, store: OutputStore, *, force: bool = False, verify: bool = False) -> Outcome | None:
@@ -121,8 +138,8 @@ def already_done(job: Job, store: OutputStore, *, force: bool = False, verify: b
     try:
         if receipt := valid_receipt(job, store, verify):
             made = receipt.output
-            notes, dubbed = tuple(receipt.notes), receipt.rendered_share
-            return Outcome(job, "kept", "", made.frames, made.duration_s, attempts=0, notes=notes, dubbed=dubbed)
+            found = made.frames, made.duration_s, 0.0, 0, tuple(receipt.notes), receipt.rendered_share
+            return Outcome(job, "kept", "", *found, receipt.doubt.share, store.has_page(job.out))
         if not force:
             _refuse_foreign(job, store)
     except LipsyncError as error:

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lipsync.batch.job import Job, Parts, Sources
 from lipsync.batch.parts import casting_of, marks_of, span_of
@@ -22,7 +22,7 @@ from lipsync.core.errors import user_message
 from lipsync.core.progress import Hook, silent
 from lipsync.store.cache import Cache
 from lipsync.store.fingerprint import fingerprint
-from lipsync.store.preflight import receipt_path
+from lipsync.store.preflight import page_path, receipt_path
 from lipsync.store.receipt import InputFile, Receipt
 from media.atomic import this_host
 
@@ -40,7 +40,11 @@ class BatchPaths:
     shared: str = ""
 
 
-def task_of(job: Job, paths: BatchPaths, device: str = "") -> dict:
+#: Whether a quality report is made beside the video: no, too, or nothing else, of a video that is there.
+PageWish = Literal["none", "too", "only"]
+
+
+def task_of(job: Job, paths: BatchPaths, device: str = "", page: PageWish = "none") -> dict:
     """The job as plain values, for `perform`; device: where to compute, unless the job says so itself."""
     config = replace(job.config, device=device) if device and job.config.device == "auto" else job.config
     return {
@@ -52,6 +56,7 @@ def task_of(job: Job, paths: BatchPaths, device: str = "") -> dict:
         "out": job.out,
         "config": to_plain(config),
         "paths": {name: value and _absolute(value) for name, value in asdict(paths).items()},
+        "page": page,
     }
 
 
@@ -72,33 +77,67 @@ def _id(target: str, speech: str, footage: Sequence[str], config: DubConfig, mar
 
 
 def perform(task: dict, hook: Hook = silent) -> dict:
-    """Does the job: {"frames", "duration_s", "seconds", "notes", "dubbed"}, or {"fault": one sentence}. Interrupts are
-    passed on, and leave nothing behind."""
+    """Does the job: {"frames", "duration_s", "seconds", "notes", "dubbed", "doubt", "page"}, as `Outcome` has them, or
+    {"fault": one sentence}. Interrupts are passed on, and leave nothing behind."""
     try:
         return _dubbed(task, hook)
     except Exception as error:
-        sentence, _ = user_message(error)
-        if sentence is None:
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{Path(last.filename).name}, line {last.lineno}"
-            sentence = (
-                f"A fault of lipsync itself: {type(error).__name__} in {place}: {error}. Please report it, with the "
-                "files if you can."
-            )
-        return {"fault": sentence}
+        return {"fault": _sentence(error)}
+
+
+def _sentence(error: Exception) -> str:
+    sentence, _ = user_message(error)
+    if sentence is not None:
+        return sentence
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}, line {last.lineno}"
+    return (
+        f"A fault of lipsync itself: {type(error).__name__} in {place}: {error}. Please report it, with the "
+        "files if you can."
+    )
 
 
 def _dubbed(task: dict, hook: Hook) -> dict:
+    began_s = time.monotonic()
+    paths = BatchPaths(**task["paths"])
+    cache = cache_for(replace(from_plain(task["config"]).cache, folder=paths.cache), paths.shared)
+    store = OutputStore(paths.out, cache.folder / "outputs")
+    target, out = fetched(task["target"], cache.folder / "inputs"), store.workfile(task["out"])
+    wish: PageWish = task.get("page", "none")
+    receipt = Receipt.read(receipt_path(out)) if wish == "only" else None
+    receipt = receipt or _made(task, target, out, cache, hook)
+    fault = _write_page(out, target, cache, hook) if wish != "none" else ""
+    store.keep(out, task["out"])
+    return {
+        "frames": receipt.output.frames,
+        "duration_s": receipt.output.duration_s,
+        "seconds": time.monotonic() - began_s,
+        "notes": [*receipt.notes, *([f"No quality report: {fault}"] if fault else [])],
+        "dubbed": receipt.rendered_share,
+        "doubt": receipt.doubt.share,
+        "page": wish != "none" and not fault,
+    }
+
+
+def _write_page(out: Path, target: Path, cache: Cache, hook: Hook) -> str:
+    """Makes the quality report; a sentence where that fails: the video is good all the same."""
+    from lipsync.pipelines.report_page import write_report
+
+    try:
+        write_report(out, page_path(out), target, cache, hook)
+    except Exception as error:
+        return _sentence(error)
+    return ""
+
+
+def _made(task: dict, target: Path, out: Path, cache: Cache, hook: Hook) -> Receipt:
+    """The receipt of the video, which is written."""
     from lipsync.pipelines.dub import dub
 
-    began_s = time.monotonic()
-    paths, config = BatchPaths(**task["paths"]), from_plain(task["config"])
-    cache = cache_for(replace(config.cache, folder=paths.cache), paths.shared)
-    store = OutputStore(paths.out, cache.folder / "outputs")
-    inputs = cache.folder / "inputs"
-    target, *footage = (fetched(name, inputs) for name in (task["target"], *task["footage"]))
+    config, inputs = from_plain(task["config"]), cache.folder / "inputs"
+    footage = [fetched(name, inputs) for name in task["footage"]]
     once = inputs / f"speech.{this_host()}.{os.getpid()}"
-    speech, out = task["speech"] and fetched(task["speech"], once), store.workfile(task["out"])
+    speech = task["speech"] and fetched(task["speech"], once)
     parts, sources = _parts(task), Sources(**task["sources"])
     try:
         beside = {key: fetched(name, once) for key, name in sources.files.items()}
@@ -124,18 +163,9 @@ def _dubbed(task: dict, hook: Hook) -> dict:
             force=True,
             prepared=ready,
         )
-        receipt = _of_addresses(receipt, task, dict(zip(map(str, footage), task["footage"], strict=True)), out)
-        store.keep(out, task["out"])
     finally:
         shutil.rmtree(once, ignore_errors=True)
-    made = receipt.output
-    return {
-        "frames": made.frames,
-        "duration_s": made.duration_s,
-        "seconds": time.monotonic() - began_s,
-        "notes": receipt.notes,
-        "dubbed": receipt.rendered_share,
-    }
+    return _of_addresses(receipt, task, dict(zip(map(str, footage), task["footage"], strict=True)), out)
 
 
 def _parts(task: dict) -> Parts:

@@ -1,4 +1,4 @@
-"""The command line: dub, live, batch, lips, train, analyse, people, evaluate, compare, verify, and what helps."""
+"""The command line: what each command does stands in a file of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 import lipsync
+from lipsync.cli.audit import audit
 from lipsync.cli.batch import batch
+from lipsync.cli.before_after import before_after
 from lipsync.cli.cache import cache_app
 from lipsync.cli.common import escape_where_needed
 from lipsync.cli.config import config
@@ -20,7 +22,9 @@ from lipsync.cli.export import export
 from lipsync.cli.lips import lips
 from lipsync.cli.live import live
 from lipsync.cli.people import people
+from lipsync.cli.report import report
 from lipsync.cli.train import train_app
+from lipsync.cli.ui import ui
 from lipsync.cli.verify import sign_app, verify
 from lipsync.core.environment import prepare_environment
 
@@ -44,7 +48,10 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit()
 
 
-for command in (dub, analyse, people, live, batch, lips, evaluate, compare, verify, export, doctor, config):
+for command in (
+    *(dub, ui, analyse, people, live, batch, lips, evaluate, compare),
+    *(before_after, report, audit, verify, export, doctor, config),
+):
     app.command()(command)
 
 

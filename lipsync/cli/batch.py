@@ -27,6 +27,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Look at every job, esti
 Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; else one a GPU, or a core.")]
 Root = Annotated[Path | None, typer.Option(metavar="DIR", help="Refuse what a manifest names outside this folder.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Hash finished videos, too, before keeping them.")]
+Reports = Annotated[
+    bool, typer.Option("--reports", help="Look at each video and write a page on how good it is beside it: OUT.html.")
+]
 ForceAll = Annotated[bool, typer.Option("--force", help="Replace videos that lipsync did not make.")]
 Ray = Annotated[
     str | None,
@@ -50,6 +53,7 @@ def batch(
     workers: Workers = None,
     root: Root = None,
     verify: Verify = False,
+    reports: Reports = False,
     force: ForceAll = False,
     ray: Ray = None,
     shared_cache: SharedCache = "",
@@ -72,7 +76,7 @@ def batch(
 
     show = "nothing" if quiet else "json" if as_json else "table" if sys.stderr.isatty() else "lines"
     ray_share = {"ray": ray, "shared": shared_cache, "cpus": worker_cpus, "gpus": worker_gpus}
-    how = BatchOptions(out, workers, force=force, verify=verify, dry_run=dry_run, show=show, **ray_share)
+    how = BatchOptions(out, workers, force=force, verify=verify, pages=reports, dry_run=dry_run, show=show, **ray_share)
     raise typer.Exit(run_command(asked, options, how))
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lipsync.config.schema import DubConfig
 
 _DISTRIBUTION = "lipsync-dub"
+#: What a dub leans on most.
+_MAIN = ("torch", "numpy", "scipy", "opencv-contrib-python", "mediapipe", "av", "numba")
 #: Options whose text is no name of somebody or something.
 _PUBLIC = ("device", "write.codec", "write.pix_fmt", "write.preset")
 #: Of the environment, what changes how lipsync works.
@@ -100,8 +102,8 @@ def _required(extra: str) -> list[str]:
     """Names of the distributions that an extra of lipsync, or lipsync itself (""), needs."""
     try:
         texts = metadata.requires(_DISTRIBUTION) or []
-    except metadata.PackageNotFoundError:
-        return []
+    except metadata.PackageNotFoundError:  # a folder that was not installed
+        return [] if extra else list(_MAIN)
     found = [(re.match(r"[\w.-]+", text), re.search(r"extra == ['\"]([\w-]+)", text)) for text in texts]
     return list(dict.fromkeys(name[0] for name, of in found if name and (of[1] if of else "") == extra))
 

@@ -107,7 +107,7 @@ def progress(quiet: bool, as_json: bool) -> Any:
     if quiet:
         return contextlib.nullcontext(silent)
     if as_json:
-        return JsonLines(sys.stderr)
+        return JsonLines(sys.stderr, every_s=1.0)  # cheap to skip, and bars are drawn from them
     return Bars(sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr)
 
 

@@ -152,6 +152,10 @@ Consent = Annotated[
     str | None,
     typer.Option(metavar="FILE|TEXT", help="Who agreed to this dub: recorded in the receipt and content credentials."),
 ]
+ReportPage = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="PAGE", help="Look at OUT afterwards and write a page (.html) on how good it is."),
+]
 NoRetime = Annotated[bool, typer.Option("--no-retime", hidden=True)]
 
 
@@ -188,6 +192,7 @@ def dub(
     badge: BadgeWords = None,
     no_mark: NoMark = False,
     consent: Consent = None,
+    report: ReportPage = None,
     allow_undubbed: AllowUndubbed = False,
     config: ConfigFile = None,
     set_: Set = None,
@@ -199,7 +204,7 @@ def dub(
     """Dub TARGET: its people say SPEECH, or what --segments gives each."""
     from lipsync.config.load import load
     from lipsync.store.cache import Cache
-    from lipsync.store.preflight import check_readable, receipt_path
+    from lipsync.store.preflight import check_page, check_readable, receipt_path
     from lipsync.store.segment_file import read_cast
 
     named = {"texture": texture, "train_texture": train_texture or None, "texture_weights": text_of(texture_weights)}
@@ -229,7 +234,9 @@ def dub(
         check_readable(lips, "lip model")
     casting = read_cast(cast or ())
     files = _check_files(target, speech, out, segments, casting, asked)
-    sandboxed(options, [target, *files], [out, receipt_path(out)])
+    if report is not None:
+        check_page(report, [(target, "target video"), *((file, "file that is read") for file in files)], out, force)
+    sandboxed(options, [target, *files], [out, receipt_path(out), *([] if report is None else [report])])
     with progress(quiet, as_json) as hook:
         from lipsync.pipelines.casting import NOBODY, segments_from
         from lipsync.pipelines.dub import dub as make
@@ -239,6 +246,10 @@ def dub(
         found = NOBODY if segments is None else segments_from(segments, target, options, casting, cache, hook)
         asked |= {"segments": found.segments, "notes": found.notes}
         receipt = make(target, speech, out, options, cache=cache, hook=hook, **asked)
+        if report is not None:
+            from lipsync.pipelines.report_page import write_report
+
+            write_report(out, report, target, cache, hook)
     kept = [kept_pictures(cache)] if is_first and not cache.is_empty else []
     show(receipt.to_plain(), lambda: [*receipt.summary(verbose), *kept], as_json, quiet)
 

@@ -12,11 +12,13 @@ from lipsync.cli.common import (
     Force,
     Json,
     Quiet,
+    Sandbox,
     Set,
     Target,
     Verbose,
     clear_errors,
     progress,
+    sandboxed,
     settings,
     show,
 )
@@ -35,6 +37,7 @@ def people(
     target: Target,
     out: Sheet = None,
     segments_out: SegmentsOut = None,
+    sandbox: Sandbox = False,
     config: ConfigFile = None,
     set_: Set = None,
     force: Force = False,
@@ -48,12 +51,13 @@ def people(
     from lipsync.store.cache import Cache
     from lipsync.store.preflight import check_files, check_readable
 
-    options = load(config, settings(set_))
+    options = load(config, settings(set_), {"sandbox.enabled": sandbox or None})
     check_readable(target, "target video")
     for path in (one for one in (out, segments_out) if one is not None):
         check_files([(target, "target video")], [path], force)
     if segments_out is not None and segments_out.suffix.lower() != ".csv":
         raise UsageError(f"--segments-out {segments_out}: segments are written as CSV. Name it .csv.")
+    sandboxed(options, [target], [path for path in (out, segments_out) if path is not None])
     with progress(quiet, as_json) as hook:
         from lipsync.pipelines.people import check_sheet, look_at_people, write_sheet
         from lipsync.store.segment_file import write_segments

@@ -162,14 +162,19 @@ def to_toml(config: DubConfig = DubConfig()) -> str:
 def changed_settings(config: DubConfig) -> list[str]:
     """The options that are not at their default, as `--set` takes them: `load(None, ...)` gives the same configuration
     back."""
-    default, settings = to_plain(DubConfig()), list[str]()
-    for name, value in to_plain(config).items():
-        pairs = {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
-        for key, inner in pairs.items():
-            section, _, option = key.rpartition(".")
-            if inner != (default[section] if section else default)[option]:
-                settings.append(f"{key}={_as_typed(inner)}")
-    return settings
+    default, changed = _flat(to_plain(DubConfig())), _flat(to_plain(config))
+    return [f"{name}={_as_typed(value)}" for name, value in changed.items() if value != default[name]]
+
+
+def _flat(tree: Mapping[str, Any]) -> dict[str, object]:
+    """Options of all sections by "section.key"."""
+    found: dict[str, object] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            found |= {f"{name}.{key}": inner for key, inner in cast(dict[str, object], value).items()}
+        else:
+            found[name] = value
+    return found
 
 
 def _as_typed(value: object) -> str:

@@ -346,7 +346,7 @@ class LimitsConfig:
 class SandboxConfig:
     """A limited process for material that nobody vouches for (lipsync/sandbox/supervise.py); changes no result."""
 
-    enabled: bool = Field(default=False, description="of the commands dub, analyse and lips")
+    enabled: bool = Field(default=False, description="of the commands dub, analyse, people and lips")
     memory_gib: float = Field(default=8.0, description="that it may use; 0 = no limit")
     seconds: float = Field(default=3600.0, description="after which it is stopped; 0 = no limit")
 

@@ -177,10 +177,12 @@ def _blank(value: object) -> object:
 def latex(results: Mapping) -> str:
     """For a paper that loads booktabs: for each kind of lips and group of measures a table with a caption, intervals
     under the means, what is clearly best in bold."""
+    groups = grouped(results["measures"])
+    narrowest = min(groups, key=lambda group: len(group[1]))
     tables = [
-        _table(results, kind, number, title, measures)
+        _table(results, kind, number, group, with_cost=group is narrowest)
         for kind in kinds_of(results)
-        for number, (title, measures) in enumerate(grouped(results["measures"]), 1)
+        for number, group in enumerate(groups, 1)
     ]
     return "\n\n".join([f"% \\usepackage{{booktabs}}\n% {printable(results['command'])}\n{_STACK}", *tables]) + "\n"
 
@@ -189,17 +191,22 @@ def latex(results: Mapping) -> str:
 _STACK = r"\providecommand{\lipsyncstack}[2]{\begin{tabular}[t]{@{}#1@{}}#2\end{tabular}}"
 
 
-def _table(results: Mapping, kind: str, number: int, title: str, measures: Sequence[Mapping]) -> str:
+def _table(results: Mapping, kind: str, number: int, group: tuple[str, Sequence[Mapping]], with_cost: bool) -> str:
+    title, measures = group
     lines = [r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"]
-    lines += [rf"\caption{{{title}. {_caption(results, kind)}}}", rf"\label{{tab:lipsync-{kind}-{number}}}"]
-    return "\n".join([*lines, *_tabular(table_rows(results, kind), measures, number == 1), r"\end{table}"])
+    lines += [
+        rf"\caption{{{title}. {_caption(results, kind)}}}",
+        rf"\label{{tab:lipsync-{kind}-{number}}}",
+        r"\par\smallskip",
+    ]
+    return "\n".join([*lines, *_tabular(table_rows(results, kind), measures, with_cost), r"\end{table}"])
 
 
-def _tabular(rows: Sequence[Mapping], measures: Sequence[Mapping], is_first: bool) -> list[str]:
-    """One group of measures; the first has the seconds per frame beside."""
+def _tabular(rows: Sequence[Mapping], measures: Sequence[Mapping], with_cost: bool) -> list[str]:
+    """One group of measures. with_cost: with the seconds per frame beside."""
     best = {m["key"]: best_names(rows, m) for m in measures}
     headings = [_stacked(m["label"], "r", 12, _TEX_BETTER[m["better"]]) for m in measures]
-    headings += [r"s/frame $\downarrow$"] if is_first else []
+    headings += [r"s/frame $\downarrow$"] if with_cost else []
     lines = [r"\begin{tabular}{l" + "r" * len(headings) + "}", r"\toprule"]
     lines += [" & ".join(["Method", *headings]) + r" \\", r"\midrule"]
     for row in rows:
@@ -209,7 +216,7 @@ def _tabular(rows: Sequence[Mapping], measures: Sequence[Mapping], is_first: boo
             continue
         cells = [_tex_cell(row["measures"][m["key"]], m, row["name"] in best[m["key"]]) for m in measures]
         spent = row["costs"].get("whole_s")
-        cells += ["--" if spent is None else f"{spent:.3f}"] if is_first else []
+        cells += ["--" if spent is None else f"{spent:.3f}"] if with_cost else []
         lines.append(" & ".join([name, *cells]) + r" \\[2pt]")
     return [*lines, r"\bottomrule", r"\end{tabular}"]
 

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file
 
 from lipsync.config.schema import DoubtConfig, DubConfig
 from lipsync.core.lips import opening
 from lipsync.core.timebase import nominal_rate
 from lipsync.core.types import DubPlan, TargetAnalysis
 from lipsync.render.doubt import CAUSES, N_FORESEEN, TRUST, foreseen, known_mouths, scores, worst_spans
-from lipsync.render.flaws import FlawFinder, MouthLook, learn_look, thumbnail
+from lipsync.render.flaws import FlawFinder, thumbnail
 from lipsync.render.jaw import jaw_move
 from lipsync.render.plan import PlannedFaces
-from lipsync.store.cache import Cache, save_arrays, step_key
+from lipsync.store.cache import Cache
 from lipsync.store.receipt import Doubt, DoubtfulSpan
-
-#: Raise whenever the same bank would give another look.
-LOOK_VERSION = 1
-
-
-def look_of(subject: TargetAnalysis, cache: Cache) -> MouthLook:
-    """What the target's mouths look like (cached by content)."""
-    rate = float(nominal_rate(subject.video.clock))
-    key = step_key("look", LOOK_VERSION, {"rate": rate}, [subject.key])
-
-    def make(folder) -> None:
-        save_arrays(
-            folder / "look.safetensors", {k: np.asarray(v) for k, v in asdict(learn_look(subject.bank, rate)).items()}
-        )
-
-    arrays = cache.read("look", key, make, lambda folder: load_file(folder / "look.safetensors"))
-    lips, change = (float(arrays.pop(name).item()) for name in ("lips", "change"))
-    return MouthLook(lips=lips, change=change, **arrays)
+from lipsync.target.look import look_of
 
 
 @dataclass(frozen=True)

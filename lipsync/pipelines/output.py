@@ -17,6 +17,7 @@ from audio.soundtrack import Soundtrack
 from lipsync.config.load import to_plain
 from lipsync.config.schema import DubConfig
 from lipsync.core.arrays import runs_of
+from lipsync.core.lips import CLOSED_GAP, opening
 from lipsync.core.text import few_spans, readable
 from lipsync.core.timebase import nominal_rate
 from lipsync.core.types import DubPlan, TargetAnalysis
@@ -331,15 +332,24 @@ def _rendered_share(speakers: Sequence[Speaker]) -> float:
 
 def _facts_of(one: Speaker) -> SpeakerFacts:
     """What the receipt says of one speaker."""
-    spoken = one.said.spoken[: len(one.plan)]
+    n, drawn = len(one.plan), one.plan.render
+    spoken, gap = one.said.spoken[:n], opening(one.plan.lips.points)
+    closed_gap = float(opening(one.ready.model.rest)) + CLOSED_GAP
     ends = np.append(one.plan.clock.seconds, float(one.plan.clock.duration_s))
+
+    def spans_of(rows: np.ndarray) -> list[list[float]]:
+        return [[round(float(ends[first]), 3), round(float(ends[after]), 3)] for first, after in runs_of(rows)]
+
     return SpeakerFacts(
         person=one.ready.subject.films[0].person,
-        spans=[[round(float(ends[first]), 3), round(float(ends[after]), 3)] for first, after in runs_of(spoken)],
+        spans=spans_of(spoken),
         rendered_share=float(one.plan.render[spoken].mean()) if spoken.any() else 0.0,
         lips=one.ready.model.report,
         texture=texture_facts(one.ready.method),
         mouths=len(one.ready.subject.bank),
+        opening=[round(float(value), 3) if seen else None for value, seen in zip(gap, drawn, strict=True)],
+        closed_gap=round(closed_gap, 3),
+        closures=spans_of(drawn & one.said.voiced[:n] & (gap < closed_gap)),
     )
 
 

@@ -160,11 +160,30 @@ class Straightened:
         return np.sqrt(np.stack([cv2.blur(f, (3, 3))[self.lips] for f in full]))
 
 
+class Unlikeness:
+    """How unlike a person's real lips those of one (68,79,3) thumbnail are: 1 = hardly any real mouth's; and how far
+    that spreads across the mouth (standard deviation, of its width): a tear is in one place, a ghost everywhere."""
+
+    def __init__(self, look: MouthLook) -> None:
+        self._look, self._straight = look, Straightened(look.shape)
+        columns = np.nonzero(self._straight.lips)[1]
+        self._across = (columns - columns.min()) / max(int(np.ptp(columns)), 1)
+
+    def __call__(self, thumb: np.ndarray, lips: np.ndarray) -> tuple[float, float]:
+        """lips: (18,2) face frame, as seen."""
+        missed = _missed(self._straight(thumb, lips)[None], self._look.mean, self._look.basis)
+        ratio = self._straight.pooled(missed) / self._look.usual
+        more = np.maximum(ratio[0] ** 2 - 1, 0).sum(1) + 1e-9
+        middle = np.average(self._across, weights=more)
+        spread = float(np.sqrt(np.average((self._across - middle) ** 2, weights=more)))
+        return float(_worst(ratio)[0]) / self._look.lips, spread
+
+
 class FlawFinder:
     """Finds flaws row by row, in order. Holds the thumbnails of the last rows, no more."""
 
     def __init__(self, look: MouthLook, rate: float) -> None:
-        self._look, self._straight = look, Straightened(look.shape)
+        self._look, self._unlike = look, Unlikeness(look)
         self._length = _teeth_rows(rate)
         self._recent: list[tuple[int, np.ndarray, np.ndarray, float]] = []
 
@@ -174,8 +193,7 @@ class FlawFinder:
         """drawn, under: thumbnails of the dubbed frame and of the frame beneath; lips, own: (18,2) drawn and filmed;
         jaw: (17,2) the lower of the drawn and filmed; all face frame."""
         look = self._look
-        missed = _missed(self._straight(drawn, lips)[None], look.mean, look.basis)
-        worst = float(_worst(self._straight.pooled(missed) / look.usual)[0]) / look.lips
+        worst, _ = self._unlike(drawn, lips)
         change = self._change(row, drawn, lips)
         frozen = 0.0 if change is None else look.change / max(change, 0.1)
         differs = drawn.astype(np.float32) - under

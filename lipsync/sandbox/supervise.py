@@ -18,7 +18,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -42,10 +42,26 @@ _NEAR = 0.8  # a child that crashes with this share of its memory in use crashed
 _POLL_S = 0.05
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where a child works. folder: that it starts in, None = this process's; stdout, stderr: file descriptors for its
+    output, None = where this process's goes; stop: once set, the child is asked to end."""
+
+    folder: Path | None = None
+    stdout: int | None = None
+    stderr: int | None = None
+    stop: threading.Event | None = None
+
+
 def run_sandboxed(
-    argv: Sequence[str], limits: Limits, inputs: Sequence[Path], written: Sequence[Path], cache: Path
+    argv: Sequence[str],
+    limits: Limits,
+    inputs: Sequence[Path],
+    written: Sequence[Path],
+    cache: Path,
+    around: Surroundings = Surroundings(),
 ) -> int:
-    """The exit status of `lipsync *argv` in a limited child, whose output goes where this process's goes.
+    """The exit status of `lipsync *argv` in a limited child.
 
     inputs: what it reads, for messages; written: what it makes, of which a killed child leaves no parts. It may write
     into their folders, into `cache`, which is made, and into a temporary folder of its own. LipsyncError where a limit
@@ -58,11 +74,16 @@ def run_sandboxed(
     with tempfile.TemporaryDirectory(prefix="lipsync-", ignore_cleanup_errors=True) as folder:
         writable = (folder, str(cache), *(str(path.absolute().parent) for path in written))
         places = {"TMPDIR": folder, "NUMBA_CACHE_DIR": str(compiled)}
-        return _run(argv, replace(limits, writable=writable), inputs, written, os.environ | places)
+        return _run(argv, replace(limits, writable=writable), inputs, written, os.environ | places, around)
 
 
 def _run(
-    argv: Sequence[str], limits: Limits, inputs: Sequence[Path], written: Sequence[Path], environment: Mapping[str, str]
+    argv: Sequence[str],
+    limits: Limits,
+    inputs: Sequence[Path],
+    written: Sequence[Path],
+    environment: Mapping[str, str],
+    around: Surroundings,
 ) -> int:
     start = (
         "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lipsync.cli.sandbox_child import child; child()"
@@ -72,13 +93,13 @@ def _run(
         "-P",
         "-c",
         start,
-        json.dumps(sys.path),
+        json.dumps([os.path.abspath(path) for path in sys.path]),
         json.dumps(asdict(limits)),
         str(os.getpid()),
         *argv,
     ]
     with _InterruptsHeld() as held:  # between its start and the watch, nobody would stop it
-        watched = _Watched(command, environment, limits, [Path(p).resolve() for p in inputs])
+        watched = _Watched(command, environment, limits, [Path(p).resolve() for p in inputs], around)
         try:
             held.let_go()
             watched.wait()
@@ -140,15 +161,29 @@ class _Watched:
     """A child process, what it has used, and the sentence about how it ended if that was not its own doing."""
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], limits: Limits, inputs: Sequence[Path]
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        limits: Limits,
+        inputs: Sequence[Path],
+        around: Surroundings = Surroundings(),
     ) -> None:
         self.limits, self.inputs = limits, inputs
+        self._stop = around.stop or threading.Event()
         self.read: list[Path] = []  # of the inputs, those that were open when last looked
         self.peak_gib = 0.0
         self.sentence = ""
 
         # A group of its own: Ctrl-C reaches this process, which passes it on once.
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, env=environment)
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=around.stdout,
+            stderr=around.stderr,
+            cwd=around.folder,
+            process_group=0,
+            env=environment,
+        )
 
     @property
     def status(self) -> int:
@@ -163,6 +198,9 @@ class _Watched:
                 break
             except subprocess.TimeoutExpired:
                 self._look()
+            if self._stop.is_set():
+                self.stop()
+                return
             late, large = time.monotonic() > end_s, 0 < self.limits.memory_gib < self.peak_gib
             if late or large:
                 self.stop(signal.SIGALRM)

@@ -26,6 +26,11 @@ def receipt_path(out: str | Path) -> Path:
     return Path(f"{out}.json")
 
 
+def page_path(out: str | Path) -> Path:
+    """The quality report beside a dubbed video: its name and `.html`."""
+    return Path(f"{out}.html")
+
+
 def curve_path(out: str | Path) -> Path:
     """The picture of a training beside the model it made: model.curve.png beside model.safetensors."""
     return Path(out).with_suffix(".curve.png")
@@ -154,6 +159,15 @@ def check_files(inputs: Sequence[tuple[str | Path, str]], written: Sequence[Path
         if file.exists() and not force:
             raise LipsyncError(f"{file} exists already. Add --force to replace it, or choose another name with -o.")
     _check_writable(out.parent)
+
+
+def check_page(page: Path, inputs: Sequence[tuple[str | Path, str]], out: Path, force: bool = False) -> None:
+    """UsageError, LipsyncError where the quality report of the dub `out` cannot be written by this name."""
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"The report {page} is a page. Name it .html.")
+    if page.absolute() in (out.absolute(), receipt_path(out).absolute()):
+        raise UsageError(f"The report {page} would replace the video or its receipt. Choose another name.")
+    check_files(inputs, [page], force)
 
 
 @contextmanager

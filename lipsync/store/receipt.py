@@ -77,7 +77,10 @@ class Inputs:
 @dataclass(frozen=True, slots=True)
 class SpeakerFacts:
     """One person who was dubbed. person: as in `SaidSegment`; spans: [from, to] in seconds; rendered_share: of their
-    rows; lips: of the lip model's training; texture: the method, and what it learned; mouths: in the bank."""
+    rows; lips: of the lip model's training; texture: the method, and what it learned; mouths: in the bank. opening: the
+    wanted gap between the lips at every output row, eye distances, None where nothing of theirs was drawn; closed_gap:
+    lips nearer than this are closed; closures: [from, to] seconds in which they are to meet while the voice sounds, as
+    for p, b and m."""
 
     person: int | None = None
     spans: list[list[float]] = field(default_factory=list[list[float]])
@@ -85,6 +88,9 @@ class SpeakerFacts:
     lips: dict[str, Any] = field(default_factory=dict[str, Any])
     texture: dict[str, Any] = field(default_factory=dict[str, Any])
     mouths: int = 0
+    opening: list[float | None] = field(default_factory=list[float | None])
+    closed_gap: float = 0.0
+    closures: list[list[float]] = field(default_factory=list[list[float]])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from lipsync.batch.storage.address import RemoteFile, is_url, short_hash
 from lipsync.core.errors import LipsyncError
 from lipsync.provenance.manifest import sidecar_of
 from lipsync.store.cache import content_hash, default_folder
-from lipsync.store.preflight import receipt_path
+from lipsync.store.preflight import page_path, receipt_path
 from lipsync.store.receipt import Receipt
 
 
@@ -43,6 +43,17 @@ class OutputStore:
         except OSError:
             return None
 
+    def has_page(self, out: str) -> bool:
+        """Whether a quality report lies beside `out` that was made after it. Never of one at an address: it would have
+        to be fetched to make one."""
+        if self.is_remote:
+            return False
+        page, receipt = page_path(self._local(out)), receipt_path(self._local(out))
+        try:
+            return page.stat().st_mtime_ns >= receipt.stat().st_mtime_ns
+        except OSError:
+            return False
+
     def hash_of(self, out: str) -> str:
         """SHA-256 (hex) of the video; of one at an address it is read there."""
         return self._remote(out).sha256() if self.is_remote else content_hash(self._local(out))
@@ -71,6 +82,10 @@ class OutputStore:
         if beside.is_file():
             self._remote(sidecar_of(out)).put(beside)
             beside.unlink()
+        page = page_path(workfile)
+        if page.is_file():
+            self._remote(page_path(out)).put(page)
+            page.unlink()
         receipt.put(receipt_path(workfile))
         for file in (workfile, receipt_path(workfile)):
             file.unlink(missing_ok=True)

@@ -106,6 +106,19 @@ def test_secrets_in_addresses_are_not_shown(tmp_path):
         assert "secret" not in shown and "word" not in shown and "s3://b/t.mp4" in shown
 
 
+def test_the_most_doubtful_video_comes_first_and_links_its_quality_report(tmp_path, monkeypatch):
+    doubts = {"a.mp4": 0.0, "b.mp4": 0.5, "c.mp4": None, "d.mp4": 0.5, "e.mp4": 0.2}
+    some = [outcome(name, doubt=doubt, page=name == "b.mp4") for name, doubt in doubts.items()]
+    text, facts = written(some, tmp_path)
+    videos = [link for link in Read(text).links if link.endswith(".mp4")]
+    assert videos == ["./b.mp4", "./d.mp4", "./e.mp4", "./a.mp4", "./c.mp4"]
+    assert [link for link in Read(text).links if link.endswith(".html")] == ["./b.mp4.html"]
+    assert [job["doubt"] for job in facts["jobs"]] == list(doubts.values()) and facts["jobs"][1]["page"]
+    monkeypatch.setattr("lipsync.batch.report._MOST_ROWS", 2)
+    few = [link for link in Read(written(some, tmp_path)[0]).links if link.endswith(".mp4")]
+    assert few == ["./b.mp4", "./d.mp4"], "of too many, the most doubtful"
+
+
 def test_failures_come_first_with_reasons_then_videos_with_figures(tmp_path):
     some = [
         outcome("a.mp4", frames=250, duration_s=10.0, seconds=5.0, notes=("Loud.",), attempts=2),
@@ -154,6 +167,8 @@ def test_failures_come_first_with_reasons_then_videos_with_figures(tmp_path):
         "attempts": 1,
         "notes": [],
         "dubbed": None,
+        "doubt": None,
+        "page": False,
     }
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 from lipsync.batch import run
-from lipsync.batch.job import Job, JobRecord
+from lipsync.batch.job import Job, JobRecord, Outcome
 from lipsync.batch.lock import LOCK_NAME, locked
 from lipsync.batch.pool import WorkerEvent
 from lipsync.batch.run import already_done, run_batch, valid_receipt
@@ -97,6 +98,38 @@ def test_every_job_ends_once_whatever_the_others_do(jobs, tmp_path):
     assert [o.reason for o in outcomes] == ["bad", "", "row 3 has no speech.", "killed", ""]
     assert [o.attempts for o in outcomes] == [1, 2, 0, run.ATTEMPTS, 1] and workers.given.count(3) == run.ATTEMPTS
     assert workers.closed is False and outcomes[1].notes == ("n",)
+
+
+def test_a_finished_video_gets_its_quality_report_and_stays_finished_where_that_fails(jobs, tmp_path):
+    kept = [Outcome(job, "kept", frames=5, duration_s=0.2, attempts=0, notes=("n",)) for job in jobs[:3]]
+    records = [JobRecord(one.job, kept=one) for one in kept] + [JobRecord(jobs[3])]
+    page = MADE | {"doubt": 0.25, "page": True}
+    ends = {
+        0: [("ended", page)],
+        1: [("ended", {"fault": "No face."})],
+        2: [("lost", {"reason": "killed", "final": True})],
+    }
+    workers = Fake(count=1, ends=ends | {3: [("ended", page)]})
+    outcomes = run_batch(records, BatchPaths(str(tmp_path)), workers, Ends(), pages=True)
+    assert [workers.tasks[i]["page"] for i in range(4)] == ["only", "only", "only", "too"]
+    assert states(outcomes) == ["kept", "kept", "kept", "done"] and [o.page for o in outcomes] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert outcomes[0].doubt == outcomes[3].doubt == 0.25
+    assert [o.notes[1:] for o in outcomes[1:3]] == [("No quality report: No face.",), ("No quality report: killed",)]
+
+
+def test_a_page_older_than_its_video_counts_as_none(tmp_path):
+    store = OutputStore(tmp_path)
+    for name, at in (("a.mp4.json", 100), ("a.mp4.html", 200)):
+        (tmp_path / name).write_text("{}")
+        os.utime(tmp_path / name, (at, at))
+    assert store.has_page("a.mp4") and not store.has_page("b.mp4")
+    os.utime(tmp_path / "a.mp4.json", (300, 300))
+    assert not store.has_page("a.mp4")
 
 
 def test_a_job_that_would_be_lost_again_is_not_begun_again(jobs, tmp_path):

@@ -69,6 +69,10 @@ def test_the_receipt_says_what_was_made_and_how(dubbed):
         and facts["rendered_share"] == 1.0
         and facts["passed_through"] == []
     )
+    speaker = facts["speakers"][0]
+    assert len(speaker["opening"]) == facts["output"]["frames"] and None not in speaker["opening"]
+    rows = [(round(a * 25), round(b * 25)) for a, b in speaker["closures"]]
+    assert rows and all(max(speaker["opening"][a:b]) < speaker["closed_gap"] for a, b in rows)
 
 
 def test_the_file_itself_says_that_it_is_ai_edited(dubbed):

@@ -14,8 +14,9 @@ import pytest
 
 from lipsync.core.errors import LipsyncError
 from lipsync.provenance import verify as module
-from lipsync.provenance.labels import aigc_label, read_aigc, spans_in
+from lipsync.provenance.labels import aigc_label, content_in, read_aigc, spans_in
 from lipsync.provenance.verify import verify
+from lipsync.provenance.watermark import Watermark
 from lipsync.store.cache import content_hash
 from lipsync.store.receipt import Marks, Output, Receipt
 from media.xmp import UUID, append_xmp, source_type_packet
@@ -63,6 +64,12 @@ def signed(tmp_path_factory, plain) -> Path:
     assert identity is not None
     sign_file(path, ".mp4", edit_of(plain, consent={"text": "Ann agreed"}), identity)
     return path
+
+
+@pytest.fixture(autouse=True)
+def not_looked_for(monkeypatch):
+    """Faces are looked for in tests of the watermark; here what they hold is told."""
+    monkeypatch.setattr(module, "watermark_in", lambda path, limits: Watermark())
 
 
 def receipt_for(path: Path, **more) -> Path:
@@ -160,8 +167,28 @@ def test_what_is_no_file_is_refused(tmp_path):
             verify(path)
 
 
+@pytest.mark.parametrize(("held", "says"), [("00112233445566ff", "names it"), ("99", "names another")])
+def test_the_watermark_is_compared_with_what_the_other_layers_name(tmp_path, plain, monkeypatch, held, says):
+    monkeypatch.setattr(module, "watermark_in", lambda path, limits: Watermark("00112233445566ff", "", [[0.0, 2.0]]))
+    path = tagged(tmp_path / "t.mp4", plain, comment=f"{COMMENT} Watermark {held:0>16}.")
+    receipt_for(path, marks=Marks(watermark=held))
+    found, same = verify(path), held == "00112233445566ff"
+    assert found.watermark_by == {"comment": same, "receipt": same} and found.by_machine
+    text = " ".join("\n".join(found.lines()).split())
+    assert "content 00112233445566ff, found at 0.00-2.00 s" in text and f"the receipt {says}" in text
+    assert max(len(line) for said in found.lines() for line in said.split("\n")) <= 80
+
+
+def test_a_film_that_others_encoded_again_has_the_watermark_alone(tmp_path, plain, monkeypatch):
+    monkeypatch.setattr(module, "watermark_in", lambda path, limits: Watermark("0" * 16, "", [[0.0, 2.0]]))
+    found = verify(plain)
+    assert found.verdict == "marked" and found.by_machine and found.watermark_by == {}
+    assert found.spans == [[0.0, 2.0]] and found.spans_by == "watermark shows"
+
+
 def test_labels():
     assert spans_in(COMMENT) == SPANS and spans_in("0.1-0.2 s") == [] and spans_in("") == []
+    assert content_in(f"{COMMENT} Watermark 00112233445566ff.") == "00112233445566ff" and content_in(COMMENT) == ""
     assert json.loads(aigc_label('A "b"', "1"))["ContentProducer"] == 'A "b"'
     assert [read_aigc(one) for one in ("", "3", "[]", "{}", "[" * 99999, '{"a": 1}')] == [None] * 6
 

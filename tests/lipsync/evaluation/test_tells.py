@@ -1,0 +1,259 @@
+"""The tells: each measure finds what was constructed; an audit says one right sentence of any file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter1d
+from typer.testing import CliRunner
+
+from lipsync.cli.app import app
+from lipsync.evaluation import tell_judge, tell_lips
+from lipsync.evaluation.tell_judge import KINDS, edge_step
+from lipsync.evaluation.tell_lips import Heard, Shown
+from lipsync.evaluation.tell_pictures import SECTORS, Pictures, ovals
+from lipsync.evaluation.tells import Audit, Moment, Tell
+from tests.support import SAMPLES
+from tests.support.video_clips import write_clip
+
+N = 600
+
+
+def curves(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Opening and width of lips that speak, 100 a second."""
+    rng = np.random.default_rng(seed)
+    opening, width = gaussian_filter1d(rng.normal(size=(2, N + 200)), 6, axis=1) * 3
+    return np.abs(opening) * 0.1, 0.8 + 0.05 * width
+
+
+def spoken(lag: int = 0) -> tuple[Shown, Heard]:
+    """Lips, and the sound of the same lips, `lag` rows late."""
+    opening, width = curves()
+    rows, later = slice(100, 100 + N), slice(100 - lag, 100 - lag + N)
+    seen = np.ones(N, bool)
+    return Shown(opening[rows], width[rows], seen), Heard(opening[later], width[later], seen)
+
+
+@pytest.mark.parametrize("lag", [-60, -13, 0, 7, 40])
+def test_the_lag_of_the_sound_is_found(lag):
+    [(stretch, sure)] = tell_lips.offsets(*spoken(lag))
+    assert stretch.value == lag / 100 and sure > 0.3
+
+
+def test_lips_that_say_something_else_give_no_lag():
+    shown, _ = spoken()
+    opening, width = curves(seed=1)
+    heard = Heard(opening[:N], width[:N], np.ones(N, bool))
+    assert all(sure < 0.3 for _, sure in tell_lips.offsets(shown, heard))
+
+
+def test_a_mouth_that_moves_in_silence_and_one_that_rests():
+    shown, heard = spoken()
+    voice = heard.voice.copy()
+    voice[200:350] = False
+    heard = replace(heard, voice=voice)
+    [moving] = tell_lips.silent_movement(shown, heard)
+    still = shown.opening.copy()
+    still[190:360] = 0.01
+    [resting] = tell_lips.silent_movement(replace(shown, opening=still), heard)
+    assert (moving.first, moving.after) == (215, 320)
+    limit = next(kind.look for kind in KINDS if kind.name == "silence")
+    assert moving.value > limit and resting.value < limit / 2
+
+
+def test_a_still_mouth_in_speech_is_where_it_stands_still():
+    shown, heard = spoken()
+    opening = shown.opening.copy()
+    opening[200:400] = opening[200]
+    found = tell_lips.still_speech(replace(shown, opening=opening), heard)
+    still = [s for s in found if s.value < 0.4]
+    assert still and all(s.first >= 150 and s.after <= 450 for s in still)
+    assert all(s.value > 0.9 for s in tell_lips.still_speech(shown, heard))
+
+
+def test_closures_that_do_not_come():
+    shown, heard = spoken()
+    said = np.full(N, 0.15)
+    for at in (100, 200, 300, 400):
+        said[at : at + 6] = 0.0
+    heard, seen = replace(heard, opening=said), said.copy()
+    seen[195:210], seen[500:560] = 0.15, 0.0
+    found = tell_lips.closures(replace(shown, opening=seen), heard)
+    assert [round(s.value, 2) for s in found] == [0.0, 0.15, 0.0, 0.0]
+
+
+def steps_of(at: int, step: tuple[float, float, float], sectors: int = SECTORS) -> np.ndarray:
+    steps = np.random.default_rng(0).normal(0, 0.5, (len(ovals()), SECTORS, 3))
+    steps[at, :sectors] += step
+    return steps
+
+
+def test_a_step_all_around_is_an_edge_and_one_to_a_side_is_none():
+    wide = next(k for k, (w, h) in enumerate(ovals()) if w > 0.43 and h > 0.3)
+    assert 12 < edge_step(steps_of(wide, (10, 10, 10))) < 18
+    assert edge_step(steps_of(wide, (10, 10, 10), sectors=SECTORS // 2)) < 3
+    assert edge_step(steps_of(0, (30, 0, 0))) < 3  # on the lips
+
+
+def test_a_fault_that_another_explains_is_not_told():
+    fault, found = [(1.0, 2.0, 9.0), (3.0, 4.0, 0.1)], [(0.0, 1.0, 5.0), (1.5, 2.5, 5.0), (3.0, 4.0, 5.0)]
+    assert tell_judge._apart(found, fault, 1.0) == [found[0], found[2]]
+    assert tell_judge._apart(found[1:2], fault, 1.0) is None
+
+
+def seen_with(**arrays: np.ndarray) -> tell_judge.Seen:
+    """Four seconds of a person, of whom only `arrays` are measured."""
+    from lipsync.core.types import FaceTrack, LipTrack
+    from video.clock import FrameClock
+
+    n, clock = 100, FrameClock.constant(100, Fraction(25))
+    shapes = {"sharpness": (2,), "level": (2,), "inner": (4,), "under": (2,), "unlike": (2,)}
+    blank = {name: np.full((n, *shape), np.nan, np.float32) for name, shape in shapes.items()}
+    steps, starts = np.full((8, len(ovals()), SECTORS, 3), np.nan, np.float16), np.arange(0, 101, 100 // 8)[:9]
+    lips = np.zeros((n, 18, 2), np.float32)
+    lips[:, 15:18, 1] = 0.05 + 0.04 * np.sin(np.arange(n))[:, None]
+    track = FaceTrack(
+        pixel_from_face=np.tile(np.eye(3), (n, 1, 1)),
+        landmarks=np.zeros((n, 68, 2), np.float32),
+        lips=LipTrack(lips, np.ones(n, bool), clock),
+        pose=np.zeros((n, 3), np.float32),
+        eyes=np.zeros(n, np.float32),
+        valid=np.ones(n, bool),
+        reason=np.zeros(n, np.int8),
+        shot=np.zeros(n, np.int32),
+    )
+    pictures = Pictures(steps=steps, starts=starts, **(blank | arrays))
+    return tell_judge.Seen(track, clock.seconds, 25.0, pictures, np.ones(n, bool))
+
+
+def test_blur_is_told_as_times_softer_and_when():
+    sharp = np.full((100, 2), 0.5, np.float32)
+    sharp[50:75, 0] = 0.25
+    found = tell_judge.blur(seen_with(sharpness=sharp)) or []
+    assert max(found, key=lambda one: one[2]) == pytest.approx((2.0, 3.0, 2.0), abs=0.1)
+    assert found[0][2] == pytest.approx(1.0)
+
+
+def test_flicker_is_the_mouths_and_not_the_lights():
+    rng = np.random.default_rng(0)
+    light = np.repeat(rng.normal(100, 5, (100, 1)), 2, axis=1).astype(np.float32)
+    mouth = np.full((100, 2), 100, np.float32)
+    mouth[:, 0] += rng.normal(0, 5, 100)
+    both = [tell_judge.flicker(seen_with(level=level)) or [] for level in (light, mouth)]
+    assert max(v for *_, v in both[0]) < 1.1 and min(v for *_, v in both[1]) > 8
+
+
+def test_teeth_that_stand_still_while_the_lips_move():
+    inner = np.tile(np.float32([8, 9, 20, 1]), (100, 1))
+    inner[50:, 0] = 1
+    found = tell_judge.teeth(seen_with(inner=inner)) or []
+    assert found[0][2] < 1 and found[-1][2] == pytest.approx(tell_judge.TEETH)
+
+
+def test_teeth_that_change_while_the_lips_are_still():
+    inner, seen = np.tile(np.float32([8, 30, 20, 1]), (100, 1)), seen_with()
+    inner[50:, 1] = 2
+    lips = np.tile(seen.track.lips.points[:1], (100, 1, 1))
+    still = replace(seen.track, lips=replace(seen.track.lips, points=lips))
+    moving, resting = (
+        tell_judge.restless(replace(seen_with(inner=inner), track=track)) for track in (seen.track, still)
+    )
+    assert moving is None and resting is not None
+    assert resting[0][2] == pytest.approx(30) and resting[-1][2] == pytest.approx(2)
+
+
+def test_a_collar_that_follows_the_opening_and_one_that_does_not():
+    gap = 0.05 + 0.04 * np.sin(np.arange(100))
+    under = np.zeros((100, 2), np.float32)
+    under[1:, 0] = 0.3 * np.diff(gap)
+    follows = tell_judge.dragged(seen_with(under=under)) or []
+    other = np.random.default_rng(0).permutation(under)
+    assert follows[0][2] == pytest.approx(0.3, abs=0.02)
+    assert all(v < 0.15 for *_, v in tell_judge.dragged(seen_with(under=other)) or [])
+
+
+def test_torn_is_in_one_place_and_a_ghost_everywhere():
+    torn, ghost = (np.tile(np.float32([2, spread]), (100, 1)) for spread in (0.15, 0.28))
+    for unlike, expected in ((torn, (0.0, 2.0)), (ghost, (2.0, 0.0))):
+        both = tell_judge.unlike(seen_with(unlike=unlike))
+        assert tuple(found[0][2] for found in both if found) == expected
+
+
+def test_how_widely_lips_are_unlike():
+    from lipsync.core.canonical import canonical_68
+    from lipsync.core.lips import LIPS_FROM_68
+    from lipsync.render.flaws import COLUMNS, ROWS, MouthLook, Straightened, Unlikeness
+
+    lips = canonical_68()[LIPS_FROM_68, :2].astype(np.float32)
+    thumb = np.full((ROWS, COLUMNS, 3), 120, np.uint8)
+    p = int(Straightened(lips).lips.sum())
+    look = MouthLook(
+        lips, np.zeros(2 * p), np.zeros((1, 2 * p)), np.full((p, 2), 2, np.float32), 1.0, np.array([0, 0, np.inf]), 2.5
+    )
+    judge = Unlikeness(look)
+    noisy = thumb.copy()
+    noisy[..., 0] += np.random.default_rng(0).integers(0, 40, thumb.shape[:2]).astype(np.uint8)
+    side = np.where(np.arange(COLUMNS)[:, None] < 30, noisy, thumb)
+    assert judge(thumb, lips)[0] < 0.1
+    assert judge(noisy, lips)[0] > 2 and judge(side, lips)[0] > 2
+    assert judge(side, lips)[1] < tell_judge._NARROW < judge(noisy, lips)[1]
+
+
+def test_the_table_fits_80_columns_and_the_json_says_the_same():
+    moments = tuple(Moment(k + 0.123, k + 1.0, 12345.6789, "face 0") for k in range(5))
+    tells = [Tell(k.name, k.title, "bad", 12345.6789, (0, k.look), k.unit, k.wrong, moments) for k in KINDS]
+    tells.append(Tell("x", "x", "not measured", None, None, "s", "No face is seen.", ()))
+    audit = Audit(tuple(tells), ("face 0", "face 1"), 6.0, ("A limit. " * 30,))
+    lines = audit.lines()
+    assert max(map(len, lines)) <= 80 and "No face is seen." in lines
+    plain = json.loads(json.dumps(audit.as_json()))
+    assert plain["version"] == 1 and [t["name"] for t in plain["tells"]] == [k.name for k in KINDS] + ["x"]
+    assert plain["tells"][0]["moments"][0] == {"start": 0.123, "end": 1.0, "value": 12345.6789, "person": "face 0"}
+    assert audit.verdict == "bad"
+
+
+def run(*words: object):
+    return CliRunner().invoke(app, ["audit", "-q", *(str(word) for word in words)])
+
+
+@pytest.mark.parametrize("n", [1, 8])
+def test_a_video_without_a_face_is_said_so(n, tmp_path):
+    path = write_clip(tmp_path / "t.mp4", n)
+    text = run(path, "--set", f"cache.folder={tmp_path}")
+    told = json.loads(run(path, "--json", "--set", f"cache.folder={tmp_path}").stdout)
+    assert text.exit_code == 0 and "No face is seen." in text.stdout
+    assert {tell["verdict"] for tell in told["tells"]} == {"not measured"} and told["people"] == []
+
+
+def test_no_video_is_one_sentence(tmp_path):
+    (tmp_path / "cut.mp4").write_bytes((SAMPLES / "target.mp4").read_bytes()[:5000])
+    for path in (tmp_path / "missing.mp4", tmp_path / "cut.mp4", SAMPLES / "README.md"):
+        result = run(path)
+        assert result.exit_code == 3 and result.output.count("\n") == 1 and "Traceback" not in result.output
+
+
+@pytest.mark.slow
+def test_planted_faults_raise_their_own_tells(small_target, tmp_path):
+    """The presenter as it is, with the sound moved, and with a blurred mouth."""
+    from benchmarks.tells import PLANTS, read_clip, sync
+    from benchmarks.tells import write_clip as write
+    from lipsync.config.schema import CacheConfig, DubConfig
+    from lipsync.evaluation.tells import audit
+    from lipsync.store.cache import Cache
+    from lipsync.target.analyse import follow_face
+
+    config = DubConfig(cache=CacheConfig(folder=str(tmp_path)))
+    clip = read_clip("presenter", [(small_target, 0.0, 5.0)])
+    real = write(clip, tmp_path / "real.mp4")
+    clip.track = follow_face(real, config, Cache(tmp_path)).track
+    rng = np.random.default_rng(0)
+    made = {"sync": sync(clip, rng, 5), "blur": PLANTS["blur"](clip, rng)}
+    for name, one in made.items():
+        path = write(one, tmp_path / f"{name}.mp4")
+        told = audit(path, target=real, config=config)
+        assert [t.name for t in told.tells if t.verdict in ("look", "bad")] == [name]
+    assert {t.verdict for t in audit(real, config=config).tells} <= {"pass", "not measured"}
