@@ -18,6 +18,9 @@ ELSEWHERE = {
     "security.md": "SECURITY.md",
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
+    "results.md": "benchmarks/RESULTS.md",
+    "weights.md": "lipsync/weights/README.md",
+    "samples.md": "samples/README.md",
 }
 _SITE_NAME = {path: name for name, path in ELSEWHERE.items()}
 
