@@ -22,7 +22,9 @@ from tests.support.documented import Typed, inline, pages, typed
 PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages()]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 #: Options of other programs that the pages name beside our own.
-FOREIGN_OPTIONS = {"--no-deps", "--torch-backend", "--build-arg", "--gpus", "--dry-run", "--generate", "--force"}
+FOREIGN_OPTIONS = {"--no-deps", "--torch-backend", "--build-arg", "--gpus"}
+PRESENTER = ROOT / "samples" / "presenter" / "__main__.py"
+_FILE = r".*\.(json|csv|mp4|html|tex|toml|py|md|png)"
 
 
 @functools.cache
@@ -77,7 +79,9 @@ def check(line: Typed, words: list[str]) -> None:
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
         assert set(words[1:]) <= set(targets)
     elif program == "docker":
-        arguments = [after.split("=")[0] for word, after in zip(words, words[1:], strict=False) if word == "--build-arg"]
+        arguments = [
+            after.split("=")[0] for word, after in zip(words, words[1:], strict=False) if word == "--build-arg"
+        ]
         assert all(f"ARG {name}" in (ROOT / "Dockerfile").read_text() for name in arguments)
         if words[1] == "run" and "lipsync" in words:
             parsed(words[words.index("lipsync") :])
@@ -98,6 +102,7 @@ def test_every_command_line_is_taken_by_its_program(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_what_stands_between_backticks_exists(page):
     options = set().union(*map(options_of, commands().values())) | FOREIGN_OPTIONS
+    options |= set(re.findall(r'"(--[\w-]+)"', PRESENTER.read_text()))
     wrong = []
     for words, number in inline(page):
         first, *rest = words.split()
@@ -108,7 +113,11 @@ def test_what_stands_between_backticks_exists(page):
         elif first.startswith("--"):
             ok = set(re.findall(r"(?<![\w-])--[\w-]+", words)) <= options
             ok = ok and all(_is_setting(each) for each in re.findall(r"--set (\S+)", words))
-        elif re.fullmatch(r"[a-z_]+\.[a-z_]+", words) and words.split(".")[0] in option_names():
+        elif (
+            re.fullmatch(r"[a-z_]+\.[a-z_]+", words)
+            and not re.fullmatch(_FILE, words)
+            and words.split(".")[0] in option_names()
+        ):
             ok = words in option_names()
         elif extra := re.search(r"\[([\w,-]+)\]['\"]?$", words if "pip install" in words else ""):
             ok = set(extra[1].split(",")) <= set(PYPROJECT["optional-dependencies"])

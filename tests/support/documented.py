@@ -79,3 +79,13 @@ def inline(page: Path) -> Iterator[tuple[str, int]]:
 def _is_command(line: str) -> bool:
     words = line.split()
     return bool(words) and words[0] in PROGRAMS
+
+
+def python_blocks(page: Path) -> list[Typed]:
+    """The fenced Python of a page, each block whole."""
+    text = page.read_text(encoding="utf-8")
+    name = str(page.relative_to(ROOT))
+    return [
+        Typed(found[1], name, text.count("\n", 0, found.start()) + 1)
+        for found in re.finditer(r"^```python\n(.*?)^```", text, re.M | re.S)
+    ]
