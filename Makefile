@@ -4,6 +4,8 @@
 # make lint        style, types and the import law
 # make coverage    the tests, and how much of the code they run; fails under the floor
 # make test-slow   the tests that take minutes each
+# make docs        the documentation site in build/site; from these files alone, warnings are errors
+# make test-docs   runs every command of the README and the documentation; slow
 # make test-ui     the local page's tests, some of them in a browser (Chromium and its driver)
 # make clean       removes what the above made
 # make check-install   wheel and sdist, each installed with pip into a fresh environment, every extra imported; slow
@@ -20,7 +22,7 @@ endif
 # Two test processes a core would only wait for each other; files stay together, so that what they share is made once.
 PYTEST := $(BIN)/python -m pytest -ra -n auto --dist loadfile
 
-.PHONY: demo ui test test-ui lint coverage test-slow check-install install install-test clean
+.PHONY: demo ui test test-ui lint coverage test-slow docs test-docs check-install install install-test clean
 
 demo: $(VENV)/.installed
 	@test -f samples/target.mp4 && test -f samples/speech.wav || { echo "samples/target.mp4 or samples/speech.wav is missing: clone the whole repository."; exit 1; }
@@ -49,6 +51,14 @@ lint: $(VENV)/.installed-lint
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -ra -m slow
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m docs.generate.schemas
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "The documentation: $(CURDIR)/build/site/index.html"
+
+test-docs: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -ra -m slow tests/docs
 
 check-install: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -ra -m slow tests/test_install.py
@@ -90,6 +100,12 @@ $(VENV)/.installed-test-ui: $(VENV)/.installed-test
 $(VENV)/.installed-lint: $(VENV)/.installed-test
 	@echo "Installing the linters"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c ci-constraints.txt -e ".[lint]"
+	@$(mend_opencv)
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	@echo "Installing what writes the documentation"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c ci-constraints.txt -e ".[docs]"
 	@$(mend_opencv)
 	@touch $@
 

@@ -89,6 +89,7 @@ class StreamScreen:
         return self
 
     def show(self, row: int, rgb: torch.Tensor, sound: np.ndarray) -> None:
+        """Writes one row with its sound. Gone: nobody reads any more."""
         frame = self._convert.frame(rgb.numpy(), self._pix_fmt)
         frame.pts, frame.time_base = row, 1 / self._rate
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -13,11 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
+from lipsync.batch.events import CheckedJob
 from lipsync.batch.job import Job, JobRecord, Outcome
 from lipsync.batch.lock import locked
 from lipsync.batch.pool import LocalWorkers, Workers
 from lipsync.batch.preflight import check_jobs, summary
-from lipsync.batch.progress import BatchJsonLines, LiveTable, PlainLines, SilentObserver, exit_status
+from lipsync.batch.progress import BatchJsonLines, LiveTable, PlainLines, SilentObserver, event_line, exit_status
 from lipsync.batch.report import write_report
 from lipsync.batch.run import already_done, run_batch
 from lipsync.batch.storage.address import is_url
@@ -26,7 +26,6 @@ from lipsync.batch.storage.store import OutputStore
 from lipsync.batch.worker import BatchPaths
 from lipsync.config.schema import DubConfig
 from lipsync.core.progress import Bars, silent
-from lipsync.core.text import readable
 from lipsync.sandbox.limits import Limits
 from lipsync.store.cache import Cache
 from lipsync.store.receipt import own_version
@@ -72,9 +71,7 @@ def run_command(
     if options.dry_run:
         records = _checked(jobs, store, cache, limits, options, stderr)
         if options.show == "json":
-            stdout.writelines(
-                json.dumps(readable(_checked_event(n, record))) + "\n" for n, record in enumerate(records)
-            )
+            stdout.writelines(event_line(_checked_event(n, record)) for n, record in enumerate(records))
         else:
             _show_summary(records, options, _worker_count(options, _n_open(records)), cache, stdout)
         is_failed = (r.checked.fault or (r.outcome and r.outcome.state == "failed") for r in records)
@@ -127,11 +124,10 @@ def _checked(
     return records
 
 
-def _checked_event(number: int, record: JobRecord) -> dict:
+def _checked_event(number: int, record: JobRecord) -> CheckedJob:
     """What a dry run writes of a job as JSON."""
-    return (
-        {"event": "checked", "job": number, "out": record.job.out} | asdict(record.checked) | {"kept": record.is_kept}
-    )
+    known = asdict(record.checked)
+    return CheckedJob(number, record.job.out, **(known | {"warnings": list(known["warnings"])}), kept=record.is_kept)
 
 
 def _n_open(records: Sequence[JobRecord]) -> int:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self, TextIO
 
+from lipsync.batch import events
 from lipsync.batch.job import JobRecord, Outcome
 from lipsync.batch.stats import BatchStats, Running
 from lipsync.core.text import counted, format_duration, percent, printable, readable, rough_duration, shortened
@@ -141,44 +142,53 @@ class BatchJsonLines(SilentObserver):
         self.reported_s: dict[int, float] = {}
 
     def __exit__(self, *error: object) -> None:
-        stats, now_s = self.stats, self.now()
+        stats, n = self.stats, len(self.stats.records)
+        took_s = round(self.now() - stats.began_s, 3)
         made = {"frames": stats.frames, "duration_s": round(stats.duration_s, 3)}
-        ended = {"seconds": round(now_s - stats.began_s, 3), "status": exit_status(stats)}
-        counts = stats.counts | {"unended": len(stats.records) - stats.ended}
-        self._write({"event": "summary", "jobs": len(stats.records)} | counts | made | ended)
+        counts = {**stats.counts, "unended": n - stats.ended}
+        self._write(events.Summary(jobs=n, **counts, **made, seconds=took_s, status=exit_status(stats)))
 
     def started(self, number: int, worker: int) -> None:
         super().started(number, worker)
-        self._report("started", number, worker=worker)
+        self._write(events.Started(number, self._out(number), worker))
 
     def progress(self, number: int, step: str, done: int, total: int) -> None:
         now_s = self.now()
         is_news = self.stats.move(number, step, done, total, now_s)
         if is_news and now_s - self.reported_s.get(number, -self.every_s) >= self.every_s:
             self.reported_s[number] = now_s
-            self._report("progress", number, step=step, done=done, total=total)
+            self._write(events.Progress(number, self._out(number), step, done, total))
 
     def ended(self, number: int, outcome: Outcome) -> None:
         super().ended(number, outcome)
         self.reported_s.pop(number, None)
-        self._report(
-            outcome.state,
-            number,
-            reason=outcome.reason,
-            frames=outcome.frames,
-            duration_s=round(outcome.duration_s, 3),
-            seconds=round(outcome.seconds, 3),
-            attempts=outcome.attempts,
-            dubbed=outcome.dubbed,
-            notes=list(outcome.notes),
+        self._write(
+            events.Ended(
+                number,
+                self._out(number),
+                event=outcome.state,
+                reason=outcome.reason,
+                frames=outcome.frames,
+                duration_s=round(outcome.duration_s, 3),
+                seconds=round(outcome.seconds, 3),
+                attempts=outcome.attempts,
+                dubbed=outcome.dubbed,
+                notes=list(outcome.notes),
+            )
         )
 
-    def _report(self, event: str, number: int, **facts: object) -> None:
-        self._write({"event": event, "job": number, "out": self.stats.records[number].job.out} | facts)
+    def _out(self, number: int) -> str:
+        return self.stats.records[number].job.out
 
-    def _write(self, facts: dict) -> None:
-        self.stream.write(json.dumps(readable(facts)) + "\n")
+    def _write(self, event: events.BatchEvent) -> None:
+        self.stream.write(event_line(event))
         self.stream.flush()
+
+
+def event_line(event: events.BatchEvent) -> str:
+    """A line of JSON."""
+    names = sorted(event.__slots__, key="event".__ne__)  # that first, the others as they stand
+    return json.dumps(readable({name: getattr(event, name) for name in names})) + "\n"
 
 
 class LiveTable(SilentObserver):

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from lipsync.core.text import format_duration, percent, rough_duration, shortened
@@ -145,19 +145,38 @@ class Lines:
         self.stream.flush()
 
 
+@dataclass(frozen=True, slots=True)
+class EstimateLine:
+    """Before a long work: about how many seconds it will take."""
+
+    estimate_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepLine:
+    """How far a step is. total: 0 = not known; elapsed_s: since the step began; whole: share of all the work that is
+    done, left out where that is not known; note: a few words, left out where there are none."""
+
+    step: str
+    done: int
+    total: int
+    elapsed_s: float
+    whole: float | None = None
+    note: str = ""
+
+
 class JsonLines(Lines):
-    """The same moments as JSON objects, one a line: step, done, total, elapsed_s; where known also "whole", the share
-    of all the work that is done. Before a long work {"estimate_s"}."""
+    """The same moments as JSON objects, one a line: an `EstimateLine` before a long work, then `StepLine`s."""
 
     def expect(self, seconds: float) -> None:
-        self._write({"estimate_s": round(seconds, 1)})
+        self._write(EstimateLine(round(seconds, 1)))
 
     def show(self, step: str, done: int, total: int, elapsed_s: float) -> None:
-        facts: dict[str, object] = {"step": step, "done": done, "total": total, "elapsed_s": round(elapsed_s, 3)}
-        facts |= {"whole": round(self.all[0], 4)} if self.all is not None else {}
-        self._write(facts | ({"note": self.words} if self.words else {}))
+        share = None if self.all is None else round(self.all[0], 4)
+        self._write(StepLine(step, done, total, round(elapsed_s, 3), share, self.words))
 
-    def _write(self, facts: Mapping[str, object]) -> None:
+    def _write(self, line: EstimateLine | StepLine) -> None:
+        facts = {name: value for name, value in asdict(line).items() if value is not None and value != ""}
         self.stream.write(json.dumps(facts) + "\n")
         self.stream.flush()
 

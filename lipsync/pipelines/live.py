@@ -54,6 +54,7 @@ class LiveReport:
     delay_s: tuple[float, float, float, float]
 
     def to_plain(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
         least, median, late, most = (round(x, 4) for x in self.delay_s)
         return {
             "frames": self.frames,
