@@ -60,7 +60,7 @@ KINDS = (
          "The mouth is as sharp as the rest of the face."),
     Kind("flicker", "flicker", "times the cheeks'", 2.8, 4.5, "The skin around the mouth flickers.",
          "The skin around the mouth is as steady as the cheeks."),
-    Kind("tone", "skin tone steps at an edge", "grey levels", 12.0, 20.0,
+    Kind("tone", "skin tone steps at an edge", "grey levels", 9.0, 16.0,
          "The skin changes colour along an edge around the mouth.", "No edge is to be seen around the mouth."),
     Kind("ghost", "double lips or edges", "of the limit", 0.9, 1.3, "Lips or edges are seen twice.",
          "The lips look like this person's own."),
