@@ -122,7 +122,8 @@ def judge(seen: Seen, heard: Heard | None, speaks: Array | None) -> dict[str, Fo
     found["restless"] = restless(seen)
     found["ghost"], found["torn"] = unlike(seen)
     for fault, hidden in (("blur", ("ghost", "torn", "teeth")), ("tone", ("ghost", "torn")), ("torn", ("ghost",)),
-                          ("frozen", ("teeth", "closures"))):  # fmt: skip
+                          ("frozen", ("teeth", "closures")),
+        ("flicker", ("restless",))):  # fmt: skip
         for name in hidden:
             found[name] = _apart(found[name], found[fault], _LOOK[fault])
     return found
