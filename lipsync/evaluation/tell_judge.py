@@ -91,6 +91,14 @@ KINDS = (
          "What lies under the chin moves with the mouth.", "What lies under the chin stays in place."),
 )  # fmt: skip
 _LOOK = {kind.name: kind.look for kind in KINDS}
+#: What is not told where another fault is seen.
+_EXPLAINS = {
+    "blur": ("ghost", "torn", "teeth"),
+    "tone": ("ghost", "torn"),
+    "torn": ("ghost",),
+    "frozen": ("teeth", "closures"),
+    "flicker": ("restless",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +129,7 @@ def judge(seen: Seen, heard: Heard | None, speaks: Array | None) -> dict[str, Fo
     found["covered"], found["dragged"], found["teeth"] = covered(seen), dragged(seen), teeth(seen)
     found["restless"] = restless(seen)
     found["ghost"], found["torn"] = unlike(seen)
-    for fault, hidden in (("blur", ("ghost", "torn", "teeth")), ("tone", ("ghost", "torn")), ("torn", ("ghost",)),
-                          ("frozen", ("teeth", "closures")),
-        ("flicker", ("restless",))):  # fmt: skip
+    for fault, hidden in _EXPLAINS.items():
         for name in hidden:
             found[name] = _apart(found[name], found[fault], _LOOK[fault])
     return found
