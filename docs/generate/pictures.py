@@ -103,7 +103,9 @@ def save(path: Path, named: list[tuple[str, np.ndarray]]) -> None:
     height = 200
     columns = []
     for name, picture in named:
-        scaled = cv2.resize(picture, (round(picture.shape[1] * height / picture.shape[0]), height), interpolation=cv2.INTER_AREA)
+        scaled = cv2.resize(
+            picture, (round(picture.shape[1] * height / picture.shape[0]), height), interpolation=cv2.INTER_AREA
+        )
         under = np.full((28, scaled.shape[1], 3), 255, np.uint8)
         cv2.putText(under, name, (6, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
         columns += [np.vstack([scaled, under]), np.full((height + 28, 6, 3), 255, np.uint8)]
@@ -124,7 +126,15 @@ def timeline_picture(receipt: Receipt, one: Speaker) -> None:
     figure, (opening, source, doubt) = plt.subplots(3, 1, figsize=(8, 5), sharex=True, layout="constrained")
     lips = one.plan.lips.points
     opening.plot(seconds, np.ptp(lips[:, 12:, 1], axis=1), color="#2563af")
-    opening.fill_between(seconds, 0, 1, where=one.said.voiced[: len(seconds)], transform=opening.get_xaxis_transform(), color="#2563af", alpha=0.12)
+    opening.fill_between(
+        seconds,
+        0,
+        1,
+        where=one.said.voiced[: len(seconds)],
+        transform=opening.get_xaxis_transform(),
+        color="#2563af",
+        alpha=0.12,
+    )
     opening.set_ylabel("opening of the\nwanted lips")
     source.plot(seconds, shown_s, color="#c85c26")
     source.set_ylabel("second of the\ntarget shown")

@@ -1,6 +1,6 @@
-"""Every command and every example in Python that the pages show is run, on seconds of the synthetic presenter. Learning is
-cut short by options that the user does not type; else the lines are run as they stand, by bash, each page in a folder of
-its own, top to bottom. Slow:  make test-docs."""
+"""Every command and every example in Python that the pages show is run, on seconds of the synthetic presenter.
+Learning is cut short by options that the user does not type; else the lines are run as they stand, by bash, each page
+in a folder of its own, top to bottom. Slow:  make test-docs."""
 
 from __future__ import annotations
 
