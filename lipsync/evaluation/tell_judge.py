@@ -29,10 +29,14 @@ _STEADY, _MOVES, _TELLING, _PLAIN = 0.3, 0.006, 6, 6.0
 #: What is wrong with lips is a tear where it spreads less than this across the mouth (standard deviation, of its
 #: width), in at least this share of a window's frames.
 _NARROW, _TORN_SHARE = 0.245, 0.3
+#: By how much more unlike lips must be that are compared with a few seconds of the same video, not with a target.
+_ALONE = 1.5
 #: Ovals outside of the lips, half width and height; and sizes beside one to which its step is compared.
 _BEYOND_LIPS, _BESIDE = (0.4, 0.28), (3, 5)
 #: A collar is dragged where its movement goes with the opening's at least so well.
 _FOLLOWS = 0.45
+#: Fewest closures that must be asked for.
+_FEWEST_CLOSURES = 4
 #: How sure a shift must be.
 _SURE = 0.15
 
@@ -52,7 +56,7 @@ class Kind:
 
 #: The limits were chosen on real video and planted defects of benchmarks/tells.py, split `choose`.
 KINDS = (
-    Kind("blur", "mouth blurred", "times softer", 1.38, 1.7, "The mouth is softer than the rest of the face.",
+    Kind("blur", "mouth blurred", "times softer", 1.5, 1.9, "The mouth is softer than the rest of the face.",
          "The mouth is as sharp as the rest of the face."),
     Kind("flicker", "flicker", "times the cheeks'", 2.8, 4.5, "The skin around the mouth flickers.",
          "The skin around the mouth is as steady as the cheeks."),
@@ -62,28 +66,28 @@ KINDS = (
          "The lips look like this person's own."),
     Kind("torn", "torn lip", "of the limit", 1.2, 2.0, "A lip is torn or out of place.",
          "The lips are whole."),
-    Kind("teeth", "teeth stand still", "times stiller", 2.2, 3.0,
+    Kind("teeth", "teeth stand still", "times stiller", 2.3, 3.0,
          "What is seen between the lips stays the same while the mouth moves.", "Teeth move as real ones do."),
     Kind(
         "restless",
         "teeth change, lips still",
         "times the cheeks'",
-        12.0,
-        25.0,
+        30.0,
+        60.0,
         "What is seen between the lips changes while they are still.",
         "Teeth are steady while the lips are still.",
     ),
     Kind("covered", "something painted over", "s", 0.2, 0.5,
          "A mouth is drawn where a hand or an object hides it.", "No mouth is drawn over a hand or an object."),
-    Kind("silence", "mouth moves in silence", "eye distances", 0.012, 0.02, "The mouth moves while nobody speaks.",
+    Kind("silence", "mouth moves in silence", "eye distances", 0.025, 0.05, "The mouth moves while nobody speaks.",
          "The mouth rests in silence."),
     Kind("frozen", "mouth still in speech", "times stiller", 2.5, 5.0, "The mouth hardly moves while somebody speaks.",
          "The mouth moves as the speech asks."),
-    Kind("closures", "lips stay open on p, b, m", "of them", 0.4, 0.7, "Lips do not close where the sound asks for it.",
+    Kind("closures", "lips stay open on p, b, m", "of them", 0.6, 0.8, "Lips do not close where the sound asks for it.",
          "The lips close where the sound asks for it."),
     Kind("sync", "sound and lips out of step", "s", 0.075, 0.15, "Sound and lips are out of step.",
          "Sound and lips are in step."),
-    Kind("dragged", "collar moves with the jaw", "of the opening", 0.15, 0.3,
+    Kind("dragged", "collar moves with the jaw", "of the opening", 0.26, 0.45,
          "What lies under the chin moves with the mouth.", "What lies under the chin stays in place."),
 )  # fmt: skip
 _LOOK = {kind.name: kind.look for kind in KINDS}
@@ -176,11 +180,11 @@ def flicker(seen: Seen) -> Found | None:
 
 
 def tone(seen: Seen) -> Found | None:
-    """Grey levels by which the colour steps at an edge around the mouth that is seen in three of four directions."""
-    pictures = seen.pictures
-    usual = 0.0
-    if seen.own is not None:
-        usual = _mean(seen.own.steps.astype(np.float64), slice(None))
+    """Grey levels by which the colour steps more than the target's at an edge around the mouth, in three of four
+    directions. Without a target this is not told: light and shade on real faces make steps as large."""
+    if seen.own is None:
+        return None
+    pictures, usual = seen.pictures, _mean(seen.own.steps.astype(np.float64), slice(None))
 
     def value(rows: slice) -> float:
         first, last = np.searchsorted(pictures.starts, [rows.start, rows.stop - 1], side="right") - 1
@@ -216,6 +220,7 @@ def edge_step(steps: Array) -> float:
 def unlike(seen: Seen) -> tuple[Found | None, Found | None]:
     """How unlike the person's real lips these are: all over (ghost), and in one place (torn)."""
     how, spread = np.where(seen.only[:, None], seen.pictures.unlike, np.nan).T
+    how = how if seen.own is not None else how / _ALONE
     torn = spread < _NARROW
 
     def ghost_of(rows: slice) -> float:
@@ -242,7 +247,7 @@ def teeth(seen: Seen) -> Found | None:
     change, usual = np.where(seen.only, _teeth_change(seen.track, seen.pictures), np.nan), TEETH
     if seen.own is not None and seen.own_track is not None:
         own = _teeth_change(seen.own_track, seen.own)
-        usual = _median(own) if np.isfinite(own).sum() >= 20 else TEETH
+        usual = min(TEETH, _median(own)) if np.isfinite(own).sum() >= 20 else TEETH
 
     def value(rows: slice) -> float:
         if np.isfinite(change[rows]).sum() < _TELLING:
@@ -324,7 +329,7 @@ def lips_against_sound(seen: Seen, heard: Heard | None, speaks: Array | None) ->
 
 def _missed(asked: list[Stretch]) -> Found | None:
     """The closures that do not come, each with the share that does not."""
-    if len(asked) < 3:
+    if len(asked) < _FEWEST_CLOSURES:
         return None
     missed = [s for s in asked if s.value > 1.75 * CLOSED_GAP]
     share = len(missed) / len(asked)

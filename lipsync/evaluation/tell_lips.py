@@ -23,8 +23,9 @@ LONGEST_S = 0.6
 SLOW_S, OPENING_WEIGHT = 0.6, 0.65
 #: A shift is sure where no lag so far away (seconds) agrees nearly as well; lips that agree less are others' lips.
 LEAST_APART_S, LEAST_AGREEMENT = 0.16, 0.3
-#: The shortest silence that is looked at, and what is left of it after a word and before the next (seconds); rows.
-SILENCE_S, AFTER_S, BEFORE_S, WINDOW = 0.4, 0.15, 0.3, 100
+#: The shortest silence that is looked at, and what is left out of it after a word and before the next (seconds); rows
+#: of a piece.
+SILENCE_S, AFTER_S, BEFORE_S, PIECE = 0.4, 0.15, 0.3, 25
 #: Length of speech in which lips move, and the least movement it must ask for (eye distances).
 STILL_S, LEAST_SAID = 1.0, 0.03
 #: Lips may close this much before or after the sound asks for it (seconds).
@@ -130,18 +131,17 @@ def _offset(shown: Shown, heard: Heard, rows: slice) -> tuple[Stretch, float]:
 
 
 def silent_movement(shown: Shown, heard: Heard) -> list[Stretch]:
-    """How far the lips move (standard deviation of the opening, eye distances) in each silence: lips that close after a
-    word and open before the next do not count."""
+    """How far the lips move in each second of silence: the median over quarters of a second of the opening's range,
+    eye distances. Lips that close after a word and open before the next do not count, and one smack is not talking."""
     moves, out = _quick(shown.opening), []
     for first, after in runs_of(~heard.voice):
         first += 0 if first == 0 else round(AFTER_S * RATE)
         after -= 0 if after == len(moves) else round(BEFORE_S * RATE)
-        for a in range(first, after, WINDOW):
-            b = after if after - a < 2 * WINDOW else a + WINDOW
-            if b - a >= SILENCE_S * RATE and shown.valid[a:b].mean() > 0.8:
-                out.append(Stretch(a, b, float(moves[a:b][shown.valid[a:b]].std())))
-            if b == after:
-                break
+        for a in range(first, after - round(SILENCE_S * RATE) + 1, RATE // 2):
+            b = min(after, a + RATE)
+            if shown.valid[a:b].mean() > 0.8:
+                ranges = [np.ptp(moves[k : k + PIECE]) for k in range(a, b - PIECE + 1, PIECE // 2)]
+                out.append(Stretch(a, b, float(np.median(ranges))))
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.geometry import mouth_space
 from lipsync.core.progress import Hook, silent
+from lipsync.core.text import counted, format_duration
 from lipsync.core.track import eye_distance_px
 from lipsync.core.types import Footage, MouthBank
 from lipsync.evaluation import tell_pictures
@@ -36,7 +38,7 @@ from media import MediaError
 #: Raise whenever `Audit.as_json` changes its form.
 FORMAT = 1
 Verdict = Literal["pass", "look", "bad", "not measured"]
-_ORDER: tuple[Verdict, ...] = ("not measured", "pass", "look", "bad")
+_ORDER: tuple[Verdict, ...] = ("bad", "look", "pass", "not measured")
 #: Moments that are kept of a tell, and told of in a line; columns.
 MOMENTS, SHOWN, COLUMNS = 8, 3, 80
 
@@ -81,16 +83,11 @@ class Audit:
         """Nested plain values, ready for JSON."""
         return {"version": FORMAT, **asdict(self)}
 
-    @property
-    def verdict(self) -> Verdict:
-        """The worst of all tells that were measured."""
-        found = {tell.verdict for tell in self.tells}
-        return next((one for one in reversed(_ORDER) if one in found), "not measured")
-
     def lines(self) -> list[str]:
         """For a terminal of 80 columns."""
-        many = len(self.people) > 1
-        out = []
+        many, counts = len(self.people) > 1, Counter(tell.verdict for tell in self.tells)
+        found = ", ".join(f"{counts[one]} {one}" for one in _ORDER if counts[one])
+        out = [f"{counted(len(self.people), 'face')} in {format_duration(self.duration)}; tells: {found}"]
         for tell in self.tells:
             out.append(f"{tell.title:<38}{tell.verdict:<14}{_figure(tell)}")
             if tell.verdict in ("look", "bad"):
@@ -113,7 +110,7 @@ _ALONE = (
     "There is no original to compare with: mouths are compared with the rest of this video and with limits from other "
     "people's, so a fault that is there all the time may pass."
 )
-_BESIDE_ORIGINAL = "Whether something before the mouth was painted over shows only beside the original (--target)."
+_BESIDE_ORIGINAL = "A step of tone and what was painted over show only beside the original (--target)."
 
 
 def audit(
@@ -147,7 +144,7 @@ def audit(
         )
     whys = {kind.name: reason or (deaf if kind.name in _NEEDS_SOUND else "") for kind in KINDS}
     if target is None:
-        whys["covered"] = whys["covered"] or _BESIDE_ORIGINAL
+        whys |= {name: whys[name] or _BESIDE_ORIGINAL for name in ("covered", "tone")}
     tells = tuple(_tell(kind, found, whys[kind.name]) for kind in KINDS)
     return Audit(tells, tuple(name for name, _ in found), duration, tuple(limits))
 

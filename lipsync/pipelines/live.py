@@ -22,10 +22,12 @@ from lipsync.config.schema import DubConfig
 from lipsync.core.progress import Hook, silent
 from lipsync.core.runtime import alone, drawing_threads, one_thread
 from lipsync.pipelines.dub import prepare
+from lipsync.pipelines.marks import mark_for
 from lipsync.pipelines.models import Prepared
 from lipsync.render.live import Held, LiveStage, held_frames
+from lipsync.render.mark import ID_DIGITS
 from lipsync.speech.live import LiveLips
-from lipsync.store.cache import Cache
+from lipsync.store.cache import Cache, step_key
 from video.live import Gone, Screen
 from video.prefetch import ahead
 
@@ -124,7 +126,8 @@ class _Session:
     def __init__(self, ready: Ready, screen: Screen) -> None:
         person, self.rate, self.screen = ready.person, ready.held.rate, screen
         self.lips = LiveLips(person.model)
-        self.stage = LiveStage(ready.held, person.subject, person.method, ready.config, person.device)
+        mark = mark_for(ready.config.mark, step_key("live", 1, None, [person.subject.video.sha256])[:ID_DIGITS])
+        self.stage = LiveStage(ready.held, person.subject, person.method, ready.config, person.device, mark)
         self.stage.draw(0, self.lips.rest, self.stage.rgb(0))  # everything compiled and in memory
         self.lips.at(0.0)
         self.began, self.ends_s = 0.0, float("inf")

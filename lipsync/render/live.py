@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 from itertools import pairwise
 
 import av
@@ -21,6 +20,7 @@ from lipsync.core.texture import TextureMethod
 from lipsync.core.timebase import nominal_rate
 from lipsync.core.types import DubPlan, FaceTrack, LipTrack, TargetAnalysis
 from lipsync.render.loop import Role, Scene, with_mouth
+from lipsync.render.mark import Mark
 from lipsync.render.plan import PlannedFaces, faces_along
 from video.clock import FrameClock
 from video.colour import Converter
@@ -94,9 +94,16 @@ class LiveStage:
     """Draws the tick-th frame with given lips: the same steps as `render`, for rows that come one by one."""
 
     def __init__(
-        self, held: Held, subject: TargetAnalysis, method: TextureMethod, config: DubConfig, device: torch.device
+        self,
+        held: Held,
+        subject: TargetAnalysis,
+        method: TextureMethod,
+        config: DubConfig,
+        device: torch.device,
+        mark: Mark | None = None,
     ) -> None:
         self.held, self.subject, self.method, self.config, self.device = held, subject, method, config, device
+        self.mark = mark
         self._fitting = FittingRows(1)
         self._lips = deque[np.ndarray](maxlen=method.radius + 1)
         stream = held.stream
@@ -134,7 +141,13 @@ class LiveStage:
         plan = DubPlan(source, np.zeros(n, bool), points, np.ones(n, bool), clock, np.zeros(0, np.int64))
         scene = Scene.of(self.held.stream, _at(self.held.faces, rows), self.subject)
         role = Role.of(plan, scene, self.method, self.config)
-        return partial(with_mouth, role, here, rgb, self.config, self.device, self._fitting)
+        second = np.array([float(tick / self.held.rate)])
+
+        def draw() -> torch.Tensor:
+            made = with_mouth(role, here, rgb, self.config, self.device, self._fitting)
+            return made if self.mark is None else self.mark.on(made, rgb, [role.scene.faces], here, second)
+
+        return draw
 
 
 def _at(faces: PlannedFaces, rows: Sequence[int] | np.ndarray) -> PlannedFaces:

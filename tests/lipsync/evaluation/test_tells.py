@@ -56,13 +56,14 @@ def test_a_mouth_that_moves_in_silence_and_one_that_rests():
     voice = heard.voice.copy()
     voice[200:350] = False
     heard = replace(heard, voice=voice)
-    [moving] = tell_lips.silent_movement(shown, heard)
+    moving = tell_lips.silent_movement(shown, heard)
     still = shown.opening.copy()
     still[190:360] = 0.01
-    [resting] = tell_lips.silent_movement(replace(shown, opening=still), heard)
-    assert (moving.first, moving.after) == (215, 320)
+    still[250:256] = 0.1  # one smack
+    resting = tell_lips.silent_movement(replace(shown, opening=still), heard)
     limit = next(kind.look for kind in KINDS if kind.name == "silence")
-    assert moving.value > limit and resting.value < limit / 2
+    assert [(s.first, s.after) for s in moving] == [(215, 315), (265, 320)]
+    assert moving[0].value > limit and resting[0].value < limit / 2
 
 
 def test_a_still_mouth_in_speech_is_where_it_stands_still():
@@ -171,7 +172,7 @@ def test_a_collar_that_follows_the_opening_and_one_that_does_not():
     under = np.zeros((100, 2), np.float32)
     under[1:, 0] = 0.3 * np.diff(gap)
     follows = tell_judge.dragged(seen_with(under=under)) or []
-    other = np.random.default_rng(0).permutation(under)
+    other = under + np.random.default_rng(0).normal(0, 0.1, under.shape).astype(np.float32)
     assert follows[0][2] == pytest.approx(0.3, abs=0.02)
     assert all(v < 0.15 for *_, v in tell_judge.dragged(seen_with(under=other)) or [])
 
@@ -179,7 +180,8 @@ def test_a_collar_that_follows_the_opening_and_one_that_does_not():
 def test_torn_is_in_one_place_and_a_ghost_everywhere():
     torn, ghost = (np.tile(np.float32([2, spread]), (100, 1)) for spread in (0.15, 0.28))
     for unlike, expected in ((torn, (0.0, 2.0)), (ghost, (2.0, 0.0))):
-        both = tell_judge.unlike(seen_with(unlike=unlike))
+        seen = seen_with(unlike=unlike)
+        both = tell_judge.unlike(replace(seen, own=seen.pictures))
         assert tuple(found[0][2] for found in both if found) == expected
 
 
@@ -213,7 +215,7 @@ def test_the_table_fits_80_columns_and_the_json_says_the_same():
     plain = json.loads(json.dumps(audit.as_json()))
     assert plain["version"] == 1 and [t["name"] for t in plain["tells"]] == [k.name for k in KINDS] + ["x"]
     assert plain["tells"][0]["moments"][0] == {"start": 0.123, "end": 1.0, "value": 12345.6789, "person": "face 0"}
-    assert audit.verdict == "bad"
+    assert lines[0] == f"2 faces in 6 s; tells: {len(KINDS)} bad, 1 not measured"
 
 
 def run(*words: object):

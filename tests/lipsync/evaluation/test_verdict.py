@@ -78,6 +78,7 @@ def test_the_real_videos_own_spread_widens_what_is_good():
     assert graded(changed(picture__flicker=0.7), "Flicker") == "typical"
     restless = changed(picture__flicker=0.7, picture__flicker_real_spread=0.31)
     assert graded(restless, "Flicker") == "good"
+    assert graded(changed(picture__flicker=0.5, picture__flicker_real_spread=0.31), "Flicker") == "typical"
     assert "varies by 31 % from second to second" in " ".join(one.text for one in sentences(restless))
 
 
