@@ -27,7 +27,7 @@ if (location.protocol === "file:") {
       })
     }
     postMessage(data) {
-      this.ready.then(() => this.frame.contentWindow.postMessage(data, "*"))
+      this.ready.then(() => this.frame.contentWindow.dispatchEvent(new MessageEvent("message", { data })))
     }
     terminate() {
       this.frame.remove()

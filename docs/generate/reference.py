@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import is_dataclass
@@ -146,9 +147,9 @@ def _parameter(parameter: Any) -> str:
     metavar = parameter.metavar or parameter.name.upper()
     is_flag = getattr(parameter, "is_flag", False)
     names = ", ".join(parameter.opts) if parameter.param_type_name == "option" else ""
-    what = f"`{' '.join(filter(None, [names, '' if is_flag else metavar]))}`".replace("|", "\\|")
+    what = _code(" ".join(filter(None, [names, "" if is_flag else metavar])))
     default = parameter.default
-    shown = "required" if parameter.required else "" if is_flag or default in (None, (), []) else f"`{default}`"
+    shown = "required" if parameter.required else "" if is_flag or default in (None, (), []) else _code(str(default))
     return f"| {what} | {_plain(parameter.help or '')} | {shown} |"
 
 
@@ -173,6 +174,11 @@ def _schema_type(schema: dict[str, Any]) -> str:
     if kind == "array":
         return f"list of {_schema_type(schema.get('items', {}))}"
     return kind
+
+
+def _code(text: str) -> str:
+    """Code in a table, where a bar would end the cell."""
+    return f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>"
 
 
 def _plain(text: str) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
+import itertools
 import re
 import tomllib
 from collections.abc import Iterator
@@ -79,9 +80,7 @@ def check(line: Typed, words: list[str]) -> None:
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
         assert set(words[1:]) <= set(targets)
     elif program == "docker":
-        arguments = [
-            after.split("=")[0] for word, after in zip(words, words[1:], strict=False) if word == "--build-arg"
-        ]
+        arguments = [after.split("=")[0] for word, after in itertools.pairwise(words) if word == "--build-arg"]
         assert all(f"ARG {name}" in (ROOT / "Dockerfile").read_text() for name in arguments)
         if words[1] == "run" and "lipsync" in words:
             parsed(words[words.index("lipsync") :])

@@ -1,5 +1,5 @@
-"""The reference that is made from the code: schemas fit what is written, every public name is explained, every option and
-command is listed."""
+"""The reference that is made from the code: schemas fit what is written, every public name is explained, every option
+and command is listed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def closed(name: str) -> dict:
 @pytest.mark.parametrize("name", schemas.SCHEMAS)
 def test_the_schema_on_disk_is_that_of_the_types(name):
     assert (schemas.FOLDER / name).read_text(encoding="utf-8") == schemas.text_of(name), (
-        "python -m docs.generate.schemas writes it; where a field went or changed its meaning, raise the number in its name"
+        "python -m docs.generate.schemas writes it; where a field went or changed its meaning, raise its number"
     )
     jsonschema.Draft202012Validator.check_schema(schemas.schema_of(name))
 
@@ -132,7 +132,7 @@ def test_every_option_and_command_is_listed():
     for name, command in root.commands.items():
         for each in getattr(command, "commands", {"": command}):
             assert f"\n## {name} {each}".rstrip() + "\n" in commands
-    assert "| `--timeline auto\\|keep\\|retime` |" in commands
+    assert "| <code>--timeline auto&#124;keep&#124;retime</code> |" in commands
 
 
 def test_every_field_of_the_receipt_is_listed():

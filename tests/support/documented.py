@@ -58,11 +58,13 @@ def typed(page: Path) -> list[Typed]:
     found, language, whole = [], None, page.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(whole, 1):
         fence = _FENCE.match(line.strip())
+        text = line.strip()
         if fence:
             language = (fence[2] or "text") if language is None else None
+        elif not text or text.startswith("#"):
+            continue
         elif language == "sh" or (language is None and line.startswith("    ") and _is_command(line)):
-            if (text := line.strip()) and not text.startswith("#"):
-                found.append(Typed(text, str(page.relative_to(ROOT)), number))
+            found.append(Typed(text, str(page.relative_to(ROOT)), number))
     return found
 
 
