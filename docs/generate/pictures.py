@@ -70,9 +70,9 @@ def mouths_picture(one: Speaker, row: int) -> None:
     index, weight = ready.method.candidates.for_query(query)
     crops = ready.method.candidates.crops(index[0, :CANDIDATES]).permute(0, 2, 3, 1).numpy()
     space, lips = ready.subject.bank.space, one.plan.lips.points[row]
-    shown = [crop.copy() for crop in crops]
+    shown = [np.ascontiguousarray(crop) for crop in crops]
     points = cv2.perspectiveTransform(lips[None].astype(np.float64), space.mouth_from_face)[0]
-    fused = (drawn_mouth(one, row, frame).rgb[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    fused = np.ascontiguousarray((drawn_mouth(one, row, frame).rgb[0].permute(1, 2, 0) * 255).round().byte().numpy())
     for picture in (*shown, fused):
         for x, y in points:
             cv2.circle(picture, (round(x * 16), round(y * 16)), 24, (60, 230, 120), -1, cv2.LINE_AA, 4)

@@ -66,7 +66,7 @@ def commands_page() -> str:
             "",
         ]
         rows = [row for each in command.params if (row := _parameter(each))]
-        lines += ["| | | Default |", "|---|---|---|", *rows]
+        lines += ["| Argument or option | Meaning | Default |", "|---|---|---|", *rows]
     return "\n".join(lines) + "\n"
 
 

@@ -364,14 +364,16 @@ class LiveConfig:
 class DubConfig:
     """A whole dub."""
 
-    texture: FileName = "median"
+    texture: FileName = Field(
+        default="median", description="how the mouth is drawn: a method's name, or the path of a Python file"
+    )
     texture_weights: FileName = Field(
         default="", description="file of `lipsync train texture`, for the textures that learn"
     )
     train_texture: bool = Field(
         default=False, description="without such a file: learn from the target now, and keep the result"
     )
-    device: str = "auto"
+    device: str = Field(default="auto", description='where to compute: "cpu", "cuda" or "cuda:N"; auto: a GPU if there')
     engine: Engine = Field(
         default="torch",
         description='what runs the networks of a learned texture: "torch", or, on the CPU, ONNX Runtime: "onnx" (needs '

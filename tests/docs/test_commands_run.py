@@ -41,6 +41,8 @@ NOT_RUN = {
     "samples.presenter target": "renders for minutes",
     "samples.presenter speak": "needs flite",
 }
+#: What a page takes for granted that the reader has done before.
+BEFORE = {"samples/README.md": "lipsync dub target.mp4 speech.wav -o out.mp4"}
 #: Examples in Python that hold names for what the reader has.
 NOT_RUN_PYTHON = {"pipe_in": "a pipe and a player", "my_model": "somebody's synthesiser"}
 
@@ -171,7 +173,8 @@ RUN = [(page, [line for line in typed(page) if not not_run(line)]) for page in p
 @pytest.mark.parametrize("lines", [pytest.param(lines, id=page.name) for page, lines in RUN if lines])
 def test_the_commands_of_a_page_run(lines, folder, environment):
     failed = []
-    for line in lines:
+    before = BEFORE.get(lines[0].page)
+    for line in [*([Typed(before, lines[0].page, 0)] if before else []), *lines]:
         text = re.sub(r"lipsync cache clear", "lipsync cache clear --help", line.text)  # other pages need what is kept
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", text],
