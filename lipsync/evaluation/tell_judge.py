@@ -98,6 +98,7 @@ _EXPLAINS = {
     "torn": ("ghost",),
     "frozen": ("teeth", "closures"),
     "flicker": ("restless",),
+    "sync": ("closures",),
 }
 
 
@@ -137,7 +138,7 @@ def judge(seen: Seen, heard: Heard | None, speaks: Array | None) -> dict[str, Fo
 
 def _apart(found: Found | None, fault: Found | None, limit: float) -> Found | None:
     """What is found where the fault is not."""
-    wrong = [one for one in fault or () if one[2] >= limit]
+    wrong = [one for one in fault or () if abs(one[2]) >= limit]
     return [one for one in found or () if not any(one[0] < w[1] and w[0] < one[1] for w in wrong)] or None
 
 
