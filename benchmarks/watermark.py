@@ -53,6 +53,8 @@ ATTACKS = {
     "25 to 30 fps": Attack(rate=30, crf=18),
     "all three": Attack(crop=0.8, size=2 / 3, rate=30),
     "h264 crf 18": Attack(crf=18),
+    "h264 crf 23": Attack(crf=23),
+    "h264 crf 28": Attack(),
     "h264 crf 32": Attack(crf=32),
     "hevc crf 28": Attack(codec="libx265"),
     "half size": Attack(size=0.5, crf=23),
@@ -118,7 +120,7 @@ def _measured(clip: Clip, work: Path, attacks: list[str]) -> dict:
     for i, frame in enumerate(clip.frames):
         made = frame.transpose(2, 0, 1).copy()
         inside = np.zeros(frame.shape[:2], np.uint8)
-        cv2.fillPoly(inside, [np.round(clip.edge[i]).astype(np.int32)], 1)
+        cv2.fillPoly(inside, [np.round(clip.edge[i]).astype(np.int32)], (1,))
         before = np.where(inside > 0, made ^ 1, made)
         was, begun = made.copy(), time.process_time()
         if clip.valid[i]:

@@ -29,7 +29,7 @@ LOWEST, HIGHEST = 6.0, 15.0
 #: Of the sine, a second.
 BEATS = 1.5
 #: Grey levels, at most, of what is drawn: on plain skin, and where the picture is busiest.
-PLAIN, BUSY = 2.1, 2.8
+PLAIN, BUSY = 1.3, 3.0
 #: Samples over which the edge of the marked part fades.
 _FADE = 4
 #: Of the reader: variance of what stands still, how many places are decoded, and noise, of the mark's power.
@@ -242,7 +242,7 @@ def embed(
     face[:2, 2] -= x0, y0
     detail = _detail(_patch(luma_of(here), face, 0))
     busy = cv2.blur(np.abs(detail), (7, 7))
-    gain = (PLAIN + 0.15 * busy).clip(None, BUSY) * np.float32(np.sin(2 * np.pi * BEATS * second))
+    gain = (PLAIN + 0.2 * busy).clip(None, BUSY) * np.float32(np.sin(2 * np.pi * BEATS * second))
     patch = _centred(_pixel_from_patch(face, np.array([LEFT, TOP])))
     added = weight * cv2.warpAffine(gain * drawn, patch, (x1 - x0, y1 - y0), flags=cv2.INTER_CUBIC)
     here[:] = np.rint(here + added).clip(0, 255)

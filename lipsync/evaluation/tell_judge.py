@@ -22,6 +22,8 @@ WINDOW_S, EVERY_S = 1.0, 0.5
 SHARPNESS, TEETH = 0.0, 5.0
 #: Lips are still and open: change of the opening a frame, and the opening (eye distances).
 _STILL, _OPEN = 0.004, 0.035
+#: The softest windows of a target are so many times softer than what is called usual, at most.
+_BLUR_VARIES = 1.25
 #: Steadier than this the skin is never called (grey levels); openings change by so much a frame while teeth are asked
 #: to move, and at least so many frames of a window must tell of them; grey levels of spread below which nothing is
 #: seen between the lips.
@@ -98,6 +100,7 @@ _EXPLAINS = {
     "torn": ("ghost",),
     "frozen": ("teeth", "closures"),
     "flicker": ("restless",),
+    "sync": ("closures",),
 }
 
 
@@ -137,7 +140,7 @@ def judge(seen: Seen, heard: Heard | None, speaks: Array | None) -> dict[str, Fo
 
 def _apart(found: Found | None, fault: Found | None, limit: float) -> Found | None:
     """What is found where the fault is not."""
-    wrong = [one for one in fault or () if one[2] >= limit]
+    wrong = [one for one in fault or () if abs(one[2]) >= limit]
     return [one for one in found or () if not any(one[0] < w[1] and w[0] < one[1] for w in wrong)] or None
 
 
@@ -159,8 +162,13 @@ def _softness(pictures: Pictures) -> Array:
 
 
 def blur(seen: Seen) -> Found | None:
-    """Times softer than usual the mouth's edges are, beside the eyes'."""
-    usual = -SHARPNESS if seen.own is None else _median(_softness(seen.own))
+    """Times softer than usual the mouth's edges are, beside the eyes'. What the target's own softest windows exceed its
+    median by is usual, too."""
+    usual = -SHARPNESS
+    if seen.own is not None and seen.own_track is not None:
+        soft, n = _softness(seen.own), max(2, round(WINDOW_S * seen.rate))
+        own = [_median(soft[at : at + n]) for at in range(0, max(1, len(soft) - n // 2), max(1, n // 2))]
+        usual = max(_median(soft), float(np.nanmax(own)) - np.log(_BLUR_VARIES)) if np.isfinite(own).any() else usual
     soft = np.where(seen.only, _softness(seen.pictures), np.nan)
     return windows(seen, lambda rows: np.exp(_median(soft[rows]) - usual))
 
