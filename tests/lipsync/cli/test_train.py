@@ -16,6 +16,7 @@ from lipsync.core.lips import LipBasis
 from lipsync.core.types import LipTrack
 from lipsync.learning.curves import HEIGHT, WIDTH, curve_picture, summary
 from lipsync.pipelines import train_lips as training_module
+from lipsync.pipelines.estimate import Material
 from lipsync.speech.encoders.registry import LOGMEL
 from lipsync.speech.lip_model import SHAPES, LipModel, LipNet
 from media.container import InputLimits
@@ -60,6 +61,7 @@ def run(tmp_path, monkeypatch):
         ], ("no face in two",)
 
     monkeypatch.setattr(training_module, "usable_footage", films)
+    monkeypatch.setattr(Material, "of", lambda path, config, cache: Material(10, 0.1, 0.4))
     monkeypatch.setattr("lipsync.learning.lip_examples.load_track", lambda path, limits: Waveform.of(np.zeros(6400)))
     return lambda *args: CliRunner().invoke(app, ["train", "lips", *[str(a) for a in args]])
 
@@ -138,7 +140,7 @@ def test_a_training_that_cannot_be_leaves_nothing(run, monkeypatch, tmp_path):
 
     monkeypatch.setattr("lipsync.learning.lips.train_lip_model", hopeless)
     result = run("one.mp4", "-o", "m.safetensors")
-    assert result.exit_code == 3 and result.stderr == "lipsync: Too little speech. Use more.\n"
+    assert result.exit_code == 3 and result.stderr.endswith("quicker).\nlipsync: Too little speech. Use more.\n")
     assert not list(tmp_path.glob("*m.*")) and not list(tmp_path.glob("cache/unfinished/*"))
 
 
@@ -164,7 +166,8 @@ def test_what_cannot_be_done_is_one_sentence(run, calls, tmp_path, args, status,
     before = sorted(tmp_path.iterdir())
     result = run(*args)
     assert result.exit_code == status and words in result.stderr and result.stdout == "" and calls == []
-    assert result.stderr.startswith("lipsync: ") and len(result.stderr.splitlines()) == 1
+    said = [line for line in result.stderr.splitlines() if not line.startswith("This will take about ")]
+    assert said[0].startswith("lipsync: ") and len(said) == 1
     assert sorted(p for p in tmp_path.iterdir() if p.name != "cache") == before
 
 
@@ -196,3 +199,8 @@ def test_the_picture_shows_the_curve():
 def test_a_summary_of_little():
     assert len(summary({})) == 1 and summary(REPORT | {"warning": "too short"})[-1] == "Note: too short"
     assert Path(training_module.curve_path("a/m.safetensors")) == Path("a/m.curve.png")
+
+
+def test_how_long_it_will_take_is_said_first(run, calls):
+    said = run("one.mp4", "-o", "m.safetensors", "--no-prior").stderr
+    assert said.startswith("This will take about ") and "(an estimate" in said.splitlines()[0]
