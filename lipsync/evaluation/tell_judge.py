@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,7 +108,8 @@ _EXPLAINS = {
 class Seen:
     """What is known of one person. only: (T,) bool, the frames that are judged; speaks: (F,) bool at 100 a second,
     own,
-    own_track: the same person in the target; beneath: (T,) the target's frame under each."""
+    own_track: the same person in the target; beneath: (T,) the target's frame under
+    each; closures: (from, to) seconds in which the lips were to meet, None: not known."""
 
     track: FaceTrack
     seconds: Array
@@ -118,6 +119,7 @@ class Seen:
     own: Pictures | None = None
     own_track: FaceTrack | None = None
     beneath: Array | None = None
+    closures: Sequence[tuple[float, float]] | None = None
 
 
 #: (start, end, value), seconds.
@@ -337,7 +339,7 @@ def lips_against_sound(seen: Seen, heard: Heard | None, speaks: Array | None) ->
     return {
         "silence": _timed(tell_lips.silent_movement(shown, heard)),
         "frozen": _timed([Stretch(s.first, s.after, 1 / max(s.value, 0.05)) for s in still]),
-        "closures": _missed(tell_lips.closures(shown, own)),
+        "closures": _missed(tell_lips.closures(shown, own, seen.closures)),
         "sync": _timed(shifts),
     }
 

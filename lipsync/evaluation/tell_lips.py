@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,17 +157,21 @@ def still_speech(shown: Shown, heard: Heard) -> list[Stretch]:
     return out
 
 
-def closures(shown: Shown, heard: Heard) -> list[Stretch]:
+def closures(shown: Shown, heard: Heard, wanted: Sequence[tuple[float, float]] | None = None) -> list[Stretch]:
     """For each moment at which the sound asks for closed lips within speech (p, b, m): how far open the lips stay
-    around it, above where they rest, eye distances."""
+    around it, above where they rest, eye distances. wanted: (from, to) seconds of these moments, where they are known;
+    None: heard."""
     if not (shown.valid & heard.voice).any():
         return []
     low, high = np.quantile(heard.opening[heard.voice], [0.05, 0.95])
     rest, reach = np.quantile(shown.opening[shown.valid], 0.05), round(CLOSE_S * RATE)
     asked = heard.opening < min(low + 0.1 * (high - low), low + CLOSED_GAP)
+    runs = runs_of(asked & binary_erosion(heard.voice, iterations=8))
+    if wanted is not None:
+        runs = [(round(start * RATE), max(round(end * RATE), round(start * RATE) + 2)) for start, end in wanted]
     out = []
-    for first, after in runs_of(asked & binary_erosion(heard.voice, iterations=8)):
+    for first, after in runs:
         around = slice(max(0, first - reach), after + reach)
-        if after - first >= 2 and shown.valid[around].all():
+        if after - first >= 2 and first < len(shown.valid) and shown.valid[around].all():
             out.append(Stretch(around.start, around.stop, float(shown.opening[around].min() - rest)))
     return out

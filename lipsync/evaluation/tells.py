@@ -189,8 +189,28 @@ def _judged(
     if receipt is not None and receipt.changed:
         only = np.logical_or.reduce([(clock.seconds >= a) & (clock.seconds < b) for a, b in receipt.changed])
     beneath = None if own_track is None else _beneath(len(clock), len(own_track), receipt)
-    seen = Seen(film.track, clock.seconds, float(clock.rate), pictures, only, own, own_track, beneath)
+    seen = Seen(
+        film.track,
+        clock.seconds,
+        float(clock.rate),
+        pictures,
+        only,
+        own,
+        own_track,
+        beneath,
+        _closures(receipt, film.person),
+    )
     return judge(seen, heard, speaks)
+
+
+def _closures(receipt: Receipt | None, person: int) -> list[tuple[float, float]] | None:
+    """When the lips of a dub were to meet; None: not known."""
+    speakers = [] if receipt is None else receipt.speakers
+    if len(speakers) > 1:
+        speakers = [one for one in speakers if one.person == person]
+    if len(speakers) != 1 or not speakers[0].closed_gap:
+        return None
+    return [(start, end) for start, end in speakers[0].closures]
 
 
 def _beneath(n: int, n_target: int, receipt: Receipt | None) -> np.ndarray | None:

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +100,7 @@ def dub_job(wanted: Wanted, files: Mapping[str, Path], folder: Path, owner: str)
             ["before-after", out, "-o", outputs["film"], "--json"], [out, target], [outputs["film"]], optional=True
         ),
     ]
-    if not wanted.preview and find_spec("lipsync.cli.report"):
+    if not wanted.preview:
         outputs["report"] = "report.html"
         commands.append(
             Command(["report", out, "-o", outputs["report"], "--json"], [out], ["report.html"], optional=True)
