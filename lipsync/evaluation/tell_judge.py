@@ -106,10 +106,9 @@ _EXPLAINS = {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is known of one person. only: (T,) bool, the frames that are judged; speaks: (F,) bool at 100 a second,
-    own,
-    own_track: the same person in the target; beneath: (T,) the target's frame under
-    each; closures: (from, to) seconds in which the lips were to meet, None: not known."""
+    """What is known of one person. only: (T,) bool, the frames that are judged; own, own_track: the same person in the
+    target; beneath: (T,) the target's frame under each; closures: (from, to) seconds in which the lips were to meet,
+    None: not known."""
 
     track: FaceTrack
     seconds: Array
