@@ -116,7 +116,7 @@ def _summary(rows: list[dict]) -> dict:
 def _measured(clip: Clip, work: Path, attacks: list[str]) -> dict:
     drawn, squares, spent, frames = pattern(CONTENT), [], [], []
     for i, frame in enumerate(clip.frames):
-        made = np.ascontiguousarray(frame.transpose(2, 0, 1))
+        made = frame.transpose(2, 0, 1).copy()
         inside = np.zeros(frame.shape[:2], np.uint8)
         cv2.fillPoly(inside, [np.round(clip.edge[i]).astype(np.int32)], 1)
         before = np.where(inside > 0, made ^ 1, made)

@@ -26,10 +26,11 @@ IMPORTS = {
     "loudness": ["pyloudnorm"],
     "live": ["pyvirtualcam"],  # sounddevice wants PortAudio of the system
     "provenance": ["c2pa", "cryptography"],
+    "ui": ["gradio"],
     "train": ["lightning"],
     "cluster": ["ray", "fsspec"],
 }
-DEVELOPERS = {"test", "lint"}
+DEVELOPERS = {"test", "test-ui", "lint", "docs"}
 #: In an image's own words: what `COPY` takes from here.
 COPIED = [
     name

@@ -60,7 +60,7 @@ KINDS = (
          "The mouth is as sharp as the rest of the face."),
     Kind("flicker", "flicker", "times the cheeks'", 2.8, 4.5, "The skin around the mouth flickers.",
          "The skin around the mouth is as steady as the cheeks."),
-    Kind("tone", "skin tone steps at an edge", "grey levels", 12.0, 20.0,
+    Kind("tone", "skin tone steps at an edge", "grey levels", 9.0, 16.0,
          "The skin changes colour along an edge around the mouth.", "No edge is to be seen around the mouth."),
     Kind("ghost", "double lips or edges", "of the limit", 0.9, 1.3, "Lips or edges are seen twice.",
          "The lips look like this person's own."),
@@ -91,6 +91,14 @@ KINDS = (
          "What lies under the chin moves with the mouth.", "What lies under the chin stays in place."),
 )  # fmt: skip
 _LOOK = {kind.name: kind.look for kind in KINDS}
+#: What is not told where another fault is seen.
+_EXPLAINS = {
+    "blur": ("ghost", "torn", "teeth"),
+    "tone": ("ghost", "torn"),
+    "torn": ("ghost",),
+    "frozen": ("teeth", "closures"),
+    "flicker": ("restless",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +129,7 @@ def judge(seen: Seen, heard: Heard | None, speaks: Array | None) -> dict[str, Fo
     found["covered"], found["dragged"], found["teeth"] = covered(seen), dragged(seen), teeth(seen)
     found["restless"] = restless(seen)
     found["ghost"], found["torn"] = unlike(seen)
-    for fault, hidden in (("blur", ("ghost", "torn", "teeth")), ("tone", ("ghost", "torn")), ("torn", ("ghost",)),
-                          ("frozen", ("teeth", "closures"))):  # fmt: skip
+    for fault, hidden in _EXPLAINS.items():
         for name in hidden:
             found[name] = _apart(found[name], found[fault], _LOOK[fault])
     return found

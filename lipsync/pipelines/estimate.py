@@ -3,12 +3,14 @@ busy machine with targets of 480x270, 360x288 and 1280x720: parts up to a fifth 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lipsync.config.schema import DubConfig, LipsConfig
 from lipsync.store.cache import Cache, content_hash
+from media import MediaError
 
 #: Per frame of a target, and more per megapixel: finding faces, cutting out mouths.
 FOLLOW_S, FOLLOW_MPX_S = 0.012, 0.033
@@ -38,6 +40,15 @@ class Material:
         stream = probed(path, config)
         kept = cache.holds("track", track_key(content_hash(path), config))
         return cls(len(stream), stream.width * stream.height / 1e6, float(stream.clock.duration_s), kept)
+
+
+def materials(paths: Sequence[Path], config: DubConfig, cache: Cache) -> list[Material]:
+    """Those of the videos that can be opened: what is wrong with the others is said when they are used."""
+    found = []
+    for path in paths:
+        with contextlib.suppress(MediaError):
+            found.append(Material.of(path, config, cache))
+    return found
 
 
 def follow_s(frames: int, mpx: float) -> float:

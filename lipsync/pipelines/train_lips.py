@@ -15,7 +15,7 @@ from lipsync.core.errors import LipsyncError
 from lipsync.core.progress import Hook, Whole, silent
 from lipsync.core.runtime import one_thread, pick_device
 from lipsync.learning.lip_examples import LipExample, examples_of
-from lipsync.pipelines.estimate import Material, follow_all_s, learn_lips_s
+from lipsync.pipelines.estimate import follow_all_s, learn_lips_s, materials
 from lipsync.pipelines.models import VERSION
 from lipsync.speech.lip_model import LipModel
 from lipsync.speech.prior import prior_files, prior_for
@@ -44,9 +44,10 @@ def train_lips(
     check_files([(path, "footage") for path in paths], [out, curve_path(out)], force)
     device = pick_device(config.device)
     cache = cache or Cache.of(config.cache)
-    material = [Material.of(path, config, cache) for path in paths]
+    material = materials(paths, config, cache)
     learning_s = learn_lips_s(sum(one.duration_s for one in material), config.lips)
-    hook = Whole(hook, {"faces": follow_all_s(material), "lips": learning_s})
+    if material:
+        hook = Whole(hook, {"faces": follow_all_s(material), "lips": learning_s})
     videos, notes = usable_footage(paths, config, cache, hook)
     examples, more = examples_of(videos)
     notes = [*notes, *more]

@@ -22,7 +22,7 @@ from lipsync.core.runtime import pick_device
 from lipsync.core.types import TargetAnalysis
 from lipsync.learning.distributed import Ranks
 from lipsync.learning.textures import speech_at_mouths
-from lipsync.pipelines.estimate import Material, follow_all_s
+from lipsync.pipelines.estimate import follow_all_s, materials
 from lipsync.pipelines.models import texture_key
 from lipsync.store.cache import UNFINISHED, Cache
 from lipsync.store.preflight import check_files, samples_path, written_whole
@@ -65,9 +65,10 @@ def train_texture(
     if learner is None:
         raise UsageError(f"The texture {found.name} learns nothing: use it as it is.")
     device = pick_device(config.device)
-    material = [Material.of(path, config, cache) for path in (target, *videos)]
+    material = materials((target, *videos), config, cache)
     training_s = learner.config.steps * learner.step_s
-    hook = Whole(hook, {"faces": follow_all_s(material), f"texture {learner.name}": training_s})
+    if material:
+        hook = Whole(hook, {"faces": follow_all_s(material), f"texture {learner.name}": training_s})
     subject = analyse(target, config, cache, hook, videos)
     key = texture_key(method, learner, subject)
     if fresh:

@@ -35,6 +35,7 @@ def dub_of(stream, plan, config, timeline="keep", speech=None, **more) -> Any:
         config=config,
         heard=(speech, []),
         audio_end_s=Fraction(2),
+        content_id="0123456789abcdef",
         sound=DubSound(),
         script=SimpleNamespace(config=SimpleNamespace(retime=SimpleNamespace(timeline=timeline)), partly=False),
         **more,
@@ -133,6 +134,7 @@ def test_the_manifest_names_every_file_that_was_used_and_how(tmp_path):
         speakers=[SimpleNamespace(said=SimpleNamespace(waves={files["fitted.wav"]: None}))],
         out=tmp_path / "dub.mp4",
         fingerprint="1dea",
+        content_id="0123456789abcdef",
         drawn=[(plan, None)],
         config=replace(DubConfig(), mark=MarkConfig(consent="Ann agreed")),
     )

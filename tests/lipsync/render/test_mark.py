@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
 from lipsync.render.mark import Mark
+from lipsync.render.plan import PlannedFaces
 
 PLACE = np.array([[60.0, 0, 80], [0, 60, 50], [0, 0, 1]])
 
 
-def faces(*strength: float) -> Any:
+def faces(*strength: float) -> PlannedFaces:
     n = len(strength)
-    return SimpleNamespace(strength=np.array(strength), pixel_from_face=np.tile(PLACE, (n, 1, 1)))
+    still = np.zeros((n, 18, 2), np.float32)
+    return PlannedFaces(np.tile(PLACE, (n, 1, 1)), still, still[:, :17], still[:, 0], np.array(strength, np.float32))
 
 
 @pytest.fixture
