@@ -23,7 +23,7 @@ from lipsync.store.receipt import Receipt
 
 OUT = ROOT / "docs" / "pictures"
 TARGET, SPEECH = ROOT / "samples" / "target.mp4", ROOT / "samples" / "speech.wav"
-CANDIDATES = 6
+CANDIDATES = 3
 
 
 def main() -> None:
