@@ -1,5 +1,6 @@
-"""How long work will take, about, before it begins: from pixels, frames and steps. Seconds of one thread, measured on a
-busy machine with targets of 480x270, 360x288 and 1280x720: parts up to a fifth off."""
+"""How long work will take, about, before it begins: from pixels, frames and steps. Seconds of one thread. Following,
+learning and drawing were measured on a busy machine with targets of 480x270, 360x288 and 1280x720: parts up to a fifth
+off. The others are guesses."""
 
 from __future__ import annotations
 
