@@ -90,7 +90,8 @@ def _people(stream: VideoStream, stretch: slice) -> Iterator[list[tuple[list[flo
     tracks = _tracks(stream, stretch)
     seconds = stream.clock.seconds[stretch]
     ends = np.append(seconds[1:], float(stream.clock.duration_s) if stretch.stop >= len(stream) else seconds[-1])
-    part = ((seconds - seconds[0]) / PART_S).astype(int)
+    within = seconds - seconds[0]
+    part = np.minimum(within / PART_S, max(1, round(float(within[-1]) / PART_S)) - 1).astype(int)
     readers = [[Reader() for _ in range(part[-1] + 1)] for _ in tracks]
     cutter = Cutter(stream)
     with closing(pictures_of(stream, np.arange(stretch.start, stretch.stop))) as pictures:
