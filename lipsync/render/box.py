@@ -18,8 +18,9 @@ STEP = 4  # pixels between nodes of the coarse grid
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Equal pixel boxes around B lower faces. left, top: (B,) int64; face_from_pixel: (B,3,3); scale: pixels per eye
-    distance."""
+    """Equal pixel boxes around B lower faces. left, top: (B,) int64, in the frame; face_from_pixel: (B,3,3); scale:
+    pixels per eye distance; at: (x, y) of the frame's pixel at which the pictures begin that are cut from and pasted
+    into. All else is computed in the frame, so that it is the same for every picture of it."""
 
     left: torch.Tensor
     top: torch.Tensor
@@ -27,13 +28,19 @@ class Box:
     width: int
     face_from_pixel: torch.Tensor
     scale: float
+    at: tuple[int, int] = (0, 0)
 
     @classmethod
     def around(
-        cls, jaws: torch.Tensor, pixel_from_face: torch.Tensor, size: torch.Size, config: CompositeConfig
+        cls,
+        jaws: torch.Tensor,
+        pixel_from_face: torch.Tensor,
+        size: torch.Size,
+        config: CompositeConfig,
+        at: tuple[int, int] = (0, 0),
     ) -> Box:
-        """Boxes that hold (B,P,2) jaw points, the cheeks and everything that may change around them, inside a frame of
-        (height, width) `size`."""
+        """Boxes that hold (B,P,2) jaw points, the cheeks and everything that may change around them, inside pictures of
+        (height, width) `size` that begin `at` this pixel of the frame."""
         # numpy's small sums start faster than torch's
         place, edge = pixel_from_face.cpu().numpy(), jaws.cpu().numpy()
         points = apply(place, np.concatenate([edge, np.broadcast_to(CHEEKS.numpy(), (len(edge), *CHEEKS.shape))], 1))
@@ -43,21 +50,26 @@ class Box:
         span = (np.ceil(points.max(1) + margin).astype(np.int64) - low).max(0)
         width, height = min(int(span[0]), size[1]), min(int(span[1]), size[0])
         left, top = (
-            torch.from_numpy(low[:, k].clip(0, size[1 - k] - n)).to(jaws.device) for k, n in ((0, width), (1, height))
+            torch.from_numpy(low[:, k].clip(at[k], at[k] + size[1 - k] - n)).to(jaws.device)
+            for k, n in ((0, width), (1, height))
         )
-        return cls(left, top, height, width, torch.linalg.inv(pixel_from_face), scale)
+        return cls(left, top, height, width, torch.linalg.inv(pixel_from_face), scale, at)
+
+    def corners(self) -> list[tuple[int, int]]:
+        """(x, y) of each box in the pictures."""
+        (x, y), corners = self.at, zip(self.left.tolist(), self.top.tolist(), strict=True)
+        return [(left - x, top - y) for left, top in corners]
 
     def cut(self, frames: torch.Tensor) -> torch.Tensor:
         """(B,3,h,w) float32 in [0,1]."""
         parts = [
-            f[:, y : y + self.height, x : x + self.width]
-            for f, x, y in zip(frames, self.left.tolist(), self.top.tolist(), strict=True)
+            f[:, y : y + self.height, x : x + self.width] for f, (x, y) in zip(frames, self.corners(), strict=True)
         ]
         return torch.stack(parts).float() / 255
 
     def paste(self, frames: torch.Tensor, boxes: torch.Tensor) -> None:
         """Writes the boxes into the frames."""
-        for f, part, x, y in zip(frames, boxes, self.left.tolist(), self.top.tolist(), strict=True):
+        for f, part, (x, y) in zip(frames, boxes, self.corners(), strict=True):
             f[:, y : y + self.height, x : x + self.width] = part
 
     def pixels(self, step: int) -> torch.Tensor:
@@ -90,7 +102,7 @@ class Box:
         )
         y, x = (slice(s.start * STEP, (s.stop - 1) * STEP + 1) for s in (rows, columns))
         height, width = min(y.stop, self.height) - y.start, min(x.stop, self.width) - x.start
-        inner = Box(self.left + x.start, self.top + y.start, height, width, self.face_from_pixel, self.scale)
+        inner = Box(self.left + x.start, self.top + y.start, height, width, self.face_from_pixel, self.scale, self.at)
         return Part((rows, columns), (y, x), inner)
 
 

@@ -20,7 +20,7 @@ def graphics_in(box: Box, faces: PlannedFaces, row: int) -> torch.Tensor | None:
     """(1,1,h,w) float32, 1 where a graphic lies in the frame or frames shown at this row; None: nowhere."""
     if faces.graphics is None or faces.shown is None:
         return None
-    x, y = int(box.left[0]) + faces.at[0], int(box.top[0]) + faces.at[1]
+    x, y = int(box.left[0]), int(box.top[0])
     shown = {int(frame) for frame in faces.shown[row]}
     masks = [m for f in shown if (m := faces.graphics.over(f, x, y, x + box.width, y + box.height)) is not None]
     if not masks:

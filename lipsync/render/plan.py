@@ -159,33 +159,35 @@ def build_query(
     return TextureQuery(
         lips=torch.from_numpy(plan.lips.points[around]).to(device),
         pose=torch.from_numpy(faces.pose[around]).to(device),
-        crop=_mouth_crops(faces.pixels_of(rows), space, frames) if "crop" in method.needs else None,
+        crop=_mouth_crops(faces.pixel_from_face[rows], space, frames, faces.at) if "crop" in method.needs else None,
         speech=None if speech is None or "speech" not in method.needs else torch.from_numpy(speech[around]).to(device),
     )
 
 
-def _mouth_crops(pixel_from_face: np.ndarray, space: MouthSpace, frames: torch.Tensor) -> torch.Tensor:
-    """(B,3,Hm,Wm) float32 in [0,1] the target's own mouths in (B,3,H,W) uint8 frames."""
+def _mouth_crops(
+    pixel_from_face: np.ndarray, space: MouthSpace, frames: torch.Tensor, at: tuple[int, int]
+) -> torch.Tensor:
+    """(B,3,Hm,Wm) float32 in [0,1] the target's own mouths in (B,3,H,W) uint8 pictures of frames from pixel `at` on."""
     pixel_from_mouth = pixel_from_face @ np.linalg.inv(space.mouth_from_face)
-    part, pixel_from_part = _part_with(pixel_from_mouth, frames, space)
+    part, pixel_from_part = _part_with(pixel_from_mouth, frames, space, at)
     mouth_from_part = np.linalg.inv(pixel_from_mouth) @ pixel_from_part
     return warp(part.float() / 255, mouth_from_part, (space.height, space.width))
 
 
 def _part_with(
-    pixel_from_mouth: np.ndarray, frames: torch.Tensor, space: MouthSpace
+    pixel_from_mouth: np.ndarray, frames: torch.Tensor, space: MouthSpace, at: tuple[int, int]
 ) -> tuple[torch.Tensor, np.ndarray]:
-    """The box of the (B,3,H,W) frames that holds all their mouth crops with some margin, and its `pixel_from_part`
-    (3,3)."""
+    """The box of the (B,3,H,W) pictures that holds all their mouth crops with some margin, and its `pixel_from_part`
+    (3,3), of the frame."""
     corners = apply(
         pixel_from_mouth, np.array([[0.0, 0], [space.width, 0], [0, space.height], [space.width, space.height]])
     )
+    begin = np.array(at)
+    end = begin + np.array([frames.shape[3], frames.shape[2]])
     low, high = corners.min((0, 1)).astype(int) - 8, corners.max((0, 1)).astype(int) + 9
-    (x0, y0), (x1, y1) = (
-        np.clip(low, 0, [frames.shape[3] - 1, frames.shape[2] - 1]),
-        np.clip(high, 1, [frames.shape[3], frames.shape[2]]),
-    )
-    return frames[:, :, y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)], np.array([[1.0, 0, x0], [0, 1, y0], [0, 0, 1]])
+    (x0, y0), (x1, y1) = np.clip(low, begin, end - 1), np.clip(high, begin + 1, end)
+    (x, y), x1, y1 = at, max(x1, x0 + 1), max(y1, y0 + 1)
+    return frames[:, :, y0 - y : y1 - y, x0 - x : x1 - x], np.array([[1.0, 0, x0], [0, 1, y0], [0, 0, 1]])
 
 
 def _following(timing: Timing | DubPlan) -> np.ndarray:

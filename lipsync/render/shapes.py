@@ -17,8 +17,8 @@ from lipsync.render.region import CHIN, region_polygon
 @dataclass(frozen=True, slots=True)
 class Shapes:
     """Of B rows, face frame. lips, own_lips: (B,18,2) drawn and filmed; own_jaw: (B,17,2) filmed; moved: (B,17,2) by
-    how much it is moved; region: (B,16,2) edge of what is replaced; strength: (B,); pixel_from_face: (B,3,3), of the
-    pictures that are drawn on."""
+    how much it is moved; region: (B,16,2) edge of what is replaced; strength: (B,); pixel_from_face: (B,3,3); at:
+    as of `PlannedFaces`."""
 
     lips: torch.Tensor
     own_lips: torch.Tensor
@@ -27,6 +27,7 @@ class Shapes:
     region: torch.Tensor
     strength: torch.Tensor
     pixel_from_face: torch.Tensor
+    at: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(
@@ -35,15 +36,15 @@ class Shapes:
         """lips: (B,18,2) drawn over these rows of the plan."""
         wanted, own, jaw, strength, place = (
             torch.from_numpy(a).to(device).float()
-            for a in (lips, faces.lips[rows], faces.jaw[rows], faces.strength[rows], faces.pixels_of(rows))
+            for a in (lips, faces.lips[rows], faces.jaw[rows], faces.strength[rows], faces.pixel_from_face[rows])
         )
         moved = jaw_move(wanted, own, faces.chin, config)
         region = region_polygon(jaw + moved, torch.stack([wanted, own], 1))
-        return cls(wanted, own, jaw, moved, region, strength, place)
+        return cls(wanted, own, jaw, moved, region, strength, place, faces.at)
 
     def row(self, b: int) -> Shapes:
         """One row, B = 1."""
-        return Shapes(*(getattr(self, f.name)[b : b + 1] for f in fields(self)))
+        return Shapes(*(getattr(self, f.name)[b : b + 1] for f in fields(self)[:-1]), self.at)
 
     @property
     def jaw(self) -> torch.Tensor:
@@ -51,5 +52,6 @@ class Shapes:
         return self.own_jaw + self.moved
 
     def box(self, size: torch.Size, config: CompositeConfig) -> Box:
-        """Around what may change, inside a frame of (height, width) `size`."""
-        return Box.around(torch.cat([self.own_jaw[:, CHIN], self.jaw[:, CHIN]], 1), self.pixel_from_face, size, config)
+        """Around what may change, inside pictures of (height, width) `size`."""
+        jaws = torch.cat([self.own_jaw[:, CHIN], self.jaw[:, CHIN]], 1)
+        return Box.around(jaws, self.pixel_from_face, size, config, self.at)

@@ -31,7 +31,7 @@ def draw_over(
 ) -> None:
     """`lipsync.render.composite.composite` of one row, written into its frame (1,3,H,W). graphics: (1,1,h,w) of the
     box."""
-    frame, place = frames[0].numpy(), (int(box.left[0]), int(box.top[0]))
+    frame, place = frames[0].numpy(), box.corners()[0]
     filmed = under = cut(frame, *place, box.width, box.height)
     if graphics is not None:
         under = _hwc(filled(_bchw(filmed), graphics))
