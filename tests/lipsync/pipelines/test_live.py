@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from audio.load import RATE
+from lipsync.config.schema import DubConfig
 from lipsync.pipelines import live as page
 from video.live import Gone
 
@@ -144,8 +145,9 @@ def world(monkeypatch):
     monkeypatch.setattr(page, "LiveLips", Lips)
     monkeypatch.setattr(page, "LiveStage", Stage)
     monkeypatch.setattr(page, "ahead", lambda items, depth: items)
-    person = SimpleNamespace(model=None, subject=None, method=None, device=torch.device("cpu"))
-    state.ready = SimpleNamespace(person=person, held=SimpleNamespace(rate=Fraction(25)), config=None)
+    subject = SimpleNamespace(video=SimpleNamespace(sha256="0a"))
+    person = SimpleNamespace(model=None, subject=subject, method=None, device=torch.device("cpu"))
+    state.ready = SimpleNamespace(person=person, held=SimpleNamespace(rate=Fraction(25)), config=DubConfig())
     return state
 
 
