@@ -9,6 +9,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from lipsync.core.arrays import Array, runs_of
+from lipsync.core.geometry import apply, magnification
 from lipsync.core.lips import CLOSED_GAP, opening
 from lipsync.core.types import REASONS, FaceTrack
 from lipsync.evaluation import tell_lips
@@ -35,6 +36,8 @@ _NARROW, _TORN_SHARE = 0.245, 0.3
 _ALONE = 1.5
 #: Ovals outside of the lips, half width and height; and sizes beside one to which its step is compared.
 _BEYOND_LIPS, _BESIDE = (0.4, 0.28), (3, 5)
+#: Where a collar is, face frame.
+BELOW_CHIN = 0.8
 #: A collar is dragged where its movement goes with the opening's at least so well.
 _FOLLOWS = 0.45
 #: Fewest closures that must be asked for.
@@ -81,7 +84,7 @@ KINDS = (
     ),
     Kind("covered", "something painted over", "s", 0.2, 0.5,
          "A mouth is drawn where a hand or an object hides it.", "No mouth is drawn over a hand or an object."),
-    Kind("silence", "mouth moves in silence", "eye distances", 0.025, 0.05, "The mouth moves while nobody speaks.",
+    Kind("silence", "mouth moves in silence", "eye distances", 0.018, 0.04, "The mouth moves while nobody speaks.",
          "The mouth rests in silence."),
     Kind("frozen", "mouth still in speech", "times stiller", 2.5, 5.0, "The mouth hardly moves while somebody speaks.",
          "The mouth moves as the speech asks."),
@@ -89,7 +92,7 @@ KINDS = (
          "The lips close where the sound asks for it."),
     Kind("sync", "sound and lips out of step", "s", 0.075, 0.15, "Sound and lips are out of step.",
          "Sound and lips are in step."),
-    Kind("dragged", "collar moves with the jaw", "of the opening", 0.26, 0.45,
+    Kind("dragged", "collar moves with the jaw", "of the opening", 0.35, 0.6,
          "What lies under the chin moves with the mouth.", "What lies under the chin stays in place."),
 )  # fmt: skip
 _LOOK = {kind.name: kind.look for kind in KINDS}
@@ -299,9 +302,13 @@ def covered(seen: Seen) -> Found | None:
 
 
 def dragged(seen: Seen) -> Found | None:
-    """By how much of the opening's movement what lies under the chin goes with it."""
+    """By how much of the opening's movement what lies under the chin goes with it, in the picture: beside a head that
+    nods, a collar that stays where it is seems to move."""
     known = np.isfinite(seen.pictures.under[:, 0]) & seen.only
-    at = _quick(np.cumsum(np.where(known, seen.pictures.under[:, 0], 0)), seen.rate)
+    place = seen.track.pixel_from_face
+    chin = apply(place, np.array([[0.0, BELOW_CHIN]]))[:, 0, 1] / magnification(place)
+    moved = seen.pictures.under[:, 0] + np.diff(chin, prepend=chin[:1])
+    at = _quick(np.cumsum(np.where(known, moved, 0)), seen.rate)
     gap = _quick(opening(seen.track.lips.points).astype(float), seen.rate)
 
     def value(rows: slice) -> float:

@@ -26,7 +26,7 @@ SLOW_S, OPENING_WEIGHT = 0.6, 0.65
 LEAST_APART_S, LEAST_AGREEMENT = 0.16, 0.3
 #: The shortest silence that is looked at, and what is left out of it after a word and before the next (seconds); rows
 #: of a piece.
-SILENCE_S, AFTER_S, BEFORE_S, PIECE = 0.4, 0.15, 0.3, 25
+SILENCE_S, AFTER_S, BEFORE_S, PIECE = 0.7, 0.15, 0.3, 25
 #: Length of speech in which lips move, and the least movement it must ask for (eye distances).
 STILL_S, LEAST_SAID = 1.0, 0.03
 #: Lips may close this much before or after the sound asks for it (seconds).
