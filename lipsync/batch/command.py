@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from lipsync.batch.events import CheckedJob
 from lipsync.batch.job import Job, JobRecord, Outcome
@@ -126,8 +126,9 @@ def _checked(
 
 def _checked_event(number: int, record: JobRecord) -> CheckedJob:
     """What a dry run writes of a job as JSON."""
-    known = asdict(record.checked)
-    return CheckedJob(number, record.job.out, **(known | {"warnings": list(known["warnings"])}), kept=record.is_kept)
+    known: dict[str, Any] = asdict(record.checked)
+    known["warnings"] = list(known["warnings"])
+    return CheckedJob(number, record.job.out, **known, kept=record.is_kept)
 
 
 def _n_open(records: Sequence[JobRecord]) -> int:
