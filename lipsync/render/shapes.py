@@ -44,7 +44,7 @@ class Shapes:
 
     def row(self, b: int) -> Shapes:
         """One row, B = 1."""
-        return Shapes(*(getattr(self, f.name)[b : b + 1] for f in fields(self)[:-1]), self.at)
+        return Shapes(*(getattr(self, f.name)[b : b + 1] for f in fields(self)[:-1]), at=self.at)
 
     @property
     def jaw(self) -> torch.Tensor:
