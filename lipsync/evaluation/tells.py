@@ -125,7 +125,7 @@ def audit(
     """The tells of `video`. target: what it was made from, whose frames are taken as real; receipt: of the dub, whose
     re-drawn spans alone are judged. Kept in the cache by content. LipsyncError, MediaError: `video` cannot be read."""
     check_readable(video, "video")
-    cache = cache or Cache(config.cache.folder or None)
+    cache = cache or Cache.of(config.cache)
     stream = probed(video, config)
     duration = float(stream.clock.duration_s)
     limits = [*_LIMITS, *([_ALONE] if target is None else [])]
