@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lipsync.batch.pool import LocalWorkers, WorkerEvent
-from lipsync.core.environment import THREADS
+from lipsync.core.environment import THREADS, cores
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.sandbox.limits import Limits
 from lipsync.store.fingerprint import program_hash
@@ -252,7 +252,7 @@ class _Ray:
             raise UsageError("--ray needs the package ray: pip install 'lipsync-dub[cluster]'.") from error
         self.ray, self.Error = ray, ray.exceptions.RayError
         try:
-            self._connect(address, {"num_cpus": max(1, round((count or _own_cores() // cpus) * cpus))})
+            self._connect(address, {"num_cpus": max(1, round((count or cores() // cpus) * cpus))})
         except Exception as error:
             self.end()
             where = f"No Ray cluster answers at {address}, or it refuses the token"
@@ -341,10 +341,6 @@ def _environment(is_own: bool, on_loopback: bool) -> dict[str, str]:
 def _aside(method: Any) -> Any:
     """Calls an actor's method in the thread that does not perform."""
     return method.options(concurrency_group="watch").remote()
-
-
-def _own_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _why(error: Exception) -> str:

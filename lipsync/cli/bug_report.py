@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_origin
 import lipsync
 from lipsync.core.environment import THREADS, cores
 from lipsync.core.installation import HOME
+from lipsync.core.machine import processor
 
 if TYPE_CHECKING:
     from lipsync.cli.findings import Report
@@ -74,10 +75,7 @@ def anonymous(text: str, private: Iterable[str] = ()) -> str:
 
 
 def _cpu() -> str:
-    names = []
-    if Path("/proc/cpuinfo").is_file():
-        names = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(errors="replace"), re.M)
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {cores()} cores"
+    return f"{processor() or platform.machine()}, {cores()} cores"
 
 
 def _packages() -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ import platform
 import subprocess
 from pathlib import Path
 
+from lipsync.core.environment import cores
 from lipsync.core.installation import HOME
 
 
@@ -14,17 +15,23 @@ def machine() -> dict[str, object]:
     """The processor, its cores that this process may use, GPUs, memory in GiB, system, Python and torch."""
     import torch
 
-    names = [line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": cores,
+        "cpu": processor(),
+        "cores": cores(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "memory_gib": _memory_gib(),
         "system": platform.system(),
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
+
+
+def processor() -> str:
+    """Its name; empty where the system does not tell."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
 
 
 def commit() -> str:
@@ -49,8 +56,3 @@ def _memory_gib() -> float | None:
         return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
     except (ValueError, OSError, AttributeError):
         return None
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
