@@ -133,7 +133,9 @@ def test_flow_and_half_step_of_a_known_shift(texture, dx, dy):
     assert np.abs(half_way(a, b).astype(int) - half)[inner].max() <= 3
 
 
-@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "yuv444p", "nv12", "bgr24", "gray", "yuyv422", "yuva420p"])
+@pytest.mark.parametrize(
+    "pix_fmt", ["yuv420p", "yuv422p10le", "yuv444p", "nv12", "bgr24", "gray", "yuyv422", "yuva420p"]
+)
 def test_a_half_step_is_drawn_in_the_samples_of_any_format(texture, pix_fmt):
     smooth = [cv2.GaussianBlur(moved(texture, 2 * k, 0), (0, 0), 3) for k in range(3)]
     wanted = framed(smooth[1], pix_fmt).to_ndarray(format="rgb24").astype(int)
