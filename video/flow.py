@@ -86,13 +86,14 @@ def _half_way(towards: np.ndarray, height: int, width: int) -> tuple[np.ndarray,
     which may be of a picture of another size."""
     import cv2
 
-    places = []
+    places: list[np.ndarray] = []
     for k, n in enumerate((width, height)):
         move = np.ascontiguousarray(towards[..., k]) * np.float32(0.5 * n / towards.shape[1 - k])
         at = move if move.shape == (height, width) else cv2.resize(move, (width, height))
         at += np.arange(n, dtype=np.float32)[None if k == 0 else slice(None), None if k else slice(None)]
         places.append(at)
-    return cv2.convertMaps(*places, cv2.CV_16SC2)
+    across, down = places
+    return cv2.convertMaps(across, down, cv2.CV_16SC2)
 
 
 def _pulled(plane: np.ndarray, maps: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import bisect
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
 
 import av
 import av.container

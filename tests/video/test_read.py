@@ -15,8 +15,8 @@ from media import MediaError
 from tests.support.video_clips import number_of, write_clip
 from video import read
 from video.flow import half_step
-from video.probe import probe
 from video.picture import Cutter, FramePicture
+from video.probe import probe
 from video.read import pictures_of, read_frames, read_rows
 
 VFR = [0, 3, 4, 9, 10, 20, 21, 22, 23, 60] + [70 + 3 * i + i % 2 for i in range(50)]
