@@ -56,7 +56,7 @@ class Dubbed:
         n = np.arange(len(self.plan))
         along = frames_along(self.ready.subject.films[0].stream, self.plan, 8)
         shown = ((part, frames) for part, frames, _ in along)
-        rows = ((part, frames.rgb) for part, frames, _ in read_rows(self.out, n, 8)) if drawn else shown
+        rows = ((part, frames.rgb) for part, frames in read_rows(self.out, n, 8)) if drawn else shown
         for part, rgb in rows:
             yield from zip(range(part.start, part.stop), rgb.permute(0, 2, 3, 1).numpy(), strict=True)
 

@@ -197,10 +197,11 @@ def staged(check: Check, method: Any) -> Iterator[dict[str, float]]:
     they overlap. A stage whose function has another name by now is told with -1."""
     from lipsync.pipelines.doubt import DubDoubt
     from lipsync.render import loop, plan
+    from video import read
     from video.write import VideoWriter
 
     places = [
-        ("decode", plan, "read_rows"), ("flow", plan, "half_step"), ("query", loop, "build_query"),
+        ("decode", plan, "read_rows"), ("flow", read, "half_step"), ("query", loop, "build_query"),
         ("texture", method, "render"), ("teeth", loop, "sharpen_teeth"), ("composite", loop, "composite"),
         ("watch", DubDoubt, "watch"), ("encode_queue", VideoWriter, "write"),
     ]  # fmt: skip

@@ -57,7 +57,7 @@ def small_target(out: Path) -> Path:
     left = (stream.width - width) // 2
     clock = FrameClock.constant(n, Fraction(stream.clock.rate))
     with VideoWriter(out, width=SIZE[0], height=SIZE[1], clock=clock, crf=8, speech=SAMPLES / "target.wav") as writer:
-        for _, frames, _ in read_rows(stream, rows, 25):
+        for _, frames in read_rows(stream, rows, 25):
             middle = frames.rgb[..., left : left + width].permute(0, 2, 3, 1).numpy()
             small = np.stack([cv2.resize(rgb, SIZE, interpolation=cv2.INTER_AREA) for rgb in middle])
             writer.write(torch.from_numpy(small).permute(0, 3, 1, 2).contiguous())

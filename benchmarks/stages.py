@@ -37,7 +37,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "lipsync.textures.candidates:CandidateWarp.fields",
     ),
     "warp and median": ("lipsync.textures.warped_median:warped_medians",),
-    "sharpening": ("lipsync.textures.candidates:resharpened",),
+    "sharpening": ("lipsync.textures.candidates:resharpened", "lipsync.textures.detail:with_detail"),
     "teeth": ("lipsync.render.teeth:sharpen_teeth",),
     "composite": ("lipsync.render.composite:composite",),
     "doubt": ("lipsync.pipelines.doubt:DubDoubt.watch",),

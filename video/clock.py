@@ -65,8 +65,8 @@ class FrameClock:
 @dataclass(frozen=True, slots=True)
 class FrameBatch:
     """Decoded frames. rgb: (B,3,H,W) uint8 torch tensor, of all of them or of one box that begins at pixel `at` (x, y);
-    index: (B,) int64 numpy, frame numbers in the video; pictures: the same B frames, whole, as the decoder gave them,
-    where they were asked for; not to be changed."""
+    index: (B,) int64 numpy, frame numbers in the video; pictures: the same B frames, whole, as the decoder gave them or
+    drawn half way to the next, where they were asked for; not to be changed."""
 
     rgb: Tensor
     index: NDArray[np.int64]

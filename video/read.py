@@ -8,7 +8,6 @@ from __future__ import annotations
 import bisect
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
 
 import av
 import av.container
@@ -41,7 +40,7 @@ def read_frames(stream: VideoStream, batch: int = 8, start: int = 0, stop: int |
     ahead in a thread."""
     stop = len(stream) if stop is None else min(stop, len(stream))
     rows = np.arange(start, stop, dtype=np.int64)
-    for _, frames, _ in read_rows(stream, rows, batch):
+    for _, frames in read_rows(stream, rows, batch):
         yield frames
 
 
@@ -52,15 +51,14 @@ def read_rows(
     half: np.ndarray | None = None,
     pictures: bool = False,
     window: Window | None = None,
-) -> Iterator[tuple[slice, FrameBatch, torch.Tensor]]:
-    """Frames in a planned order: (rows, frames with index == source[rows], what the rows show).
+) -> Iterator[tuple[slice, FrameBatch]]:
+    """Frames in a planned order: (rows, frames with index == source[rows]).
 
     source: (N,) int64 frame numbers, any order; cheap where they stay, step or skip a little. batch: of large frames
-    there are fewer. Rows show (B,3,H,W) uint8: their frame, or where `half`, (N,) bool, is set the picture half way to
-    the next one (to itself at the end), drawn by optical flow; the same tensor as the frames' where no row of the batch
-    is such. pictures: the batches hold the decoded frames, too; window: only this box of them becomes RGB, but where
-    rows of a batch show pictures half way. All this is done ahead in a thread with a short queue; closing the iterator
-    ends the thread. Raises MediaError."""
+    there are fewer. Where `half`, (N,) bool, is set, the frame is the one half way to the next (to itself at the end),
+    drawn by optical flow. pictures: the batches hold the decoded frames, too; window: only this box of them becomes
+    RGB. All this is done ahead in a thread with a short queue; closing the iterator ends the thread. Raises
+    MediaError."""
     source = np.asarray(source, np.int64)
     wanted = np.zeros(len(source), bool) if half is None else np.asarray(half, bool)
     if len(source) and not (source.min() >= 0 and source.max() < len(stream)):
@@ -93,37 +91,22 @@ def decoded_pictures(stream: VideoStream) -> Iterator[av.VideoFrame]:
 
 def _batches(
     stream: VideoStream, source: np.ndarray, batch: int, half: np.ndarray, pictures: bool, window: Window | None
-) -> Generator[Any]:
-    last, cutter = len(stream) - 1, Cutter(stream)
+) -> Generator[tuple[slice, FrameBatch]]:
+    cutter = Cutter(stream)
     with _Reel(stream) as reel:
         for begin in range(0, len(source), batch):
             rows = slice(begin, min(begin + batch, len(source)))
-            if window is not None and not half[rows].any():
-                frames = _parts(reel, source[rows], window(rows), cutter, pictures)
-                yield rows, frames, frames.rgb
-                continue
-            shape = (rows.stop - begin, 3, stream.height, stream.width)
-            rgb = torch.empty(shape, dtype=torch.uint8)
-            decoded, between = [], {}
-            for k, i in enumerate(source[rows].tolist()):
-                picture = reel.copy(i, rgb[k])
-                if pictures:
-                    decoded.append(picture)
-                if half[rows.start + k] and i < last:
-                    following = torch.empty(shape[1:], dtype=torch.uint8)
-                    reel.copy(i + 1, following)
-                    between[k] = torch.from_numpy(half_step(rgb[k].numpy(), following.numpy()))
-            shown = torch.stack([between.get(k, frame) for k, frame in enumerate(rgb)]) if between else rgb
-            yield rows, FrameBatch(rgb, source[rows].copy(), tuple(decoded)), shown
-
-
-def _parts(reel: _Reel, source: np.ndarray, box: Rect, cutter: Cutter, pictures: bool) -> FrameBatch:
-    """A box of the frames `source`."""
-    rgb = torch.empty((len(source), 3, box[3] - box[1], box[2] - box[0]), dtype=torch.uint8)
-    decoded = [reel.frame(i) for i in source.tolist()]
-    for frame, out in zip(decoded, rgb.numpy(), strict=True):
-        FramePicture(frame, cutter).copy(box, out)
-    return FrameBatch(rgb, source.copy(), tuple(decoded) if pictures else (), box[:2])
+            box = (0, 0, stream.width, stream.height) if window is None else window(rows)
+            rgb = torch.empty((rows.stop - begin, 3, box[3] - box[1], box[2] - box[0]), dtype=torch.uint8)
+            shown = []
+            for i, is_half, out in zip(source[rows].tolist(), half[rows].tolist(), rgb, strict=True):
+                is_half &= i < len(stream) - 1
+                if window is None and not is_half:
+                    shown.append(reel.copy(i, out))
+                else:
+                    shown.append(reel.between(i) if is_half else reel.frame(i))
+                    FramePicture(shown[-1], cutter).copy(box, out.numpy())
+            yield rows, FrameBatch(rgb, source[rows].copy(), tuple(shown) if pictures else (), box[:2])
 
 
 class _Reel:
@@ -165,6 +148,10 @@ class _Reel:
             plane = plane.T if transpose else plane
             target[:] = plane[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
         return picture
+
+    def between(self, i: int) -> av.VideoFrame:
+        """The frame half way from frame i to the next."""
+        return half_step(self.frame(i), self.frame(i + 1))
 
     def _restart(self) -> None:
         if self._container is not None:

@@ -59,7 +59,7 @@ def _eyes(name: str, config: DubConfig) -> float:
     from video.read import read_rows
 
     stream, finder = _probed(name, config), _finder(config)
-    for _, frames, _ in read_rows(stream, spread_rows(len(stream), stream.keyframes), 1):
+    for _, frames in read_rows(stream, spread_rows(len(stream), stream.keyframes), 1):
         finder.reset()
         for face in finder.detect(frames.rgb[0].permute(1, 2, 0).numpy()):
             eyes_px = float(np.linalg.norm(face.landmarks[45] - face.landmarks[36]))

@@ -48,7 +48,7 @@ def picture_of(video: Path, row: int) -> str:
 
     try:
         stream = probe(video)
-        _, frames, _ = next(read_rows(stream, np.array([min(row, len(stream) - 1)]), 1))
+        _, frames = next(read_rows(stream, np.array([min(row, len(stream) - 1)]), 1))
     except (MediaError, OSError, ValueError, StopIteration):
         return ""
     rgb = frames.rgb[0].permute(1, 2, 0).numpy()

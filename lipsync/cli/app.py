@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from typing import Annotated
@@ -57,6 +58,7 @@ for command in (
 
 def main() -> None:
     """The console command."""
+    gc.set_threshold(50_000)  # imports make 240,000 objects that stay: looking through them time and again took 0.4 s
     prepare_environment()
     escape_where_needed()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill tidies up like Ctrl-C

@@ -8,6 +8,9 @@ import os
 _VARIABLES = {
     # Threads that wait by spinning take a busy machine's time: a dub beside one other process took half as long again.
     "OMP_WAIT_POLICY": "PASSIVE",
+    # numpy's sums are small here: its library's other threads would take nine times the time that the sums do, waiting
+    # for more. Torch and OpenCV have threads of their own.
+    "OPENBLAS_NUM_THREADS": "1",
     # MediaPipe's own C++ notices would surround our one sentence.
     "GLOG_minloglevel": "2",
     "TF_CPP_MIN_LOG_LEVEL": "3",

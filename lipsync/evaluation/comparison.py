@@ -140,7 +140,7 @@ class Comparison:
 
     def _copy(self, stream: VideoStream, frames: np.ndarray, clip: HeldOutClip, path: Path) -> None:
         with self._writer(clip, path) as writer:
-            for _, batch, _ in read_rows(stream, frames, self.config.batch):
+            for _, batch in read_rows(stream, frames, self.config.batch):
                 writer.write(batch.rgb)
 
     def _draw(self, prepared: PreparedMethod, number: int, points: np.ndarray, path: Path, spent: Spent) -> None:

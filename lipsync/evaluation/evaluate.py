@@ -180,7 +180,7 @@ def picture_measures(
     tally, mouths = _Tally(), (Mouth(real.track), Mouth(dubbed.track))
     upper, series, same = [], {"sharpness": [], "flicker": []}, True
     ours = read_rows(dubbed.stream, np.arange(len(rows)), batch)
-    for (at, truth, _), (_, dub, _) in zip(read_rows(real.stream, rows, batch), ours, strict=True):
+    for (at, truth), (_, dub) in zip(read_rows(real.stream, rows, batch), ours, strict=True):
         for k, row in enumerate(range(at.start, at.stop)):
             pair = [x.rgb[k].permute(1, 2, 0).contiguous().numpy() for x in (truth, dub)]
             if same_size:

@@ -151,4 +151,4 @@ def _together(comparison: Comparison, number: int, ours: VideoStream):
     ]
     for parts in zip(*reels, strict=True):
         for k, row in enumerate(range(parts[0][0].start, parts[0][0].stop)):
-            yield row, [np.ascontiguousarray(frames.rgb[k].permute(1, 2, 0).numpy()) for _, frames, _ in parts]
+            yield row, [np.ascontiguousarray(frames.rgb[k].permute(1, 2, 0).numpy()) for _, frames in parts]

@@ -26,7 +26,7 @@ def untouched_measures(target: VideoStream, track: FaceTrack, dubbed: VideoStrea
         return None
     found = []
     ours = read_rows(dubbed, np.arange(len(source)), batch)
-    for (rows, shown, _), (_, made, _) in zip(read_rows(target, source, batch), ours, strict=True):
+    for (rows, shown), (_, made) in zip(read_rows(target, source, batch), ours, strict=True):
         for k, row in enumerate(range(rows.start, rows.stop)):
             if not half[row]:
                 was, now = (x.rgb[k].permute(1, 2, 0).numpy() for x in (shown, made))

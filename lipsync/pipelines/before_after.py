@@ -58,9 +58,9 @@ def write_before_after(
     with VideoWriter(
         out, width=width, height=2 * height, clock=clock, crf=20, speech=sound, sample_aspect=after.sample_aspect
     ) as writer:
-        for (_, _, first), second in zip(above, below, strict=True):
-            writer.write(torch.cat([_small(first, height, width), _small(second.rgb, height, width)], 2))
-            done += len(first)
+        for (_, first), second in zip(above, below, strict=True):
+            writer.write(torch.cat([_small(first.rgb, height, width), _small(second.rgb, height, width)], 2))
+            done += len(first.index)
             hook("view", done, len(clock))
     return {
         "before_after": str(out),

@@ -171,7 +171,7 @@ def _thumbnails(films: list[Footage]) -> list[tuple[str, float]]:
     best = [_best_frame(film) for film in films]
     order = sorted(range(len(films)), key=lambda i: best[i])
     found: dict[int, str] = {}
-    for k, (_, frames, _) in enumerate(read_rows(films[0].stream, np.array([best[i] for i in order]), 1)):
+    for k, (_, frames) in enumerate(read_rows(films[0].stream, np.array([best[i] for i in order]), 1)):
         rgb = frames.rgb[0].permute(1, 2, 0).numpy()
         found[order[k]] = _jpeg(rgb, films[order[k]].track.landmarks[best[order[k]]])
     seconds = films[0].video.clock.seconds

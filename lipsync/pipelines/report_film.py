@@ -61,8 +61,8 @@ class Pair:
 
 
 def _one_by_one(stream: VideoStream, rows: np.ndarray, half: np.ndarray | None, batch: int) -> Iterator[np.ndarray]:
-    for _, _, shown in read_rows(stream, rows, batch, half):
-        yield from (np.ascontiguousarray(rgb.permute(1, 2, 0).numpy()) for rgb in shown)
+    for _, frames in read_rows(stream, rows, batch, half):
+        yield from (np.ascontiguousarray(rgb.permute(1, 2, 0).numpy()) for rgb in frames.rgb)
 
 
 def parts_of(clock: FrameClock, moments_s: Sequence[float]) -> list[Part]:

@@ -65,7 +65,7 @@ def held_frames(subject: TargetAnalysis, config: DubConfig, most_bytes: int) -> 
             "another target."
         )
     rows = np.arange(first, after)
-    pictures = [p for _, frames, _ in read_rows(stream, rows, config.batch, None, True) for p in frames.pictures]
+    pictures = [p for _, frames in read_rows(stream, rows, config.batch, None, True) for p in frames.pictures]
     n, clock = len(rows), FrameClock.constant(len(rows), rate)
     at_rest = LipTrack(track.lips.points[rows], np.ones(n, bool), clock)
     plan = DubPlan(rows, np.zeros(n, bool), at_rest, np.ones(n, bool), clock, np.zeros(0, np.int64))

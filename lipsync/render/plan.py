@@ -128,16 +128,16 @@ def frames_along(
     stop: int | None = None,
     window: Window | None = None,
 ) -> Generator[tuple[slice, torch.Tensor, FrameBatch]]:
-    """(rows, (B,3,H,W) uint8 frames and half-steps, the target's frames as decoded) along rows start..stop-1 of the
-    plan; decoded and drawn ahead in a thread. window: of rows of the plan, as for `read_rows`."""
+    """(rows, (B,3,H,W) uint8 frames and half-steps, the same with the target's own samples) along rows start..stop-1 of
+    the plan; decoded and drawn ahead in a thread. window: of rows of the plan, as for `read_rows`."""
     source, half = plan.source[start:stop], plan.half[start:stop]
 
     def along(part: slice) -> slice:
         return slice(part.start + start, part.stop + start)
 
     part_window = None if window is None else lambda part: window(along(part))
-    for part, frames, shown in read_rows(stream, source, batch, half, True, part_window):
-        yield along(part), shown, frames
+    for part, frames in read_rows(stream, source, batch, half, True, part_window):
+        yield along(part), frames.rgb, frames
 
 
 def build_query(

@@ -367,6 +367,11 @@ def _second_differences(x: torch.Tensor) -> torch.Tensor:
 
 def around_lips(rgb: torch.Tensor, lips: torch.Tensor, space: MouthSpace) -> torch.Tensor:
     """The part of the (B,3,Hm,Wm) pictures that holds the (18,2) lips."""
+    return rgb[..., *lips_part(lips, space)]
+
+
+def lips_part(lips: torch.Tensor, space: MouthSpace) -> tuple[slice, slice]:
+    """The rows and columns of the mouth frame that hold the (18,2) lips."""
     corner = lips.new_tensor([space.left, space.top])
     (x0, y0), (x1, y1) = ((p - corner) * space.scale for p in (lips.amin(0), lips.amax(0)))
-    return rgb[..., max(int(y0) - 2, 0) : int(y1) + 3, max(int(x0) - 2, 0) : int(x1) + 3]
+    return slice(max(int(y0) - 2, 0), int(y1) + 3), slice(max(int(x0) - 2, 0), int(x1) + 3)

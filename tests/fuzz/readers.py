@@ -49,7 +49,7 @@ def read_video(path: Path, work: Path) -> None:
         n = len(stream)
         rows = np.array([0, n // 2, n - 1, n // 3, 0, min(1, n - 1)])
         shown = 0
-        for part, frames, _ in read_rows(stream, rows, 4, rows % 2 == 1):
+        for part, frames in read_rows(stream, rows, 4, rows % 2 == 1):
             expect(frames.rgb.shape[1:] == (3, stream.height, stream.width), f"frames of {tuple(frames.rgb.shape)}")
             shown += part.stop - part.start
         expect(shown == len(rows), f"{shown} of {len(rows)} rows")

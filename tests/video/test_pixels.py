@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -115,14 +116,31 @@ def moved(texture, dx, dy):
     return np.ascontiguousarray(texture[20 - dy : 220 - dy, 20 - dx : 300 - dx])
 
 
+def framed(rgb, pix_fmt="gbrp") -> av.VideoFrame:
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), "rgb24").reformat(format=pix_fmt)
+
+
+def half_way(a, b, pix_fmt="gbrp") -> np.ndarray:
+    """(H,W,3) RGB of the half step between two, (H,W,3) uint8, stored in this format."""
+    return half_step(framed(a, pix_fmt), framed(b, pix_fmt)).to_ndarray(format="rgb24")
+
+
 @pytest.mark.parametrize("dx,dy", [(6, 4), (-8, 2), (0, 0), (2, -10)])
 def test_flow_and_half_step_of_a_known_shift(texture, dx, dy):
     a, half, b = moved(texture, 0, 0), moved(texture, dx // 2, dy // 2), moved(texture, dx, dy)
     inner = np.s_[24:-24, 24:-24]
     assert np.abs(flow(a, b) - [dx, dy])[inner].max() < 0.1
-    assert np.abs(half_step(a, b).astype(int) - half)[inner].max() <= 2
-    chw = half_step(a.transpose(2, 0, 1), b.transpose(2, 0, 1))
-    assert np.array_equal(chw, half_step(a, b).transpose(2, 0, 1))
+    assert np.abs(half_way(a, b).astype(int) - half)[inner].max() <= 3
+
+
+@pytest.mark.parametrize(
+    "pix_fmt", ["yuv420p", "yuv422p10le", "yuv444p", "nv12", "bgr24", "gray", "yuyv422", "yuva420p"]
+)
+def test_a_half_step_is_drawn_in_the_samples_of_any_format(texture, pix_fmt):
+    smooth = [cv2.GaussianBlur(moved(texture, 2 * k, 0), (0, 0), 3) for k in range(3)]
+    wanted = framed(smooth[1], pix_fmt).to_ndarray(format="rgb24").astype(int)
+    off = np.abs(half_way(smooth[0], smooth[2], pix_fmt) - wanted)[24:-24, 24:-24]
+    assert off.mean() < 1.5 and np.quantile(off, 0.99) <= 4
 
 
 def test_the_half_step_of_a_large_picture_is_that_of_its_small_one_as_sharp(texture):
@@ -130,13 +148,18 @@ def test_the_half_step_of_a_large_picture_is_that_of_its_small_one_as_sharp(text
     large = [cv2.resize(picture, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC) for picture in (a, b)]
     wanted = cv2.resize(moved(texture, 3, 2), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     assert max(wanted.shape) > 960, "else its flow is found at full size"
-    assert np.abs(half_step(*large).astype(int) - wanted)[96:-96, 96:-96].max() <= 3
+    assert np.abs(half_way(*large).astype(int) - wanted)[96:-96, 96:-96].max() <= 3
 
 
-def test_half_step_of_small_and_equal_pictures(texture):
+def test_half_step_of_small_equal_and_unlike_pictures(texture):
     small = texture[:20, :24]
-    assert np.array_equal(half_step(small, small.copy()), small)
-    assert half_step(small, np.roll(small, 1, 1)).shape == small.shape
+    assert np.array_equal(half_way(small, small.copy()), small)
+    assert half_way(small, np.roll(small, 1, 1)).shape == small.shape
+    kept = framed(small, "yuv420p")
+    before = kept.to_ndarray().copy()
+    made = half_step(kept, framed(texture[:40, :48], "yuv444p"))
+    assert (made.format.name, made.width, made.height) == ("yuv420p", 24, 20)
+    assert np.array_equal(kept.to_ndarray(), before), "the decoder may still need it"
 
 
 def marks(frames) -> list[Mark]:

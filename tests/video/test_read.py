@@ -15,8 +15,9 @@ from media import MediaError
 from tests.support.video_clips import number_of, write_clip
 from video import read
 from video.flow import half_step
+from video.picture import Cutter, FramePicture
 from video.probe import probe
-from video.read import read_frames, read_rows
+from video.read import pictures_of, read_frames, read_rows
 
 VFR = [0, 3, 4, 9, 10, 20, 21, 22, 23, 60] + [70 + 3 * i + i % 2 for i in range(50)]
 OPEN_GOP = {"x264-params": "open-gop=1:keyint=10:min-keyint=10:scenecut=0:bframes=3:b-adapt=0", "preset": "veryfast"}
@@ -59,14 +60,21 @@ def test_every_frame_in_any_order(tmp_path, name):
     source = np.concatenate([rng.integers(0, 60, 25), walk, [59, 0, 59]])
     wanted = rng.random(len(source)) < 0.3
     seen = []
-    for rows, frames, shown in read_rows(stream, source, 8, wanted):
+    for rows, frames in read_rows(stream, source, 8, wanted):
         assert (frames.index == source[rows]).all()
-        assert torch.equal(frames.rgb, every[source[rows]])
         seen += range(rows.start, rows.stop)
         for k, i in enumerate(source[rows]):
-            half = half_step(every[i].numpy(), every[min(i + 1, 59)].numpy()) if wanted[rows][k] else every[i].numpy()
-            assert np.array_equal(shown[k].numpy(), half)
+            shown = between(stream, i) if wanted[rows][k] and i < 59 else every[i].numpy()
+            assert np.array_equal(frames.rgb[k].numpy(), shown)
     assert seen == list(range(len(source)))
+
+
+def between(stream, i) -> np.ndarray:
+    """(3,H,W) uint8 RGB half way from frame i to the next."""
+    rgb = np.empty((3, stream.height, stream.width), np.uint8)
+    picture = half_step(*pictures_of(stream, np.array([i, i + 1])))
+    FramePicture(picture, Cutter(stream)).copy((0, 0, stream.width, stream.height), rgb)
+    return rgb
 
 
 def test_batches_of_large_frames_are_smaller(tmp_path, monkeypatch):
@@ -74,10 +82,10 @@ def test_batches_of_large_frames_are_smaller(tmp_path, monkeypatch):
     every, source = frames_of(stream), np.array([3, 4, 4, 9, 2, 15, 16])
     monkeypatch.setattr(read, "_BATCH", 2 * stream.width * stream.height)
     parts = list(read_rows(stream, source, 8))
-    assert [rows.stop - rows.start for rows, _, _ in parts] == [2, 2, 2, 1]
-    assert torch.equal(torch.cat([frames.rgb for _, frames, _ in parts]), every[source])
+    assert [rows.stop - rows.start for rows, _ in parts] == [2, 2, 2, 1]
+    assert torch.equal(torch.cat([frames.rgb for _, frames in parts]), every[source])
     monkeypatch.setattr(read, "_WAITING", 1)
-    assert torch.equal(torch.cat([frames.rgb for _, frames, _ in read_rows(stream, source, 8)]), every[source])
+    assert torch.equal(torch.cat([frames.rgb for _, frames in read_rows(stream, source, 8)]), every[source])
 
 
 @pytest.mark.parametrize("name", ["H.264 in AVI", "bare H.264, no times at all"])
@@ -120,10 +128,10 @@ def decoded_count(monkeypatch):
 def test_repeats_are_not_decoded_again_and_far_jumps_seek(tmp_path, decoded_count):
     stream = probe(write_clip(tmp_path / "s.mp4", 250, options={"g": "10", "bf": "2"}))
     decoded_count[0] = 0
-    assert sum(len(f.index) for _, f, _ in read_rows(stream, np.repeat([5, 6, 7], 30), 8)) == 90
+    assert sum(len(f.index) for _, f in read_rows(stream, np.repeat([5, 6, 7], 30), 8)) == 90
     assert decoded_count[0] <= 9
     decoded_count[0] = 0
-    (_, frames, _), *_ = read_rows(stream, np.array([3, 235, 40, 41]), 8)
+    (_, frames), *_ = read_rows(stream, np.array([3, 235, 40, 41]), 8)
     assert [number_of(f) for f in frames.rgb.numpy()] == [3, 235, 40, 41]
     assert decoded_count[0] <= 40
 
@@ -204,7 +212,7 @@ def test_a_truncated_file_has_the_frames_that_decode(tmp_path, file, share):
     assert 10 < len(stream) == len(every) < 120
     assert [number_of(f) for f in every[:-3].numpy()] == list(range(len(every) - 3))
     backwards = np.arange(len(stream))[::-5].copy()
-    got = torch.cat([f.rgb for _, f, _ in read_rows(stream, backwards, 4)])
+    got = torch.cat([f.rgb for _, f in read_rows(stream, backwards, 4)])
     assert torch.equal(got, every[backwards])
 
 
@@ -228,7 +236,7 @@ def test_damage_in_the_middle_keeps_every_row(tmp_path):
     numbers = [number_of(f) for f in frames_of(stream).numpy()]
     assert len(numbers) == len(stream) >= 60 and numbers[0] == 0
     tail = stream.keyframes[-1]
-    (_, frames, _), *_ = read_rows(stream, np.arange(tail, len(stream)), 100)
+    (_, frames), *_ = read_rows(stream, np.arange(tail, len(stream)), 100)
     assert [number_of(f) for f in frames.rgb.numpy()] == numbers[tail:]
 
 

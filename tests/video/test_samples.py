@@ -100,7 +100,7 @@ def dubbed(
     folder = path.with_suffix("")
     folder.mkdir(exist_ok=True)
     with RangedWriter(path, folder, ranges, **how) if ranges else VideoWriter(path, **how) as writer:
-        for rows, frames, _ in read_rows(stream, np.array(source), 3, pictures=True, window=window):
+        for rows, frames in read_rows(stream, np.array(source), 3, pictures=True, window=window):
             rgb = frames.rgb.clone()
             for k, row in enumerate(range(rows.start, rows.stop)):
                 if (row % 2 == 0) == even:
@@ -269,7 +269,7 @@ def test_the_place_of_colour_samples_is_found(tmp_path, siting):
 def test_a_frame_of_another_size_is_written_all_the_same(tmp_path):
     """A decoder may change size in mid-stream: such frames go the way of RGB."""
     stream = made(tmp_path / "target", KINDS["8 bits, BT.601"], 2)
-    _, frames, _ = next(read_rows(stream, np.arange(2), 2, pictures=True))
+    _, frames = next(read_rows(stream, np.arange(2), 2, pictures=True))
     small = av.VideoFrame(72, 32, "yuv420p")
     odd = type(frames)(frames.rgb, frames.index, (frames.pictures[0], small))
     how = {"width": 144, "height": 64, "clock": FrameClock.constant(2, Fraction(25)), "colour": ColourTags(6, 6, 6, 1)}

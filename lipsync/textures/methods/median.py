@@ -16,7 +16,16 @@ from lipsync.config.textures import MedianConfig
 from lipsync.core.runtime import start_numba
 from lipsync.core.texture import MouthTexture, Need, TextureQuery
 from lipsync.core.types import TargetAnalysis
-from lipsync.textures.candidates import Candidates, CandidateWarp, around_lips, radius, resampling_loss, resharpened
+from lipsync.textures.candidates import (
+    Candidates,
+    CandidateWarp,
+    around_lips,
+    lips_part,
+    radius,
+    resampling_loss,
+    resharpened,
+)
+from lipsync.textures.detail import with_detail
 from lipsync.textures.warped_median import warped_medians
 
 #: Pixels of candidates that are looked at together: rows share most of theirs, but memory has to stay small.
@@ -58,18 +67,16 @@ class Method:
         """(B,3,Hm,Wm) mouths: medians of the warped candidates, as sharp around the lips as these are on average."""
         rows, which = index.unique(return_inverse=True)
         crops = self.candidates.crops(rows)
+        given = (self.resampling_loss, self.config.resharpen)
         if self.device.type == "cpu":
-            fused = warped_medians(crops, which, field, weight, self.config.reach).float()
-        else:
-            fused = torch.stack(
-                [
-                    robust_mean(self.warp.apply(crops[some].float(), each).round(), share, self.config.reach)
-                    for some, each, share in zip(which, field, weight, strict=True)
-                ]
-            )
-        given = (self.space, self.resampling_loss, self.config.resharpen)
+            fused = warped_medians(crops, which, field, weight, self.config.reach)
+            return with_detail(fused, crops, which, weight, [lips_part(each, self.space) for each in lips], *given)
+        fused = [
+            robust_mean(self.warp.apply(crops[some].float(), each).round(), share, self.config.reach)
+            for some, each, share in zip(which, field, weight, strict=True)
+        ]
         sharp = [
-            resharpened(rgb, around_lips(crops, wanted, self.space)[some], share, wanted, *given)
+            resharpened(rgb, around_lips(crops, wanted, self.space)[some], share, wanted, self.space, *given)
             for rgb, some, share, wanted in zip(fused, which, weight, lips, strict=True)
         ]
         return (torch.stack(sharp) / 255).clamp(0, 1)
