@@ -38,8 +38,8 @@ _FADE = 4
 _STILL, _TRIED, _NOISE = 4.0, 8, 3.0
 #: Words that are checked for each place.
 _WORDS = 8
-#: Frames that are needed; standard deviations of chance beyond which the pilot, or a known mark, is there.
-_LEAST, _LIKE = 20, 4.5
+#: Frames that are needed; standard deviations of chance beyond which the pilot may be there, and a known mark is.
+_LEAST, _LIKELY, _SURE = 20, 4.5, 7.0
 #: Sizes of the face that are tried, and steps of the clock, seconds.
 _SIZES, _TICK = (1.0, 0.975, 1.025), 0.04
 #: Bands of the frequencies of space that are trusted each by itself.
@@ -359,7 +359,7 @@ class _Sums:
 
     def content(self, frames: int) -> int | None:
         beat, trust = self._heard(frames)
-        for place in _places_like(self.plane, beat * trust, _pilot(self.plane), _TRIED):
+        for place in _places_like(self.plane, beat * trust, _pilot(self.plane), _TRIED, _LIKELY):
             content = decode(_coded(self.plane, _at(beat, place), _at(trust[None], place)[0]))
             if content is not None:
                 return content
@@ -368,7 +368,7 @@ class _Sums:
     def agrees(self, content: int, frames: int) -> bool:
         beat, trust = self._heard(frames)
         known = _drawings(self.plane, np.where(_layout(self.plane)[0], 0, _signs(self.plane, content)))
-        return bool(_places_like(self.plane, beat * trust, known, 1))
+        return bool(_places_like(self.plane, beat * trust, known, 1, _SURE))
 
     def _heard(self, frames: int) -> tuple[np.ndarray, np.ndarray]:
         """(2B,H,W): the sums times each cosine and sine, without what stands still; (H,W): how far each place is
@@ -397,8 +397,9 @@ def _pilot(plane: _Plane) -> np.ndarray:
     return _drawings(plane, np.where(pilot, flip, 0))
 
 
-def _places_like(plane: _Plane, heard: np.ndarray, known: np.ndarray, n: int) -> list[_Place]:
-    """At most n places, of those where known pictures are likelier than by chance, the likeliest first. heard:
+def _places_like(plane: _Plane, heard: np.ndarray, known: np.ndarray, n: int, least: float) -> list[_Place]:
+    """At most n places, of those where known pictures are likelier than chance by `least` standard deviations, the
+    likeliest first. heard:
     (2B,H,W); known: (2B,h,w)."""
     clocks = np.arange(0, 2, _TICK)
     turn = np.exp(-2j * np.pi * np.outer(clocks, BEATS))
@@ -409,7 +410,7 @@ def _places_like(plane: _Plane, heard: np.ndarray, known: np.ndarray, n: int) ->
     for at in np.argsort(-np.abs(scores), axis=None)[:n]:
         size, clock, y, x = np.unravel_index(at, scores.shape)
         score = float(scores[size, clock, y, x])
-        if abs(score) > _LIKE:
+        if abs(score) > least:
             found.append(_Place(int(x), int(y), _SIZES[size], float(clocks[clock]), float(np.sign(score))))
     return found
 
