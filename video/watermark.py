@@ -28,8 +28,8 @@ import numpy as np
 LEFT, TOP, RIGHT, BOTTOM = -0.4375, -0.16, 0.4375, 0.465
 #: Samples of it for each eye distance; the reader looks that much further around, to find its place.
 DENSITY, AROUND = 64, 0.125
-#: Cycles a second, all of them odd quarters: after two seconds all signs are turned round.
-BEATS = 0.75 + 0.5 * np.arange(8)
+#: Cycles a second, all of them odd quarters: after `TURN` seconds all signs are turned round.
+BEATS, TURN = 0.75 + 0.5 * np.arange(8), 2.0
 #: Where green has fewer grey levels, less is drawn.
 DARK = 60.0
 #: Samples over which the edge of the marked part fades.
@@ -65,7 +65,7 @@ class _Plane:
 
 #: Red against green, which is as good as nothing to brightness, by ITU-R BT.601 or BT.709; brightness.
 _RED = _Plane((1.5, -0.59, 0), (0.5, -0.44, -0.06), 1.5, 6.0, 2.6)
-_LUMA = _Plane((1, 1, 1), (0.299, 0.587, 0.114), 3.0, 12.0, 1.8)
+_LUMA = _Plane((1, 1, 1), (0.299, 0.587, 0.114), 3.0, 12.0, 1.5)
 _PLANES = (_RED, _LUMA)
 #: Pixels from eye to eye from which on a face is marked in `_RED`.
 _LARGE = 100.0
@@ -399,9 +399,8 @@ def _pilot(plane: _Plane) -> np.ndarray:
 
 def _places_like(plane: _Plane, heard: np.ndarray, known: np.ndarray, n: int, least: float) -> list[_Place]:
     """At most n places, of those where known pictures are likelier than chance by `least` standard deviations, the
-    likeliest first. heard:
-    (2B,H,W); known: (2B,h,w)."""
-    clocks = np.arange(0, 2, _TICK)
+    likeliest first. heard: (2B,H,W); known: (2B,h,w)."""
+    clocks = np.arange(0, TURN, _TICK)
     turn = np.exp(-2j * np.pi * np.outer(clocks, BEATS))
     heard = _evened(plane, heard)
     scores = np.stack([np.tensordot(turn, _likeness(_resized(heard, size), known), 1).real for size in _SIZES])
