@@ -8,21 +8,21 @@ coarsely for that, they are of brightness. The reader brings the pictures of the
 them times each cosine and sine: what stands still in a face cancels, and the mark is left. Each place counts as little
 as it moves otherwise. A fifth of the signs are the same in every mark (the pilot): they tell where the face was, when
 the clock began and how far each frequency is to be trusted. The others carry the bits, with a check of 24 more,
-protected by a tail-biting convolutional code (Ma, Wolf: On Tail Biting Convolutional Codes, IEEE Trans. Communications
-34(2), 1986). Neither the original nor a key is needed to read it.
+protected by the code of `video.protected_bits`. Neither the original nor a key is needed to read it.
 
 The face frame is that of lipsync: origin midway between the resting mouth corners, unit the outer-eye-corner
 distance."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
 import cv2
 import numpy as np
+
+from video.protected_bits import CODED, coded, decoded
 
 #: The part of the face that carries the mark, face frame: left, top, right, bottom.
 LEFT, TOP, RIGHT, BOTTOM = -0.4375, -0.16, 0.4375, 0.465
@@ -36,17 +36,12 @@ DARK = 60.0
 _FADE = 4
 #: Of the reader: variance of what stands still, how many places are decoded, and noise, of the mark's power.
 _STILL, _TRIED, _NOISE = 4.0, 8, 3.0
-#: Words that are checked for each place.
-_WORDS = 8
 #: Frames that are needed; standard deviations of chance beyond which the pilot may be there, and a known mark is.
 _LEAST, _LIKELY, _SURE = 20, 4.5, 7.0
 #: Sizes of the face that are tried, and steps of the clock, seconds.
 _SIZES, _TICK = (1.0, 0.975, 1.025), 0.04
 #: Bands of the frequencies of space that are trusted each by itself.
 _BANDS = 6
-_BITS, _CHECK = 64, 24
-#: Of the code: which of the last bits, the newest on top, make each coded one; how many bits are remembered.
-_TAPS, _MEMORY = (0o457, 0o755, 0o551, 0o637, 0o523, 0o727), 8
 #: Share of the coefficients that are the same in every mark.
 _PILOT = 0.2
 
@@ -71,83 +66,15 @@ _PLANES = (_RED, _LUMA)
 _LARGE = 100.0
 
 
-# ---- the code
-
-
-def _word(content: int) -> np.ndarray:
-    """(n,6) of 0 and 1: the coded bits of a content, of 64 bits."""
-    return _coded_bits(np.unpackbits(np.frombuffer(_checked(content.to_bytes(_BITS // 8, "big")), np.uint8)))
-
-
-def _coded_bits(bits: np.ndarray) -> np.ndarray:
-    """(n,6) of (n,), of 0 and 1."""
-    memory = range(_MEMORY + 1)
-    register = np.stack([np.roll(bits, k) for k in memory])  # tail-biting: the register begins with the last bits
-    return np.stack([register[[k for k in memory if tap >> (_MEMORY - k) & 1]].sum(0) % 2 for tap in _TAPS], -1)
-
-
-def _checked(data: bytes) -> bytes:
-    return data + zlib.crc32(data).to_bytes(4, "big")[: _CHECK // 8]
-
-
-def decode(soft: np.ndarray) -> int | None:
-    """The content of what is known of each coded bit, (n,6), of any scale: more than 0 for a bit that is 0. None where
-    the check holds for none of the likeliest words."""
-    if not soft.any():
-        return None
-    for word in _likeliest_words(soft):
-        data = word[: _BITS // 8]
-        if _checked(data) == word:
-            return int.from_bytes(data, "big")
-    return None
-
-
-@cache
-def _trellis() -> tuple[np.ndarray, np.ndarray]:
-    """For each state (the remembered bits, the newest on top) the (S,2) states before it, and the (S,2,6) signs sent on
-    the way from them."""
-    after = np.arange(1 << _MEMORY)
-    before = ((after[:, None] << 1) % len(after)) | np.arange(2)
-    register = ((after[:, None] >> (_MEMORY - 1)) << _MEMORY) | before
-    sent = np.array([[[bin(r & tap).count("1") % 2 for tap in _TAPS] for r in row] for row in register])
-    return before, (1 - 2 * sent).astype(np.float32)
-
-
-def _likeliest_words(soft: np.ndarray) -> Iterator[bytes]:
-    """Of the `_WORDS` likeliest states in which the code may begin and end, the likeliest word through each, the
-    likeliest first: Viterbi's algorithm twice around to find the states, once from each to read."""
-    before, sent = _trellis()
-    gains = np.einsum("nk,sbk->nsb", soft, sent).astype(np.float32)
-    gains /= np.abs(gains).max()
-    n, score = len(soft), np.zeros(len(before), np.float32)
-    for gain in np.concatenate([gains, gains]):
-        score = (score[before] + gain).max(-1)
-    ends = np.argsort(-score)[:_WORDS]
-    every = np.arange(len(ends))
-    score = np.full((len(ends), len(before)), -np.inf, np.float32)
-    score[every, ends] = 0
-    chosen = np.zeros((n, *score.shape), np.uint8)
-    for i, gain in enumerate(gains):
-        ways = score[:, before] + gain
-        chosen[i] = ways[..., 1] > ways[..., 0]
-        score = ways.max(-1)
-    order = np.argsort(-score[every, ends])
-    state, bits = ends.copy(), np.zeros((len(ends), n), np.uint8)
-    for i in range(n - 1, -1, -1):
-        bits[:, i] = state >> (_MEMORY - 1)
-        state = before[state, chosen[i, every, state]]
-    return (np.packbits(bits[row]).tobytes() for row in order)
-
-
 @cache
 def _layout(plane: _Plane) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(2B,K) each, of a cosine, then a sine, for each of `BEATS`, and of each coefficient: True = of the pilot; which
     coded bit the others carry; and +1 or -1, so that no content is a plain picture."""
     generator = np.random.Generator(np.random.PCG64(0x6C697073796E63))
     shape = (2 * len(BEATS), len(_band(plane)[0]))
-    size, n = shape[0] * shape[1], len(_TAPS) * (_BITS + _CHECK)
+    size = shape[0] * shape[1]
     pilot = generator.permutation(size) < size * _PILOT
-    place = np.concatenate([generator.permutation(n) for _ in range(-(-size // n))])[:size]
+    place = np.concatenate([generator.permutation(CODED) for _ in range(-(-size // CODED))])[:size]
     return pilot.reshape(shape), place.reshape(shape), generator.choice([-1.0, 1.0], shape)
 
 
@@ -235,7 +162,7 @@ def pattern(content: int) -> np.ndarray:
 def _signs(plane: _Plane, content: int) -> np.ndarray:
     """(2B,K) of +1 and -1: those of a plane's coefficients."""
     pilot, place, flip = _layout(plane)
-    return np.where(pilot, 1, 1 - 2.0 * _word(content).ravel()[place]) * flip
+    return np.where(pilot, 1, 1 - 2.0 * coded(content)[place]) * flip
 
 
 def _drawings(plane: _Plane, wanted: np.ndarray) -> np.ndarray:
@@ -360,7 +287,7 @@ class _Sums:
     def content(self, frames: int) -> int | None:
         beat, trust = self._heard(frames)
         for place in _places_like(self.plane, beat * trust, _pilot(self.plane), _TRIED, _LIKELY):
-            content = decode(_coded(self.plane, _at(beat, place), _at(trust[None], place)[0]))
+            content = decoded(_read_bits(self.plane, _at(beat, place), _at(trust[None], place)[0]))
             if content is not None:
                 return content
         return None
@@ -465,14 +392,12 @@ def _at(pictures: np.ndarray, place: _Place) -> np.ndarray:
     return place.sign * np.stack([turned.real, -turned.imag], 1).reshape(part.shape)
 
 
-def _coded(plane: _Plane, beat: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """(n,6): what the marked part of the sums says of each coded bit."""
+def _read_bits(plane: _Plane, beat: np.ndarray, trust: np.ndarray) -> np.ndarray:
+    """(N,): what the marked part of the sums says of each coded bit."""
     pilot, place, flip = _layout(plane)
     found = flip * _unmixed(plane, beat, trust)
     found = found * _reliance(plane, found)
-    coded = np.zeros(len(_TAPS) * (_BITS + _CHECK))
-    np.add.at(coded, place[~pilot], found[~pilot])
-    return coded.reshape(-1, len(_TAPS))
+    return np.bincount(place[~pilot], found[~pilot], CODED)
 
 
 def _reliance(plane: _Plane, found: np.ndarray) -> np.ndarray:

@@ -1,8 +1,7 @@
-"""The invisible watermark: its code, what it changes, and that it is read back, from pictures made here."""
+"""The invisible watermark: what it changes, and that it is read back, from pictures made here."""
 
 from __future__ import annotations
 
-import itertools
 from fractions import Fraction
 from functools import cache
 
@@ -11,8 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from video import watermark
-from video.watermark import Reader, decode, embed, joined, pattern
+from video.watermark import Reader, embed, joined, pattern
 
 CONTENT = 0x0123456789ABCDEF
 #: A face of 150 pixels from eye to eye, in a picture of 320x256; a small one.
@@ -49,11 +47,6 @@ def marked(
     return plain, made
 
 
-def signs(content: int) -> np.ndarray:
-    """(n,6): the coded bits of a content, 0 as +1."""
-    return 1 - 2.0 * watermark._word(content)
-
-
 def reader_of(frames: list[np.ndarray], place: np.ndarray = PLACE, begun: float = 0.0) -> Reader:
     reader = Reader()
     for i, frame in enumerate(frames):
@@ -64,32 +57,6 @@ def reader_of(frames: list[np.ndarray], place: np.ndarray = PLACE, begun: float 
 @pytest.fixture(scope="module")
 def film() -> list[np.ndarray]:
     return [marked(i)[1] for i in range(75)]
-
-
-def test_the_code_is_the_likeliest_of_all_by_brute_force():
-    """Ten bits without a check: all 1,024 words compared."""
-    generator = np.random.default_rng(0)
-    words = np.array(list(itertools.product([0, 1], repeat=10)))
-    coded = np.stack([1 - 2.0 * watermark._coded_bits(word) for word in words])
-    for _ in range(40):
-        truth = int(generator.integers(len(words)))
-        seen = coded[truth] + generator.normal(0, 1.2, coded[0].shape)
-        best = words[np.tensordot(coded, seen, 2).argmax()]
-        read = np.unpackbits(np.frombuffer(next(watermark._likeliest_words(seen)), np.uint8))[:10]
-        assert (read == best).all()
-
-
-@pytest.mark.parametrize("content", [0, 1, CONTENT, 2**64 - 1])
-def test_any_content_is_read_from_its_own_signs(content):
-    assert decode(signs(content)) == content and decode(0.01 * signs(content)) == content
-
-
-def test_some_signs_may_be_wrong_and_chance_is_no_content():
-    generator = np.random.default_rng(1)
-    for _ in range(10):
-        assert decode(np.where(generator.random((88, 6)) < 0.15, -1, 1) * signs(CONTENT)) == CONTENT
-        assert decode(generator.normal(size=(88, 6))) is None
-    assert decode(np.zeros((88, 6))) is None
 
 
 def test_the_picture_changes_little_and_only_where_it_was_drawn(film):
