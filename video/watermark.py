@@ -34,14 +34,14 @@ BEATS, TURN = 0.75 + 0.5 * np.arange(8), 2.0
 DARK = 60.0
 #: Samples over which the edge of the marked part fades.
 _FADE = 4
-#: Of the reader: variance of what stands still, how many places are decoded, and noise, of the mark's power.
+#: Of the reader: variance of what stands still, how many places are looked at, and noise, of the mark's power.
 _STILL, _TRIED, _NOISE = 4.0, 8, 3.0
 #: Frames that are needed; standard deviations of chance beyond which the pilot may be there, and a known mark is.
 _LEAST, _LIKELY, _SURE = 20, 4.5, 7.0
 #: Sizes of the face that are tried, and steps of the clock, seconds.
 _SIZES, _TICK = (1.0, 0.975, 1.025), 0.04
 #: Bands of the frequencies of space that are trusted each by itself.
-_BANDS = 6
+_BANDS = 3
 #: Share of the coefficients that are the same in every mark.
 _PILOT = 0.2
 
@@ -286,10 +286,13 @@ class _Sums:
 
     def content(self, frames: int) -> int | None:
         beat, trust = self._heard(frames)
-        for place in _places_like(self.plane, beat * trust, _pilot(self.plane), _TRIED, _LIKELY):
-            content = decoded(_read_bits(self.plane, _at(beat, place), _at(trust[None], place)[0]))
+        places = _places_like(self.plane, beat * trust, _pilot(self.plane), _TRIED, _LIKELY)
+        while places:
+            near = [place for place in places if place.is_near(places[0])]
+            content = decoded(sum(_read_bits(self.plane, beat, trust, place) for place in near))
             if content is not None:
                 return content
+            places = [place for place in places if place not in near]
         return None
 
     def agrees(self, content: int, frames: int) -> bool:
@@ -315,6 +318,10 @@ class _Place:
     size: float
     clock: float
     sign: float
+
+    def is_near(self, other: _Place) -> bool:
+        apart = max(abs(self.x - other.x), abs(self.y - other.y), abs(self.clock - other.clock) / _TICK)
+        return apart <= 2 and self.sign == other.sign
 
 
 @cache
@@ -392,10 +399,10 @@ def _at(pictures: np.ndarray, place: _Place) -> np.ndarray:
     return place.sign * np.stack([turned.real, -turned.imag], 1).reshape(part.shape)
 
 
-def _read_bits(plane: _Plane, beat: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """(N,): what the marked part of the sums says of each coded bit."""
+def _read_bits(plane: _Plane, beat: np.ndarray, trust: np.ndarray, at: _Place) -> np.ndarray:
+    """(CODED,): what the sums say, at a place, of each coded bit."""
     pilot, place, flip = _layout(plane)
-    found = flip * _unmixed(plane, beat, trust)
+    found = flip * _unmixed(plane, _at(beat, at), _at(trust[None], at)[0])
     found = found * _reliance(plane, found)
     return np.bincount(place[~pilot], found[~pilot], CODED)
 
@@ -407,7 +414,8 @@ def _reliance(plane: _Plane, found: np.ndarray) -> np.ndarray:
     beats, bands = np.broadcast_arrays(beats, _bands_of(plane, _cycles(*_size())[_band(plane)]))
     cells = beats * _BANDS + bands
     power = _mean(cells.ravel(), np.square(found).ravel())
-    left = np.outer(*(np.maximum(_mean(by[pilot], found[pilot]), 0) for by in (beats, bands))).ravel()
+    by_beat, by_band = (np.maximum(_mean(by[pilot], found[pilot]), 0) for by in (beats, bands))
+    left = np.outer(by_beat + by_beat.mean(), by_band).ravel()  # half of what beats differ by is chance
     return (left / np.maximum(power, 1e-12))[cells]
 
 
