@@ -1,117 +1,81 @@
-"""An invisible watermark in the lower face: 64 bits spread over the mid frequencies of its cosine transform, which come
-and go slowly.
+"""An invisible watermark in the lower face: 64 bits spread over low frequencies of space and slow ones of time.
 
 Spread spectrum in the transform domain (Cox, Kilian, Leighton, Shamoon: Secure Spread Spectrum Watermarking for
-Multimedia, IEEE Trans. Image Processing 6(12), 1997). One pattern of signs swells and fades as a sine of time. The
-reader brings the pictures of the face to one place and size and sums them times that sine: what stands still in a face
-cancels, and the mark is left. Each place counts as little as it moves otherwise. The bits, with a check of 32 more, are
-protected by the tail-biting convolutional code of LTE (3GPP TS 36.212, 5.1.3.1). Neither the original nor a key is
-needed to read it.
+Multimedia, IEEE Trans. Image Processing 6(12), 1997), of space and of time: patterns of signs that swell and fade as
+cosines and sines of time, each of its own. In large faces they are soft changes of red against green, of which strong
+encoding leaves most and the eye sees least: skin has such of its own. In small ones, whose colours are encoded too
+coarsely for that, they are of brightness. The reader brings the pictures of the face to one place and size and sums
+them times each cosine and sine: what stands still in a face cancels, and the mark is left. Each place counts as little
+as it moves otherwise. A fifth of the signs are the same in every mark (the pilot): they tell where the face was, when
+the clock began and how far each frequency is to be trusted. The others carry the bits, with a check of 24 more,
+protected by the code of `video.protected_bits`. Neither the original nor a key is needed to read it.
 
 The face frame is that of lipsync: origin midway between the resting mouth corners, unit the outer-eye-corner
 distance."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 
 import cv2
 import numpy as np
 
+from video.protected_bits import CODED, coded, decoded
+
 #: The part of the face that carries the mark, face frame: left, top, right, bottom.
 LEFT, TOP, RIGHT, BOTTOM = -0.4375, -0.16, 0.4375, 0.465
 #: Samples of it for each eye distance; the reader looks that much further around, to find its place.
 DENSITY, AROUND = 64, 0.125
-#: Cycles for each eye distance.
-LOWEST, HIGHEST = 6.0, 15.0
-#: Of the sine, a second.
-BEATS = 1.5
-#: Grey levels, at most, of what is drawn: on plain skin, and where the picture is busiest.
-PLAIN, BUSY = 1.3, 3.0
+#: Cycles a second, all of them odd quarters: after `TURN` seconds all signs are turned round.
+BEATS, TURN = 0.75 + 0.5 * np.arange(8), 2.0
+#: Where green has fewer grey levels, less is drawn.
+DARK = 60.0
 #: Samples over which the edge of the marked part fades.
 _FADE = 4
-#: Of the reader: variance of what stands still, how many places are decoded, and noise, of the mark's power.
-_STILL, _TRIED, _NOISE = 1.0, 12, 0.3
-#: Frames that are needed; standard deviations of chance beyond which a known mark is there.
-_LEAST, _LIKE = 20, 7.0
-_BITS, _CHECK = 64, 32
-_TAPS = (0o133, 0o171, 0o165)
-_STATES = 64
+#: Of the reader: variance of what stands still, how many places are looked at, and noise, of the mark's power.
+_STILL, _TRIED, _NOISE = 4.0, 8, 3.0
+#: Frames that are needed; standard deviations of chance beyond which the pilot may be there, and a known mark is.
+_LEAST, _LIKELY, _SURE = 20, 4.5, 7.0
+#: Sizes of the face that are tried, and steps of the clock, seconds.
+_SIZES, _TICK = (1.0, 0.975, 1.025), 0.04
+#: Bands of the frequencies of space that are trusted each by itself.
+_BANDS = 3
+#: Share of the coefficients that are the same in every mark.
+_PILOT = 0.2
 
 
-# ---- the code
+@dataclass(frozen=True, slots=True)
+class _Plane:
+    """Of the picture. drawn: what is added of red, green and blue; read: of them, where it is looked for; lowest,
+    highest: cycles for each eye distance; strength: times `drawn`, root mean square over time."""
+
+    drawn: tuple[float, float, float]
+    read: tuple[float, float, float]
+    lowest: float
+    highest: float
+    strength: float
 
 
-def codeword(content: int) -> np.ndarray:
-    """(K,) float32 of +1 and -1: the signs that the coefficients of `_band` are to have. content: of 64 bits."""
-    data = content.to_bytes(_BITS // 8, "big")
-    bits = np.unpackbits(np.frombuffer(data + zlib.crc32(data).to_bytes(_CHECK // 8, "big"), np.uint8))
-    register = np.stack([np.roll(bits, k) for k in range(7)])  # tail-biting: the register begins with the last bits
-    coded = np.stack([register[[k for k in range(7) if tap >> (6 - k) & 1]].sum(0) % 2 for tap in _TAPS], -1)
-    place, flip = _interleaved()
-    return ((1 - 2.0 * coded.ravel()[place]) * flip).astype(np.float32)
-
-
-def decode(soft: np.ndarray) -> list[int | None]:
-    """The content of each row of (H,K) coefficients, of any scale and sign; None where the check does not hold."""
-    found: list[int | None] = []
-    for bits, seen in zip(_most_likely(_coded(soft))[0], soft.any(1), strict=True):
-        # all signs turned round is a word of the code, too: that of all bits turned round
-        turned = (bits, bytes(255 - byte for byte in bits)) if seen else ()
-        known = [one[: _BITS // 8] for one in turned if zlib.crc32(one[: _BITS // 8]).to_bytes(4, "big") == one[-4:]]
-        found.append(int.from_bytes(known[0], "big") if known else None)
-    return found
-
-
-def _coded(soft: np.ndarray) -> np.ndarray:
-    """(H,n,3): what (H,K) coefficients say of each coded bit."""
-    place, flip = _interleaved()
-    coded = np.zeros((len(soft), len(_TAPS) * (_BITS + _CHECK)), np.float32)
-    np.add.at(coded.T, place, (soft * flip).T)
-    return coded.reshape(len(soft), -1, len(_TAPS))
+#: Red against green, which is as good as nothing to brightness, by ITU-R BT.601 or BT.709; brightness.
+_RED = _Plane((1.5, -0.59, 0), (0.5, -0.44, -0.06), 1.5, 6.0, 2.6)
+_LUMA = _Plane((1, 1, 1), (0.299, 0.587, 0.114), 3.0, 12.0, 1.5)
+_PLANES = (_RED, _LUMA)
+#: Pixels from eye to eye from which on a face is marked in `_RED`.
+_LARGE = 100.0
 
 
 @cache
-def _interleaved() -> tuple[np.ndarray, np.ndarray]:
-    """Which coded bit each coefficient carries, each as often as the others within one, and (K,) +1 or -1, so that no
-    content is a plain picture."""
+def _layout(plane: _Plane) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(2B,K) each, of a cosine, then a sine, for each of `BEATS`, and of each coefficient: True = of the pilot; which
+    coded bit the others carry; and +1 or -1, so that no content is a plain picture."""
     generator = np.random.Generator(np.random.PCG64(0x6C697073796E63))
-    k, n = len(_band()[0]), len(_TAPS) * (_BITS + _CHECK)
-    place = np.concatenate([generator.permutation(n) for _ in range(-(-k // n))])[:k]
-    return place, generator.choice([-1.0, 1.0], k)
-
-
-@cache
-def _trellis() -> tuple[np.ndarray, np.ndarray]:
-    """For each state (the last six bits, the newest on top) the (64,2) states before it, and the (64,2,3) signs sent on
-    the way from them."""
-    after = np.arange(_STATES)
-    before = ((after[:, None] & 31) << 1) | np.arange(2)
-    register = ((after[:, None] >> 5) << 6) | before
-    sent = np.array([[[bin(r & tap).count("1") % 2 for tap in _TAPS] for r in row] for row in register])
-    return before, (1 - 2 * sent).astype(np.float32)
-
-
-def _most_likely(coded: np.ndarray) -> tuple[list[bytes], np.ndarray]:
-    """The bits of the likeliest words, and (H,) how likely they are. coded: (H,n,3).
-
-    Viterbi's algorithm, once around to find the state at the joint, once to read."""
-    before, sent = _trellis()
-    (rows, n), twice = coded.shape[:2], np.concatenate([coded, coded], 1)
-    score, chosen = np.zeros((rows, _STATES), np.float32), np.zeros((2 * n, rows, _STATES), np.uint8)
-    for i in range(2 * n):
-        ways = score[:, before] + np.einsum("hk,sbk->hsb", twice[:, i], sent)
-        chosen[i] = ways[..., 1] > ways[..., 0]
-        score = ways.max(-1)
-    best = score.max(1)
-    state, bits, every = score.argmax(1), np.zeros((rows, 2 * n), np.uint8), np.arange(rows)
-    for i in range(2 * n - 1, -1, -1):
-        bits[:, i] = state >> 5
-        state = before[state, chosen[i, every, state]]
-    middle = np.roll(bits[:, n // 2 : n // 2 + n], n // 2, axis=1)
-    return [row.tobytes() for row in np.packbits(middle, axis=1)], best
+    shape = (2 * len(BEATS), len(_band(plane)[0]))
+    size = shape[0] * shape[1]
+    pilot = generator.permutation(size) < size * _PILOT
+    place = np.concatenate([generator.permutation(CODED) for _ in range(-(-size // CODED))])[:size]
+    return pilot.reshape(shape), place.reshape(shape), generator.choice([-1.0, 1.0], shape)
 
 
 # ---- the transform
@@ -124,39 +88,20 @@ def _size() -> tuple[int, int]:
 
 
 @cache
-def _band() -> tuple[np.ndarray, ...]:
+def _band(plane: _Plane) -> tuple[np.ndarray, ...]:
     """Rows and columns of the cosine transform's coefficients that carry the mark."""
     width, height = _size()
-    y, x = np.mgrid[:height, :width]
-    cycles = np.hypot(x / (2 * (RIGHT - LEFT)), y / (2 * (BOTTOM - TOP)))
-    return np.nonzero((cycles >= LOWEST) & (cycles <= HIGHEST))
+    return np.nonzero(_inside(plane, _cycles(width, height)))
 
 
-@cache
-def _cycles() -> np.ndarray:
-    """(K,) of the coefficients of `_band`, for each eye distance."""
-    y, x = _band()
-    return np.hypot(x / (2 * (RIGHT - LEFT)), y / (2 * (BOTTOM - TOP)))
+def _cycles(width: int, height: int) -> np.ndarray:
+    """(h,w): of the cosine transform of so many samples, for each eye distance."""
+    y, x = np.mgrid[:height, :width] * (DENSITY / 2)
+    return np.hypot(y / height, x / width)
 
 
-@cache
-def _by_cycles() -> np.ndarray:
-    """(K,) the coefficients of `_band`, lowest first."""
-    return np.argsort(_cycles(), kind="stable")
-
-
-def _spread(values: np.ndarray) -> np.ndarray:
-    """(...,K) how large coefficients are about each frequency."""
-    order, near = _by_cycles(), 41
-    power = np.pad(np.square(values[..., order]), [(0, 0)] * (values.ndim - 1) + [(near // 2, near // 2)], "reflect")
-    out = np.empty_like(values)
-    out[..., order] = np.sqrt(np.lib.stride_tricks.sliding_window_view(power, near, -1).mean(-1))
-    return out
-
-
-def _detail(patch: np.ndarray) -> np.ndarray:
-    """(h,w) float32 a patch without what is coarser than the mark."""
-    return patch - cv2.GaussianBlur(patch, (0, 0), DENSITY / LOWEST / 3, borderType=cv2.BORDER_REFLECT)
+def _inside(plane: _Plane, cycles: np.ndarray) -> np.ndarray:
+    return (cycles >= plane.lowest) & (cycles <= plane.highest)
 
 
 def box_around(pixel_from_face: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
@@ -170,26 +115,28 @@ def box_around(pixel_from_face: np.ndarray, width: int, height: int) -> tuple[in
     return x0, y0, x1, y1
 
 
-def _patch(luma: np.ndarray, pixel_from_face: np.ndarray, around: float) -> np.ndarray:
-    """(h,w) float32: the marked part and so much around it, of (H,W) luma, which is best of little more than that."""
-    sides = np.array([LEFT, TOP, RIGHT, BOTTOM]) + around * np.array([-1, -1, 1, 1])
+def _patch(picture: np.ndarray, pixel_from_face: np.ndarray, plane: _Plane) -> np.ndarray:
+    """(h,w) float32: what the reader looks at, without what is coarser than the mark, of a (3,H,W) uint8 RGB picture,
+    which is best of little more than that."""
+    sides = np.array([LEFT, TOP, RIGHT, BOTTOM]) + AROUND * np.array([-1, -1, 1, 1])
     width, height = (round(float(d) * DENSITY) for d in (sides[2:] - sides[:2]))
-    size = np.array(luma.shape[::-1])
+    size = np.array(picture.shape[:0:-1])
     if size.min() < 8:
         return np.zeros((height, width), np.float32)
-    part = np.asarray(luma, np.float32)
+    red, green, blue = picture
+    part = cv2.addWeighted(red, plane.read[0], green, plane.read[1], 0, dtype=cv2.CV_32F)
+    part = cv2.scaleAdd(blue.astype(np.float32), plane.read[2], part)
+    part_from_patch = _pixel_from_patch(pixel_from_face, sides[:2])
     scale = float(np.sqrt(abs(np.linalg.det(pixel_from_face[:2, :2])))) / DENSITY
     if scale > 1.3:
         fewer = np.maximum(np.round(size / scale).astype(int), 8)
         part = cv2.resize(part, tuple(fewer.tolist()), interpolation=cv2.INTER_AREA)
-    else:
-        fewer = size
-    part_from_patch = _pixel_from_patch(pixel_from_face, sides[:2])
-    part_from_patch[:2] *= (fewer / size)[:, None]
-    return cv2.warpAffine(
+        part_from_patch[:2] *= (fewer / size)[:, None]
+    part = cv2.warpAffine(
         part, _centred(part_from_patch), (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )  # fmt: skip
+    return part - cv2.GaussianBlur(part, (0, 0), DENSITY / plane.lowest / 3, borderType=cv2.BORDER_REFLECT)
 
 
 def _pixel_from_patch(pixel_from_face: np.ndarray, corner: np.ndarray) -> np.ndarray:
@@ -207,11 +154,30 @@ def _centred(a_from_b: np.ndarray) -> np.ndarray:
 
 
 def pattern(content: int) -> np.ndarray:
-    """(h,w) float32: what `embed` draws of a content, a root mean square of 1 but for its soft edge."""
-    wanted = np.zeros(_size()[::-1], np.float32)
-    wanted[_band()] = codeword(content)
-    drawn = cv2.idct(wanted)
-    return drawn / float(np.sqrt((drawn * drawn).mean())) * _window()
+    """(P,2B,h,w) float32: what `embed` draws of a content, of 64 bits, in each plane: of a cosine, then a sine, for
+    each of `BEATS`; together a root mean square of 1 over time but for the soft edge."""
+    return np.stack([_drawings(plane, _signs(plane, content)) for plane in _PLANES])
+
+
+def _signs(plane: _Plane, content: int) -> np.ndarray:
+    """(2B,K) of +1 and -1: those of a plane's coefficients."""
+    pilot, place, flip = _layout(plane)
+    return np.where(pilot, 1, 1 - 2.0 * coded(content)[place]) * flip
+
+
+def _drawings(plane: _Plane, wanted: np.ndarray) -> np.ndarray:
+    """(2B,h,w) float32: the pictures of (2B,K) coefficients."""
+    out, band = np.zeros((len(wanted), *_size()[::-1]), np.float32), _band(plane)
+    for picture, row in zip(out, wanted, strict=True):
+        picture[band] = row
+        picture[:] = cv2.idct(picture)
+    return out * _window() * np.sqrt(_window().size / (len(BEATS) * len(band[0])), dtype=np.float32)
+
+
+def _carriers(second: float) -> np.ndarray:
+    """(2B,): each cosine and sine at that time."""
+    angle = 2 * np.pi * BEATS * second
+    return np.stack([np.cos(angle), np.sin(angle)], -1).ravel().astype(np.float32)
 
 
 @cache
@@ -237,21 +203,17 @@ def embed(
         return
     here = frame[:, y0:y1, x0:x1]
     scale = float(np.sqrt(abs(np.linalg.det(pixel_from_face[:2, :2]))))
-    weight = strength * _drawn(here, before[:, y0:y1, x0:x1], max(2, round(0.04 * scale)))
+    weight = _drawn(here, before[:, y0:y1, x0:x1], max(2, round(0.04 * scale)))
     face = pixel_from_face.copy()
     face[:2, 2] -= x0, y0
-    detail = _detail(_patch(luma_of(here), face, 0))
-    busy = cv2.blur(np.abs(detail), (7, 7))
-    gain = (PLAIN + 0.2 * busy).clip(None, BUSY) * np.float32(np.sin(2 * np.pi * BEATS * second))
     patch = _centred(_pixel_from_patch(face, np.array([LEFT, TOP])))
-    added = weight * cv2.warpAffine(gain * drawn, patch, (x1 - x0, y1 - y0), flags=cv2.INTER_CUBIC)
-    here[:] = np.rint(here + added).clip(0, 255)
-
-
-def luma_of(rgb: np.ndarray) -> np.ndarray:
-    """(h,w) float32 of (3,h,w) uint8."""
-    mixed = cv2.addWeighted(rgb[0], 0.299, rgb[1], 0.587, 0, dtype=cv2.CV_32F)
-    return cv2.scaleAdd(rgb[2].astype(np.float32), 0.114, mixed)
+    plane, pictures = (_RED, drawn[0]) if scale >= _LARGE else (_LUMA, drawn[1])
+    now = np.tensordot(_carriers(second) * np.float32(strength * plane.strength), pictures, 1)
+    added = cv2.warpAffine(now, patch, (x1 - x0, y1 - y0), flags=cv2.INTER_CUBIC)
+    added *= weight * np.minimum(here[1] * np.float32(1 / DARK), 1)
+    for channel, share in zip(here, plane.drawn, strict=True):
+        if share:
+            channel[:] = np.rint(channel + np.float32(share) * added).clip(0, 255)
 
 
 def _drawn(frame: np.ndarray, before: np.ndarray, edge: int) -> np.ndarray:
@@ -271,119 +233,210 @@ class Reader:
     """Sums the marked part of a face over frames."""
 
     def __init__(self) -> None:
-        width, height = (size + 2 * round(AROUND * DENSITY) for size in _size())
-        self._sum, self._square = np.zeros((2, height, width), np.float32)
-        self._beat, self._phases = np.zeros((height, width), np.complex64), 0j
+        self._sums = [_Sums(plane) for plane in _PLANES]
         self.frames = 0
 
-    def add(self, luma: np.ndarray, pixel_from_face: np.ndarray, second: float) -> None:
-        """One more frame, (H,W) luma."""
-        detail = _detail(_patch(luma, pixel_from_face, AROUND))
-        phase = complex(np.exp(-2j * np.pi * BEATS * second))
-        self._sum += detail
-        self._square += detail * detail
-        self._beat += detail * np.complex64(phase)
-        self._phases += phase
+    def add(self, picture: np.ndarray, pixel_from_face: np.ndarray, second: float) -> None:
+        """One more frame: (3,H,W) uint8 RGB."""
+        for one in self._sums:
+            one.add(_patch(picture, pixel_from_face, one.plane), _carriers(second))
         self.frames += 1
 
     def content(self) -> int | None:
         """What is marked; None: nothing that passes the check."""
         if self.frames < _LEAST:
             return None
-        soft = self._soft()
-        return next((one for one in decode(soft) if one is not None), None)
-
-    def _soft(self) -> np.ndarray:
-        """(_TRIED,K) coefficients, in their order of size, at the likeliest places; their common sign is not
-        known."""
-        mean = self._sum / self.frames
-        beat = self._beat - mean * np.complex64(self._phases)
-        trust = 1 / (cv2.GaussianBlur(self._square / self.frames - mean * mean, (0, 0), 2.0) + _STILL)
-        likely = _likeliest(beat * trust, _places(), 4)
-        nearby = (likely[:, None] + np.array([[x, y, 0] for x in (-1, 0, 1) for y in (-1, 0, 1)])).reshape(-1, 3)
-        likely = _likeliest(beat * trust, np.unique(nearby, axis=0), _TRIED)
-        return np.stack([
-            _turned(_unmixed(part, sure))
-            for part, sure in zip(_moved(beat, likely), _moved(trust, likely), strict=True)
-        ])  # fmt: skip
+        return next((one for sums in self._sums if (one := sums.content(self.frames)) is not None), None)
 
     def agrees(self, content: int) -> bool:
         """Whether these frames alone bear that content's mark, beyond doubt. Asks less than `content`."""
-        if self.frames < _LEAST:
-            return False
-        soft = self._soft()
-        likeness = np.abs(soft @ codeword(content)) / np.linalg.norm(soft, axis=1)
-        return bool(likeness.max() > _LIKE)
+        return self.frames >= _LEAST and any(sums.agrees(content, self.frames) for sums in self._sums)
 
 
 def joined(readers: Iterable[Reader]) -> Reader:
     """What one reader of all their frames would have summed."""
     whole = Reader()
     for one in readers:
-        whole._sum += one._sum
-        whole._square += one._square
-        whole._beat += one._beat
-        whole._phases += one._phases
+        for sums, more in zip(whole._sums, one._sums, strict=True):
+            sums.join(more)
         whole.frames += one.frames
     return whole
 
 
+class _Sums:
+    """Of one plane."""
+
+    def __init__(self, plane: _Plane) -> None:
+        width, height = (size + 2 * round(AROUND * DENSITY) for size in _size())
+        self.plane = plane
+        self._sum, self._square = np.zeros((2, height, width), np.float32)
+        self._beat, self._carriers = np.zeros((2 * len(BEATS), height, width), np.float32), np.zeros(2 * len(BEATS))
+
+    def add(self, patch: np.ndarray, carriers: np.ndarray) -> None:
+        self._sum += patch
+        self._square += patch * patch
+        self._beat += carriers[:, None, None] * patch
+        self._carriers += carriers
+
+    def join(self, more: _Sums) -> None:
+        self._sum += more._sum
+        self._square += more._square
+        self._beat += more._beat
+        self._carriers += more._carriers
+
+    def content(self, frames: int) -> int | None:
+        beat, trust = self._heard(frames)
+        places = _places_like(self.plane, beat * trust, _pilot(self.plane), _TRIED, _LIKELY)
+        while places:
+            near = [place for place in places if place.is_near(places[0])]
+            content = decoded(sum(_read_bits(self.plane, beat, trust, place) for place in near))
+            if content is not None:
+                return content
+            places = [place for place in places if place not in near]
+        return None
+
+    def agrees(self, content: int, frames: int) -> bool:
+        beat, trust = self._heard(frames)
+        known = _drawings(self.plane, np.where(_layout(self.plane)[0], 0, _signs(self.plane, content)))
+        return bool(_places_like(self.plane, beat * trust, known, 1, _SURE))
+
+    def _heard(self, frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """(2B,H,W): the sums times each cosine and sine, without what stands still; (H,W): how far each place is
+        trusted."""
+        mean = self._sum / frames
+        moved = cv2.GaussianBlur(self._square / frames - mean * mean, (0, 0), 2.0)
+        return self._beat - mean * self._carriers[:, None, None].astype(np.float32), 1 / (moved + _STILL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """x, y: where the marked part begins in what the reader looks at, samples; size: of the face; clock: seconds by
+    which the mark's is ahead; sign: +1 or -1."""
+
+    x: int
+    y: int
+    size: float
+    clock: float
+    sign: float
+
+    def is_near(self, other: _Place) -> bool:
+        apart = max(abs(self.x - other.x), abs(self.y - other.y), abs(self.clock - other.clock) / _TICK)
+        return apart <= 2 and self.sign == other.sign
+
+
 @cache
-def _places() -> np.ndarray:
-    """(H,3): moves of the patch in samples, and factors of its size."""
-    steps = np.arange(-6, 7, 2)
-    return np.array([[x, y, s] for s in (1.0, 0.975, 1.025) for y in steps for x in steps], float)
+def _pilot(plane: _Plane) -> np.ndarray:
+    """(2B,h,w): what every mark has in common."""
+    pilot, _, flip = _layout(plane)
+    return _drawings(plane, np.where(pilot, flip, 0))
 
 
-def _likeliest(beat: np.ndarray, places: np.ndarray, n: int) -> np.ndarray:
-    """The n places at which the coefficients are most like a word of the code."""
-    soft = np.stack([_turned(_coefficients(part)) for part in _moved(beat, places)])
-    _, likeness = _most_likely(_coded(soft))
-    return places[np.argsort(-likeness / np.maximum(np.linalg.norm(soft, axis=1), 1e-9))[:n]]
+def _places_like(plane: _Plane, heard: np.ndarray, known: np.ndarray, n: int, least: float) -> list[_Place]:
+    """At most n places, of those where known pictures are likelier than chance by `least` standard deviations, the
+    likeliest first. heard: (2B,H,W); known: (2B,h,w)."""
+    clocks = np.arange(0, TURN, _TICK)
+    turn = np.exp(-2j * np.pi * np.outer(clocks, BEATS))
+    heard = _evened(plane, heard)
+    scores = np.stack([np.tensordot(turn, _likeness(_resized(heard, size), known), 1).real for size in _SIZES])
+    scores /= 1.4826 * np.median(np.abs(scores)) + 1e-9
+    found: list[_Place] = []
+    for at in np.argsort(-np.abs(scores), axis=None)[:n]:
+        size, clock, y, x = np.unravel_index(at, scores.shape)
+        score = float(scores[size, clock, y, x])
+        if abs(score) > least:
+            found.append(_Place(int(x), int(y), _SIZES[size], float(clocks[clock]), float(np.sign(score))))
+    return found
 
 
-def _turned(found: np.ndarray) -> np.ndarray:
-    """(K,) float of complex coefficients of one phase and any size, by their phase; the common sign is not known."""
-    found = found / np.maximum(_spread(np.abs(found)), 1e-9)
-    return (found * np.exp(-0.5j * np.angle((found**2).sum()))).real  # squares have no signs
+def _evened(plane: _Plane, heard: np.ndarray) -> np.ndarray:
+    """(2B,H,W): each frequency of space and time the less, the more of it there is."""
+    cycles = _cycles(*heard.shape[:0:-1])
+    inside = _inside(plane, cycles)
+    bands, out = _bands_of(plane, cycles[inside]), np.zeros_like(heard)
+    for k in range(0, len(heard), 2):
+        found = np.stack([cv2.dct(one)[inside] for one in heard[k : k + 2]])
+        power = np.maximum(_mean(bands, np.square(found).sum(0)), 1e-12)[bands]
+        for picture, row in zip(out[k : k + 2], found / power, strict=True):
+            picture[inside] = row
+            picture[:] = cv2.idct(picture)
+    return out
 
 
-def _moved(values: np.ndarray, places: np.ndarray) -> Iterator[np.ndarray]:
-    """The marked part of real or complex (h,w) values, taken from each place."""
-    (width, height), around = _size(), round(AROUND * DENSITY)
-    middle = np.array([width / 2, height / 2])
-    for x, y, s in places:
-        matrix = np.diag([s, s, 1.0])
-        matrix[:2, 2] = middle - s * middle + around + [x, y]
-        parts = [
-            cv2.warpAffine(
-                np.ascontiguousarray(part), _centred(matrix), (width, height),
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            )
-            for part in ((values.real, values.imag) if np.iscomplexobj(values) else (values,))
-        ]  # fmt: skip
-        yield parts[0] + 1j * parts[1] if len(parts) > 1 else parts[0]
+def _bands_of(plane: _Plane, cycles: np.ndarray) -> np.ndarray:
+    """Which of `_BANDS`."""
+    share = (cycles - plane.lowest) / (plane.highest - plane.lowest)
+    return np.clip(share * _BANDS, 0, _BANDS - 1).astype(int)
 
 
-def _coefficients(part: np.ndarray) -> np.ndarray:
-    """(K,) complex coefficients of the band."""
-    real, imag = (np.ascontiguousarray(p, np.float32) * _window() for p in (part.real, part.imag))
-    return cv2.dct(real)[_band()] + 1j * cv2.dct(imag)[_band()]
+def _likeness(heard: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(B,y,x) complex: by its angle, how far the mark's clock is ahead, for each place of the known pictures."""
+    (cosine, sine), (own_cosine, own_sine) = ((some[::2], some[1::2]) for some in (heard, known))
+    real = _matched(cosine, own_cosine) + _matched(sine, own_sine)
+    return real + 1j * (_matched(cosine, own_sine) - _matched(sine, own_cosine))
 
 
-def _unmixed(beat: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """(K,) complex: the coefficients whose mark fits the beat best, each place of it by its trust (linear least mean
+def _matched(heard: np.ndarray, known: np.ndarray) -> np.ndarray:
+    return np.stack([cv2.matchTemplate(a, b, cv2.TM_CCORR) for a, b in zip(heard, known, strict=True)])
+
+
+def _resized(pictures: np.ndarray, size: float) -> np.ndarray:
+    """(N,H,W): shown as if the face had been that much smaller."""
+    if size == 1:
+        return pictures
+    height, width = pictures.shape[1:]
+    matrix = np.array([[size, 0, (1 - size) * width / 2], [0, size, (1 - size) * height / 2], [0, 0, 1]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.stack([cv2.warpAffine(one, _centred(matrix), (width, height), flags=flags) for one in pictures])
+
+
+def _at(pictures: np.ndarray, place: _Place) -> np.ndarray:
+    """The marked part of (2B,H,W) sums, by the mark's own clock, or of (1,H,W) trust."""
+    width, height = _size()
+    part = _resized(pictures, place.size)[:, place.y : place.y + height, place.x : place.x + width]
+    if len(part) == 1:
+        return part
+    turned = (part[::2] - 1j * part[1::2]) * np.exp(-2j * np.pi * BEATS * place.clock)[:, None, None]
+    return place.sign * np.stack([turned.real, -turned.imag], 1).reshape(part.shape)
+
+
+def _read_bits(plane: _Plane, beat: np.ndarray, trust: np.ndarray, at: _Place) -> np.ndarray:
+    """(CODED,): what the sums say, at a place, of each coded bit."""
+    pilot, place, flip = _layout(plane)
+    found = flip * _unmixed(plane, _at(beat, at), _at(trust[None], at)[0])
+    found = found * _reliance(plane, found)
+    return np.bincount(place[~pilot], found[~pilot], CODED)
+
+
+def _reliance(plane: _Plane, found: np.ndarray) -> np.ndarray:
+    """(2B,K): how much each coefficient counts, by what the pilot's have lost about its frequency."""
+    pilot, _, _ = _layout(plane)
+    beats = np.repeat(np.arange(len(BEATS)), 2)[:, None]
+    beats, bands = np.broadcast_arrays(beats, _bands_of(plane, _cycles(*_size())[_band(plane)]))
+    cells = beats * _BANDS + bands
+    power = _mean(cells.ravel(), np.square(found).ravel())
+    by_beat, by_band = (np.maximum(_mean(by[pilot], found[pilot]), 0) for by in (beats, bands))
+    left = np.outer(by_beat + by_beat.mean(), by_band).ravel()  # half of what beats differ by is chance
+    return (left / np.maximum(power, 1e-12))[cells]
+
+
+def _mean(cells: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Of each cell, those of its values."""
+    return np.bincount(cells, values) / np.bincount(cells)
+
+
+def _unmixed(plane: _Plane, beat: np.ndarray, trust: np.ndarray) -> np.ndarray:
+    """(2B,K): the coefficients whose mark fits a plane's sums best, each place of them by its trust (linear least mean
     square error)."""
-    waves = _waves() * np.sqrt(trust).ravel()
+    waves = _waves(plane) * np.sqrt(trust).ravel()
     mixed = waves @ waves.T
     mixed[np.diag_indices_from(mixed)] += _NOISE * float(np.diag(mixed).mean())
-    return np.linalg.solve(mixed, waves @ (beat * np.sqrt(trust)).ravel())
+    return np.linalg.solve(mixed, waves @ (beat.reshape(len(beat), -1) * np.sqrt(trust).ravel()).T).T
 
 
 @cache
-def _waves() -> np.ndarray:
-    """(K,h*w) float32: each coefficient of the band alone, as it is drawn."""
-    (width, height), (y, x) = _size(), _band()
+def _waves(plane: _Plane) -> np.ndarray:
+    """(K,h*w) float32: each coefficient of a plane alone, as it is drawn."""
+    (width, height), (y, x) = _size(), _band(plane)
     rows = [np.cos(np.pi * np.outer(k, np.arange(n) + 0.5) / n) for k, n in ((y, height), (x, width))]
     waves = rows[0][:, :, None] * rows[1][:, None, :] * _window()
     return (waves / np.sqrt(np.square(waves).sum((1, 2), keepdims=True))).reshape(len(y), -1).astype(np.float32)

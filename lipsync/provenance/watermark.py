@@ -24,7 +24,7 @@ from video.picture import Cutter, FramePicture
 from video.probe import VideoStream, probe
 from video.read import pictures_of
 from video.shots import ShotDetector
-from video.watermark import Reader, box_around, joined, luma_of
+from video.watermark import Reader, box_around, joined
 
 #: A film is looked at whole if it is no longer; else in so many stretches of so long.
 WHOLE_S, STRETCHES, STRETCH_S = 60.0, 12, 5.0
@@ -126,13 +126,13 @@ def _tracks(stream: VideoStream, stretch: slice) -> list[FaceTrack]:
 
 
 def _lower_face(picture: FramePicture, pixel_from_face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The luma of the box that the mark lies in, and its own `pixel_from_face`."""
+    """The box that the mark lies in, and its own `pixel_from_face`."""
     x0, y0, x1, y1 = box_around(pixel_from_face, picture.width, picture.height)
     if x1 <= x0 or y1 <= y0:
-        return np.zeros((1, 1), np.float32), pixel_from_face
+        return np.zeros((3, 1, 1), np.uint8), pixel_from_face
     here = pixel_from_face.copy()
     here[:2, 2] -= x0, y0
-    return luma_of(picture.part((x0, y0, x1, y1)).transpose(2, 0, 1)), here
+    return picture.part((x0, y0, x1, y1)).transpose(2, 0, 1), here
 
 
 def _content(readers: Iterable[Reader]) -> int | None:
