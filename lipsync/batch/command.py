@@ -16,7 +16,7 @@ from lipsync.batch.events import CheckedJob
 from lipsync.batch.job import Job, JobRecord, Outcome
 from lipsync.batch.lock import locked
 from lipsync.batch.pool import LocalWorkers, Workers
-from lipsync.batch.preflight import check_jobs, summary
+from lipsync.batch.preflight import check_jobs, summary, time_s
 from lipsync.batch.progress import BatchJsonLines, LiveTable, PlainLines, SilentObserver, event_line, exit_status
 from lipsync.batch.report import write_report
 from lipsync.batch.run import already_done, run_batch
@@ -83,6 +83,7 @@ def run_command(
             _show_summary(records, options, n_workers, cache, stderr, lock_note)
         workers, device_of = _workers(options, limits, n_workers, cache)
         with _observer(options.show, records, workers.count, stdout, stderr) as observer:
+            observer.expected(_n_open(records), time_s(records, workers.count))
             how = {"device_of": device_of, "pages": options.pages}
             outcomes = run_batch(records, _paths(options, config, cache), workers, observer, **how)
         about = {"made by": f"lipsync {own_version()}", "workers": workers.count, "seconds": time.monotonic() - began_s}

@@ -9,6 +9,16 @@ from lipsync.batch.job import State
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """The first line. jobs: that are to be done; workers; seconds: all of them will take, about."""
+
+    jobs: int
+    workers: int
+    seconds: float
+    event: Literal["estimate"] = "estimate"
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """A worker begins a job. job: its number in the batch, from 0; out: its video, within the output folder."""
 
@@ -86,4 +96,4 @@ class CheckedJob:
     event: Literal["checked"] = "checked"
 
 
-BatchEvent = Started | Progress | Ended | Summary | CheckedJob
+BatchEvent = Estimate | Started | Progress | Ended | Summary | CheckedJob

@@ -61,6 +61,9 @@ class SilentObserver:
     def __exit__(self, *error: object) -> None:
         return None
 
+    def expected(self, jobs: int, seconds: float) -> None:
+        """Before the first: so many will be begun, and take so long, about."""
+
     def started(self, number: int, worker: int) -> None:
         self.stats.start(number, worker, self.now())
 
@@ -125,8 +128,8 @@ class PlainLines(SilentObserver):
 
 
 class BatchJsonLines(SilentObserver):
-    """One JSON object a line: "event" is "started", "progress" (at most one for a job and second), the state in which a
-    job ended, or "summary", the last."""
+    """One JSON object a line: "event" is "estimate", the first, "started", "progress" (at most one for a job and
+    second), the state in which a job ended, or "summary", the last."""
 
     def __init__(
         self,
@@ -147,6 +150,9 @@ class BatchJsonLines(SilentObserver):
         made = {"frames": stats.frames, "duration_s": round(stats.duration_s, 3)}
         counts = {**stats.counts, "unended": n - stats.ended}
         self._write(events.Summary(jobs=n, **counts, **made, seconds=took_s, status=exit_status(stats)))
+
+    def expected(self, jobs: int, seconds: float) -> None:
+        self._write(events.Estimate(jobs, self.stats.workers, round(seconds, 1)))
 
     def started(self, number: int, worker: int) -> None:
         super().started(number, worker)

@@ -77,15 +77,20 @@ def _surface(head: Head, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray
     t = triangles[np.maximum(index, 0).ravel()]
     centre = np.stack(np.meshgrid(np.arange(w) + 0.5, np.arange(h) + 0.5), -1).reshape(-1, 2)
     a, b, c = (flat[t[:, k], :2] for k in range(3))
-    area = np.cross(b - a, c - a)
+    area = _cross(b - a, c - a)
     area = np.where(np.abs(area) < 1e-9, 1, area)
-    w0, w1 = np.cross(b - centre, c - centre) / area, np.cross(c - centre, a - centre) / area
+    w0, w1 = _cross(b - centre, c - centre) / area, _cross(c - centre, a - centre) / area
     p = (
         w0[:, None] * head.rest[t[:, 0]]
         + w1[:, None] * head.rest[t[:, 1]]
         + (1 - w0 - w1)[:, None] * head.rest[t[:, 2]]
     )
     return np.where(hit.reshape(-1, 1), p, 0.0), hit
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(N,) of (N,2)."""
+    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
 
 
 def paint(head: Head, density: float, person: int = 0) -> np.ndarray:

@@ -56,12 +56,13 @@ def test_no_other_schema_lies_there():
 def test_the_events_of_a_batch_fit_their_schema():
     stream, jobs = io.StringIO(), [Job("t.mp4", "s.wav", f"{n}.mp4") for n in range(2)]
     with BatchJsonLines(stream, [JobRecord(job) for job in jobs], now=iter(range(1000)).__next__) as observer:
+        observer.expected(2, 12.34)
         observer.started(0, 0)
         observer.progress(0, "dub", 1, 2)
         observer.ended(0, Outcome(jobs[0], "done", frames=2, duration_s=0.08, seconds=1.0, dubbed=0.5, notes=("One.",)))
         observer.ended(1, Outcome(jobs[1], "failed", "No face.", attempts=0))
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [event["event"] for event in events] == ["started", "progress", "done", "failed", "summary"]
+    assert [event["event"] for event in events] == ["estimate", "started", "progress", "done", "failed", "summary"]
     schema = closed("batch-events-1.schema.json")
     for event in events:
         jsonschema.validate(event, schema)

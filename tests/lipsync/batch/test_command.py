@@ -92,6 +92,7 @@ def test_good_jobs_are_done_and_bad_ones_named(truth, start, folder):
     ends = {e["job"]: e for e in events if e["event"] in ("done", "failed")}
     assert status == 1 and [ends[n]["event"] for n in range(5)] == ["done", "failed", "done", "failed", "done"]
     assert "missing.wav" in ends[1]["reason"] and "write.crf" in ends[3]["reason"] and events[-1]["event"] == "summary"
+    assert events[0]["event"] == "estimate" and events[0]["jobs"] == 3 and events[0]["seconds"] > 0
     made = list(files(truth))
     assert made == [
         "2.mp4",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,7 @@ from lipsync.pipelines.output import Dub
 from lipsync.render.mark import ID_DIGITS
 from lipsync.store.cache import content_hash
 from lipsync.store.fingerprint import fingerprint
+from tests.support import ROOT
 from tests.support.sound import heard_in
 from video.clock import FrameClock
 from video.probe import probe
@@ -75,6 +77,13 @@ def test_the_receipt_says_what_was_made_and_how(dubbed):
     assert len(speaker["opening"]) == facts["output"]["frames"] and None not in speaker["opening"]
     rows = [(round(a * 25), round(b * 25)) for a, b in speaker["closures"]]
     assert rows and all(max(speaker["opening"][a:b]) < speaker["closed_gap"] for a, b in rows)
+
+
+def test_the_receipt_fits_its_published_schema(dubbed):
+    _, facts, _ = dubbed
+    schema = json.loads((ROOT / "docs" / "schemas" / "receipt-1.schema.json").read_text())
+    jsonschema.validate(json.loads(json.dumps(facts)), schema)
+    assert set(facts) == set(schema["properties"])
 
 
 def test_the_file_itself_says_that_it_is_ai_edited(dubbed):
