@@ -251,7 +251,7 @@ class WriteConfig:
     )
     crf: int = Field(default=12, ge=0, le=63, description="quality, 0 = best; of h264 and hevc up to 51")
     preset: str = Field(
-        default="fast", description='of h264, hevc and av1: "ultrafast" (large files) to "veryslow" (small)'
+        default="veryfast", description='of h264, hevc and av1: "ultrafast" (large files) to "veryslow" (small)'
     )
     language: str = Field(
         default="",
