@@ -36,11 +36,12 @@ _STEADY, _MOVES, _TELLING, _PLAIN = 0.3, 0.006, 6, 6.0
 #: width), in at least this share of a window's frames.
 _NARROW, _TORN_SHARE = 0.245, 0.3
 #: Of people of whom nothing else is known, mouths are up to so many times softer than the eyes.
-_ALONE_SOFT = 1.75 / 1.5
+_ALONE_SOFT = 1.2
 #: Ovals outside of the lips, half width and height; and sizes beside one to which its step is compared.
 _BEYOND_LIPS, _BESIDE = (0.4, 0.28), (3, 5)
-#: How far away a face is laid over itself so that it is seen twice (eye distances).
-_ECHO_LAGS = (0.045, 0.13)
+#: How far away a face is laid over itself so that it is seen twice (eye distances); by how much of an echo a face's
+#: windows usually differ from its mean.
+_ECHO_LAGS, _ECHO_VARIES = (0.045, 0.13), 0.02
 #: Where a collar is, face frame.
 BELOW_CHIN = 0.8
 #: A collar is dragged where its movement goes with the opening's at least so well.
@@ -68,13 +69,13 @@ class Kind:
 KINDS = (
     Kind("blur", "mouth blurred", "times softer", 1.5, 1.9, "The mouth is softer than the rest of the face.",
          "The mouth is as sharp as the rest of the face."),
-    Kind("flicker", "flicker", "times the cheeks'", 2.8, 4.5, "The skin around the mouth flickers.",
+    Kind("flicker", "flicker", "times the cheeks'", 4.0, 7.0, "The skin around the mouth flickers.",
          "The skin around the mouth is as steady as the cheeks."),
     Kind("tone", "skin tone steps at an edge", "grey levels", 9.0, 16.0,
          "The skin changes colour along an edge around the mouth.", "No edge is to be seen around the mouth."),
     Kind("ghost", "double lips or edges", "seen again", 0.045, 0.1, "Lips or edges are seen twice.",
          "The lips are seen once."),
-    Kind("torn", "torn lip", "of the limit", 1.0, 2.0, "A lip is torn or out of place.",
+    Kind("torn", "torn lip", "of the limit", 1.2, 2.0, "A lip is torn or out of place.",
          "The lips are whole."),
     Kind("teeth", "teeth stand still", "times stiller", 3.0, 5.0,
          "What is seen between the lips stays the same while the mouth moves.", "Teeth move as real ones do."),
@@ -106,8 +107,9 @@ _LOOK = {kind.name: kind.look for kind in KINDS}
 _EXPLAINS = {
     "blur": ("ghost", "torn", "teeth"),
     "tone": ("ghost", "torn"),
+    "frozen": ("teeth", "closures", "ghost", "torn"),
+    "teeth": ("ghost", "torn"),
     "ghost": ("torn",),
-    "frozen": ("teeth", "closures"),
     "flicker": ("restless",),
     "restless": ("torn",),
     "sync": ("closures",),
@@ -245,22 +247,26 @@ def edge_step(steps: Array) -> float:
 
 
 def ghost(seen: Seen) -> Found | None:
-    """How much more of the lower face than of the original's is seen once more, a little away in one direction."""
+    """How much more of the lower face than of the original's is seen once more, a little away in one direction. Told
+    only beside an original, whose own windows differ from its mean, too: lips are two edges beside each other."""
     if seen.own is None:
         return None
-    starts, echo, usual = seen.pictures.starts, seen.pictures.echo, _average(seen.own.echo)
+    usual = _average(seen.own.echo)
+    n = len(seen.own.echo)
+    own = [echo_peak(_average(seen.own.echo[k : k + 2]) - usual) for k in range(0, max(1, n - 1))]
+    varies = float(np.nanmax(own)) if np.isfinite(own).any() else 0.0
 
     def value(rows: slice) -> float:
-        first, last = np.searchsorted(starts, [rows.start, rows.stop - 1], side="right") - 1
-        more = _average(echo[first : last + 1]) - usual
-        return echo_peak(more) if np.isfinite(more).all() else np.nan
+        first, last = np.searchsorted(seen.pictures.starts, [rows.start, rows.stop - 1], side="right") - 1
+        more = echo_peak(_average(seen.pictures.echo[first : last + 1]) - usual)
+        return more - max(0.0, varies - _ECHO_VARIES)
 
     return windows(seen, value)
 
 
 def echo_peak(more: Array) -> float:
     """The highest place of a (lags down, lags right) cepstrum, above what it is on average as far away in other
-    directions: a softer picture differs in all of them alike."""
+    directions: a softer picture differs in all of them alike. NaN of what was not measured."""
     lags = np.hypot(tell_pictures.LAGS, tell_pictures.LAGS[len(tell_pictures.LAGS) // 2 :][:, None])
     ring = np.round(lags / (tell_pictures.LAGS[1] - tell_pictures.LAGS[0])).astype(int)
     mean = np.bincount(ring.ravel(), more.ravel()) / np.maximum(np.bincount(ring.ravel()), 1)
