@@ -62,6 +62,7 @@ from video.write import VideoWriter
 LENGTH_S, RATE_HZ = 5, 16000
 #: The sound of `address` is this late against the picture (its README: 0.07 to 0.13 s), and is put right first.
 ADDRESS_LATE_S = 0.1
+WAYS = ("alone", "target")
 ROWS = ("grid", "pairs", "others", "address", "presenter")
 _ALL = slice(None)
 OTHERS = {
@@ -133,11 +134,13 @@ def sources(row: str, split: str, work: Path) -> Iterator[tuple[str, list[tuple[
             clips = sorted((DATA / "grid" / "others" / speaker).glob("*.mp[g4]"))
             yield from ((f"others-{speaker}-{k}", [(clips[k], 0.0, 3.0)]) for k in range(len(clips))[rows])
     elif row == "address":
-        yield from ((f"address-{day}", [(DATA / "address" / f"{day}.mp4", 0.0, LENGTH_S)]) for day in DAYS[split])
+        yield from (
+            (f"address-{day}", [(DATA / "address" / f"{day}.mp4", 0.0, float(LENGTH_S))]) for day in DAYS[split]
+        )
     else:
         path = sample_target() if split == "choose" else rendered(work / "presenter-test.mp4")
         for k in range(round(float(probe(path).clock.duration_s) / LENGTH_S)):
-            yield f"presenter-{split}-{k}", [(path, k * LENGTH_S, (k + 1) * LENGTH_S)]
+            yield f"presenter-{split}-{k}", [(path, float(k * LENGTH_S), float((k + 1) * LENGTH_S))]
 
 
 def rendered(path: Path) -> Path:
@@ -393,7 +396,7 @@ def _rng(name: str) -> np.random.Generator:
 
 def audits(clips: list[Clip], args: argparse.Namespace, config: DubConfig) -> dict[str, dict[str, dict[str, object]]]:
     """By way ("alone", "target"), by "clip defect": what is told, and every value."""
-    cache, found = Cache(config.cache.folder), {"alone": {}, "target": {}}
+    cache, found = Cache(config.cache.folder), {way: {} for way in args.ways}
     for clip in clips:
         real = write_clip(clip, args.work / f"{clip.name}.real.mp4")
         clip.track = follow_face(real, config, cache).track
@@ -460,6 +463,7 @@ def main() -> None:
     options.add_argument("--split", choices=("choose", "test"), default="test")
     options.add_argument("--clips", type=int, default=4, help="of each row at most")
     options.add_argument("--defects", nargs="*", choices=tuple(PLANTS), default=list(PLANTS))
+    options.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="alone, beside the undubbed clip")
     options.add_argument("--shifts", action="store_true", help="how well shifts of the sound are found, and no more")
     args = options.parse_args()
     config = config_of(args)
@@ -468,7 +472,7 @@ def main() -> None:
     if args.shifts:
         report("tells", {"split": args.split, "shifts": shifts(clips, args, config)})
         return
-    found: dict[str, dict[str, dict[str, object]]] = {"alone": {}, "target": {}}
+    found: dict[str, dict[str, dict[str, object]]] = {way: {} for way in args.ways}
     for one in chosen:
         for way, each in audits([read_clip(*one)], args, config).items():
             found[way] |= each

@@ -147,7 +147,9 @@ class _Looker:
     def __init__(self, window: Window, n: int, starts: Array, look: MouthLook | None) -> None:
         self._window, self._starts = window, starts
         shapes = {"sharpness": (2,), "level": (2,), "inner": (3,), "under": (2,), "unlike": (2,)}
-        self._found = {name: np.full((n, *shape), np.nan, np.float32) for name, shape in shapes.items()}
+        self._found: dict[str, Array] = {
+            name: np.full((n, *shape), np.nan, np.float32) for name, shape in shapes.items()
+        }
         self._found["inside"] = np.full((n, *INSIDE_SHAPE), np.nan, np.float16)
         self._sums = np.zeros((len(starts) - 1, len(ovals()), SECTORS, 3), np.float32)
         self._echoes = np.zeros((len(starts) - 1, *ECHO_SHAPE), np.float32)
@@ -243,7 +245,8 @@ class _Patch:
         place = (np.arange(side) + 0.5) / side * 2 - 1
         self._weight = (np.cos(np.minimum(np.hypot(*np.meshgrid(place, place)), 1) * np.pi / 2) ** 2).astype(np.float32)
         lags = LAGS * window.scale + _FOURIER // 2
-        self._lags = [one.astype(np.float32) for one in np.meshgrid(lags, lags[len(LAGS) // 2 :])]
+        right, down = np.meshgrid(lags, lags[len(LAGS) // 2 :])
+        self._right, self._down = right.astype(np.float32), down.astype(np.float32)
 
     def echo(self, grey: Array) -> Array:
         """The power cepstrum (Bogert, Healy, Tukey 1963) at the lags: the same picture laid half over itself, moved,
@@ -252,9 +255,9 @@ class _Patch:
 
         part, weight = grey[self._box], self._weight
         part = (part - float((part * weight).sum() / weight.sum())) * weight
-        power = np.abs(rfft2(part, (_FOURIER, _FOURIER))) ** 2
+        power = np.abs(np.asarray(rfft2(part, (_FOURIER, _FOURIER)))) ** 2
         cepstrum = irfft2(np.log(power + _NOISE**2 * float((weight**2).sum())), (_FOURIER, _FOURIER))
-        return cv2.remap(fftshift(cepstrum).astype(np.float32), *self._lags, cv2.INTER_LINEAR)
+        return cv2.remap(fftshift(cepstrum).astype(np.float32), self._right, self._down, cv2.INTER_LINEAR)
 
 
 def _contours(window: Window) -> tuple[Array, Array]:

@@ -200,7 +200,7 @@ def seen_inside(change: np.ndarray) -> tell_judge.Seen:
     inside = rng.normal(100, 20, INSIDE_SHAPE) + change[:, None, None] * rng.normal(0, 1, (100, *INSIDE_SHAPE))
     inside[:, :6] = np.nan  # lips
     inside[::3, 6:9] = np.nan  # seen in wide mouths only
-    return seen_with(inside=inside.astype(np.float16), inner=np.tile(np.float32([8, 9, 20]), (100, 1)))
+    return seen_with(inside=inside.astype(np.float16), inner=np.tile(np.array([8, 9, 20], np.float32), (100, 1)))
 
 
 def test_teeth_that_stand_still_while_the_lips_move():
@@ -220,7 +220,7 @@ def test_teeth_are_not_asked_to_change_while_the_lips_are_still_or_in_another_sh
 
 
 def test_teeth_that_change_while_the_skin_around_the_lips_is_still():
-    inner = np.tile(np.float32([30, 30 / tell_judge.UNREST, 20]), (100, 1))
+    inner = np.tile(np.array([30, 30 / tell_judge.UNREST, 20], np.float32), (100, 1))
     inner[50:, 1] = 1
     seen = seen_with(inner=inner)
     found = tell_judge.restless(seen) or []
@@ -289,14 +289,16 @@ def test_a_head_that_moves_over_a_collar_that_stays(moves):
 
 
 def test_torn_is_in_one_place():
-    torn, all_over = (np.tile(np.float32([2, spread]), (100, 1)) for spread in (0.15, 0.28))
+    torn, all_over = (np.tile(np.array([2, spread], np.float32), (100, 1)) for spread in (0.15, 0.28))
     for unlike, expected in ((torn, 2.0), (all_over, 0.0)):
         seen = seen_with(unlike=unlike)
         assert (tell_judge.torn(replace(seen, own=seen.pictures)) or [])[0][2] == expected
 
 
 def test_double_and_torn_lips_are_not_told_without_an_original():
-    seen = seen_with(unlike=np.tile(np.float32([9, 0.1]), (100, 1)), echo=np.ones((8, *ECHO_SHAPE), np.float32))
+    seen = seen_with(
+        unlike=np.tile(np.array([9, 0.1], np.float32), (100, 1)), echo=np.ones((8, *ECHO_SHAPE), np.float32)
+    )
     assert tell_judge.torn(seen) is None and tell_judge.ghost(seen) is None
 
 
