@@ -462,12 +462,17 @@ def main() -> None:
     options.add_argument("--rows", nargs="+", choices=ROWS, default=["grid"])
     options.add_argument("--split", choices=("choose", "test"), default="test")
     options.add_argument("--clips", type=int, default=4, help="of each row at most")
+    options.add_argument("--skip", type=int, default=0, help="of each row first, to run in parts")
     options.add_argument("--defects", nargs="*", choices=tuple(PLANTS), default=list(PLANTS))
     options.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="alone, beside the undubbed clip")
     options.add_argument("--shifts", action="store_true", help="how well shifts of the sound are found, and no more")
     args = options.parse_args()
     config = config_of(args)
-    chosen = [one for row in args.rows for one in islice(sources(row, args.split, args.work), args.clips)]
+    chosen = [
+        one
+        for row in args.rows
+        for one in islice(sources(row, args.split, args.work), args.skip, args.skip + args.clips)
+    ]
     clips = [read_clip(*one) for one in chosen] if args.shifts else []
     if args.shifts:
         report("tells", {"split": args.split, "shifts": shifts(clips, args, config)})
