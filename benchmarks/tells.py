@@ -2,8 +2,8 @@
 
 python -m benchmarks.tells [--rows grid pairs others address presenter] [--split test]
 
-Clips of 5 s, each once as it is and once with each defect, all encoded alike and audited from the file as any video,
-once alone and once with other video of the same person as the target:
+Clips of at most 5 s, each once as it is and once with each defect, all encoded alike and audited from the file as any
+video, once alone and once with the clip as it is as the target:
 
     blur      the lower face blurred, sigma .022 eye distances
     flicker   the lower face brighter or darker by 4 % (standard deviation) and moved by .006 eye distances, at random
