@@ -1,9 +1,9 @@
 """Whether `lipsync audit` finds defects that are planted into real, undubbed video, each by its own tell and no other.
 
-python -m benchmarks.tells [--rows grid others address presenter] [--split test]
+python -m benchmarks.tells [--rows grid pairs others address presenter] [--split test]
 
-Clips of 5 s, each once as it is and once with each defect, all encoded alike and audited from the file as any video,
-once alone and once with other video of the same person as the target:
+Clips of at most 5 s, each once as it is and once with each defect, all encoded alike and audited from the file as any
+video, once alone and once with the clip as it is as the target:
 
     blur      the lower face blurred, sigma .022 eye distances
     flicker   the lower face brighter or darker by 4 % (standard deviation) and moved by .006 eye distances, at random
@@ -20,10 +20,11 @@ once alone and once with other video of the same person as the target:
 
 Thresholds were chosen on the clips of split `choose` only:
 
-    grid       GRID s1, pairs of clips of the manifest's `train` (choose) and of its `val` (test)
-    others     GRID, other speakers: f1, m1 (choose); f2, f3, s26 (test)
-    address    days 01, 03, 05, 07 (choose); 02, 04, 06, 08 (test)
-    presenter  the shipped clip's first half (choose) and second (test)
+    grid       GRID s1, clips of the manifest's `train` (choose) and of its `val` (test)
+    pairs      of these two clips each, joined, so that an original shows enough of a person's lips to learn them
+    others     GRID, other speakers: f1, m1, four clips of s26 (choose); f2, f3, the other six of s26 (test)
+    address    days 01, 03, 04, 05, 07 (choose); 02, 06, 08 (test)
+    presenter  the shipped clip (choose); the same face says `samples/speech.wav`, rendered for this (test)
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, islice, pairwise
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ import soundfile
 import torch
 
 from audio.load import Waveform, load_track
-from benchmarks.common import DATA, config_of, grid_clips, parser, report, sample_target
+from benchmarks.common import DATA, SAMPLES, config_of, grid_clips, parser, report, sample_target
 from lipsync.config.schema import DubConfig
 from lipsync.core.geometry import apply, warp_frame
 from lipsync.core.lips import INNER_EDGE, opening
@@ -61,8 +62,14 @@ from video.write import VideoWriter
 LENGTH_S, RATE_HZ = 5, 16000
 #: The sound of `address` is this late against the picture (its README: 0.07 to 0.13 s), and is put right first.
 ADDRESS_LATE_S = 0.1
-OTHERS = {"choose": ("f1", "m1"), "test": ("f2", "f3", "s26")}
-DAYS = {"choose": ("01", "03", "05", "07"), "test": ("02", "04", "06", "08")}
+WAYS = ("alone", "target")
+ROWS = ("grid", "pairs", "others", "address", "presenter")
+_ALL = slice(None)
+OTHERS = {
+    "choose": {"f1": _ALL, "m1": _ALL, "s26": slice(None, 4)},
+    "test": {"f2": _ALL, "f3": _ALL, "s26": slice(4, None)},
+}
+DAYS = {"choose": ("01", "03", "04", "05", "07"), "test": ("08", "06", "02")}
 _UPPER, _LOWER = [0, 1, 2, 3, 4, 5, 6, 14, 13, 12], [6, 7, 8, 9, 10, 11, 0, 17, 16, 15]
 
 
@@ -113,29 +120,38 @@ def write_clip(clip: Clip, path: Path) -> Path:
     return path
 
 
-def sources(row: str, split: str) -> Iterator[tuple[str, list[tuple[Path, float, float]]]]:
+def sources(row: str, split: str, work: Path) -> Iterator[tuple[str, list[tuple[Path, float, float]]]]:
     """(name, parts) of the clips."""
     if row == "grid":
-        clips = grid_clips("train" if split == "choose" else "val")[:80]
+        clips = grid_clips("train")[80:96] if split == "choose" else grid_clips("val")
+        yield from ((f"grid-{split}-{k:02d}", [(clip, 0.0, 3.0)]) for k, clip in enumerate(clips))
+    elif row == "pairs":
+        clips = grid_clips("train")[80:96] if split == "choose" else grid_clips("val")[18:]
         for k in range(0, len(clips) - 1, 2):
-            yield f"grid-{split}-{k // 2:02d}", _pair(clips[k], clips[k + 1])
+            yield f"pairs-{split}-{k // 2:02d}", [(clips[k], 0.52, 3.0), (clips[k + 1], 0.0, 2.52)]
     elif row == "others":
-        for speaker in OTHERS[split]:
+        for speaker, rows in OTHERS[split].items():
             clips = sorted((DATA / "grid" / "others" / speaker).glob("*.mp[g4]"))
-            pairs = [_pair(*two) for two in pairwise(clips)] or [[(clips[0], 0.0, 3.0)]]
-            yield from ((f"others-{speaker}-{k}", parts) for k, parts in enumerate(pairs))
+            yield from ((f"others-{speaker}-{k}", [(clips[k], 0.0, 3.0)]) for k in range(len(clips))[rows])
     elif row == "address":
-        yield from ((f"address-{day}", [(DATA / "address" / f"{day}.mp4", 0.0, 5.0)]) for day in DAYS[split])
+        yield from (
+            (f"address-{day}", [(DATA / "address" / f"{day}.mp4", 0.0, float(LENGTH_S))]) for day in DAYS[split]
+        )
     else:
-        half = float(probe(sample_target()).clock.duration_s) / 2
-        start = 0 if split == "choose" else half
-        for k in range(int(half // LENGTH_S)):
-            at = start + k * LENGTH_S
-            yield f"presenter-{split}-{k}", [(sample_target(), at, at + LENGTH_S)]
+        path = sample_target() if split == "choose" else rendered(work / "presenter-test.mp4")
+        for k in range(round(float(probe(path).clock.duration_s) / LENGTH_S)):
+            yield f"presenter-{split}-{k}", [(path, float(k * LENGTH_S), float((k + 1) * LENGTH_S))]
 
 
-def _pair(a: Path, b: Path) -> list[tuple[Path, float, float]]:
-    return [(a, 0.52, 3.0), (b, 0.0, 2.52)]
+def rendered(path: Path) -> Path:
+    """The presenter says what no shipped video shows; made once."""
+    if not path.exists():
+        from samples.presenter import load_phones
+        from samples.presenter.clip import render_clip
+
+        phones = load_phones(SAMPLES / "speech.json")
+        render_clip(path, SAMPLES / "speech.wav", phones, size=(1280, 720), fps=Fraction(25))
+    return path
 
 
 Plant = Callable[[Clip, np.random.Generator], Clip | None]
@@ -283,13 +299,13 @@ def restless(clip: Clip, rng: np.random.Generator) -> Clip | None:
 
 
 def silence(clip: Clip, rng: np.random.Generator) -> Clip | None:
-    """Silent where the mouth moves most in 1.2 s."""
+    """Silent for 1.2 s where the mouth moves most in its middle: lips close after a word and open before the next."""
     rate, gaps = float(clip.rate), opening(clip.face.lips.points)
-    n = round(1.2 * rate)
+    n, skip = round(1.2 * rate), round(0.3 * rate)
     starts = [s for s in range(len(gaps) - n) if _steady(clip.face, slice(s, s + n))]
     if not starts:
         return None
-    first = max(starts, key=lambda s: gaps[s : s + n].std())
+    first = max(starts, key=lambda s: np.abs(np.diff(gaps[s + skip : s + n - skip])).sum())
     sound = clip.sound.copy()
     sound[round(first / rate * RATE_HZ) : round((first + n) / rate * RATE_HZ)] *= 1e-4
     return Clip(clip.name, clip.frames, sound, clip.rate, clip.track)
@@ -380,7 +396,7 @@ def _rng(name: str) -> np.random.Generator:
 
 def audits(clips: list[Clip], args: argparse.Namespace, config: DubConfig) -> dict[str, dict[str, dict[str, object]]]:
     """By way ("alone", "target"), by "clip defect": what is told, and every value."""
-    cache, found = Cache(config.cache.folder), {"alone": {}, "target": {}}
+    cache, found = Cache(config.cache.folder), {way: {} for way in args.ways}
     for clip in clips:
         real = write_clip(clip, args.work / f"{clip.name}.real.mp4")
         clip.track = follow_face(real, config, cache).track
@@ -443,19 +459,25 @@ def shifts(clips: list[Clip], args: argparse.Namespace, config: DubConfig) -> di
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--rows", nargs="+", choices=("grid", "others", "address", "presenter"), default=["grid"])
+    options.add_argument("--rows", nargs="+", choices=ROWS, default=["grid"])
     options.add_argument("--split", choices=("choose", "test"), default="test")
     options.add_argument("--clips", type=int, default=4, help="of each row at most")
+    options.add_argument("--skip", type=int, default=0, help="of each row first, to run in parts")
     options.add_argument("--defects", nargs="*", choices=tuple(PLANTS), default=list(PLANTS))
+    options.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="alone, beside the undubbed clip")
     options.add_argument("--shifts", action="store_true", help="how well shifts of the sound are found, and no more")
     args = options.parse_args()
     config = config_of(args)
-    chosen = [one for row in args.rows for one in islice(sources(row, args.split), args.clips)]
+    chosen = [
+        one
+        for row in args.rows
+        for one in islice(sources(row, args.split, args.work), args.skip, args.skip + args.clips)
+    ]
     clips = [read_clip(*one) for one in chosen] if args.shifts else []
     if args.shifts:
         report("tells", {"split": args.split, "shifts": shifts(clips, args, config)})
         return
-    found: dict[str, dict[str, dict[str, object]]] = {"alone": {}, "target": {}}
+    found: dict[str, dict[str, dict[str, object]]] = {way: {} for way in args.ways}
     for one in chosen:
         for way, each in audits([read_clip(*one)], args, config).items():
             found[way] |= each

@@ -6,23 +6,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, uniform_filter1d
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from lipsync.core.arrays import Array, runs_of
 from lipsync.core.geometry import apply, magnification
 from lipsync.core.lips import CLOSED_GAP, opening
 from lipsync.core.types import REASONS, FaceTrack
-from lipsync.evaluation import tell_lips
+from lipsync.evaluation import tell_lips, tell_pictures
 from lipsync.evaluation.tell_lips import Heard, Shown, Stretch
 from lipsync.evaluation.tell_pictures import Pictures, ovals
 
 #: Length of the windows in which pictures are judged, and how often one begins (seconds).
 WINDOW_S, EVERY_S = 1.0, 0.5
-#: Real mouths and faces: sharpness of the mouth over the face's (its logarithm), change of what is between moving lips
-#: over the cheeks'. Of a target, its own are taken instead.
-SHARPNESS, TEETH = 0.0, 5.0
-#: Lips are still and open: change of the opening a frame, and the opening (eye distances).
-_STILL, _OPEN = 0.004, 0.035
+#: Change of what is between real lips that open and close, as a share of what is seen there at once.
+TEETH = 0.5
+#: Change of what is between real lips, of that of the skin around them, where a person moves it most.
+UNREST = 7.5
+#: Lips are open (eye distances); length of the windows in which teeth may change.
+_OPEN, _RESTLESS_S = 0.035, 0.6
+#: Teeth are asked to change where the opening spreads so far (standard deviation, eye distances), in so many places.
+_OPENS, _PLACES = 0.015, 4
 #: The softest windows of a target are so many times softer than what is called usual, at most.
 _BLUR_VARIES = 1.25
 #: Steadier than this the skin is never called (grey levels); openings change by so much a frame while teeth are asked
@@ -32,16 +35,19 @@ _STEADY, _MOVES, _TELLING, _PLAIN = 0.3, 0.006, 6, 6.0
 #: What is wrong with lips is a tear where it spreads less than this across the mouth (standard deviation, of its
 #: width), in at least this share of a window's frames.
 _NARROW, _TORN_SHARE = 0.245, 0.3
-#: By how much more unlike lips must be that are compared with a few seconds of the same video, not with a target.
-_ALONE = 1.5
+#: Of people of whom nothing else is known, mouths are up to so many times softer than the eyes.
+_ALONE_SOFT = 1.2
 #: Ovals outside of the lips, half width and height; and sizes beside one to which its step is compared.
 _BEYOND_LIPS, _BESIDE = (0.4, 0.28), (3, 5)
+#: How far away a face is laid over itself so that it is seen twice (eye distances); by how much of an echo a face's
+#: windows usually differ from its mean.
+_ECHO_LAGS, _ECHO_VARIES = (0.045, 0.13), 0.02
 #: Where a collar is, face frame.
 BELOW_CHIN = 0.8
 #: A collar is dragged where its movement goes with the opening's at least so well.
 _FOLLOWS = 0.45
-#: Fewest closures that must be asked for.
-_FEWEST_CLOSURES = 4
+#: Fewest closures that must be asked for, where they are known and where they are heard.
+_FEWEST_KNOWN, _FEWEST_HEARD = 4, 6
 #: How sure a shift must be.
 _SURE = 0.15
 
@@ -63,36 +69,37 @@ class Kind:
 KINDS = (
     Kind("blur", "mouth blurred", "times softer", 1.5, 1.9, "The mouth is softer than the rest of the face.",
          "The mouth is as sharp as the rest of the face."),
-    Kind("flicker", "flicker", "times the cheeks'", 2.8, 4.5, "The skin around the mouth flickers.",
+    Kind("flicker", "flicker", "times the cheeks'", 4.0, 7.0, "The skin around the mouth flickers.",
          "The skin around the mouth is as steady as the cheeks."),
     Kind("tone", "skin tone steps at an edge", "grey levels", 9.0, 16.0,
          "The skin changes colour along an edge around the mouth.", "No edge is to be seen around the mouth."),
-    Kind("ghost", "double lips or edges", "of the limit", 0.9, 1.3, "Lips or edges are seen twice.",
-         "The lips look like this person's own."),
+    Kind("ghost", "double lips or edges", "seen again", 0.045, 0.1, "Lips or edges are seen twice.",
+         "The lips are seen once."),
     Kind("torn", "torn lip", "of the limit", 1.2, 2.0, "A lip is torn or out of place.",
          "The lips are whole."),
-    Kind("teeth", "teeth stand still", "times stiller", 2.3, 3.0,
+    Kind("teeth", "teeth stand still", "times stiller", 3.0, 5.0,
          "What is seen between the lips stays the same while the mouth moves.", "Teeth move as real ones do."),
     Kind(
         "restless",
         "teeth change, lips still",
-        "times the cheeks'",
-        30.0,
-        60.0,
+        "times more",
+        1.8,
+        3.0,
         "What is seen between the lips changes while they are still.",
         "Teeth are steady while the lips are still.",
     ),
     Kind("covered", "something painted over", "s", 0.2, 0.5,
          "A mouth is drawn where a hand or an object hides it.", "No mouth is drawn over a hand or an object."),
-    Kind("silence", "mouth moves in silence", "eye distances", 0.018, 0.04, "The mouth moves while nobody speaks.",
+    Kind("silence", "mouth moves in silence", "eye distances", 0.025, 0.06, "The mouth moves while nobody speaks.",
          "The mouth rests in silence."),
-    Kind("frozen", "mouth still in speech", "times stiller", 2.5, 5.0, "The mouth hardly moves while somebody speaks.",
+    Kind("frozen", "mouth still in speech", "times stiller", 3.0, 6.0, "The mouth hardly moves while somebody speaks.",
          "The mouth moves as the speech asks."),
-    Kind("closures", "lips stay open on p, b, m", "of them", 0.6, 0.8, "Lips do not close where the sound asks for it.",
+    Kind("closures", "lips stay open on p, b, m", "of them", 0.75, 0.9,
+         "Lips do not close where the sound asks for it.",
          "The lips close where the sound asks for it."),
     Kind("sync", "sound and lips out of step", "s", 0.075, 0.15, "Sound and lips are out of step.",
          "Sound and lips are in step."),
-    Kind("dragged", "collar moves with the jaw", "of the opening", 0.35, 0.6,
+    Kind("dragged", "collar moves with the jaw", "of the opening", 0.2, 0.5,
          "What lies under the chin moves with the mouth.", "What lies under the chin stays in place."),
 )  # fmt: skip
 _LOOK = {kind.name: kind.look for kind in KINDS}
@@ -100,9 +107,11 @@ _LOOK = {kind.name: kind.look for kind in KINDS}
 _EXPLAINS = {
     "blur": ("ghost", "torn", "teeth"),
     "tone": ("ghost", "torn"),
-    "torn": ("ghost",),
-    "frozen": ("teeth", "closures"),
+    "frozen": ("teeth", "closures", "ghost", "torn"),
+    "teeth": ("ghost", "torn"),
+    "ghost": ("torn",),
     "flicker": ("restless",),
+    "restless": ("torn",),
     "sync": ("closures",),
 }
 
@@ -135,7 +144,7 @@ def judge(seen: Seen, heard: Heard | None, speaks: Array | None) -> dict[str, Fo
     found |= lips_against_sound(seen, heard, speaks)
     found["covered"], found["dragged"], found["teeth"] = covered(seen), dragged(seen), teeth(seen)
     found["restless"] = restless(seen)
-    found["ghost"], found["torn"] = unlike(seen)
+    found["ghost"], found["torn"] = ghost(seen), torn(seen)
     for fault, hidden in _EXPLAINS.items():
         for name in hidden:
             found[name] = _apart(found[name], found[fault], _LOOK[fault])
@@ -168,7 +177,7 @@ def _softness(pictures: Pictures) -> Array:
 def blur(seen: Seen) -> Found | None:
     """Times softer than usual the mouth's edges are, beside the eyes'. What the target's own softest windows exceed its
     median by is usual, too."""
-    usual = -SHARPNESS
+    usual = float(np.log(_ALONE_SOFT))
     if seen.own is not None and seen.own_track is not None:
         soft, n = _softness(seen.own), max(2, round(WINDOW_S * seen.rate))
         own = [_median(soft[at : at + n]) for at in range(0, max(1, len(soft) - n // 2), max(1, n // 2))]
@@ -203,19 +212,20 @@ def tone(seen: Seen) -> Found | None:
     directions. Without a target this is not told: light and shade on real faces make steps as large."""
     if seen.own is None:
         return None
-    pictures, usual = seen.pictures, _mean(seen.own.steps.astype(np.float64), slice(None))
+    pictures, usual = seen.pictures, _average(seen.own.steps)
 
     def value(rows: slice) -> float:
         first, last = np.searchsorted(pictures.starts, [rows.start, rows.stop - 1], side="right") - 1
-        steps = _mean(pictures.steps.astype(np.float64), slice(first, last + 1)) - usual
+        steps = _average(pictures.steps[first : last + 1]) - usual
         return edge_step(steps) if np.isfinite(steps).all() else np.nan
 
     return windows(seen, value)
 
 
-def _mean(steps: Array, blocks: slice) -> Array:
-    known = steps[blocks][np.isfinite(steps[blocks]).all((1, 2, 3))]
-    return known.mean(0) if len(known) else np.full(steps.shape[1:], np.nan)
+def _average(blocks: Array) -> Array:
+    """Of the blocks that were measured."""
+    known = blocks[np.isfinite(blocks).reshape(len(blocks), -1).all(1)].astype(np.float64)
+    return known.mean(0) if len(known) else np.full(blocks.shape[1:], np.nan)
 
 
 def edge_step(steps: Array) -> float:
@@ -236,58 +246,99 @@ def edge_step(steps: Array) -> float:
     return best
 
 
-def unlike(seen: Seen) -> tuple[Found | None, Found | None]:
-    """How unlike the person's real lips these are: all over (ghost), and in one place (torn)."""
+def ghost(seen: Seen) -> Found | None:
+    """How much more of the lower face than of the original's is seen once more, a little away in one direction. Told
+    only beside an original, whose own windows differ from its mean, too: lips are two edges beside each other."""
+    if seen.own is None:
+        return None
+    usual = _average(seen.own.echo)
+    n = len(seen.own.echo)
+    own = [echo_peak(_average(seen.own.echo[k : k + 2]) - usual) for k in range(0, max(1, n - 1))]
+    varies = float(np.nanmax(own)) if np.isfinite(own).any() else 0.0
+
+    def value(rows: slice) -> float:
+        first, last = np.searchsorted(seen.pictures.starts, [rows.start, rows.stop - 1], side="right") - 1
+        more = echo_peak(_average(seen.pictures.echo[first : last + 1]) - usual)
+        return more - max(0.0, varies - _ECHO_VARIES)
+
+    return windows(seen, value)
+
+
+def echo_peak(more: Array) -> float:
+    """The highest place of a (lags down, lags right) cepstrum, above what it is on average as far away in other
+    directions: a softer picture differs in all of them alike. NaN of what was not measured."""
+    lags = np.hypot(tell_pictures.LAGS, tell_pictures.LAGS[len(tell_pictures.LAGS) // 2 :][:, None])
+    ring = np.round(lags / (tell_pictures.LAGS[1] - tell_pictures.LAGS[0])).astype(int)
+    mean = np.bincount(ring.ravel(), more.ravel()) / np.maximum(np.bincount(ring.ravel()), 1)
+    apart = gaussian_filter(more - mean[ring], 0.6)
+    return float(apart[(lags > _ECHO_LAGS[0]) & (lags < _ECHO_LAGS[1])].max())
+
+
+def torn(seen: Seen) -> Found | None:
+    """How unlike the person's real lips these are in one place. Told only beside an original: a few seconds of the same
+    video do not tell how a person's lips look."""
+    if seen.own is None:
+        return None
     how, spread = np.where(seen.only[:, None], seen.pictures.unlike, np.nan).T
-    how = how if seen.own is not None else how / _ALONE
-    torn = spread < _NARROW
+    narrow = np.where(spread < _NARROW, how, 0)
 
-    def ghost_of(rows: slice) -> float:
-        return _median(np.where(torn, 0, how)[rows]) if np.isfinite(how[rows]).any() else np.nan
-
-    def torn_of(rows: slice) -> float:
-        known = np.where(torn, how, 0)[rows][np.isfinite(how[rows])]
+    def value(rows: slice) -> float:
+        known = narrow[rows][np.isfinite(how[rows])]
         return float(np.quantile(known, 1 - _TORN_SHARE)) if len(known) else np.nan
 
-    return windows(seen, ghost_of), windows(seen, torn_of)
+    return windows(seen, value)
 
 
-def _teeth_change(track: FaceTrack, pictures: Pictures) -> Array:
-    """(T,) change of what is between moving lips over the cheeks'; NaN where that says nothing."""
-    gap, inner = opening(track.lips.points), pictures.inner
-    moving = uniform_filter1d(np.abs(np.diff(gap, prepend=gap[:1])), 5) > _MOVES
-    with np.errstate(invalid="ignore"):
-        telling = moving & (inner[:, 2] > _PLAIN)
-        return np.where(telling, inner[:, 0] / np.maximum(inner[:, 3], _STEADY), np.nan)
+def _teeth_change(track: FaceTrack, pictures: Pictures, rows: Array) -> float:
+    """How much each place between the lips changes over these frames in which they open and close, as a share of what
+    is seen there at once; NaN where that says nothing."""
+    gap, inside = opening(track.lips.points)[rows], pictures.inside[rows].astype(np.float32)
+    shown = np.isfinite(inside)
+    if len(np.unique(track.shot[rows])) != 1:
+        return np.nan
+    used = shown.any((1, 2))
+    often = shown.sum(0) >= _TELLING
+    if used.sum() < _TELLING or gap[used].std() < _OPENS or often.sum() < _PLACES:
+        return np.nan
+    values = inside[:, often]
+    spread = float(np.nanmedian(pictures.inner[rows, 2]))
+    if not spread > _PLAIN:
+        return np.nan
+    return float(np.median(np.nanstd(values, axis=0))) / spread
 
 
 def teeth(seen: Seen) -> Found | None:
     """Times less than usual what is between the lips changes while they move."""
-    change, usual = np.where(seen.only, _teeth_change(seen.track, seen.pictures), np.nan), TEETH
-    if seen.own is not None and seen.own_track is not None:
-        own = _teeth_change(seen.own_track, seen.own)
-        usual = min(TEETH, _median(own)) if np.isfinite(own).sum() >= 20 else TEETH
+    usual = TEETH
 
     def value(rows: slice) -> float:
-        if np.isfinite(change[rows]).sum() < _TELLING:
-            return np.nan
-        return usual / max(_median(change[rows]), 0.1)
+        change = _teeth_change(seen.track, seen.pictures, np.flatnonzero(seen.only[rows]) + rows.start)
+        return usual / max(change, 0.01)
 
     return windows(seen, value)
+
+
+def _unrest(track: FaceTrack, pictures: Pictures) -> Array:
+    """(T,) times more than the skin around the lips what is between them changes; NaN where that says nothing."""
+    gap, inner = opening(track.lips.points), pictures.inner
+    with np.errstate(invalid="ignore"):
+        telling = (gap > _OPEN) & (inner[:, 2] > _PLAIN)
+        return np.where(telling, inner[:, 0] / np.maximum(inner[:, 1], _STEADY), np.nan)
 
 
 def restless(seen: Seen) -> Found | None:
-    """Times more than the cheeks what is between open lips changes while they are still."""
-    gap, inner = opening(seen.track.lips.points), seen.pictures.inner
-    still = (uniform_filter1d(np.abs(np.diff(gap, prepend=gap[:1])), 5) < _STILL) & (gap > _OPEN)
-    with np.errstate(invalid="ignore"):
-        telling = still & (inner[:, 2] > _PLAIN) & seen.only
-        change = np.where(telling, inner[:, 1] / np.maximum(inner[:, 3], _STEADY), np.nan)
+    """Times more than usual what is between the lips changes, beside the skin around them: lips that move take their
+    skin along. Beside a target, its own most restless windows are usual."""
+    change, usual = np.where(seen.only, _unrest(seen.track, seen.pictures), np.nan), UNREST
 
-    def value(rows: slice) -> float:
-        return _median(change[rows]) if np.isfinite(change[rows]).sum() >= _TELLING else np.nan
+    def median(values: Array) -> float:
+        return _median(values) if np.isfinite(values).sum() >= _TELLING else np.nan
 
-    return windows(seen, value)
+    if seen.own is not None and seen.own_track is not None:
+        own, n = _unrest(seen.own_track, seen.own), max(2, round(_RESTLESS_S * seen.rate))
+        each = [median(own[at : at + n]) for at in range(0, max(1, len(own) - n // 2), max(1, n // 2))]
+        usual = float(np.nanmax(each)) if np.isfinite(each).any() else UNREST
+    return windows(seen, lambda rows: median(change[rows]) / usual, _RESTLESS_S)
 
 
 def covered(seen: Seen) -> Found | None:
@@ -306,8 +357,8 @@ def dragged(seen: Seen) -> Found | None:
     nods, a collar that stays where it is seems to move."""
     known = np.isfinite(seen.pictures.under[:, 0]) & seen.only
     place = seen.track.pixel_from_face
-    chin = apply(place, np.array([[0.0, BELOW_CHIN]]))[:, 0, 1] / magnification(place)
-    moved = seen.pictures.under[:, 0] + np.diff(chin, prepend=chin[:1])
+    chin = apply(place, np.array([[0.0, BELOW_CHIN]]))[:, 0, 1]
+    moved = seen.pictures.under[:, 0] + np.diff(chin, prepend=chin[:1]) / magnification(place)
     at = _quick(np.cumsum(np.where(known, moved, 0)), seen.rate)
     gap = _quick(opening(seen.track.lips.points).astype(float), seen.rate)
 
@@ -345,14 +396,17 @@ def lips_against_sound(seen: Seen, heard: Heard | None, speaks: Array | None) ->
     return {
         "silence": _timed(tell_lips.silent_movement(shown, heard)),
         "frozen": _timed([Stretch(s.first, s.after, 1 / max(s.value, 0.05)) for s in still]),
-        "closures": _missed(tell_lips.closures(shown, own, seen.closures)),
+        "closures": _missed(
+            tell_lips.closures(shown, own, seen.closures),
+            _FEWEST_HEARD if seen.closures is None else _FEWEST_KNOWN,
+        ),
         "sync": _timed(shifts),
     }
 
 
-def _missed(asked: list[Stretch]) -> Found | None:
+def _missed(asked: list[Stretch], fewest: int) -> Found | None:
     """The closures that do not come, each with the share that does not."""
-    if len(asked) < _FEWEST_CLOSURES:
+    if len(asked) < fewest:
         return None
     missed = [s for s in asked if s.value > 1.75 * CLOSED_GAP]
     share = len(missed) / len(asked)

@@ -24,6 +24,8 @@ LONGEST_S = 0.6
 SLOW_S, OPENING_WEIGHT = 0.6, 0.65
 #: A shift is sure where no lag so far away (seconds) agrees nearly as well; lips that agree less are others' lips.
 LEAST_APART_S, LEAST_AGREEMENT = 0.16, 0.3
+#: The least speech that tells of a shift (seconds).
+LEAST_SPEECH_S = 1.3
 #: The shortest silence that is looked at, and what is left out of it after a word and before the next (seconds); rows
 #: of a piece.
 SILENCE_S, AFTER_S, BEFORE_S, PIECE = 0.7, 0.15, 0.3, 25
@@ -117,7 +119,7 @@ def offsets(shown: Shown, heard: Heard, window_s: float = 5.0) -> list[tuple[Str
         after = min(after, len(counts))
         if len(counts) - after < n // 2:
             after = len(counts)
-        if counts[after - 1] - counts[start] >= RATE:
+        if counts[after - 1] - counts[start] >= LEAST_SPEECH_S * RATE:
             found.append(_offset(shown, heard, slice(start, after)))
         start = after
     return found
@@ -128,22 +130,42 @@ def _offset(shown: Shown, heard: Heard, rows: slice) -> tuple[Stretch, float]:
     best = int(scores.argmax())
     apart = np.abs(lags - lags[best]) >= LEAST_APART_S * RATE
     sure = float(scores[best] - scores[apart].max())
-    return Stretch(rows.start, rows.stop, float(lags[best]) / RATE), sure if scores[best] >= LEAST_AGREEMENT else 0.0
+    known = scores[best] >= LEAST_AGREEMENT and 0 < best < len(lags) - 1
+    return Stretch(rows.start, rows.stop, float(lags[best]) / RATE), sure if known else 0.0
 
 
 def silent_movement(shown: Shown, heard: Heard) -> list[Stretch]:
-    """How far the lips move in each second of silence: the median over quarters of a second of the opening's range,
-    eye distances. Lips that close after a word and open before the next do not count, and one smack is not talking."""
-    moves, out = _quick(shown.opening), []
+    """How far the lips move to and fro in each second of silence: the least of the three largest swings of the opening
+    that follow each other, eye distances. Lips that close after a word and open before the next do not count, and
+    neither does one movement to and fro: a breath, a smack, lips that are pressed together."""
+    moves, out = gaussian_filter1d(shown.opening, 0.03 * RATE, mode="nearest"), []
     for first, after in runs_of(~heard.voice):
         first += 0 if first == 0 else round(AFTER_S * RATE)
         after -= 0 if after == len(moves) else round(BEFORE_S * RATE)
         for a in range(first, after - round(SILENCE_S * RATE) + 1, RATE // 2):
             b = min(after, a + RATE)
             if shown.valid[a:b].mean() > 0.8:
-                ranges = [np.ptp(moves[k : k + PIECE]) for k in range(a, b - PIECE + 1, PIECE // 2)]
-                out.append(Stretch(a, b, float(np.median(ranges))))
+                out.append(Stretch(a, b, to_and_fro(moves[a:b])))
     return out
+
+
+def to_and_fro(values: Array, swings: int = 3) -> float:
+    """The least of so many swings that follow each other, where the smaller ones between them are left out: the largest
+    size of which there are so many."""
+    turns = np.flatnonzero(np.diff(np.sign(np.diff(values))) != 0) + 1
+    at = values[np.unique([0, *turns, len(values) - 1])].tolist()
+    least = 0.0
+    while len(at) - 1 > swings:
+        sizes = np.abs(np.diff(at))
+        k = int(sizes.argmin())
+        least = float(sizes[k])
+        if k == 0:
+            del at[0]
+        elif k == len(sizes) - 1:
+            del at[-1]
+        else:
+            del at[k : k + 2]  # the swings on both sides become one
+    return float(np.abs(np.diff(at)).min()) if len(at) - 1 == swings else least
 
 
 def still_speech(shown: Shown, heard: Heard) -> list[Stretch]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,23 +14,19 @@ from safetensors.numpy import load_file
 from audio.load import load_track
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
-from lipsync.core.geometry import mouth_space
 from lipsync.core.progress import Hook, silent
 from lipsync.core.text import counted, format_duration
-from lipsync.core.track import eye_distance_px
-from lipsync.core.types import Footage, MouthBank
+from lipsync.core.types import Footage
 from lipsync.evaluation import tell_pictures
 from lipsync.evaluation.tell_judge import KINDS, Found, Kind, Seen, judge
 from lipsync.evaluation.tell_lips import Heard
 from lipsync.evaluation.tell_pictures import Pictures
-from lipsync.render.doubt import APART_S
-from lipsync.render.flaws import MouthLook, learn_look
+from lipsync.render.flaws import MouthLook
 from lipsync.store.cache import Cache, save_arrays, step_key
 from lipsync.store.preflight import check_readable
 from lipsync.store.receipt import Receipt
 from lipsync.target.analyse import analyse, follow_people, of_person, probed
 from lipsync.target.look import look_of
-from lipsync.target.mouth_bank import BANK_COLUMNS, collect_mouths
 from lipsync.target.speakers import find_speakers
 from media import MediaError
 
@@ -97,9 +92,6 @@ class Audit:
         return [*out, *(line for said in (*unmeasured, *self.limits) for line in _wrapped(said, ""))]
 
 
-#: Without a target, frames are compared with those of other turns: how long each is (seconds), and how many there are;
-#: fewest mouths that tell how a person looks.
-TURN_S, TURNS, FEWEST = 2.0, 3, 30
 _NEEDS_SOUND = ("silence", "frozen", "closures", "sync")
 #: What an audit cannot know.
 _LIMITS = (
@@ -107,10 +99,12 @@ _LIMITS = (
     "Faces that are small, turned away or hidden are not measured, and neither is a voice whose mouth is not seen.",
 )
 _ALONE = (
-    "There is no original to compare with: mouths are compared with the rest of this video and with limits from other "
-    "people's, so a fault that is there all the time may pass."
+    "There is no original to compare with: what is measured is compared with limits from other people's video, so a "
+    "fault that this person would never show may pass."
 )
-_BESIDE_ORIGINAL = "A step of tone and what was painted over show only beside the original (--target)."
+_BESIDE_ORIGINAL = (
+    "A step of tone, double or torn lips and what was painted over can be told only beside the original (--target)."
+)
 
 
 def audit(
@@ -144,7 +138,7 @@ def audit(
         )
     whys = {kind.name: reason or (deaf if kind.name in _NEEDS_SOUND else "") for kind in KINDS}
     if target is None:
-        whys |= {name: whys[name] or _BESIDE_ORIGINAL for name in ("covered", "tone")}
+        whys |= {name: whys[name] or _BESIDE_ORIGINAL for name in ("covered", "tone", "ghost", "torn")}
     tells = tuple(_tell(kind, found, whys[kind.name]) for kind in KINDS)
     return Audit(tells, tuple(name for name, _ in found), duration, tuple(limits))
 
@@ -177,14 +171,14 @@ def _judged(
     cache: Cache,
     hook: Hook,
 ) -> dict[str, Found | None]:
-    clock, own, own_track, look = film.video.clock, None, None, None
+    clock, own, own_track = film.video.clock, None, None
     if target is not None:
         subject = analyse(target, of_person(config, film.person), cache, hook)
         own_track, look = subject.track, look_of(subject, cache)
-        own = _pictures(subject.films[0], "", lambda _: None, cache, hook)
-        pictures = _pictures(film, subject.key, lambda _: look, cache, hook)
+        own = _pictures(subject.films[0], "", None, cache, hook)
+        pictures = _pictures(film, subject.key, look, cache, hook)
     else:
-        pictures = _pictures(film, "own", _own_look(film, config, cache, hook), cache, hook)
+        pictures = _pictures(film, "", None, cache, hook)
     only = np.ones(len(clock), bool)
     if receipt is not None and receipt.changed:
         only = np.logical_or.reduce([(clock.seconds >= a) & (clock.seconds < b) for a, b in receipt.changed])
@@ -220,36 +214,11 @@ def _beneath(n: int, n_target: int, receipt: Receipt | None) -> np.ndarray | Non
     return np.arange(n) if n == n_target else None
 
 
-def _own_look(film: Footage, config: DubConfig, cache: Cache, hook: Hook) -> Callable[[int], MouthLook | None]:
-    """What each frame is compared with where there is no target: the mouths of the same video that are shown at other
-    times."""
-    space = mouth_space(eye_distance_px(film.track) * config.analysis.crop_scale)
-    bank, _ = collect_mouths((film,), space, config, cache, hook)
-    rate = float(film.video.clock.rate)
-    turn, gap = (bank.source / (TURN_S * rate)).astype(int) % TURNS, APART_S * rate
-    looks: list[MouthLook | None] = []
-    for k in range(TURNS):
-        away = turn != k
-        for edge in (-gap, gap):
-            shifted = ((bank.source + edge) / (TURN_S * rate)).astype(int) % TURNS
-            away &= shifted != k
-        rows = np.flatnonzero(away)
-        looks.append(learn_look(_part(bank, rows), rate) if len(rows) >= FEWEST else None)
-    return lambda i: looks[int(i / (TURN_S * rate)) % TURNS]
-
-
-def _part(bank: MouthBank, rows: np.ndarray) -> MouthBank:
-    columns = {name: getattr(bank, name)[rows] for name in BANK_COLUMNS}
-    return replace(bank, crops=bank.take(rows), **columns)
-
-
-def _pictures(
-    film: Footage, look_key: str, look_at: Callable[[int], MouthLook | None], cache: Cache, hook: Hook
-) -> Pictures:
+def _pictures(film: Footage, look_key: str, look: MouthLook | None, cache: Cache, hook: Hook) -> Pictures:
     key = step_key("tells", tell_pictures.VERSION, look_key, [film.key])
 
     def make(folder: Path) -> None:
-        found = tell_pictures.measure(film, look_at, hook)
+        found = tell_pictures.measure(film, look, hook)
         save_arrays(folder / "tells.safetensors", {name: getattr(found, name) for name in Pictures.names()})
 
     load = lambda folder: Pictures(**load_file(folder / "tells.safetensors"))  # noqa: E731
