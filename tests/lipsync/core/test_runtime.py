@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lipsync.core.environment import THREADS
-from lipsync.core.runtime import all_threads, alone, drawing_threads, one_thread
+from lipsync.core.runtime import all_threads, alone, drawing_threads, learning_threads, one_thread
 from tests.support import ROOT
 
 
