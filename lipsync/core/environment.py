@@ -8,6 +8,8 @@ import os
 _VARIABLES = {
     # Threads that wait by spinning take a busy machine's time: a dub beside one other process took half as long again.
     "OMP_WAIT_POLICY": "PASSIVE",
+    # The matrices of a dub are small: a second thread spins beside them for longer than it helps.
+    "OPENBLAS_NUM_THREADS": "1",
     # MediaPipe's own C++ notices would surround our one sentence.
     "GLOG_minloglevel": "2",
     "TF_CPP_MIN_LOG_LEVEL": "3",
