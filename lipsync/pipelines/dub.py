@@ -28,6 +28,7 @@ from lipsync.render.plan import faces_along, make_plan
 from lipsync.store.cache import Cache
 from lipsync.store.receipt import Receipt, Stopwatch
 from lipsync.target.analyse import analysed, follow_face, follow_films, of_person
+from lipsync.target.look import look_of
 
 
 @one_thread()
@@ -134,6 +135,7 @@ def prepare(
     learning = [partial(lip_model_for, films, config.lips, cache, device)] if learn else []
     with beside(learning, learning_threads(1, device)) as models:
         subject = analysed(films, config, cache, hook, told)
+        look_of(subject, cache)  # kept for the doubt of each dub
         model = models(hook)[0] if learn else resting_model(subject, cache)
     return Prepared(subject, model, texture_for(subject, config, cache, device, hook, texture), device)
 
