@@ -50,7 +50,7 @@ def make_pack(path: Path, work: Path) -> None:
             key = track_key(content_hash(clip), config)
             shutil.copytree(cache.folder / "track" / key, made / "cache" / "track" / key)
         subject = analyse(SAMPLES / "target.mp4", config, cache, hook)
-        model = lip_model_for(subject, config.lips, cache, torch.device("cpu"), hook)
+        model = lip_model_for(subject.films, config.lips, cache, torch.device("cpu"), hook)
         model.save(made / "lips.safetensors")
         (made / "pack.json").write_text(json.dumps({"commit": _commit(), "clips": CLIPS}))
         with atomic_write(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as pack:

@@ -67,6 +67,12 @@ def drawing_threads(device: torch.device) -> int:
     return min(cores(), _MOST_DRAWING)
 
 
+def learning_threads(networks: int, device: torch.device) -> int:
+    """In how many threads, of one core each, small networks learn side by side; 0 = in the calling thread, where
+    `drawing_threads` is one."""
+    return 0 if drawing_threads(device) == 1 else min(networks, _MOST_DRAWING)
+
+
 @contextmanager
 def all_threads() -> Generator[None]:
     """Torch on as many threads as it had before `one_thread`. Also a decorator."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,12 +16,14 @@ import torch
 from torch import nn
 
 from lipsync.config.schema import LipsConfig
+from lipsync.core.beside import beside
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.lips import LipBasis, opening, rest_shape, uncrossed
 from lipsync.core.objective import Objective
 from lipsync.core.progress import Hook, silent
+from lipsync.core.runtime import learning_threads, one_thread
 from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, LipExample, LipRows, Variation, excerpts, lip_rows
-from lipsync.learning.loop import TrainingResult, train
+from lipsync.learning.loop import Chance, TrainingResult, train
 from lipsync.learning.losses import OpeningLoss
 from lipsync.learning.readout import refitted, together
 from lipsync.metrics.lips import articulation, closure_shares, lmd, opening_r, opening_r_interval
@@ -58,6 +62,7 @@ RECIPES = {
     "causal": Recipe(1.0, 0.05, 1, 6e-3, 4e-3, 16, 100, Variation()),
     "bidirectional": Recipe(1.0, 0.05, 3, 6e-3, 4e-3, 16, 100, Variation()),
 }
+_ANYBODYS = nullcontext()
 #: Evaluations without a better one after which training ends.
 PATIENCE = 8
 #: An adaptation of fewer steps than this learns from little speech.
@@ -121,18 +126,23 @@ def _train_members(
     hook: Hook,
     unfinished: Path | None,
 ) -> list:
-    """Adds the trained networks to the model; all curves."""
+    """Adds the networks, trained side by side, to the model; all curves."""
     files = [
         unfinished and unfinished.with_name(f"{unfinished.name}.{member}.safetensors") for member in range(members)
     ]
-    curve = []
-    with torch.random.fork_rng(devices=[]):
-        for member, file in enumerate(files):
-            start = prior.nets[member % len(prior.nets)] if prior else None
-            report = partial(_report_step, hook, member * steps, members * steps)
-            net, result = _trained(model, data, recipe, member, steps, seed + member, start, report, file)
-            model.nets.append(net)
-            curve += [[member, *row] for row in result.curve]
+    done = _StepsDone(members, steps)
+
+    def learn(member: int, hook: Hook) -> tuple[LipNet, TrainingResult]:
+        start = prior.nets[member % len(prior.nets)] if prior else None
+        report = partial(done.report, hook, member)
+        return _trained(model, data, recipe, member, steps, seed + member, start, report, files[member])
+
+    works = [partial(learn, member) for member in range(members)]
+    threads = learning_threads(members, data.features.device)
+    with one_thread(), torch.random.fork_rng(devices=[]), beside(works, threads) as trained:
+        pairs = trained(hook)
+    model.nets.extend(net for net, _ in pairs)
+    curve = [[member, *row] for member, (_, result) in enumerate(pairs) for row in result.curve]
     for file in files:
         if file is not None:
             file.unlink(missing_ok=True)
@@ -162,8 +172,16 @@ def _best(
     return how, finished[how][0], truth, finished[how][1]
 
 
-def _report_step(hook: Hook, done: int, steps: int, step: int) -> None:
-    hook("lips", done + step, steps)
+class _StepsDone:
+    """How far the networks are, all together."""
+
+    def __init__(self, members: int, steps: int) -> None:
+        self._done, self._total, self._one = [0] * members, members * steps, threading.Lock()
+
+    def report(self, hook: Hook, member: int, step: int) -> None:
+        with self._one:
+            self._done[member] = step
+            hook("lips", sum(self._done), self._total)
 
 
 def default_steps(speech_s: float) -> int:
@@ -257,13 +275,14 @@ def _trained(
 ) -> tuple[LipNet, TrainingResult]:
     """A network that has not seen its member's fold, with its averaged weights from where they were best on it."""
     shape = SHAPES[model.network]
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
+    chance, generator = Chance(), torch.Generator().manual_seed(seed)
     device = data.features.device
     weight = torch.from_numpy(data.rows.learnable(member % N_FOLDS)).float().to(device)
     length = min(recipe.length, (len(data.features) - 4) * 10 // 11) // shape.stack * shape.stack
     columns = start.columns if start is not None else None
-    net = LipNet(data.features.shape[1], data.targets.shape[1], shape, columns).to(device)
+    with chance:
+        torch.manual_seed(seed)
+        net = LipNet(data.features.shape[1], data.targets.shape[1], shape, columns).to(device)
     rate, batch = recipe.rate, recipe.batch
     if start is not None:
         net.load_state_dict(start.state_dict())
@@ -272,10 +291,10 @@ def _trained(
             rate, batch = rate / 2, batch // 2
     draw = partial(excerpts, data.features, data.targets, weight, batch, length, recipe.vary, generator)
     noise = 0.0 if model.encoder.varies or not recipe.vary.speed else recipe.noise
-    objective = lip_objective(net, model, draw, data.importance, recipe.opening, rate, steps, noise)
+    objective = lip_objective(net, model, draw, data.importance, recipe.opening, rate, steps, noise, chance)
     error = partial(data.error, net, model, member)
     due = lambda step: step >= steps // 2 and step % max(10, steps // 24) == 0  # noqa: E731  the loop's argument, short
-    return net, train([objective], steps, generator, error, due, report, keep, patience=PATIENCE)
+    return net, train([objective], steps, generator, error, due, report, keep, patience=PATIENCE, chance=chance)
 
 
 def importance_of(basis: LipBasis, flatten: float) -> torch.Tensor:
@@ -294,17 +313,19 @@ def lip_objective(
     rate: float,
     steps: int,
     noise: float = 0.0,
+    chance: AbstractContextManager[None] = _ANYBODYS,
 ) -> Objective[int]:
     """Who learns lips: `draw()` gives features (B,L,D), wanted coefficients (B,L,K) and weights (B,L). noise: std of
-    what is added to standardised features."""
+    what is added to standardised features; chance: entered while torch draws."""
     closeness = OpeningLoss(model.basis, importance.device)
 
     def terms(step: int) -> dict[str, torch.Tensor]:
         features, wanted, counts = draw()
         heard = model.standardised(features)
-        if noise:
-            heard = heard + noise * torch.randn_like(heard)
-        predicted = undelayed(net, net(heard))
+        with chance:
+            if noise:
+                heard = heard + noise * torch.randn_like(heard)
+            predicted = undelayed(net, net(heard))
         wanted, counts = (at_steps(net, full) for full in (wanted, counts))
         return lip_terms(predicted, wanted, counts, importance, closeness, opening_weight)
 

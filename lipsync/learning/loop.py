@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,30 @@ from lipsync.core.objective import Objective
 from lipsync.learning.distributed import Ranks
 from lipsync.store.cache import save_tensors
 from media.atomic import atomic_write
+
+
+class Chance:
+    """Torch's own generator as one training has left it. Entered by several, each with one of these, in as many
+    threads, it gives each what it would give it alone."""
+
+    _turn = threading.Lock()
+
+    def __init__(self) -> None:
+        self._state = torch.get_rng_state()
+
+    def __enter__(self) -> None:
+        self._turn.acquire()
+        torch.set_rng_state(self._state)
+
+    def __exit__(self, *error: object) -> None:
+        self._state = torch.get_rng_state()
+        self._turn.release()
+
+    def get_state(self) -> torch.Tensor:
+        return self._state
+
+    def set_state(self, state: torch.Tensor) -> None:
+        self._state = state
 
 
 @dataclass(slots=True)
@@ -49,17 +74,19 @@ def train(
     patience: int = 0,
     ranks: Ranks | None = None,
     smaller: Callable[[], bool] = lambda: False,
+    chance: torch.Generator | Chance = torch.default_generator,
 ) -> TrainingResult:
     """Trains the objectives' networks for `steps`; they end with their averaged weights from where `evaluate` found
     them best. Losses are called with the step.
 
-    generator: the only randomness of the losses, beside torch's own; evaluate: held-out error, called with the averaged
-    weights in place, at the steps chosen by `evaluate_at` and at the last; patience: stop after so many evaluations
-    without a better one (0 = never); keep: file for resuming: if it holds the same run, that is continued; a finished
-    one is not run again; ranks: this process is one of several that call this with the same objectives and generators
-    of their own: they learn together, the first one evaluates, reports and saves; smaller: called where the GPU's
-    memory runs out: True = the losses take less from now on, and the step is done again. LipsyncError: they cannot."""
-    state = _State(objectives, generator, ranks)
+    generator: the only randomness of the losses, beside torch's own, `chance`; evaluate: held-out error, called with
+    the averaged weights in place, at the steps chosen by `evaluate_at` and at the last; patience: stop after so many
+    evaluations without a better one (0 = never); keep: file for resuming: if it holds the same run, that is
+    continued; a finished one is not run again; ranks: this process is one of several that call this with the same
+    objectives and generators of their own: they learn together, the first one evaluates, reports and saves; smaller:
+    called where the GPU's memory runs out: True = the losses take less from now on, and the step is done again.
+    LipsyncError: they cannot."""
+    state = _State(objectives, generator, chance, ranks)
     if keep is not None and keep.exists():
         state.resume(keep, steps)
     saved_s = time.monotonic()
@@ -167,9 +194,15 @@ def _digest(facts: str, tensors: Mapping[str, torch.Tensor]) -> str:
 class _State:
     """Everything that a resumed run must find again."""
 
-    def __init__(self, objectives: Sequence[Objective], generator: torch.Generator, ranks: Ranks | None) -> None:
+    def __init__(
+        self,
+        objectives: Sequence[Objective],
+        generator: torch.Generator,
+        chance: torch.Generator | Chance,
+        ranks: Ranks | None,
+    ) -> None:
         self.learners = [_Learner(objective) for objective in objectives]
-        self.generator, self.ranks = generator, ranks
+        self.generator, self.chance, self.ranks = generator, chance, ranks
         self.first = ranks is None or ranks.first
         self.step, self.worse, self.losses = 0, 0, []
         self.mean = [value.detach().clone() for value in self.values()]
@@ -226,7 +259,7 @@ class _State:
         return hashlib.sha256(json.dumps(["2", steps, shapes, *several]).encode()).hexdigest()
 
     def save(self, path: Path, steps: int) -> None:
-        generator = [self.generator.get_state(), torch.get_rng_state()]
+        generator = [self.generator.get_state(), self.chance.get_state()]
         if self.ranks is not None:
             rows = map(self.ranks.gathered, generator)
             generator = [state for pair in zip(*rows, strict=True) for state in pair]
@@ -271,7 +304,7 @@ class _State:
         _assign(self.values(), net)
         at = 0 if self.ranks is None else 2 * self.ranks.rank
         self.generator.set_state(tensors[f"generator.{at}"])
-        torch.set_rng_state(tensors[f"generator.{at + 1}"])
+        self.chance.set_state(tensors[f"generator.{at + 1}"])
         for k, learner in enumerate(self.learners):
             learner.resume(tensors, f"optimiser.{k}.", facts["schedules"][k])
         self.step, self.worse, self.losses = facts["step"], facts["worse"], facts["losses"]

@@ -91,8 +91,10 @@ def _small(rgb: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """(B,3,H,W) uint8 pictures at another size."""
     import cv2
 
-    if rgb.shape[2:] == (height, width):
+    n, _, *size = rgb.shape
+    if size == [height, width]:
         return rgb
-    pictures = rgb.permute(0, 2, 3, 1).numpy()
-    small = np.stack([cv2.resize(one, (width, height), interpolation=cv2.INTER_AREA) for one in pictures])
-    return torch.from_numpy(small).permute(0, 3, 1, 2)
+    small = np.empty((3 * n, height, width), np.uint8)
+    for plane, out in zip(rgb.reshape(3 * n, *size).numpy(), small, strict=True):  # a picture would be laid out anew
+        cv2.resize(plane, (width, height), dst=out, interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(small).reshape(n, 3, height, width)

@@ -339,7 +339,7 @@ def _predicted_lips(
     if not all(clip.footage.video.sha256 in waves for clip in clips):
         return None, "not compared: the held-out footage has no sound."
     try:
-        model = lip_model_for(learning, stage.config.lips, stage.cache, stage.device, stage.hook)
+        model = lip_model_for(learning.films, stage.config.lips, stage.cache, stage.device, stage.hook)
     except LipsyncError as error:
         return None, f"not compared: {error}"
     pause_s, points = stage.config.lips.pause_s, {}
@@ -378,7 +378,7 @@ class _NewSpeech:
         cls, speech: Path, subject: TargetAnalysis, learning: TargetAnalysis, stage: _Stage, folder: Path
     ) -> _NewSpeech:
         config = stage.config
-        model = lip_model_for(learning, config.lips, stage.cache, stage.device, stage.hook)
+        model = lip_model_for(learning.films, config.lips, stage.cache, stage.device, stage.hook)
         utterance = predict_utterance(speech, model, subject.video.clock, config, embed=True, preview_s=NEW_SPEECH_S)
         plan = make_plan(utterance.lips, utterance.voiced, subject, config)
         faces = faces_along(subject.track, plan, config.composite.fade_rows)

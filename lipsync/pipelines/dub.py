@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from lipsync.config.schema import DubConfig
+from lipsync.core.beside import beside
 from lipsync.core.progress import Hook, silent
-from lipsync.core.runtime import drawing_threads, one_thread, pick_device
+from lipsync.core.runtime import drawing_threads, learning_threads, one_thread, pick_device
 from lipsync.core.segments import Segment, Span
 from lipsync.core.texture import TextureMethod
 from lipsync.pipelines.asked import Asked, with_notes
@@ -25,7 +27,8 @@ from lipsync.render.loop import Role, Scene, render
 from lipsync.render.plan import faces_along, make_plan
 from lipsync.store.cache import Cache
 from lipsync.store.receipt import Receipt, Stopwatch
-from lipsync.target.analyse import analyse, follow_face, of_person
+from lipsync.target.analyse import analysed, follow_face, follow_films, of_person
+from lipsync.target.look import look_of
 
 
 @one_thread()
@@ -128,8 +131,12 @@ def prepare(
     `dub` does."""
     device = pick_device(config.device)
     cache = cache or Cache.of(config.cache)
-    subject = analyse(Path(target), config, cache, hook, tuple(map(Path, footage)))
-    model = lip_model_for(subject, config.lips, cache, device, hook) if learn else resting_model(subject, cache)
+    films, told = follow_films(Path(target), config, cache, hook, tuple(map(Path, footage)))
+    learning = [partial(lip_model_for, films, config.lips, cache, device)] if learn else []
+    with beside(learning, learning_threads(1, device)) as models:
+        subject = analysed(films, config, cache, hook, told)
+        look_of(subject, cache)  # kept for the doubt of each dub
+        model = models(hook)[0] if learn else resting_model(subject, cache)
     return Prepared(subject, model, texture_for(subject, config, cache, device, hook, texture), device)
 
 

@@ -141,7 +141,7 @@ def typical_lips(prior: LipModel, own: np.ndarray, n: int = 300) -> np.ndarray:
 
 def _expected(subject: TargetAnalysis, prior: LipModel, cache: Cache) -> Expectation | None:
     examples, _ = examples_of(subject.films)
-    return expectation(prior, examples, resting_lips(subject, cache)) if examples else None
+    return expectation(prior, examples, resting_lips(subject.films[0], cache)) if examples else None
 
 
 def count_shapes(lips: np.ndarray, radius: float = _SHAPE_RADIUS) -> int:

@@ -27,7 +27,7 @@ from lipsync.speech.voice import voice_activity
 from lipsync.store.cache import Cache, content_hash
 from lipsync.store.preflight import check_encoder, check_files, lips_format, written_whole
 from lipsync.store.receipt import own_version
-from lipsync.target.analyse import analyse
+from lipsync.target.analyse import follow_films
 from video.clock import FrameClock
 from video.write import VideoWriter
 
@@ -132,8 +132,8 @@ def _model_for(
 ) -> tuple[LipModel, str]:
     """The model, and where it is from."""
     if target:
-        subject = analyse(Path(target), config, cache, hook)
-        model = lip_model_for(subject, config.lips, cache, device, hook)
+        films, _ = follow_films(Path(target), config, cache, hook)
+        model = lip_model_for(films, config.lips, cache, device, hook)
         return model, config.lips.model or Path(target).name
     if config.lips.model:
         model = LipModel.load(Path(config.lips.model), config.lips.whisper_model)

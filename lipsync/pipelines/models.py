@@ -3,6 +3,7 @@ content)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from lipsync.core.errors import LipsyncError
 from lipsync.core.progress import Hook, silent
 from lipsync.core.runtime import all_threads, one_thread
 from lipsync.core.texture import TextureMethod
-from lipsync.core.types import TargetAnalysis
+from lipsync.core.types import Footage, TargetAnalysis
 from lipsync.learning.adaptation import adapt_lip_model
 from lipsync.learning.lip_examples import examples_of
 from lipsync.learning.textures import speech_at_mouths, train_texture
@@ -39,25 +40,24 @@ class Prepared(NamedTuple):
 
 
 def lip_model_for(
-    subject: TargetAnalysis, config: LipsConfig, cache: Cache, device: torch.device, hook: Hook = silent
+    films: Sequence[Footage], config: LipsConfig, cache: Cache, device: torch.device, hook: Hook = silent
 ) -> LipModel:
-    """The model that says new speech with this subject's lips, from their rest in the target. LipsyncError: nothing to
-    learn from, no prior."""
-    rest = resting_lips(subject, cache)
+    """The model that says new speech with the lips of the person in the films, from their rest in the first, the
+    target. LipsyncError: nothing to learn from, no prior."""
+    rest, name = resting_lips(films[0], cache), films[0].video.path.name
     if config.model:
         return LipModel.load(Path(config.model), config.whisper_model).retarget(rest)
     prior = prior_for(config)
     start = " ".join(map(content_hash, prior_files(config)))
-    key = step_key("lips", VERSION, {"config": asdict(config), "prior": start}, [film.key for film in subject.films])
+    key = step_key("lips", VERSION, {"config": asdict(config), "prior": start}, [film.key for film in films])
 
     def make(where: Path) -> None:
-        examples, _ = examples_of(subject.films)
+        examples, _ = examples_of(films)
         if prior is None and not examples:
             raise LipsyncError(
-                f"{subject.video.path.name} has no sound to learn lips from. "
-                "Add footage of the same person speaking with --footage."
+                f"{name} has no sound to learn lips from. Add footage of the same person speaking with --footage."
             )
-        visible = [film.track.lips for film in subject.films]
+        visible = [film.track.lips for film in films]
         with one_thread():
             model = adapt_lip_model(examples, visible, rest, config, prior, hook, device)
         model.save(where / "model.safetensors")
@@ -65,12 +65,12 @@ def lip_model_for(
     def load(folder: Path) -> LipModel:
         return LipModel.load(folder / "model.safetensors", config.whisper_model)
 
-    return cache.read("lips", key, make, load, label=subject.video.path.name).retarget(rest)
+    return cache.read("lips", key, make, load, label=name).retarget(rest)
 
 
 def resting_model(subject: TargetAnalysis, cache: Cache) -> LipModel:
     """A model with the subject's rest that has learnt nothing of him, for lips that come from a film."""
-    model = bundled_lip_model().retarget(resting_lips(subject, cache))
+    model = bundled_lip_model().retarget(resting_lips(subject.films[0], cache))
     model.report = {"lips_from": "performance"}
     return model
 

@@ -44,7 +44,7 @@ def _resting(target: Path, person: int, script: Script, speaker: Prepared, cache
     config, clock = script.config, script.output_clock
     subject = analyse(target, of_person(config, person), cache, hook)
     method = texture_for(subject, config, cache, speaker.device, hook)
-    n, rest = len(clock), resting_lips(subject, cache)
+    n, rest = len(clock), resting_lips(subject.films[0], cache)
     lips, nothing = LipTrack(np.tile(rest, (n, 1, 1)), np.ones(n, bool), clock), np.zeros(n, bool)
     plan = make_plan(lips, nothing, subject, config, script.drawn(person, nothing))
     faces = faces_along(subject.track, plan, config.composite.fade_rows)

@@ -42,10 +42,17 @@ _EVERYWHERE = ("valid", "reason", "shot")
 def analyse(
     target: Path, config: DubConfig, cache: Cache, hook: Hook = silent, footage: tuple[Path, ...] = ()
 ) -> TargetAnalysis:
-    """The target's face track, mouth bank and teeth; `footage` adds more mouths and speech of the same person.
+    """The target's face track, mouth bank and teeth; `footage` adds more mouths and speech of the same person. Raises
+    as `follow_films` does."""
+    films, notes = follow_films(target, config, cache, hook, footage)
+    return analysed(films, config, cache, hook, notes)
 
-    Raises MediaError for files that cannot be read and LipsyncError where no frame shows a usable face.
-    """
+
+def follow_films(
+    target: Path, config: DubConfig, cache: Cache, hook: Hook = silent, footage: tuple[Path, ...] = ()
+) -> tuple[tuple[Footage, ...], tuple[str, ...]]:
+    """The person in the target and in all footage that is of use, and what is to be said of the films. MediaError for
+    files that cannot be read, LipsyncError where no frame of the target shows a usable face."""
     refuse_photo(target, len(probed(target, config)))
     subject = follow_face(Path(target), config, cache, hook)
     if not subject.track.valid.any():
@@ -56,12 +63,18 @@ def analyse(
     if subject.people > 1:
         subject = replace(subject, speaks=_speaks(subject, config, cache, hook))
     more, notes = usable_footage(footage, config, cache, hook)
-    films = (subject, *more)
-    space = mouth_space(eye_distance_px(subject.track) * config.analysis.crop_scale)
+    return (subject, *more), (*_graphics_note(subject.track), *notes)
+
+
+def analysed(
+    films: tuple[Footage, ...], config: DubConfig, cache: Cache, hook: Hook = silent, notes: tuple[str, ...] = ()
+) -> TargetAnalysis:
+    """What `follow_films` found, with its mouths and teeth."""
+    track = films[0].track
+    space = mouth_space(eye_distance_px(track) * config.analysis.crop_scale)
     bank, key = collect_mouths(films, space, config, cache, hook)
     teeth = find_teeth(bank, key, config, cache, hook)
-    notes = (*_graphics_note(subject.track), *notes)
-    return TargetAnalysis(subject.video, subject.track, bank, head_motion(subject.track), teeth, films, key, notes)
+    return TargetAnalysis(films[0].video, track, bank, head_motion(track), teeth, films, key, notes)
 
 
 def _speaks(film: Footage, config: DubConfig, cache: Cache, hook: Hook) -> np.ndarray | None:

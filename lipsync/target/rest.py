@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from audio.load import load_track
 from lipsync.core.lips import rest_shape
 from lipsync.core.timebase import voiced_at
-from lipsync.core.types import Footage, TargetAnalysis
+from lipsync.core.types import Footage
 from lipsync.speech.voice import voice_activity
 from lipsync.store.cache import Cache, save_arrays, step_key
 from media import MediaError
@@ -19,11 +19,10 @@ from media import MediaError
 VERSION = 2
 
 
-def resting_lips(subject: TargetAnalysis, cache: Cache) -> np.ndarray:
-    """(18,2) face frame: the subject's lips, closed and at rest, from the frames of the target in which nobody
-    speaks."""
-    track = subject.track
-    return rest_shape(track.lips.points, track.lips.valid & track.valid, voiced_frames(subject.films[0], cache))
+def resting_lips(target: Footage, cache: Cache) -> np.ndarray:
+    """(18,2) face frame: the person's lips, closed and at rest, from the frames in which nobody speaks."""
+    track = target.track
+    return rest_shape(track.lips.points, track.lips.valid & track.valid, voiced_frames(target, cache))
 
 
 def voiced_frames(film: Footage, cache: Cache) -> np.ndarray:

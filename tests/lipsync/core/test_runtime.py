@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lipsync.core.environment import THREADS
-from lipsync.core.runtime import all_threads, alone, drawing_threads, one_thread
+from lipsync.core.runtime import all_threads, alone, drawing_threads, learning_threads, one_thread
 from tests.support import ROOT
 
 
@@ -102,6 +102,9 @@ def test_batches_are_drawn_side_by_side_where_cores_are_free(monkeypatch):
     assert drawing_threads(torch.device("cpu")) == 3
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     assert drawing_threads(torch.device("cpu")) == 4, "each takes memory"
+    assert learning_threads(3, torch.device("cpu")) == 3 and learning_threads(9, torch.device("cpu")) == 4
+    assert learning_threads(3, torch.device("cuda:0")) == 0
     assert drawing_threads(torch.device("cuda:0")) == 1
     monkeypatch.setenv(THREADS[0], "1")
     assert drawing_threads(torch.device("cpu")) == 1, "several processes share the cores"
+    assert learning_threads(3, torch.device("cpu")) == 0, "and the calling thread does all"

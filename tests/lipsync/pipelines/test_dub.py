@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 import av
@@ -18,10 +21,11 @@ from lipsync.config.schema import DubConfig, LipsConfig, RetimeConfig, WriteConf
 from lipsync.core.errors import LipsyncError
 from lipsync.core.runtime import pick_device
 from lipsync.core.segments import Segment
+from lipsync.learning import lips
 from lipsync.pipelines.dub import dub, prepare
 from lipsync.pipelines.output import Dub
 from lipsync.render.mark import ID_DIGITS
-from lipsync.store.cache import content_hash
+from lipsync.store.cache import Cache, content_hash
 from lipsync.store.fingerprint import fingerprint
 from tests.support import ROOT
 from tests.support.sound import heard_in
@@ -30,6 +34,7 @@ from video.probe import probe
 from video.read import read_frames
 from video.write import VideoWriter
 
+dub_page = importlib.import_module("lipsync.pipelines.dub")  # the package's own name is the function
 #: Little training: these tests are about everything but the quality of the lips.
 QUICK = DubConfig(lips=LipsConfig(members=1, steps=80), write=WriteConfig(codec="ffv1"))
 
@@ -275,6 +280,23 @@ def test_a_prepared_target_says_several_speeches(dubbed, small_target, short_spe
     ).to_plain()
     assert torch.equal(pictures(tmp_path / "a.mkv"), pictures(dubbed[0])) and set(steps) == {"dub"}
     assert facts["id"] == dubbed[1]["id"]
+
+
+def test_lips_are_learnt_beside_the_mouths_and_are_the_same(small_target, shared_cache, tmp_path, monkeypatch):
+    config = replace(QUICK, lips=LipsConfig(members=2, steps=6))
+    models = []
+    for threads, cache in ((0, Cache(tmp_path)), (2, shared_cache)):
+        shutil.copytree(shared_cache.folder / "track", tmp_path / "track", dirs_exist_ok=True)
+        for module in (dub_page, lips):
+            monkeypatch.setattr(module, "learning_threads", lambda *_, n=threads: n)
+        seen = []
+        models.append(
+            prepare(small_target, config, cache=cache, hook=lambda *at: seen.append((current_thread(), *at))).model
+        )
+        assert {thread for thread, *_ in seen} <= {main_thread()}
+        assert [step for _, step, *_ in seen][-1] == "lips"
+    for a, b in zip(models[0].nets, models[1].nets, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
 def test_the_targets_sound_is_decoded_once_for_all_speeches(

@@ -28,7 +28,7 @@ QUICK = DubConfig(lips=LipsConfig(members=1, steps=80), write=WriteConfig(codec=
 def test_his_own_performance_is_his_own_lips(small_target, shared_cache):
     subject = analyse(small_target, QUICK, shared_cache)
     actor = follow_performance(small_target, small_target, QUICK, shared_cache, lambda *_: None)
-    rest = resting_lips(subject, shared_cache)
+    rest = resting_lips(subject.films[0], shared_cache)
     whole = (Segment(Fraction(0), Fraction(10)),)
     script = Script(small_target, whole, True, subject.video.clock, QUICK)
     said = performed(actor, subject, rest, script, shared_cache, embed=False)

@@ -13,6 +13,7 @@ from lipsync.config.schema import LipsConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LOWER_INNER, UPPER_INNER, opening
 from lipsync.core.types import LipTrack
+from lipsync.learning import lips
 from lipsync.learning.lip_examples import N_FOLDS, NO_VARIATION, LipExample, Variation, excerpts, lip_rows, varied
 from lipsync.learning.lips import train_lip_model
 from lipsync.speech.encoders.registry import PAPER
@@ -82,6 +83,19 @@ def test_same_seed_same_model():
         .points
     )
     assert np.array_equal(once, again) and not np.array_equal(once, other)
+
+
+@pytest.mark.parametrize("encoder", ["logmel", "joint"])
+def test_networks_trained_side_by_side_are_those_trained_one_by_one(monkeypatch, encoder):
+    config = LipsConfig(members=3, steps=6, encoder=encoder)
+    models = []
+    for threads in (0, 3):
+        monkeypatch.setattr(lips, "learning_threads", lambda *_, n=threads: n)
+        models.append(train_lip_model([talk(8, 0)], config))
+    one_by_one, side_by_side = models
+    for a, b in zip(one_by_one.nets, side_by_side.nets, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    assert one_by_one.report["curve"] == side_by_side.report["curve"]
 
 
 def test_saved_and_loaded_it_says_the_same(model, tmp_path):
