@@ -289,7 +289,7 @@ class _Sums:
         places = _places_like(self.plane, beat * trust, _pilot(self.plane), _TRIED, _LIKELY)
         while places:
             near = [place for place in places if place.is_near(places[0])]
-            content = decoded(sum(_read_bits(self.plane, beat, trust, place) for place in near))
+            content = decoded(np.sum([_read_bits(self.plane, beat, trust, place) for place in near], 0))
             if content is not None:
                 return content
             places = [place for place in places if place not in near]
