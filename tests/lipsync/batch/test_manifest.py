@@ -74,7 +74,7 @@ crf = 3
         "x/y/z.mov",
         (),
     )
-    assert (two.config.write.crf, two.config.write.preset) == (3, "fast")
+    assert (two.config.write.crf, two.config.write.preset) == (3, "veryfast")
     assert (one.line, two.line) == ("jobs.toml, line 5", "jobs.toml, line 9") and not any(faults([one, two]))
 
 

@@ -59,7 +59,7 @@ def warm(tmp_path_factory, small_target, short_speech, shared_cache):
 
     cache, folder = Remembering(shared_cache.folder), tmp_path_factory.mktemp("warm")
     dub(small_target, short_speech, folder / "out.mp4", of_bundled_lips(), preview_s=PREVIEW_S, cache=cache)
-    for entry in cache.used:
+    for entry in set(cache.used):
         shutil.copytree(entry, folder / "cache" / entry.parent.name / entry.name)
     arguments = [
         "dub",
