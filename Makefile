@@ -77,6 +77,7 @@ $(VENV)/.installed: pyproject.toml ci-constraints.txt | $(VENV)/bin/python
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check "torch==2.13.0+cpu" 2>/dev/null || true
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c ci-constraints.txt -e . || $(BIN)/python -m pip install -q --disable-pip-version-check -e .
 	@$(mend_opencv)
+	@$(BIN)/python -m lipsync doctor --compile
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

@@ -31,15 +31,26 @@ ForABug = Annotated[
 ]
 
 
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Only compile the loops of a dub, which the first would else do: 20 s once.")
+]
+
+
 @clear_errors
 def doctor(
     for_a_bug: ForABug = False,
+    compile_: Compile = False,
     file: ConfigFile = None,
     set_: Set = None,
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Check this machine: libraries, devices, landmarks, codecs, cache."""
+    if compile_:
+        from lipsync.pipelines.loops import compile_all
+
+        compile_all()
+        return show({"compiled": True}, lambda: ["The loops of a dub are compiled."], as_json)
     from lipsync.config.load import from_plain, overrides
 
     config = from_plain(overrides(file, set_ or []), str(file or ""))

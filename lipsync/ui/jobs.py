@@ -281,6 +281,20 @@ def _run(job: Job, command: Command) -> dict[str, Any]:
     raise LipsyncError(said.removeprefix("lipsync: "))
 
 
+def run_beside(job: Job) -> threading.Thread:
+    """Does a job that nobody asked for, and of whose end nothing is told, until its `stop`."""
+
+    def work() -> None:
+        with open(os.devnull, "wb") as nowhere, contextlib.suppress(LipsyncError, OSError):
+            around = Surroundings(job.folder, nowhere.fileno(), nowhere.fileno(), job.stop)
+            for command in job.commands:
+                _start(job, command, around)
+
+    thread = threading.Thread(target=work, name=job.kind, daemon=True)
+    thread.start()
+    return thread
+
+
 def _start(job: Job, command: Command, around: Surroundings) -> int:
     """The exit status of the command: in the sandbox where there is one, else in a plain child."""
     reads, writes = ([job.folder / name for name in names] for names in (command.reads, command.writes))

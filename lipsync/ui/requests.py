@@ -68,6 +68,11 @@ def preset_label(name: str, path: Path) -> str:
     return f"{name}: {first[1:].strip()}" if first.startswith("#") else name
 
 
+def ready_job(folder: Path) -> Job:
+    """A job that makes the first dub begin sooner."""
+    return _job("ready", "", "", folder, [Command(["doctor", "--compile"], [], [])], DubConfig(), {})
+
+
 def look_job(target: Path, folder: Path, owner: str) -> Job:
     """A job that finds out who is in a film. LipsyncError: there is no file."""
     name = _brought(target, folder, "target")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from lipsync.core.errors import LipsyncError, UsageError
 from lipsync.core.text import text_of_file
-from lipsync.ui.jobs import Queue, Workplace
-from lipsync.ui.requests import presets
+from lipsync.ui.jobs import Queue, Workplace, run_beside
+from lipsync.ui.requests import presets, ready_job
 
 if TYPE_CHECKING:
     from fastapi import FastAPI  # pyright: ignore[reportMissingImports]
@@ -65,6 +65,8 @@ def serve(options: Options, ready: Callable[[str], None], on_fault: Callable[[st
     place = Workplace()
     os.environ["GRADIO_TEMP_DIR"] = str(place.folder / "uploads")
     queue = Queue(options.at_once, on_fault=on_fault)
+    getting_ready = ready_job(place.new_folder())
+    beside = run_beside(getting_ready)
     try:
         import uvicorn  # pyright: ignore[reportMissingImports]
 
@@ -78,6 +80,8 @@ def serve(options: Options, ready: Callable[[str], None], on_fault: Callable[[st
     except ImportError as error:
         raise LipsyncError("The page needs the extra ui: pip install 'lipsync-dub[ui]'.") from error
     finally:
+        getting_ready.stop.set()
+        beside.join(10)
         queue.close()
         place.close()
         bound.close()

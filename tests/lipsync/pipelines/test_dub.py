@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import replace
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
@@ -23,6 +24,7 @@ from lipsync.core.runtime import pick_device
 from lipsync.core.segments import Segment
 from lipsync.learning import lips
 from lipsync.pipelines.dub import dub, prepare
+from lipsync.pipelines.loops import LOOPS, arguments_of
 from lipsync.pipelines.output import Dub
 from lipsync.render.mark import ID_DIGITS
 from lipsync.store.cache import Cache, content_hash
@@ -373,3 +375,8 @@ def test_cut_ends_sound_and_picture_with_the_target(dubbed, small_target, short_
 def test_a_device_that_is_not_there():
     with pytest.raises(LipsyncError, match="cuda:97"):
         pick_device("cuda:97")
+
+
+def test_the_loops_that_are_compiled_ahead_are_called_as_they_are(dubbed):
+    for module, name, types in LOOPS:
+        assert arguments_of(types) in getattr(import_module(module), name).signatures, name
