@@ -6,7 +6,7 @@ cosines and sines of time, each of its own. In large faces they are soft changes
 encoding leaves most and the eye sees least: skin has such of its own. In small ones, whose colours are encoded too
 coarsely for that, they are of brightness. The reader brings the pictures of the face to one place and size and sums
 them times each cosine and sine: what stands still in a face cancels, and the mark is left. Each place counts as little
-as it moves otherwise. A fifth of the signs are the same in every mark (the pilot): they tell where the face was, when
+as it moves otherwise. An eighth of the signs is the same in every mark (the pilot): it tells where the face was, when
 the clock began and how far each frequency is to be trusted. The others carry the bits, with a check of 24 more,
 protected by the code of `video.protected_bits`. Neither the original nor a key is needed to read it.
 
@@ -37,13 +37,13 @@ _FADE = 4
 #: Of the reader: variance of what stands still, how many places are looked at, and noise, of the mark's power.
 _STILL, _TRIED, _NOISE = 4.0, 8, 3.0
 #: Frames that are needed; standard deviations of chance beyond which the pilot may be there, and a known mark is.
-_LEAST, _LIKELY, _SURE = 20, 4.5, 7.0
+_LEAST, _LIKELY, _SURE = 20, 4.0, 7.0
 #: Sizes of the face that are tried, and steps of the clock, seconds.
 _SIZES, _TICK = (1.0, 0.975, 1.025), 0.04
 #: Bands of the frequencies of space that are trusted each by itself.
 _BANDS = 3
 #: Share of the coefficients that are the same in every mark.
-_PILOT = 0.2
+_PILOT = 0.12
 
 
 @dataclass(frozen=True, slots=True)
