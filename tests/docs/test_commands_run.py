@@ -42,7 +42,7 @@ NOT_RUN = {
     "samples.presenter speak": "needs flite",
 }
 #: What a page takes for granted that the reader has done before.
-BEFORE = {"samples/README.md": "lipsync dub target.mp4 speech.wav -o out.mp4"}
+BEFORE = dict.fromkeys(("samples/README.md", "docs/quality.md"), "lipsync dub target.mp4 speech.wav -o out.mp4")
 #: Examples in Python that hold names for what the reader has.
 NOT_RUN_PYTHON = {"pipe_in": "a pipe and a player", "my_model": "somebody's synthesiser"}
 
@@ -74,7 +74,7 @@ def material(tmp_path_factory) -> Path:
     _film(folder / "target.mp4", 0, 8)
     _film(folder / "more.mp4", 10, 4)
     _sound(folder / "speech.wav", SAMPLES / "speech.wav", 0, 2)
-    for name in ("film.mp4", "interview.mp4", "master.mp4", "real.mp4", "clips/anna.mp4"):
+    for name in ("film.mp4", "interview.mp4", "master.mp4", "real.mp4", "stranger.mp4", "clips/anna.mp4"):
         _linked(folder / "target.mp4", folder / name)
     for name in ("a.mp4", "actor.mp4"):
         _linked(folder / "more.mp4", folder / name)
