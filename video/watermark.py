@@ -60,7 +60,7 @@ class _Plane:
 
 #: Red against green, which is as good as nothing to brightness, by ITU-R BT.601 or BT.709; brightness.
 _RED = _Plane((1.5, -0.59, 0), (0.5, -0.44, -0.06), 1.5, 6.0, 2.6)
-_LUMA = _Plane((1, 1, 1), (0.299, 0.587, 0.114), 3.0, 12.0, 1.5)
+_LUMA = _Plane((1, 1, 1), (0.299, 0.587, 0.114), 3.0, 12.0, 1.8)
 _PLANES = (_RED, _LUMA)
 #: Pixels from eye to eye from which on a face is marked in `_RED`.
 _LARGE = 100.0
