@@ -35,6 +35,7 @@ NOT_RUN = {
     "lipsync ui": "stays open; tests/lipsync/ui starts it",
     "http_client.py": "needs the page; tests/lipsync/ui calls it",
     "--install-completion": "changes the user's shell; tests/lipsync/cli tests it",
+    "--show-completion": "asks which shell it was typed in; tests/lipsync/cli tests it",
     "espeak-ng -w": "needs espeak-ng",
     "espeak-ng --stdout": "needs espeak-ng",
     "benchmarks.catalogue": "measures for many minutes",
