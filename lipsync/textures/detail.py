@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 
-#: Nothing is asked of a division by zero, and sums may be reordered: both keep loops in the processor's vectors.
-_compiled = njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+from lipsync.render.cpu.compiled import compiled
 
 
 def with_detail(
@@ -33,7 +31,7 @@ def with_detail(
     return torch.from_numpy(out)
 
 
-@_compiled
+@compiled
 def _with_detail(mouth, crops, which, shares, part, loss, limit, out):  # pragma: no cover - compiled
     """out (3,H,W) float32 in [0,1], of a (3,H,W) uint8 mouth."""
     y0, y1, x0, x1 = part
@@ -69,7 +67,7 @@ def _with_detail(mouth, crops, which, shares, part, loss, limit, out):  # pragma
                 out[c, y, x] = min(max(value, np.float32(0)), np.float32(1))
 
 
-@_compiled
+@compiled
 def _soft(plane, out):  # pragma: no cover - compiled
     """out (H,W): two 3x3 means of a uint8 plane, edges repeated: 1 2 3 2 1 along both sides."""
     height, width = plane.shape
@@ -88,7 +86,7 @@ def _soft(plane, out):  # pragma: no cover - compiled
             out[y, x] = share * (far + two * near + three * line[x + 2])
 
 
-@_compiled
+@compiled
 def _edges(grey):  # pragma: no cover - compiled
     """(h-4,w-4) Laplacian of 3x3 means of (h,w)."""
     height, width = grey.shape
@@ -107,7 +105,7 @@ def _edges(grey):  # pragma: no cover - compiled
     return out
 
 
-@_compiled
+@compiled
 def _mean_product(a, b):  # pragma: no cover - compiled
     total = 0.0
     for y in range(a.shape[0]):
