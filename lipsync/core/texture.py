@@ -8,11 +8,24 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self
 from lipsync.core.types import N_LIPS, TargetAnalysis
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import Tensor
 
 #: What a query may hold beside lips and pose; each is computed only for methods that need it.
-Need = Literal["crop", "speech"]
+Need = Literal["crop", "speech", "shown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What compositing takes of B drawn mouths, face frame: what lies inside one of the `polygons` (B,P,2) or nearer to
+    it than its `margins` (eye distances), once the drawn jaw line is brought onto `jaw` (B,17,2), no farther than
+    `limit`. Elsewhere a method may draw roughly."""
+
+    polygons: tuple[np.ndarray, ...]
+    margins: tuple[float, ...]
+    jaw: np.ndarray
+    limit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +36,15 @@ class TextureQuery:
     frames. Only for methods that need them, else None: crop: (B,3,Hm,Wm) float32 in [0,1], the target's own mouth under
     these rows, whose surroundings are those of the picture to make and whose mouth says something else; speech:
     (B+2r,256) float32, what the bundled lip model's LSTM makes of the sound
-    (`lipsync.speech.predict.speech_embedding`), None also where there is no sound.
+    (`lipsync.speech.predict.speech_embedding`), None also where there is no sound; shown: what
+    is taken of the B mouths, None also where all of it counts.
     """
 
     lips: Tensor
     pose: Tensor
     crop: Tensor | None = None
     speech: Tensor | None = None
+    shown: Shown | None = None
 
     @property
     def own_crop(self) -> Tensor:

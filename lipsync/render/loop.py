@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -20,6 +20,7 @@ from lipsync.render.composite import composite
 from lipsync.render.extent import drawn_within
 from lipsync.render.mark import Mark
 from lipsync.render.plan import PlannedFaces, build_query, frames_along
+from lipsync.render.shapes import Shapes
 from lipsync.render.teeth import sharpen_teeth
 from video.clock import FrameBatch
 from video.picture import Rect
@@ -78,7 +79,11 @@ class Role:
 
         def draw(rows: slice, frames: torch.Tensor, faces: PlannedFaces) -> tuple[MouthTexture, np.ndarray]:
             lips = plan.lips.points[rows]
-            mouth = answer(build_query(plan, faces, scene.space, rows, frames, method, speech))
+            query = build_query(plan, faces, scene.space, rows, frames, method, speech)
+            if "shown" in method.needs:
+                shapes = Shapes.of(lips, faces, rows, config.composite, torch.device("cpu"))
+                query = replace(query, shown=shapes.shown(config.composite))
+            mouth = answer(query)
             return sharpen_teeth(mouth, scene.teeth, lips, scene.space, config.teeth), lips
 
         return cls(plan, scene, draw, watch)

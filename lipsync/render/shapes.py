@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from lipsync.config.schema import CompositeConfig
+from lipsync.core.texture import Shown
 from lipsync.render.box import Box
 from lipsync.render.jaw import jaw_move
 from lipsync.render.plan import PlannedFaces
-from lipsync.render.region import CHIN, region_polygon
+from lipsync.render.region import CHIN, LIP_EDGE, OUTER_LIPS, region_polygon
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +56,11 @@ class Shapes:
         """Around what may change, inside pictures of (height, width) `size`."""
         jaws = torch.cat([self.own_jaw[:, CHIN], self.jaw[:, CHIN]], 1)
         return Box.around(jaws, self.pixel_from_face, size, config, self.at)
+
+    def shown(self, config: CompositeConfig) -> Shown:
+        """What is taken of the mouths drawn for these rows: what `region.blend_region` replaces, and a little around it
+        that its light, grain and edge are made of."""
+        near = config.grain
+        lips, own, jaw, region = (a.cpu().numpy() for a in (self.lips, self.own_lips, self.jaw, self.region))
+        around = config.lip_margin + LIP_EDGE + near
+        return Shown((region, lips[:, OUTER_LIPS], own[:, OUTER_LIPS]), (near, around, around), jaw, config.jaw_limit)

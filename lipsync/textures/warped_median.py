@@ -12,20 +12,26 @@ import torch
 from numba import njit, prange
 
 NODE_STEP = 4  # pixels between the nodes of a displacement field; also the height of a tile
-_ACROSS = 64  # width of a tile
+_ACROSS = 32  # width of a tile
 _AREA = NODE_STEP * _ACROSS
 _COLOURS, _ROUND = np.uint64(0xFF), np.uint64(0x0080_0080_0080)
 _ONE, _BYTE, _GREEN, _BLUE = np.uint64(1), np.uint64(8), np.uint64(16), np.uint64(32)
 
 
 def warped_medians(
-    crops: torch.Tensor, which: torch.Tensor, field: torch.Tensor, weights: torch.Tensor, reach: float = 0.0
+    crops: torch.Tensor,
+    which: torch.Tensor,
+    field: torch.Tensor,
+    weights: torch.Tensor,
+    reach: float = 0.0,
+    shown: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """(B,3,H,W) uint8 lower weighted medians of C crops each, drawn through their fields; on the CPU. With a `reach`
     (grey levels) then moved to the mean of what lies within it, `toward_mean`.
 
     crops: (N,3,H,W) uint8; which: (B,C) rows of it; field: (B,C,h,w,2) float32, how many pixels away each node's source
-    lies; weights: (B,C), of which `whole_weights` are counted. The torch reference's medians, of the same weights, lie
+    lies; weights: (B,C), of which `whole_weights` are counted; shown: (B,h-1,w-1) uint8, 0 between nodes where the
+    first crop alone may be drawn. The torch reference's medians, of the same weights, lie
     within one grey level of these."""
     height, width = crops.shape[2:]
     pictures = np.empty((len(crops), (height + 1) * width + 1), np.uint64)  # what lies beyond is read with a share of 0
@@ -33,8 +39,14 @@ def warped_medians(
     shares = whole_weights(weights).numpy()
     half = (shares.sum(1, dtype=np.int64) + 1) // 2
     out = np.empty((len(which), *crops.shape[1:]), np.uint8)
-    _medians(pictures, which.numpy(), field.numpy(), shares, half.astype(np.uint16), np.float32(reach), out)
+    seen = np.ones(cells_of(field), np.uint8) if shown is None else shown.numpy()
+    _medians(pictures, which.numpy(), field.numpy(), shares, half.astype(np.uint16), np.float32(reach), seen, out)
     return torch.from_numpy(out)
+
+
+def cells_of(field: torch.Tensor) -> tuple[int, int, int]:
+    """(B,h-1,w-1) as many as lie between the nodes of (B,C,h,w,2) fields."""
+    return len(field), field.shape[2] - 1, field.shape[3] - 1
 
 
 def whole_weights(weights: torch.Tensor) -> torch.Tensor:
@@ -52,14 +64,15 @@ def _pack(crops, out):  # pragma: no cover - compiled
 
 
 @njit(parallel=True, cache=True, fastmath=True)
-def _medians(pictures, which, field, weights, half, reach, out):  # pragma: no cover - compiled
+def _medians(pictures, which, field, weights, half, reach, shown, out):  # pragma: no cover - compiled
     """Tile by tile, the same tile of all rows in turn, for they share candidates: all values, then their medians."""
-    (rows, n), (height, width) = which.shape, out.shape[2:]
+    (rows, most), (height, width) = which.shape, out.shape[2:]
     tiles, bands = (width + _ACROSS - 1) // _ACROSS, (height + NODE_STEP - 1) // NODE_STEP
     for i in prange(bands * tiles * rows):
         b, left, top = i % rows, i // rows % tiles * _ACROSS, i // rows // tiles * NODE_STEP
         across, down = min(_ACROSS, width - left), min(NODE_STEP, height - top)
         pixels = down * across
+        n = most if shown[b, top // NODE_STEP, left // NODE_STEP : (left + _ACROSS) // NODE_STEP].any() else 1
         moves = np.empty((2, 2, _ACROSS), np.float32)
         offset, fraction = np.empty(_AREA, np.int32), np.empty(_AREA, np.int32)
         seen = np.empty((3, n, _AREA), np.uint8)
@@ -70,6 +83,10 @@ def _medians(pictures, which, field, weights, half, reach, out):  # pragma: no c
             _sources(moves, (left, top, across, down), (height, width), offset, fraction)
             _fetch(pictures[which[b, k]], width, offset, fraction, pixels, seen[0, k], seen[1, k], seen[2, k])
         for c in range(3):
+            if n == 1:
+                for y in range(down):
+                    out[b, c, top + y, left : left + across] = seen[c, 0, y * across : (y + 1) * across]
+                continue
             _median(seen[c], weights[b], half[b], pixels, found, reached)
             if reach > 0:
                 _toward_mean(seen[c], weights[b], reach, pixels, found, total, moved)

@@ -26,6 +26,7 @@ from lipsync.textures.candidates import (
     resharpened,
 )
 from lipsync.textures.detail import with_detail
+from lipsync.textures.shown import shown_cells
 from lipsync.textures.warped_median import warped_medians
 
 #: Pixels of candidates that are looked at together: rows share most of theirs, but memory has to stay small.
@@ -47,7 +48,11 @@ class Method:
             start_numba()
         self.device, self.space = torch.device(device), subject.bank.space
         self.candidates = Candidates(subject.bank, self.config, self.device)
-        self.needs = frozenset[Need]({"crop"} if self.candidates.light.several else ())
+        needed: tuple[tuple[Need, bool], ...] = (
+            ("crop", self.candidates.light.several),
+            ("shown", self.device.type == "cpu"),
+        )
+        self.needs = frozenset(need for need, so in needed if so)
         self.warp = CandidateWarp(self.space, self.device)
         self.resampling_loss = resampling_loss(subject)
         return self
@@ -58,18 +63,27 @@ class Method:
         lips = query.lips[self.radius : self.radius + len(index)].to(self.device)
         jaw = (self.candidates.jaw[index] * weight[..., None, None]).sum(1)
         field = self.warp.fields(lips, jaw, self.candidates.lips[index], self.candidates.jaw[index])
+        shown = shown_cells(query.shown, jaw, self.space, field)
         at_once = max(1, _AT_ONCE // (index.shape[1] * self.space.height * self.space.width))
-        parts = zip(*(each.split(at_once) for each in (index, weight, field, lips)), strict=True)
+        parts = zip(*(each.split(at_once) for each in (index, weight, field, lips, shown)), strict=True)
         rgb = torch.cat([self._draw(*part) for part in parts])
         return MouthTexture(rgb=rgb, alpha=torch.ones_like(rgb[:, :1]), jaw=jaw)
 
-    def _draw(self, index: torch.Tensor, weight: torch.Tensor, field: torch.Tensor, lips: torch.Tensor) -> torch.Tensor:
-        """(B,3,Hm,Wm) mouths: medians of the warped candidates, as sharp around the lips as these are on average."""
+    def _draw(
+        self,
+        index: torch.Tensor,
+        weight: torch.Tensor,
+        field: torch.Tensor,
+        lips: torch.Tensor,
+        shown: torch.Tensor,
+    ) -> torch.Tensor:
+        """(B,3,Hm,Wm) mouths: medians of the warped candidates, as sharp around the lips as these are on average; on a
+        CPU the nearest candidate alone where nothing is shown."""
         rows, which = index.unique(return_inverse=True)
         crops = self.candidates.crops(rows)
         given = (self.resampling_loss, self.config.resharpen)
         if self.device.type == "cpu":
-            fused = warped_medians(crops, which, field, weight, self.config.reach)
+            fused = warped_medians(crops, which, field, weight, self.config.reach, shown)
             return with_detail(fused, crops, which, weight, [lips_part(each, self.space) for each in lips], *given)
         fused = [
             robust_mean(self.warp.apply(crops[some].float(), each).round(), share, self.config.reach)

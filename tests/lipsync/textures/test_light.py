@@ -85,5 +85,5 @@ def test_mouths_of_the_frames_own_look_are_preferred(two_lamps):
 
 
 def test_only_a_bank_of_several_lights_asks_for_the_frame(subject, two_lamps):
-    assert get_method("median", DubConfig()).prepare(two_lamps, "cpu").needs == {"crop"}
-    assert not get_method("median", DubConfig()).prepare(subject, "cpu").needs
+    assert get_method("median", DubConfig()).prepare(two_lamps, "cpu").needs == {"crop", "shown"}
+    assert get_method("median", DubConfig()).prepare(subject, "cpu").needs == {"shown"}
