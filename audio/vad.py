@@ -5,10 +5,10 @@ What is speech, and not music or hum, is told by `lipsync.speech.voice`."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
-from scipy.ndimage import binary_closing, binary_opening, maximum_filter1d, uniform_filter1d
 
 from audio.features import FEATURE_RATE, HOP, mel_filters, pieces, power_spectrum
 from audio.load import Waveform
@@ -55,14 +55,18 @@ def sound_activity(wave: Waveform) -> np.ndarray:
     rise, loud = _rise(levels), np.percentile(levels.level[heard], 95)
     start = (rise > START_DB) & (levels.level > max(QUIET_DB, loud - START_RANGE_DB))
     stay = (rise > STOP_DB) & (levels.level > max(QUIET_DB, loud - STOP_RANGE_DB))
-    return maximum_filter1d(stretches(start, stay), 2 * round(HANG_S * FEATURE_RATE) + 1)
+    hang = round(HANG_S * FEATURE_RATE)
+    near = np.convolve(stretches(start, stay), np.ones(2 * hang + 1))
+    return near[hang : hang + len(heard)] > 0.5
 
 
 def stretches(start: np.ndarray, stay: np.ndarray) -> np.ndarray:
     """(F,) bool: runs of `stay` in which there is a `start`, short gaps (closures of plosives) filled, clicks
     dropped."""
     voiced = closed(_hysteresis(start, stay), round(GAP_S * FEATURE_RATE))
-    return binary_opening(voiced, np.ones(round(BLIP_S * FEATURE_RATE)))
+    for first, after in _runs(voiced):
+        voiced[first:after] = after - first >= round(BLIP_S * FEATURE_RATE)
+    return voiced
 
 
 def recorded(samples: torch.Tensor) -> np.ndarray:
@@ -86,8 +90,13 @@ def levels_of(samples: torch.Tensor) -> Levels:
         level[rows] = power[:, SPEECH_BINS].sum(1).cpu().numpy()
         bands[rows] = (power @ filters.T).cpu().numpy()
     for band in bands.T:
-        band[:] = _db(uniform_filter1d(band, 5, mode="nearest"))
-    return Levels(_db(uniform_filter1d(level, 5, mode="nearest") / (257 * 400)), bands)
+        band[:] = _db(_mean5(band))
+    return Levels(_db(_mean5(level) / (257 * 400)), bands)
+
+
+def _mean5(values: np.ndarray) -> np.ndarray:
+    """(F,) means over five rows, the first and the last repeated beyond the ends."""
+    return np.convolve(np.pad(values, 2, mode="edge"), np.full(5, 0.2), "valid")
 
 
 def _rise(levels: Levels) -> np.ndarray:
@@ -125,5 +134,12 @@ def _hysteresis(start: np.ndarray, stay: np.ndarray) -> np.ndarray:
 
 def closed(voiced: np.ndarray, gap: int) -> np.ndarray:
     """(F,) bool: gaps of up to `gap` rows between voiced stretches filled."""
-    padded = np.pad(voiced, gap)
-    return binary_closing(padded, np.ones(gap + 1))[gap : len(padded) - gap]
+    runs, out = _runs(voiced), voiced.copy()
+    for (_, end), (begin, _) in pairwise(runs):
+        out[end:begin] = begin - end <= gap
+    return out
+
+
+def _runs(flags: np.ndarray) -> np.ndarray:
+    """(R,2) first and one past the last row of each run of True in (F,) bool."""
+    return np.flatnonzero(np.diff(flags, prepend=False, append=False)).reshape(-1, 2)

@@ -63,3 +63,11 @@ def test_a_dub_never_needs_librosa():
         "lipsync.pipelines.compare, lipsync.pipelines.train_texture"
     )
     assert "librosa" not in loaded_after(code)
+
+
+def test_a_dub_of_a_known_target_filters_without_scipy():
+    loaded_after(
+        "import lipsync.pipelines.dub, lipsync.textures.methods.median, lipsync.render.cpu.row, sys\n"
+        "assert not [name for name in sys.modules if name.startswith('scipy.')  # numba asks for its version\n"
+        "            and name.split('.')[1] in ('ndimage', 'signal', 'spatial', 'interpolate', 'optimize')]"
+    )
