@@ -21,10 +21,10 @@ LOOPS = (
     ("lipsync.render.cpu.mouth", "_lit", "f4[:,:,::1], f4[:,:,::1], f4[:,:,::1]"),
     ("lipsync.render.cpu.mouth", "_add_grain", "f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4"),
     ("lipsync.render.cpu.sharpness", "_edges", "f4[:,::1], f4[:,::1]"),
-    ("lipsync.textures.warped_median", "_pack", "u1[:,:,::1], u8[:,::1]"),
+    ("lipsync.textures.warped_median", "_pack", "u1[:,:,::1], i8[::1], u8[:,::1]"),
     ("lipsync.textures.warped_median", "_medians", "u8[:,::1], i8[:,::1], f4[:,:,:,:,::1], u2[:,::1], u2[::1], f4, "
      "u1[:,:,::1], u1[:,:,:,::1]"),
-    ("lipsync.textures.detail", "_with_detail", "u1[:,:,::1], u1[:,:,:,::1], i8[::1], f8[::1], UniTuple(i8, 4), f8, "
+    ("lipsync.textures.detail", "_with_detail", "u1[:,:,::1], u8[:,::1], i8[::1], f8[::1], UniTuple(i8, 4), f8, "
      "f8, f4[:,:,::1]"),
 )  # fmt: skip
 

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 
 from lipsync.render.cpu.compiled import compiled
+from lipsync.textures.warped_median import BLUE, COLOUR, GREEN
 
 
 def with_detail(
     fused: torch.Tensor,
-    crops: torch.Tensor,
+    pictures: np.ndarray,
     which: torch.Tensor,
     weights: torch.Tensor,
     parts: list[tuple[slice, slice]],
@@ -20,19 +21,19 @@ def with_detail(
 ) -> torch.Tensor:
     """(B,3,H,W) float32 in [0,1]: uint8 mouths, each with its detail as `resharpened` adds it.
 
-    fused: (B,3,H,W) uint8; crops: (N,3,H,W) uint8; which: (B,C) rows of it that each was made of; weights: (B,C) their
-    shares; parts: of each, the rows and columns around its lips."""
+    fused: (B,3,H,W) uint8; pictures: `warped_median.packed` crops; which: (B,C) rows of it that each was made of;
+    weights: (B,C) their shares; parts: of each, the rows and columns around its lips."""
     out = np.empty(fused.shape, np.float32)
-    mouths, filmed, rows = fused.numpy(), crops.numpy(), which.numpy()
+    mouths, rows = fused.numpy(), which.numpy()
     for k, ((y, x), shares) in enumerate(zip(parts, weights.double().numpy(), strict=True)):
         y0, y1, _ = y.indices(fused.shape[2])
         x0, x1, _ = x.indices(fused.shape[3])
-        _with_detail(mouths[k], filmed, rows[k], shares, (y0, y1, x0, x1), loss, limit, out[k])
+        _with_detail(mouths[k], pictures, rows[k], shares, (y0, y1, x0, x1), loss, limit, out[k])
     return torch.from_numpy(out)
 
 
 @compiled
-def _with_detail(mouth, crops, which, shares, part, loss, limit, out):  # pragma: no cover - compiled
+def _with_detail(mouth, pictures, which, shares, part, loss, limit, out):  # pragma: no cover - compiled
     """out (3,H,W) float32 in [0,1], of a (3,H,W) uint8 mouth."""
     y0, y1, x0, x1 = part
     _, height, width = mouth.shape
@@ -50,11 +51,13 @@ def _with_detail(mouth, crops, which, shares, part, loss, limit, out):  # pragma
     aa, ab, bb = _mean_product(drawn, drawn), _mean_product(drawn, detail), _mean_product(detail, detail)
     wanted = 0.0
     for k in range(len(which)):
-        crop = crops[which[k]]
+        picture = pictures[which[k]]
         for y in range(shape[0]):
+            line = picture[(y0 + y) * width + x0 :]
             for x in range(shape[1]):
-                i, j = y0 + y, x0 + x
-                grey[y, x] = third * (np.float32(crop[0, i, j]) + np.float32(crop[1, i, j]) + np.float32(crop[2, i, j]))
+                value = line[x]
+                levels = (value & COLOUR) + (value >> GREEN & COLOUR) + (value >> BLUE & COLOUR)
+                grey[y, x] = third * np.float32(np.int32(levels))
         edges = _edges(grey)
         wanted += shares[k] * _mean_product(edges, edges)
     boost = (np.sqrt(max(ab * ab - bb * (aa - loss * wanted), 0.0)) - ab) / max(bb, 1e-6)

@@ -7,6 +7,10 @@ once."""
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numba import njit, prange
@@ -14,12 +18,53 @@ from numba import njit, prange
 NODE_STEP = 4  # pixels between the nodes of a displacement field; also the height of a tile
 _ACROSS = 32  # width of a tile
 _AREA = NODE_STEP * _ACROSS
-_COLOURS, _ROUND = np.uint64(0xFF), np.uint64(0x0080_0080_0080)
-_ONE, _BYTE, _GREEN, _BLUE = np.uint64(1), np.uint64(8), np.uint64(16), np.uint64(32)
+#: A colour's bits, and where two of the three begin.
+COLOUR, GREEN, BLUE = np.uint64(0xFF), np.uint64(16), np.uint64(32)
+_ROUND, _ONE, _BYTE = np.uint64(0x0080_0080_0080), np.uint64(1), np.uint64(8)
+
+
+class PackedCrops:
+    """The crops asked for last, as the compiled loops read them, `most` of them; of each thread its own."""
+
+    def __init__(self, take: Callable[[torch.Tensor], torch.Tensor], size: tuple[int, int], most: int) -> None:
+        """take: gives the (n,3,H,W) uint8 crops of (n,) rows; size: (H,W)."""
+        self.most = most
+        self._take, self._size, self._kept = take, size, threading.local()
+
+    def __call__(self, index: torch.Tensor) -> tuple[np.ndarray, torch.Tensor]:
+        """`packed` crops, and which of them those of the (B,C) rows are; no more than `most` are different. They stay
+        until the thread asks again."""
+        held: OrderedDict[int, int] = self._kept.__dict__.setdefault("held", OrderedDict())
+        pictures = self._kept.__dict__.get("pictures")
+        if pictures is None:
+            pictures = self._kept.pictures = np.empty((self.most, _length(*self._size)), np.uint64)
+        asked = index.unique().tolist()
+        for row in asked:
+            if row in held:
+                held.move_to_end(row)
+        new = [row for row in asked if row not in held]
+        for row in new:  # the one that was not asked for the longest makes room
+            held[row] = len(held) if len(held) < self.most else held.popitem(last=False)[1]
+        if new:
+            places = np.array([held[row] for row in new])
+            _pack(self._take(torch.tensor(new)).numpy().reshape(len(new), 3, -1), places, pictures)
+        return pictures, torch.tensor([[held[row] for row in rows] for rows in index.tolist()])
+
+
+def packed(crops: torch.Tensor) -> np.ndarray:
+    """(N,n) uint64 of (N,3,H,W) uint8 crops, as the compiled loops read them."""
+    out = np.empty((len(crops), _length(*crops.shape[2:])), np.uint64)
+    _pack(crops.numpy().reshape(len(crops), 3, -1), np.arange(len(crops)), out)
+    return out
+
+
+def _length(height: int, width: int) -> int:
+    return (height + 1) * width + 1  # what lies beyond is read with a share of 0
 
 
 def warped_medians(
-    crops: torch.Tensor,
+    pictures: np.ndarray,
+    size: tuple[int, int],
     which: torch.Tensor,
     field: torch.Tensor,
     weights: torch.Tensor,
@@ -29,16 +74,13 @@ def warped_medians(
     """(B,3,H,W) uint8 lower weighted medians of C crops each, drawn through their fields; on the CPU. With a `reach`
     (grey levels) then moved to the mean of what lies within it, `toward_mean`.
 
-    crops: (N,3,H,W) uint8; which: (B,C) rows of it; field: (B,C,h,w,2) float32, how many pixels away each node's source
-    lies; weights: (B,C), of which `whole_weights` are counted; shown: (B,h-1,w-1) uint8, 0 between nodes where the
-    first crop alone may be drawn. The torch reference's medians, of the same weights, lie
-    within one grey level of these."""
-    height, width = crops.shape[2:]
-    pictures = np.empty((len(crops), (height + 1) * width + 1), np.uint64)  # what lies beyond is read with a share of 0
-    _pack(crops.numpy().reshape(len(crops), 3, -1), pictures)
+    pictures: `packed` crops of `size` (H,W); which: (B,C) rows of it; field: (B,C,h,w,2) float32, how many pixels away
+    each node's source lies; weights: (B,C), of which `whole_weights` are counted; shown: (B,h-1,w-1) uint8, 0 between
+    nodes where the first crop alone may be drawn. The torch reference's medians, of the same weights, lie within one
+    grey level of these."""
     shares = whole_weights(weights).numpy()
     half = (shares.sum(1, dtype=np.int64) + 1) // 2
-    out = np.empty((len(which), *crops.shape[1:]), np.uint8)
+    out = np.empty((len(which), 3, *size), np.uint8)
     seen = np.ones(cells_of(field), np.uint8) if shown is None else shown.numpy()
     _medians(pictures, which.numpy(), field.numpy(), shares, half.astype(np.uint16), np.float32(reach), seen, out)
     return torch.from_numpy(out)
@@ -55,12 +97,14 @@ def whole_weights(weights: torch.Tensor) -> torch.Tensor:
 
 
 @njit(cache=True)
-def _pack(crops, out):  # pragma: no cover - compiled
-    """out (N,H*W and more): uint64 pixels of (N,3,H*W) uint8 pictures: red from bit 0, green from 16, blue from 32."""
+def _pack(crops, places, out):  # pragma: no cover - compiled
+    """Writes the uint64 pixels of (N,3,H*W) uint8 pictures into the rows `places` of `out`: red from bit 0, green from
+    16, blue from 32."""
     for k in range(len(crops)):
         red, green, blue = crops[k]
+        line = out[places[k]]
         for i in range(len(red)):
-            out[k, i] = np.uint64(red[i]) | (np.uint64(green[i]) << _GREEN) | (np.uint64(blue[i]) << _BLUE)
+            line[i] = np.uint64(red[i]) | (np.uint64(green[i]) << GREEN) | (np.uint64(blue[i]) << BLUE)
 
 
 @njit(parallel=True, cache=True, fastmath=True)
@@ -129,13 +173,13 @@ def _fetch(picture, width, offset, fraction, pixels, red, green, blue):  # pragm
     below, all_of_it, half = np.uint64(width), np.uint64(256), np.uint64(128)
     for i in range(pixels):
         o, both = np.uint64(offset[i]), np.uint64(fraction[i])
-        u, v = both >> _BYTE, both & _COLOURS
+        u, v = both >> _BYTE, both & COLOUR
         uv = (u * v + half) >> _BYTE
         value = picture[o] * (all_of_it - u - v + uv) + picture[o + _ONE] * (u - uv)
         value += picture[o + below] * (v - uv) + picture[o + below + _ONE] * uv + _ROUND
         red[i] = np.uint8(value >> _BYTE)
-        green[i] = np.uint8(value >> (_GREEN + _BYTE))
-        blue[i] = np.uint8(value >> (_BLUE + _BYTE))
+        green[i] = np.uint8(value >> (GREEN + _BYTE))
+        blue[i] = np.uint8(value >> (BLUE + _BYTE))
 
 
 @njit(cache=True)

@@ -27,10 +27,10 @@ from lipsync.textures.candidates import (
 )
 from lipsync.textures.detail import with_detail
 from lipsync.textures.shown import shown_cells
-from lipsync.textures.warped_median import warped_medians
+from lipsync.textures.warped_median import PackedCrops, warped_medians
 
-#: Pixels of candidates that are looked at together: rows share most of theirs, but memory has to stay small.
-_AT_ONCE = 10_000_000
+#: Pixels of crops that each thread keeps for its next rows, which share most of them; all of one row's in any case.
+_KEPT = 16_000_000
 
 
 class Method:
@@ -55,6 +55,8 @@ class Method:
         self.needs = frozenset(need for need, so in needed if so)
         self.warp = CandidateWarp(self.space, self.device)
         self.resampling_loss = resampling_loss(subject)
+        n, size = self.config.candidates, (self.space.height, self.space.width)
+        self.packed = PackedCrops(self.candidates.crops, size, max(n, min(2 * n, _KEPT // (size[0] * size[1]))))
         return self
 
     def render(self, query: TextureQuery) -> MouthTexture:
@@ -64,7 +66,7 @@ class Method:
         jaw = (self.candidates.jaw[index] * weight[..., None, None]).sum(1)
         field = self.warp.fields(lips, jaw, self.candidates.lips[index], self.candidates.jaw[index])
         shown = shown_cells(query.shown, jaw, self.space, field)
-        at_once = max(1, _AT_ONCE // (index.shape[1] * self.space.height * self.space.width))
+        at_once = self.packed.most // self.config.candidates
         parts = zip(*(each.split(at_once) for each in (index, weight, field, lips, shown)), strict=True)
         rgb = torch.cat([self._draw(*part) for part in parts])
         return MouthTexture(rgb=rgb, alpha=torch.ones_like(rgb[:, :1]), jaw=jaw)
@@ -79,12 +81,14 @@ class Method:
     ) -> torch.Tensor:
         """(B,3,Hm,Wm) mouths: medians of the warped candidates, as sharp around the lips as these are on average; on a
         CPU the nearest candidate alone where nothing is shown."""
-        rows, which = index.unique(return_inverse=True)
-        crops = self.candidates.crops(rows)
         given = (self.resampling_loss, self.config.resharpen)
         if self.device.type == "cpu":
-            fused = warped_medians(crops, which, field, weight, self.config.reach, shown)
-            return with_detail(fused, crops, which, weight, [lips_part(each, self.space) for each in lips], *given)
+            pictures, which = self.packed(index)
+            size = (self.space.height, self.space.width)
+            fused = warped_medians(pictures, size, which, field, weight, self.config.reach, shown)
+            return with_detail(fused, pictures, which, weight, [lips_part(each, self.space) for each in lips], *given)
+        rows, which = index.unique(return_inverse=True)
+        crops = self.candidates.crops(rows)
         fused = [
             robust_mean(self.warp.apply(crops[some].float(), each).round(), share, self.config.reach)
             for some, each, share in zip(which, field, weight, strict=True)

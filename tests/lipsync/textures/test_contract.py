@@ -2,6 +2,7 @@
 weighted median."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from lipsync.textures import get_method, texture_names
 from lipsync.textures.candidates import CandidateWarp, kernel_weights, trajectories
 from lipsync.textures.methods.median import robust_mean, weighted_median
 from lipsync.textures.trainable import as_trainable, rows_of
-from lipsync.textures.warped_median import warped_medians, whole_weights
+from lipsync.textures.warped_median import PackedCrops, packed, warped_medians, whole_weights
 from tests.support import SAMPLES
 from tests.support.drawn import draw, drawn_subject, lips_open
 from tests.support.textures import query_for
@@ -123,7 +124,7 @@ def test_compiled_medians_equal_torch(size, reach):
     random = torch.from_numpy(rng.normal(0, 6, (3, 7, *warp.shape, 2)).astype(np.float32))
     whole = torch.from_numpy(rng.integers(-9, 10, (3, 7, 1, 1, 2)).astype(np.float32)).expand_as(random).contiguous()
     for field, limit in ((whole, 0 if reach == 0 else 1), (random, 1)):
-        found = warped_medians(crops, which, field, weights, reach)
+        found = warped_medians(packed(crops), size, which, field, weights, reach)
         expected = torch.stack(
             [
                 robust_mean(warp.apply(crops[some].float(), each).round(), share, reach)
@@ -138,12 +139,24 @@ def test_compiled_medians_equal_torch(size, reach):
 
 def test_compiled_median_of_few_candidates_and_of_one():
     crops = torch.tensor([10, 200, 90], dtype=torch.uint8)[:, None, None, None].expand(3, 3, 8, 8).contiguous()
-    field, which = torch.zeros(1, 3, 3, 3, 2), torch.tensor([[0, 1, 2]])
+    field, which, given = torch.zeros(1, 3, 3, 3, 2), torch.tensor([[0, 1, 2]]), (packed(crops), (8, 8))
     for weights, expected in (([0.5, 0.3, 0.2], 10), ([0.4, 0.2, 0.4], 90), ([0.1, 0.6, 0.3], 200)):
-        assert (warped_medians(crops, which, field, torch.tensor([weights])) == expected).all(), weights
-    assert (warped_medians(crops, which[:, 1:2], field[:, :1], torch.ones(1, 1)) == 200).all()
+        assert (warped_medians(*given, which, field, torch.tensor([weights])) == expected).all(), weights
+    assert (warped_medians(*given, which[:, 1:2], field[:, :1], torch.ones(1, 1)) == 200).all()
     field[:] = torch.nan
-    assert warped_medians(crops, which, field, torch.ones(1, 3)).shape == (1, 3, 8, 8), "nothing outside is read"
+    assert warped_medians(*given, which, field, torch.ones(1, 3)).shape == (1, 3, 8, 8), "nothing outside is read"
+
+
+def test_crops_are_taken_once_while_they_are_kept():
+    crops = torch.randint(0, 256, (50, 3, 8, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    taken, full = [], packed(crops)
+    kept = PackedCrops(lambda rows: (taken.extend(rows.tolist()), crops[rows])[1], (8, 9), 6)
+    for asked in ([[1, 2], [2, 3]], [[3, 4], [5, 6]], [[1, 3], [7, 4]], [[8, 9], [10, 11]], [[49, 8], [9, 49]]):
+        pictures, which = kept(torch.tensor(asked))
+        assert (pictures[which.numpy()] == full[np.array(asked)])[..., : 8 * 9].all()
+    assert taken == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 49], "the one not asked for the longest goes first"
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(kept, torch.tensor([[49]])).result()[0] is not pictures and taken[-2:] == [49, 49]
 
 
 def test_a_robust_mean_is_the_mean_of_what_agrees():

@@ -6,6 +6,7 @@ import torch
 from lipsync.core.geometry import mouth_space
 from lipsync.textures.candidates import around_lips, lips_part, resharpened
 from lipsync.textures.detail import with_detail
+from lipsync.textures.warped_median import packed
 from tests.support.drawn import lips_open
 from video.pyramid import gaussian_blur
 
@@ -32,7 +33,7 @@ def test_detail_is_the_references(moved, limit):
     lips = torch.stack([torch.from_numpy(lips_open(gap)) + torch.tensor(moved) for gap in (0.05, 0.2)])
     given = 1.1, limit
     expected = reference(fused, crops, which, weights, lips, *given)
-    found = with_detail(fused, crops, which, weights, [lips_part(each, SPACE) for each in lips], *given)
+    found = with_detail(fused, packed(crops), which, weights, [lips_part(each, SPACE) for each in lips], *given)
     assert (found - fused / 255).abs().max() > 0.02
     assert (found - expected).abs().max() < 1e-4
 
@@ -40,5 +41,5 @@ def test_detail_is_the_references(moved, limit):
 def test_a_flat_mouth_stays():
     flat = torch.full((1, 3, SPACE.height, SPACE.width), 90, dtype=torch.uint8)
     part = lips_part(torch.from_numpy(lips_open(0.1)), SPACE)
-    found = with_detail(flat, flat, torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1), [part], 1.0, 2.0)
+    found = with_detail(flat, packed(flat), torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1), [part], 1.0, 2.0)
     assert torch.allclose(found, flat / 255)

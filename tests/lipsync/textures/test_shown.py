@@ -8,7 +8,7 @@ from lipsync.render.composite import composite
 from lipsync.render.cpu.fields import fields_of
 from lipsync.render.shapes import Shapes
 from lipsync.textures.shown import shown_cells
-from lipsync.textures.warped_median import NODE_STEP, warped_medians
+from lipsync.textures.warped_median import NODE_STEP, packed, warped_medians
 from tests.lipsync.render.test_cpu import CONFIG, scene
 
 SCENES = [(0.0, 0.2), (0.2, 0.0), (0.1, 0.1)]
@@ -54,8 +54,9 @@ def test_medians_where_shown_and_the_first_crop_elsewhere():
     field = torch.randn(2, 4, 14, 24, 2, generator=generator)
     shown = torch.zeros(2, 13, 23, dtype=torch.uint8)
     shown[0, 3:6, 4:20] = 1
-    full, first = (warped_medians(crops, which[:, :n], field[:, :n].contiguous(), weights[:, :n], 9.0) for n in (4, 1))
-    found = warped_medians(crops, which, field, weights, 9.0, shown)
+    given = packed(crops), (50, 90)
+    full, first = (warped_medians(*given, which[:, :n], field[:, :n].contiguous(), weights[:, :n], 9.0) for n in (4, 1))
+    found = warped_medians(*given, which, field, weights, 9.0, shown)
     assert torch.equal(found[0, :, 12:24, 16:80], full[0, :, 12:24, 16:80])
     assert torch.equal(found[0, :, :12], first[0, :, :12]) and torch.equal(found[0, :, 24:], first[0, :, 24:])
     assert torch.equal(found[1], first[1]) and not torch.equal(full[1], first[1])
