@@ -105,8 +105,9 @@ def _packaged_landmarker() -> Path | None:
 
 
 def models_name(landmarker: str) -> str:
-    """Which models find and follow faces: the same name, the same landmarks. For the cache; imports nothing heavy."""
-    if not landmarker and has_solutions():
+    """Which models find and follow faces: the same name, the same landmarks. For the cache; imports nothing heavy.
+    Where there is no MediaPipe, those that make most caches: a target that was analysed elsewhere is found."""
+    if not landmarker and (has_solutions() or importlib.util.find_spec("mediapipe") is None):
         return "solutions"
     return f"tasks {content_hash(landmarker_file(landmarker))}"
 

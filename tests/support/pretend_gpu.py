@@ -18,6 +18,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 _C: Any = torch._C
 ROOT = Path(__file__).parents[2]
 DEVICE = torch.device("cuda:0")
+#: Said by a torch for CPUs; by one for GPUs without a driver, and with an old one.
+_NO_GPU = ("not linked with support for cuda", "NVIDIA driver", "CUDA driver")
 _READ_BACK = ("item", "tolist", "__float__", "__bool__", "__int__", "__index__", "__contains__", "__repr__", "cpu")
 _SIZE_UNKNOWN = ("nonzero", "masked_select", "unique", "bincount", "repeat_interleave")
 
@@ -77,7 +79,10 @@ class _Functions(TorchFunctionMode):
         try:
             return func(*args, **kwargs)
         except RuntimeError as trouble:
-            if "not linked with support for cuda" not in str(trouble):
+            # as a CPU's torch, a GPU's torch without a driver, and one with an old driver say it
+            if not any(
+                words in str(trouble) for words in ("not linked with support for cuda", "NVIDIA driver", "CUDA driver")
+            ):
                 raise
         # asked for a driver before it dispatched: only views, indices and copies do
         return _beside(func(*tree_map(_held, args), **tree_map(_held, kwargs)))

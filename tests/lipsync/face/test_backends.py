@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 from fractions import Fraction
 
 import numpy as np
@@ -176,6 +177,12 @@ def test_a_landmark_file_is_found_in_any_installed_package(tmp_path, monkeypatch
         assert mediapipe_models.landmarker_file("") == file
     finally:
         mediapipe_models._packaged_landmarker.cache_clear()
+
+
+def test_without_mediapipe_an_analysis_made_elsewhere_has_the_same_name(monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "mediapipe" else find_spec(name))
+    assert landmark_models(FaceConfig()) == "solutions"
 
 
 def test_dlib_agrees_with_mediapipe(clip, mesh):
