@@ -222,8 +222,9 @@ class Method(TrainableTexture[HybridConfig]):
         look, compare = (cast(Beside, self.nets[name]) for name in ("look", "compare"))
         each = lambda x: x[:, None].expand(b, c, *x.shape[1:]).flatten(0, 1)  # noqa: E731
         looked = look(small.flatten(0, 1), each(look.common(torch.cat([mean, asked], 1)))).float()
-        others = looked.unflatten(0, (b, c)).mean(1)
-        placed = compare(looked, each(compare.common(others))).float().unflatten(0, (b, c))
+        # channels are innermost where networks draw: sums over candidates are quicker so
+        others = looked.movedim(1, -1).unflatten(0, (b, c)).mean(1).movedim(-1, 1)
+        placed = compare(looked, each(compare.common(others))).float().contiguous().unflatten(0, (b, c))
         return placed[:, :, 0] * 4 + weight.clamp_min(1e-4).log()[..., None, None], _REACH * placed[:, :, 1:].tanh()
 
     # --- learning ---
