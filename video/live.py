@@ -20,6 +20,9 @@ from video.colour import ColourTags, Converter
 
 #: Endings of files that can be written without going back, with their format and encoder.
 FORMATS = {".nut": ("nut", "rawvideo"), ".mkv": ("matroska", "libx264")}
+#: Bytes that are written at once, a whole picture of 1280x720: with each piece of one the writer waits for its turn
+#: among the threads that draw.
+_BUFFER = 1 << 22
 
 
 def check_ending(out: Path) -> str:
@@ -72,7 +75,9 @@ class StreamScreen:
     def __enter__(self) -> StreamScreen:
         target: Any = str(self._out) if isinstance(self._out, Path) else self._out
         try:
-            self._container: Any = av.open(target, "w", format=self._form, options={"flush_packets": "1"})
+            self._container: Any = av.open(
+                target, "w", format=self._form, options={"flush_packets": "1"}, buffer_size=_BUFFER
+            )
             options = {}
             if self._codec == "libx264":
                 options = {"crf": "20", "tune": "zerolatency", **preset_options(self._codec, "ultrafast")}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TypeVar, cast
@@ -23,6 +24,8 @@ T = TypeVar("T")
 _MOST_DRAWING = 4
 #: Threads that torch had before the outermost `one_thread`; 0 outside.
 _before = 0
+#: Knows in a thread that works `alone` that it does.
+_thread = threading.local()
 
 
 @contextmanager
@@ -57,6 +60,7 @@ def alone() -> None:
 
     torch.set_num_threads(1)
     numba.set_num_threads(1)
+    _thread.alone = True
 
 
 def drawing_threads(device: torch.device) -> int:
@@ -75,9 +79,11 @@ def learning_threads(networks: int, device: torch.device) -> int:
 
 @contextmanager
 def all_threads() -> Generator[None]:
-    """Torch on as many threads as it had before `one_thread`. Also a decorator."""
+    """Torch on as many threads as it had before `one_thread`; in a thread that draws `alone`, on its share of them: on
+    all, those of several would wait for each other (on two cores a tenth of their time). Also a decorator."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(_before or threads)
+    beside = _MOST_DRAWING if getattr(_thread, "alone", False) else 1
+    torch.set_num_threads(max(1, (_before or threads) // beside))
     try:
         yield
     finally:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import count
 from math import ceil
@@ -113,46 +114,80 @@ def live(
     n / rate seconds after the first, and is due when the network could have answered, and SLACK_S later. Where sound
     does not come in time, silence stands in; what comes after it in too great a heap is left out, so that speech is
     live again. A frame that is due before its drawing begins is dropped."""
-    session = _Session(ready, screen)  # before the clock starts
-    with screen, LiveSound(sound) as source:
-        listening()
-        session.run(source, seconds)
+    threads = drawing_threads(ready.person.device)
+    with (
+        ThreadPoolExecutor(threads, "live-drawing", alone) as drawing,
+        ThreadPoolExecutor(1, "live-screen") as showing,
+        _garbage_left_alone(),
+    ):
+        session = _Session(ready, screen, drawing, showing, threads)
+        session.warm_up()  # before the clock starts
+        with screen, LiveSound(sound) as source:
+            listening()
+            session.run(source, seconds)
     return session.report()
+
+
+@contextlib.contextmanager
+def _garbage_left_alone() -> Generator[None]:
+    """What is in memory by now stays: looking through it for garbage would stop every thread for a frame or two."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class _Session:
     """Frame after frame, against the clock: heard here, drawn one a core, shown in order by a thread of its own."""
 
-    def __init__(self, ready: Ready, screen: Screen) -> None:
+    def __init__(
+        self, ready: Ready, screen: Screen, drawing: ThreadPoolExecutor, showing: ThreadPoolExecutor, threads: int
+    ) -> None:
+        """drawing: of so many threads; showing: of one."""
         person, self.rate, self.screen = ready.person, ready.held.rate, screen
-        self.lips = LiveLips(person.model)
+        self.drawing, self.showing, self.threads = drawing, showing, threads
+        self.model, self.lips = person.model, LiveLips(person.model)
         mark = mark_for(ready.config.mark, step_key("live", 1, None, [person.subject.video.sha256])[:ID_DIGITS])
         self.stage = LiveStage(ready.held, person.subject, person.method, ready.config, person.device, mark)
-        self.stage.draw(0, self.lips.rest, self.stage.rgb(0))  # everything compiled and in memory
-        self.lips.at(0.0)
         self.began, self.ends_s = 0.0, float("inf")
         self.heard = self.silence = self.skipped = 0  # samples
-        self.unsent = np.zeros(0, np.float32)
-        self.frames = self.dropped = self.sent = 0
-        self.side_by_side = drawing_threads(person.device)
+        self.unsent = self.unshown = np.zeros(
+            0, np.float32
+        )  # sound of frames to come; of frames dropped since the last
+        self.frames = self.missed = self.late = self.sent = 0
+        #: More would wait than can begin to be drawn in time, or than whoever watches takes.
+        self.most_under_way = threads + ceil(SLACK_S * self.rate)
         self.under_way: deque[Future[None]] = deque()
         self.delays_s: list[float] = []
+
+    def warm_up(self) -> None:
+        """Everything compiled, in memory and known to every thread: a thread's first frame takes half a second."""
+        rgb = self.stage.rgb(0)
+        first = [self.drawing.submit(self.stage.drawing(0, self.lips.rest, rgb)) for _ in range(self.threads)]
+        heard = LiveLips(self.model)
+        heard.hear(np.zeros(RATE, np.float32))
+        heard.at(0.0)
+        for each in first:
+            each.result()
 
     def run(self, source: LiveSound, seconds: float | None) -> None:
         source.wait(1)
         self.began = source.began or time.monotonic()
         self.ends_s = float("inf") if seconds is None else seconds
-        with (
-            ThreadPoolExecutor(self.side_by_side, "live-drawing", alone) as self.drawing,
-            ThreadPoolExecutor(1, "live-screen") as self.showing,
-            contextlib.suppress(Gone, KeyboardInterrupt),
-            contextlib.closing(ahead(self._coming(), 3)) as coming,
-        ):
-            for tick, rgb in coming:
-                if not self._tick(tick, rgb, source):
-                    break
-            while self.under_way:
-                self.under_way.popleft().result()
+        try:
+            with (
+                contextlib.suppress(Gone, KeyboardInterrupt),
+                contextlib.closing(ahead(self._coming(), 3)) as coming,
+            ):
+                for tick, rgb in coming:
+                    if not self._tick(tick, rgb, source):
+                        break
+                while self.under_way:
+                    self.under_way.popleft().result()
+        finally:
+            wait(self.under_way)  # they use the screen
 
     def _coming(self) -> Generator[tuple[int, torch.Tensor]]:
         """Frames of the target, decoded colours and all, before they are needed."""
@@ -168,20 +203,25 @@ class _Session:
         lips = self.lips.at(second)
         while self.under_way and self.under_way[0].done():
             self.under_way.popleft().result()
-        if time.monotonic() > due or len(self.under_way) > self.side_by_side:
+        if time.monotonic() > due or len(self.under_way) >= self.most_under_way:
             self.stage.miss(lips)
-            self.dropped += 1
+            self.missed += 1
             return True
-        drawn = self.drawing.submit(self.stage.drawing(tick, lips, rgb))
+        drawn = self.drawing.submit(_unless_late, self.stage.drawing(tick, lips, rgb), due)
         sound = self._sound_until(second + float(1 / self.rate))
         self.under_way.append(self.showing.submit(self._show, tick, drawn, sound, due))
         return True
 
-    def _show(self, tick: int, drawn: Future[torch.Tensor], sound: np.ndarray, due: float) -> None:
-        picture = drawn.result()[0]
+    def _show(self, tick: int, drawn: Future[torch.Tensor | None], sound: np.ndarray, due: float) -> None:
+        pictures, sound = drawn.result(), np.concatenate([self.unshown, sound])
+        if pictures is None:
+            self.late += 1
+            self.unshown = sound
+            return
+        self.unshown = sound[:0]
         if self.screen.paced:
             time.sleep(max(0.0, due - time.monotonic()))
-        self.screen.show(tick, picture, sound)
+        self.screen.show(tick, pictures[0], sound)
         self.frames += 1
         self.delays_s.append(time.monotonic() - self.began - float(tick / self.rate))
 
@@ -216,10 +256,15 @@ class _Session:
         least, median, late, most = (float(x) for x in np.quantile(delays, [0, 0.5, 0.95, 1]))
         return LiveReport(
             self.frames,
-            self.dropped,
+            self.missed + self.late,
             self.sent / RATE,
             self.silence / RATE,
             self.skipped / RATE,
             self.lips.ahead_s,
             (least, median, late, most),
         )
+
+
+def _unless_late(draw: Callable[[], torch.Tensor], due: float) -> torch.Tensor | None:
+    """What is drawn; None where it is due by now."""
+    return None if time.monotonic() > due else draw()

@@ -6,6 +6,7 @@ No block lets a picture depend on the others of its batch: rows are rendered alo
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from torch import nn
 from lipsync.core.geometry import signed_distance
 from lipsync.core.lips import INNER_EDGE, LipBasis, soft_step
 from lipsync.core.types import MouthBank, MouthSpace
+from lipsync.textures.norm import NormLeakyReLU
 
 #: Part of the face that speech moves, face frame: centre, half width and half height of a superellipse.
 _CENTRE, _HALF_WIDTH, _HALF_HEIGHT = (0.0, 0.2), 0.58, 0.51
@@ -25,8 +27,8 @@ _CENTRE, _HALF_WIDTH, _HALF_HEIGHT = (0.0, 0.2), 0.58, 0.51
 _RIM = 0.15
 #: The outer edge of the lips.
 _OUTER = slice(0, 12)
-#: Width of a drawn contour, eye distances.
-_LINE = 0.02
+#: Width of a drawn contour, eye distances; nothing of drawn lips is farther from them than `_BESIDE`.
+_LINE, _BESIDE = 0.02, 0.1
 #: Half width and half height of a hill about as large as a mouth.
 _HILL = (0.35, 0.25)
 #: How many numbers `LipNumbers` makes.
@@ -35,8 +37,10 @@ N_LIP_NUMBERS = 19
 _RIDGE = 1e-3
 
 
+@functools.lru_cache(maxsize=8)
 def lower_face(space: MouthSpace, device: torch.device | str = "cpu") -> torch.Tensor:
-    """(1,1,Hm,Wm) in [0,1]: the part of the crop that may be redrawn, 0 on the crop's rim."""
+    """(1,1,Hm,Wm) in [0,1]: the part of the crop that may be redrawn, 0 on the crop's rim. The same tensor each time:
+    not to be written to."""
     at = positions(space, (space.height, space.width), device) - torch.tensor(_CENTRE, device=device)
     away = ((at / torch.tensor([_HALF_WIDTH, _HALF_HEIGHT], device=device)) ** 4).sum(-1) ** 0.25
     return soft_step((1 - away) / _RIM)[None, None]
@@ -49,8 +53,21 @@ def blanked(crop: torch.Tensor, space: MouthSpace) -> torch.Tensor:
 
 
 def drawn_lips(lips: torch.Tensor, space: MouthSpace, size: tuple[int, int]) -> torch.Tensor:
-    """(B,3,height,width) in [0,1] picture of (B,18,2) lips: outer contour, inner contour, and the opening filled."""
-    at = positions(space, size, lips.device).reshape(1, -1, 2)
+    """(B,3,height,width) in [0,1] picture of (B,18,2) lips: outer contour, inner contour, and the opening filled.
+    Worked out only near the lips: the rest is most of the picture, and nothing is there."""
+    at = positions(space, size, lips.device)
+    low, high = lips.amin((0, 1)) - _BESIDE, lips.amax((0, 1)) + _BESIDE
+    edges = [end for k, line in enumerate((at[0, :, 0], at[:, 0, 1])) for end in ((line < low[k]), (line <= high[k]))]
+    x0, x1, y0, y1 = torch.stack([edge.sum() for edge in edges]).tolist()
+    drawn = lips.new_zeros(len(lips), 3, *size)
+    if x0 < x1 and y0 < y1:
+        drawn[:, :, y0:y1, x0:x1] = lips_at(lips, at[y0:y1, x0:x1])
+    return drawn
+
+
+def lips_at(lips: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    """(B,3,h,w) the same at (h,w,2) places of the face frame."""
+    size, at = at.shape[:2], at.reshape(1, -1, 2)
     outer, inner = signed_distance(lips[:, _OUTER], at), signed_distance(lips[:, INNER_EDGE], at)
     layers = [
         torch.exp(-((outer / _LINE) ** 2)),
@@ -103,8 +120,7 @@ def conv(n_in: int, n_out: int, size: int = 3, stride: int = 1) -> nn.Sequential
     """Convolution, normalisation within the picture, leaky ReLU."""
     return nn.Sequential(
         nn.Conv2d(n_in, n_out, size, stride, size // 2, padding_mode="replicate" if size > 1 else "zeros"),
-        nn.GroupNorm(_groups(n_out), n_out),
-        nn.LeakyReLU(0.2, True),
+        NormLeakyReLU(_groups(n_out), n_out),
     )
 
 
@@ -116,7 +132,43 @@ class Residual(nn.Module):
         self.body = nn.Sequential(conv(n, n), nn.Conv2d(n, n, 3, 1, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.body(x)
+        return self.body(x).add_(x)
+
+
+class Beside(nn.Sequential):
+    """Layers whose first `conv` reads channels of each candidate's own and channels common to all of them, which it
+    convolves once: (N,n_own,h,w) and what `common` makes of the rest, for each, to what the layers answer.
+
+    differences: the rest begins with as many common channels that are subtracted from the own ones, and the difference
+    follows them, as own minus common."""
+
+    def __init__(self, n_own: int, *layers: nn.Module, differences: bool = False) -> None:
+        super().__init__(*layers)
+        self.n_own, self.differences = n_own, differences
+
+    def common(self, rest: torch.Tensor) -> torch.Tensor:
+        """(B,n,h',w') what the common (B,C,h,w) channels add."""
+        first = self._first()
+        return first._conv_forward(rest, self._weights(first)[1], first.bias)
+
+    def forward(self, own: torch.Tensor, common: torch.Tensor) -> torch.Tensor:
+        first, layers = self._first(), self[0]
+        x = first._conv_forward(own, self._weights(first)[0], None).add_(common)
+        for layer in [*layers.children()][1:] + [*self.children()][1:]:
+            x = layer(x)
+        return x
+
+    def _first(self) -> nn.Conv2d:
+        return next(each for each in self[0].children() if isinstance(each, nn.Conv2d))
+
+    def _weights(self, first: nn.Conv2d) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the own and of the common channels."""
+        n = self.n_own
+        own, rest = first.weight[:, :n], first.weight[:, n:]
+        if not self.differences:
+            return own, rest
+        less = rest[:, n : 2 * n]
+        return own + less, torch.cat([rest[:, :n] - less, rest[:, 2 * n :]], 1)
 
 
 class Grow(nn.Module):

@@ -21,8 +21,6 @@ from lipsync.textures.trainable import Options, TrainableTexture
 #: How fast the drawn mouth takes over inside the redrawn region: the region's rim shows little of the mouth that was
 #: there.
 _TAKES_OVER = 2.0
-#: Nothing of the drawn lips is farther from them, eye distances.
-_BESIDE = 0.1
 
 
 class Canvas:
@@ -49,30 +47,12 @@ class Canvas:
 
     def draw_query(self, query: TextureQuery) -> torch.Tensor:
         """(B,3,*size) in [0,1]: the lips drawn over the blanked crops."""
-        lips = self._lips(query.lips)
+        lips = drawn_lips(query.lips, self.space, self.inner)
         return F.pad(
             (resized(blanked(query.own_crop, self.space), self.inner) + lips / 2).clamp(0, 1),
             self.pad,
             mode="replicate",
         )
-
-    def _lips(self, lips: torch.Tensor) -> torch.Tensor:
-        """(B,3,*inner) `drawn_lips`, worked out only near them: the rest is most of the crop, and nothing is there."""
-        (height, width), space = self.inner, self.space
-        px = (
-            torch.tensor([space.width / width, space.height / height], device=lips.device) / space.scale
-        )  # face-frame size of a pixel
-        corner = torch.tensor([space.left, space.top], device=lips.device)
-        around = torch.stack([lips.amin((0, 1)) - _BESIDE, lips.amax((0, 1)) + _BESIDE])
-        (x0, y0), (x1, y1) = ((around - corner) / px).round().long().tolist()
-        x0, x1, y0, y1 = max(0, x0), min(width, x1), max(0, y0), min(height, y1)
-        drawn = lips.new_zeros(len(lips), 3, height, width)
-        if x0 < x1 and y0 < y1:
-            w, h = px.tolist()
-            size = ((y1 - y0) * h * space.scale, (x1 - x0) * w * space.scale)
-            near = MouthSpace(space.scale, space.left + x0 * w, space.top + y0 * h, *size)
-            drawn[:, :, y0:y1, x0:x1] = drawn_lips(lips, near, (y1 - y0, x1 - x0))
-        return drawn
 
 
 class Translator(TrainableTexture[Options]):

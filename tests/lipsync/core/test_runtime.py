@@ -96,6 +96,26 @@ def test_a_thread_that_works_beside_others_takes_one_thread_of_its_own():
     assert torch.get_num_threads() == 3, "the caller keeps his"
 
 
+@pytest.mark.parametrize(("threads", "share"), [(2, 1), (3, 1), (8, 2)])
+def test_networks_that_draw_beside_others_share_the_threads(threads, share):
+    seen = []
+
+    def work():
+        alone()
+        with all_threads():
+            seen.append(torch.get_num_threads())
+        seen.append(torch.get_num_threads())
+
+    torch.set_num_threads(threads)
+    with one_thread():
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        with all_threads():
+            assert torch.get_num_threads() == threads, "the caller works with nobody beside"
+    assert seen == [share, 1]
+
+
 def test_batches_are_drawn_side_by_side_where_cores_are_free(monkeypatch):
     monkeypatch.delenv(THREADS[0], raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(3)), raising=False)

@@ -90,7 +90,7 @@ class Screen:
 def world(monkeypatch):
     """What a session touches, made of numbers. cost: seconds to draw the tick."""
     clock = Clock()
-    state = SimpleNamespace(clock=clock, cost=lambda tick: 0.03, heard=[], missed=[])
+    state = SimpleNamespace(clock=clock, cost=lambda tick: 0.03, heard=[], missed=[], begun=[])
 
     class Lips:
         rest, ahead_s = np.zeros((18, 2), np.float32), 0.1
@@ -109,11 +109,9 @@ def world(monkeypatch):
         def rgb(self, tick):
             return torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
 
-        def draw(self, tick, lips, rgb):
-            return rgb
-
         def drawing(self, tick, lips, rgb):
             def made():
+                state.begun.append(tick)
                 clock.now += state.cost(tick)
                 return rgb
 
@@ -157,11 +155,11 @@ def steady(seconds, start=100.0, first=0):
     return [(start + (k + 1) / 100, np.arange(k * 160, (k + 1) * 160, dtype=np.float32) + first) for k in range(n)]
 
 
-def run(world, monkeypatch, arrivals, seconds=None, screen=None, ends=True):
+def run(world, monkeypatch, arrivals, seconds=None, screen=None, ends=True, listening=lambda: None):
     source = Source(world.clock, arrivals, ends)
     monkeypatch.setattr(page, "LiveSound", lambda sound: source)
     screen = screen or Screen(world.clock)
-    return page.live(world.ready, iter(()), screen, seconds), screen
+    return page.live(world.ready, iter(()), screen, seconds, listening), screen
 
 
 def test_every_frame_as_soon_as_the_network_and_drawing_allow(world, monkeypatch):
@@ -188,6 +186,57 @@ def test_frames_that_are_late_are_dropped_and_their_sound_is_kept(world, monkeyp
     gone = sorted(set(range(50)) - set(screen.rows))
     assert gone == list(range(11, 11 + report.dropped))  # right after the slow one, then never again
     assert np.array_equal(np.concatenate(screen.sound), np.arange(2 * RATE))
+
+
+def test_a_frame_whose_turn_comes_too_late_is_dropped_and_its_sound_goes_with_the_next(world, monkeypatch):
+    """Two threads draw; frames wait for them for as long as they are not due, and are not begun then."""
+    waiting = []
+
+    class Busy:
+        """Draws what waits when it is asked for the third time, as busy threads do."""
+
+        def __init__(self, count, name, *_):
+            self.draws = name == "live-drawing"
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_): ...
+
+        def submit(self, work, *given):
+            done = Future()
+
+            def go():
+                done.set_result(work(*given))
+
+            if self.draws and world.begun[2:]:  # warm by now
+                waiting.append(go)
+                return done
+            if not self.draws and given and not given[1].done():
+                waiting.append(go)
+                if len(waiting) >= 6:
+                    world.clock.now += 0.02
+                    while waiting:
+                        waiting.pop(0)()
+                return done
+            go()
+            return done
+
+    monkeypatch.setattr(page, "ThreadPoolExecutor", Busy)
+    monkeypatch.setattr(page, "drawing_threads", lambda device: 2)
+    report, screen = run(world, monkeypatch, steady(0.4))
+    assert report.frames == len(screen.rows) and report.frames + report.dropped == 10
+    assert 0 < report.dropped < 10 and world.missed == [], "they were under way, and no more were so than may be"
+    assert world.begun == [0, 0, *screen.rows], "nothing is drawn that is not shown"
+    sound = np.concatenate(screen.sound)
+    assert np.array_equal(sound, np.arange(len(sound)))
+
+
+def test_all_is_warm_before_the_sound_begins(world, monkeypatch):
+    monkeypatch.setattr(page, "drawing_threads", lambda device: 3)
+    known = []
+    run(world, monkeypatch, steady(0.2), listening=lambda: known.extend([len(world.begun), len(world.heard)]))
+    assert known == [3, 1], "every thread has drawn, and a network has heard"
 
 
 def test_a_stall_is_silence_and_speech_is_live_again_after_it(world, monkeypatch):

@@ -10,6 +10,7 @@ from lipsync.config.schema import DubConfig
 from lipsync.learning.losses import Losses
 from lipsync.learning.textures import Examples
 from lipsync.textures import get_method
+from lipsync.textures.trainable import TrainableTexture, rows_of
 from tests.support.drawn import draw, drawn_subject, lips_open
 from tests.support.textures import query_for
 
@@ -38,6 +39,33 @@ def test_untrained_it_draws_the_wanted_lips(method, subject):
         around = method.region[0, 0].numpy() == 1
         off = lambda picture: np.abs(drawn - picture).mean(0)[around].mean()
         assert off(truth) < 0.6 * off(other), f"gap {gap}"
+
+
+@pytest.mark.parametrize("width", [64, 96, 128])
+def test_the_loops_draw_what_torch_draws(method, subject, width):
+    """By a network that sees less, about as much and more than the crop's pixels; also where lips leave the crop, and
+    are looked at outside of the redrawn region."""
+    method.config = dataclasses.replace(method.config, width=width)
+    method.begin(subject, "cpu")
+    plain = query_for([0.02, 0.07, 0.1], method.radius, subject.bank.space)
+    plain = dataclasses.replace(plain, crop=torch.rand(plain.crop.shape, generator=torch.Generator().manual_seed(2)))
+    untrained = method.prepare(subject, "cpu").render(plain).rgb
+    for net in method.nets.values():  # weights that begin as 0: flow, weights and light of every place
+        for layer in net.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                torch.nn.init.normal_(layer.weight, 0, 0.6 / layer.weight[0].numel() ** 0.5)
+    for moved in (0.0, 0.35):
+        query = dataclasses.replace(plain, lips=plain.lips + moved)
+        drawn, expected = method.render(query), TrainableTexture.render(method, query)
+        assert float((drawn.rgb - expected.rgb).abs().max()) < 1 / 255
+        assert torch.allclose(drawn.jaw, expected.jaw, atol=1e-5)
+        assert torch.equal(drawn.alpha, expected.alpha)
+        alone = method.render(rows_of(query, 1, 2, method.radius))
+        assert torch.equal(alone.rgb[0], drawn.rgb[1]), "a row does not depend on its batch"
+        outside = (method.region == 0).expand_as(drawn.rgb)
+        assert torch.equal(drawn.rgb[outside], query.crop[outside])
+        if not moved:
+            assert float((drawn.rgb - untrained).abs().mean()) > 4 / 255, "the networks had a say"
 
 
 def test_no_row_learns_from_itself_or_its_neighbours(method, subject):
