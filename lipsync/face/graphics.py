@@ -112,14 +112,14 @@ class GraphicsFinder:
         held, frame = {name: values[box] for name, values in self._held.items()}, self._frames
         slope_x, slope_y = (cv2.Sobel(grey, cv2.CV_32F, dx, 1 - dx, scale=1 / 8) for dx in (1, 0))
         off, (same, over, forgotten) = np.empty_like(grey), np.empty((3, *grey.shape), bool)
-        compared = (held[name] for name in _COMPARED)
-        place = frame, *map(np.float32, at)
-        if compare(grey, slope_x, slope_y, *compared, *place, off, same, over, forgotten):
+        when = [frame, np.float32(at[0]), np.float32(at[1])]
+        found = [off, same, over, forgotten]
+        if compare(*[grey, slope_x, slope_y, *(held[name] for name in _COMPARED), *when, *found]):
             self._end(held, over, off, forgotten, box, at)
         around = np.ones((5, 5), np.uint8)
         contrast = cv2.subtract(cv2.dilate(grey, around), cv2.erode(grey, around))
-        seen = grey, slope_x, slope_y, contrast, _strokes(slope_x, slope_y), off, same, over, forgotten
-        if not renew(*seen, *held.values(), *place):
+        seen = [grey, slope_x, slope_y, contrast, _strokes(slope_x, slope_y)]
+        if not renew(*[*seen, *found, *held.values(), *when]):
             return
         # the rest of the stroke: as sharp, and there since the same frame
         strong = held["proof"] >= MOVED

@@ -63,7 +63,7 @@ def write_crops(folder: Path, n: int, space: MouthSpace, parts: Iterable[np.ndar
         shape = (n, 3, space.height, space.width)
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for part in parts:
-            file.write(np.ascontiguousarray(part))
+            file.write(np.ascontiguousarray(part).data)
 
 
 def write_columns(folder: Path, columns: Mapping[str, np.ndarray]) -> None:
