@@ -20,6 +20,8 @@ _EXACT = int(Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpo
 _AREA, _POINT = int(Interpolation.AREA) | _EXACT, int(Interpolation.POINT) | _EXACT
 #: Pixels around a part that filters of colour samples reach; parts are cut on this grid, so that few sizes occur.
 _MARGIN, _GRID = 8, 32
+#: Pixel formats whose first plane is luma of 8 bits, in the range that the tags say.
+_LUMA_FIRST = frozenset({"yuv420p", "yuv422p", "yuv444p", "nv12"})
 #: Scalers and cutters kept.
 _KEPT = 48
 
@@ -42,9 +44,10 @@ class Picture(Protocol):
         pixels share samples of colour."""
         ...
 
-    def blocks(self, block: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """(3,h,w) uint8 means of whole blocks of so many pixels, and (h',w') uint8 green at every `step`-th pixel of
-        those blocks. Upright or not."""
+    def blocks(self, block: int, step: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """(3,h,w) uint8 means of whole blocks of so many pixels, (h',w') uint8 brightness at every `step`-th pixel of
+        those blocks, and by what its differences are to be multiplied to be levels. Brightness: the luma of the file
+        where that is 8 bits in a plane of its own, else green. Upright or not."""
         ...
 
 
@@ -65,13 +68,39 @@ class RgbPicture:
 
         return cv2.resize(self.part(box), (width, height), interpolation=cv2.INTER_AREA)
 
-    def blocks(self, block: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def blocks(self, block: int, step: int) -> tuple[np.ndarray, np.ndarray, float]:
         import cv2
 
         size = (self.width // block, self.height // block)
         inside = self.rgb[: size[1] * block, : size[0] * block]
         small = cv2.resize(np.ascontiguousarray(inside), size, interpolation=cv2.INTER_AREA)
-        return small.transpose(2, 0, 1), np.ascontiguousarray(inside[::step, ::step, 1])
+        return small.transpose(2, 0, 1), np.ascontiguousarray(inside[::step, ::step, 1]), 1.0
+
+
+class HeldPicture:
+    """A picture of which one box has been made RGB at once, for several who look there."""
+
+    def __init__(self, picture: Picture, box: Rect) -> None:
+        self.width, self.height, self._picture, self._box = picture.width, picture.height, picture, box
+        self._held = RgbPicture(picture.part(box))
+
+    def _inside(self, box: Rect) -> tuple[Picture, Rect]:
+        """What holds a box, and where."""
+        x0, y0, x1, y1 = self._box
+        if box[0] < x0 or box[1] < y0 or box[2] > x1 or box[3] > y1:
+            return self._picture, box
+        return self._held, (box[0] - x0, box[1] - y0, box[2] - x0, box[3] - y0)
+
+    def part(self, box: Rect) -> np.ndarray:
+        held, box = self._inside(box)
+        return held.part(box)
+
+    def shrunk(self, box: Rect, width: int, height: int) -> np.ndarray:
+        held, box = self._inside(box)
+        return held.shrunk(box, width, height)
+
+    def blocks(self, block: int, step: int) -> tuple[np.ndarray, np.ndarray, float]:
+        return self._picture.blocks(block, step)
 
 
 def pictured(picture: Picture | np.ndarray) -> Picture:
@@ -124,13 +153,16 @@ class FramePicture:
         size = (height, width) if self._cutter.turned else (width, height)
         return self._cutter.upright(self._cutter.planes(self._frame, self._cutter.stored(box), *size, _AREA))
 
-    def blocks(self, block: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def blocks(self, block: int, step: int) -> tuple[np.ndarray, np.ndarray, float]:
         width, height = (side // block for side in self._cutter.stored_size)
         box = (0, 0, width * block, height * block)
-        small = self._cutter.planes(self._frame, box, width, height, _AREA)
+        small = np.stack(self._cutter.planes(self._frame, box, width, height, _AREA))
+        luma = self._cutter.luma(self._frame)
+        if luma is not None:
+            return small, np.ascontiguousarray(luma[: box[3] : step, : box[2] : step]), self._cutter.luma_scale
         n_x, n_y = box[2] // step, box[3] // step
         green = self._cutter.planes(self._frame, (0, 0, n_x * step, n_y * step), n_x, n_y, _POINT)[1]
-        return np.stack(small), np.ascontiguousarray(green)
+        return small, np.ascontiguousarray(green), 1.0
 
 
 class Cutter:
@@ -176,6 +208,17 @@ class Cutter:
                 frame = self._cut(frame, x1 - x0, y1 - y0)(frame, x0, y0)
             rgb = self._scaled(frame, width, height, scaling)
         return [rows_of(rgb, k)[:, :width] for k in (2, 0, 1)]
+
+    def luma(self, frame: av.VideoFrame) -> np.ndarray | None:
+        """(H,W) uint8 view of the stored luma; None where the frame keeps none like that."""
+        if frame.format.name not in _LUMA_FIRST or (frame.width, frame.height) != self.stored_size:
+            return None
+        return rows_of(frame, 0)[:, : frame.width]
+
+    @property
+    def luma_scale(self) -> float:
+        """Levels for each step of luma."""
+        return 1.0 if self._tags.range == FULL else 255 / 219
 
     def _scaled(self, frame: av.VideoFrame, width: int, height: int, scaling: int) -> av.VideoFrame:
         key = (frame.format.name, frame.width, frame.height, width, height, scaling)

@@ -1,4 +1,4 @@
-"""A frame, small enough to be remembered: block means, and how much fine detail each block holds."""
+"""A frame, small enough to be remembered: block means, and a few pixels of each that tell its fine detail."""
 
 from __future__ import annotations
 
@@ -17,24 +17,30 @@ _STRONG, _GRAPHIC_BOX, _STROKES, _STILL = 12.0, 0.25, 3000.0, 2.0
 
 @dataclass(frozen=True, slots=True)
 class Thumb:
-    """colour: (3,h,w) float32 block means in levels, short side about 36; detail: (h,w) float32 mean square of the
-    Laplacian of the blocks' green, levels squared."""
+    """colour: (3,h,w) float32 block means in levels, short side about 36; fine: (h',w') uint8 brightness of some pixels
+    of every block, of which `scale` times the difference is one of levels."""
 
     colour: np.ndarray
-    detail: np.ndarray
+    fine: np.ndarray
+    scale: float = 1.0
 
     @classmethod
     def of(cls, picture: Picture | np.ndarray) -> Thumb:
         """Of a picture, or (H,W,3) uint8 RGB."""
-        import cv2
-
         picture = pictured(picture)
         block = max(1, min(picture.height, picture.width) // _LINES)
-        colour, green = picture.blocks(block, max(1, block // _CELLS))
-        edges = cv2.Laplacian(green, cv2.CV_16S, ksize=1)
-        squares = cv2.multiply(edges, edges, dtype=cv2.CV_32F)
-        detail = cv2.resize(squares, colour.shape[:0:-1], interpolation=cv2.INTER_AREA)
-        return cls(colour.astype(np.float32), detail)
+        colour, fine, scale = picture.blocks(block, max(1, block // _CELLS))
+        return cls(colour.astype(np.float32), fine, scale)
+
+    @property
+    def detail(self) -> np.ndarray:
+        """(h,w) float32 mean square of the Laplacian of each block's brightness, levels squared. Computed when asked
+        for: few frames are."""
+        import cv2
+
+        edges = cv2.Laplacian(self.fine, cv2.CV_16S, ksize=1)
+        squares = cv2.multiply(edges, edges, scale=self.scale**2, dtype=cv2.CV_32F)
+        return cv2.resize(squares, self.colour.shape[:0:-1], interpolation=cv2.INTER_AREA)
 
 
 def change(a: Thumb, b: Thumb) -> float:

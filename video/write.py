@@ -48,6 +48,8 @@ ENCODERS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
     "prores_ks": ("yuv422p10le", "yuv444p10le", None, {"profile": "3"}),
     "ffv1": ("bgr0", "bgr0", None, {"level": "3", "slices": "4"}),
 }
+#: Pixels of frames that wait to be encoded, 8 frames at most.
+_WAITING = 17_000_000
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 #: (file) -> notes; see `VideoWriter`.
 Seal = Callable[[Path], Sequence[str]]
@@ -157,7 +159,8 @@ class VideoWriter:
         self._container: Any = None  # PyAV's streams have no common type
         self._speech: SpeechTrack | None = None
         self._carried: Carried | None = None
-        self._queue: queue.Queue = queue.Queue(maxsize=8)
+        few = _WAITING // max(1, self.width * self.height)  # large frames: whole pictures wait
+        self._queue: queue.Queue = queue.Queue(maxsize=min(max(2, few), 8))
         self._failed: BaseException | None = None
         self._written = 0
         self._thread: threading.Thread | None = None

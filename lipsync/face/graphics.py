@@ -3,25 +3,22 @@ and go all at once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from lipsync.core.canonical import RIGID_68
 from lipsync.core.graphics import Graphics
-from video.picture import Picture, pictured
+from lipsync.face.held import AT_REST, CONTRAST, JUMP, LASTS, MISSES, MOVED, compare, renew
+from video.picture import Picture, Rect, pictured
 
 #: Lines of the picture's short side at which it is looked at, about.
 _LINES = 400
-#: Levels, and share of the slope, within which a pixel is the same as before; misses in a row after which it is not;
-#: frames it stays at least.
-SAME, SAME_SLOPE, MISSES, LASTS = 12, 0.35, 2, 8
-#: A stroke's surroundings differ by so many levels. It would have changed by so many had it moved with the face, and
-#: the face did move so far across it (mask pixels); or it came, and went, with a jump of so many, together with so many
-#: pixels, while the face moved no farther.
-CONTRAST, MOVED, LEAST_MOVE, JUMP, TOGETHER, AT_REST = 90, 60.0, 1.5, 60, 80, 1.0
-#: Frames that share a mask; pixels in one piece at least; frames after which a pixel not looked at is forgotten.
-BLOCK, SMALLEST, FORGOTTEN = 4, 40, 12
+#: Strokes that come and go together, at least.
+TOGETHER = 80
+#: Frames that share a mask; pixels in one piece at least.
+BLOCK, SMALLEST = 4, 40
 #: What is kept of every mask pixel that was looked at, an array each (parts of one record are slow to reach).
 _KEPT = {
     "level": np.uint8,  # what it shows
@@ -38,6 +35,11 @@ _KEPT = {
     "y": np.float32,
     "proof": np.float32,  # levels by which it should have changed had it moved with the face
 }
+#: Boxes that are looked at lie on this grid of mask pixels: pictures are shrunk from multiples of 4, and few sizes have
+#: scalers of their own.
+_GRID = 8
+#: Of those, what says whether a pixel is the same, and whether something is over.
+_COMPARED = ("level", "slope_x", "slope_y", "contrast", "jump", "missed", "since", "seen", "x", "y", "proof")
 _Held = dict[str, np.ndarray]
 
 
@@ -71,30 +73,36 @@ class GraphicsFinder:
         self._sudden: list[_Event] = []
         self._frames = 0
 
-    def push(self, picture: Picture | np.ndarray, faces: list[np.ndarray]) -> None:
-        """The next frame, or its (H,W,3) uint8 RGB, and the (68,2) landmarks of the faces in it."""
+    def push(self, faces: Iterable[tuple[Picture | np.ndarray, np.ndarray]]) -> None:
+        """The next frame: of every face in it the picture, or its (H,W,3) uint8 RGB, and the (68,2) landmarks."""
         import cv2
 
-        picture = pictured(picture)
-        for landmarks in faces:
+        for picture, landmarks in faces:
             box = self._around(landmarks)
             if box is None:
                 continue
-            (rows, columns), s = box, self.step
-            part = picture.part((columns.start * s, rows.start * s, columns.stop * s, rows.stop * s))
-            grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
-            size = (columns.stop - columns.start, rows.stop - rows.start)
-            grey = grey if s == 1 else cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-            self._look(grey, landmarks[RIGID_68].mean(0) / s, box)
+            picture, (rows, columns), s = pictured(picture), box, self.step
+            size = columns.stop - columns.start, rows.stop - rows.start
+            rgb = picture.part(self._pixels(box)) if s == 1 else picture.shrunk(self._pixels(box), *size)
+            self._look(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), landmarks[RIGID_68].mean(0) / s, box)
         self._frames += 1
+
+    def looked_at(self, landmarks: np.ndarray) -> Rect | None:
+        """The box of the picture that is looked at of a face with these (68,2) landmarks."""
+        box = self._around(landmarks)
+        return None if box is None else self._pixels(box)
+
+    def _pixels(self, box: tuple[slice, slice]) -> Rect:
+        (rows, columns), s = box, self.step
+        return columns.start * s, rows.start * s, columns.stop * s, rows.stop * s
 
     def _around(self, landmarks: np.ndarray) -> tuple[slice, slice] | None:
         """Mask rows and columns of the lower face and a little more: all that a dub may draw over."""
         eye = float(np.linalg.norm(landmarks[45] - landmarks[36]))
         low, high = landmarks[2:15].min(0) - 0.3 * eye, landmarks[2:15].max(0) + np.array([0.3, 0.35]) * eye
         low[1] = landmarks[30, 1]
-        x0, y0 = np.clip(low // self.step, 0, None).astype(int)
-        x1, y1 = np.minimum(high // self.step + 1, self._size[::-1]).astype(int)
+        x0, y0 = np.clip(low // self.step // _GRID * _GRID, 0, None).astype(int)
+        x1, y1 = np.minimum((high // self.step // _GRID + 1) * _GRID, self._size[::-1]).astype(int)
         return (slice(y0, y1), slice(x0, x1)) if x1 - x0 >= 8 and y1 - y0 >= 8 else None
 
     def _look(self, grey: np.ndarray, at: np.ndarray, box: tuple[slice, slice]) -> None:
@@ -103,38 +111,22 @@ class GraphicsFinder:
 
         held, frame = {name: values[box] for name, values in self._held.items()}, self._frames
         slope_x, slope_y = (cv2.Sobel(grey, cv2.CV_32F, dx, 1 - dx, scale=1 / 8) for dx in (1, 0))
-        off = cv2.absdiff(grey, np.ascontiguousarray(held["level"]))
-        steep = cv2.magnitude(slope_x, slope_y)
-        turned = cv2.magnitude(slope_x - held["slope_x"], slope_y - held["slope_y"])
-        same = (off <= SAME) & (turned <= np.maximum(SAME, SAME_SLOPE * steep))
-        forgotten = frame - held["seen"] > FORGOTTEN
-        held["missed"][:] = np.where(same, 0, held["missed"] + 1)
-        over = (held["missed"] >= MISSES) | forgotten
-        self._end(held, over, off, forgotten, box, at)
-        held["level"][over], held["slope_x"][over], held["slope_y"][over] = grey[over], slope_x[over], slope_y[over]
-        held["jump"][over] = np.where(forgotten, 0, off)[over]
-        held["since"][over] = frame - np.where(forgotten, 0, MISSES - 1)[over]
-        held["x"][over], held["y"][over] = at
-        held["proof"][over] = held["missed"][over] = 0
-        held["seen"][:] = frame
-
+        off, (same, over, forgotten) = np.empty_like(grey), np.empty((3, *grey.shape), bool)
+        when = [frame, np.float32(at[0]), np.float32(at[1])]
+        found = [off, same, over, forgotten]
+        if compare(*[grey, slope_x, slope_y, *(held[name] for name in _COMPARED), *when, *found]):
+            self._end(held, over, off, forgotten, box, at)
         around = np.ones((5, 5), np.uint8)
         contrast = cv2.subtract(cv2.dilate(grey, around), cv2.erode(grey, around))
-        same |= over
-        least = np.minimum(contrast, held["contrast"])  # an edge that only passes by is none of its own
-        held["contrast"][:] = np.where(over, contrast, np.where(same, least, held["contrast"]))
-        np.copyto(held["stroke"], _strokes(slope_x, slope_y, steep), where=same)
-        x, y = at[0] - held["x"], at[1] - held["y"]
-        gone = np.abs(x * slope_x + y * slope_y)
-        across = gone >= LEAST_MOVE * steep
-        held["proof"][:] = np.maximum(held["proof"], np.where(same & across, np.minimum(gone, contrast), 0))
+        seen = [grey, slope_x, slope_y, contrast, _strokes(slope_x, slope_y)]
+        if not renew(*[*seen, *found, *held.values(), *when]):
+            return
         # the rest of the stroke: as sharp, and there since the same frame
-        strong = (held["proof"] >= MOVED).astype(np.uint8)
-        if strong.any():
-            since = cv2.dilate(np.where(strong, held["since"], -1).astype(np.float32), np.ones((3, 3), np.uint8))
-            joins = same & (held["contrast"] >= CONTRAST) & (np.abs(since - held["since"]) <= 1)
-            joins &= frame - held["since"] >= LASTS
-            held["proof"][joins] = np.maximum(held["proof"][joins], MOVED)
+        strong = held["proof"] >= MOVED
+        since = cv2.dilate(np.where(strong, held["since"], -1).astype(np.float32), np.ones((3, 3), np.uint8))
+        joins = (same | over) & (held["contrast"] >= CONTRAST) & (np.abs(since - held["since"]) <= 1)
+        joins &= frame - held["since"] >= LASTS
+        held["proof"][joins] = np.maximum(held["proof"][joins], MOVED)
 
     def _end(self, held: _Held, over: np.ndarray, off: np.ndarray, forgotten: np.ndarray, box, at) -> None:
         """Keeps what was a stroke, of the pixels that are over; the face is at `at`."""
@@ -164,12 +156,11 @@ class GraphicsFinder:
         return Graphics.of(spans, self.step, self._frames) if spans else None
 
 
-def _strokes(slope_x: np.ndarray, slope_y: np.ndarray, steep: np.ndarray) -> np.ndarray:
-    """(h,w) bool: slopes nearby, of length `steep`, point in opposite directions, as on both sides of a letter's
-    stroke."""
+def _strokes(slope_x: np.ndarray, slope_y: np.ndarray) -> np.ndarray:
+    """(h,w) bool: slopes nearby point in opposite directions, as on both sides of a letter's stroke."""
     import cv2
 
-    size = (9, 9)
+    size, steep = (9, 9), cv2.magnitude(slope_x, slope_y)
     along = cv2.magnitude(cv2.blur(slope_x, size), cv2.blur(slope_y, size))
     return along < 0.4 * cv2.blur(steep, size)
 

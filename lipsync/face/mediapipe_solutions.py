@@ -11,6 +11,11 @@ import numpy as np
 from lipsync.face.mediapipe_models import SUSPECT, Found, Mesh, each_once, quiet, up_to_the_hairline
 
 _BLANK = np.zeros((64, 64, 3), np.uint8)
+#: A landmark of x, y and z alone in protobuf's wire format, and the tags that tell it: the message's, its length, those
+#: of its three fields.
+_POINT = np.dtype("u1,u1,u1,<f4,u1,<f4,u1,<f4")
+_POINT.names = ("message", "length", "in_x", "x", "in_y", "y", "in_z", "z")
+_TAGS = {"message": 0x0A, "length": 15, "in_x": 0x0D, "in_y": 0x15, "in_z": 0x1D}
 
 
 class SolutionsModels:
@@ -58,6 +63,17 @@ def _detected(detector: Any, rgb: np.ndarray) -> list[Found]:
     return found
 
 
+def places(landmarks: Any) -> np.ndarray:
+    """(n,2) float64 x and y of a `NormalizedLandmarkList`. Read from its message as it is sent, in a tenth of the time
+    that asking every point takes."""
+    sent, n = landmarks.SerializeToString(), len(landmarks.landmark)
+    if len(sent) == n * _POINT.itemsize:
+        points = np.frombuffer(sent, _POINT)
+        if all((points[tag] == value).all() for tag, value in _TAGS.items()):
+            return np.stack([points["x"], points["y"]], 1).astype(np.float64)
+    return np.array([(p.x, p.y) for p in landmarks.landmark])
+
+
 class _FaceMesh:
     def __init__(self, solutions: Any) -> None:
         with quiet():
@@ -68,7 +84,7 @@ class _FaceMesh:
 
     def points(self, rgb: np.ndarray) -> np.ndarray | None:
         found = self._mesh.process(rgb).multi_face_landmarks
-        return np.array([(p.x, p.y) for p in found[0].landmark]) if found else None
+        return places(found[0]) if found else None
 
     def reset(self) -> None:
         with quiet():

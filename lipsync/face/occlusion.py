@@ -125,12 +125,15 @@ def misfit(thumbnails: np.ndarray, outlines: np.ndarray) -> np.ndarray:
     step = max(1, len(thumbnails) // LEARN_FROM)
     learn, lips = _levelled(thumbnails[::step]), _inside(outlines[::step])
     mean, basis = np.median(learn, axis=0), np.zeros((0, learn.shape[1]), np.float32)
+    exact = learn.astype(np.float64)
+    products = exact @ exact.T  # of all, once: each model takes those of its frames
     # Starting from the median, and growing, the model never learns a strange thing seen in less than a quarter of the
     # frames; once it knows the common mouths, one that only opens wider than usual misses by less than a strange thing,
     # and is learnt too.
     for rank, admitted in RANKS:
         error = _worst_tenth(learn, lips, mean, basis)
-        mean, basis = _components(learn[error <= max(np.quantile(error, 0.75), np.median(error) + admitted)], rank)
+        use = np.flatnonzero(error <= max(np.quantile(error, 0.75), np.median(error) + admitted))
+        mean, basis = _components(learn[use], products[np.ix_(use, use)], rank)
     chunks = [slice(i, i + 1024) for i in range(0, len(thumbnails), 1024)]
     return np.concatenate([_worst_tenth(_levelled(thumbnails[c]), _inside(outlines[c]), mean, basis) for c in chunks])
 
@@ -159,15 +162,17 @@ def _levelled(thumbnails: np.ndarray) -> np.ndarray:
     return values
 
 
-def _components(rows: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (d,) and the leading `rank` directions (k,d) of (n,d) rows."""
+def _components(rows: np.ndarray, products: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (d,) and the leading `rank` directions (k,d) of (n,d) rows, from their (n,n) float64 products."""
     from scipy.linalg import eigh
 
     mean, n = rows.mean(0), len(rows)
-    centred = (rows - mean).astype(np.float64)
+    off = products.mean(0)
+    centred = products - off - off[:, None] + off.mean()
     # From the products of frames, which are fewer than pixels, and no more directions than wanted: a tenth of the time.
-    strength, shares = eigh(centred @ centred.T, subset_by_index=(n - max(1, min(rank, n // 6)), n - 1))
-    directions = shares.T[strength > 1e-9 * max(strength[-1], 1e-6)][::-1] @ centred
+    strength, shares = eigh(centred, subset_by_index=(n - max(1, min(rank, n // 6)), n - 1))
+    shares = np.ascontiguousarray(shares.T[strength > 1e-9 * max(strength[-1], 1e-6)][::-1])  # views are slow factors
+    directions = shares @ (rows - mean).astype(np.float64)
     return mean, (directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float32)
 
 

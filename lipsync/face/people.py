@@ -14,7 +14,7 @@ from lipsync.core.geometry import apply, similarity_fit, translation, warp_frame
 from lipsync.face.backend import DetectedFace, overlap
 from lipsync.face.occlusion import Thumbnails, mouth_thumbnail
 from lipsync.metrics.pictures import laplacian_variance
-from video.picture import Picture, inside
+from video.picture import HeldPicture, Picture, Rect, inside
 
 #: A face seen again after a cut or a long gap is the same person when its small portrait correlates this well with the
 #: best of the known
@@ -44,9 +44,8 @@ class Seen:
     thumbnail: np.ndarray
 
     @classmethod
-    def of(cls, picture: Picture, face: DetectedFace) -> Seen:
-        """One face of a picture."""
-        pose = rough_pixel_from_face(face.landmarks)
+    def of(cls, picture: Picture, face: DetectedFace, pose: np.ndarray) -> Seen:
+        """One face of a picture. pose: its `rough_pixel_from_face`."""
         rgb, part_from_pixel = _closeup(picture, face.landmarks, pose)
         part_from_face = part_from_pixel @ pose
         return cls(
@@ -91,13 +90,33 @@ def rough_pixel_from_face(landmarks: np.ndarray) -> np.ndarray:
     return similarity_fit(landmarks[..., RIGID_68, :], canonical_68()[RIGID_68, :2])
 
 
+def nearby(picture: Picture, landmarks: np.ndarray, pixel_from_face: np.ndarray, too: Rect | None) -> Picture:
+    """The picture, with all that is looked at of this face, and of the box `too`, made RGB once; of a large face each
+    takes a shrunk part."""
+    eye = _eye_px(landmarks)
+    if eye > CLOSEUP_PX:
+        return picture
+    box = _around(picture, landmarks, pixel_from_face, 0.25 * eye + 4)
+    x0, y0, x1, y1 = too or box
+    return HeldPicture(picture, (min(box[0], x0), min(box[1], y0), max(box[2], x1), max(box[3], y1)))
+
+
+def _eye_px(landmarks: np.ndarray) -> float:
+    return float(np.linalg.norm(landmarks[45] - landmarks[36]))
+
+
+def _around(picture: Picture, landmarks: np.ndarray, pixel_from_face: np.ndarray, margin_px: float) -> Rect:
+    """The box of the face from above the brows to below the chin, and a margin."""
+    corners = apply(pixel_from_face, np.array([[-0.9, -1.4], [0.9, -1.4], [-0.9, 0.5], [0.9, 0.5]]))
+    points = np.concatenate([landmarks, corners])
+    return inside(picture, points.min(0) - margin_px, points.max(0) + margin_px)
+
+
 def _closeup(picture: Picture, landmarks: np.ndarray, pixel_from_face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(h,w,3) uint8, all of a picture that portrait, sharpness and thumbnail of a face see and what their filters reach
     beside it, shrunk above CLOSEUP_PX eye distance; and (3,3) part_from_pixel."""
-    corners = apply(pixel_from_face, np.array([[-0.9, -1.4], [0.9, -1.4], [-0.9, 0.5], [0.9, 0.5]]))
-    points = np.concatenate([landmarks, corners])
-    eye = float(np.linalg.norm(landmarks[45] - landmarks[36]))
-    x0, y0, x1, y1 = rect = inside(picture, points.min(0) - 0.25 * eye - 4, points.max(0) + 0.25 * eye + 4)
+    eye = _eye_px(landmarks)
+    x0, y0, x1, y1 = rect = _around(picture, landmarks, pixel_from_face, 0.25 * eye + 4)
     if eye <= CLOSEUP_PX:
         return picture.part(rect), translation((-x0, -y0))
     x0, y0 = x0 // _GRID * _GRID, y0 // _GRID * _GRID  # few sizes, for which scalers are kept

@@ -25,7 +25,7 @@ from lipsync.face.backend import Backend, DetectedFace
 from lipsync.face.graphics import GraphicsFinder
 from lipsync.face.identity import AHEAD, STEADY, other_person
 from lipsync.face.occlusion import behind, covered, mouth_outlines
-from lipsync.face.people import Met, People, Person, Seen, chosen, rough_pixel_from_face
+from lipsync.face.people import Met, People, Person, Seen, chosen, nearby, rough_pixel_from_face
 from lipsync.face.pose import fit_pose, own_shape, pixel_from_face, smooth, yaw_pitch_roll
 from lipsync.face.registry import get_backend
 from video.clock import FrameClock
@@ -89,8 +89,13 @@ class FaceTracker:
 
     def _look(self, picture: Picture, faces: list[DetectedFace]) -> list[Seen]:
         """All that is kept of a picture; looked at while faces are found in the next one."""
-        self._graphics.push(picture, [face.landmarks for face in faces])
-        return [Seen.of(picture, face) for face in faces]
+        poses = [rough_pixel_from_face(face.landmarks) for face in faces]
+        near = [
+            nearby(picture, face.landmarks, pose, self._graphics.looked_at(face.landmarks))
+            for face, pose in zip(faces, poses, strict=True)
+        ]
+        self._graphics.push([(part, face.landmarks) for part, face in zip(near, faces, strict=True)])
+        return [Seen.of(*one) for one in zip(near, faces, poses, strict=True)]
 
     def _settle(self, marks: Iterable[Mark]) -> None:
         for mark in marks:

@@ -63,10 +63,10 @@ RECIPES = {
     "bidirectional": Recipe(1.0, 0.05, 3, 6e-3, 4e-3, 16, 100, Variation()),
 }
 _ANYBODYS = nullcontext()
-#: Evaluations without a better one after which training ends.
-PATIENCE = 8
 #: An adaptation of fewer steps than this learns from little speech.
 MANY_STEPS = 800
+#: Evaluations without a better one after which training ends; and an adaptation to little speech, which is over soon.
+PATIENCE, SHORT_PATIENCE = 8, 4
 
 
 def train_lip_model(
@@ -283,18 +283,18 @@ def _trained(
     with chance:
         torch.manual_seed(seed)
         net = LipNet(data.features.shape[1], data.targets.shape[1], shape, columns).to(device)
-    rate, batch = recipe.rate, recipe.batch
+    rate, batch, patience = recipe.rate, recipe.batch, PATIENCE
     if start is not None:
         net.load_state_dict(start.state_dict())
         rate = recipe.adapt_rate
         if steps < MANY_STEPS:
-            rate, batch = rate / 2, batch // 2
+            rate, batch, patience = rate / 2, batch // 2, SHORT_PATIENCE
     draw = partial(excerpts, data.features, data.targets, weight, batch, length, recipe.vary, generator)
     noise = 0.0 if model.encoder.varies or not recipe.vary.speed else recipe.noise
     objective = lip_objective(net, model, draw, data.importance, recipe.opening, rate, steps, noise, chance)
     error = partial(data.error, net, model, member)
     due = lambda step: step >= steps // 2 and step % max(10, steps // 24) == 0  # noqa: E731  the loop's argument, short
-    return net, train([objective], steps, generator, error, due, report, keep, patience=PATIENCE, chance=chance)
+    return net, train([objective], steps, generator, error, due, report, keep, patience=patience, chance=chance)
 
 
 def importance_of(basis: LipBasis, flatten: float) -> torch.Tensor:

@@ -7,6 +7,11 @@ from importlib import import_module
 
 #: What the loops are called with: module, name, types of arguments as numba writes them.
 LOOPS = (
+    ("lipsync.face.held", "compare", "u1[:,::1], f4[:,::1], f4[:,::1], u1[:,:], f4[:,:], f4[:,:], u1[:,:], u1[:,:], "
+     "u1[:,:], i4[:,:], i4[:,:], f4[:,:], f4[:,:], f4[:,:], i8, f4, f4, u1[:,::1], b1[:,::1], b1[:,::1], b1[:,::1]"),
+    ("lipsync.face.held", "renew", "u1[:,::1], f4[:,::1], f4[:,::1], u1[:,::1], b1[:,::1], u1[:,::1], b1[:,::1], "
+     "b1[:,::1], b1[:,::1], u1[:,:], f4[:,:], f4[:,:], u1[:,:], b1[:,:], u1[:,:], u1[:,:], i4[:,:], i4[:,:], f4[:,:], "
+     "f4[:,:], f4[:,:], i8, f4, f4"),
     ("lipsync.render.cpu.fields", "_fill", "f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,:,::1], i8[::1], f8[:,::1], "
      "f8[:,::1], f4[:,::1], f4[::1]"),
     ("lipsync.render.cpu.grid", "mix", "f4[:,:,:], f4[:,:,::1], f4[:,::1]"),

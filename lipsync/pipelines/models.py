@@ -27,7 +27,7 @@ from lipsync.textures.registry import get_method
 from lipsync.textures.trainable import TrainableTexture, as_trainable
 
 #: Raise whenever the same footage would train another model.
-VERSION = 8
+VERSION = 9
 
 
 class Prepared(NamedTuple):

@@ -82,7 +82,8 @@ def learn_look(bank: MouthBank, rate: float) -> MouthLook:
     frames per second."""
     rows = spread_rows(len(bank))
     place = bank.space.mouth_from_face  # a crop is a frame whose pixels are the mouth's
-    thumbs = np.stack([thumbnail(crop.transpose(1, 2, 0), place) for crop in bank.take(rows)])
+    # one by one: crops of a large face are megabytes each
+    thumbs = np.stack([thumbnail(bank.take(row[None])[0].transpose(1, 2, 0), place) for row in rows])
     shape = bank.lips[rows].mean(0)
     straight = Straightened(shape)
     values = np.stack([straight(t, lips) for t, lips in zip(thumbs, bank.lips[rows], strict=True)])

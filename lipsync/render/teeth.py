@@ -18,6 +18,9 @@ from video.pyramid import gaussian_blur
 
 #: Pixels from eye to eye at which mouths are compared, about, and how many at once.
 COMPARED_PX, _AT_ONCE = 128, 16
+#: Rows and columns of the mouth frame; all of them.
+Box = tuple[slice, slice]
+WHOLE: Box = (slice(None), slice(None))
 
 
 def choose_teeth(bank: MouthBank, config: TeethConfig, hook: Hook = silent) -> TeethReference:
@@ -32,13 +35,17 @@ def choose_teeth(bank: MouthBank, config: TeethConfig, hook: Hook = silent) -> T
     small, crops = _shrunk(bank, order, max(1, int(space.scale // COMPARED_PX)))
     parts = [slice(at, at + _AT_ONCE) for at in range(0, len(order), _AT_ONCE)]
     lips = bank.lips[order]
-    white = [whiteness(_unit(crops[part]))[_inside(lips[part], small) > 0.9] for part in parts]
+    boxes = [_around_inner_mouths(torch.from_numpy(lips[part]), small, config) for part in parts]
+    white = [
+        whiteness(_unit(crops[part][..., *box]))[_inside(lips[part], small, box) > 0.9]
+        for part, box in zip(parts, boxes, strict=True)
+    ]
     level, width = _tooth_level(torch.cat(white), config)
     if level is None:
         return _none(space)
     score = np.zeros(len(order), np.float32)
-    for part in parts:
-        detail, mask = _lent(_unit(crops[part]), lips[part], level, width, small, config)
+    for part, box in zip(parts, boxes, strict=True):
+        detail, mask = _lent(_unit(crops[part][..., *box]), lips[part], level, width, small, config, box)
         enough = mask.sum((1, 2, 3)) > config.min_area * small.scale**2
         score[part] = detail.square().mean(1).sum((1, 2)).sqrt() * enough
         hook("teeth", min(part.stop, len(order)), len(order))
@@ -48,12 +55,13 @@ def choose_teeth(bank: MouthBank, config: TeethConfig, hook: Hook = silent) -> T
     shapes = lips[good].reshape(len(good), -1)
     rows = order[good[farthest_points(shapes, config.references, first=int(score[good].argmax()))]]
     chosen = bank.lips[rows].astype(np.float32)
-    details = np.empty((len(rows), 3, space.height, space.width), np.float32)
-    masks = np.empty((len(rows), space.height, space.width), np.float32)
+    details = np.zeros((len(rows), 3, space.height, space.width), np.float32)
+    masks = np.zeros((len(rows), space.height, space.width), np.float32)
     for k in range(len(rows)):
         one = slice(k, k + 1)
-        detail, mask = _lent(_unit(bank.take(rows[one])), chosen[one], level, width, space, config)
-        details[one], masks[one] = detail.numpy(), mask[:, 0].numpy()
+        box = _around_inner_mouths(torch.from_numpy(chosen[one]), space, config)
+        detail, mask = _lent(_unit(bank.take(rows[one])[..., *box]), chosen[one], level, width, space, config, box)
+        details[k][..., *box], masks[k][box] = detail[0].numpy(), mask[0, 0].numpy()
     return TeethReference(detail=details, mask=masks, lips=chosen, level=np.array([level, width], np.float32))
 
 
@@ -77,15 +85,22 @@ def _unit(crops: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(crops)).float() / 255
 
 
-def _inside(lips: np.ndarray, space: MouthSpace) -> torch.Tensor:
-    return inner_mouth(torch.from_numpy(np.ascontiguousarray(lips)), space)
+def _inside(lips: np.ndarray, space: MouthSpace, box: Box = WHOLE) -> torch.Tensor:
+    return inner_mouth(torch.from_numpy(np.ascontiguousarray(lips)), space, box)
 
 
 def _lent(
-    rgb: torch.Tensor, lips: np.ndarray, level: float, width: float, space: MouthSpace, config: TeethConfig
+    rgb: torch.Tensor,
+    lips: np.ndarray,
+    level: float,
+    width: float,
+    space: MouthSpace,
+    config: TeethConfig,
+    box: Box = WHOLE,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B,3,H,W) detail of the teeth in mouths, and (B,1,H,W) how much they are teeth."""
-    mask = soft_step((whiteness(rgb) - level) / width) * _inside(lips, space)
+    """(B,3,h,w) detail of the teeth in mouths, and (B,1,h,w) how much they are teeth, in this box of the mouth
+    frame."""
+    mask = soft_step((whiteness(rgb) - level) / width) * _inside(lips, space, box)
     return high_frequencies(rgb, space, config) * mask, mask
 
 
@@ -129,9 +144,7 @@ def high_frequencies(rgb: torch.Tensor, space: MouthSpace, config: TeethConfig) 
     return rgb - gaussian_blur(rgb, config.detail * space.scale)
 
 
-def inner_mouth(
-    lips: torch.Tensor, space: MouthSpace, box: tuple[slice, slice] = (slice(None), slice(None))
-) -> torch.Tensor:
+def inner_mouth(lips: torch.Tensor, space: MouthSpace, box: Box = WHOLE) -> torch.Tensor:
     """(B,1,h,w) float32, 1 well inside the inner edges of (B,18,2) lips, 0 on them and outside, soft over a few
     pixels. box: rows and columns of the mouth frame; all by default."""
     polygon = apply(torch.as_tensor(space.mouth_from_face, device=lips.device), lips.double()).float()
@@ -141,7 +154,7 @@ def inner_mouth(
     return soft_step(depth / (0.015 * space.scale))[:, None]
 
 
-def _around_inner_mouths(lips: torch.Tensor, space: MouthSpace, config: TeethConfig) -> tuple[slice, slice]:
+def _around_inner_mouths(lips: torch.Tensor, space: MouthSpace, config: TeethConfig) -> Box:
     """Rows and columns of the mouth frame that hold the inner edges of all (B,18,2) lips, and around them what
     `high_frequencies` looks at."""
     margin = math.ceil(3 * config.detail * space.scale) + 2

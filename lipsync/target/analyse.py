@@ -32,7 +32,7 @@ from media.container import InputLimits
 from video.probe import VideoStream, probe
 
 #: Raise whenever the same inputs would give other numbers: old cache entries are then left alone.
-TRACK_VERSION = 8
+TRACK_VERSION = 9
 #: Of a track, kept of the frames that show the face and of AROUND frames beside those; and of every frame.
 _WHERE_SEEN, AROUND = ("pixel_from_face", "landmarks", "pose", "eyes"), 3
 _EVERYWHERE = ("valid", "reason", "shot")

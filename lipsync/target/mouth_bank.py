@@ -63,7 +63,7 @@ def write_crops(folder: Path, n: int, space: MouthSpace, parts: Iterable[np.ndar
         shape = (n, 3, space.height, space.width)
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for part in parts:
-            file.write(part.tobytes())
+            file.write(np.ascontiguousarray(part).data)
 
 
 def write_columns(folder: Path, columns: Mapping[str, np.ndarray]) -> None:
@@ -77,8 +77,10 @@ def _make_mouths(films: tuple[Footage, ...], space: MouthSpace, config: DubConfi
     sharpnesses: list[float] = []
 
     def crops() -> Iterator[np.ndarray]:
+        import cv2
+
         for crop, sharp in _cropped(films, chosen, space):
-            yield crop.transpose(2, 0, 1)
+            yield np.stack(cv2.split(crop))  # a transposed view is written value by value
             sharpnesses.append(sharp)
             hook("mouths", len(sharpnesses), total)
 

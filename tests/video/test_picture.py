@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.video_clips import read, write_clip
-from video.picture import Cutter, FramePicture, RgbPicture, inside, whole
+from video.picture import Cutter, FramePicture, HeldPicture, RgbPicture, inside, whole
 from video.probe import VideoStream, probe
 from video.read import pictures_of
 from video.thumbs import Thumb, change
@@ -84,3 +84,23 @@ def test_rects_stay_inside_the_picture():
     assert whole(picture).shape == (30, 40, 3)
     with pytest.raises(ValueError, match="uint8"):
         RgbPicture(np.zeros((3, 30, 40), np.uint8))
+
+
+@pytest.mark.parametrize(("codec", "pix_fmt"), [*FORMATS[:2], *FORMATS[4:7]], ids=lambda name: name)
+def test_grey_strokes_have_the_same_detail_as_luma_or_as_green(tmp_path, codec, pix_fmt):
+    path = write_clip(tmp_path / ("t.nut" if codec == "rawvideo" else "t.mkv"), 3, codec=codec, pix_fmt=pix_fmt)
+    picture, rgb, _ = _both(path)
+    ours, want = Thumb.of(picture).detail, Thumb.of(np.repeat(rgb[..., 1:2], 3, 2)).detail
+    assert ours.shape == want.shape and abs(np.log(ours.mean() / want.mean())) < 0.15
+
+
+def test_a_held_box_serves_what_lies_in_it_and_the_picture_the_rest(tmp_path):
+    picture, rgb, _ = _both(write_clip(tmp_path / "h.mkv", 3, codec="ffv1"))
+    held = HeldPicture(picture, (20, 8, 120, 56))
+    for box in [(20, 8, 120, 56), (33, 17, 78, 51), (0, 0, 144, 64), (100, 30, 130, 50)]:
+        assert np.array_equal(held.part(box), rgb[box[1] : box[3], box[0] : box[2]]), box
+    for box in [(24, 8, 120, 56), (0, 0, 144, 64)]:
+        error = held.shrunk(box, 30, 16).astype(int) - picture.shrunk(box, 30, 16)
+        assert abs(error.mean()) < 0.5 and np.abs(error).mean() < 1.5, box
+    assert (held.width, held.height) == (144, 64)
+    assert all(np.array_equal(a, b) for a, b in zip(held.blocks(8, 2), picture.blocks(8, 2), strict=True))

@@ -13,6 +13,7 @@ from lipsync.config.schema import DubConfig, FaceConfig
 from lipsync.core.errors import LipsyncError
 from lipsync.core.lips import LIPS_FROM_68, opening
 from lipsync.face import mediapipe_models
+from lipsync.face.mediapipe_solutions import places
 from lipsync.face.registry import get_backend, landmark_models
 from lipsync.face.track import FaceTracker
 from lipsync.target.analyse import track_key
@@ -207,3 +208,18 @@ def test_dlib_says_what_is_missing(tmp_path):
     junk.write_bytes(b"not a predictor")
     with pytest.raises(LipsyncError, match="not a dlib shape predictor"):
         get_backend("dlib", FaceConfig(dlib_predictor=str(junk)))
+
+
+def test_points_read_from_the_message_are_those_of_its_fields():
+    landmark_pb2 = pytest.importorskip("mediapipe.framework.formats.landmark_pb2")
+    rng, sent = np.random.default_rng(0), landmark_pb2.NormalizedLandmarkList()
+    for x, y, z in rng.normal(size=(478, 3)):
+        sent.landmark.add(x=x, y=y, z=z)
+    expected = np.array([(p.x, p.y) for p in sent.landmark])
+    assert np.array_equal(places(sent), expected) and places(sent).dtype == np.float64
+    sent.landmark[7].visibility = 0.5  # a longer message
+    assert np.array_equal(places(sent), expected)
+    sent.landmark[7].ClearField("visibility")
+    sent.landmark[9].ClearField("z")
+    sent.landmark[9].presence = 1.0  # as long, of other fields
+    assert np.array_equal(places(sent), expected)

@@ -49,7 +49,7 @@ def _video(captions: list[tuple[int, int, str]], rides: bool = False, moves: boo
 def _found(captions, **how) -> Graphics | None:
     finder = GraphicsFinder(WIDTH, HEIGHT)
     for rgb, points in _video(captions, **how):
-        finder.push(rgb, [points])
+        finder.push([(rgb, points)])
     return finder.finish()
 
 

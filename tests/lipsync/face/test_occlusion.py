@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lipsync.face.occlusion import Thumbnails, covered, mouth_outlines, mouth_thumbnail
+from lipsync.face.occlusion import Thumbnails, _components, covered, mouth_outlines, mouth_thumbnail
 
 FRAMES = 120
 _AT = np.array([[60.0, 0, 80], [0, 60, 70], [0, 0, 1]])
@@ -82,3 +82,12 @@ def test_in_a_second_and_a_half_a_mouth_opened_once_is_not_covered_and_a_hand_is
         frames[i][50:100, 50:110] = (205, 155, 130)
         frames[i][50:100, 50:110:14] = 60
     assert set(range(24, 32)) <= set(np.flatnonzero(_covered(frames))) <= set(range(22, 34))
+
+
+def test_components_from_products_are_those_of_the_rows():
+    rng = np.random.default_rng(5)
+    rows = (rng.normal(size=(40, 6)) @ rng.normal(size=(6, 60)) + rng.normal(3, 0.1, (40, 60))).astype(np.float32)
+    mean, directions = _components(rows, rows.astype(np.float64) @ rows.T.astype(np.float64), 4)
+    _, _, expected = np.linalg.svd((rows - rows.mean(0)).astype(np.float64), full_matrices=False)
+    assert np.allclose(mean, rows.mean(0)) and directions.shape == (4, 60)
+    assert np.allclose(np.abs((directions * expected[:4]).sum(1)), 1, atol=1e-6), "in order, up to their signs"

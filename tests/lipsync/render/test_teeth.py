@@ -58,6 +58,17 @@ def test_large_mouths_are_compared_small_and_lend_at_full_size(monkeypatch):
     assert steps[-1][0] == "teeth" and steps[-1][1] == steps[-1][2] > 0
 
 
+def test_teeth_are_chosen_in_a_box_as_in_the_whole_crop(monkeypatch):
+    bank = _bank(300)
+    ours = choose_teeth(bank, TeethConfig(references=4))
+    monkeypatch.setattr(teeth, "_around_inner_mouths", lambda *_: teeth.WHOLE)
+    whole = choose_teeth(bank, TeethConfig(references=4))
+    assert (whole.mask > 0.5).any() and all(
+        np.array_equal(getattr(ours, name), getattr(whole, name)) for name in ("lips", "level", "mask")
+    )
+    assert np.allclose(ours.detail, whole.detail, atol=1e-6)
+
+
 def given(gaps):
     """Noise for mouths and for two references, and lips this far open."""
     rng, size = np.random.default_rng(4), (SPACE.height, SPACE.width)

@@ -3,6 +3,8 @@ being saved."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -170,3 +172,16 @@ def test_excerpts_keep_sound_and_lips_together():
     assert pace.min() < 0.95 and pace.max() > 1.05 and pace.min() >= 0.9 and pace.max() <= 1.1
     rows = torch.randn(4, 50, 40, generator=rng)
     assert torch.equal(varied(rows, NO_VARIATION, rng), rows) and varied(rows, Variation(), rng).shape == rows.shape
+
+
+def test_an_adaptation_to_little_speech_ends_after_fewer_worse_evaluations(model, monkeypatch):
+    patience, real = [], lips.train
+
+    def train(*args, **options):
+        patience.append(options["patience"])
+        return real(*args, **options)
+
+    monkeypatch.setattr(lips, "train", train)
+    for config, prior in ((QUICK, None), (QUICK, model)):
+        train_lip_model([talk(8, 0)], replace(config, members=1, steps=2), prior=prior)
+    assert patience == [lips.PATIENCE, lips.SHORT_PATIENCE] and lips.SHORT_PATIENCE < lips.PATIENCE
