@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lipsync.render.cpu.compiled import compiled
+from lipsync.core.compiled import compiled
 from lipsync.textures.warped_median import BLUE, COLOUR, GREEN
 
 

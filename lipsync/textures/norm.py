@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lipsync.render.cpu.compiled import compiled
+from lipsync.core.compiled import compiled
 
 _SLOPE = 0.2
 

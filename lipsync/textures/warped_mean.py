@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lipsync.render.cpu.compiled import compiled
+from lipsync.core.compiled import compiled
 from lipsync.textures.warped_median import NODE_STEP
 
 _COLOUR, _LOW, _ALL = np.uint64(0xFFFF), np.uint64(0xFF), np.uint64(256)

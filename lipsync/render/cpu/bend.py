@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from lipsync.config.schema import CompositeConfig
+from lipsync.core.compiled import compiled
 from lipsync.core.lips import soft_step
 from lipsync.render.box import STEP, Box
-from lipsync.render.cpu.compiled import compiled
 from lipsync.render.cpu.fields import Fields
 from lipsync.render.cpu.grid import around, at_nodes, bilinear, fine, means, zone_of
 from lipsync.render.cpu.skin import clearance, likeness, skin_colours, skin_likeness

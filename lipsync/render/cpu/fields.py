@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lipsync.config.schema import CompositeConfig
+from lipsync.core.compiled import compiled
 from lipsync.core.types import MouthSpace
 from lipsync.render.box import STEP, Box
-from lipsync.render.cpu.compiled import compiled
 from lipsync.render.jaw import SMOOTH
 from lipsync.render.region import BELOW_NOSE, CHIN, LIP_EDGE, LIPS_STAY, OUTER_LIPS
 from lipsync.render.shapes import Shapes

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from lipsync.core.compiled import compiled
 from lipsync.render.box import STEP
-from lipsync.render.cpu.compiled import compiled
 
 _ZERO, _STEP, _LEVEL = np.float32(0), np.float32(STEP), np.float32(1 / 255)
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from lipsync.config.schema import CompositeConfig
+from lipsync.core.compiled import compiled
 from lipsync.core.lips import soft_step
 from lipsync.render.box import STEP, Box
-from lipsync.render.cpu.compiled import compiled
 from lipsync.render.cpu.grid import around, at_nodes, bilinear, fine, means
 from lipsync.render.match import GRAIN_LIMIT
 from video.pyramid import half_gaussian, symmetric_filter

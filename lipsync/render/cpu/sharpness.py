@@ -7,8 +7,8 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from lipsync.core.compiled import compiled
 from lipsync.render.box import Box
-from lipsync.render.cpu.compiled import compiled
 from lipsync.render.cpu.grid import mix, zone_of
 from lipsync.render.sharpness import BLURS, DETAILS, FINEST, LUMA, REBLUR, WIDEST
 from video.pyramid import half_gaussian, symmetric_filter

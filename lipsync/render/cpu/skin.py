@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from lipsync.render.cpu.compiled import compiled
+from lipsync.core.compiled import compiled
 from lipsync.render.skin import BRIGHTER, DARKER, HUE, LEAST_SPREAD, SHADOW
 from video.pyramid import half_gaussian, symmetric_filter
 
