@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import gc
 import importlib
 import inspect
 import json
@@ -168,6 +169,7 @@ def _dub(args: argparse.Namespace) -> dict[str, Any]:
     """Dubs as the command does; what was measured."""
     from lipsync.core.environment import prepare_environment
 
+    gc.set_threshold(200_000)  # as the command does
     prepare_environment()
     from benchmarks.sampler import Sampler
     from lipsync.config.load import load

@@ -9,7 +9,7 @@ from pathlib import Path
 from lipsync.config.schema import DubConfig
 from lipsync.core.beside import beside
 from lipsync.core.progress import Hook, silent
-from lipsync.core.runtime import drawing_threads, learning_threads, one_thread, pick_device
+from lipsync.core.runtime import drawing_threads, learning_threads, one_thread, opencv_on_one_thread, pick_device
 from lipsync.core.segments import Segment, Span
 from lipsync.core.texture import TextureMethod
 from lipsync.pipelines.asked import Asked, with_notes
@@ -32,6 +32,7 @@ from lipsync.target.look import look_of
 
 
 @one_thread()
+@opencv_on_one_thread()
 def dub(
     target: str | Path,
     speech: str | Path | None,
@@ -116,6 +117,7 @@ def dub(
 
 
 @one_thread()
+@opencv_on_one_thread()
 def prepare(
     target: str | Path,
     config: DubConfig = DubConfig(),

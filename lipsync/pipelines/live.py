@@ -21,7 +21,7 @@ from audio.live import LiveSound
 from audio.load import RATE
 from lipsync.config.schema import DubConfig
 from lipsync.core.progress import Hook, silent
-from lipsync.core.runtime import alone, drawing_threads, one_thread
+from lipsync.core.runtime import alone, drawing_threads, one_thread, opencv_on_one_thread
 from lipsync.pipelines.dub import prepare
 from lipsync.pipelines.marks import mark_for
 from lipsync.pipelines.models import Prepared
@@ -100,6 +100,7 @@ def prepare_live(
 
 
 @one_thread()
+@opencv_on_one_thread()
 def live(
     ready: Ready,
     sound: Iterator[np.ndarray],

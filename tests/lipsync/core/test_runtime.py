@@ -5,11 +5,12 @@ import subprocess
 import sys
 import threading
 
+import cv2
 import pytest
 import torch
 
 from lipsync.core.environment import THREADS
-from lipsync.core.runtime import all_threads, alone, drawing_threads, learning_threads, one_thread
+from lipsync.core.runtime import all_threads, alone, drawing_threads, learning_threads, one_thread, opencv_on_one_thread
 from tests.support import ROOT
 
 
@@ -40,6 +41,14 @@ def test_threads_come_back_after_a_failure():
     with pytest.raises(KeyError), one_thread(), all_threads():
         raise KeyError
     assert torch.get_num_threads() == 3
+
+
+def test_opencv_gets_its_threads_back():
+    before = cv2.getNumThreads()
+    with pytest.raises(KeyError), opencv_on_one_thread():
+        assert cv2.getNumThreads() == 1
+        raise KeyError
+    assert cv2.getNumThreads() == before
 
 
 def test_numba_leaves_torch_on_one_thread():
