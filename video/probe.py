@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import av
 import av.container
@@ -67,11 +67,26 @@ class VideoStream:
         return len(self.clock)
 
 
-def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
+class FrameTimes(NamedTuple):
+    """When frames are shown. pts: (T,) int64; end: of the last; both ticks; keyframes: (K,) int64 frame numbers;
+    by_count: as of `VideoStream`."""
+
+    pts: np.ndarray
+    end: int
+    keyframes: np.ndarray
+    by_count: bool = False
+
+
+def probe(
+    path: str | Path,
+    limits: InputLimits = InputLimits(),
+    listed: Callable[[Path, InputLimits], FrameTimes | None] | None = None,
+) -> VideoStream:
     """What is in the file, with the exact time of every frame that decoding will yield.
 
     Packets are listed without decoding where the container stores times (MP4, MOV, Matroska, WebM) and the first and
-    the last frames agree with them; any other file is decoded once. Raises MediaError."""
+    the last frames agree with them (`listed_times`, or what is given instead, which may have kept them); any other file
+    is decoded once. Raises MediaError."""
     path = Path(path)
     with open_video(path, limits) as container:
         stream = picture_track(container, path, limits)
@@ -89,8 +104,8 @@ def probe(path: str | Path, limits: InputLimits = InputLimits()) -> VideoStream:
     colour, matrix, notes = _tags(first), _display_matrix(first), _oddities(first)
     orientation, rotation = _orientation(matrix)
     look = (siting_of(first), hdr_data(first), _is_transparent(first), matrix)
-    listed = _listed_times(path, limits) if exact else None
-    pts, end, keys, by_count = listed if listed else _decoded_times(path, base, fallback_rate, notes, limits)
+    times = (listed or listed_times)(path, limits) if exact else None
+    pts, end, keys, by_count = times or _decoded_times(path, base, fallback_rate, notes, limits)
     clock = _believable(path, FrameClock(pts, base, end), limits)
     sound_s = _audio_start(path, notes, limits)
     audio_start_s = None if sound_s is None else sound_s - int(pts[0]) * base
@@ -180,8 +195,8 @@ def _orientation(matrix: tuple[int, ...] | None) -> tuple[tuple[bool, bool, bool
     return (flips[0], flips[1], transpose), int(rotation)
 
 
-def _listed_times(path: Path, limits: InputLimits) -> tuple[np.ndarray, int, np.ndarray, bool] | None:
-    """(pts, end, keyframes, False) from packets alone, or None where they cannot be trusted."""
+def listed_times(path: Path, limits: InputLimits) -> FrameTimes | None:
+    """From packets alone, or None where they cannot be trusted: all from the last keyframe on are decoded to see."""
     with open_video(path, limits) as container:
         stream = picture_track(container, path, limits)
         packets = []
@@ -199,7 +214,7 @@ def _listed_times(path: Path, limits: InputLimits) -> tuple[np.ndarray, int, np.
     keys = np.flatnonzero([p[2] for p in packets])
     if len(keys) == 0 or keys[0] != 0 or (np.diff(pts) <= 0).any() or not _ends_agree(path, pts, keys, limits):
         return None
-    return pts, _end(pts, packets[-1][1], 1), keys, False
+    return FrameTimes(pts, _end(pts, packets[-1][1], 1), keys)
 
 
 def _for_times(container: av.container.InputContainer, path: Path, limits: InputLimits) -> av.video.stream.VideoStream:
@@ -242,10 +257,8 @@ def _believable(path: Path, clock: FrameClock, limits: InputLimits) -> FrameCloc
     return clock
 
 
-def _decoded_times(
-    path: Path, base: Fraction, rate: Fraction, notes: list[str], limits: InputLimits
-) -> tuple[np.ndarray, int, np.ndarray, bool]:
-    """(pts, end, keyframes, by_count) by decoding the whole file; unusable times are repaired with a note."""
+def _decoded_times(path: Path, base: Fraction, rate: Fraction, notes: list[str], limits: InputLimits) -> FrameTimes:
+    """By decoding the whole file; unusable times are repaired with a note."""
     seen = []
     with open_video(path, limits) as container:
         for f in decode(container, _for_times(container, path, limits)):
@@ -259,7 +272,7 @@ def _decoded_times(
         pts = np.array(times, np.int64)
         if (np.diff(pts) > 0).all():
             keys = keys if len(keys) and keys[0] == 0 else np.zeros(1, np.int64)
-            return pts, _end(pts, seen[-1][2], step), keys, False
+            return FrameTimes(pts, _end(pts, seen[-1][2], step), keys)
     wrong = missing or int(sum(b <= a for a, b in itertools.pairwise(times)))
     if wrong > len(times) // 10:  # AVI with B-frames, bare streams: the times mean nothing
         pts = np.array([round(i / (rate * base)) for i in range(len(times))], np.int64)
@@ -271,7 +284,7 @@ def _decoded_times(
         f"{wrong} of {len(pts)} frames had missing, repeated or backward times; {repair}. Jumps in it are slow: "
         "convert it to MP4"
     )
-    return pts, _end(pts, 0, step), np.zeros(1, np.int64), True
+    return FrameTimes(pts, _end(pts, 0, step), np.zeros(1, np.int64), True)
 
 
 def _repaired(times: list[int | None], step: int) -> np.ndarray:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
+from lipsync.core.arrays import Array
 from lipsync.core.types import N_LIPS, TargetAnalysis
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from torch import Tensor
 
@@ -22,9 +22,9 @@ class Shown:
     it than its `margins` (eye distances), once the drawn jaw line is brought onto `jaw` (B,17,2), no farther than
     `limit`. Elsewhere a method may draw roughly."""
 
-    polygons: tuple[np.ndarray, ...]
+    polygons: tuple[Array, ...]
     margins: tuple[float, ...]
-    jaw: np.ndarray
+    jaw: Array
     limit: float
 
 

@@ -70,7 +70,9 @@ class Asked:
         seen = self.footage if self.lips_from is None else (*self.footage, self.lips_from)
         check_recordings(self.segments)
         check_paths(self.target, files, self.out, seen, force, sounds=self.sound.files)
-        film = target_stream(self.target, files, config) if prepared is None else prepared.subject.films[0].stream
+        film = (
+            target_stream(self.target, files, config, cache) if prepared is None else prepared.subject.films[0].stream
+        )
         lengths = {path: check_speech(path, config.input_limits) for path in (*files, *self.sound.files)}
         check_encoder(self.out, config.write, (film.width, film.height))
         speech, sound, whole_s = self.speech, self.sound, Fraction(0)

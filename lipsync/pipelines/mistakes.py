@@ -7,17 +7,18 @@ from pathlib import Path
 
 from lipsync.config.schema import DubConfig
 from lipsync.core.errors import LipsyncError
+from lipsync.store.cache import Cache
 from lipsync.store.preflight import check_speech, refuse_photo
 from lipsync.target.analyse import probed
 from media import MediaError
 from video.probe import VideoStream
 
 
-def target_stream(target: Path, speeches: Sequence[Path], config: DubConfig) -> VideoStream:
+def target_stream(target: Path, speeches: Sequence[Path], config: DubConfig, cache: Cache) -> VideoStream:
     """What is in the target. LipsyncError where it is the speech, and the speech is the film; where it is a single
     picture. MediaError: it cannot be read."""
     try:
-        stream, fault = probed(target, config), None
+        stream, fault = probed(target, config, cache), None
     except MediaError as error:
         stream, fault = None, error
     if stream is None or len(stream) == 1:  # of music with a cover the picture is one frame

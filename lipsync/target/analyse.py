@@ -6,9 +6,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 
+import av
 import numpy as np
 from safetensors.numpy import load_file
 
@@ -29,13 +30,16 @@ from lipsync.store.preflight import refuse_photo
 from lipsync.target.mouth_bank import collect_mouths, find_teeth
 from lipsync.target.speakers import find_speakers
 from media.container import InputLimits
-from video.probe import VideoStream, probe
+from video.probe import FrameTimes, VideoStream, listed_times, probe
 
 #: Raise whenever the same inputs would give other numbers: old cache entries are then left alone.
-TRACK_VERSION = 9
+TRACK_VERSION, TIMES_VERSION = 9, 1
 #: Of a track, kept of the frames that show the face and of AROUND frames beside those; and of every frame.
 _WHERE_SEEN, AROUND = ("pixel_from_face", "landmarks", "pose", "eyes"), 3
 _EVERYWHERE = ("valid", "reason", "shot")
+#: What is in the files asked for last, by path, state and limits.
+_PROBED: dict[tuple, VideoStream] = {}
+_MOST_PROBED = 8
 
 
 def analyse(
@@ -52,7 +56,7 @@ def follow_films(
 ) -> tuple[tuple[Footage, ...], tuple[str, ...]]:
     """The person in the target and in all footage that is of use, and what is to be said of the films. MediaError for
     files that cannot be read, LipsyncError where no frame of the target shows a usable face."""
-    refuse_photo(target, len(probed(target, config)))
+    refuse_photo(target, len(probed(target, config, cache)))
     subject = follow_face(Path(target), config, cache, hook)
     if not subject.track.valid.any():
         raise LipsyncError(
@@ -124,7 +128,7 @@ def usable_footage(
 def follow_face(path: Path, config: DubConfig, cache: Cache, hook: Hook = silent) -> Footage:
     """The face of one person, the one that the configuration chooses, in every frame of a video (cached by content, all
     people together). UsageError: it chooses nobody; LipsyncError: no face at all."""
-    stream = probed(path, config)
+    stream = probed(path, config, cache)
     check_position(config.face.at, stream.width, stream.height)
     films = _followed(stream, config, cache, hook, lambda met: [chosen(met, config.face.index, config.face.at)])
     return films[0]
@@ -132,7 +136,7 @@ def follow_face(path: Path, config: DubConfig, cache: Cache, hook: Hook = silent
 
 def follow_people(path: Path, config: DubConfig, cache: Cache, hook: Hook = silent) -> list[Footage]:
     """The same of everybody who lasts, as `face.index` counts them; after one pass."""
-    return _followed(probed(path, config), config, cache, hook, lambda met: range(len(met)))
+    return _followed(probed(path, config, cache), config, cache, hook, lambda met: range(len(met)))
 
 
 def _followed(
@@ -155,16 +159,42 @@ def _followed(
     ]
 
 
-def probed(path: str | Path, config: DubConfig) -> VideoStream:
-    """What is in a video no larger than the configuration has it."""
-    found = Path(path).stat() if Path(path).is_file() else None
-    return _probed(Path(path), found and (found.st_size, found.st_mtime_ns), config.input_limits)
+def probed(path: str | Path, config: DubConfig, cache: Cache | None = None) -> VideoStream:
+    """What is in a video no larger than the configuration has it. cache: keeps when its frames are shown; to make sure
+    of that, up to all of the film is decoded."""
+    path = Path(path)
+    found = path.stat() if path.is_file() else None
+    key = path, found and (found.st_size, found.st_mtime_ns), config.input_limits
+    if key not in _PROBED:
+        _PROBED[key] = probe(path, config.input_limits, None if cache is None else partial(_times, cache))
+        if len(_PROBED) > _MOST_PROBED:
+            _PROBED.pop(next(iter(_PROBED)), None)
+    return _PROBED[key]
 
 
-@lru_cache(8)
-def _probed(path: Path, _state: tuple[int, int] | None, limits: InputLimits) -> VideoStream:
-    """Listing the packets of a film takes seconds: once for each file in this state."""
-    return probe(path, limits)
+class _Untrusted(Exception):
+    """The times that a file lists are not those of its frames."""
+
+
+def _times(cache: Cache, path: Path, limits: InputLimits) -> FrameTimes | None:
+    """`listed_times`, where there are some cached by content and by what decodes it."""
+
+    def make(where: Path) -> None:
+        times = listed_times(path, limits)
+        if times is None:
+            raise _Untrusted
+        arrays = {"pts": times.pts, "end": np.array([times.end]), "keyframes": times.keyframes}
+        save_arrays(where / "times.safetensors", arrays)
+
+    def load(folder: Path) -> FrameTimes:
+        arrays = load_file(folder / "times.safetensors")
+        return FrameTimes(arrays["pts"], int(arrays["end"][0]), arrays["keyframes"])
+
+    key = step_key("times", TIMES_VERSION, [asdict(limits), av.__version__], [content_hash(path)])
+    try:
+        return cache.read("times", key, make, load, label=path.name)
+    except _Untrusted:
+        return None
 
 
 def track_key(sha256: str, config: DubConfig) -> str:

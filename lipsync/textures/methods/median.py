@@ -48,11 +48,9 @@ class Method:
             start_numba()
         self.device, self.space = torch.device(device), subject.bank.space
         self.candidates = Candidates(subject.bank, self.config, self.device)
-        needed: tuple[tuple[Need, bool], ...] = (
-            ("crop", self.candidates.light.several),
-            ("shown", self.device.type == "cpu"),
-        )
-        self.needs = frozenset(need for need, so in needed if so)
+        light: set[Need] = {"crop"} if self.candidates.light.several else set()
+        where: set[Need] = {"shown"} if self.device.type == "cpu" else set()
+        self.needs = frozenset(light | where)
         self.warp = CandidateWarp(self.space, self.device)
         self.resampling_loss = resampling_loss(subject)
         n, size = self.config.candidates, (self.space.height, self.space.width)

@@ -2,12 +2,17 @@ import dataclasses
 
 import numpy as np
 
+from lipsync.config.schema import DubConfig
 from lipsync.core.graphics import Graphics
 from lipsync.core.track import eye_distance_px, jaw_in_face, unusable_reasons
 from lipsync.pipelines.inspect import count_shapes
+from lipsync.store.cache import Cache
+from lipsync.target import analyse
 from lipsync.target.analyse import _graphics_note
 from lipsync.target.mouth_bank import choose_rows, lip_sharpness
+from tests.support import SAMPLES
 from tests.support.drawn import draw, drawn_subject, lips_open
+from video.probe import listed_times, probe
 
 
 def test_all_valid_frames_are_kept_where_they_fit():
@@ -26,6 +31,27 @@ def test_with_little_room_the_most_different_runs_are_kept():
     first, second = choose_rows([subject.track, subject.track], 24)
     kept = {round(float(g), 2) for g in gaps[np.concatenate([first, second])]}
     assert kept == {0.0, 0.05, 0.1} and len(first) + len(second) == 24
+
+
+def test_a_films_times_are_looked_at_once(tmp_path, monkeypatch):
+    film, cache, asked = SAMPLES / "target.mp4", Cache(tmp_path / "cache"), []
+    monkeypatch.setattr(analyse, "listed_times", lambda *given: (asked.append(given), listed_times(*given))[1])
+    plain = probe(film)
+    for _ in range(2):
+        monkeypatch.setattr(analyse, "_PROBED", {})  # as in another process
+        stream = analyse.probed(film, DubConfig(), cache)
+        assert stream.clock.pts.tolist() == plain.clock.pts.tolist() and stream.clock.end == plain.clock.end
+        assert stream.keyframes.tolist() == plain.keyframes.tolist() and not stream.by_count
+    assert len(asked) == 1
+
+
+def test_times_that_decoding_does_not_bear_out_are_not_kept(tmp_path, monkeypatch):
+    film, cache, asked = SAMPLES / "target.mp4", Cache(tmp_path / "cache"), []
+    monkeypatch.setattr(analyse, "listed_times", lambda *given: asked.append(given))
+    for _ in range(2):
+        monkeypatch.setattr(analyse, "_PROBED", {})
+        assert len(analyse.probed(film, DubConfig(), cache)) == len(probe(film))
+    assert len(asked) == 2 and not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
 def test_sharpness_falls_with_blur():
