@@ -10,27 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from lipsync.core.compiled import compiled
-from lipsync.textures.warped_median import NODE_STEP
+from lipsync.textures.warped_median import BLUE, GREEN, NODE_STEP
 
 _COLOUR, _LOW, _ALL = np.uint64(0xFFFF), np.uint64(0xFF), np.uint64(256)
-_ONE, _HALF_BYTE, _BYTE, _GREEN, _BLUE = np.uint64(1), np.uint64(128), np.uint64(8), np.uint64(16), np.uint64(32)
+_ONE, _HALF_BYTE, _BYTE = np.uint64(1), np.uint64(128), np.uint64(8)
 _LOG2_E, _NEAREST = np.float32(1.4426950408889634), np.float32(0.5 / 256)
 _ZERO, _HALF, _UNIT, _TWO = (np.float32(v) for v in (0, 0.5, 1, 2))
-
-
-@compiled
-def packed(crops):  # pragma: no cover - compiled
-    """(N,H*W and more) uint64 pixels of (N,3,H,W) uint8 pictures: red from bit 0, green from 16, blue from 32. What is
-    read beyond the last pixel counts nothing."""
-    count, _, height, width = crops.shape
-    out = np.zeros((count, (height + 1) * width + 1), np.uint64)
-    for k in range(count):
-        for y in range(height):
-            red, green, blue = crops[k, 0, y], crops[k, 1, y], crops[k, 2, y]
-            row = out[k, y * width : (y + 1) * width]
-            for x in range(width):
-                row[x] = np.uint64(red[x]) | (np.uint64(green[x]) << _GREEN) | (np.uint64(blue[x]) << _BLUE)
-    return out
 
 
 @compiled
@@ -38,9 +23,9 @@ def fused_mouth(pictures, which, field, placed, made, strongest, spans, out):  #
     """out (3,H,W) in [0,1]: the weighted mean of the moved candidates, in the generator's light and with what it drew
     itself; between `spans` (H,2) of each row, the rest stays.
 
-    pictures: `packed`; which: (C,) rows of them; field: (C,h,w,2) nodes of the warp; placed: (C,3,h',w') log weight and
-    flow, crop pixels, across and down; made: (7,h'',w'') picture, its share and light before their squashing;
-    strongest: the light that this allows."""
+    pictures: `warped_median.packed`; which: (C,) rows of them; field: (C,h,w,2) nodes of the warp; placed:
+    (C,3,h',w') log weight and flow, crop pixels, across and down; made: (7,h'',w'') picture, its share and light before
+    their squashing; strongest: the light that this allows."""
     n, height, width = len(which), out.shape[1], out.shape[2]
     node, node_part = _nodes(width)
     place, place_part = _enlarging(placed.shape[3], width)
@@ -192,8 +177,8 @@ def _add(picture, width, offset, fraction, share, mean):  # pragma: no cover - c
         value = picture[o] * (_ALL - u - v + uv) + picture[o + _ONE] * (u - uv)
         value += picture[o + below] * (v - uv) + picture[o + below + _ONE] * uv
         red[x] += share[x] * np.float32(np.int32(value & _COLOUR))
-        green[x] += share[x] * np.float32(np.int32((value >> _GREEN) & _COLOUR))
-        blue[x] += share[x] * np.float32(np.int32((value >> _BLUE) & _COLOUR))
+        green[x] += share[x] * np.float32(np.int32((value >> GREEN) & _COLOUR))
+        blue[x] += share[x] * np.float32(np.int32((value >> BLUE) & _COLOUR))
 
 
 @compiled

@@ -42,7 +42,8 @@ from lipsync.textures.nets import (
     resized,
 )
 from lipsync.textures.trainable import LossTerms, Objective, TextureBatch, TrainableTexture
-from lipsync.textures.warped_mean import fused_mouth, mean_and_spread, packed, small_mouths
+from lipsync.textures.warped_mean import fused_mouth, mean_and_spread, small_mouths
+from lipsync.textures.warped_median import packed
 
 #: In training, no candidate of the same shot is nearer in time than this many frames: a dub has none either.
 _APART = 13
@@ -125,7 +126,7 @@ class Method(TrainableTexture[HybridConfig]):
         """`_sharp` of rows that share candidates, without gradients."""
         rows, which = index.unique(return_inverse=True)
         crops = self.candidates.crops(rows)
-        filmed = packed(crops.numpy()), torch.cat([self._small(one[None].float() / 255) for one in crops]).numpy()
+        filmed = packed(crops), torch.cat([self._small(one[None].float() / 255) for one in crops]).numpy()
         out = []
         for b, wanted in enumerate(lips):
             some = slice(b, b + 1)

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from lipsync.core.geometry import sample_pixels
 from lipsync.core.types import MouthSpace
 from lipsync.textures.candidates import CandidateWarp
-from lipsync.textures.warped_mean import fused_mouth, mean_and_spread, packed, small_mouths
+from lipsync.textures.warped_mean import fused_mouth, mean_and_spread, small_mouths
+from lipsync.textures.warped_median import packed
 
 RNG = np.random.default_rng(0)
 
@@ -43,7 +44,7 @@ def test_fused_mouths_are_those_of_torch(size):
     expected = torch.lerp(mean + strongest * drawn[4:].tanh(), drawn[:3].sigmoid(), drawn[3:4].sigmoid())
     out, spans = torch.full((3, height, width), 7.0), np.tile([0, width], (height, 1))
     spans[1], spans[2] = (2, width - 1), (0, 0)
-    pictures = packed(crops.numpy())
+    pictures = packed(crops)
     arrays = (each.numpy() for each in (field, placed, made))
     fused_mouth(pictures, which.numpy(), *arrays, np.float32(strongest), spans, out.numpy())
     inside = np.zeros(size, bool)
@@ -62,13 +63,13 @@ def test_whole_pixels_and_one_candidate_are_exact():
     made = np.full((7, 4, 6), -90, np.float32)
     made[4:] = 0  # no share of the drawn picture, no light
     out, spans = torch.zeros(3, 8, 12), np.tile([0, 12], (8, 1))
-    fused_mouth(packed(crops.numpy()), np.array([1]), field, placed, made, np.float32(0.2), spans, out.numpy())
+    fused_mouth(packed(crops), np.array([1]), field, placed, made, np.float32(0.2), spans, out.numpy())
     assert torch.allclose(out[:, :, :10] * 255, crops[1, :, :, 2:].float(), atol=1e-3)
     assert torch.allclose(out[:, :, 10:] * 255, crops[1, :, :, 11:].float().expand(3, 8, 2), atol=1e-3), (
         "edges repeated"
     )
     field[:] = np.nan
-    fused_mouth(packed(crops.numpy()), np.array([1]), field, placed, made, np.float32(0.2), spans, out.numpy())
+    fused_mouth(packed(crops), np.array([1]), field, placed, made, np.float32(0.2), spans, out.numpy())
 
 
 def test_small_mouths_and_their_mean():
