@@ -1,7 +1,8 @@
 """What a GPU brings, in one command on a bare machine:  python -m benchmarks.gpu_check gpu-pack.zip --wheels FOLDER
 
 It needs torch, numpy, OpenCV, numba, scipy, safetensors, jinja2, typer, rich and pytest there, and what else is missing
-as wheels in FOLDER (av, soundfile with cffi and pycparser, pydantic with its core): no mediapipe, no network. The pack
+as wheels in FOLDER (av, soundfile with cffi and pycparser, pydantic with its core, of the versions that pyproject.toml
+asks for): no mediapipe, no network. The pack
 holds what does; `python -m benchmarks.gpu_check --pack gpu-pack.zip` makes it where everything is installed.
 `--device cpu` runs the same without a GPU, to practise.
 
