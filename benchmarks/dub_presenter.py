@@ -47,7 +47,7 @@ def main() -> None:
             "dub": evaluate(truth, out, config.face, config.batch),
             "floor_reencoded_truth": evaluate(truth, floor, config.face, config.batch),
             "control_undubbed_target": evaluate(truth, target, config.face, config.batch),
-            "receipt": {name: receipt[name] for name in ("lips", "retiming", "rendered_share", "seconds")},
+            "receipt": {name: receipt[name] for name in ("speakers", "retiming", "rendered_share", "seconds")},
         },
     )
 

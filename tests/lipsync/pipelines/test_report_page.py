@@ -34,6 +34,12 @@ def shown(browser: Browser, canvas: str = "dub") -> int:
     return browser.run(f"return {READ}({canvas!r})")
 
 
+def comes(browser: Browser, row: int) -> None:
+    """The row is named, and its picture drawn a moment later."""
+    browser.until("document.body.dataset.row", lambda found: found == str(row))
+    browser.until(f"{READ}('dub')", lambda found: found == row)
+
+
 @pytest.fixture(scope="module")
 def browser():
     with Browser() as one:
@@ -114,8 +120,7 @@ def test_the_keyboard_is_enough(browser, page, report):
         ("n", 10),
     ):
         browser.press(key)
-        browser.until("document.body.dataset.row", lambda found, row=row: found == str(row))
-        assert shown(browser) == row
+        comes(browser, row)
     browser.press("s")
     assert browser.run("return document.querySelector('.stage').hidden && !document.querySelector('.wipe').hidden")
     browser.press("s")

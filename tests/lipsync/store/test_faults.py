@@ -389,4 +389,5 @@ def test_a_cache_that_is_cleared_during_a_dub_changes_nothing(warm, small_target
     dub(
         small_target, short_speech, tmp_path / "out.mp4", of_bundled_lips(), preview_s=PREVIEW_S, cache=cache, hook=hook
     )
-    assert cleared == [5] and (tmp_path / "out.mp4").read_bytes() == Path(warm["whole"]).read_bytes()
+    assert len(cleared) == 1 and cleared[0] >= 5  # its times among them, unless known before
+    assert (tmp_path / "out.mp4").read_bytes() == Path(warm["whole"]).read_bytes()
