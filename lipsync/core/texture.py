@@ -36,8 +36,8 @@ class TextureQuery:
     frames. Only for methods that need them, else None: crop: (B,3,Hm,Wm) float32 in [0,1], the target's own mouth under
     these rows, whose surroundings are those of the picture to make and whose mouth says something else; speech:
     (B+2r,256) float32, what the bundled lip model's LSTM makes of the sound
-    (`lipsync.speech.predict.speech_embedding`), None also where there is no sound; shown: what
-    is taken of the B mouths, None also where all of it counts.
+    (`lipsync.speech.predict.speech_embedding`), None also where there is no sound; shown: what is
+    taken of the B mouths, None also where all of it counts.
     """
 
     lips: Tensor

@@ -154,9 +154,8 @@ class _Session:
         self.stage = LiveStage(ready.held, person.subject, person.method, ready.config, person.device, mark)
         self.began, self.ends_s = 0.0, float("inf")
         self.heard = self.silence = self.skipped = 0  # samples
-        self.unsent = self.unshown = np.zeros(
-            0, np.float32
-        )  # sound of frames to come; of frames dropped since the last
+        #: Sound of frames to come, and of frames dropped since the last.
+        self.unsent = self.unshown = np.zeros(0, np.float32)
         self.frames = self.missed = self.late = self.sent = 0
         #: More would wait than can begin to be drawn in time, or than whoever watches takes.
         self.most_under_way = threads + ceil(SLACK_S * self.rate)

@@ -85,7 +85,7 @@ def _unit(crops: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(crops)).float() / 255
 
 
-def _inside(lips: np.ndarray, space: MouthSpace, box: Box = WHOLE) -> torch.Tensor:
+def _inside(lips: np.ndarray, space: MouthSpace, box: Box) -> torch.Tensor:
     return inner_mouth(torch.from_numpy(np.ascontiguousarray(lips)), space, box)
 
 
@@ -96,7 +96,7 @@ def _lent(
     width: float,
     space: MouthSpace,
     config: TeethConfig,
-    box: Box = WHOLE,
+    box: Box,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(B,3,h,w) detail of the teeth in mouths, and (B,1,h,w) how much they are teeth, in this box of the mouth
     frame."""

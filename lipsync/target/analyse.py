@@ -165,11 +165,13 @@ def probed(path: str | Path, config: DubConfig, cache: Cache | None = None) -> V
     path = Path(path)
     found = path.stat() if path.is_file() else None
     key = path, found and (found.st_size, found.st_mtime_ns), config.input_limits
-    if key not in _PROBED:
-        _PROBED[key] = probe(path, config.input_limits, None if cache is None else partial(_times, cache))
-        if len(_PROBED) > _MOST_PROBED:
-            _PROBED.pop(next(iter(_PROBED)), None)
-    return _PROBED[key]
+    stream = _PROBED.pop(key, None)
+    if stream is None:
+        stream = probe(path, config.input_limits, None if cache is None else partial(_times, cache))
+    _PROBED[key] = stream  # last again: the one not asked for the longest goes first
+    if len(_PROBED) > _MOST_PROBED:
+        _PROBED.pop(next(iter(_PROBED)), None)
+    return stream
 
 
 class _Untrusted(Exception):
